@@ -1,0 +1,1 @@
+"""Frozen encoders: each file turns one kind of item into vectors."""

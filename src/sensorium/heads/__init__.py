@@ -1,0 +1,1 @@
+"""Heads: small maps into the shared space, one file each."""

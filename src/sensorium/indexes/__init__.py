@@ -1,0 +1,1 @@
+"""Indexes: keep vectors and find the nearest, one file each."""

@@ -1,0 +1,254 @@
+"""Pairs: which left rows go with which right rows. The one truth losses, splits and metrics read.
+
+Rows inside, ids at the edges: :meth:`Pairs.join` turns id pairs into row pairs and reports
+what it had to drop; nothing is ever paired by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sensorium.errors import BadData, BadRecipe
+from sensorium.types import as_ids
+
+SPLITS = ("train", "validation", "test")
+_SPLIT_NAMES = {"train": "train", "dev": "validation", "val": "validation", "valid": "validation",
+                "validation": "validation", "test": "test",
+                "development": "train", "evaluation": "test"}
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """What each query should find, as positions into the candidates (CSR layout).
+
+    queries (q,) and candidates (m,) are rows of their tables; query i's relevants are the
+    candidate positions ``relevant[offsets[i]:offsets[i + 1]]``, at least one and sorted.
+    group (q,): code of the query's group, the unit of the bootstrap.
+    own (q,): the position of the query itself among the candidates, which is never a hit; -1 if absent.
+    """
+
+    queries: np.ndarray
+    candidates: np.ndarray
+    offsets: np.ndarray
+    relevant: np.ndarray
+    group: np.ndarray
+    own: np.ndarray
+
+    def counts(self) -> np.ndarray:
+        """Number of relevants of each query, (q,)."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """p labelled pairs of rows.
+
+    left, right: (p,) int64 rows. label: (p,) int8, 1 related or 0 known to be unrelated.
+    group: (p,) int64 codes; pairs of one group never stand in two splits.
+    split: (p,) "train", "validation", "test", or "" where not assigned yet.
+    same_table: both sides are rows of one table; a relation then holds in both directions.
+    group_names: text of each group code, when known.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    label: np.ndarray
+    group: np.ndarray
+    split: np.ndarray
+    same_table: bool = False
+    group_names: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    @classmethod
+    def of(
+        cls,
+        left: np.ndarray,
+        right: np.ndarray,
+        label: np.ndarray | None = None,
+        group: np.ndarray | None = None,
+        split: np.ndarray | None = None,
+        same_table: bool = False,
+    ) -> Pairs:
+        """Pairs from rows; label defaults to 1, group to the connected component of the pair.
+
+        With the default group no item, on either side, can stand in two splits.
+        group may hold any text or integers. split accepts dev, val, valid, development and
+        evaluation as other words for validation, train and test.
+
+        Raises BadData on unequal lengths, labels other than 0/1, or an unknown split word.
+        """
+        left, right = np.asarray(left, np.int64), np.asarray(right, np.int64)
+        p = len(left)
+        label = np.ones(p, np.int8) if label is None else np.asarray(label)
+        if label.dtype.kind not in "iub" or not np.isin(label, (0, 1)).all():
+            raise BadData("pair labels must be 1 (related) or 0 (unrelated)")
+        if group is None:
+            codes, group_names = _components(left, right, same_table), None
+        else:
+            group_names, codes = np.unique(np.asarray(group), return_inverse=True)
+            group_names = group_names.astype(np.str_)
+        split = np.full(p, "", "<U10") if split is None else _split_words(split)
+        for name, column in (("right", right), ("label", label), ("group", codes), ("split", split)):
+            if len(column) != p:
+                raise BadData(f"pairs: {len(column)} values in '{name}' for {p} in 'left'")
+        return cls(left, right, label.astype(np.int8), codes.astype(np.int64), split, same_table, group_names)
+
+    @classmethod
+    def join(
+        cls,
+        left_ids: np.ndarray,
+        right_ids: np.ndarray,
+        pair_left: Sequence[Any],
+        pair_right: Sequence[Any],
+        *,
+        same_table: bool = False,
+        allow_missing: bool = False,
+        **columns: Any,
+    ) -> tuple[Pairs, dict[str, int]]:
+        """Join id pairs to the rows of two tables.
+
+        Returns the pairs and a report: pairs read, kept, and how many were dropped for an
+        unknown left id, an unknown right id, or being repeated. Raises BadData naming the count
+        and three examples when ids are unknown, unless ``allow_missing``; and always when
+        nothing is left.
+        """
+        pair_left, pair_right = as_ids(pair_left), as_ids(pair_right)
+        left, left_ok = rows_of(pair_left, left_ids)
+        right, right_ok = rows_of(pair_right, right_ids)
+        if not allow_missing:
+            for side, ok, wanted in (("left", left_ok, pair_left), ("right", right_ok, pair_right)):
+                if not ok.all():
+                    some = ", ".join(map(repr, np.unique(wanted[~ok])[:3].tolist()))
+                    raise BadData(
+                        f"pairs: {np.count_nonzero(~ok)} of {len(ok)} name a {side} id that is not in the "
+                        f"{side} items, such as {some}; mend the ids, or type: data.allow_missing=true"
+                    )
+        keep = left_ok & right_ok
+        keys = np.stack([left, right], 1)
+        _, first = np.unique(keys[keep], axis=0, return_index=True)
+        kept = np.flatnonzero(keep)[np.sort(first)]
+        report = {
+            "pairs_read": len(pair_left),
+            "pairs_kept": len(kept),
+            "dropped_unknown_left": int(np.count_nonzero(~left_ok)),
+            "dropped_unknown_right": int(np.count_nonzero(left_ok & ~right_ok)),
+            "dropped_repeated": int(np.count_nonzero(keep) - len(kept)),
+        }
+        if not len(kept):
+            raise BadData(f"pairs: none of {len(pair_left)} pairs joins a left id to a right id")
+        columns = {name: None if c is None else np.asarray(c)[kept] for name, c in columns.items()}
+        return cls.of(left[kept], right[kept], same_table=same_table, **columns), report
+
+    def where(self, split: str | None = None, label: int | None = None) -> Pairs:
+        """The pairs of one split and/or one label, same row numbering."""
+        keep = np.ones(len(self), bool)
+        if split is not None:
+            keep &= self.split == split
+        if label is not None:
+            keep &= self.label == label
+        return self.take(np.flatnonzero(keep))
+
+    def take(self, which: np.ndarray) -> Pairs:
+        """The pairs at positions ``which``."""
+        return replace(self, left=self.left[which], right=self.right[which], label=self.label[which],
+                       group=self.group[which], split=self.split[which])
+
+    def split_by_group(self, fractions: Mapping[str, float], seed: int = 0) -> Pairs:
+        """Assign whole groups to splits at random.
+
+        fractions: share of groups, or absolute number of groups when > 1, for "validation"
+        and "test"; the rest trains. Raises BadRecipe when nothing would be left to train on.
+        """
+        groups = np.unique(self.group)
+        order = np.random.default_rng(seed).permutation(groups)
+        assigned = np.full(int(groups.max()) + 1 if len(groups) else 1, "train", "<U10")
+        start = 0
+        for name in ("test", "validation"):
+            share = fractions.get(name, 0)
+            count = int(share) if share > 1 else round(share * len(groups))
+            assigned[order[start:start + count]] = name
+            start += count
+        if start >= len(groups):
+            raise BadRecipe(f"{start} groups wanted for validation and test, but there are only {len(groups)} groups")
+        return replace(self, split=assigned[self.group])
+
+    def hold_out(self, name: str, fraction: float, seed: int = 0) -> Pairs:
+        """Move a share of the training groups into the split ``name`` (used when none was given)."""
+        train = np.unique(self.group[self.split == "train"])
+        if len(train) < 2:
+            raise BadData(f"cannot hold out a {name} split: {len(train)} training groups, at least 2 needed")
+        count = min(len(train) - 1, max(1, round(fraction * len(train))))
+        chosen = np.random.default_rng(seed).permutation(train)[:count]
+        move = (self.split == "train") & np.isin(self.group, chosen)
+        return replace(self, split=np.where(move, name, self.split))
+
+    def relevance(self, direction: str, split: str | None = None) -> Relevance:
+        """Queries, candidates and relevants of one direction: "left->right" or "right->left".
+
+        Queries are the rows with at least one related partner in the split; candidates are all
+        rows of the other side that the split names, related or not. Within one table a
+        relation counts both ways, every row of the split is a candidate, and ``own`` marks the
+        query itself.
+        """
+        if direction not in ("left->right", "right->left"):
+            raise BadRecipe(f"direction '{direction}'; expected 'left->right' or 'right->left'")
+        chosen = self if split is None else self.where(split)
+        query, other, group, label = chosen.left, chosen.right, chosen.group, chosen.label
+        if self.same_table:
+            query, other = np.concatenate([query, other]), np.concatenate([other, query])
+            group, label = np.tile(group, 2), np.tile(label, 2)
+        elif direction == "right->left":
+            query, other = other, query
+        candidates, position = np.unique(other, return_inverse=True)
+        related = label == 1
+        edges, first = np.unique(np.stack([query[related], position[related]], 1), axis=0, return_index=True)
+        queries, starts = np.unique(edges[:, 0], return_index=True)
+        own = np.full(len(queries), -1, np.int64)
+        if self.same_table:
+            at = np.searchsorted(candidates, queries)
+            own = np.where(candidates[np.minimum(at, len(candidates) - 1)] == queries, at, -1)
+        return Relevance(queries, candidates, np.append(starts, len(edges)).astype(np.int64),
+                         edges[:, 1].astype(np.int64), group[related][first][starts], own)
+
+
+def rows_of(wanted: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row of each wanted id in ``ids`` (0 where unknown) and whether it is known, both (len(wanted),)."""
+    if not len(ids):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+    order = np.argsort(ids, kind="stable")
+    at = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
+    rows = order[at]
+    known = ids[rows] == wanted
+    return np.where(known, rows, 0).astype(np.int64), known
+
+
+def _split_words(split: Any) -> np.ndarray:
+    words, codes = np.unique(np.asarray(split).astype(np.str_), return_inverse=True)
+    unknown = [w for w in words.tolist() if w and w.lower() not in _SPLIT_NAMES]
+    if unknown:
+        raise BadData(f"split value {unknown[0]!r}; expected train, dev|validation or test")
+    return np.array([_SPLIT_NAMES.get(w.lower(), "") for w in words.tolist()], "<U10")[codes]
+
+
+def _components(left: np.ndarray, right: np.ndarray, same_table: bool) -> np.ndarray:
+    """Connected component of every pair, by repeated minimum-label propagation (NumPy only)."""
+    if not len(left):
+        return np.zeros(0, np.int64)
+    shift = 0 if same_table else int(left.max()) + 1
+    a, b = left, right + shift
+    label = np.arange(int(max(a.max(), b.max())) + 1)
+    while True:
+        low = np.minimum(label[a], label[b])
+        new = label.copy()
+        np.minimum.at(new, a, low)
+        np.minimum.at(new, b, low)
+        new = new[new]  # pointer jumping: halves the depth of every chain
+        if np.array_equal(new, label):
+            return np.unique(label[a], return_inverse=True)[1].astype(np.int64)
+        label = new

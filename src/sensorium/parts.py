@@ -1,0 +1,102 @@
+"""The folder is the registry: heads/mlp.py *is* the head called mlp.
+
+A part is named by its file (``mlp``), by a dotted path (``pkg.mod:Class``) or by a file
+(``my_parts/flip.py:Flip``). A part's own constructor arguments are its whole configuration.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sensorium.errors import BadRecipe, nearest
+
+KINDS = ("datasets", "encoders", "heads", "objectives", "indexes")
+HERE = Path(__file__).parent
+
+
+def names(kind: str) -> dict[str, str]:
+    """Every part of a kind, with the first line of its file; nothing is imported."""
+    found = {}
+    for path in sorted((HERE / kind).glob("*.py")):
+        if not path.stem.startswith("_"):
+            doc = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+            found[path.stem] = doc.split("\n", 1)[0]
+    return found
+
+
+def find(kind: str, name: str) -> type:
+    """The class of a part.
+
+    Raises BadRecipe when no such part exists (naming the nearest); a part whose optional
+    dependency is absent raises MissingExtra itself, from the file that needs it.
+    """
+    if ":" in name:
+        return _find_outside(kind, name)
+    if name not in names(kind):
+        raise BadRecipe(f"no {kind[:-1] if kind != 'indexes' else 'index'} '{name}'; {nearest(name, names(kind))}")
+    module = importlib.import_module(f"sensorium.{kind}.{name}")
+    wanted = name.replace("_", "")
+    for attribute, value in vars(module).items():
+        if attribute.lower() == wanted and inspect.isclass(value) and value.__module__ == module.__name__:
+            return value
+    raise BadRecipe(f"sensorium/{kind}/{name}.py defines no class named like the file")
+
+
+def _find_outside(kind: str, name: str) -> type:
+    where, _, attribute = name.rpartition(":")
+    if where.endswith(".py"):
+        path = Path(where).expanduser()
+        if not path.is_file():
+            raise BadRecipe(f"'{name}': no such file {path}")
+        module_name = f"sensorium_part_{path.stem}"
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        spec.loader.exec_module(module)
+    else:
+        try:
+            module = importlib.import_module(where)
+        except ModuleNotFoundError as error:
+            # Only the named module itself may be missing; a failing import inside it is its own bug.
+            if error.name is None or not (where == error.name or where.startswith(error.name + ".")):
+                raise
+            raise BadRecipe(f"'{name}': no module '{where}' on the import path") from error
+    if not inspect.isclass(getattr(module, attribute, None)):
+        classes = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
+        raise BadRecipe(f"'{name}': '{where}' has no class '{attribute}'; {nearest(attribute, classes)}")
+    return getattr(module, attribute)
+
+
+def arguments(part: type) -> dict[str, Any]:
+    """The keys a part takes, with their defaults (``inspect.Parameter.empty`` when required)."""
+    parameters = list(inspect.signature(part.__init__).parameters.values())[1:]
+    return {p.name: p.default for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+
+def make(kind: str, spec: str | Mapping[str, Any], where: str = "") -> Any:
+    """Build a part from its name or from ``{name = …, key = …}``.
+
+    ``where`` is the recipe key (such as ``left.head``) that error messages point to.
+    Raises BadRecipe for an unknown part, an unknown key (naming the nearest) or a missing one.
+    """
+    spec = {"name": spec} if isinstance(spec, str) else dict(spec)
+    where = where or kind
+    if "name" not in spec:
+        raise BadRecipe(f"{where} needs a name; known: {', '.join(names(kind))}")
+    name = spec.pop("name")
+    part = find(kind, name)
+    known = arguments(part)
+    for key in spec:
+        if key not in known:
+            raise BadRecipe(f"{where}: '{name}' takes no '{key}'; {nearest(key, known)}")
+    missing = [key for key, default in known.items() if default is inspect.Parameter.empty and key not in spec]
+    if missing:
+        raise BadRecipe(f"{where}: '{name}' needs {', '.join(missing)}; type: {where}.{missing[0]}=…")
+    return part(**spec)
