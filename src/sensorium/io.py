@@ -188,3 +188,16 @@ def disk_full(path: Path) -> Iterator[None]:
             f"no room to write {path} ({free / 1e6:.0f} MB free on that disk); what was there before is untouched: "
             "free some space, or choose another folder with --out"
         ) from error
+
+
+def exchange(new: Path, target: Path) -> None:
+    """Put the folder ``new`` in ``target``'s place in one step and delete what was there.
+
+    Everything in ``new`` must have been written through this module (so it is on the disk already).
+    """
+    new, target = Path(new), Path(target)
+    retired = target.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}-old-{target.name}")
+    _swap(new, target, retired)
+    sync_folder(target.parent)
+    for old in (new, retired):
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,247 @@
+"""A recipe: flat TOML in, validated parts out; ``key=value`` overrides; no includes, no code.
+
+``objective=ridge`` swaps the part and drops the old part's keys, ``train.lr=1e-3`` sets a key,
+``left.head=mlp left.head.hidden=512`` does both. An unknown key is refused and the nearest named.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import inspect
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import xxhash
+
+from sensorium import parts
+from sensorium.errors import BadRecipe, nearest
+from sensorium.fit.options import TrainOptions
+
+HERE = Path(__file__).parent / "recipes"
+
+#: Where a part may stand in a recipe, and its kind.
+SLOTS = {
+    "data": "datasets",
+    "left.encoder": "encoders",
+    "left.head": "heads",
+    "right.encoder": "encoders",
+    "right.head": "heads",
+    "objective": "objectives",
+    "index": "indexes",
+}
+#: Keys of [data] that the run itself reads when the data set does not take them.
+SPLITTING = {
+    "test": 0.1,  # share of groups (or number, when above 1) held out for the final numbers
+    "validation": 0.1,  # the same, for choosing: early stopping, strengths, corrections
+    "split_seed": 0,  # the split stays the same whatever the run's seed
+}
+#: Keys of [evaluate].
+EVALUATE = {
+    "measures": ["hit@1", "hit@5", "hit@10", "recall@5", "recall@10", "MRR", "median_rank", "mAP@10", "nDCG@10"],
+    "directions": ["left->right", "right->left"],
+    "resamples": 1000,  # bootstrap resamples over groups
+    "baselines": ["ridge", "procrustes", "cca"],  # closed forms printed beside a trained head
+    "leaks": "stamp",  # "stamp" marks a leaky number, "refuse" makes it an error, "off" does not look
+    "correction": "auto",  # hubness: "auto" chooses on validation; "none", "csls", "inverted_softmax", ...
+    "calibrate": True,  # turn scores into probabilities, fitted on validation
+    "plots": True,
+}
+SECTIONS = ("data", "left", "right", "objective", "train", "index", "evaluate")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A validated recipe. ``values`` holds every key with its default filled in."""
+
+    name: str
+    values: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything random but the split."""
+        return int(self.values["seed"])
+
+    @property
+    def hash(self) -> str:
+        """xxh3-64 of the resolved recipe, so that equal recipes are recognised."""
+        return xxhash.xxh3_64_hexdigest(json.dumps(self.values, sort_keys=True))
+
+    def part(self, slot: str) -> Any:
+        """Build the part that stands in a slot, such as "left.head"; None when the slot is empty."""
+        spec = _get(self.values, slot)
+        if spec is None:
+            return None
+        if slot == "data":
+            part = parts.find("datasets", spec["name"])
+            known = parts.arguments(part)
+            spec = {key: value for key, value in spec.items() if key == "name" or key in known}
+        return parts.make(SLOTS[slot], spec, slot)
+
+    def part_name(self, slot: str) -> str | None:
+        """Name of the part in a slot."""
+        spec = _get(self.values, slot)
+        return None if spec is None else spec["name"]
+
+    def splitting(self) -> dict[str, Any]:
+        """The run-level keys of [data], with defaults."""
+        return {key: self.values["data"].get(key, default) for key, default in SPLITTING.items()}
+
+    def train_options(self) -> TrainOptions:
+        """The [train] section as options."""
+        return TrainOptions(**self.values["train"])
+
+    def toml(self) -> str:
+        """The resolved recipe as TOML; reading it back gives the same recipe."""
+        return f"# {self.name}, as resolved\n" + tomli_w.dumps({"name": self.name, **self.values})
+
+
+def names() -> dict[str, str]:
+    """Every recipe that ships, with the first comment line of its file."""
+    return {p.stem: p.read_text("utf-8").split("\n", 1)[0].lstrip("# ") for p in sorted(HERE.glob("*.toml"))}
+
+
+def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name, file or mapping, apply overrides, fill in defaults and validate.
+
+    Raises BadRecipe naming the key and the nearest known one.
+    """
+    name, values = _read(recipe)
+    for override in overrides:
+        _apply(values, override)
+    return Recipe(name, _resolve(values))
+
+
+def _read(recipe: str | Path | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    if isinstance(recipe, Mapping):
+        values = copy.deepcopy(dict(recipe))
+        return str(values.pop("name", "recipe")), values
+    path = Path(recipe).expanduser()
+    if path.suffix != ".toml":
+        if str(recipe) not in names():
+            raise BadRecipe(f"no recipe '{recipe}'; {nearest(str(recipe), names())} (or give a .toml file)")
+        path = HERE / f"{recipe}.toml"
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise BadRecipe(f"no recipe file {path}; type: sensorium ls recipes") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRecipe(f"{path} is not valid TOML: {error}") from None
+    return str(values.pop("name", path.stem)), values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise BadRecipe(f"'{override}' is not an override; expected key=value, such as train.lr=1e-3")
+    value = _value(text)
+    if key in SLOTS and not isinstance(value, Mapping):
+        value = {"name": str(value)}  # swapping a part drops the old part's keys
+    *path, last = key.split(".")
+    target = values
+    for step in path:
+        inner = target.setdefault(step, {})
+        if isinstance(inner, str):  # a part given by its bare name
+            inner = target[step] = {"name": inner}
+        if not isinstance(inner, dict):
+            raise BadRecipe(f"'{key}': '{step}' is not a section")
+        target = inner
+    target[last] = value
+
+
+def _value(text: str) -> Any:
+    """A TOML value where it is one, else the text itself (so data.root=~/clips needs no quotes)."""
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return text if isinstance(value, (datetime.date, datetime.time)) else value
+
+
+def _resolve(values: dict[str, Any]) -> dict[str, Any]:
+    for section in values:
+        if section not in (*SECTIONS, "seed"):
+            raise BadRecipe(f"no section '{section}'; {nearest(section, (*SECTIONS, 'seed'))}")
+    for required in ("data", "objective"):
+        if required not in values:
+            raise BadRecipe(f"the recipe has no [{required}]; type: {required}=NAME ({_choices(required)})")
+    resolved: dict[str, Any] = {"seed": _whole_number("seed", values.get("seed", 0))}
+    for slot, spec in _slots(values):
+        section, _, inner = slot.partition(".")
+        filled = _fill(slot, spec)
+        if inner:
+            resolved.setdefault(section, {})[inner] = filled
+        else:
+            resolved[section] = filled
+    for side in ("left", "right"):
+        for key in values.get(side, {}):
+            if f"{side}.{key}" not in SLOTS:
+                raise BadRecipe(f"no key '{side}.{key}'; {nearest(key, ('encoder', 'head'))}")
+        resolved.setdefault(side, {}).setdefault("head", _fill(f"{side}.head", "identity"))
+    resolved.setdefault("index", _fill("index", "exact"))
+    resolved["train"] = _keys("train", values.get("train", {}), TrainOptions.defaults())
+    resolved["evaluate"] = _keys("evaluate", values.get("evaluate", {}), EVALUATE)
+    TrainOptions(**resolved["train"])  # refuses values that cannot be meant
+    return resolved
+
+
+def _slots(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for slot in SLOTS:
+        spec = _get(values, slot)
+        if spec is not None:
+            yield slot, spec
+
+
+def _fill(slot: str, spec: Any) -> dict[str, Any]:
+    """A part's spec with the defaults of its constructor; None defaults stay out (TOML has no null)."""
+    spec = {"name": spec} if isinstance(spec, str) else dict(spec)
+    if "name" not in spec:
+        raise BadRecipe(f"{slot} needs a name; type: {slot}=NAME ({_choices(slot)})")
+    known = parts.arguments(parts.find(SLOTS[slot], spec["name"]))
+    extra = SPLITTING if slot == "data" else {}
+    for key in spec:
+        if key != "name" and key not in known and key not in extra:
+            raise BadRecipe(f"no key '{slot}.{key}' ('{spec['name']}'); {nearest(key, [*known, *extra])}")
+    defaults = {k: d for k, d in known.items() if d is not None and d is not inspect.Parameter.empty}
+    return _plain({**defaults, **spec})
+
+
+def _keys(section: str, given: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise BadRecipe(f"[{section}] is a section; set its keys, such as {section}.{next(iter(defaults))}=…")
+    for key in given:
+        if key not in defaults:
+            raise BadRecipe(f"no key '{section}.{key}'; {nearest(key, defaults)}")
+    return _plain({**{k: d for k, d in defaults.items() if d is not None}, **given})
+
+
+def _get(values: Mapping[str, Any], slot: str) -> Any:
+    section, _, inner = slot.partition(".")
+    found = values.get(section)
+    if not inner or found is None:
+        return found
+    if not isinstance(found, Mapping):
+        raise BadRecipe(f"[{section}] is a section with 'encoder' and 'head'")
+    return found.get(inner)
+
+
+def _choices(slot: str) -> str:
+    return ", ".join(parts.names(SLOTS[slot]))
+
+
+def _whole_number(key: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise BadRecipe(f"{key}={value!r}; expected a whole number, 0 or above")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that a recipe equals its own TOML read back."""
+    if isinstance(value, Mapping):
+        return {key: _plain(v) for key, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,249 @@
+"""THE MAIN PATH, start reading here: load, embed, fit, evaluate, index, one folder out.
+
+Everything else in the package is a part that one of these steps picks up. The folder is built
+aside and swapped in whole, so a kill leaves the previous run intact and the next call goes on
+from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from sensorium import io, recipe as recipes
+from sensorium.errors import BadData, BadRecipe
+from sensorium.pairs import SPLITS, Pairs
+from sensorium.recipe import Recipe
+from sensorium.types import Data, Embeddings, Items, blocks
+
+FORMAT = 1  # of the run folder; see docs/formats.md
+
+
+def run(
+    recipe: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    quiet: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    tensorboard: bool = False,
+) -> Any:
+    """Run a recipe from raw items to a searchable folder and open it.
+
+    recipe: name, TOML file or mapping. overrides: ``key=value`` texts. out: the folder, by
+    default ``runs/<recipe>``; it may be absent, empty or an earlier run, nothing else.
+    on_epoch: called with each training event; what it raises stops the fit.
+
+    Raises BadRecipe, BadData, Mismatch, Corrupt, DiskFull or MissingExtra for what a caller can mend.
+    """
+    from sensorium.search import open as open_run
+
+    if seed is not None:
+        overrides = [*overrides, f"seed={seed}"]
+    plan = recipes.load(recipe, overrides)
+    out = Path(out) if out is not None else Path("runs") / plan.name
+    seconds: dict[str, float] = {}
+    with workplace(out, plan) as folder:
+        with timed("load", seconds, quiet):
+            data = plan.part("data").load()
+        with timed("embed", seconds, quiet):
+            left, right = embed(plan, data, stores_beside(out), progress=not quiet)
+        pairs = split(plan, data.pairs)
+        check(plan, left, right, pairs)
+        with timed("fit", seconds, quiet):
+            fitted = fit(plan, left, right, pairs, folder, progress=not quiet, on_epoch=on_epoch, tensorboard=tensorboard)
+        with timed("evaluate", seconds, quiet):
+            from sensorium import judge
+
+            metrics = judge.judge(plan, data, left, right, pairs, fitted, folder)
+        with timed("index", seconds, quiet):
+            metrics["index"] = index(plan, data, left, right, fitted, folder)
+        metrics |= {"data": data_hash(left, right), "split": split_hash(pairs), "recipe": plan.hash,
+                    "seconds": seconds, "dataset": dict(data.notes)}
+        write_run(plan, metrics, folder)
+    return open_run(out)
+
+
+@contextlib.contextmanager
+def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
+    """The folder a run is built in, swapped over ``out`` when it is whole.
+
+    An interrupted run of the same recipe is found again and continued; of another, cleared away.
+    """
+    if out.exists() and not (out / "metrics.json").is_file() and any(p.name != ".lock" for p in out.iterdir()):
+        raise BadRecipe(f"{out} is not empty and not a run; choose another folder with --out")
+    building = out.with_name(f".{out.name}.building")
+    with io.lock(building, wait=False):
+        started = building / "recipe.toml"
+        text = plan.toml()
+        if not started.is_file() or started.read_text("utf-8") != text:
+            for path in building.iterdir():
+                if path.name != ".lock":
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            io.write(started, text)
+        yield building
+        (building / ".lock").unlink()
+        io.exchange(building, out)
+
+
+@contextlib.contextmanager
+def timed(stage: str, seconds: dict[str, float], quiet: bool) -> Iterator[None]:
+    """Measure a stage's wall time, and say it on the terminal's error stream."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - start, 3)
+    if not quiet:
+        from rich.console import Console
+
+        Console(stderr=True, highlight=False).print(f"[dim]{stage:>9}  {seconds[stage]:6.1f} s[/dim]")
+
+
+def stores_beside(out: Path) -> Path:
+    """Where the embeddings of the runs in one folder are kept: embedded once, used by all of them."""
+    return out.parent / "embeddings"
+
+
+def embed(plan: Recipe, data: Data, stores: Path, progress: bool = True) -> tuple[Embeddings, Embeddings | None]:
+    """Vectors of both sides: taken as they are, or encoded once into a store and reused."""
+    left = embed_side("left", data.left, plan, stores, progress)
+    if data.right is None:
+        return left, None
+    return left, embed_side("right", data.right, plan, stores, progress)
+
+
+def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bool) -> Embeddings:
+    """One side's vectors. Raises BadRecipe when the encoder does not take this kind of item."""
+    from sensorium import store
+
+    encoder = plan.part(f"{side}.encoder")
+    if items.kind == "vector":
+        if encoder is not None:
+            raise BadRecipe(f"{side}.encoder is set, but the {side} items are vectors already; leave it out")
+        return Embeddings(items.ids, items.values, dict(items.source), items.meta)
+    if encoder is None:
+        raise BadRecipe(f"the {side} items are {items.kind}; name what encodes them: {side}.encoder=NAME")
+    if encoder.takes != items.kind:
+        raise BadRecipe(f"{side}.encoder '{plan.part_name(f'{side}.encoder')}' takes {encoder.takes}, "
+                        f"but the {side} items are {items.kind}")
+    return store.embed(items, encoder, stores / store_name(side, plan, encoder.fingerprint), progress=progress)
+
+
+def store_name(side: str, plan: Recipe, fingerprint: Mapping[str, Any]) -> str:
+    """Folder of one side's store: data set, side, encoder, and the start of its fingerprint's hash."""
+    import json
+
+    digest = xxhash.xxh3_64_hexdigest(json.dumps(dict(fingerprint), sort_keys=True, default=str))
+    names = (plan.part_name("data"), side, plan.part_name(f"{side}.encoder"), digest[:8])
+    return "-".join(name.replace("/", "_").replace(":", "_") for name in names)
+
+
+def split(plan: Recipe, pairs: Pairs) -> Pairs:
+    """Complete the splits: by group with the recipe's shares where the data brings none."""
+    wanted = plan.splitting()
+    if not (pairs.split != "").any():
+        pairs = pairs.split_by_group({"test": wanted["test"], "validation": wanted["validation"]}, wanted["split_seed"])
+    elif not (pairs.split == "validation").any() and wanted["validation"]:
+        pairs = pairs.hold_out("validation", wanted["validation"], wanted["split_seed"])
+    for name in SPLITS:
+        if not (pairs.where(name).label == 1).any():
+            raise BadData(f"the {name} split has no related pair; expected some of {len(pairs)} pairs there: "
+                          f"set data.{'test' if name == 'train' else name}=SHARE, or mend the split column")
+    return pairs
+
+
+def check(plan: Recipe, left: Embeddings, right: Embeddings | None, pairs: Pairs) -> None:
+    """Refuse NaN, infinite and zero vectors, naming the rows, before anything is fitted."""
+    from sensorium import head
+
+    for side, table in (("left", left), ("right", right)):
+        if table is not None:
+            head.check_finite(table.vectors, table.ids if table.offsets is None else None, f"{side} vectors")
+
+
+def fit(
+    plan: Recipe,
+    left: Embeddings,
+    right: Embeddings | None,
+    pairs: Pairs,
+    folder: Path,
+    progress: bool = True,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    tensorboard: bool = False,
+) -> Any:
+    """Settle both heads: solved in one pass when the objective can be, else trained."""
+    from sensorium import fit as fitting
+
+    objective = plan.part("objective")
+    left_head, right_head = plan.part("left.head"), plan.part("right.head")
+    other = left if right is None else right
+    if objective.closed:
+        return fitting.solve(left, other, pairs, left_head, right_head, objective)
+    return fitting.train(left, other, pairs, left_head, right_head, objective, plan.train_options(), folder,
+                         plan.seed, progress=progress, on_epoch=on_epoch, tensorboard=tensorboard)
+
+
+def index(plan: Recipe, data: Data, left: Embeddings, right: Embeddings | None, fitted: Any, folder: Path) -> dict[str, Any]:
+    """Save the heads and index what they make of both sides; returns what is known of each index."""
+    from sensorium import head
+
+    told = {}
+    for side, items, table, module in (("left", data.left, left, fitted.left_head),
+                                       ("right", data.right, right, fitted.right_head)):
+        if table is None or items is None:
+            continue
+        head.save(module, folder / side, plan.part_name(f"{side}.head") or "identity", table.fingerprint)
+        part = plan.part("index")
+        vectors = fitted.project(side, table)
+        part.add(items.ids, vectors, columns_of(items))
+        told[side] = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
+        with io.publish(folder / "index" / side) as building:
+            part.save(building)
+        stamp = {"head": io.checksum(folder / f"{side}.safetensors"), "part": plan.values["index"]}
+        io.write_json(folder / "index" / f"{side}.json", stamp)
+    return told
+
+
+def columns_of(items: Items) -> dict[str, np.ndarray]:
+    """What a hit shows of an item: its metadata, and the text itself where items are text."""
+    columns = {name: np.asarray(column) for name, column in items.meta.items()}
+    if items.kind == "text":
+        columns.setdefault("text", np.asarray(items.values, dtype=np.str_))
+    return columns
+
+
+def data_hash(left: Embeddings, right: Embeddings | None) -> str:
+    """xxh3-64 over ids and vectors of both sides: equal hash, equal data."""
+    digest = xxhash.xxh3_64()
+    for table in (left, right):
+        if table is not None:
+            digest.update("\n".join(table.ids.tolist()).encode())
+            for rows in blocks(len(table.vectors), 1 << 16):
+                digest.update(np.ascontiguousarray(table.vectors[rows]))
+    return digest.hexdigest()
+
+
+def split_hash(pairs: Pairs) -> str:
+    """xxh3-64 over the pairs, their labels, groups and splits."""
+    digest = xxhash.xxh3_64()
+    for column in (pairs.left, pairs.right, pairs.label, pairs.group):
+        digest.update(np.ascontiguousarray(column))
+    digest.update("\n".join(pairs.split.tolist()).encode())
+    return digest.hexdigest()
+
+
+def write_run(plan: Recipe, metrics: dict[str, Any], folder: Path) -> None:
+    """The files that make the folder a run: metrics last, as its presence says the run is whole."""
+    from sensorium.evaluate.card import card
+
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    text = plan.toml()
+    io.write(folder / "README.md", card(metrics, text, folder))
+    io.write_json(folder / "metrics.json", {"format": FORMAT, "name": plan.name, **metrics})
