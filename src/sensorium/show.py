@@ -1,0 +1,84 @@
+"""How things look on a terminal: tables for people, JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sensorium import io
+
+
+class Output:
+    """Where a verb's records go: a table on a terminal, JSON lines when asked or in a pipe."""
+
+    def __init__(self, as_json: bool | None) -> None:
+        self.json = not sys.stdout.isatty() if as_json is None else as_json
+
+    def records(self, records: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None, title: str = "") -> None:
+        """One JSON object a line, or one table row each."""
+        if self.json:
+            for record in records:
+                print(json.dumps(record, ensure_ascii=False, allow_nan=False, default=io.plain))
+        else:
+            print_table(list(records), columns, title)
+
+    def say(self, text: str = "") -> None:
+        """A line for people only."""
+        if not self.json:
+            console().print(text, highlight=False)
+
+
+def console(stderr: bool = False) -> Any:
+    """A rich console; pipes get a fixed generous width, so that nothing is cut."""
+    from rich.console import Console
+
+    out = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if out.isatty() else 120, highlight=False)
+
+
+def print_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, title: str = "") -> None:
+    """Records as a table; numbers to the right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    if not records:
+        console().print("[dim]nothing[/dim]")
+        return
+    columns = list(columns or dict.fromkeys(key for record in records for key in record))
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in columns:
+        numeric = all(isinstance(record.get(column), (int, float)) for record in records)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for record in records:
+        table.add_row(*(Text(_cell(record.get(column))) for column in columns))
+    console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def results(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The numbers of a run, one row a direction and measure, beside the baselines on the same split."""
+    rows = []
+    for r in metrics["results"]:
+        row = {"direction": r["direction"].replace("->", " → "), "measure": r["measure"],
+               "value": number(r["measure"], r["value"]),
+               "95% interval": f"{number(r['measure'], r['low'])} – {number(r['measure'], r['high'])}"}
+        for name, baseline in metrics.get("baselines", {}).items():
+            same = [b for b in baseline.get("results", []) if (b["direction"], b["measure"]) == (r["direction"], r["measure"])]
+            row[name] = number(r["measure"], same[0]["value"]) if same else ""
+        rows.append({**row, "queries": r["n_queries"], "candidates": r["n_candidates"]})
+    return rows
+
+
+def number(measure: str, value: float) -> str:
+    """Ranks as they are, everything else in percent."""
+    return f"{value:.1f}" if "rank" in measure else f"{100 * value:.1f}"
