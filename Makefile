@@ -1,0 +1,35 @@
+# Two commands matter: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help install demo test lint docs bench clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed   ## create .venv with the toolkit and everything the tests need
+
+# constraints.txt names the torch build; a range would take the newest one, with gigabytes of CUDA.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install    ## run the recipe glyphs from raw symbols to search, about a minute
+	@$(BIN)/sensorium demo
+
+test: install    ## all tests
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+lint: install    ## style
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+docs: install    ## regenerate the help pages in docs/
+	$(BIN)/python -m docs.help
+
+bench: install   ## every claim of bench/RESULTS.md, at reduced size
+	for claim in bench/[a-z]*.py; do $(BIN)/python -m bench.$$(basename $$claim .py) --quick || exit 1; done
+
+clean:           ## remove the environment
+	rm -rf $(VENV)

@@ -1,0 +1,126 @@
+"""What there is, and whether it is well: listings of parts and runs, checks of the installation and of stores."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from sensorium import io, parts, recipe as recipes
+from sensorium.errors import BadData, BadRecipe, SensoriumError, nearest
+
+#: What each extra brings: the modules that must be importable.
+EXTRAS = {
+    "train": ("torch", "scipy", "faiss", "matplotlib", "optuna"),
+    "text": ("sentence_transformers",),
+    "audio": ("soundfile", "soxr", "av"),
+    "image": ("PIL", "skimage"),
+    "face": ("cv2",),
+    "serve": ("fastapi", "uvicorn"),
+    "scale": ("ray", "pymilvus"),
+}
+LOW_DISK = 2e9  # bytes free, below which the doctor warns
+
+
+def listing(kind: str | None) -> list[dict[str, Any]]:
+    """Records of kind, name and about: recipes, every kind of part, and the runs under ``runs/``."""
+    kinds = ("recipes", *parts.KINDS, "runs")
+    if kind is not None and kind not in kinds:
+        raise BadRecipe(f"no kind '{kind}'; {nearest(kind, kinds)}")
+    found = []
+    for one in kinds if kind is None else (kind,):
+        names = recipes.names() if one == "recipes" else _runs() if one == "runs" else parts.names(one)
+        found += [{"kind": one, "name": name, "about": about} for name, about in names.items()]
+    return found
+
+
+def _runs() -> dict[str, str]:
+    found = {}
+    for path in sorted(Path("runs").glob("*/metrics.json")):
+        try:
+            results = io.read_json(path).get("results", [])
+        except SensoriumError as error:
+            found[str(path.parent)] = str(error)
+            continue
+        first = next((r for r in results if r["measure"] == "hit@10"), None)
+        found[str(path.parent)] = "" if first is None else (
+            f"{first['direction']} hit@10 {100 * first['value']:.1f}% of {first['n_queries']} queries")
+    return found
+
+
+def doctor(what: Path | None = None) -> list[dict[str, Any]]:
+    """Findings as records of check, state ("good", "note" or "bad") and found."""
+    if what is None:
+        return [*_installation(), *_machine()]
+    if (what / "metrics.json").is_file():
+        return _run(what)
+    if (what / "manifest.json").is_file():
+        return _store(what)
+    raise BadData(f"{what} is neither a store (manifest.json) nor a run (metrics.json)")
+
+
+def _finding(check: str, state: str, found: Any) -> dict[str, Any]:
+    return {"check": check, "state": state, "found": str(found)}
+
+
+def _installation() -> list[dict[str, Any]]:
+    from sensorium import __version__
+
+    found = [_finding("sensorium", "good", __version__),
+             _finding("python", "good", f"{platform.python_version()} at {sys.executable}")]
+    for extra, modules in EXTRAS.items():
+        missing = [m for m in modules if importlib.util.find_spec(m) is None]
+        if missing:
+            found.append(_finding(f"extra [{extra}]", "note",
+                                  f"not installed ({', '.join(missing)}); type: pip install 'sensorium[{extra}]'"))
+        else:
+            found.append(_finding(f"extra [{extra}]", "good", ", ".join(f"{m} {_version(m)}" for m in modules)))
+    return found
+
+
+def _version(module: str) -> str:
+    names = importlib.metadata.packages_distributions().get(module, [])
+    return importlib.metadata.version(names[0]) if names else ""
+
+
+def _machine() -> list[dict[str, Any]]:
+    free = shutil.disk_usage(Path.cwd()).free
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found = [_finding("disk", "good" if free > LOW_DISK else "bad", f"{free / 1e9:.1f} GB free here"),
+             _finding("processors", "good", cores)]
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        found.append(_finding("devices", "good", ", ".join(devices) or f"CPU only, {torch.get_num_threads()} threads, "
+                              f"{torch.backends.cpu.get_cpu_capability()}"))
+    return found
+
+
+def _run(folder: Path) -> list[dict[str, Any]]:
+    from sensorium.search import open as open_run
+
+    opened = open_run(folder)
+    found = [_finding("recipe", "good", opened.recipe.hash)]
+    for side in opened.sides:
+        for check, load in (("head", opened.head), ("index", opened.index)):
+            try:
+                part = load(side)
+                found.append(_finding(f"{side} {check}", "good", f"{len(part)} items" if check == "index" else type(part).__name__))
+            except SensoriumError as error:
+                found.append(_finding(f"{side} {check}", "bad", error))
+    return found
+
+
+def _store(folder: Path) -> list[dict[str, Any]]:
+    from sensorium import store
+    from sensorium.evaluate import vectors
+
+    problems = store.verify(folder)
+    found = [_finding("files", "bad", p) for p in problems] or [_finding("files", "good", "every checksum matches")]
+    return found if problems else [*found, *vectors.examine(store.open(folder))]
