@@ -35,15 +35,18 @@ def run(
     quiet: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     tensorboard: bool = False,
+    stages: Sequence[str] = ("evaluate", "index"),
 ) -> Any:
     """Run a recipe from raw items to a searchable folder and open it.
 
     recipe: name, TOML file or mapping. overrides: ``key=value`` texts. out: the folder, by
     default ``runs/<recipe>``; it may be absent, empty or an earlier run, nothing else.
-    on_epoch: called with each training event; what it raises stops the fit.
+    on_epoch: called with each training event; what it raises stops the fit. stages: what is done
+    after the fit.
 
     Raises BadRecipe, BadData, Mismatch, Corrupt, DiskFull or MissingExtra for what a caller can mend.
     """
+    from sensorium import judge
     from sensorium.search import open as open_run
 
     if seed is not None:
@@ -60,12 +63,15 @@ def run(
         check(plan, left, right, pairs)
         with timed("fit", seconds, quiet):
             fitted = fit(plan, left, right, pairs, folder, progress=not quiet, on_epoch=on_epoch, tensorboard=tensorboard)
-        with timed("evaluate", seconds, quiet):
-            from sensorium import judge
-
-            metrics = judge.judge(plan, data, left, right, pairs, fitted, folder)
-        with timed("index", seconds, quiet):
-            metrics["index"] = index(plan, data, left, right, fitted, folder)
+        metrics: dict[str, Any] = {"results": [], "fit": dict(fitted.notes)}
+        save_heads(plan, left, right, fitted, folder)
+        zl, zr = project(left, right, fitted)
+        if "evaluate" in stages:
+            with timed("evaluate", seconds, quiet):
+                metrics |= judge.judge(plan, left, right, pairs, zl, zr, folder)
+        if "index" in stages:
+            with timed("index", seconds, quiet):
+                metrics["index"] = index(plan, data, zl, zr, folder)
         metrics |= {"data": data_hash(left, right), "split": split_hash(pairs), "recipe": plan.hash,
                     "seconds": seconds, "dataset": dict(data.notes)}
         write_run(plan, metrics, folder)
@@ -190,18 +196,30 @@ def fit(
                          plan.seed, progress=progress, on_epoch=on_epoch, tensorboard=tensorboard)
 
 
-def index(plan: Recipe, data: Data, left: Embeddings, right: Embeddings | None, fitted: Any, folder: Path) -> dict[str, Any]:
-    """Save the heads and index what they make of both sides; returns what is known of each index."""
+def save_heads(plan: Recipe, left: Embeddings, right: Embeddings | None, fitted: Any, folder: Path) -> None:
+    """Both heads with the fingerprints of the encoders they belong to; one when they are tied."""
     from sensorium import head
 
+    for side, table, module in (("left", left, fitted.left_head), ("right", right, fitted.right_head)):
+        if table is not None:
+            head.save(module, folder / side, fitted.names.get(side, plan.part_name(f"{side}.head")), table.fingerprint)
+
+
+def project(left: Embeddings, right: Embeddings | None, fitted: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Both tables through their heads, computed once for judging and for the index."""
+    from sensorium import head
+
+    zl = head.project(fitted.left_head, left)
+    return zl, zl if right is None else head.project(fitted.right_head, right)
+
+
+def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path) -> dict[str, Any]:
+    """Index what the heads make of both sides; returns what is known of each index."""
     told = {}
-    for side, items, table, module in (("left", data.left, left, fitted.left_head),
-                                       ("right", data.right, right, fitted.right_head)):
-        if table is None or items is None:
+    for side, items, vectors in (("left", data.left, zl), ("right", data.right, zr)):
+        if items is None:
             continue
-        head.save(module, folder / side, plan.part_name(f"{side}.head") or "identity", table.fingerprint)
         part = plan.part("index")
-        vectors = fitted.project(side, table)
         part.add(items.ids, vectors, columns_of(items))
         told[side] = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
         with io.publish(folder / "index" / side) as building:

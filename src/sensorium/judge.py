@@ -1,0 +1,130 @@
+"""Judging a fit on held-out items: numbers with intervals, the closed forms beside them, a plain verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import evaluate, io, parts
+from sensorium.errors import SensoriumError
+from sensorium.evaluate import statistics
+from sensorium.pairs import SPLITS, Pairs
+from sensorium.recipe import Recipe
+from sensorium.types import Embeddings, Rows
+
+
+def judge(
+    plan: Recipe,
+    left: Embeddings,
+    right: Embeddings | None,
+    pairs: Pairs,
+    zl: Rows,
+    zr: Rows,
+    folder: Path,
+) -> dict[str, Any]:
+    """What metrics.json says about the quality of two fitted heads.
+
+    zl (n, d), zr (m, d): head outputs of the whole tables. Ranks of each query are kept in
+    ``per_query.npz`` beside the metrics, so that two runs can be compared query by query.
+    """
+    keys = plan.values["evaluate"]
+    judged = {split: evaluate.per_query(zl, zr, pairs, split, keys["directions"]) for split in ("validation", "test")}
+    told = {
+        "results": evaluate.results(judged["test"], keys["measures"], plan.seed, keys["resamples"]),
+        "validation": evaluate.results(judged["validation"], keys["measures"], plan.seed, keys["resamples"]),
+        "pairs": count_pairs(pairs),
+        "baselines": baselines(plan, left, right, pairs, judged["test"]),
+    }
+    told["verdict"] = verdict(plan, told["baselines"])
+    keep_ranks(judged, folder)
+    return told
+
+
+def count_pairs(pairs: Pairs) -> dict[str, dict[str, int]]:
+    """Pairs, groups and items of each split."""
+    counts = {}
+    for split in SPLITS:
+        part = pairs.where(split)
+        counts[split] = {"pairs": len(part), "related": int((part.label == 1).sum()), "groups": len(np.unique(part.group)),
+                         "left": len(np.unique(part.left)), "right": len(np.unique(part.right))}
+    return counts
+
+
+def baselines(plan: Recipe, left: Embeddings, right: Embeddings | None, pairs: Pairs,
+              judged: Mapping[str, evaluate.Judged]) -> dict[str, Any]:
+    """The closed forms on the same split, each with its numbers and its paired difference to the fit.
+
+    ``advantage`` is mean reciprocal rank of the fit minus the baseline's, averaged over both
+    directions, with a bootstrap interval over groups. A baseline that does not apply says why.
+    """
+    keys = plan.values["evaluate"]
+    told: dict[str, Any] = {}
+    for name in keys["baselines"]:
+        if name == plan.part_name("objective"):
+            continue
+        try:
+            zl, zr = closed_form(name, left, right, pairs)
+        except SensoriumError as error:
+            told[name] = {"not_applicable": str(error)}
+            continue
+        other = evaluate.per_query(zl, zr, pairs, "test", keys["directions"])
+        told[name] = {"results": evaluate.results(other, keys["measures"], plan.seed, keys["resamples"]),
+                      "advantage": advantage(judged, other, plan.seed, keys["resamples"])}
+    return told
+
+
+def closed_form(name: str, left: Embeddings, right: Embeddings | None, pairs: Pairs) -> tuple[Rows, Rows]:
+    """Both tables through the heads that a closed-form objective settles."""
+    from sensorium import fit
+
+    other = left if right is None else right
+    identity = parts.find("heads", "identity")
+    fitted = fit.solve(left, other, pairs, identity(), identity(), parts.make("objectives", name))
+    return project(fitted.left_head, left), project(fitted.right_head, other)
+
+
+def project(head: Any, table: Embeddings) -> np.ndarray:
+    """A whole table through a head, (n, d) float32."""
+    from sensorium import head as heads
+
+    return heads.project(head, table)
+
+
+def advantage(ours: Mapping[str, evaluate.Judged], theirs: Mapping[str, evaluate.Judged], seed: int,
+              resamples: int) -> dict[str, float]:
+    """Paired difference of mean reciprocal rank over the queries of both directions."""
+    difference = np.concatenate([ours[d].reciprocal - theirs[d].reciprocal for d in ours])
+    group = np.concatenate([ours[d].group for d in ours])
+    low, high = statistics.interval(difference, group, "mean", resamples, seed)
+    return {"MRR": float(difference.mean()), "low": low, "high": high}
+
+
+def verdict(plan: Recipe, told: Mapping[str, Any]) -> str:
+    """One plain sentence: did the fit beat the best closed form on the test split?"""
+    beside = {name: b["advantage"] for name, b in told.items() if "advantage" in b}
+    if not beside:
+        return "No closed form was run beside it."
+    best = min(beside, key=lambda name: beside[name]["MRR"])
+    by = beside[best]
+    points = f"{100 * by['MRR']:+.1f} MRR points [{100 * by['low']:+.1f}, {100 * by['high']:+.1f}]"
+    objective = plan.part_name("objective")
+    if by["low"] > 0:
+        return f"{objective} beats the best closed form beside it, {best}, by {points}."
+    if by["high"] < 0:
+        return f"{objective} did not help: {best} is better, {points}. Type: objective={best}"
+    return f"{objective} did not help measurably: against {best} {points}, an interval that includes 0."
+
+
+def keep_ranks(judged: Mapping[str, Mapping[str, evaluate.Judged]], folder: Path) -> None:
+    """Per-query reciprocal ranks, groups and query rows, for paired comparison of runs."""
+    arrays = {}
+    for split, directions in judged.items():
+        prefix = "" if split == "test" else f"{split}_"
+        for direction, one in directions.items():
+            name = prefix + direction.replace("->", "_to_")
+            arrays |= {f"{name}_reciprocal_rank": one.reciprocal, f"{name}_group": one.group,
+                       f"{name}_query": one.relevance.queries}
+    io.write(folder / "per_query.npz", lambda file: np.savez(file, **arrays))
