@@ -1,0 +1,83 @@
+"""Imports point down only, and importing the package stays instant."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sensorium
+
+PACKAGE = Path(sensorium.__file__).parent
+
+# From the roof to the ground. A module may import only from lower floors, or from its own package.
+FLOORS = [
+    {"cli"},
+    {"look", "sweep", "seeds", "serve", "scale"},
+    {"pipeline"},
+    {"search", "judge"},
+    {"recipe", "show"},
+    {"fit", "evaluate"},
+    {"datasets", "encoders", "heads", "objectives", "indexes"},
+    {"store", "head", "regularisers"},
+    {"moments", "scores", "foreign", "contrastive", "positives", "framing", "audio", "recordings", "augment"},
+    {"pairs", "table", "parts"},
+    {"types", "io"},
+    {"errors"},
+]
+FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}
+#: These may import a neighbour on their own floor; the parts never do.
+LOOSE = {"fit", "evaluate", "store", "serve", "scale"}
+HEAVY = ("torch", "faiss", "scipy", "sklearn", "matplotlib", "sentence_transformers", "transformers", "skimage", "pyarrow")
+
+
+def modules() -> list[tuple[str, Path]]:
+    return [(p.relative_to(PACKAGE).parts[0].removesuffix(".py"), p) for p in PACKAGE.rglob("*.py")]
+
+
+def imported(path: Path) -> set[str]:
+    """First names below ``sensorium`` that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "sensorium":
+            inner = node.module.split(".")[1:]
+            found |= {inner[0]} if inner else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("sensorium.")}
+    return found - {"__version__"}
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: str(getattr(value, "name", value)))
+def test_imports_point_down(module, path):
+    if module == "__init__":
+        return
+    assert module in FLOOR, f"{module} has no floor yet: give it one in FLOORS"
+    for other in imported(path):
+        same_package = other == module
+        if not same_package:
+            lower = FLOOR[other] < FLOOR[module] or (FLOOR[other] == FLOOR[module] and module in LOOSE)
+            assert lower, f"{path.relative_to(PACKAGE)} (floor {FLOOR[module]}) imports {other} (floor {FLOOR[other]})"
+    siblings = ("datasets", "encoders", "heads", "objectives", "indexes")
+    if module in siblings:
+        own = {node.module for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)}
+        assert not any(name and name.startswith(f"sensorium.{module}.") for name in own), "one file a part"
+
+
+@pytest.mark.parametrize("statement", ["import sensorium", "import sensorium.cli", "import sensorium.recipe", "import sensorium.pairs, sensorium.table, sensorium.parts"])
+def test_importing_loads_nothing_heavy(statement):
+    code = f"import sys; {statement}; print(*sorted(m for m in {HEAVY!r} if m in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == []
+
+
+def test_help_loads_nothing_heavy():
+    code = (f"import sys; sys.argv = ['sensorium', '--help']; from sensorium.cli import main\n"
+            f"try: main()\nexcept SystemExit: pass\nprint('LOADED', *(m for m in {HEAVY!r} if m in sys.modules))")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1].strip() == "LOADED"
+
+
+def test_no_file_does_two_jobs():
+    long = {str(p.relative_to(PACKAGE)): n for _, p in modules() if (n := len(p.read_text("utf-8").splitlines())) > 400}
+    assert long == {}
