@@ -1,0 +1,62 @@
+"""The folder is the registry: found by file, by dotted path, by path; strict about keys."""
+
+import pytest
+
+from sensorium import parts
+from sensorium.errors import BadRecipe, SensoriumError
+
+PART = '''"""A part for the test."""
+class Flip:
+    """Turns signs."""
+    def __init__(self, times: int, sign: float = -1.0): self.times, self.sign = times, sign
+'''
+
+
+def every_part():
+    return [(kind, name) for kind in parts.KINDS for name in parts.names(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), every_part(), ids=lambda v: str(v))
+def test_every_part_is_found_and_says_what_it_is(kind, name):
+    assert parts.names(kind)[name].endswith((".", ")")) or len(parts.names(kind)[name]) > 10
+    part = parts.find(kind, name)
+    assert part.__name__.lower() == name.replace("_", "")
+    assert part.__doc__
+
+
+def test_dotted_path_and_file(tmp_path, monkeypatch):
+    (tmp_path / "flipping.py").write_text(PART)
+    monkeypatch.syspath_prepend(tmp_path)
+    by_path = parts.make("heads", {"name": "flipping:Flip", "times": 2})
+    by_file = parts.make("heads", {"name": f"{tmp_path}/flipping.py:Flip", "times": 3, "sign": 1.0})
+    assert (by_path.times, by_path.sign, by_file.times, by_file.sign) == (2, -1.0, 3, 1.0)
+
+
+@pytest.mark.parametrize(("spec", "message"), [
+    ("mpl", "no head 'mpl'; did you mean 'mlp'"),
+    ({"name": "linear", "dmi": 3}, "left.head: 'linear' takes no 'dmi'; did you mean 'dim'"),
+    ({"dim": 3}, "left.head needs a name; known: "),
+    ("nowhere.at.all:Flip", "no module 'nowhere.at.all'"),
+    ("missing.py:Flip", "no such file missing.py"),
+    ("collections:OrderdDict", "has no class 'OrderdDict'"),
+])
+def test_refusals_name_the_nearest(spec, message):
+    with pytest.raises(BadRecipe, match=message):
+        parts.make("heads", spec, "left.head")
+
+
+def test_a_missing_argument_says_what_to_type(tmp_path):
+    (tmp_path / "flipping.py").write_text(PART)
+    with pytest.raises(BadRecipe, match=r"needs times; type: left.head.times="):
+        parts.make("heads", f"{tmp_path}/flipping.py:Flip", "left.head")
+
+
+def test_a_failing_import_inside_a_part_is_not_hidden(tmp_path, monkeypatch):
+    (tmp_path / "broken_part.py").write_text("import no_such_module_anywhere\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_anywhere"):
+        parts.find("heads", "broken_part:Flip")
+
+
+def test_errors_are_one_family():
+    assert issubclass(BadRecipe, SensoriumError)
