@@ -77,7 +77,8 @@ class Table:
         import pyarrow.parquet as pq
 
         arrays = {"id": pa.array(self.ids.tolist(), pa.string())}
-        arrays |= {f"meta.{name}": pa.array(c.tolist() if c.dtype.kind in "UO" else c) for name, c in self.columns.items()}
+        arrays |= {f"meta.{name}": pa.array(c.tolist(), pa.string()) if c.dtype.kind == "U" else pa.array(c)
+                   for name, c in self.columns.items()}
         io.write(path, lambda file: pq.write_table(pa.table(arrays), file, write_page_checksum=True))
 
     @classmethod
