@@ -1,0 +1,115 @@
+"""The keys of [train]: everything about a fit that is not a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from sensorium.errors import BadRecipe
+
+_WORDS = {
+    "schedule": ("cosine", "plateau", "constant"),
+    "precision": ("auto", "fp32", "bf16"),
+    "balance": ("none", "class", "group"),
+    "direction": ("both", "left->right", "right->left"),
+    "keep": ("best", "last"),
+    "initialise": ("none", "ridge", "procrustes", "cca"),
+}
+_WHOLE = {  # key: smallest value
+    "epochs": 1, "steps": 1, "batch": 2, "patience": 0, "accumulate": 1, "checkpoint_every": 0, "threads": 0,
+}
+_REAL: dict[str, tuple[Callable[[float], bool], str]] = {
+    "lr": (lambda v: v > 0, "above 0"),
+    "weight_decay": (lambda v: v >= 0, "0 or above"),
+    "warmup": (lambda v: v >= 0, "0 or above: a share of all steps below 1, a number of steps from 1 on"),
+    "clip": (lambda v: v >= 0, "0 (no clipping) or above"),
+    "ema": (lambda v: 0 <= v < 1, "from 0 (none) to below 1, such as 0.999"),
+    "mixup": (lambda v: v >= 0, "0 (none) or above"),
+    "structure": (lambda v: v >= 0, "0 (none) or above"),
+    "save_seconds": (lambda v: v >= 0, "0 (every step) or above"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a fit goes. Raises BadRecipe for a value that cannot be meant.
+
+    epochs: passes over the training pairs; steps: optimizer steps, which overrule epochs.
+    batch: pairs a step; left out, 1,024 or as many as leave 8 steps an epoch. One that is set
+        must not exceed the number of training pairs.
+    lr: peak of the learning rate. weight_decay: AdamW's, on weight matrices only.
+    warmup: linear rise to lr; a share of all steps below 1, a number of steps from 1 on.
+    schedule: after it, "cosine" to zero, "constant", or "plateau" (halved whenever the monitored
+        measure has not improved for a third of the patience, or 3 validations).
+    patience: stop after so many validations without improvement; 0 never stops early.
+    monitor: what is watched on the validation split: "MRR", "hit@k" or "median_rank", as the mean
+        over ``direction`` ("both", "left->right", "right->left").
+    keep: weights in the end, "best" by the monitored measure or "last".
+    clip: largest norm of the gradient, 0 for none.
+    accumulate: batches whose gradients are averaged into one step. Contrastive negatives stay
+        within a batch; for more of them raise ``batch``, whose memory is linear.
+    ema: decay of the moving average of the weights that is validated and kept; 0 for none.
+    precision: of the products, "bf16" with fp32 master weights, "fp32", or "auto": measured.
+    balance: draw training pairs equally often from every "class" (right item) or "group".
+    checkpoint_every: epochs between weights that are kept in checkpoints/; 0 keeps none.
+    save_seconds: seconds between points from which an interrupted fit resumes.
+    initialise: closed form that a linear or residual head starts from.
+    mixup: latent mixup's Beta parameter. structure: weight of the geometry regulariser.
+    threads: of the CPU products; 0 leaves torch's own choice.
+    device: "auto", "cpu" or "cuda".
+    """
+
+    epochs: int = 10
+    steps: int | None = None
+    batch: int | None = None
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup: float = 0.05
+    schedule: str = "cosine"
+    patience: int = 0
+    monitor: str = "MRR"
+    direction: str = "both"
+    keep: str = "best"
+    clip: float = 1.0
+    accumulate: int = 1
+    ema: float = 0.0
+    precision: str = "auto"
+    balance: str = "none"
+    checkpoint_every: int = 0
+    save_seconds: float = 30.0
+    initialise: str = "none"
+    mixup: float = 0.0
+    structure: float = 0.0
+    threads: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for key, words in _WORDS.items():
+            value = getattr(self, key)
+            if value not in words:
+                raise BadRecipe(f"train.{key}={value!r}; expected one of {', '.join(words)}")
+        for key, least in _WHOLE.items():
+            value = getattr(self, key)
+            if key in ("steps", "batch") and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise BadRecipe(f"train.{key}={value!r}; expected a whole number, {least} or above")
+        for key, (allowed, range_) in _REAL.items():
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not allowed(value):
+                raise BadRecipe(f"train.{key}={value!r}; expected a number, {range_}")
+        if self.device != "auto" and self.device.split(":")[0] not in ("cpu", "cuda"):
+            raise BadRecipe(f"train.device={self.device!r}; expected auto, cpu or cuda")
+        name, _, k = str(self.monitor).partition("@")
+        if self.monitor not in ("MRR", "median_rank") and not (name == "hit" and k.isdecimal() and int(k) > 0):
+            raise BadRecipe(f"train.monitor={self.monitor!r}; expected MRR, median_rank or hit@k such as hit@10")
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Every key with its default; None where leaving a key out means "choose"."""
+        return {field.name: field.default for field in fields(cls)}
+
+    def asdict(self) -> dict[str, Any]:
+        """Every key with its value."""
+        return asdict(self)
