@@ -26,7 +26,7 @@ lint: install    ## style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 docs: install    ## regenerate the help pages in docs/
-	$(BIN)/python -m docs.help
+	$(BIN)/python docs/help.py
 
 bench: install   ## every claim of bench/RESULTS.md, at reduced size
 	for claim in bench/[a-z]*.py; do $(BIN)/python -m bench.$$(basename $$claim .py) --quick || exit 1; done

@@ -15,7 +15,7 @@ from sensorium.show import Output, console
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
                   context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False)
 
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to change, such as train.lr=1e-3.", show_default=False)]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe keys to change, such as train.lr=1e-3.", show_default=False)]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or .toml file.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder to make. Default: runs/<recipe>.", show_default=False)]
@@ -98,7 +98,7 @@ def fit(recipe: RecipeName, overrides: Overrides = None, out: Out = None, seed: 
 
 @app.command(rich_help_panel="Make")
 def evaluate(run: RunFolder,
-             other: Annotated[str | None, typer.Argument(metavar="[OTHER RUN | KEY=VALUE]", show_default=False,
+             other: Annotated[str | None, typer.Argument(metavar="OTHER_RUN|KEY=VALUE", show_default=False,
                                                          help="A second run to compare with, or an [evaluate] key to change.")] = None,
              overrides: Overrides = None, as_json: Json = None, quiet: Quiet = False) -> None:
     """Judge a run again, or compare two runs query by query.
@@ -227,7 +227,7 @@ def export(kind: Annotated[str, typer.Argument(metavar="KIND", help="What to wri
 
 
 @app.command(rich_help_panel="Look")
-def ls(kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="recipes, datasets, encoders, heads, objectives, indexes or runs.", show_default=False)] = None,
+def ls(kind: Annotated[str | None, typer.Argument(metavar="KIND", help="recipes, datasets, encoders, heads, objectives, indexes or runs.", show_default=False)] = None,
        as_json: Json = None) -> None:
     """List recipes, parts and runs.
 
@@ -258,7 +258,7 @@ def show(what: Annotated[str, typer.Argument(metavar="RUN|RECIPE", help="A run f
 
 
 @app.command(rich_help_panel="Look")
-def doctor(what: Annotated[Path | None, typer.Argument(metavar="[STORE|RUN]", help="A store or run to examine.", show_default=False)] = None,
+def doctor(what: Annotated[Path | None, typer.Argument(metavar="STORE|RUN", help="A store or run to examine.", show_default=False)] = None,
            as_json: Json = None) -> None:
     """Check the installation, or a store's files and vectors.
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import evaluate, io, parts
+from sensorium import evaluate, parts
 from sensorium.errors import SensoriumError
-from sensorium.evaluate import statistics
+from sensorium.evaluate import compare
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.recipe import Recipe
 from sensorium.types import Embeddings, Rows
@@ -39,7 +39,8 @@ def judge(
         "baselines": baselines(plan, left, right, pairs, judged["test"]),
     }
     told["verdict"] = verdict(plan, told["baselines"])
-    keep_ranks(judged, folder)
+    everything = [one for directions in judged.values() for one in directions.values()]
+    compare.save(folder / compare.FILE, everything, left.ids, (left if right is None else right).ids)
     return told
 
 
@@ -95,11 +96,10 @@ def project(head: Any, table: Embeddings) -> np.ndarray:
 
 def advantage(ours: Mapping[str, evaluate.Judged], theirs: Mapping[str, evaluate.Judged], seed: int,
               resamples: int) -> dict[str, float]:
-    """Paired difference of mean reciprocal rank over the queries of both directions."""
-    difference = np.concatenate([ours[d].reciprocal - theirs[d].reciprocal for d in ours])
-    group = np.concatenate([ours[d].group for d in ours])
-    low, high = statistics.interval(difference, group, "mean", resamples, seed)
-    return {"MRR": float(difference.mean()), "low": low, "high": high}
+    """Paired difference of mean reciprocal rank over the queries of both directions, and its p-value."""
+    values = [np.concatenate([one[d].reciprocal for d in ours]) for one in (theirs, ours)]
+    found = compare.paired(*values, np.concatenate([ours[d].group for d in ours]), "mean", resamples, seed)
+    return {"MRR": found.difference, "low": found.low, "high": found.high, "p": found.p}
 
 
 def verdict(plan: Recipe, told: Mapping[str, Any]) -> str:
@@ -116,15 +116,3 @@ def verdict(plan: Recipe, told: Mapping[str, Any]) -> str:
     if by["high"] < 0:
         return f"{objective} did not help: {best} is better, {points}. Type: objective={best}"
     return f"{objective} did not help measurably: against {best} {points}, an interval that includes 0."
-
-
-def keep_ranks(judged: Mapping[str, Mapping[str, evaluate.Judged]], folder: Path) -> None:
-    """Per-query reciprocal ranks, groups and query rows, for paired comparison of runs."""
-    arrays = {}
-    for split, directions in judged.items():
-        prefix = "" if split == "test" else f"{split}_"
-        for direction, one in directions.items():
-            name = prefix + direction.replace("->", "_to_")
-            arrays |= {f"{name}_reciprocal_rank": one.reciprocal, f"{name}_group": one.group,
-                       f"{name}_query": one.relevance.queries}
-    io.write(folder / "per_query.npz", lambda file: np.savez(file, **arrays))

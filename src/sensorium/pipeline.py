@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 
 from sensorium import io, recipe as recipes
-from sensorium.errors import BadData, BadRecipe
+from sensorium.errors import BadData, BadRecipe, Mismatch
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.recipe import Recipe
 from sensorium.types import Data, Embeddings, Items, blocks
@@ -65,7 +65,7 @@ def run(
             fitted = fit(plan, left, right, pairs, folder, progress=not quiet, on_epoch=on_epoch, tensorboard=tensorboard)
         metrics: dict[str, Any] = {"results": [], "fit": dict(fitted.notes)}
         save_heads(plan, left, right, fitted, folder)
-        zl, zr = project(left, right, fitted)
+        zl, zr = project(left, right, [fitted.left_head, fitted.right_head])
         if "evaluate" in stages:
             with timed("evaluate", seconds, quiet):
                 metrics |= judge.judge(plan, left, right, pairs, zl, zr, folder)
@@ -205,12 +205,12 @@ def save_heads(plan: Recipe, left: Embeddings, right: Embeddings | None, fitted:
             head.save(module, folder / side, fitted.names.get(side, plan.part_name(f"{side}.head")), table.fingerprint)
 
 
-def project(left: Embeddings, right: Embeddings | None, fitted: Any) -> tuple[np.ndarray, np.ndarray]:
+def project(left: Embeddings, right: Embeddings | None, heads: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Both tables through their heads, computed once for judging and for the index."""
     from sensorium import head
 
-    zl = head.project(fitted.left_head, left)
-    return zl, zl if right is None else head.project(fitted.right_head, right)
+    zl = head.project(heads[0], left)
+    return zl, zl if right is None else head.project(heads[1], right)
 
 
 def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path) -> dict[str, Any]:
@@ -235,6 +235,57 @@ def columns_of(items: Items) -> dict[str, np.ndarray]:
     if items.kind == "text":
         columns.setdefault("text", np.asarray(items.values, dtype=np.str_))
     return columns
+
+
+def embed_only(recipe: Any, overrides: Sequence[str], out: Path | None, quiet: bool) -> list[dict[str, Any]]:
+    """The first two steps alone; returns what each side's store holds."""
+    plan = recipes.load(recipe, overrides)
+    out = Path(out) if out is not None else Path("runs") / plan.name
+    left, right = embed(plan, plan.part("data").load(), stores_beside(out), progress=not quiet)
+    return [{"side": side, "items": len(table), "dim": table.dim, "encoder": plan.part_name(f"{side}.encoder")}
+            for side, table in (("left", left), ("right", right)) if table is not None]
+
+
+def evaluate_again(folder: Path, overrides: Sequence[str] = (), quiet: bool = False) -> Any:
+    """Judge a finished run anew, perhaps with other [evaluate] keys; heads and index stay."""
+    return _again(folder, overrides, quiet, "evaluate")
+
+
+def index_again(folder: Path, overrides: Sequence[str] = (), quiet: bool = False) -> Any:
+    """Build a finished run's indexes anew, perhaps with another part; heads and numbers stay."""
+    return _again(folder, overrides, quiet, "index")
+
+
+def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> Any:
+    """One late stage over the data and heads of a finished run, written into a copy that replaces it whole."""
+    from sensorium import judge
+    from sensorium.search import open as open_run
+
+    before = open_run(folder)
+    for override in overrides:
+        if override.split("=")[0].split(".")[0] != stage:
+            raise BadRecipe(f"'{override}' would change the fit; only {stage} keys can change here. "
+                            f"Type: sensorium run {before.recipe.name} {override}")
+    plan = recipes.load(folder / "recipe.toml", overrides)
+    seconds = dict(before.metrics["seconds"])
+    data = plan.part("data").load()
+    left, right = embed(plan, data, stores_beside(folder), progress=not quiet)
+    if data_hash(left, right) != before.metrics["data"]:
+        raise Mismatch(f"{folder} was fitted on data {before.metrics['data']}, which is {data_hash(left, right)} now; "
+                       f"type: sensorium run {before.recipe.name} --out {folder}")
+    pairs = split(plan, data.pairs)
+    heads = [before.head("left"), before.head("left" if right is None else "right")]
+    zl, zr = project(left, right, heads)
+    metrics = {**before.metrics, "recipe": plan.hash, "seconds": seconds}
+    with workplace(folder, plan) as building:
+        shutil.copytree(folder, building, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock", "recipe.toml"))
+        with timed(stage, seconds, quiet):
+            if stage == "evaluate":
+                metrics |= judge.judge(plan, left, right, pairs, zl, zr, building)
+            else:
+                metrics["index"] = index(plan, data, zl, zr, building)
+        write_run(plan, metrics, building)
+    return open_run(folder)
 
 
 def data_hash(left: Embeddings, right: Embeddings | None) -> str:
