@@ -1,0 +1,277 @@
+"""Leak audit: can the judged split be answered from memory of what the fit has seen?
+
+The rule. The group is the unit of independence.
+
+* A group on both sides of the split is a leak, always.
+* A judged pair both of whose ends stand in one seen pair (the same rows, or twins of them: equal
+  content or nearly equal vectors) is a leak, always: the answer itself was seen. Judging on the
+  fitted rows is the extreme case.
+* A judged item whose twin was seen with *other* partners (Latin A and Greek Alpha, the same caption
+  under two pictures, the eight class rows of a classifier) makes the test hard or closed, not
+  leaky. It is counted and shown. Only where no group was declared, and groups had to be inferred
+  from shared rows, is it a leak when it touches more than 5% of the judged pairs: then it is
+  most likely one item under several ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.evaluate import twins
+from sensorium.pairs import Pairs
+from sensorium.types import Rows
+
+POLICIES = ("stamp", "refuse", "off")
+STAMP = "LEAKY"
+TOLERANCE = 0.05  # share of judged pairs with a twin on one end, above which inferred groups are not believed
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of overlap: how many of how many, whether it makes the number leaky, and examples.
+
+    kind: "shared_group", "fitted_rows", "repeated_pair", "twin" or "known_row". side: "left",
+    "right" or "pair". examples: (judged, seen) ids or group names.
+    """
+
+    kind: str
+    side: str
+    count: int
+    of: int
+    leaky: bool
+    text: str
+    examples: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """What the audit of one judged split found. affected (p,): positions of the leaky judged pairs."""
+
+    split: str
+    seen: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    affected: np.ndarray
+
+    @property
+    def leaky(self) -> bool:
+        """Whether the judged numbers must carry the stamp."""
+        return any(f.leaky for f in self.findings)
+
+    def count(self, kind: str, side: str | None = None) -> int:
+        """Total of one kind, over both sides unless one is named."""
+        return sum(f.count for f in self.findings if f.kind == kind and side in (None, f.side))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For metrics.json: ``leaky``, the splits compared, and the findings."""
+        return {
+            "leaky": self.leaky,
+            "stamp": STAMP if self.leaky else "",
+            "split": self.split,
+            "seen": list(self.seen),
+            "affected_pairs": len(self.affected),
+            "findings": [asdict(f) for f in self.findings],
+        }
+
+    def stamp(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Result rows with ``leaky: true`` added to those of the audited split."""
+        return [
+            {**row, "leaky": True} if self.leaky and row.get("split", self.split) == self.split else dict(row)
+            for row in rows
+        ]
+
+    def enforce(self, policy: str) -> Leaks:
+        """Raise BadData under "refuse" when leaky; return the report itself under "stamp"."""
+        check_policy(policy)
+        if policy == "refuse" and self.leaky:
+            why = "; ".join(f.text for f in self.findings if f.leaky)
+            raise BadData(
+                f"the {self.split} split leaks: {why}. Split by group (data.group=COLUMN), or type: "
+                "evaluate.leaks=stamp to print the number marked LEAKY"
+            )
+        return self
+
+
+def check_policy(policy: str) -> None:
+    """Raise BadRecipe unless the policy is "stamp", "refuse" or "off"."""
+    if policy not in POLICIES:
+        raise BadRecipe(f"evaluate.leaks='{policy}'; {nearest(policy, POLICIES)}")
+
+
+def audit(
+    pairs: Pairs,
+    left: Rows | None = None,
+    right: Rows | None = None,
+    *,
+    left_content: np.ndarray | None = None,
+    right_content: np.ndarray | None = None,
+    left_ids: np.ndarray | None = None,
+    right_ids: np.ndarray | None = None,
+    split: str = "test",
+    seen: Sequence[str] = ("train", "validation"),
+    cosine: float = twins.COSINE,
+) -> Leaks:
+    """Audit one judged split against the splits the fit has seen.
+
+    left (n, d), right (m, d): encoder vectors of the whole tables, compared for near-duplicates
+    when given. left_content (n,), right_content (m,): anything that is equal for equal items
+    (texts, hashes). Ids are only for the examples. With ``pairs.same_table`` the right table is
+    the left one.
+
+    Raises BadData when the judged split has no related pair.
+    """
+    if pairs.same_table:
+        right, right_content, right_ids = left, left_content, left_ids
+    related = pairs.label == 1
+    judged = np.flatnonzero(related & (pairs.split == split))
+    known = np.flatnonzero(related & np.isin(pairs.split, list(seen)))
+    if not len(judged):
+        raise BadData(
+            f"split '{split}' has no related pair to audit; known splits: "
+            f"{', '.join(repr(s) for s in np.unique(pairs.split).tolist())}"
+        )
+    if split in seen:
+        text = f"the {len(judged)} pairs judged are the pairs fitted"
+        return Leaks(
+            split, tuple(seen), (Finding("fitted_rows", "pair", len(judged), len(judged), True, text),), judged
+        )
+
+    if pairs.same_table:
+        code = _classes(
+            np.concatenate([pairs.left, pairs.right]),
+            np.concatenate([judged, judged + len(pairs)]),
+            np.concatenate([known, known + len(pairs)]),
+            left,
+            left_content,
+            cosine,
+        )
+        codes = {"left": code, "right": code}
+    else:
+        codes = {
+            "left": _classes(pairs.left, judged, known, left, left_content, cosine),
+            "right": _classes(pairs.right, judged, known, right, right_content, cosine),
+        }
+    ids = {"left": left_ids, "right": right_ids}
+    shared, in_shared = _shared_groups(pairs, judged, known)
+    repeated, is_repeated = _repeated_pairs(pairs, judged, known, codes, ids)
+    found = [shared, repeated]
+    touched = in_shared | is_repeated
+    for side in ("left", "right"):
+        known_row, twin, has_twin = _one_sided(pairs, side, judged, known, codes[side], ids[side], is_repeated)
+        found += [known_row, twin]
+        if twin is not None and twin.leaky:
+            touched |= has_twin
+    return Leaks(split, tuple(seen), tuple(f for f in found if f is not None), judged[touched])
+
+
+def without(pairs: Pairs, leaks: Leaks) -> Pairs:
+    """The pairs less the leaky judged ones: what the number would be without them."""
+    return pairs.take(np.setdiff1d(np.arange(len(pairs)), leaks.affected))
+
+
+def _classes(
+    column: np.ndarray,
+    judged: np.ndarray,
+    known: np.ndarray,
+    vectors: Rows | None,
+    content: np.ndarray | None,
+    cosine: float,
+) -> np.ndarray:
+    """Class code of every row of one table that the pairs name: equal for the same item and its twins."""
+    judged_rows, known_rows = np.unique(column[judged]), np.unique(column[known])
+    edges = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if vectors is not None:
+        # A row that stands in both is known by itself and need not be searched for.
+        edges = twins.near(vectors, np.setdiff1d(judged_rows, known_rows), known_rows, cosine)
+    n = int(column.max()) + 1
+    return twins.classes(n, edges, None if content is None else np.asarray(content)[:n])
+
+
+def _shared_groups(pairs: Pairs, judged: np.ndarray, known: np.ndarray) -> tuple[Finding | None, np.ndarray]:
+    groups = np.unique(pairs.group[judged])
+    both = np.intersect1d(groups, pairs.group[known])
+    member = np.isin(pairs.group[judged], both)
+    if not len(both):
+        return None, member
+    names = both.astype(np.str_) if pairs.group_names is None else pairs.group_names[both]
+    what = "groups" if pairs.group_names is not None else "groups of connected items"
+    text = f"{len(both)} of {len(groups)} judged {what} were seen while fitting ({', '.join(names[:3].tolist())})"
+    some = tuple((str(g), str(g)) for g in names[:_EXAMPLES])
+    return Finding("shared_group", "pair", len(both), len(groups), True, text, some), member
+
+
+def _repeated_pairs(
+    pairs: Pairs,
+    judged: np.ndarray,
+    known: np.ndarray,
+    codes: Mapping[str, np.ndarray],
+    ids: Mapping[str, np.ndarray | None],
+) -> tuple[Finding | None, np.ndarray]:
+    """Judged pairs both of whose ends are those of one seen pair."""
+    width = int(codes["right"].max()) + 1
+    ends = codes["left"][pairs.left] * width + codes["right"][pairs.right]
+    if pairs.same_table:  # a relation within one table has no direction
+        back = codes["right"][pairs.right] * width + codes["left"][pairs.left]
+        ends = np.minimum(ends, back)
+    values, first = np.unique(ends[known], return_index=True)
+    at = np.minimum(np.searchsorted(values, ends[judged]), max(len(values) - 1, 0))
+    repeated = values[at] == ends[judged] if len(values) else np.zeros(len(judged), bool)
+    count = int(repeated.sum())
+    if not count:
+        return None, repeated
+    some = np.flatnonzero(repeated)[:_EXAMPLES]
+    examples = tuple((_name(pairs, judged[i], ids), _name(pairs, known[first[at[i]]], ids)) for i in some)
+    text = f"{count} of {len(judged)} judged pairs were seen while fitting, both ends the same or nearly so"
+    return Finding("repeated_pair", "pair", count, len(judged), True, text, examples), repeated
+
+
+def _one_sided(
+    pairs: Pairs,
+    side: str,
+    judged: np.ndarray,
+    known: np.ndarray,
+    code: np.ndarray,
+    ids: np.ndarray | None,
+    repeated: np.ndarray,
+) -> tuple[Finding | None, Finding | None, np.ndarray]:
+    """Rows of one side that stand in both splits, and rows with a twin there under another partner."""
+    column = getattr(pairs, side)
+    rows, known_rows = np.unique(column[judged]), np.unique(column[known])
+    same = np.isin(rows, known_rows)
+    row_finding = None
+    if same.any():
+        text = f"{same.sum()} of {len(rows)} judged {side} items were seen while fitting, with other partners"
+        row_finding = Finding(
+            "known_row",
+            side,
+            int(same.sum()),
+            len(rows),
+            False,
+            text,
+            tuple((_id(ids, r), _id(ids, r)) for r in rows[same][:_EXAMPLES]),
+        )
+    values, first = np.unique(code[known_rows], return_index=True)
+    at = np.minimum(np.searchsorted(values, code[rows]), max(len(values) - 1, 0))
+    twin = (values[at] == code[rows] if len(values) else np.zeros(len(rows), bool)) & ~same
+    has_twin = np.isin(column[judged], rows[twin]) & ~repeated
+    if not twin.any():
+        return row_finding, None, has_twin
+    leaky = pairs.group_names is None and has_twin.mean() > TOLERANCE
+    text = f"{twin.sum()} of {len(rows)} judged {side} items have a twin (equal content or vector) seen while fitting"
+    if leaky:
+        text += f", touching {100 * has_twin.mean():.0f}% of the judged pairs: give one item one id, or name its group"
+    examples = tuple((_id(ids, rows[i]), _id(ids, known_rows[first[at[i]]])) for i in np.flatnonzero(twin)[:_EXAMPLES])
+    return row_finding, Finding("twin", side, int(twin.sum()), len(rows), bool(leaky), text, examples), has_twin
+
+
+def _id(ids: np.ndarray | None, row: int) -> str:
+    return f"row {row}" if ids is None else str(ids[row])
+
+
+def _name(pairs: Pairs, i: int, ids: Mapping[str, np.ndarray | None]) -> str:
+    return f"{_id(ids['left'], pairs.left[i])} ~ {_id(ids['right'], pairs.right[i])}"

@@ -1,0 +1,117 @@
+"""Equal items under different names: rows with the same content or nearly the same vector.
+
+Two rows are twins when their contents hash alike, or when the cosine of their vectors exceeds
+0.9999 (0.8 degrees). Where a table is one narrow cone (raw landmarks, unscaled features: mean
+cosine above 0.9), every cosine is near 1 and says nothing, so such tables are centred first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sensorium import scores
+from sensorium.types import Rows, blocks
+
+COSINE = 0.9999
+CONE = 0.9  # mean cosine between random rows, above which a table is centred before comparing
+_SAMPLE = 4096
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Rows of a table, centred and scaled to unit length as they are read: (n, d) float32 Rows."""
+
+    table: Rows
+    rows: np.ndarray
+    centre: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
+        return (len(self.rows), int(self.table.shape[1]))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Always float32."""
+        return np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
+        x = np.asarray(self.table[self.rows[which]], np.float32) - self.centre
+        norm = np.linalg.norm(x, axis=1, keepdims=True)
+        return x / np.where(norm > 0, norm, 1)
+
+
+def cone_centre(table: Rows, rows: np.ndarray) -> np.ndarray:
+    """What to subtract before comparing, (d,): zero, or the mean row of a narrow cone."""
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(np.int64)]
+    x = np.asarray(table[some], np.float64)
+    norm = np.linalg.norm(x, axis=1, keepdims=True)
+    mean_direction = (x / np.where(norm > 0, norm, 1)).mean(axis=0)
+    # The squared length of the mean direction is the mean cosine over all pairs of rows.
+    narrow = mean_direction @ mean_direction > CONE and len(some) > 2
+    return (x.mean(axis=0) if narrow else np.zeros(x.shape[1])).astype(np.float32)
+
+
+def near(table: Rows, judged: np.ndarray, seen: np.ndarray, cosine: float = COSINE) -> tuple[np.ndarray, np.ndarray]:
+    """Near-duplicates across two disjoint sets of rows, as edges (judged row, seen row), each (e,).
+
+    Exact and blockwise. Each judged row is joined to its nearest seen row, and each seen row to
+    its nearest judged row, where the cosine exceeds the threshold: every row that has a twin is
+    in some edge, without the quadratic list that a table of many equal rows would give.
+    """
+    if not len(judged) or not len(seen):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    centre = cone_centre(table, seen)
+    a, b = Unit(table, judged, centre), Unit(table, seen, centre)
+    to_seen, score = (x[:, 0] for x in scores.topk(a, b, 1))
+    to_judged, back = (x[:, 0] for x in scores.topk(b, a, 1))
+    forth, back = score > cosine, back > cosine
+    return (
+        np.concatenate([judged[forth], judged[to_judged[back]]]),
+        np.concatenate([seen[to_seen[forth]], seen[back]]),
+    )
+
+
+def classes(n: int, edges: tuple[np.ndarray, np.ndarray], content: np.ndarray | None) -> np.ndarray:
+    """Code of each row's class of twins, (n,): rows joined by edges or equal content share one."""
+    label = np.arange(n)
+    if content is not None:
+        _, first, code = np.unique(np.asarray(content), return_index=True, return_inverse=True)
+        label = first[code]
+    a, b = edges
+    while len(a):
+        low = np.minimum(label[a], label[b])
+        new = label.copy()
+        for end in (a, b):
+            np.minimum.at(new, label[end], low)  # hook the class's root, so that whole classes merge
+        new = new[new]
+        if np.array_equal(new, label):
+            break
+        label = new
+    return label
+
+
+def content_hashes(values: object, kind: str) -> np.ndarray | None:
+    """One xxh3 hash per item of a table, (n,) uint64; text is compared without case or spacing.
+
+    Returns None for kinds whose values are not in memory (paths would need a read of every file).
+    """
+    import xxhash
+
+    if kind == "text":
+        return np.array(
+            [xxhash.xxh3_64_intdigest(" ".join(str(v).split()).casefold().encode()) for v in values], np.uint64
+        )
+    if kind == "image" and len(values) and all(isinstance(v, np.ndarray) for v in values[:1]):
+        return np.array([xxhash.xxh3_64_intdigest(np.ascontiguousarray(v)) for v in values], np.uint64)
+    if kind == "vector":
+        out = np.empty(len(values), np.uint64)
+        for rows in blocks(len(values), 8192):
+            out[rows] = [xxhash.xxh3_64_intdigest(np.ascontiguousarray(v)) for v in values[rows]]
+        return out
+    return None
