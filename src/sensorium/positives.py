@@ -22,6 +22,8 @@ class Positives:
     where (i, j) are partners when the keys are equal, or edges (rows, columns), sorted by row.
     same: edges (rows, columns) where left i and right j are one and the same item of one table:
     neither partners nor strangers.
+    rows: rows (b,) of the batch in the left and the right table, for objectives that keep something
+    per item (its category, classes or teacher); None where the batch holds mixtures of items.
     """
 
     def __init__(
@@ -30,8 +32,9 @@ class Positives:
         keys: tuple[np.ndarray, np.ndarray] | None = None,
         edges: tuple[np.ndarray, np.ndarray] | None = None,
         same: tuple[np.ndarray, np.ndarray] | None = None,
+        rows: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        self.b, self.keys, self.edges = b, keys, edges
+        self.b, self.keys, self.edges, self.rows = b, keys, edges, rows
         self.same = same if same is not None and len(same[0]) else None
         self.diagonal_only = keys is None and edges is None
 
@@ -106,19 +109,18 @@ class Partners:
 
     def of(self, left: np.ndarray, right: np.ndarray) -> Positives:
         """The partners within a batch of pairs (left[i], right[i])."""
-        b = len(left)
+        b, batch = len(left), (left, right)
         if self.complete:
             key = self.left_key[left]
-            return Positives(b) if _distinct(key) else Positives(b, keys=(key, self.right_key[right]))
+            keys = None if _distinct(key) else (key, self.right_key[right])
+            return Positives(b, keys=keys, rows=batch)
         # All partners of the batch's left rows, kept where they are among its right rows.
         order = np.argsort(right, kind="stable")
         at_right = right[order]
         rows, partner = _ranges(self.starts[left], self.starts[left + 1])
         edges = _join(rows, self.right[partner], order, at_right)
         same = _join(np.arange(b), left, order, at_right) if self.same_table else None
-        if len(edges[0]) == b:
-            return Positives(b, same=same)
-        return Positives(b, edges=edges, same=same)
+        return Positives(b, edges=None if len(edges[0]) == b else edges, same=same, rows=batch)
 
 
 def _distinct(key: np.ndarray) -> bool:

@@ -1,0 +1,236 @@
+"""Two runs compared query by query: difference, interval, p-value and effect, by paired bootstrap.
+
+Both runs answered the same queries, so they are compared on each query's own difference, which
+is far more telling than two overlapping intervals. Groups of queries are resampled, the same
+ones for both runs (Efron & Tibshirani 1993, ch. 16; for retrieval Smucker et al. 2007).
+
+What a run keeps for this is ``per_query.npz``, made by :func:`save` from the run's judged
+directions and read by :func:`load`. For every split and direction, ``S`` = for example
+``validation_left_to_right`` or ``test_right_to_left``, it holds
+
+    S_query       (q,)     ids of the queries, text
+    S_group       (q,)     code of each query's group, the unit of the bootstrap
+    S_offsets     (q + 1,) where each query's relevants begin in S_ranks
+    S_ranks       (r,)     1-based rank of every relevant, so that any measure can be computed later
+    S_candidates  (2,)     number of candidates, and a hash of their ids: ranks among other
+                           candidates are other numbers, and are never compared
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from sensorium import io
+from sensorium.errors import BadData, Corrupt, Mismatch
+from sensorium.evaluate import statistics
+from sensorium.evaluate.measures import DEFAULT, Measure, parse
+
+if TYPE_CHECKING:
+    from sensorium.evaluate import Judged
+
+FILE = "per_query.npz"
+_COLUMNS = ("query", "group", "offsets", "ranks", "candidates")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One direction of one split, as a run keeps it: the arrays of the module's head, by name."""
+
+    query: np.ndarray
+    group: np.ndarray
+    offsets: np.ndarray
+    ranks: np.ndarray
+    candidates: np.ndarray
+
+    @classmethod
+    def of(cls, judged: Judged, query_ids: np.ndarray, candidate_ids: np.ndarray) -> Ranks:
+        """Ranks of a judged direction; the ids are those of the two whole tables."""
+        relevance = judged.relevance
+        names = "\n".join(np.sort(candidate_ids[relevance.candidates]).tolist())
+        universe = np.array([str(len(relevance.candidates)), xxhash.xxh3_64_hexdigest(names)])
+        narrow = judged.ranks.astype(np.int32) if judged.ranks.max(initial=0) < 2**31 else judged.ranks
+        return cls(query_ids[relevance.queries], relevance.group, relevance.offsets, narrow, universe)
+
+    def values(self, measure: str | Measure) -> np.ndarray:
+        """The measure of every query, (q,) float64, ordered by query id: the same order for every run."""
+        return parse(measure).per_query(self.ranks, self.offsets)[np.argsort(self.query)]
+
+    def groups(self) -> np.ndarray:
+        """Group code of every query, (q,), in the same order."""
+        return self.group[np.argsort(self.query)]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What b has over a: b - a in the measure's own units.
+
+    low, high: the central 95% of the bootstrapped difference. p: two-sided, that a difference at
+    least this large arises when there is none. effect: mean over groups of the difference, in
+    standard deviations of it between groups (Cohen's d_z); None where groups do not vary.
+    higher, lower: number of queries on which b's value lies above or below a's.
+    """
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    effect: float | None
+    higher: int
+    lower: int
+
+
+def paired(
+    a: np.ndarray,
+    b: np.ndarray,
+    group: np.ndarray,
+    statistic: str = "mean",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two runs' values of the same q queries: a, b (q,) float64, group (q,) codes.
+
+    statistic: "mean" or "median" over queries. The p-value comes from the bootstrap distribution
+    shifted to a difference of zero, (1 + #{|d* - d| ≥ |d|}) / (1 + resamples), so it is never 0.
+    Raises BadData when the lengths differ or there is no query.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if not len(a) == len(b) == len(group) or not len(a):
+        raise BadData(f"cannot compare {len(a)} with {len(b)} queries in {len(group)} groups; expected equal numbers")
+    summary = np.median if statistic == "median" else np.mean
+    of_a, of_b = float(summary(a)), float(summary(b))
+    difference = of_b - of_a
+    # Equal seed and groups draw equal resamples, so medians may be drawn apart and subtracted.
+    if statistic == "median":
+        drawn = statistics.resample(b, group, statistic, resamples, seed)
+        drawn = drawn - statistics.resample(a, group, statistic, resamples, seed)
+    else:
+        drawn = statistics.resample(b - a, group, statistic, resamples, seed)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    slack = 1e-12 * max(1.0, abs(of_a), abs(of_b))  # rounding must not decide whether a tie is as large
+    as_large = np.count_nonzero(np.abs(drawn - difference) >= abs(difference) - slack)
+    return Comparison(
+        of_a,
+        of_b,
+        difference,
+        float(low),
+        float(high),
+        float((1 + as_large) / (1 + resamples)),
+        _effect(b - a, group),
+        int(np.count_nonzero(b > a)),
+        int(np.count_nonzero(b < a)),
+    )
+
+
+def compare_runs(
+    a: str | Path,
+    b: str | Path,
+    measures: Sequence[str | Measure] = DEFAULT,
+    split: str = "test",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Compare two run folders on one split: a row per direction and measure.
+
+    Each row has direction, measure, split, n_queries, the fields of :class:`Comparison` and
+    ``better``: "a", "b", or "undecided" where the interval holds zero.
+
+    Raises BadData when a folder keeps no ranks or not of this split, Corrupt when they cannot be
+    read, Mismatch when the runs were not judged on the same queries and candidates.
+    """
+    parsed = [parse(m) for m in measures]
+    of_a, of_b = ({d: r for (s, d), r in load(Path(folder) / FILE).items() if s == split} for folder in (a, b))
+    both = [direction for direction in of_a if direction in of_b]
+    if not both:
+        raise BadData(f"{a} and {b} share no judged direction of the split '{split}'; run both recipes again")
+    rows = []
+    for direction in both:
+        one, other = of_a[direction], of_b[direction]
+        check_same(one, other, f"{a} and {b}, {split} {direction}")
+        for measure in parsed:
+            found = paired(one.values(measure), other.values(measure), one.groups(), measure.statistic, resamples, seed)
+            rows.append(
+                {
+                    "direction": direction,
+                    "measure": str(measure),
+                    "split": split,
+                    "n_queries": len(one.query),
+                    **vars(found),
+                    "better": _better(measure, found),
+                }
+            )
+    return rows
+
+
+def check_same(a: Ranks, b: Ranks, where: str) -> None:
+    """Raise Mismatch unless both were judged on the same queries, relevants and candidates."""
+    order_a, order_b = np.argsort(a.query), np.argsort(b.query)
+    if not np.array_equal(a.query[order_a], b.query[order_b]):
+        shared = len(np.intersect1d(a.query, b.query))
+        what = f"they share {shared} of {len(a.query)} and {len(b.query)} queries"
+    elif not np.array_equal(a.candidates, b.candidates):
+        what = f"their candidates differ ({a.candidates[0]} and {b.candidates[0]} items)"
+    elif not np.array_equal(np.diff(a.offsets)[order_a], np.diff(b.offsets)[order_b]):
+        what = "their queries have different numbers of relevants"
+    else:
+        return
+    raise Mismatch(
+        f"{where}: {what}; make both from the same data with the same data.split_seed, data.test and data.validation"
+    )
+
+
+def save(path: Path, judged: Iterable[Judged], left_ids: np.ndarray, right_ids: np.ndarray) -> None:
+    """Write what later comparisons need (usually ``run/per_query.npz``), atomically.
+
+    judged: directions of one or several splits. left_ids (n,), right_ids (m,): ids of both tables.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for one in judged:
+        ids = (left_ids, right_ids) if one.direction == "left->right" else (right_ids, left_ids)
+        stem = f"{one.split}_{one.direction.replace('->', '_to_')}"
+        arrays |= {f"{stem}_{name}": column for name, column in vars(Ranks.of(one, *ids)).items()}
+    io.write(Path(path), lambda file: np.savez_compressed(file, **arrays))
+
+
+def load(path: Path) -> dict[tuple[str, str], Ranks]:
+    """Read what :func:`save` wrote: ranks by (split, direction).
+
+    Raises BadData when the file is absent, Corrupt when it is not what was written.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadData(f"{path.parent} keeps no per-query ranks ({path.name} is absent); run its recipe again")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays: Mapping[str, np.ndarray] = {name: file[name] for name in file.files}
+        stems = [name.removesuffix("_query") for name in arrays if name.endswith("_query")]
+        found = {}
+        for stem in stems:
+            split, _, direction = stem.partition("_")
+            found[split, direction.replace("_to_", "->")] = Ranks(*(arrays[f"{stem}_{name}"] for name in _COLUMNS))
+    except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
+        raise Corrupt(f"{path} is damaged ({error}); run its recipe again") from error
+    return found
+
+
+def _effect(difference: np.ndarray, group: np.ndarray) -> float | None:
+    _, code = np.unique(group, return_inverse=True)
+    by_group = np.bincount(code, difference) / np.bincount(code)
+    spread = float(np.std(by_group, ddof=1)) if len(by_group) > 1 else 0.0
+    return float(np.mean(by_group)) / spread if spread > 1e-12 else None
+
+
+def _better(measure: Measure, found: Comparison) -> str:
+    if found.low <= 0 <= found.high:
+        return "undecided"
+    # Only ranks themselves are better when smaller; every other measure is a fraction to raise.
+    smaller_is_better = measure.name in ("median_rank", "mean_rank")
+    return "b" if (found.difference > 0) != smaller_is_better else "a"

@@ -1,0 +1,22 @@
+"""Cosine regression: each left item is turned towards its own partner; 1 - cos, no negatives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Cosine(nn.Module):
+    """L = mean over the batch of 1 - cos(zl_i, zr_i), from 0 (same direction) to 2.
+
+    The loss of perception heads that regress onto a frozen space. Nothing pushes strangers
+    apart: with a trainable head on both sides everything may collapse onto one point, so keep
+    one side frozen (``right.head=identity``), and read it beside the mean-vector baseline,
+    which scores a high cosine too. Equals ``nn.CosineEmbeddingLoss`` with targets of 1.
+    """
+
+    closed = False
+
+    def loss(self, zl: Tensor, zr: Tensor, positives: object) -> Tensor:
+        """Loss of a batch: zl, zr (b, d), row i of each a true pair; other partners play no part."""
+        return (1.0 - torch.cosine_similarity(zl, zr, dim=1)).mean()

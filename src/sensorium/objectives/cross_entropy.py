@@ -1,0 +1,120 @@
+"""Cross-entropy over all classes of the right side: class weights, label smoothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sensorium.errors import BadRecipe
+from sensorium.pairs import Pairs
+from sensorium.positives import Positives
+from sensorium.types import Embeddings
+
+_MOST_CLASSES = 50_000
+
+
+class CrossEntropy(nn.Module):
+    """L = mean over the batch of -Σ_k y_k log softmax(zl · Zᵀ / temperature)_k, Z all c right items.
+
+    A classifier is retrieval over its class table: pairs are (utterance, class), the right items
+    are the classes, whether one-hot rows or text vectors of their names, and *all* of them are
+    scored at every step, not only those the batch happens to hold. With a one-hot right side and
+    an identity head the logits are zl itself. A left item with several classes has y = 1/number
+    on each of them.
+
+    temperature: 1 for free logits; about 0.07 where both heads normalise.
+    weights: "none", "balanced" (n / (c · n_k) from the training pairs, as scikit-learn), or c
+    numbers in the order of the right items; the mean over the batch is weighted, as in
+    ``torch.nn.functional.cross_entropy``.
+    label_smoothing: share of y spread evenly over all classes (Szegedy et al. 2016).
+
+    Raises BadRecipe for values that cannot be meant and for a right side that is no class table.
+    """
+
+    closed = False
+
+    def __init__(
+        self, temperature: float = 1.0, weights: str | Sequence[float] = "none", label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise BadRecipe(f"objective.temperature={temperature}; expected above 0")
+        if not 0 <= label_smoothing < 1:
+            raise BadRecipe(f"objective.label_smoothing={label_smoothing}; expected from 0 to below 1, such as 0.1")
+        if isinstance(weights, str) and weights not in ("none", "balanced"):
+            raise BadRecipe(f"objective.weights='{weights}'; expected none, balanced or a list of numbers, one a class")
+        self.temperature, self.weights, self.label_smoothing = temperature, weights, label_smoothing
+        self._classes: _Classes | None = None
+
+    def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
+        """Called once before training, with the training pairs: the class table and each item's classes."""
+        if len(right) > _MOST_CLASSES or right.offsets is not None:
+            raise BadRecipe(
+                f"cross_entropy scores all {len(right)} right items at every step and expects classes, at most "
+                f"{_MOST_CLASSES}, one vector each; for retrieval type: objective=infonce"
+            )
+        self._classes = _Classes(left, right, pairs.where(label=1), right_head, self.weights)
+
+    def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
+        """Loss of a batch: zl (b, d). zr is not read: its rows are in the table of all classes."""
+        if self._classes is None or positives.rows is None:
+            raise BadRecipe("cross_entropy needs to know each row's class, which mixing blurs; set train.mixup=0")
+        table = self._classes
+        logits = zl @ table.outputs(zl).T / self.temperature
+        target = table.targets(positives.rows[0], logits)
+        weight = None if table.weight is None else table.weight.to(logits)
+        if target.ndim == 1:
+            return F.cross_entropy(logits, target, weight, label_smoothing=self.label_smoothing)
+        smooth = target * (1.0 - self.label_smoothing) + self.label_smoothing / logits.shape[1]
+        each = weight if weight is not None else torch.ones(logits.shape[1]).to(logits)
+        # Normalised by the weight of the targets, so that one class an item gives the same value either way.
+        return -(smooth * each * logits.log_softmax(1)).sum() / (target * each).sum()
+
+
+class _Classes:
+    """The class table: right vectors and their head, class weights, and the classes of left rows (CSR)."""
+
+    def __init__(
+        self, left: Embeddings, right: Embeddings, pairs: Pairs, head: Any, weights: str | Sequence[float]
+    ) -> None:
+        edges = np.unique(np.stack([pairs.left, pairs.right], 1), axis=0)
+        self.classes = edges[:, 1]
+        self.starts = np.searchsorted(edges[:, 0], np.arange(len(left) + 1))
+        self.single = bool(np.diff(self.starts).max(initial=0) <= 1)
+        self.head = head
+        self.vectors = torch.from_numpy(np.asarray(right.vectors[np.arange(len(right))], np.float32))
+        self.weight = self._weights(weights, len(right))
+
+    def _weights(self, weights: str | Sequence[float], c: int) -> Tensor | None:
+        if isinstance(weights, str) and weights == "none":
+            return None
+        if isinstance(weights, str):
+            count = np.bincount(self.classes, minlength=c)
+            seen = count > 0
+            weights = np.where(seen, count.sum() / (seen.sum() * np.maximum(count, 1)), 0.0)
+        if len(weights) != c or not np.all(np.asarray(weights, float) >= 0):
+            raise BadRecipe(f"objective.weights has {len(weights)} values; expected {c}, one a class and none below 0")
+        return torch.as_tensor(np.asarray(weights, np.float64))
+
+    def outputs(self, like: Tensor) -> Tensor:
+        """Head outputs of all classes, (c, d), with their gradients."""
+        if self.vectors.device != like.device:
+            self.vectors = self.vectors.to(like.device)
+        return self.head(self.vectors).to(like.dtype)
+
+    def targets(self, left_rows: np.ndarray, like: Tensor) -> Tensor:
+        """Class of each row, (b,) int64; or their shares, (b, c), where an item may have several."""
+        start, count = self.starts[left_rows], np.diff(self.starts)[left_rows]
+        if self.single:
+            return torch.from_numpy(self.classes[start]).to(like.device)
+        row = np.repeat(np.arange(len(left_rows)), count)
+        at = np.arange(len(row)) + np.repeat(start - np.cumsum(count) + count, count)
+        share = torch.zeros_like(like)
+        place = (torch.from_numpy(row).to(like.device), torch.from_numpy(self.classes[at]).to(like.device))
+        share[place] = torch.from_numpy(1.0 / np.repeat(count, count)).to(like)
+        return share

@@ -1,0 +1,108 @@
+"""Soft targets: which strangers of a batch are half partners, estimated by an earlier run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sensorium import head as heads
+from sensorium.errors import BadRecipe
+from sensorium.pairs import Pairs
+from sensorium.positives import Positives
+from sensorium.types import Embeddings
+
+_DIRECTIONS = ("both", "left->right", "right->left")
+
+
+class Distill(nn.Module):
+    """L = (1 - weight) · InfoNCE + weight · KL(P ‖ Q), over rows, columns or the mean of both.
+
+    P = softmax(teacher's similarities / teacher_temperature) over the batch, with the heads of an
+    earlier run; Q = softmax(own similarities / temperature). The InfoNCE part spreads its target
+    evenly over all true partners of a row. Training on P keeps what the teacher found: that some
+    "negatives" of the batch say nearly the same as the partner (momentum distillation, Li et al.
+    2021, ALBEF, eq. 6; self-distillation of correspondences, Andonian et al. 2022). Train the
+    teacher in one run, then type: ``objective=distill objective.teacher=runs/teacher``.
+
+    teacher: a run folder made from the same encoders' vectors; its heads may be of any kind and
+    width. weight: 0 is plain InfoNCE, 1 the teacher alone. Memory is b² per step: the targets
+    themselves are that large.
+
+    Raises BadRecipe for values that cannot be meant, Mismatch when the teacher belongs to other
+    encoders, Corrupt when its heads cannot be read.
+    """
+
+    closed = False
+
+    def __init__(
+        self,
+        teacher: str,
+        weight: float = 0.5,
+        temperature: float = 0.07,
+        teacher_temperature: float = 0.07,
+        direction: str = "both",
+    ) -> None:
+        super().__init__()
+        if not 0 <= weight <= 1:
+            raise BadRecipe(f"objective.weight={weight}; expected from 0 (the pairs alone) to 1 (the teacher alone)")
+        if temperature <= 0 or teacher_temperature <= 0:
+            raise BadRecipe(f"objective temperatures are {temperature} and {teacher_temperature}; expected above 0")
+        if direction not in _DIRECTIONS:
+            raise BadRecipe(f"objective.direction='{direction}'; expected one of {', '.join(_DIRECTIONS)}")
+        self.teacher, self.weight, self.direction = teacher, weight, direction
+        self.temperature, self.teacher_temperature = temperature, teacher_temperature
+        self._teacher: _Teacher | None = None
+
+    def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
+        """Called once before training: loads the teacher's heads and checks whose vectors they take."""
+        self._teacher = _Teacher(Path(self.teacher).expanduser(), left, right)
+
+    def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
+        """Loss of a batch: zl, zr (b, d), row i of each a true pair."""
+        if self._teacher is None or positives.rows is None:
+            raise BadRecipe("distill asks its teacher about the items of a batch, not mixtures; set train.mixup=0")
+        own = zl @ zr.T / self.temperature
+        soft = self._teacher.similarity(positives.rows, own) / self.teacher_temperature
+        partner = positives.block(slice(0, len(zl)), zl.device)
+        same = positives.same_block(slice(0, len(zl)), zl.device)
+        if same is not None:  # an item is neither its own partner nor a stranger to itself
+            # Not -inf: 0 · log 0 has no gradient, and a far finite logit weighs exactly nothing.
+            barred = same & ~partner
+            own, soft = own.masked_fill(barred, -1e4), soft.masked_fill(barred, -1e4)
+        rows, columns = self._one_way(own, soft, partner), self._one_way(own.T, soft.T, partner.T)
+        return {"both": (rows + columns) / 2, "left->right": rows, "right->left": columns}[self.direction]
+
+    def _one_way(self, own: Tensor, soft: Tensor, partner: Tensor) -> Tensor:
+        log_q, log_p = own.log_softmax(1), soft.log_softmax(1)
+        hard = -(log_q * partner).sum(1) / partner.sum(1)
+        return (1 - self.weight) * hard.mean() + self.weight * F.kl_div(
+            log_q, log_p, log_target=True, reduction="batchmean"
+        )
+
+
+class _Teacher:
+    """The heads of an earlier run, and the vectors they take."""
+
+    def __init__(self, folder: Path, left: Embeddings, right: Embeddings) -> None:
+        if not (folder / "left.json").is_file():
+            raise BadRecipe(f"objective.teacher: no run at {folder}; train one first: sensorium run … --out {folder}")
+        self.sides = []
+        for side, table in (("left", left), ("right", right)):
+            # A run over one table has one head for both sides.
+            stem = folder / (side if (folder / f"{side}.json").is_file() else "left")
+            module, fingerprint = heads.load(stem)
+            heads.check(fingerprint, table.fingerprint, f"objective.teacher={folder}, {side} head")
+            self.sides.append((module, table.vectors))
+
+    def similarity(self, rows: tuple[np.ndarray, np.ndarray], like: Tensor) -> Tensor:
+        """The teacher's similarities (b, b) of a batch's items, without gradient."""
+        left, right = (
+            torch.from_numpy(heads.apply(module, vectors, rows=which)).to(like.device)
+            for (module, vectors), which in zip(self.sides, rows, strict=True)
+        )
+        return (left @ right.T).to(like.dtype)

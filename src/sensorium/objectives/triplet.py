@@ -1,0 +1,168 @@
+"""Triplet margin on cosine: random, hard or semi-hard negatives, category-matched if wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sensorium.errors import BadRecipe, nearest
+from sensorium.pairs import Pairs
+from sensorium.positives import Positives
+from sensorium.types import Embeddings, blocks
+
+_NEGATIVES = ("random", "hard", "semi-hard")
+_DIRECTIONS = ("both", "left->right", "right->left")
+_ROWS = 1024  # anchors mined at a time: memory stays linear in the batch
+_OFF_CATEGORY = 1e3  # so far below every similarity that another category is taken only for want of the own
+
+
+class Triplet(nn.Module):
+    """L = mean over triplets of max(0, margin + s(a, n) - s(a, p)), s the cosine.
+
+    With distance 1 - s this is max(0, margin + d(a, p) - d(a, n)) (Schroff et al. 2015, FaceNet,
+    eq. 3). Every pair of the batch gives an anchor a and its partner p; n is one row of the other
+    side that is not a partner of a:
+
+    - "random": any, with equal chance (drawn from torch's generator).
+    - "hard": the nearest.
+    - "semi-hard": the nearest of those farther than p; where there is none, the farthest.
+
+    match: name of a metadata column, such as "category". A negative is then taken from p's own
+    category (mined by the same rule within it), and from others only if the batch holds none.
+    direction: whether left items, right items or both are anchors.
+    known: pairs labelled 0 are negatives that somebody checked. Each left item that has some adds
+    the triplet with one of them, drawn anew each time, whether or not it stands in the batch.
+
+    Raises BadRecipe for unknown words, a column that is not there, or a negative margin.
+    """
+
+    closed = False
+
+    def __init__(
+        self,
+        margin: float = 0.3,
+        negatives: str = "semi-hard",
+        match: str = "",
+        direction: str = "both",
+        known: bool = True,
+    ) -> None:
+        super().__init__()
+        for key, value, words in (("negatives", negatives, _NEGATIVES), ("direction", direction, _DIRECTIONS)):
+            if value not in words:
+                raise BadRecipe(f"objective.{key}='{value}'; {nearest(str(value), words)}")
+        if margin < 0:
+            raise BadRecipe(f"objective.margin={margin}; expected 0 or above, such as 0.3")
+        self.margin, self.negatives, self.match, self.direction, self.known = margin, negatives, match, direction, known
+        self._category: tuple[np.ndarray, np.ndarray] | None = None
+        self._known: _Known | None = None
+
+    def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
+        """Called once before training, with the training pairs, for what a batch alone does not tell."""
+        if self.match:
+            self._category = _codes(left, right, self.match)
+        unrelated = pairs.where(label=0)
+        if self.known and len(unrelated):
+            self._known = _Known(unrelated, right, right_head)
+
+    def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
+        """Loss of a batch: zl, zr (b, d), row i of each a true pair. Zero where no row has a negative."""
+        left, right = F.normalize(zl, dim=1), F.normalize(zr, dim=1)
+        own = (left * right).sum(1)
+        found = self._mine(left.detach(), right.detach(), positives)
+        violations = []
+        for direction, anchors, others in (("left->right", left, right), ("right->left", right, left)):
+            if self.direction in ("both", direction):
+                rows, negative = found[direction]
+                strange = (anchors[rows] * others[negative]).sum(1)
+                violations.append(F.relu(self.margin + strange - own[rows]))
+        if self._known is not None and positives.rows is not None:
+            rows, vectors = self._known.draw(positives.rows[0], zl)
+            strange = (left[rows] * F.normalize(vectors, dim=1)).sum(1)
+            violations.append(F.relu(self.margin + strange - own[rows]))
+        every = torch.cat(violations)
+        return every.mean() if len(every) else 0.0 * (zl.sum() + zr.sum())
+
+    @torch.no_grad()
+    def _mine(self, left: Tensor, right: Tensor, positives: Positives) -> dict[str, tuple[Tensor, Tensor]]:
+        """For each direction the anchors that have a negative, and its row on the other side."""
+        own = (left * right).sum(1)
+        category = self._batch_category(positives, left.device)
+        from_left, best, at = [], torch.full_like(own, -torch.inf), torch.zeros_like(own, dtype=torch.int64)
+        for rows in blocks(len(left), _ROWS):
+            similarity = left[rows] @ right.T
+            partner = positives.block(rows, left.device)
+            same = positives.same_block(rows, left.device)
+            barred = partner if same is None else partner | same
+            key = self._key(similarity, own[rows, None]).masked_fill(barred, -torch.inf)
+            if category is not None:
+                key -= _OFF_CATEGORY * (category[1][rows, None] != category[1])
+            from_left.append(key.max(dim=1))
+            key = self._key(similarity, own).masked_fill(barred, -torch.inf)
+            if category is not None:
+                key -= _OFF_CATEGORY * (category[0][rows, None] != category[0])
+            value, row = key.max(dim=0)
+            at = torch.where(value > best, row + rows.start, at)
+            best = torch.maximum(value, best)
+        value, column = torch.cat([b.values for b in from_left]), torch.cat([b.indices for b in from_left])
+        told = {}
+        for direction, score, where in (("left->right", value, column), ("right->left", best, at)):
+            anchors = torch.nonzero(score > -torch.inf).squeeze(1)
+            told[direction] = anchors, where[anchors]
+        return told
+
+    def _key(self, similarity: Tensor, own: Tensor) -> Tensor:
+        """What the chosen negative has most of, given the similarity of anchor and partner."""
+        if self.negatives == "random":
+            return torch.rand_like(similarity)
+        if self.negatives == "hard":
+            return similarity.clone()
+        # Those nearer than the partner come after all that are farther, the farthest of them first.
+        return torch.where(similarity < own, similarity, -similarity - 10.0)
+
+    def _batch_category(self, positives: Positives, device: torch.device) -> tuple[Tensor, Tensor] | None:
+        if self._category is None:
+            return None
+        if positives.rows is None:
+            raise BadRecipe(f"objective.match='{self.match}' cannot follow mixed items; set train.mixup=0")
+        return tuple(torch.from_numpy(c[r]).to(device) for c, r in zip(self._category, positives.rows, strict=True))
+
+
+class _Known:
+    """Pairs labelled 0: for each left row the right rows known to be unrelated (CSR), and their vectors."""
+
+    def __init__(self, unrelated: Pairs, right: Embeddings, right_head: Any) -> None:
+        if right.offsets is not None:
+            raise BadRecipe("pairs labelled 0 need one vector an item on the right; set objective.known=false")
+        left, other = unrelated.left, unrelated.right
+        if unrelated.same_table:  # a relation, or its absence, holds both ways
+            left, other = np.concatenate([left, other]), np.concatenate([other, left])
+        order = np.argsort(left, kind="stable")
+        self.others = other[order]
+        self.starts = np.searchsorted(left[order], np.arange(int(left.max()) + 2))
+        self.vectors, self.head = right.vectors, right_head
+
+    def draw(self, left_rows: np.ndarray, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Batch positions that have a known negative, and head outputs (k, d) of one for each."""
+        inside = np.minimum(left_rows, len(self.starts) - 2)
+        count = np.where(inside == left_rows, self.starts[inside + 1] - self.starts[inside], 0)
+        at = np.flatnonzero(count)
+        if not len(at):
+            return torch.zeros(0, dtype=torch.int64, device=like.device), like[:0]
+        share = torch.rand(len(at), dtype=torch.float64).numpy()
+        chosen = self.others[self.starts[inside[at]] + (share * count[at]).astype(np.int64)]
+        x = torch.from_numpy(np.asarray(self.vectors[chosen], np.float32)).to(like.device)
+        return torch.from_numpy(at).to(like.device), self.head(x).to(like.dtype)
+
+
+def _codes(left: Embeddings, right: Embeddings, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """The column as codes on both sides; where only the right has it, every left item is of one category."""
+    if column not in right.meta:
+        raise BadRecipe(f"objective.match: the right items have no column '{column}'; {nearest(column, right.meta)}")
+    right_codes = np.unique(np.asarray(right.meta[column]), return_inverse=True)[1].astype(np.int64)
+    if column not in left.meta:
+        return np.zeros(len(left), np.int64), right_codes
+    return np.unique(np.asarray(left.meta[column]), return_inverse=True)[1].astype(np.int64), right_codes
