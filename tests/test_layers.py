@@ -29,7 +29,17 @@ FLOORS = [
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}
 #: These may import a neighbour on their own floor; the parts never do.
 LOOSE = {"fit", "evaluate", "store", "serve", "scale"}
-HEAVY = ("torch", "faiss", "scipy", "sklearn", "matplotlib", "sentence_transformers", "transformers", "skimage", "pyarrow")
+HEAVY = (
+    "torch",
+    "faiss",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "sentence_transformers",
+    "transformers",
+    "skimage",
+    "pyarrow",
+)
 
 
 def modules() -> list[tuple[str, Path]]:
@@ -64,7 +74,15 @@ def test_imports_point_down(module, path):
         assert not any(name and name.startswith(f"sensorium.{module}.") for name in own), "one file a part"
 
 
-@pytest.mark.parametrize("statement", ["import sensorium", "import sensorium.cli", "import sensorium.recipe", "import sensorium.pairs, sensorium.table, sensorium.parts"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import sensorium",
+        "import sensorium.cli",
+        "import sensorium.recipe",
+        "import sensorium.pairs, sensorium.table, sensorium.parts",
+    ],
+)
 def test_importing_loads_nothing_heavy(statement):
     code = f"import sys; {statement}; print(*sorted(m for m in {HEAVY!r} if m in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -72,8 +90,10 @@ def test_importing_loads_nothing_heavy(statement):
 
 
 def test_help_loads_nothing_heavy():
-    code = (f"import sys; sys.argv = ['sensorium', '--help']; from sensorium.cli import main\n"
-            f"try: main()\nexcept SystemExit: pass\nprint('LOADED', *(m for m in {HEAVY!r} if m in sys.modules))")
+    code = (
+        f"import sys; sys.argv = ['sensorium', '--help']; from sensorium.cli import main\n"
+        f"try: main()\nexcept SystemExit: pass\nprint('LOADED', *(m for m in {HEAVY!r} if m in sys.modules))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1].strip() == "LOADED"
 

@@ -8,8 +8,12 @@ from hypothesis import strategies as st
 from sensorium.errors import BadData, BadRecipe
 from sensorium.pairs import Pairs, rows_of
 
-edges = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.integers(0, 1)), min_size=1, max_size=30,
-                 unique_by=lambda e: e[:2])
+edges = st.lists(
+    st.tuples(st.integers(0, 7), st.integers(0, 7), st.integers(0, 1)),
+    min_size=1,
+    max_size=30,
+    unique_by=lambda e: e[:2],
+)
 
 
 @given(edges)
@@ -21,8 +25,10 @@ def test_relevance_equals_brute_force(table):
         found = pairs.relevance(direction)
         expected = {int(a): {int(b) for b, other, y in zip(c, q, label, strict=True) if other == a and y} for a in q}
         expected = {a: b for a, b in expected.items() if b}
-        got = {int(a): set(found.candidates[found.relevant[i:j]].tolist())
-               for a, i, j in zip(found.queries, found.offsets, found.offsets[1:], strict=False)}
+        got = {
+            int(a): set(found.candidates[found.relevant[i:j]].tolist())
+            for a, i, j in zip(found.queries, found.offsets, found.offsets[1:], strict=False)
+        }
         assert got == expected
         assert set(found.candidates.tolist()) == set(c.tolist())
         assert (found.own == -1).all()
@@ -40,7 +46,7 @@ def test_one_table_counts_both_ways_and_never_finds_itself(table):
         assert found.candidates[found.own[i]] == query
         expected = {int(b) for a, b, y in zip(left, right, label, strict=True) if y and a == query}
         expected |= {int(a) for a, b, y in zip(left, right, label, strict=True) if y and b == query}
-        assert set(found.candidates[found.relevant[found.offsets[i]:found.offsets[i + 1]]].tolist()) == expected
+        assert set(found.candidates[found.relevant[found.offsets[i] : found.offsets[i + 1]]].tolist()) == expected
 
 
 @given(edges)
@@ -76,10 +82,20 @@ def test_split_counts_may_be_absolute():
 
 
 def test_join_reports_what_it_dropped():
-    pairs, report = Pairs.join(np.array(["a", "b"]), np.array(["x", "y"]), ["a", "a", "q", "b", "b"], ["x", "x", "x", "z", "y"],
-                               allow_missing=True)
-    assert report == {"pairs_read": 5, "pairs_kept": 2, "dropped_unknown_left": 1, "dropped_unknown_right": 1,
-                      "dropped_repeated": 1}
+    pairs, report = Pairs.join(
+        np.array(["a", "b"]),
+        np.array(["x", "y"]),
+        ["a", "a", "q", "b", "b"],
+        ["x", "x", "x", "z", "y"],
+        allow_missing=True,
+    )
+    assert report == {
+        "pairs_read": 5,
+        "pairs_kept": 2,
+        "dropped_unknown_left": 1,
+        "dropped_unknown_right": 1,
+        "dropped_repeated": 1,
+    }
     assert pairs.left.tolist() == [0, 1] and pairs.right.tolist() == [0, 1]
 
 
@@ -98,12 +114,15 @@ def test_integer_ids_join_text_ids():
     assert pairs.left.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize(("kwargs", "message"), [
-    ({"label": [2]}, "labels must be 1"),
-    ({"label": [0.5]}, "labels must be 1"),
-    ({"split": ["banana"]}, "split value 'banana'; expected train"),
-    ({"group": [1, 2]}, "2 values in 'group' for 1"),
-])
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"label": [2]}, "labels must be 1"),
+        ({"label": [0.5]}, "labels must be 1"),
+        ({"split": ["banana"]}, "split value 'banana'; expected train"),
+        ({"group": [1, 2]}, "2 values in 'group' for 1"),
+    ],
+)
 def test_bad_columns(kwargs, message):
     with pytest.raises(BadData, match=message):
         Pairs.of([0], [0], **{k: np.array(v) for k, v in kwargs.items()})

@@ -32,14 +32,17 @@ def test_dotted_path_and_file(tmp_path, monkeypatch):
     assert (by_path.times, by_path.sign, by_file.times, by_file.sign) == (2, -1.0, 3, 1.0)
 
 
-@pytest.mark.parametrize(("spec", "message"), [
-    ("mpl", "no head 'mpl'; did you mean 'mlp'"),
-    ({"name": "linear", "dmi": 3}, "left.head: 'linear' takes no 'dmi'; did you mean 'dim'"),
-    ({"dim": 3}, "left.head needs a name; known: "),
-    ("nowhere.at.all:Flip", "no module 'nowhere.at.all'"),
-    ("missing.py:Flip", "no such file missing.py"),
-    ("collections:OrderdDict", "has no class 'OrderdDict'"),
-])
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("mpl", "no head 'mpl'; did you mean 'mlp'"),
+        ({"name": "linear", "dmi": 3}, "left.head: 'linear' takes no 'dmi'; did you mean 'dim'"),
+        ({"dim": 3}, "left.head needs a name; known: "),
+        ("nowhere.at.all:Flip", "no module 'nowhere.at.all'"),
+        ("missing.py:Flip", "no such file missing.py"),
+        ("collections:OrderdDict", "has no class 'OrderdDict'"),
+    ],
+)
 def test_refusals_name_the_nearest(spec, message):
     with pytest.raises(BadRecipe, match=message):
         parts.make("heads", spec, "left.head")

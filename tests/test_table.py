@@ -8,36 +8,45 @@ from hypothesis import strategies as st
 from sensorium.errors import BadData, BadRecipe
 from sensorium.table import Table
 
-TABLE = Table(np.array(["a", "b", "c", "d"]), {
-    "year": np.array([1999, 2005, 2005, 2020]),
-    "kind": np.array(["dog", "cat", "dog", ""]),
-    "loud": np.array([True, False, True, False]),
-    "score": np.array([0.5, np.nan, 1.0, 2.0]),
-})
+TABLE = Table(
+    np.array(["a", "b", "c", "d"]),
+    {
+        "year": np.array([1999, 2005, 2005, 2020]),
+        "kind": np.array(["dog", "cat", "dog", ""]),
+        "loud": np.array([True, False, True, False]),
+        "score": np.array([0.5, np.nan, 1.0, 2.0]),
+    },
+)
 
 
-@pytest.mark.parametrize(("where", "ids"), [
-    ({}, "abcd"),
-    ({"kind": "dog"}, "ac"),
-    ({"kind": ["dog", "cat"], "year": "2005"}, "bc"),
-    ({"year": {">=": 2005, "<": "2020"}}, "bc"),
-    ({"loud": "true"}, "ac"),
-    ({"loud": False}, "bd"),
-    ({"score": {">": 0.6}}, "cd"),
-    ({"id": ["d", "nobody"]}, "d"),
-    ({"kind": {"!=": "dog"}}, "bd"),
-    ({"kind": "mouse"}, ""),
-])
+@pytest.mark.parametrize(
+    ("where", "ids"),
+    [
+        ({}, "abcd"),
+        ({"kind": "dog"}, "ac"),
+        ({"kind": ["dog", "cat"], "year": "2005"}, "bc"),
+        ({"year": {">=": 2005, "<": "2020"}}, "bc"),
+        ({"loud": "true"}, "ac"),
+        ({"loud": False}, "bd"),
+        ({"score": {">": 0.6}}, "cd"),
+        ({"id": ["d", "nobody"]}, "d"),
+        ({"kind": {"!=": "dog"}}, "bd"),
+        ({"kind": "mouse"}, ""),
+    ],
+)
 def test_where(where, ids):
     assert "".join(TABLE.ids[TABLE.where(where)]) == ids
 
 
-@pytest.mark.parametrize(("where", "message"), [
-    ({"knd": "dog"}, "no column 'knd'; did you mean 'kind'"),
-    ({"year": {"=>": 1}}, "no operator '=>'"),
-    ({"year": "many"}, "column 'year' holds int64, which .* cannot be compared"),
-    ({"loud": "perhaps"}, "column 'loud' holds bool"),
-])
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"knd": "dog"}, "no column 'knd'; did you mean 'kind'"),
+        ({"year": {"=>": 1}}, "no operator '=>'"),
+        ({"year": "many"}, "column 'year' holds int64, which .* cannot be compared"),
+        ({"loud": "perhaps"}, "column 'loud' holds bool"),
+    ],
+)
 def test_where_refuses(where, message):
     with pytest.raises(BadRecipe, match=message):
         TABLE.where(where)
@@ -51,14 +60,31 @@ def test_append_refuses_ids_already_there_and_other_columns():
     assert len(TABLE) == 4
 
 
-@given(st.lists(st.tuples(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=6),
-                          st.integers(-(2**60), 2**60), st.floats(allow_nan=False), st.booleans()), max_size=12, unique_by=lambda r: r[0]))
+@given(
+    st.lists(
+        st.tuples(
+            st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=6),
+            st.integers(-(2**60), 2**60),
+            st.floats(allow_nan=False),
+            st.booleans(),
+        ),
+        max_size=12,
+        unique_by=lambda r: r[0],
+    )
+)
 @settings(deadline=None, max_examples=50)
 def test_round_trip(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("table") / "items.parquet"
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
-    table = Table(np.array(columns[0], dtype=np.str_), {"n": np.array(columns[1], np.int64), "x": np.array(columns[2], float),
-                                                        "y": np.array(columns[3], bool), "t": np.array(columns[0], dtype=np.str_)})
+    table = Table(
+        np.array(columns[0], dtype=np.str_),
+        {
+            "n": np.array(columns[1], np.int64),
+            "x": np.array(columns[2], float),
+            "y": np.array(columns[3], bool),
+            "t": np.array(columns[0], dtype=np.str_),
+        },
+    )
     table.save(path)
     back = Table.load(path)
     assert back.ids.tolist() == table.ids.tolist()

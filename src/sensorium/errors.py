@@ -42,9 +42,7 @@ class MissingExtra(SensoriumError):
     """An optional dependency is not installed."""
 
     def __init__(self, module: str, extra: str) -> None:
-        super().__init__(
-            f"'{module}' is not installed; type: pip install 'sensorium[{extra}]'"
-        )
+        super().__init__(f"'{module}' is not installed; type: pip install 'sensorium[{extra}]'")
         self.module, self.extra = module, extra
 
 

@@ -49,13 +49,19 @@ def count_pairs(pairs: Pairs) -> dict[str, dict[str, int]]:
     counts = {}
     for split in SPLITS:
         part = pairs.where(split)
-        counts[split] = {"pairs": len(part), "related": int((part.label == 1).sum()), "groups": len(np.unique(part.group)),
-                         "left": len(np.unique(part.left)), "right": len(np.unique(part.right))}
+        counts[split] = {
+            "pairs": len(part),
+            "related": int((part.label == 1).sum()),
+            "groups": len(np.unique(part.group)),
+            "left": len(np.unique(part.left)),
+            "right": len(np.unique(part.right)),
+        }
     return counts
 
 
-def baselines(plan: Recipe, left: Embeddings, right: Embeddings | None, pairs: Pairs,
-              judged: Mapping[str, evaluate.Judged]) -> dict[str, Any]:
+def baselines(
+    plan: Recipe, left: Embeddings, right: Embeddings | None, pairs: Pairs, judged: Mapping[str, evaluate.Judged]
+) -> dict[str, Any]:
     """The closed forms on the same split, each with its numbers and its paired difference to the fit.
 
     ``advantage`` is mean reciprocal rank of the fit minus the baseline's, averaged over both
@@ -72,8 +78,10 @@ def baselines(plan: Recipe, left: Embeddings, right: Embeddings | None, pairs: P
             told[name] = {"not_applicable": str(error)}
             continue
         other = evaluate.per_query(zl, zr, pairs, "test", keys["directions"])
-        told[name] = {"results": evaluate.results(other, keys["measures"], plan.seed, keys["resamples"]),
-                      "advantage": advantage(judged, other, plan.seed, keys["resamples"])}
+        told[name] = {
+            "results": evaluate.results(other, keys["measures"], plan.seed, keys["resamples"]),
+            "advantage": advantage(judged, other, plan.seed, keys["resamples"]),
+        }
     return told
 
 
@@ -94,8 +102,9 @@ def project(head: Any, table: Embeddings) -> np.ndarray:
     return heads.project(head, table)
 
 
-def advantage(ours: Mapping[str, evaluate.Judged], theirs: Mapping[str, evaluate.Judged], seed: int,
-              resamples: int) -> dict[str, float]:
+def advantage(
+    ours: Mapping[str, evaluate.Judged], theirs: Mapping[str, evaluate.Judged], seed: int, resamples: int
+) -> dict[str, float]:
     """Paired difference of mean reciprocal rank over the queries of both directions, and its p-value."""
     values = [np.concatenate([one[d].reciprocal for d in ours]) for one in (theirs, ours)]
     found = compare.paired(*values, np.concatenate([ours[d].group for d in ours]), "mean", resamples, seed)

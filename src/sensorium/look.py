@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sensorium import io, parts, recipe as recipes
+from sensorium import io, parts
+from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, SensoriumError, nearest
 
 #: What each extra brings: the modules that must be importable.
@@ -48,8 +49,11 @@ def _runs() -> dict[str, str]:
             found[str(path.parent)] = str(error)
             continue
         first = next((r for r in results if r["measure"] == "hit@10"), None)
-        found[str(path.parent)] = "" if first is None else (
-            f"{first['direction']} hit@10 {100 * first['value']:.1f}% of {first['n_queries']} queries")
+        found[str(path.parent)] = (
+            ""
+            if first is None
+            else (f"{first['direction']} hit@10 {100 * first['value']:.1f}% of {first['n_queries']} queries")
+        )
     return found
 
 
@@ -71,13 +75,20 @@ def _finding(check: str, state: str, found: Any) -> dict[str, Any]:
 def _installation() -> list[dict[str, Any]]:
     from sensorium import __version__
 
-    found = [_finding("sensorium", "good", __version__),
-             _finding("python", "good", f"{platform.python_version()} at {sys.executable}")]
+    found = [
+        _finding("sensorium", "good", __version__),
+        _finding("python", "good", f"{platform.python_version()} at {sys.executable}"),
+    ]
     for extra, modules in EXTRAS.items():
         missing = [m for m in modules if importlib.util.find_spec(m) is None]
         if missing:
-            found.append(_finding(f"extra [{extra}]", "note",
-                                  f"not installed ({', '.join(missing)}); type: pip install 'sensorium[{extra}]'"))
+            found.append(
+                _finding(
+                    f"extra [{extra}]",
+                    "note",
+                    f"not installed ({', '.join(missing)}); type: pip install 'sensorium[{extra}]'",
+                )
+            )
         else:
             found.append(_finding(f"extra [{extra}]", "good", ", ".join(f"{m} {_version(m)}" for m in modules)))
     return found
@@ -91,14 +102,22 @@ def _version(module: str) -> str:
 def _machine() -> list[dict[str, Any]]:
     free = shutil.disk_usage(Path.cwd()).free
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = [_finding("disk", "good" if free > LOW_DISK else "bad", f"{free / 1e9:.1f} GB free here"),
-             _finding("processors", "good", cores)]
+    found = [
+        _finding("disk", "good" if free > LOW_DISK else "bad", f"{free / 1e9:.1f} GB free here"),
+        _finding("processors", "good", cores),
+    ]
     if importlib.util.find_spec("torch") is not None:
         import torch
 
         devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        found.append(_finding("devices", "good", ", ".join(devices) or f"CPU only, {torch.get_num_threads()} threads, "
-                              f"{torch.backends.cpu.get_cpu_capability()}"))
+        found.append(
+            _finding(
+                "devices",
+                "good",
+                ", ".join(devices)
+                or f"CPU only, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
+            )
+        )
     return found
 
 
@@ -111,7 +130,11 @@ def _run(folder: Path) -> list[dict[str, Any]]:
         for check, load in (("head", opened.head), ("index", opened.index)):
             try:
                 part = load(side)
-                found.append(_finding(f"{side} {check}", "good", f"{len(part)} items" if check == "index" else type(part).__name__))
+                found.append(
+                    _finding(
+                        f"{side} {check}", "good", f"{len(part)} items" if check == "index" else type(part).__name__
+                    )
+                )
             except SensoriumError as error:
                 found.append(_finding(f"{side} {check}", "bad", error))
     return found

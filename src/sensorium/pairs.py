@@ -16,9 +16,16 @@ from sensorium.errors import BadData, BadRecipe
 from sensorium.types import as_ids
 
 SPLITS = ("train", "validation", "test")
-_SPLIT_NAMES = {"train": "train", "dev": "validation", "val": "validation", "valid": "validation",
-                "validation": "validation", "test": "test",
-                "development": "train", "evaluation": "test"}
+_SPLIT_NAMES = {
+    "train": "train",
+    "dev": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "development": "train",
+    "evaluation": "test",
+}
 
 
 @dataclass(frozen=True)
@@ -156,8 +163,14 @@ class Pairs:
 
     def take(self, which: np.ndarray) -> Pairs:
         """The pairs at positions ``which``."""
-        return replace(self, left=self.left[which], right=self.right[which], label=self.label[which],
-                       group=self.group[which], split=self.split[which])
+        return replace(
+            self,
+            left=self.left[which],
+            right=self.right[which],
+            label=self.label[which],
+            group=self.group[which],
+            split=self.split[which],
+        )
 
     def split_by_group(self, fractions: Mapping[str, float], seed: int = 0) -> Pairs:
         """Assign whole groups to splits at random.
@@ -172,7 +185,7 @@ class Pairs:
         for name in ("test", "validation"):
             share = fractions.get(name, 0)
             count = int(share) if share > 1 else round(share * len(groups))
-            assigned[order[start:start + count]] = name
+            assigned[order[start : start + count]] = name
             start += count
         if start >= len(groups):
             raise BadRecipe(f"{start} groups wanted for validation and test, but there are only {len(groups)} groups")
@@ -213,8 +226,14 @@ class Pairs:
         if self.same_table:
             at = np.searchsorted(candidates, queries)
             own = np.where(candidates[np.minimum(at, len(candidates) - 1)] == queries, at, -1)
-        return Relevance(queries, candidates, np.append(starts, len(edges)).astype(np.int64),
-                         edges[:, 1].astype(np.int64), group[related][first][starts], own)
+        return Relevance(
+            queries,
+            candidates,
+            np.append(starts, len(edges)).astype(np.int64),
+            edges[:, 1].astype(np.int64),
+            group[related][first][starts],
+            own,
+        )
 
 
 def rows_of(wanted: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from sensorium import io, recipe as recipes
+from sensorium import io
+from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.recipe import Recipe
@@ -62,7 +63,9 @@ def run(
         pairs = split(plan, data.pairs)
         check(plan, left, right, pairs)
         with timed("fit", seconds, quiet):
-            fitted = fit(plan, left, right, pairs, folder, progress=not quiet, on_epoch=on_epoch, tensorboard=tensorboard)
+            fitted = fit(
+                plan, left, right, pairs, folder, progress=not quiet, on_epoch=on_epoch, tensorboard=tensorboard
+            )
         metrics: dict[str, Any] = {"results": [], "fit": dict(fitted.notes)}
         save_heads(plan, left, right, fitted, folder)
         zl, zr = project(left, right, [fitted.left_head, fitted.right_head])
@@ -72,8 +75,13 @@ def run(
         if "index" in stages:
             with timed("index", seconds, quiet):
                 metrics["index"] = index(plan, data, zl, zr, folder)
-        metrics |= {"data": data_hash(left, right), "split": split_hash(pairs), "recipe": plan.hash,
-                    "seconds": seconds, "dataset": dict(data.notes)}
+        metrics |= {
+            "data": data_hash(left, right),
+            "split": split_hash(pairs),
+            "recipe": plan.hash,
+            "seconds": seconds,
+            "dataset": dict(data.notes),
+        }
         write_run(plan, metrics, folder)
     return open_run(out)
 
@@ -137,8 +145,10 @@ def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bo
     if encoder is None:
         raise BadRecipe(f"the {side} items are {items.kind}; name what encodes them: {side}.encoder=NAME")
     if encoder.takes != items.kind:
-        raise BadRecipe(f"{side}.encoder '{plan.part_name(f'{side}.encoder')}' takes {encoder.takes}, "
-                        f"but the {side} items are {items.kind}")
+        raise BadRecipe(
+            f"{side}.encoder '{plan.part_name(f'{side}.encoder')}' takes {encoder.takes}, "
+            f"but the {side} items are {items.kind}"
+        )
     return store.embed(items, encoder, stores / store_name(side, plan, encoder.fingerprint), progress=progress)
 
 
@@ -160,8 +170,10 @@ def split(plan: Recipe, pairs: Pairs) -> Pairs:
         pairs = pairs.hold_out("validation", wanted["validation"], wanted["split_seed"])
     for name in SPLITS:
         if not (pairs.where(name).label == 1).any():
-            raise BadData(f"the {name} split has no related pair; expected some of {len(pairs)} pairs there: "
-                          f"set data.{'test' if name == 'train' else name}=SHARE, or mend the split column")
+            raise BadData(
+                f"the {name} split has no related pair; expected some of {len(pairs)} pairs there: "
+                f"set data.{'test' if name == 'train' else name}=SHARE, or mend the split column"
+            )
     return pairs
 
 
@@ -192,8 +204,20 @@ def fit(
     other = left if right is None else right
     if objective.closed:
         return fitting.solve(left, other, pairs, left_head, right_head, objective)
-    return fitting.train(left, other, pairs, left_head, right_head, objective, plan.train_options(), folder,
-                         plan.seed, progress=progress, on_epoch=on_epoch, tensorboard=tensorboard)
+    return fitting.train(
+        left,
+        other,
+        pairs,
+        left_head,
+        right_head,
+        objective,
+        plan.train_options(),
+        folder,
+        plan.seed,
+        progress=progress,
+        on_epoch=on_epoch,
+        tensorboard=tensorboard,
+    )
 
 
 def save_heads(plan: Recipe, left: Embeddings, right: Embeddings | None, fitted: Any, folder: Path) -> None:
@@ -242,8 +266,11 @@ def embed_only(recipe: Any, overrides: Sequence[str], out: Path | None, quiet: b
     plan = recipes.load(recipe, overrides)
     out = Path(out) if out is not None else Path("runs") / plan.name
     left, right = embed(plan, plan.part("data").load(), stores_beside(out), progress=not quiet)
-    return [{"side": side, "items": len(table), "dim": table.dim, "encoder": plan.part_name(f"{side}.encoder")}
-            for side, table in (("left", left), ("right", right)) if table is not None]
+    return [
+        {"side": side, "items": len(table), "dim": table.dim, "encoder": plan.part_name(f"{side}.encoder")}
+        for side, table in (("left", left), ("right", right))
+        if table is not None
+    ]
 
 
 def evaluate_again(folder: Path, overrides: Sequence[str] = (), quiet: bool = False) -> Any:
@@ -264,15 +291,19 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> A
     before = open_run(folder)
     for override in overrides:
         if override.split("=")[0].split(".")[0] != stage:
-            raise BadRecipe(f"'{override}' would change the fit; only {stage} keys can change here. "
-                            f"Type: sensorium run {before.recipe.name} {override}")
+            raise BadRecipe(
+                f"'{override}' would change the fit; only {stage} keys can change here. "
+                f"Type: sensorium run {before.recipe.name} {override}"
+            )
     plan = recipes.load(folder / "recipe.toml", overrides)
     seconds = dict(before.metrics["seconds"])
     data = plan.part("data").load()
     left, right = embed(plan, data, stores_beside(folder), progress=not quiet)
     if data_hash(left, right) != before.metrics["data"]:
-        raise Mismatch(f"{folder} was fitted on data {before.metrics['data']}, which is {data_hash(left, right)} now; "
-                       f"type: sensorium run {before.recipe.name} --out {folder}")
+        raise Mismatch(
+            f"{folder} was fitted on data {before.metrics['data']}, which is {data_hash(left, right)} now; "
+            f"type: sensorium run {before.recipe.name} --out {folder}"
+        )
     pairs = split(plan, data.pairs)
     heads = [before.head("left"), before.head("left" if right is None else "right")]
     zl, zr = project(left, right, heads)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import io, parts, recipe as recipes
+from sensorium import io, parts
+from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch, nearest
 
 #: What a query may be given as, and the kind of item an encoder must take for it.
@@ -22,8 +23,11 @@ def open(folder: str | Path) -> Run:
     folder = Path(folder)
     if not (folder / "metrics.json").is_file():
         started = folder.with_name(f".{folder.name}.building")
-        hint = f"it was interrupted; type: sensorium run {folder.name} --out {folder}" if started.exists() else (
-            "make one with: sensorium run RECIPE --out " + str(folder))
+        hint = (
+            f"it was interrupted; type: sensorium run {folder.name} --out {folder}"
+            if started.exists()
+            else ("make one with: sensorium run RECIPE --out " + str(folder))
+        )
         raise BadData(f"{folder} is not a run (no metrics.json); {hint}")
     return Run(folder)
 
@@ -73,8 +77,10 @@ class Run:
             stamp = io.read_json(self.folder / "index" / f"{side}.json", f"type: sensorium index {self.folder}")
             head_now = io.checksum(self.folder / f"{side}.safetensors")
             if stamp["head"] != head_now:
-                raise Mismatch(f"{self.folder}: the {side} index was made with head {stamp['head'][:8]}…, the head is "
-                               f"{head_now[:8]}… now; type: sensorium index {self.folder}")
+                raise Mismatch(
+                    f"{self.folder}: the {side} index was made with head {stamp['head'][:8]}…, the head is "
+                    f"{head_now[:8]}… now; type: sensorium index {self.folder}"
+                )
             part = parts.find("indexes", stamp["part"]["name"])
             self._indexes[side] = part.load(self.folder / "index" / side)
         return self._indexes[side]
@@ -117,13 +123,18 @@ class Run:
 
         Raises BadRecipe for a question that cannot be meant, BadData for an unknown id.
         """
-        given = {name: value for name, value in dict(text=text, audio=audio, image=image, face=face, id=id,
-                                                     vector=vector).items() if value is not None}
+        given = {
+            name: value
+            for name, value in dict(text=text, audio=audio, image=image, face=face, id=id, vector=vector).items()
+            if value is not None
+        }
         if len(given) != 1:
-            raise BadRecipe(f"give exactly one of text, audio, image, face, id or vector; got {', '.join(given) or 'none'}")
+            raise BadRecipe(
+                f"give exactly one of text, audio, image, face, id or vector; got {', '.join(given) or 'none'}"
+            )
         if k < 1:
             raise BadRecipe(f"k={k}; expected 1 or more")
-        (name, value), = given.items()
+        ((name, value),) = given.items()
         side = side or self._side_of(name, value)
         if side not in SIDES:
             raise BadRecipe(f"side '{side}'; expected left or right")
@@ -153,8 +164,16 @@ class Run:
         hits = index.search(queries, k, where=where, exclude=exclude)
         rows, _ = _rows(index.table.ids, hits.ids)
         return [
-            [{"rank": rank, "id": str(i), "score": float(s), **{c: v for c, v in index.table.row(row).items() if c != "id"}}
-             for rank, (i, s, row) in enumerate(zip(ids, scores, found, strict=True), 1) if i != ""]
+            [
+                {
+                    "rank": rank,
+                    "id": str(i),
+                    "score": float(s),
+                    **{c: v for c, v in index.table.row(row).items() if c != "id"},
+                }
+                for rank, (i, s, row) in enumerate(zip(ids, scores, found, strict=True), 1)
+                if i != ""
+            ]
             for ids, scores, found in zip(hits.ids, hits.scores, rows, strict=True)
         ]
 
@@ -166,8 +185,9 @@ class Run:
             sides = [s for s in SIDES if (e := self.encoder(s)) is not None and e.takes == INPUTS[name]]
             if not sides:
                 takes = {s: getattr(self.encoder(s), "takes", "vectors") for s in SIDES}
-                raise BadRecipe(f"no side of {self.folder} takes {name}: left takes {takes['left']}, "
-                                f"right takes {takes['right']}")
+                raise BadRecipe(
+                    f"no side of {self.folder} takes {name}: left takes {takes['left']}, right takes {takes['right']}"
+                )
         elif name == "id":
             sides = [s for s in SIDES if (self.index(s).table.ids == str(value)).any()]
             if not sides:
@@ -176,7 +196,9 @@ class Run:
             widths = {s: self.head(s).dim_in for s in SIDES}
             sides = [s for s in SIDES if widths[s] == np.shape(value)[-1]]
             if not sides:
-                raise BadData(f"vector has {np.shape(value)[-1]} values; left takes {widths['left']}, right {widths['right']}")
+                raise BadData(
+                    f"vector has {np.shape(value)[-1]} values; left takes {widths['left']}, right {widths['right']}"
+                )
         if len(sides) > 1:
             raise BadRecipe(f"both sides take this {name}; say which with --from left or --from right")
         return sides[0]

@@ -16,7 +16,9 @@ class Output:
     def __init__(self, as_json: bool | None) -> None:
         self.json = not sys.stdout.isatty() if as_json is None else as_json
 
-    def records(self, records: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None, title: str = "") -> None:
+    def records(
+        self, records: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None, title: str = ""
+    ) -> None:
         """One JSON object a line, or one table row each."""
         if self.json:
             for record in records:
@@ -69,11 +71,18 @@ def results(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The numbers of a run, one row a direction and measure, beside the baselines on the same split."""
     rows = []
     for r in metrics["results"]:
-        row = {"direction": r["direction"].replace("->", " → "), "measure": r["measure"],
-               "value": number(r["measure"], r["value"]),
-               "95% interval": f"{number(r['measure'], r['low'])} – {number(r['measure'], r['high'])}"}
+        row = {
+            "direction": r["direction"].replace("->", " → "),
+            "measure": r["measure"],
+            "value": number(r["measure"], r["value"]),
+            "95% interval": f"{number(r['measure'], r['low'])} – {number(r['measure'], r['high'])}",
+        }
         for name, baseline in metrics.get("baselines", {}).items():
-            same = [b for b in baseline.get("results", []) if (b["direction"], b["measure"]) == (r["direction"], r["measure"])]
+            same = [
+                b
+                for b in baseline.get("results", [])
+                if (b["direction"], b["measure"]) == (r["direction"], r["measure"])
+            ]
             row[name] = number(r["measure"], same[0]["value"]) if same else ""
         rows.append({**row, "queries": r["n_queries"], "candidates": r["n_candidates"]})
     return rows

@@ -13,8 +13,14 @@ import numpy as np
 from sensorium import io
 from sensorium.errors import BadData, BadRecipe, nearest
 
-_OPERATORS = {"==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
-              ">": operator.gt, ">=": operator.ge}
+_OPERATORS = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,9 @@ class Table:
         if again.any() or len(np.unique(ids)) != len(ids):
             some = ids[again][:3].tolist() if again.any() else ids[:3].tolist()
             raise BadData(f"ids already present or repeated, such as {some}; remove them first")
-        merged = {name: np.concatenate([self.columns[name], c]) if len(self) else np.asarray(c)
-                  for name, c in columns.items()}
+        merged = {
+            name: np.concatenate([self.columns[name], c]) if len(self) else np.asarray(c) for name, c in columns.items()
+        }
         return Table(np.concatenate([self.ids, ids]) if len(self) else np.asarray(ids), merged)
 
     def take(self, rows: np.ndarray) -> Table:
@@ -68,8 +75,10 @@ class Table:
 
     def row(self, i: int) -> dict[str, Any]:
         """One row as plain Python values, id first."""
-        return {"id": str(self.ids[i]), **{name: c[i].item() if hasattr(c[i], "item") else c[i]
-                                           for name, c in self.columns.items()}}
+        return {
+            "id": str(self.ids[i]),
+            **{name: c[i].item() if hasattr(c[i], "item") else c[i] for name, c in self.columns.items()},
+        }
 
     def save(self, path: Path) -> None:
         """Write as Parquet, atomically."""
@@ -77,8 +86,10 @@ class Table:
         import pyarrow.parquet as pq
 
         arrays = {"id": pa.array(self.ids.tolist(), pa.string())}
-        arrays |= {f"meta.{name}": pa.array(c.tolist(), pa.string()) if c.dtype.kind == "U" else pa.array(c)
-                   for name, c in self.columns.items()}
+        arrays |= {
+            f"meta.{name}": pa.array(c.tolist(), pa.string()) if c.dtype.kind == "U" else pa.array(c)
+            for name, c in self.columns.items()
+        }
         io.write(path, lambda file: pq.write_table(pa.table(arrays), file, write_page_checksum=True))
 
     @classmethod
@@ -88,8 +99,7 @@ class Table:
 
         table = pq.read_table(path)
         columns = {name: _column(table[name]) for name in table.column_names}
-        return cls(columns.pop("id").astype(np.str_),
-                   {name.removeprefix("meta."): c for name, c in columns.items()})
+        return cls(columns.pop("id").astype(np.str_), {name.removeprefix("meta."): c for name, c in columns.items()})
 
 
 def _column(chunked: Any) -> np.ndarray:
@@ -97,8 +107,11 @@ def _column(chunked: Any) -> np.ndarray:
     import pyarrow as pa
 
     if pa.types.is_string(chunked.type) or pa.types.is_large_string(chunked.type):
-        return np.array(chunked.to_pylist(), dtype=np.str_) if chunked.null_count == 0 else np.array(
-            ["" if v is None else v for v in chunked.to_pylist()], dtype=np.str_)
+        return (
+            np.array(chunked.to_pylist(), dtype=np.str_)
+            if chunked.null_count == 0
+            else np.array(["" if v is None else v for v in chunked.to_pylist()], dtype=np.str_)
+        )
     return chunked.to_numpy()
 
 
@@ -108,7 +121,11 @@ def _like(column: np.ndarray, values: Sequence[Any], name: str) -> np.ndarray:
         if column.dtype.kind == "U":
             return np.array([str(v) for v in values], dtype=np.str_)
         if column.dtype.kind == "b":
-            return np.array([v if isinstance(v, bool) else {"true": True, "false": False}[str(v).lower()] for v in values])
+            return np.array(
+                [v if isinstance(v, bool) else {"true": True, "false": False}[str(v).lower()] for v in values]
+            )
         return np.array([float(v) if isinstance(v, str) else v for v in values])
     except (ValueError, KeyError) as error:
-        raise BadRecipe(f"where: column '{name}' holds {column.dtype}, which {values!r} cannot be compared with") from error
+        raise BadRecipe(
+            f"where: column '{name}' holds {column.dtype}, which {values!r} cannot be compared with"
+        ) from error

@@ -23,9 +23,15 @@ class Rows(Protocol):
     """
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
+        ...
+
     @property
-    def dtype(self) -> np.dtype: ...
+    def dtype(self) -> np.dtype:
+        """Type of one number."""
+        ...
+
     def __len__(self) -> int: ...
     def __getitem__(self, rows: Any) -> np.ndarray: ...
 
@@ -127,6 +133,7 @@ class Affine:
     bias: np.ndarray
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Map (n, d_in) to (n, d_out)."""
         return x @ self.weight + self.bias
 
 
