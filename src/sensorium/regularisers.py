@@ -85,7 +85,7 @@ def _jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
 def _mixed_positives(positives: Positives, h: int) -> Positives:
     if positives.diagonal_only and positives.same is None:
         return Positives(h)
-    partners, unclear = [], []
+    partners, unclear, shift = [], [], np.zeros(2, np.int64)
     for rows in blocks(h, 1024):  # memory stays linear in the batch
         first, second = slice(rows.start, rows.stop), slice(rows.start + h, rows.stop + h)
         related = [positives.block(part)[:, : 2 * h].numpy() for part in (first, second)]
@@ -93,7 +93,8 @@ def _mixed_positives(positives: Positives, h: int) -> Positives:
         touching = [r if s is None else r | s[:, : 2 * h].numpy() for r, s in zip(related, same, strict=True)]
         both = related[0][:, :h] & related[1][:, h:]
         some = touching[0][:, :h] | touching[0][:, h:] | touching[1][:, :h] | touching[1][:, h:]
-        partners.append(np.argwhere(both) + (rows.start, 0))
-        unclear.append(np.argwhere(some & ~both) + (rows.start, 0))
+        shift[0] = rows.start
+        partners.append(np.argwhere(both) + shift)
+        unclear.append(np.argwhere(some & ~both) + shift)
     edges, same_edges = (tuple(np.concatenate(found).T) for found in (partners, unclear))
     return Positives(h, edges=edges, same=same_edges)
