@@ -20,7 +20,7 @@ demo: install    ## run the recipe glyphs from raw symbols to search, about a mi
 	@$(BIN)/sensorium demo
 
 test: install    ## all tests
-	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 lint: install    ## style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -18,3 +18,29 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"real data is not here: {SHARED} (a folder beside the checkout) is absent")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def glyphs(tmp_path_factory):
+    """The recipe glyphs, run once in a folder of its own: <folder>/runs/glyphs. Group its tests by xdist_group."""
+    import sensorium
+
+    folder = tmp_path_factory.mktemp("glyphs")
+    sensorium.run("glyphs", out=folder / "runs" / "glyphs", quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_vectors(tmp_path_factory) -> Path:
+    """A npz of 300 pairs with five partners each, a split, ids and names: learnable in a second."""
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    image = random.standard_normal((300, 24)).astype(np.float32)
+    turn = random.standard_normal((24, 16)).astype(np.float32)
+    text = image[:, None] @ turn + 0.5 * random.standard_normal((300, 5, 16)).astype(np.float32)
+    split = np.array(["train"] * 200 + ["dev"] * 40 + ["test"] * 60)
+    path = tmp_path_factory.mktemp("vectors") / "pairs.npz"
+    np.savez(path, image=image, text=text, split=split, ids=np.array([f"im{i}" for i in range(300)]),
+             names=np.array([f"picture {i}" for i in range(300)]))
+    return path
