@@ -1,0 +1,137 @@
+"""Unicode symbols drawn by the fonts that come with matplotlib, and their official names: real data everywhere."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sensorium.errors import BadRecipe, MissingExtra, nearest
+from sensorium.pairs import Pairs
+from sensorium.types import Data, Items
+
+# Every symbol of the bundled fonts is in one of the DejaVu or STIX families; the cm… fonts are left
+# out because they put shapes where TeX, not Unicode, wants them, and LastResort draws placeholders.
+FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
+
+
+class Glyphs:
+    """Left: pictures (64, 64) uint8, dark on white. Right: names such as "GREEK SMALL LETTER ALPHA".
+
+    fonts: names of .ttf files of matplotlib, or "all"; a symbol has one picture for each font that
+    draws it, and all of them are paired with its one name. test and validation: symbols, not
+    pictures, held out at random (``seed``); a symbol's group is its code point, so no font of a
+    test symbol is seen in training. size: side of a picture in pixels.
+    """
+
+    def __init__(
+        self,
+        fonts: Sequence[str] | str = FONTS,
+        test: int = 1000,
+        validation: int = 500,
+        seed: int = 0,
+        size: int = 64,
+    ) -> None:
+        self.fonts, self.test, self.validation, self.seed, self.size = fonts, test, validation, seed, size
+
+    def load(self) -> Data:
+        """Draw everything (a few seconds) and name it.
+
+        Raises BadRecipe for an unknown font or more held-out symbols than there are; MissingExtra
+        without matplotlib or Pillow.
+        """
+        drawn = [draw(path, self.size) for path in self._paths()]
+        codepoints = np.concatenate([points for points, _ in drawn])
+        font = np.repeat([path.stem for path in self._paths()], [len(points) for points, _ in drawn])
+        symbols, right_row = np.unique(codepoints, return_inverse=True)
+        if self.test + self.validation >= len(symbols):
+            raise BadRecipe(
+                f"glyphs: {self.test} test and {self.validation} validation symbols of {len(symbols)}; "
+                "type smaller data.test and data.validation"
+            )
+        order = np.random.default_rng(self.seed).permutation(len(symbols))
+        split = np.full(len(symbols), "train", "<U10")
+        split[order[: self.test]] = "test"
+        split[order[self.test : self.test + self.validation]] = "validation"
+        columns = describe(symbols)
+        left = Items(
+            np.char.add(np.char.add(columns["codepoint"], "/")[right_row], font),
+            np.concatenate([pictures for _, pictures in drawn]),
+            "image",
+            {name: column[right_row] for name, column in columns.items()} | {"font": font},
+        )
+        right = Items(columns["codepoint"], columns["name"], "text", columns)
+        pairs = Pairs.of(np.arange(len(left)), right_row, group=columns["codepoint"][right_row], split=split[right_row])
+        notes = {"pictures": len(left), "symbols": len(symbols), "fonts": len(drawn)}
+        return Data(left, right, pairs, notes)
+
+    def _paths(self) -> list[Path]:
+        folder = font_folder()
+        known = sorted(p.stem for p in folder.glob("*.ttf") if p.stem.startswith(("DejaVu", "STIX")))
+        names = known if self.fonts == "all" else [self.fonts] if isinstance(self.fonts, str) else list(self.fonts)
+        for name in names:
+            if name not in known:
+                raise BadRecipe(f"glyphs: no font '{name}'; {nearest(name, ['all', *known])}")
+        return [folder / f"{name}.ttf" for name in names]
+
+
+def font_folder() -> Path:
+    """Where matplotlib keeps its fonts; matplotlib itself is not imported."""
+    import importlib.util
+
+    found = importlib.util.find_spec("matplotlib")
+    if found is None:
+        raise MissingExtra("matplotlib", "train")
+    return Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
+
+
+def named(codepoint: int) -> bool:
+    """Whether a code point is a symbol of this data set: named, and no control, separator or CJK character."""
+    char = chr(codepoint)
+    return unicodedata.category(char)[0] not in "CZ" and not unicodedata.name(char, "CJK").startswith("CJK")
+
+
+def describe(codepoints: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of n symbols: codepoint ("U+0041"), name, char, category ("Lu") and script (first word of the name)."""
+    chars = [chr(c) for c in codepoints]
+    names = [unicodedata.name(c) for c in chars]
+    return {
+        "codepoint": np.array([f"U+{c:04X}" for c in codepoints]),
+        "name": np.array(names),
+        "char": np.array(chars),
+        "category": np.array([unicodedata.category(c) for c in chars]),
+        "script": np.array([n.split(" ", 1)[0] for n in names]),
+    }
+
+
+def draw(path: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every named symbol a font draws: code points (n,) and pictures (n, size, size) uint8, dark on white.
+
+    Symbols are drawn at one scale (capitals take two thirds of the picture) and centred; one that
+    would not fit is drawn smaller. Blank drawings are skipped.
+    """
+    try:
+        from matplotlib.ft2font import FT2Font
+        from PIL import ImageFont
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "pillow", "image") from None
+    codepoints = [c for c in sorted(FT2Font(str(path)).get_charmap()) if named(c)]
+    font = ImageFont.truetype(str(path), round(size * 0.9), layout_engine=ImageFont.Layout.BASIC)
+    inner = size - 4
+    pictures = np.full((len(codepoints), size, size), 255, np.uint8)
+    kept = np.zeros(len(codepoints), bool)
+    for i, codepoint in enumerate(codepoints):
+        mask = font.getmask(chr(codepoint), mode="L")
+        if max(mask.size) > inner:
+            smaller = max(1, int(font.size * inner / max(mask.size)))
+            mask = font.font_variant(size=smaller).getmask(chr(codepoint), mode="L")
+        width, height = mask.size
+        if not width or not height or mask.getbbox() is None or max(width, height) > size:
+            continue
+        top, left = (size - height) // 2, (size - width) // 2
+        ink = np.frombuffer(bytes(mask), np.uint8).reshape(height, width)
+        pictures[i, top : top + height, left : left + width] -= ink
+        kept[i] = True
+    return np.array(codepoints)[kept], pictures[kept]
