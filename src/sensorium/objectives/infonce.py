@@ -1,0 +1,79 @@
+"""InfoNCE: each row finds its true partners among the batch; one-way or two-way, exact in blocks."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from sensorium import contrastive
+from sensorium.errors import BadRecipe
+from sensorium.positives import Positives
+
+
+class InfoNCE(nn.Module):
+    """L = mean_i mean_{j in P(i)} -log( exp(s_ij / T) / sum_k exp(s_ik / T) ), s = zl zr^T.
+
+    P(i) are all true partners of row i in the batch, so no partner is ever a negative
+    (van den Oord et al. 2018; several positives as in SupCon's L_out, Khosla et al. 2020).
+
+    temperature: T, or where it starts when ``learnable``; then 1 / T stays within [1, largest_scale].
+    both: average with the same loss from right to left (Radford et al. 2021).
+    partners: "positive" as above, or "mask": only the own partner is positive and further
+        partners are left out of the softmax.
+
+    Memory is linear in the batch: see :mod:`sensorium.contrastive`.
+    """
+
+    closed = False
+
+    def __init__(
+        self,
+        temperature: float = 0.07,
+        learnable: bool = False,
+        both: bool = True,
+        partners: str = "positive",
+        largest_scale: float = 100.0,
+    ) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise BadRecipe(f"infonce: temperature={temperature!r}; expected a number above 0, such as 0.07")
+        if partners not in ("positive", "mask"):
+            raise BadRecipe(f"infonce: partners={partners!r}; expected positive or mask")
+        self.both, self.partners, self.largest_scale = both, partners, largest_scale
+        scale = torch.tensor(math.log(1 / temperature))
+        self.log_scale = nn.Parameter(scale) if learnable else None
+        self.fixed_scale = 1 / temperature
+
+    @property
+    def temperature(self) -> float:
+        """The temperature now."""
+        return 1 / self.scale
+
+    @property
+    def scale(self) -> float:
+        """1 / T now; a learnable one is brought back into its range first."""
+        if self.log_scale is None:
+            return self.fixed_scale
+        return math.exp(self.log_scale.data.clamp_(0.0, math.log(self.largest_scale)).item())
+
+    def gradients(
+        self,
+        zl: Tensor,
+        zr: Tensor,
+        positives: Positives,
+        sides: tuple[bool, bool] = (True, True),
+        bound: float | None = None,
+    ) -> contrastive.Gradients:
+        """The loss with its gradients to zl, zr (b, d); ``scale`` is that to ``log_scale``."""
+        scale = self.scale
+        found = contrastive.infonce(
+            zl, zr, scale, positives, both=self.both, mask_partners=self.partners == "mask", sides=sides, bound=bound
+        )
+        return found._replace(scale=found.scale * scale)
+
+    def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
+        """The loss of a batch zl, zr (b, d), differentiable by autograd."""
+        return contrastive.differentiable(partial(self.gradients, positives=positives), zl, zr, self.log_scale)

@@ -1,0 +1,57 @@
+"""Sigmoid loss (SigLIP): every pair of the batch is a yes/no question; learnable scale and bias."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from sensorium import contrastive
+from sensorium.errors import BadRecipe
+from sensorium.positives import Positives
+
+
+class SigLIP(nn.Module):
+    """L = -(1/b) sum_ij log sigmoid( y_ij (t s_ij + a) ), y_ij = 1 for true partners, else -1.
+
+    Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", eq. 1, with every true
+    partner counted as one. scale: t, kept as its logarithm within [1, largest_scale];
+    bias: a. Both start at the paper's values and are learned when ``learnable``.
+    """
+
+    closed = False
+
+    def __init__(
+        self, scale: float = 10.0, bias: float = -10.0, learnable: bool = True, largest_scale: float = 100.0
+    ) -> None:
+        super().__init__()
+        if not scale > 0:
+            raise BadRecipe(f"siglip: scale={scale!r}; expected a number above 0, such as 10")
+        self.largest_scale = max(largest_scale, scale)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learnable)
+        self.bias = nn.Parameter(torch.tensor(float(bias)), requires_grad=learnable)
+
+    @property
+    def scale(self) -> float:
+        """t now, brought back into its range first."""
+        return math.exp(self.log_scale.data.clamp_(0.0, math.log(self.largest_scale)).item())
+
+    def gradients(
+        self,
+        zl: Tensor,
+        zr: Tensor,
+        positives: Positives,
+        sides: tuple[bool, bool] = (True, True),
+        bound: float | None = None,
+    ) -> contrastive.Gradients:
+        """The loss with its gradients to zl, zr (b, d); ``scale`` is that to ``log_scale``."""
+        scale = self.scale
+        found = contrastive.siglip(zl, zr, scale, self.bias.item(), positives, sides=sides)
+        return found._replace(scale=found.scale * scale)
+
+    def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
+        """The loss of a batch zl, zr (b, d), differentiable by autograd."""
+        find = partial(self.gradients, positives=positives)
+        return contrastive.differentiable(find, zl, zr, self.log_scale, self.bias)
