@@ -1,0 +1,258 @@
+"""Hubness corrections: a bias per candidate, fitted on training queries only, stored with the run.
+
+Every method here comes down to ``score − bias[candidate]``, up to terms of the query alone that
+cannot change its ranking. So a corrected search is a plain inner product over vectors one wider:
+queries [q, 1], candidates [c, −bias]. QB-Norm applies it only to queries whose first hit is a hub.
+
+* ``inverted_softmax`` (Smith et al. 2017, eq. 5): bias = log mean exp(β s) / β over the bank.
+* ``csls`` (Conneau et al. 2018, eq. 3): bias = half the mean of the k highest scores of the bank.
+* ``sinkhorn`` (Cuturi 2013, log domain): bias = the potential that gives all candidates equal mass.
+* ``qb_norm`` (Bogolin et al. 2022, algorithm 1): inverted softmax for queries that hit a hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sensorium import io, scores
+from sensorium.errors import BadRecipe, Corrupt, Mismatch, nearest
+from sensorium.pairs import Relevance
+from sensorium.types import Rows, blocks
+
+FORMAT = 1
+_CANDIDATES = 2048
+_SWEEPS = 30  # of Sinkhorn at most
+_SETTLED = 1e-4  # relative change of a candidate's mass, below which Sinkhorn stops
+
+
+@dataclass(frozen=True)
+class Biased:
+    """Candidates one column wider, [c, −bias], read by rows: (m, d + 1) float32 Rows."""
+
+    table: Rows
+    rows: np.ndarray
+    bias: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(m, d + 1)."""
+        return (len(self.rows), int(self.table.shape[1]) + 1)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Always float32."""
+        return np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
+        return np.column_stack([np.asarray(self.table[self.rows[which]], np.float32), -self.bias[which]])
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A correction settled for one set of m candidates.
+
+    bias (m,) float32: subtracted from every score. hubs (m,) bool, for QB-Norm: a query is
+    corrected only when its best raw hit is one of these; None corrects every query.
+    """
+
+    bias: np.ndarray
+    hubs: np.ndarray | None = None
+
+    def wide_queries(self, queries: np.ndarray) -> np.ndarray:
+        """[q, 1]: (q, d + 1) float32."""
+        return np.column_stack([np.asarray(queries, np.float32), np.ones(len(queries), np.float32)])
+
+    def wide_candidates(self, candidates: Rows) -> Biased:
+        """[c, −bias]: what any inner-product index can be built of."""
+        return Biased(candidates, np.arange(len(candidates)), self.bias)
+
+    def rerank(self, positions: np.ndarray, score: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Correct the hits of a raw search, positions and scores (q, K) best first, and keep k ≤ K.
+
+        Position −1 stands for "fewer found" and stays last. Exact when K is all candidates; a K
+        of ten times k loses little, as biases differ by less than scores do.
+        """
+        found = positions >= 0
+        corrected = np.where(found, score - self.bias[positions], -np.inf).astype(np.float32)
+        if self.hubs is not None:
+            corrected = np.where(self.hubs[positions[:, :1]] & found[:, :1], corrected, score)
+        order = np.argsort(-corrected, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(positions, order, 1), np.take_along_axis(corrected, order, 1)
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A method, its strength, and the bank of training queries (b, d) float32 it is fitted on.
+
+    strength: β for inverted_softmax and qb_norm, 1/ε for sinkhorn (all per unit of score),
+    the number of neighbours k for csls.
+    """
+
+    method: str
+    strength: float
+    bank: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise BadRecipe(f"evaluate.correction='{self.method}'; {nearest(self.method, ['none', 'auto', *METHODS])}")
+        if not self.strength > 0:
+            raise BadRecipe(f"correction '{self.method}': strength {self.strength}; expected above 0")
+
+    def shift(self, candidates: Rows) -> Shift:
+        """Settle the correction for candidates (m, d). Raises Mismatch on another width."""
+        if candidates.shape[1] != self.bank.shape[1]:
+            raise Mismatch(
+                f"the correction was fitted on queries {self.bank.shape[1]} wide, the candidates are "
+                f"{candidates.shape[1]}; type: sensorium evaluate RUN"
+            )
+        return METHODS[self.method](self.bank, candidates, self.strength)
+
+    def ranks(self, queries: Rows, candidates: Rows, relevance: Relevance) -> np.ndarray:
+        """Corrected ranks, as ``scores.ranks`` gives them for raw scores: (nnz,) int64."""
+        shift = self.shift(Taken(candidates, relevance.candidates))
+        q = np.asarray(queries[relevance.queries], np.float32)
+        here = replace(relevance, queries=np.arange(len(q)), candidates=np.arange(len(relevance.candidates)))
+        corrected = scores.ranks(shift.wide_queries(q), Biased(candidates, relevance.candidates, shift.bias), here)
+        if shift.hubs is None:
+            return corrected
+        raw = Taken(candidates, relevance.candidates)
+        best, _ = scores.topk(q, raw, 1, own=relevance.own)
+        to_correct = shift.hubs[best[:, 0]] & (best[:, 0] >= 0)
+        return np.where(np.repeat(to_correct, relevance.counts()), corrected, scores.ranks(q, raw, here))
+
+    def topk(
+        self,
+        queries: np.ndarray,
+        candidates: Rows,
+        k: int,
+        own: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Corrected search, exact: positions (q, k) int64 and corrected scores (q, k) float32."""
+        shift = self.shift(candidates)
+        queries = np.asarray(queries, np.float32)
+        found = scores.topk(shift.wide_queries(queries), shift.wide_candidates(candidates), k, own, mask)
+        if shift.hubs is None:
+            return found
+        raw = scores.topk(queries, candidates, k, own, mask)
+        to_correct = (shift.hubs[raw[0][:, :1]] & (raw[0][:, :1] >= 0)) if k else np.zeros((len(queries), 1), bool)
+        return np.where(to_correct, found[0], raw[0]), np.where(to_correct, found[1], raw[1])
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Some rows of a table, read when needed: (m, d) Rows."""
+
+    table: Rows
+    rows: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(m, d)."""
+        return (len(self.rows), int(self.table.shape[1]))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The table's own."""
+        return self.table.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
+        return self.table[self.rows[which]]
+
+
+def inverted_softmax(bank: np.ndarray, candidates: Rows, beta: float) -> Shift:
+    """Bias = log mean exp(β s) / β: between a candidate's mean (β → 0) and highest score (β → ∞)."""
+    return Shift(_soft_maximum(bank, candidates, beta, np.zeros(len(bank))))
+
+
+def csls(bank: np.ndarray, candidates: Rows, k: float) -> Shift:
+    """Bias = half the mean score of the k bank queries nearest to the candidate."""
+    k = min(int(k), len(bank))
+    bias = np.empty(len(candidates), np.float32)
+    for rows in blocks(len(candidates), _CANDIDATES):
+        tile = np.asarray(candidates[rows], np.float32) @ bank.T
+        bias[rows] = np.partition(tile, len(bank) - k, axis=1)[:, len(bank) - k :].mean(axis=1) / 2
+    return Shift(bias)
+
+
+def sinkhorn(bank: np.ndarray, candidates: Rows, sharpness: float) -> Shift:
+    """Bias = minus the candidates' potential of the transport between bank and candidates, ε = 1 / sharpness."""
+    potential = np.zeros(len(bank))
+    bias = _soft_maximum(bank, candidates, sharpness, potential)
+    for _ in range(_SWEEPS - 1):
+        potential = -_soft_maximum(candidates, bank, sharpness, -bias.astype(np.float64))
+        before, bias = bias, _soft_maximum(bank, candidates, sharpness, potential)
+        change = bias - before
+        if sharpness * np.ptp(change) < _SETTLED:  # what all candidates share moves no ranking
+            break
+    return Shift(bias)
+
+
+def qb_norm(bank: np.ndarray, candidates: Rows, beta: float) -> Shift:
+    """Inverted softmax, for queries whose best hit is the best hit of some bank query too."""
+    best, _ = scores.topk(bank, candidates, 1)
+    hubs = np.zeros(len(candidates), bool)
+    hubs[best[:, 0]] = True
+    return replace(inverted_softmax(bank, candidates, beta), hubs=hubs)
+
+
+METHODS: Mapping[str, Callable[[np.ndarray, Rows, float], Shift]] = {
+    "csls": csls, "inverted_softmax": inverted_softmax, "qb_norm": qb_norm, "sinkhorn": sinkhorn,
+}  # fmt: skip
+
+
+def _soft_maximum(over: Rows, of: Rows, sharpness: float, offset: np.ndarray) -> np.ndarray:
+    """log mean exp(β (s + offset)) / β of each row in ``of`` over the rows of ``over``, in blocks: (len(of),)."""
+    out = np.empty(len(of), np.float32)
+    for columns in blocks(len(of), _CANDIDATES):
+        high = np.full(columns.stop - columns.start, -np.inf)
+        total = np.zeros(len(high))
+        part = np.asarray(of[columns], np.float32)
+        for rows in blocks(len(over), _CANDIDATES):
+            tile = part @ np.asarray(over[rows], np.float32).T + offset[rows].astype(np.float32)
+            # One running maximum keeps every exponential at or below 1.
+            top = np.maximum(high, tile.max(axis=1))
+            total *= np.exp(sharpness * (high - top))
+            total += np.exp(np.float32(sharpness) * (tile - top[:, None].astype(np.float32))).sum(axis=1)
+            high = top
+        out[columns] = high + np.log(total / len(over)) / sharpness
+    return out
+
+
+def save(corrections: Mapping[str, Correction], folder: Path) -> None:
+    """Write corrections by direction as ``correction.safetensors`` (banks) and ``correction.json``."""
+    from safetensors.numpy import save as to_bytes
+
+    folder = Path(folder)
+    banks = {direction: np.ascontiguousarray(c.bank, np.float32) for direction, c in corrections.items()}
+    io.write(folder / "correction.safetensors", to_bytes(banks))
+    told = {direction: {"method": c.method, "strength": float(c.strength)} for direction, c in corrections.items()}
+    io.write_json(folder / "correction.json", {"format": FORMAT, "corrections": told,
+                                               "checksum": io.checksum(folder / "correction.safetensors")})  # fmt: skip
+
+
+def load(folder: Path) -> dict[str, Correction]:
+    """Read what :func:`save` wrote; empty when the run has none. Raises Corrupt on damage."""
+    from safetensors.numpy import load_file
+
+    folder = Path(folder)
+    if not (folder / "correction.json").is_file():
+        return {}
+    remedy = "type: sensorium evaluate RUN"
+    told = io.read_json(folder / "correction.json", remedy)
+    if told.get("format") != FORMAT:
+        raise Corrupt(f"{folder / 'correction.json'}: format {told.get('format')}, expected {FORMAT}; {remedy}")
+    io.verify(folder / "correction.safetensors", told["checksum"], remedy)
+    banks = load_file(folder / "correction.safetensors")
+    return {direction: Correction(c["method"], c["strength"], banks[direction])
+            for direction, c in told["corrections"].items()}  # fmt: skip
