@@ -103,7 +103,12 @@ def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
                 if path.name != ".lock":
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             io.write(started, text)
-        yield building
+        try:
+            yield building
+        except Exception:
+            if not (building / "checkpoint").exists():  # nothing worth going on from
+                shutil.rmtree(building, ignore_errors=True)
+            raise
         (building / ".lock").unlink()
         io.exchange(building, out)
 

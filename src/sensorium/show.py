@@ -91,3 +91,23 @@ def results(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 def number(measure: str, value: float) -> str:
     """Ranks as they are, everything else in percent."""
     return f"{value:.1f}" if "rank" in measure else f"{100 * value:.1f}"
+
+
+def print_run(metrics: Mapping[str, Any], folder: Any, failures: Sequence[Mapping[str, Any]] = ()) -> None:
+    """A run for people: the table of numbers, the verdict, warnings, times, and perhaps its worst failures."""
+    out = console()
+    leaks = metrics.get("leaks", {})
+    stamp = "  [bold red]LEAKY[/bold red]" if leaks.get("leaky") else ""
+    out.print(f"\n[bold]{folder}[/bold]{stamp}  recipe {metrics['recipe']}, data {metrics['data']}, split {metrics['split']}")
+    if metrics["results"]:
+        split = metrics["results"][0]["split"]
+        print_table(results(metrics), title=f"{split} split; percent, ranks as they are; 95% intervals over groups")
+        out.print(metrics["verdict"])
+    for note in metrics.get("notes", ()):
+        out.print(f"note: {note}", markup=False)
+    for side, told in metrics.get("index", {}).items():
+        out.print(f"{side} index: " + ", ".join(f"{key} {_cell(value)}" for key, value in told.items()), markup=False)
+    seconds = metrics["seconds"]
+    out.print(f"{sum(seconds.values()):.1f} s: " + ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items()))
+    if failures:
+        print_table(failures, title="Worst failures: the first relevant came at this rank")

@@ -1,0 +1,216 @@
+"""The main path on vectors of one's own: the folder, the numbers, late stages, interruptions, refusals."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import sensorium
+from sensorium import io
+from sensorium.errors import BadData, BadRecipe, Busy, Corrupt, Mismatch
+
+FAST = ["train.epochs=4", "train.precision=fp32", "evaluate.resamples=200"]
+
+
+@pytest.fixture(scope="module")
+def made(tiny_vectors, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "mine"
+    return sensorium.run("arrays", [f"data.file={tiny_vectors}", "data.left=image", "data.right=text",
+                                    "data.split=split", *FAST], out=out, quiet=True)
+
+
+def test_the_folder_holds_everything_and_nothing_is_left_beside_it(made):
+    names = {p.name for p in made.folder.iterdir()}
+    assert {"recipe.toml", "metrics.json", "history.jsonl", "README.md", "left.safetensors", "left.json",
+            "right.safetensors", "right.json", "index", "plots", "per_query.npz"} <= names
+    assert {p.name for p in (made.folder / "plots").iterdir()} >= {"training.png", "ranks.png", "similarity.png"}
+    assert {p.name for p in made.folder.parent.iterdir()} <= {"mine", "embeddings"}
+
+
+def test_metrics_carry_what_a_number_needs(made):
+    metrics = json.loads((made.folder / "metrics.json").read_text())
+    assert {"data", "split", "recipe", "seconds", "results", "validation", "baselines", "verdict", "leaks"} <= set(metrics)
+    for result in metrics["results"]:
+        assert set(result) >= {"direction", "measure", "value", "low", "high", "n_queries", "n_candidates", "split", "seed"}
+        assert result["low"] <= result["value"] <= result["high"] and result["split"] == "test"
+    by = {(r["direction"], r["measure"]): r for r in metrics["results"]}
+    assert by["left->right", "hit@10"]["n_queries"] == 60 and by["left->right", "hit@10"]["n_candidates"] == 300
+    assert by["right->left", "hit@10"]["n_queries"] == 300 and by["right->left", "hit@10"]["n_candidates"] == 60
+    assert set(metrics["baselines"]) == {"ridge", "procrustes", "cca"}
+
+
+def test_numbers_equal_a_brute_force_reading_of_the_saved_heads(made, tiny_vectors):
+    from sensorium import head
+
+    arrays = np.load(tiny_vectors)
+    zl = head.apply(made.head("left"), arrays["image"])
+    zr = head.apply(made.head("right"), arrays["text"].reshape(-1, 16))
+    test = np.flatnonzero(arrays["split"] == "test")
+    candidates = (test[:, None] * 5 + np.arange(5)).ravel()
+    scores = zl[test].astype(np.float64) @ zr[candidates].astype(np.float64).T
+    own = np.repeat(np.arange(60), 5)[None] == np.arange(60)[:, None]
+    best = np.where(own, scores, -np.inf).max(1)
+    hit10 = ((scores > best[:, None]) & ~own).sum(1) < 10
+    value = {(r["direction"], r["measure"]): r["value"] for r in made.metrics["results"]}
+    assert value["left->right", "hit@10"] == pytest.approx(hit10.mean(), abs=1e-9)
+
+
+def test_history_has_the_hyper_parameters_first_and_an_event_an_epoch(made):
+    first, *events = [json.loads(line) for line in (made.folder / "history.jsonl").read_text().splitlines()]
+    assert "lr" in json.dumps(first)
+    assert len([e for e in events if "loss" in e]) == 4
+    assert all({"step", "loss", "pairs_per_second"} <= set(e) for e in events if "loss" in e)
+
+
+def test_the_same_seed_gives_the_same_run(made, tiny_vectors, tmp_path):
+    overrides = [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", "data.split=split", *FAST]
+    again = sensorium.run("arrays", overrides, out=tmp_path / "again", quiet=True)
+    assert (again.metrics["data"], again.metrics["split"]) == (made.metrics["data"], made.metrics["split"])
+    assert [r["value"] for r in again.metrics["results"]] == [r["value"] for r in made.metrics["results"]]
+    other = sensorium.run("arrays", overrides, out=tmp_path / "other", quiet=True, seed=1)
+    assert other.metrics["split"] == made.metrics["split"], "the split does not follow the seed"
+    assert [r["value"] for r in other.metrics["results"]] != [r["value"] for r in made.metrics["results"]]
+
+
+def test_search_by_id_and_vector_agree(made, tiny_vectors):
+    vector = np.load(tiny_vectors)["image"][7]
+    by_vector = made.search(vector=vector, k=5)
+    by_id = made.search(id="im7", side="left", k=5)
+    assert [h["id"] for h in by_vector] == [h["id"] for h in by_id]
+    assert [h["rank"] for h in by_id] == [1, 2, 3, 4, 5]
+    assert by_id == sorted(by_id, key=lambda h: -h["score"])
+    assert "im7" not in [h["id"] for h in made.search(id="im7", side="left", to="left", k=300)]
+
+
+def test_filters_narrow_and_may_leave_nothing(made):
+    hits = made.search(id="im7", side="left", to="left", k=5, where={"names": ["picture 3", "picture 4"]})
+    assert {h["names"] for h in hits} == {"picture 3", "picture 4"}
+    assert made.search(id="im7", side="left", to="left", k=5, where={"names": "nobody"}) == []
+
+
+@pytest.mark.parametrize(("question", "error", "message"), [
+    ({}, BadRecipe, "exactly one of text"),
+    ({"text": "a", "id": "b"}, BadRecipe, "exactly one of text"),
+    ({"text": "a"}, BadRecipe, "no side of .* takes text"),
+    ({"id": "im9999"}, BadData, "no item 'im9999'.*did you mean 'im"),
+    ({"id": "im7", "k": 0}, BadRecipe, "k=0; expected 1 or more"),
+    ({"id": "im7", "side": "up"}, BadRecipe, "side 'up'; expected left or right"),
+    ({"vector": np.ones(3)}, BadData, "vector has 3 values; left takes 24, right 16"),
+    ({"vector": np.full(24, np.nan)}, BadData, "query vector"),
+    ({"vector": np.zeros(24)}, BadData, "query vector"),
+    ({"vector": np.ones((2, 24))}, BadData, "2 rows; a search takes one"),
+])
+def test_questions_that_cannot_be_meant(made, question, error, message):
+    with pytest.raises(error, match=message):
+        made.search(**question)
+
+
+def test_judging_again_changes_only_the_numbers(made, tmp_path):
+    from sensorium import pipeline
+
+    copy = tmp_path / "copy"
+    shutil.copytree(made.folder, copy)
+    again = pipeline.evaluate_again(copy, ["evaluate.resamples=50", "evaluate.measures=['hit@2']"], quiet=True)
+    assert {r["measure"] for r in again.metrics["results"]} == {"hit@2"}
+    assert io.checksum(copy / "left.safetensors") == io.checksum(made.folder / "left.safetensors")
+    assert again.metrics["index"] == made.metrics["index"]
+    with pytest.raises(BadRecipe, match="would change the fit.*Type: sensorium run"):
+        pipeline.evaluate_again(copy, ["train.epochs=5"], quiet=True)
+
+
+def test_another_index_over_the_same_heads(made, tmp_path):
+    from sensorium import pipeline
+
+    copy = tmp_path / "copy"
+    shutil.copytree(made.folder, copy)
+    expected = [h["id"] for h in made.search(id="im7", side="left", k=3)]
+    again = pipeline.index_again(copy, ["index=faiss", "index.factory=HNSW16"], quiet=True)
+    assert [h["id"] for h in again.search(id="im7", side="left", k=3)] == expected
+    assert again.metrics["results"] == made.metrics["results"]
+
+
+def test_a_stale_index_is_refused(made, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(made.folder, copy)
+    stamp = json.loads((copy / "index" / "right.json").read_text())
+    (copy / "index" / "right.json").write_text(json.dumps({**stamp, "head": "0" * 32}))
+    with pytest.raises(Mismatch, match=r"right index was made with head 00000000… the head is|type: sensorium index"):
+        sensorium.open(copy).search(id="im7", side="left")
+
+
+def test_a_damaged_head_is_refused(made, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(made.folder, copy)
+    content = bytearray((copy / "left.safetensors").read_bytes())
+    content[-3] ^= 1
+    (copy / "left.safetensors").write_bytes(content)
+    with pytest.raises(Corrupt, match=r"left.safetensors"):
+        sensorium.open(copy).head("left")
+
+
+def test_what_is_not_a_run(tmp_path):
+    with pytest.raises(BadData, match="is not a run .no metrics.json.; make one with: sensorium run"):
+        sensorium.open(tmp_path)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path, tiny_vectors):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(BadRecipe, match="not empty and not a run; choose another folder with --out"):
+        sensorium.run("arrays", [f"data.file={tiny_vectors}", *FAST], out=tmp_path, quiet=True)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_failed_run_leaves_the_earlier_one_as_it_was(made, tmp_path, tiny_vectors):
+    copy = tmp_path / "copy"
+    shutil.copytree(made.folder, copy)
+    before = {p: io.checksum(p) for p in copy.rglob("*") if p.is_file()}
+    with pytest.raises(BadRecipe):
+        sensorium.run("arrays", [f"data.file={tiny_vectors}", "data.left=image", "data.right=nothing"], out=copy, quiet=True)
+    assert {p: io.checksum(p) for p in copy.rglob("*") if p.is_file()} == before
+    assert {p.name for p in tmp_path.iterdir()} <= {"copy", "embeddings"}
+
+
+def test_two_writers_of_one_run(tmp_path, tiny_vectors):
+    with io.lock(tmp_path / ".mine.building"), pytest.raises(Busy, match="being written by another process"):
+        sensorium.run("arrays", [f"data.file={tiny_vectors}", *FAST], out=tmp_path / "mine", quiet=True)
+
+
+def test_an_interrupted_fit_goes_on_where_it_was(tmp_path, tiny_vectors):
+    overrides = [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", "data.split=split", *FAST]
+    whole = sensorium.run("arrays", overrides, out=tmp_path / "whole", quiet=True)
+
+    def stop_at_two(event):
+        if event.get("epoch") == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sensorium.run("arrays", overrides, out=tmp_path / "broken", quiet=True, on_epoch=stop_at_two)
+    with pytest.raises(BadData, match="it was interrupted; type: sensorium run"):
+        sensorium.open(tmp_path / "broken")
+    resumed = sensorium.run("arrays", overrides, out=tmp_path / "broken", quiet=True)
+    assert io.checksum(resumed.folder / "left.safetensors") == io.checksum(whole.folder / "left.safetensors")
+    events = [json.loads(line) for line in (resumed.folder / "history.jsonl").read_text().splitlines()]
+    assert [e["epoch"] for e in events if "loss" in e] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("overrides", "error", "message"), [
+    (["data.split=split", "train.batch=5000"], BadData, r"batch.*(1000|200)"),
+    (["data.test=0.0", "data.validation=0.1"], BadData, r"test split has no related pair.*data.test="),
+    (["left.encoder=hashing"], BadRecipe, "left.encoder is set, but the left items are vectors already"),
+])
+def test_recipes_that_do_not_fit_the_data(tmp_path, tiny_vectors, overrides, error, message):
+    with pytest.raises(error, match=message):
+        sensorium.run("arrays", [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", *FAST, *overrides],
+                      out=tmp_path / "mine", quiet=True)
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(("row", "value", "message"), [(3, np.nan, "im3"), (5, np.inf, "im5"), (9, 0.0, "im9")])
+def test_vectors_that_cannot_be_meant_are_named(tmp_path, tiny_vectors, row, value, message):
+    arrays = dict(np.load(tiny_vectors))
+    arrays["image"][row] = value
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(BadData, match=message):
+        sensorium.run("arrays", [f"data.file={tmp_path / 'bad.npz'}", "data.left=image", "data.right=text"],
+                      out=tmp_path / "mine", quiet=True)
