@@ -23,7 +23,7 @@ FLOORS = [
     {"store", "head", "regularisers"},
     {"moments", "scores", "foreign", "contrastive", "positives", "framing", "audio", "recordings", "augment"},
     {"pairs", "table", "parts"},
-    {"types", "io"},
+    {"types", "io", "space", "trials"},
     {"errors"},
 ]
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}

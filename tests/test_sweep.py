@@ -1,0 +1,187 @@
+"""Sweeps: the space syntax, equal draws for any number of kills, pruning, workers, and a real recipe."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sweep_trial import SPACE, bowl
+
+from sensorium import space as spaces
+from sensorium.errors import BadRecipe, Busy
+from sensorium.space import Choice, Range
+from sensorium.sweep import search
+
+
+def test_space_syntax():
+    space, fixed = spaces.parse(
+        ["a=1..3", "b=0.5..2", "c=1e-4..1e-2:log", "d=x|y z|3", "objective=ridge", "data.root=../clips", "e=-5..-1"]
+    )
+    assert space == {
+        "a": Range(1, 3),
+        "b": Range(0.5, 2.0),
+        "c": Range(1e-4, 1e-2, log=True),
+        "d": Choice(("x", "y z", "3")),
+        "e": Range(-5, -1),
+    }
+    assert fixed == ["objective=ridge", "data.root=../clips"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a=3..1", "expected LOW < HIGH"),
+        ("a=0..1:log", "both above 0 for :log"),
+        ("a=x||y", "repeats a choice or leaves one empty"),
+        ("a=1|1", "repeats a choice or leaves one empty"),
+        ("a", "neither a range nor a value"),
+    ],
+)
+def test_space_refuses(text, message):
+    with pytest.raises(BadRecipe, match=message):
+        spaces.parse([text])
+
+
+def test_space_refuses_a_key_twice():
+    with pytest.raises(BadRecipe, match="'a' varies twice"):
+        spaces.parse(["a=1..2", "a=3|4"])
+
+
+def test_overrides_put_parts_before_their_keys():
+    drawn = {"left.head.hidden": 256, "objective": "infonce", "left.head": "mlp"}
+    assert spaces.overrides(drawn) == ["objective=infonce", "left.head=mlp", "left.head.hidden=256"]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_sweep_finds_the_top(tmp_path, sampler):
+    rows = search(bowl, SPACE, tmp_path, {}, trials=25, sampler=sampler, pruner="none")
+    assert len(rows) == 25
+    assert [row["value"] for row in rows] == sorted((row["value"] for row in rows), reverse=True)
+    assert rows[0]["values"]["y"] == "good"
+    assert abs(rows[0]["values"]["x"] - 3) < (3 if sampler == "random" else 1.5)
+    assert json.loads((tmp_path / "leaderboard.json").read_text()) == rows
+
+
+def test_more_trials_go_on_and_equal_those_at_once(tmp_path):
+    at_once = search(bowl, SPACE, tmp_path / "a", {}, trials=14, pruner="none")
+    for trials in (3, 3, 9, 14):
+        in_parts = search(bowl, SPACE, tmp_path / "b", {}, trials=trials, pruner="none")
+        assert len(in_parts) == trials
+    assert values(in_parts) == values(at_once)
+
+
+def values(rows):
+    return [(row["rank"], row["value"], row["values"]) for row in rows]
+
+
+def sweep_in_a_process(folder: Path, trials: int, workers: int = 1) -> int:
+    """Run a sweep in a process of its own, as a kill would end ours; its exit status."""
+    tests = str(Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, str(Path(tests) / "sweep_trial.py"), str(folder), str(trials), str(workers)],
+        env={**os.environ, "PYTHONPATH": tests}, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    return done.returncode
+
+
+def test_killed_sweep_goes_on_and_ends_equal(tmp_path):
+    untouched = search(bowl, SPACE, tmp_path / "a", {}, trials=12, pruner="none")
+    killed = tmp_path / "b"
+    killed.mkdir()
+    kills = 0
+    for after in (2, 4, 7):
+        (killed / "kill_after").write_text(str(after))
+        kills += sweep_in_a_process(killed, 12) == -9
+    assert kills == 3
+    assert sweep_in_a_process(killed, 12) == 0
+    resumed = json.loads((killed / "leaderboard.json").read_text())
+    assert values(resumed) == values(untouched)
+    began = [len((folder / "began").read_text().split()) for folder in (killed / "trials").iterdir()]
+    assert len(began) == 12
+    assert sum(began) == 12 + kills  # only the three that were cut off ran twice, in their own folders
+
+
+def test_workers_try_at_the_same_time_and_a_dead_one_is_told(tmp_path):
+    rows = search(bowl, SPACE, tmp_path / "a", {}, trials=10, sampler="random", pruner="none", workers=2)
+    alone = search(bowl, SPACE, tmp_path / "b", {}, trials=10, sampler="random", pruner="none")
+    assert values(rows) == values(alone)  # random draws do not depend on who runs them
+    processes = {
+        pid for folder in (tmp_path / "a" / "trials").iterdir() for pid in (folder / "began").read_text().split()
+    }
+    assert len(processes) == 2
+    assert str(os.getpid()) not in processes
+
+    broken = tmp_path / "c"
+    broken.mkdir()
+    (broken / "kill_after").write_text("4")
+    with pytest.raises(RuntimeError, match="died; sweep again to resume"):
+        search(bowl, SPACE, broken, {}, trials=10, sampler="random", pruner="none", workers=2)
+    assert values(search(bowl, SPACE, broken, {}, trials=10, sampler="random", pruner="none", workers=2)) == values(
+        alone
+    )
+
+
+def test_median_pruning_stops_the_worst(tmp_path):
+    rows = search(bowl, {"x": Range(-10.0, 10.0)}, tmp_path, {}, trials=30, sampler="random", pruner="median")
+    pruned = [row for row in rows if row["state"] == "pruned"]
+    complete = [row for row in rows if row["state"] == "complete"]
+    assert 5 <= len(pruned) <= 20
+    assert len(complete) + len(pruned) == 30
+    distance = [abs(row["values"]["x"] - 3) for row in complete], [abs(row["values"]["x"] - 3) for row in pruned]
+    assert sum(distance[0]) / len(complete) < sum(distance[1]) / len(pruned)
+
+
+def test_a_setting_that_cannot_be_meant_fails_alone(tmp_path):
+    space = {"x": Range(-10.0, 10.0), "y": Choice(("good", "impossible"))}
+    rows = search(bowl, space, tmp_path, {}, trials=10, sampler="random", pruner="none")
+    failed = [row for row in rows if row["state"] == "failed"]
+    assert failed
+    assert all(row["error"] == "y is impossible" and row["values"]["y"] == "impossible" for row in failed)
+    assert rows[0]["values"]["y"] == "good"
+
+
+def test_all_failing_says_why(tmp_path):
+    space = {"x": Range(-10.0, 10.0), "y": Choice(("impossible",))}
+    with pytest.raises(BadRecipe, match="none of 3 trials was completed; the first failed: y is impossible"):
+        search(bowl, space, tmp_path, {}, trials=3)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bug_stops_the_sweep_with_its_traceback(tmp_path, workers):
+    space = {"x": Range(-10.0, 10.0), "y": Choice(("bug",))}
+    with pytest.raises(ZeroDivisionError if workers == 1 else RuntimeError, match="a bug of ours"):
+        search(bowl, space, tmp_path, {}, trials=3, workers=workers)
+
+
+def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
+    search(bowl, SPACE, tmp_path, {"recipe": 1}, trials=2)
+    with pytest.raises(BadRecipe, match="holds another sweep \\(its recipe differs\\)"):
+        search(bowl, SPACE, tmp_path, {"recipe": 2}, trials=2)
+    with pytest.raises(BadRecipe, match="its space differs"):
+        search(bowl, {"x": Range(0.0, 1.0)}, tmp_path, {"recipe": 1}, trials=2)
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    from sensorium import io
+
+    script = str(Path(__file__).parent / "sweep_trial.py")
+    with io.lock(tmp_path):
+        command = [sys.executable, script, str(tmp_path), "1", "1"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert Busy.__name__ in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampler": "tpee"}, "did you mean 'tpe'"),
+        ({"pruner": "x"}, "known: median, none"),
+        ({"trials": 0}, "--trials 0"),
+        ({"workers": 0}, "--workers 0"),
+    ],
+)
+def test_options_that_cannot_be_meant(tmp_path, options, message):
+    with pytest.raises(BadRecipe, match=message):
+        search(bowl, SPACE, tmp_path, {}, **options)
