@@ -1,0 +1,73 @@
+"""Rows read in blocks as checked float32: the only door through which vectors come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sensorium.errors import BadData
+from sensorium.types import Rows, blocks
+
+_LONGEST = 1e18  # beyond it the inner product of two vectors may overflow float32
+
+
+class Source:
+    """The chosen rows of a table, in memory or mapped from a file; nothing is read until asked for.
+
+    table (n, d). rows (m,): which rows, in order; None for all. what: "queries" or "candidates",
+    for messages.
+    """
+
+    def __init__(self, table: Rows, rows: np.ndarray | None = None, what: str = "candidates") -> None:
+        self.table, self.what = table, what
+        # Rows in sequence are read as slices, which memory maps serve without a gather.
+        if rows is not None and len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
+            self.rows, self.start, self.size = None, int(rows[0]), len(rows)
+        else:
+            self.rows, self.start, self.size = rows, 0, len(table) if rows is None else len(rows)
+        self.width = int(table.shape[1]) if len(table.shape) == 2 else 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def read(self, part: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Positions ``part`` as (b, d) float32 and their lengths (b,); BadData when a row is unusable."""
+        if self.rows is None:
+            return self._checked(self.table[self.start + part.start : self.start + part.stop], part)
+        return self._checked(self.table[self.rows[part]], part)
+
+    def take(self, positions: np.ndarray) -> np.ndarray:
+        """The vectors at positions (b,), (b, d) float32, checked."""
+        rows = positions + self.start if self.rows is None else self.rows[positions]
+        return self._checked(self.table[rows], positions)[0]
+
+    def blocks(self, size: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """(positions, vectors, lengths) block by block."""
+        for part in blocks(self.size, size):
+            yield part, *self.read(part)
+
+    def sample(self, size: int) -> np.ndarray:
+        """About ``size`` vectors, evenly spread."""
+        return self.take(np.unique(np.linspace(0, self.size - 1, min(size, self.size)).astype(np.int64)))
+
+    def _checked(self, x: np.ndarray, at: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x = np.require(x, np.float32, ["C", "W"])
+        lengths = np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))
+        usable = lengths < _LONGEST  # False for NaN too
+        if not usable.all():
+            i = int(np.flatnonzero(~usable)[0])
+            position = at.start + i if isinstance(at, slice) else int(at[i])
+            row = position + self.start if self.rows is None else int(self.rows[position])
+            wrong = "is too long for float32" if np.isfinite(x[i]).all() else "holds NaN or infinity"
+            raise BadData(f"{self.what}: row {row} {wrong}, so its scores mean nothing; mend or drop that row")
+        return x, lengths
+
+
+def same_width(queries: Rows, candidates: Rows) -> None:
+    """Raise BadData unless both tables are (n, d) with one d."""
+    for what, table in (("queries", queries), ("candidates", candidates)):
+        if len(table.shape) != 2:
+            raise BadData(f"{what}: expected a table (n, d), got shape {tuple(table.shape)}")
+    if queries.shape[1] != candidates.shape[1]:
+        raise BadData(f"queries are {queries.shape[1]} wide, candidates {candidates.shape[1]}; both heads must agree")

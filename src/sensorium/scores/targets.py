@@ -1,0 +1,47 @@
+"""Targets: the (query, relevant) pairs whose ranks are wanted, each with its score as threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Targets:
+    """b queries q (b, d) of given length (b,), and r thresholds, those of query i at offsets[i]:offsets[i + 1]."""
+
+    q: np.ndarray
+    length: np.ndarray
+    offsets: np.ndarray
+    score: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @cached_property
+    def row(self) -> np.ndarray:
+        """The query of each target, (r,)."""
+        return np.repeat(np.arange(len(self.q)), np.diff(self.offsets))
+
+    @cached_property
+    def slot(self) -> np.ndarray:
+        """Which of its query's targets each is, (r,)."""
+        return np.arange(len(self.score)) - self.offsets[self.row]
+
+    def take(self, mask: np.ndarray) -> Targets:
+        """The targets under a mask (r,), and only the queries that still have any."""
+        if mask.all():
+            return self
+        counts = np.bincount(self.row[mask], minlength=len(self.q))
+        kept = np.flatnonzero(counts)
+        offsets = np.concatenate([[0], np.cumsum(counts[kept])])
+        q = self.q if len(kept) == len(self.q) else self.q[kept]
+        return Targets(q, self.length[kept], offsets, self.score[mask])
+
+    def padded(self, filler: float) -> np.ndarray:
+        """Thresholds as (b, s), s being the most any query has, the rest filled up."""
+        out = np.full((len(self.q), int(np.diff(self.offsets).max(initial=1))), filler, np.float32)
+        out[self.row, self.slot] = self.score
+        return out
