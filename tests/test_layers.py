@@ -17,6 +17,7 @@ FLOORS = [
     {"look", "sweep", "seeds", "serve", "scale"},
     {"pipeline"},
     {"search", "judge"},
+    {"trust"},
     {"recipe", "show"},
     {"fit", "evaluate"},
     {"datasets", "encoders", "heads", "objectives", "indexes"},

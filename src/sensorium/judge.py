@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import evaluate, parts
+from sensorium import evaluate, parts, trust
 from sensorium.errors import SensoriumError
 from sensorium.evaluate import compare
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.recipe import Recipe
-from sensorium.types import Embeddings, Rows
+from sensorium.types import Data, Embeddings, Rows
 
 
 def judge(
     plan: Recipe,
+    data: Data,
     left: Embeddings,
     right: Embeddings | None,
     pairs: Pairs,
@@ -31,12 +32,21 @@ def judge(
     ``per_query.npz`` beside the metrics, so that two runs can be compared query by query.
     """
     keys = plan.values["evaluate"]
-    judged = {split: evaluate.per_query(zl, zr, pairs, split, keys["directions"]) for split in ("validation", "test")}
+    leaks = trust.audit(plan, data, left, right, pairs)
+    corrections, hubness = trust.correct(plan, pairs, zl, zr, folder)
+    judged = {
+        split: evaluate.per_query(zl, zr, pairs, split, keys["directions"], corrections)
+        for split in ("validation", "test")
+    }
+    rows = {split: evaluate.results(one, keys["measures"], plan.seed, keys["resamples"]) for split, one in judged.items()}
     told = {
-        "results": evaluate.results(judged["test"], keys["measures"], plan.seed, keys["resamples"]),
-        "validation": evaluate.results(judged["validation"], keys["measures"], plan.seed, keys["resamples"]),
+        "results": rows["test"] if leaks is None else leaks.stamp(rows["test"]),
+        "validation": rows["validation"],
         "pairs": count_pairs(pairs),
         "baselines": baselines(plan, left, right, pairs, judged["test"]),
+        "leaks": {} if leaks is None else leaks.to_dict(),
+        "hubness": hubness,
+        "calibration": trust.calibrate(plan, pairs, zl, zr, corrections, folder),
     }
     told["verdict"] = verdict(plan, told["baselines"])
     everything = [one for directions in judged.values() for one in directions.values()]

@@ -71,7 +71,7 @@ def run(
         zl, zr = project(left, right, [fitted.left_head, fitted.right_head])
         if "evaluate" in stages:
             with timed("evaluate", seconds, quiet):
-                metrics |= judge.judge(plan, left, right, pairs, zl, zr, folder)
+                metrics |= judge.judge(plan, data, left, right, pairs, zl, zr, folder)
         if "index" in stages:
             with timed("index", seconds, quiet):
                 metrics["index"] = index(plan, data, zl, zr, folder)
@@ -317,7 +317,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> A
         shutil.copytree(folder, building, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock", "recipe.toml"))
         with timed(stage, seconds, quiet):
             if stage == "evaluate":
-                metrics |= judge.judge(plan, left, right, pairs, zl, zr, building)
+                metrics |= judge.judge(plan, data, left, right, pairs, zl, zr, building)
             else:
                 metrics["index"] = index(plan, data, zl, zr, building)
         write_run(plan, metrics, building)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,11 +55,17 @@ class Judged:
 
 
 def per_query(
-    zl: Rows, zr: Rows, pairs: Pairs, split: str = "test", directions: Sequence[str] = DIRECTIONS
+    zl: Rows,
+    zr: Rows,
+    pairs: Pairs,
+    split: str = "test",
+    directions: Sequence[str] = DIRECTIONS,
+    corrections: Mapping[str, Any] | None = None,
 ) -> dict[str, Judged]:
     """Ranks of every relevant, by direction: what measures, breakdowns, comparisons and plots read.
 
     zl (n, d) and zr (m, d): head outputs of the two whole tables; ``pairs`` holds their rows.
+    corrections: by direction, what corrects its scores for hubness (see ``evaluate.corrections``).
     Raises BadData when the split has no related pair.
     """
     judged = {}
@@ -72,7 +78,9 @@ def per_query(
                 "type: data.test=0.1 to hold some groups out, or choose another split"
             )
         queries, candidates = (zl, zr) if direction == "left->right" else (zr, zl)
-        judged[direction] = Judged(direction, split, relevance, scores.ranks(queries, candidates, relevance))
+        correction = (corrections or {}).get(direction)
+        rank = scores.ranks if correction is None else correction.ranks
+        judged[direction] = Judged(direction, split, relevance, rank(queries, candidates, relevance))
     return judged
 
 
