@@ -1,0 +1,22 @@
+"""What a fit leaves: two heads, how it went, and what is worth saying about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Two settled heads; they are one object when both sides are one table under a tied head.
+
+    history: one mapping an event (empty for a closed form). notes: for the report, such as the
+    ridge strength chosen. names: head part of a side where the fit put another than the recipe's.
+    """
+
+    left_head: Any
+    right_head: Any
+    history: list[dict[str, Any]] = field(default_factory=list)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,160 @@
+"""Heads in use: applied in blocks, saved and loaded whole, checked against the encoder they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import io, parts
+from sensorium.errors import BadData, Corrupt, Mismatch
+from sensorium.types import Embeddings, Rows, blocks
+
+FORMAT = 1  # of the two files a head is saved as; see docs/formats.md
+_REMEDY = "fit the head again, or restore both of its files"
+
+
+def apply(head: Any, vectors: Rows, rows: np.ndarray | None = None, block: int = 8192) -> np.ndarray:
+    """Vectors (n, d_in), or their ``rows``, through a head: (n, d) float32, ``block`` rows at a time.
+
+    The head is used in evaluation mode and left in the mode it was in.
+    Raises BadData when the vectors are not as wide as the head's input.
+    """
+    import torch
+
+    if len(vectors.shape) != 2 or vectors.shape[1] != head.dim_in:
+        raise BadData(
+            f"vectors of shape {tuple(vectors.shape)} do not fit the {type(head).__name__} head, which takes "
+            f"(n, {head.dim_in}); give it what its own encoder makes"
+        )
+    n = len(vectors) if rows is None else len(rows)
+    z = np.empty((n, head.dim), np.float32)
+    device = next((t.device for t in (*head.parameters(), *head.buffers())), torch.device("cpu"))
+    training = head.training
+    head.eval()
+    try:
+        with torch.inference_mode():
+            for part in blocks(n, block):
+                x = np.require(vectors[part] if rows is None else vectors[rows[part]], np.float32, ["C", "W"])
+                z[part] = head(torch.from_numpy(x).to(device)).cpu().numpy()
+    finally:
+        head.train(training)
+    return z
+
+
+def project(head: Any, table: Embeddings) -> np.ndarray:
+    """All items of a table through a head: (n, d) float32.
+
+    Items of several frames need a head with ``apply_frames(vectors, offsets)``; raises BadData otherwise.
+    """
+    if table.offsets is None:
+        return apply(head, table.vectors)
+    if not hasattr(head, "apply_frames"):
+        raise BadData(
+            f"the items are sequences of frames, but the {type(head).__name__} head takes one vector an item; "
+            "choose a head that takes frames (lstm), or an encoder that pools"
+        )
+    return head.apply_frames(table.vectors, table.offsets)
+
+
+def save(head: Any, stem: Path, name: str, encoder: Mapping[str, Any]) -> None:
+    """Write ``stem``.safetensors and ``stem``.json, each whole or not at all.
+
+    name: what ``parts.find("heads", name)`` finds it by; one of ours is recorded under its own name.
+    encoder: fingerprint of what made the vectors it was fitted on.
+    """
+    from safetensors.torch import save as pack
+
+    module = type(head).__module__
+    description = {
+        "format": FORMAT,
+        "name": module.rpartition(".")[2] if module.startswith("sensorium.heads.") else name,
+        "arguments": dict(head.arguments),
+        "dim_in": head.dim_in,
+        "dim": head.dim,
+        "encoder": dict(encoder),
+    }
+    weights = {key: value.detach().cpu().contiguous() for key, value in head.state_dict().items()}
+    # The tensors' file describes itself, so that it alone can be read and shared.
+    content = pack(weights, metadata={"sensorium": json.dumps(description, default=io.plain)})
+    path = stem.with_name(stem.name + ".safetensors")
+    io.write(path, content)
+    io.write_json(stem.with_name(stem.name + ".json"), {**description, "checksum": io.checksum(path)})
+
+
+def load(stem: Path) -> tuple[Any, Mapping[str, Any]]:
+    """The head that :func:`save` wrote and the fingerprint of its encoder; no pickle is read.
+
+    Raises Corrupt when a file is missing, damaged or of an unknown format.
+    """
+    from safetensors.torch import load as unpack
+
+    stem = Path(stem)
+    beside, path = stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".safetensors")
+    told = io.read_json(beside, _REMEDY)
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        found = told.get("format") if isinstance(told, dict) else type(told).__name__
+        raise Corrupt(f"{beside}: head format {found!r}, expected {FORMAT}; {_REMEDY}")
+    absent = [key for key in ("name", "arguments", "dim_in", "dim", "encoder", "checksum") if key not in told]
+    if absent:
+        raise Corrupt(f"{beside}: no '{absent[0]}'; {_REMEDY}")
+    io.verify(path, told["checksum"], _REMEDY)
+    head = parts.make("heads", {"name": told["name"], **told["arguments"]}, str(beside))
+    head.build(told["dim_in"], None, told["dim"])
+    try:
+        head.load_state_dict(unpack(path.read_bytes()))
+    except RuntimeError as error:
+        raise Corrupt(f"{path} does not hold the weights that {beside.name} describes ({error}); {_REMEDY}") from error
+    return head.eval(), told["encoder"]
+
+
+def check(head: Mapping[str, Any], vectors: Mapping[str, Any], where: str) -> None:
+    """Raise Mismatch, listing the keys that differ, unless two encoder fingerprints are equal.
+
+    head: the fingerprint a head was fitted with; vectors: that of the vectors it is to be used on.
+    """
+    a, b = (json.loads(json.dumps(dict(one), default=io.plain)) for one in (head, vectors))
+    differing = [key for key in sorted({*a, *b}) if a.get(key, _ABSENT) != b.get(key, _ABSENT)]
+    if differing:
+        told = "; ".join(f"{key}: {a.get(key, _ABSENT)!r} against {b.get(key, _ABSENT)!r}" for key in differing)
+        raise Mismatch(
+            f"{where} was fitted on vectors of {_called(a)}, these are of {_called(b)} ({told}); "
+            "encode with the same encoder, or fit the head again"
+        )
+
+
+def check_finite(vectors: Rows, ids: np.ndarray | None, what: str, block: int = 8192) -> None:
+    """Raise BadData, naming the first rows (and their ids), when vectors hold NaN, infinity or only zeros."""
+    bad: dict[str, list[int]] = {"NaN or infinity": [], "only zeros": []}
+    counts = dict.fromkeys(bad, 0)
+    for part in blocks(len(vectors), block):
+        x = np.asarray(vectors[part])
+        if x.dtype.kind not in "fiu":
+            raise BadData(f"{what}: values of type {x.dtype}, expected numbers")
+        # One pass: a row's largest magnitude is NaN or infinite when any value is, and 0 when all are.
+        largest = np.maximum(x.max(axis=1), -x.min(axis=1)) if x.shape[1] else np.zeros(len(x))
+        for fault, rows in (("NaN or infinity", ~np.isfinite(largest)), ("only zeros", largest == 0)):
+            counts[fault] += int(np.count_nonzero(rows))
+            bad[fault] += (np.flatnonzero(rows)[: 3 - len(bad[fault])] + part.start).tolist()
+    for fault, rows in bad.items():
+        if rows:
+            named = ", ".join(str(r) if ids is None else f"{r} (id {str(ids[r])!r})" for r in rows)
+            raise BadData(
+                f"{what}: {counts[fault]} of {len(vectors)} rows hold {fault}, such as row {named}; "
+                "mend or drop these rows"
+            )
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "(absent)"
+
+
+_ABSENT = _Absent()
+
+
+def _called(fingerprint: Mapping[str, Any]) -> str:
+    return repr(fingerprint.get("name", "an unnamed encoder")) if fingerprint else "an unknown encoder"

@@ -1,0 +1,51 @@
+"""One linear map with its input statistics: what closed forms settle, and the smallest head to train."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sensorium.moments import InputStats
+from sensorium.preprocess import Preprocess, affine_of, check_mode, settle, typical_length, unit
+from sensorium.types import Affine
+
+
+class Linear(nn.Module):
+    """z = P(x) W + b, at unit length with ``normalize``.
+
+    dim: output width; None takes that of the other side, or else the input's.
+    preprocess: P, see :class:`sensorium.preprocess.Preprocess`.
+    """
+
+    settled = False
+
+    def __init__(self, dim: int | None = None, preprocess: str = "standardize", normalize: bool = True) -> None:
+        super().__init__()
+        check_mode(preprocess)
+        self.arguments = {"dim": dim, "preprocess": preprocess, "normalize": normalize}
+        self.normalize = normalize
+
+    def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
+        """Make the weights. ``stats`` of the training rows; None when ``load_state_dict`` follows."""
+        self.dim_in, self.dim = dim_in, self.arguments["dim"] or like or dim_in
+        self._stats = stats
+        self.preprocess = Preprocess(self.arguments["preprocess"], dim_in, stats)
+        self.layers = nn.ModuleList([nn.Linear(dim_in, self.dim)])
+
+    def initialise(self, affine: Affine) -> None:
+        """Start exactly at a closed form x W + b of the raw input, whatever the preprocessing.
+
+        Where the output is normalised its length is free: it is then set to 1 on average.
+        """
+        if self.normalize and self._stats is not None:
+            length = typical_length(affine, self._stats) or 1.0
+            affine = Affine(affine.weight / length, affine.bias / length)
+        settle(self.layers[0], self.preprocess.fold_in(affine))
+
+    def affine(self) -> Affine | None:
+        """What it computes of the raw input before the normalisation; None when that is not linear."""
+        return self.preprocess.unfold(affine_of(self.layers[0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (n, d_in) to (n, d)."""
+        z = self.layers[0](self.preprocess(x))
+        return unit(z) if self.normalize else z

@@ -1,0 +1,70 @@
+"""Principal components of one side's training vectors: a head settled without the other side."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sensorium.errors import BadRecipe
+from sensorium.moments import InputStats
+from sensorium.preprocess import unit
+from sensorium.types import Affine
+
+
+class PCA(nn.Module):
+    """z = (x - mean) @ components, at unit length with ``normalize``.
+
+    rank: number of components kept; None takes the other side's width, or else 256, but no more
+    than the input has. whiten: components at unit variance.
+    Each component points so that its largest weight is positive, as scikit-learn's do.
+    """
+
+    settled = True
+
+    def __init__(self, rank: int | None = None, whiten: bool = False, normalize: bool = True) -> None:
+        super().__init__()
+        if rank is not None and rank < 1:
+            raise BadRecipe(f"pca: rank is {rank}; expected at least 1")
+        self.arguments = {"rank": rank, "whiten": whiten, "normalize": normalize}
+        self.normalize = normalize
+
+    def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
+        """Settle the components. ``stats`` of the training rows; None when ``load_state_dict`` follows.
+
+        Raises BadRecipe when the rank asked for is more than the training rows span.
+        """
+        rank = self.arguments["rank"]
+        self.dim_in, self.dim = dim_in, rank or min(like or 256, dim_in)
+        if self.dim > dim_in:
+            raise BadRecipe(f"pca: rank {self.dim} of vectors that are {dim_in} wide; expected at most {dim_in}")
+        mean, components = np.zeros(dim_in), np.zeros((dim_in, self.dim))
+        if stats is not None:
+            mean, components = stats.mean, self._components(stats, asked=rank is not None)
+        self.dim = components.shape[1]
+        # Statistics, not parameters: no optimizer sees them.
+        self.register_buffer("mean", torch.from_numpy(mean.astype(np.float32)))
+        self.register_buffer("components", torch.from_numpy(components.astype(np.float32)))
+
+    def _components(self, stats: InputStats, asked: bool) -> np.ndarray:
+        values, vectors = np.linalg.eigh(stats.covariance)
+        values, vectors = values[::-1], vectors[:, ::-1]
+        spanned = int(np.count_nonzero(values > values[0] * len(values) * np.finfo(np.float64).eps))
+        if self.dim > spanned and (asked or not spanned):
+            raise BadRecipe(f"pca: rank {self.dim}, but {stats.n} training rows span {spanned} directions; lower rank")
+        keep = min(self.dim, spanned)
+        vectors = vectors[:, :keep]
+        largest = np.abs(vectors).argmax(axis=0)
+        vectors = vectors * np.sign(vectors[largest, np.arange(keep)])
+        # Unit variance with n - 1 in the denominator, as the sample's is counted.
+        return vectors / np.sqrt(values[:keep] * stats.n / max(1, stats.n - 1)) if self.arguments["whiten"] else vectors
+
+    def affine(self) -> Affine:
+        """What it computes before the normalisation: x @ components - mean @ components."""
+        mean, weight = (b.cpu().numpy().astype(np.float64) for b in (self.mean, self.components))
+        return Affine(weight, -mean @ weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (n, d_in) to (n, rank)."""
+        z = (x - self.mean) @ self.components
+        return unit(z) if self.normalize else z
