@@ -13,15 +13,24 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import xxhash
 
-from sensorium.errors import Busy, Corrupt, DiskFull
+from sensorium.errors import BadData, Busy, Corrupt, DiskFull
 
-_TEMPORARY = ".tmp-"  # a name that starts so is never read and may be deleted by anyone holding the lock
+_TEMPORARY = ".tmp-"  # a name that starts so is never read, and is locked for as long as its writer lives
+_YOUNG = 60.0  # seconds a nameless file is left alone, in case its writer has not locked it yet
+
+Content = bytes | str | Sequence[Any] | Callable[[BinaryIO], Any]
+"""What can be written: bytes, text, a sequence of buffers, or a function of the open file."""
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}-{path.name}")
 
 
 def checksum(path: Path) -> str:
@@ -42,27 +51,70 @@ def verify(path: Path, expected: str, remedy: str) -> None:
         raise Corrupt(f"{path} is damaged: checksum {found[:8]}…, expected {expected[:8]}…; {remedy}")
 
 
-def write(path: Path, content: bytes | str | Callable[[BinaryIO], Any]) -> None:
-    """Write a file atomically and durably from bytes, text or a function of the open file.
+class Staged:
+    """A file written whole and durable beside its target, which :meth:`commit` renames into place.
+
+    Attributes: path (the target), size in bytes, checksum (xxh3-128, computed while writing).
+    The temporary file stays locked until then, so that :func:`sweep` can tell it from a dead writer's.
+    """
+
+    def __init__(self, path: Path, content: Content) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.temporary = _beside(self.path)
+        self.size, self.checksum = 0, ""
+        self._file = open(self.temporary, "xb")  # noqa: SIM115  closed by commit or discard
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with disk_full(self.path):
+                self._fill(content)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        except BaseException:
+            self.discard()
+            raise
+
+    def _fill(self, content: Content) -> None:
+        if callable(content):  # it may seek, as zip writers do, so its checksum is taken afterwards
+            content(self._file)
+            self._file.flush()
+            self.size, self.checksum = self.temporary.stat().st_size, checksum(self.temporary)
+            return
+        parts = [content] if isinstance(content, (bytes, str)) else content
+        digest = xxhash.xxh3_128()
+        for part in parts:
+            view = memoryview(part.encode("utf-8") if isinstance(part, str) else part)
+            if view.nbytes:
+                view = view.cast("B")
+                digest.update(view)
+                self.size += self._file.write(view)
+        self.checksum = digest.hexdigest()
+
+    def commit(self, sync: bool = True) -> None:
+        """Rename into place; with ``sync=False`` the caller makes the folder durable (:func:`sync_folder`)."""
+        try:
+            os.replace(self.temporary, self.path)
+        except BaseException:
+            self.discard()
+            raise
+        self._file.close()
+        if sync:
+            sync_folder(self.path.parent)
+
+    def discard(self) -> None:
+        """Delete the temporary file; the target stays as it was."""
+        self.temporary.unlink(missing_ok=True)
+        # Closing flushes what is left in the buffer, which on a full disk fails once more.
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def write(path: Path, content: Content) -> None:
+    """Write a file atomically and durably from bytes, text, several buffers or a function of the open file.
 
     Raises DiskFull when it does not fit; the previous content is then untouched.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}-{path.name}")
-    try:
-        with disk_full(path), open(temporary, "wb") as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content.encode("utf-8") if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    Staged(path, content).commit()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -95,46 +147,66 @@ def plain(value: Any) -> Any:
 def publish(folder: Path) -> Iterator[Path]:
     """Build a folder aside and swap it in whole: readers see the old folder or the new one.
 
+    Raises BadData when ``folder`` is a file, DiskFull when the new folder does not fit; what was
+    there before is then untouched.
+
     >>> with publish(Path("index")) as building:          # doctest: +SKIP
     ...     (building / "vectors.npy").write_bytes(b"…")
     """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise BadData(f"{folder} is a file, a folder was expected; move it away, or choose another --out")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = folder.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}-{folder.name}")
+    building = _beside(folder)
     building.mkdir()
-    retired = folder.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}-old-{folder.name}")
+    handle = os.open(building, os.O_RDONLY)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with disk_full(folder):
             yield building
-            for path in sorted(building.rglob("*")):
-                with open(path, "rb") if path.is_file() else contextlib.nullcontext() as file:
-                    if file:
-                        os.fsync(file.fileno())
-                    else:
-                        sync_folder(path)
-            sync_folder(building)
-        _swap(building, folder, retired)
-    except BaseException:
+            sync_tree(building)
+            _swap(building, folder)
+        sync_folder(folder.parent)
+    finally:
+        os.close(handle)
+        # After the swap this name holds the previous folder, after an error the unfinished one.
         shutil.rmtree(building, ignore_errors=True)
-        raise
-    sync_folder(folder.parent)
-    shutil.rmtree(retired, ignore_errors=True)
+    sweep(folder.parent, f"*-{folder.name}")
 
 
-def _swap(new: Path, target: Path, retired: Path) -> None:
-    """Exchange two folders in one step where the kernel can (Linux), else by two renames."""
-    if not target.exists():
-        os.rename(new, target)
-        return
-    if _exchange(new, target):
-        os.rename(new, retired)
-    else:
-        os.rename(target, retired)
-        os.rename(new, target)
+def sync_tree(folder: Path) -> None:
+    """Make every file and folder below a folder durable."""
+    for path in [*sorted(Path(folder).rglob("*")), Path(folder)]:
+        if path.is_dir():
+            sync_folder(path)
+        elif path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put ``new`` in the target's place; the previous target, if any, ends up under the name ``new``."""
+    while True:
+        if _exchange(new, target):
+            return
+        if not target.exists():
+            # Another publisher may be faster: the rename then fails and the exchange is tried again.
+            try:
+                os.rename(new, target)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        else:  # no atomic exchange on this system: a reader may find nothing for an instant
+            retired = _beside(target)
+            os.rename(target, retired)
+            os.rename(new, target)
+            os.rename(retired, new)
+            return
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """renameat2(RENAME_EXCHANGE): a and b trade names atomically; False where unsupported."""
+    """renameat2(RENAME_EXCHANGE): a and b trade names atomically; False where impossible."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -144,10 +216,27 @@ def _exchange(a: Path, b: Path) -> bool:
     return libc.renameat2(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0
 
 
-def sweep(folder: Path) -> None:
-    """Delete what killed writers left in a folder; call it only while holding the folder's lock."""
-    for path in Path(folder).glob(f"{_TEMPORARY}*"):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+def sweep(folder: Path, pattern: str = "*", age: float = _YOUNG) -> int:
+    """Delete the temporary files and folders that killed writers left; returns how many.
+
+    A living writer holds a lock on its temporary file, which the kernel frees when it dies.
+    """
+    count = 0
+    for path in Path(folder).glob(f"{_TEMPORARY}{pattern}"):
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError:  # renamed or swept in the meantime
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(handle).st_mtime >= age:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                count += 1
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(handle)
+    return count
 
 
 def sync_folder(folder: Path) -> None:
