@@ -191,7 +191,7 @@ class Study:
 
     def folder(self, params: Mapping[str, Any]) -> Path:
         """A trial's folder, named by what it tries: equal values are one run, and a killed one is found again."""
-        return self.out / "trials" / xxhash.xxh3_64_hexdigest("\n".join(spaces.overrides(params)))[:12]
+        return self.out / "trials" / xxhash.xxh3_64_hexdigest("\n".join(spaces.overrides(params)).encode())[:12]
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
         """Note a trial's measure after an epoch; whether to stop it."""

@@ -54,7 +54,7 @@ class Ranks:
         """Ranks of a judged direction; the ids are those of the two whole tables."""
         relevance = judged.relevance
         names = "\n".join(np.sort(candidate_ids[relevance.candidates]).tolist())
-        universe = np.array([str(len(relevance.candidates)), xxhash.xxh3_64_hexdigest(names)])
+        universe = np.array([str(len(relevance.candidates)), xxhash.xxh3_64_hexdigest(names.encode())])
         narrow = judged.ranks.astype(np.int32) if judged.ranks.max(initial=0) < 2**31 else judged.ranks
         return cls(query_ids[relevance.queries], relevance.group, relevance.offsets, narrow, universe)
 

@@ -16,11 +16,9 @@ from sensorium.pairs import Pairs
 from sensorium.positives import Positives
 from sensorium.types import Embeddings
 
-_DIRECTIONS = ("both", "left->right", "right->left")
-
 
 class Distill(nn.Module):
-    """L = (1 - weight) · InfoNCE + weight · KL(P ‖ Q), over rows, columns or the mean of both.
+    """L = (1 - weight) · InfoNCE + weight · KL(P ‖ Q), over rows, or averaged with columns.
 
     P = softmax(teacher's similarities / teacher_temperature) over the batch, with the heads of an
     earlier run; Q = softmax(own similarities / temperature). The InfoNCE part spreads its target
@@ -30,8 +28,8 @@ class Distill(nn.Module):
     teacher in one run, then type: ``objective=distill objective.teacher=runs/teacher``.
 
     teacher: a run folder made from the same encoders' vectors; its heads may be of any kind and
-    width. weight: 0 is plain InfoNCE, 1 the teacher alone. Memory is b² per step: the targets
-    themselves are that large.
+    width. weight: 0 is plain InfoNCE, 1 the teacher alone. both: also from right to left. Memory is
+    b² a step: the targets themselves are that large.
 
     Raises BadRecipe for values that cannot be meant, Mismatch when the teacher belongs to other
     encoders, Corrupt when its heads cannot be read.
@@ -45,16 +43,14 @@ class Distill(nn.Module):
         weight: float = 0.5,
         temperature: float = 0.07,
         teacher_temperature: float = 0.07,
-        direction: str = "both",
+        both: bool = True,
     ) -> None:
         super().__init__()
         if not 0 <= weight <= 1:
             raise BadRecipe(f"objective.weight={weight}; expected from 0 (the pairs alone) to 1 (the teacher alone)")
         if temperature <= 0 or teacher_temperature <= 0:
             raise BadRecipe(f"objective temperatures are {temperature} and {teacher_temperature}; expected above 0")
-        if direction not in _DIRECTIONS:
-            raise BadRecipe(f"objective.direction='{direction}'; expected one of {', '.join(_DIRECTIONS)}")
-        self.teacher, self.weight, self.direction = teacher, weight, direction
+        self.teacher, self.weight, self.both = teacher, weight, both
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
         self._teacher: _Teacher | None = None
 
@@ -74,8 +70,8 @@ class Distill(nn.Module):
             # Not -inf: 0 · log 0 has no gradient, and a far finite logit weighs exactly nothing.
             barred = same & ~partner
             own, soft = own.masked_fill(barred, -1e4), soft.masked_fill(barred, -1e4)
-        rows, columns = self._one_way(own, soft, partner), self._one_way(own.T, soft.T, partner.T)
-        return {"both": (rows + columns) / 2, "left->right": rows, "right->left": columns}[self.direction]
+        rows = self._one_way(own, soft, partner)
+        return (rows + self._one_way(own.T, soft.T, partner.T)) / 2 if self.both else rows
 
     def _one_way(self, own: Tensor, soft: Tensor, partner: Tensor) -> Tensor:
         log_q, log_p = own.log_softmax(1), soft.log_softmax(1)

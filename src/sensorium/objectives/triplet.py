@@ -15,7 +15,6 @@ from sensorium.positives import Positives
 from sensorium.types import Embeddings, blocks
 
 _NEGATIVES = ("random", "hard", "semi-hard")
-_DIRECTIONS = ("both", "left->right", "right->left")
 _ROWS = 1024  # anchors mined at a time: memory stays linear in the batch
 _OFF_CATEGORY = 1e3  # so far below every similarity that another category is taken only for want of the own
 
@@ -33,7 +32,7 @@ class Triplet(nn.Module):
 
     match: name of a metadata column, such as "category". A negative is then taken from p's own
     category (mined by the same rule within it), and from others only if the batch holds none.
-    direction: whether left items, right items or both are anchors.
+    both: right items are anchors too, with negatives from the left.
     known: pairs labelled 0 are negatives that somebody checked. Each left item that has some adds
     the triplet with one of them, drawn anew each time, whether or not it stands in the batch.
 
@@ -47,16 +46,15 @@ class Triplet(nn.Module):
         margin: float = 0.3,
         negatives: str = "semi-hard",
         match: str = "",
-        direction: str = "both",
+        both: bool = True,
         known: bool = True,
     ) -> None:
         super().__init__()
-        for key, value, words in (("negatives", negatives, _NEGATIVES), ("direction", direction, _DIRECTIONS)):
-            if value not in words:
-                raise BadRecipe(f"objective.{key}='{value}'; {nearest(str(value), words)}")
+        if negatives not in _NEGATIVES:
+            raise BadRecipe(f"objective.negatives='{negatives}'; {nearest(str(negatives), _NEGATIVES)}")
         if margin < 0:
             raise BadRecipe(f"objective.margin={margin}; expected 0 or above, such as 0.3")
-        self.margin, self.negatives, self.match, self.direction, self.known = margin, negatives, match, direction, known
+        self.margin, self.negatives, self.match, self.both, self.known = margin, negatives, match, both, known
         self._category: tuple[np.ndarray, np.ndarray] | None = None
         self._known: _Known | None = None
 
@@ -72,47 +70,49 @@ class Triplet(nn.Module):
         """Loss of a batch: zl, zr (b, d), row i of each a true pair. Zero where no row has a negative."""
         left, right = F.normalize(zl, dim=1), F.normalize(zr, dim=1)
         own = (left * right).sum(1)
-        found = self._mine(left.detach(), right.detach(), positives)
-        violations = []
-        for direction, anchors, others in (("left->right", left, right), ("right->left", right, left)):
-            if self.direction in ("both", direction):
-                rows, negative = found[direction]
-                strange = (anchors[rows] * others[negative]).sum(1)
-                violations.append(F.relu(self.margin + strange - own[rows]))
+        from_left, from_right = self._mine(left.detach(), right.detach(), positives)
+        violations = [self._violation(left, right, own, *from_left)]
+        if self.both:
+            violations.append(self._violation(right, left, own, *from_right))
         if self._known is not None and positives.rows is not None:
             rows, vectors = self._known.draw(positives.rows[0], zl)
-            strange = (left[rows] * F.normalize(vectors, dim=1)).sum(1)
-            violations.append(F.relu(self.margin + strange - own[rows]))
+            unrelated = F.normalize(vectors, dim=1)
+            violations.append(self._violation(left, unrelated, own, rows, torch.arange(len(rows), device=rows.device)))
         every = torch.cat(violations)
         return every.mean() if len(every) else 0.0 * (zl.sum() + zr.sum())
 
+    def _violation(self, anchors: Tensor, others: Tensor, own: Tensor, rows: Tensor, negative: Tensor) -> Tensor:
+        """By how much the margin is missed, of the triplets of anchors ``rows`` with others ``negative``."""
+        strange = (anchors[rows] * others[negative]).sum(1)
+        return F.relu(self.margin + strange - own[rows])
+
     @torch.no_grad()
-    def _mine(self, left: Tensor, right: Tensor, positives: Positives) -> dict[str, tuple[Tensor, Tensor]]:
-        """For each direction the anchors that have a negative, and its row on the other side."""
+    def _mine(self, left: Tensor, right: Tensor, positives: Positives) -> list[tuple[Tensor, Tensor]]:
+        """From the left, then from the right: anchors that have a negative, and its row on the other side."""
         own = (left * right).sum(1)
         category = self._batch_category(positives, left.device)
-        from_left, best, at = [], torch.full_like(own, -torch.inf), torch.zeros_like(own, dtype=torch.int64)
+        of_rows = []
+        best, best_at = torch.full_like(own, -torch.inf), torch.zeros_like(own, dtype=torch.int64)
         for rows in blocks(len(left), _ROWS):
             similarity = left[rows] @ right.T
-            partner = positives.block(rows, left.device)
-            same = positives.same_block(rows, left.device)
-            barred = partner if same is None else partner | same
-            key = self._key(similarity, own[rows, None]).masked_fill(barred, -torch.inf)
+            barred = positives.block(rows, left.device)
+            if (same := positives.same_block(rows, left.device)) is not None:
+                barred = barred | same
+            from_left = self._key(similarity, own[rows, None]).masked_fill(barred, -torch.inf)
+            from_right = self._key(similarity, own).masked_fill(barred, -torch.inf)
             if category is not None:
-                key -= _OFF_CATEGORY * (category[1][rows, None] != category[1])
-            from_left.append(key.max(dim=1))
-            key = self._key(similarity, own).masked_fill(barred, -torch.inf)
-            if category is not None:
-                key -= _OFF_CATEGORY * (category[0][rows, None] != category[0])
-            value, row = key.max(dim=0)
-            at = torch.where(value > best, row + rows.start, at)
+                from_left -= _OFF_CATEGORY * (category[1][rows, None] != category[1])
+                from_right -= _OFF_CATEGORY * (category[0][rows, None] != category[0])
+            of_rows.append(from_left.max(dim=1))
+            value, row = from_right.max(dim=0)
+            best_at = torch.where(value > best, row + rows.start, best_at)
             best = torch.maximum(value, best)
-        value, column = torch.cat([b.values for b in from_left]), torch.cat([b.indices for b in from_left])
-        told = {}
-        for direction, score, where in (("left->right", value, column), ("right->left", best, at)):
+        value, column = (torch.cat(parts) for parts in zip(*of_rows, strict=True))
+        found = []
+        for score, where in ((value, column), (best, best_at)):
             anchors = torch.nonzero(score > -torch.inf).squeeze(1)
-            told[direction] = anchors, where[anchors]
-        return told
+            found.append((anchors, where[anchors]))
+        return found
 
     def _key(self, similarity: Tensor, own: Tensor) -> Tensor:
         """What the chosen negative has most of, given the similarity of anchor and partner."""
