@@ -171,8 +171,9 @@ def siglip(
     return sums.finish(loss / b, zl, zr, scale)._replace(bias=total / b)
 
 
-def differentiable(find: Callable[..., Gradients], zl: Tensor, zr: Tensor, scale: Tensor | None = None,
-                   bias: Tensor | None = None) -> Tensor:
+def differentiable(
+    find: Callable[..., Gradients], zl: Tensor, zr: Tensor, scale: Tensor | None = None, bias: Tensor | None = None
+) -> Tensor:
     """A loss whose gradients ``find(zl, zr, sides=…)`` gives, as autograd takes it.
 
     scale and bias: the parameters that ``Gradients.scale`` and ``.bias`` belong to. Products are
@@ -185,7 +186,7 @@ class _Known(torch.autograd.Function):
     """A scalar whose gradients are computed with its value."""
 
     @staticmethod
-    def forward(ctx, find, zl, zr, scale, bias):  # noqa: ANN001, ANN205, D102 - torch's own signature
+    def forward(ctx, find, zl, zr, scale, bias):
         dtype = torch.get_autocast_dtype(zl.device.type) if torch.is_autocast_enabled(zl.device.type) else zl.dtype
         sides = ctx.needs_input_grad[1:3]
         found = find(zl.to(dtype), zr.to(dtype), sides=tuple(sides) if any(sides) else (True, False))
@@ -194,7 +195,7 @@ class _Known(torch.autograd.Function):
         return found.loss.to(zl.dtype) if zl.dtype == torch.float64 else found.loss
 
     @staticmethod
-    def backward(ctx, upstream):  # noqa: ANN001, ANN205, D102
+    def backward(ctx, upstream):
         grads = [
             (known * upstream).to(like[0]).reshape(like[1]) if needed and known is not None else None
             for known, like, needed in zip(ctx.saved_tensors, ctx.like, ctx.needs_input_grad[1:], strict=True)

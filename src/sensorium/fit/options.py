@@ -17,7 +17,13 @@ _WORDS = {
     "initialise": ("none", "ridge", "procrustes", "cca"),
 }
 _WHOLE = {  # key: smallest value
-    "epochs": 1, "steps": 1, "batch": 2, "patience": 0, "accumulate": 1, "checkpoint_every": 0, "threads": 0,
+    "epochs": 1,
+    "steps": 1,
+    "batch": 2,
+    "patience": 0,
+    "accumulate": 1,
+    "checkpoint_every": 0,
+    "threads": 0,
 }
 _REAL: dict[str, tuple[Callable[[float], bool], str]] = {
     "lr": (lambda v: v > 0, "above 0"),

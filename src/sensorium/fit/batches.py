@@ -1,0 +1,148 @@
+"""Minibatches by index: drawn per epoch from a seed alone, gathered whole, no Python per row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sensorium.errors import BadData
+from sensorium.fit.options import TrainOptions
+from sensorium.pairs import Pairs
+from sensorium.positives import Partners, Positives
+from sensorium.types import Embeddings, blocks
+
+_READ = 1 << 16  # rows read at a time into memory
+
+
+class Batch(NamedTuple):
+    """One minibatch: inputs of both heads (b, d), or (frames (b, t, d), lengths (b,)); its true partners."""
+
+    left: Any
+    right: Any
+    positives: Positives
+
+
+class Side:
+    """The vectors one side trains on, asked for by row.
+
+    Held in memory, in the dtype they are used in, when ``budget`` bytes hold them; else ``table``
+    is None and they are read batch by batch. change: what is done to vectors before they are
+    used, once when held: a settled head, or a head's input statistics.
+    """
+
+    def __init__(
+        self,
+        embeddings: Embeddings,
+        rows: np.ndarray,
+        device: torch.device,
+        budget: int,
+        dtype: torch.dtype = torch.float32,
+        change: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.vectors, self.offsets = embeddings.vectors, embeddings.offsets
+        self.dtype, self.device, self.change = dtype, device, change
+        self.table: Tensor | None = None
+        rows = np.unique(rows)
+        if self.offsets is None and len(rows) * embeddings.dim * dtype.itemsize <= budget:
+            self.position = np.zeros(len(embeddings.vectors), np.int64)
+            self.position[rows] = np.arange(len(rows))
+            self.table = torch.cat([self._read(rows[part]) for part in blocks(len(rows), _READ)])
+
+    def take(self, rows: np.ndarray) -> Any:
+        """Inputs (b, d) of these rows; (frames (b, t, d), lengths (b,)) where items are frame sequences."""
+        if self.table is not None:
+            at = torch.from_numpy(self.position[rows])
+            return self.table.index_select(0, at.to(self.device))
+        return self._read(rows) if self.offsets is None else self._frames(rows)
+
+    def _read(self, rows: np.ndarray) -> Tensor:
+        order = np.argsort(rows, kind="stable")  # a memory map is read front to back
+        block = np.empty((len(rows), self.vectors.shape[1]), np.float32)
+        block[order] = self.vectors[rows[order]]
+        x = torch.from_numpy(block).to(self.device)
+        with torch.no_grad():
+            return (x if self.change is None else self.change(x)).to(self.dtype)
+
+    def _frames(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        start, length = self.offsets[rows], np.diff(self.offsets)[rows]
+        item = np.repeat(np.arange(len(rows)), length)
+        frame = np.arange(len(item)) - np.repeat(np.cumsum(length) - length, length)
+        padded = np.zeros((len(rows), int(length.max(initial=0)), self.vectors.shape[1]), np.float32)
+        padded[item, frame] = self.vectors[np.repeat(start, length) + frame]
+        return torch.from_numpy(padded).to(self.device), torch.from_numpy(length.astype(np.int64)).to(self.device)
+
+
+class Sampler:
+    """Which training pairs stand in which batch: a function of (seed, epoch) alone.
+
+    Every epoch is a new permutation, cut into ``steps`` steps of ``accumulate`` batches of ``batch``
+    pairs; the rest of it is left out. Under balance it draws as often from every class (right
+    item) or group. Raises BadData when the pairs do not fill one step.
+    """
+
+    def __init__(self, pairs: Pairs, options: TrainOptions, seed: int) -> None:
+        n, each = len(pairs), options.accumulate
+        if n < (options.batch or 2) * each:
+            told = f"train.batch={options.batch or 2}" + (f" times train.accumulate={each}" if each > 1 else "")
+            raise BadData(f"{n} related training pairs are fewer than {told}; type: train.batch={max(2, n // each)}")
+        self.pairs, self.seed, self.accumulate = pairs, seed, each
+        self.batch = options.batch or min(1024, max(2, n // (8 * each)))
+        self.steps = n // (self.batch * each)
+        self.kind = None
+        if options.balance != "none":
+            key = pairs.right if options.balance == "class" else pairs.group
+            self.kind = np.unique(key, return_inverse=True)[1]
+
+    def epoch(self, epoch: int) -> np.ndarray:
+        """Positions (steps, accumulate, batch) of the pairs of one epoch, counted from 0."""
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.pairs)) if self.kind is None else self._balanced(rng)
+        return order[: self.steps * self.accumulate * self.batch].reshape(self.steps, self.accumulate, self.batch)
+
+    def _balanced(self, rng: np.random.Generator) -> np.ndarray:
+        """As many pairs of each kind: those of a kind in random order, repeated until they suffice."""
+        n = len(self.pairs)
+        order = rng.permutation(n)
+        order = order[np.argsort(self.kind[order], kind="stable")]
+        count = np.bincount(self.kind)
+        start = np.cumsum(count) - count
+        each = -(-n // len(count))
+        turn = np.tile(np.arange(each), len(count))
+        kind = np.repeat(np.arange(len(count)), each)
+        return rng.permutation(order[start[kind] + turn % count[kind]])
+
+
+def batches(
+    sampler: Sampler, sides: tuple[Side, Side], partners: Partners, start: int, total: int
+) -> Iterator[list[Batch]]:
+    """The batches of each of the steps ``start`` … ``total`` - 1.
+
+    Where a side is larger than memory, the next step's are read in a thread meanwhile.
+    """
+    left, right = sampler.pairs.left, sampler.pairs.right
+
+    def make(step: np.ndarray) -> list[Batch]:
+        rows = [(left[chosen], right[chosen]) for chosen in step]
+        return [Batch(sides[0].take(a), sides[1].take(b), partners.of(a, b)) for a, b in rows]
+
+    def wanted() -> Iterator[np.ndarray]:
+        for epoch in range(start // sampler.steps, -(-total // sampler.steps)):
+            before = epoch * sampler.steps
+            yield from sampler.epoch(epoch)[max(start - before, 0) : total - before]
+
+    if all(side.table is not None for side in sides):
+        yield from map(make, wanted())
+        return
+    with ThreadPoolExecutor(1) as reader:
+        coming = None
+        for step in wanted():
+            ready, coming = coming, reader.submit(make, step)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()

@@ -1,0 +1,47 @@
+"""Give both heads their weights: widths from the data, input statistics from the training rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sensorium.errors import BadRecipe
+from sensorium.moments import InputStats
+from sensorium.pairs import Pairs
+from sensorium.types import Embeddings
+
+
+def build(left: Embeddings, right: Embeddings, related: Pairs, left_head: Any, right_head: Any) -> None:
+    """Build the heads that are not built yet; one that leaves its width open takes the other side's.
+
+    related: the training pairs, whose rows the input statistics are of. Within one table both
+    heads are the same object. Raises BadRecipe when the heads' outputs differ in width.
+    """
+    if left_head is right_head:
+        _build(left_head, left, np.concatenate([related.left, related.right]), None)
+        return
+    sides = [(left_head, left, related.left), (right_head, right, related.right)]
+    like = None
+    for head, table, rows in sorted(sides, key=lambda side: _follows(side[0])):
+        _build(head, table, rows, like)
+        like = head.dim
+    if left_head.dim != right_head.dim:
+        raise BadRecipe(
+            f"left.head gives vectors of {left_head.dim} numbers, right.head of {right_head.dim}; they must be equal: "
+            f"type left.head.dim={right_head.dim} or right.head.dim={left_head.dim}"
+        )
+
+
+def _follows(head: Any) -> int:
+    """0 for a head that knows its width, 1 for a settled one that may be asked to, 2 for one that takes any."""
+    if hasattr(head, "dim_in") or head.arguments.get("dim", head.arguments.get("rank", 0)) is not None:
+        return 0
+    return 1 if head.settled else 2
+
+
+def _build(head: Any, table: Embeddings, rows: np.ndarray, like: int | None) -> None:
+    if not hasattr(head, "dim_in"):
+        wanted = head.arguments.get("preprocess", "none") != "none" or "rank" in head.arguments
+        stats = InputStats.of(table.vectors, np.unique(rows)) if wanted and table.offsets is None else None
+        head.build(table.dim, stats, like)

@@ -1,0 +1,93 @@
+"""What happened during a fit: JSON lines always, TensorBoard and a progress line where wanted."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sensorium import io
+
+_WRITE_SECONDS = 0.5  # at most two writes a second, however short the epochs
+
+
+class History:
+    """The events of a fit, a list that others append to; history.jsonl holds the hyper-parameters, then one event a line.
+
+    The file is rewritten whole, so that it never ends in half a line and a resumed fit drops
+    what the interrupted one had written beyond its last point.
+    """
+
+    def __init__(
+        self, folder: Path | None, header: Mapping[str, Any], events: list[dict[str, Any]], tensorboard: bool = False
+    ) -> None:
+        self.path = None if folder is None else folder / "history.jsonl"
+        self.header, self.events = header, events
+        self._written = 0.0
+        self._board = None
+        if tensorboard and folder is not None:
+            from sensorium.errors import MissingExtra
+
+            try:
+                from tensorboardX import SummaryWriter
+            except ImportError as error:
+                raise MissingExtra("tensorboardX", "train") from error
+            self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Tell of the newest event; it is on disk within half a second, or with the next :meth:`flush`."""
+        if self._board is not None:
+            for name, value in event.items():
+                if isinstance(value, (int, float)) and name not in ("step", "epoch"):
+                    self._board.add_scalar(name, value, event["step"])
+        if time.monotonic() - self._written > _WRITE_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all there is."""
+        if self.path is not None:
+            lines = [json.dumps(line, default=io.plain) for line in (self.header, *self.events)]
+            io.write(self.path, "\n".join(lines) + "\n")
+        self._written = time.monotonic()
+
+    def close(self) -> None:
+        """Write all there is and let go of TensorBoard's file."""
+        self.flush()
+        if self._board is not None:
+            self._board.close()
+
+
+class Progress:
+    """One line on the terminal: steps, loss, validation, pairs a second, time left. Silent elsewhere."""
+
+    def __init__(self, total: int, done: int, shown: bool) -> None:
+        self.bar = None
+        if shown and sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            columns = (progress.TextColumn("fit"), progress.BarColumn(), progress.MofNCompleteColumn(),
+                       progress.TextColumn("{task.description}"), progress.TimeRemainingColumn())  # fmt: skip
+            self.bar = progress.Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
+            self.task = self.bar.add_task("", total=total, completed=done)
+            self.bar.start()
+            self._shown = 0.0
+
+    def show(self, state: Any, pairs_a_step: int) -> None:
+        """Bring the line up to date with a :class:`~sensorium.fit.state.State`, a few times a second."""
+        if self.bar is None or time.monotonic() - self._shown < 0.25:
+            return
+        self._shown = time.monotonic()
+        told = f"loss {state.loss / max(state.since, 1):.4f}" if state.since else ""
+        if state.watch.best is not None:
+            told += f"  best {state.watch.best:.4f}"
+        rate = state.since * pairs_a_step / max(state.seconds, 1e-9)
+        self.bar.update(self.task, completed=state.step, description=f"{told}  {rate:,.0f} pairs/s")
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self.bar is not None:
+            self.bar.stop()

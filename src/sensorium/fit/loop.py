@@ -1,0 +1,157 @@
+"""The one training loop, written out: start reading at :func:`train`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sensorium.fit import checkpoint, precision
+from sensorium.fit.batches import Sampler, Side, batches
+from sensorium.fit.blame import not_finite
+from sensorium.fit.build import build
+from sensorium.fit.fitted import Fitted
+from sensorium.fit.history import History, Progress
+from sensorium.fit.options import TrainOptions
+from sensorium.fit.schedule import learning_rate
+from sensorium.fit.state import State
+from sensorium.fit.step import AutogradStep
+from sensorium.fit.surroundings import choose_device, interrupts, memory_budget, threads
+from sensorium.fit.validation import Validation
+from sensorium.fit.weights import Weights
+from sensorium.pairs import Pairs
+from sensorium.positives import Partners
+from sensorium.types import Embeddings
+
+VALIDATIONS = 100  # about as many in a fit of more epochs than this, one an epoch in others
+
+
+def train(
+    left: Embeddings,
+    right: Embeddings,
+    pairs: Pairs,
+    left_head: nn.Module,
+    right_head: nn.Module | None,
+    objective: nn.Module,
+    options: TrainOptions,
+    folder: Path | None = None,
+    seed: int = 0,
+    *,
+    progress: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    tensorboard: bool = False,
+) -> Fitted:
+    """Train both heads on the related training pairs; watch the validation pairs.
+
+    Pairs of the split "train" (of all, when none is assigned) with label 1 are the positives.
+    Within one table (``pairs.same_table``) left_head serves both sides. Heads without weights are
+    built. folder: gets history.jsonl, checkpoint/ (from which the same call goes on after an
+    interruption, bit for bit) and checkpoints/. on_epoch: called with every event; what it
+    raises ends the fit, and KeyboardInterrupt saves first, as Ctrl-C does.
+
+    All that is random in step s follows from (seed, s), so there is no generator state to save.
+
+    Raises BadData on too few pairs, or when the loss is no longer finite (naming step and ids);
+    Mismatch when ``folder`` holds the checkpoint of another fit, Corrupt when that is damaged.
+    """
+    device = choose_device(options.device)
+    training = pairs.where("train") if (pairs.split != "").any() else pairs
+    related = training.where(label=1)
+    sampler = Sampler(related, options, seed)
+    right_head = left_head if pairs.same_table else right_head
+    with threads(options.threads), torch.random.fork_rng(), interrupts() as interrupted:
+        torch.manual_seed(seed)
+        build(left, right, related, left_head, right_head)
+        modules = [module.to(device) for module in (left_head, right_head, objective)]
+        if hasattr(objective, "prepare"):
+            objective.prepare(left, right, training, left_head, right_head)
+        dtype = precision.choose(options.precision, device)
+        weights = Weights(modules, options.weight_decay, options.ema, device)
+        take_step = AutogradStep(modules, weights, options, dtype)
+        sides = (
+            Side(left, related.left, device, memory_budget(device), *take_step.inputs[0]),
+            Side(right, related.right, device, memory_budget(device), *take_step.inputs[1]),
+        )
+        validation = Validation(left, right, modules[0], modules[1], pairs, options, device)
+        partners = Partners(training)
+        total = options.steps or options.epochs * sampler.steps
+        validate_every = max(1, total // sampler.steps // VALIDATIONS)
+        pairs_a_step = sampler.batch * sampler.accumulate
+        state = State(weights, modules, folder, {
+            "objective": type(objective).__name__, "seed": seed, **options.asdict(),
+            "batch": sampler.batch, "steps": total, "epoch_steps": sampler.steps, "pairs": len(related),
+            "precision": str(dtype).removeprefix("torch."), "by": take_step.name, "parameters": weights.count,
+        })  # fmt: skip
+        state.resume()
+        history = History(folder, state.header, state.events, tensorboard)
+        bar = Progress(total, state.step, progress)
+        saved = time.monotonic()
+        _training_mode(modules, True)
+        try:
+            for step in batches(sampler, sides, partners, state.step, total):
+                if state.stopped:
+                    break
+                started = time.perf_counter()
+                torch.manual_seed(seed * 1_000_003 + state.step)
+                weights.grad.zero_()
+                loss = sum(take_step(batch, 1 / len(step)) for batch in step) / len(step)
+                norm = weights.norm()
+                if not (math.isfinite(loss) and math.isfinite(norm)):
+                    raise not_finite(step, take_step, loss, norm, state, left, right)
+                weights.update(learning_rate(state.step, total, options, state.watch.factor), norm, options.clip)
+                state.add(loss, time.perf_counter() - started)
+                bar.show(state, pairs_a_step)
+
+                if state.step % sampler.steps == 0 or state.step == total:
+                    epoch = -(-state.step // sampler.steps)
+                    event = state.end_epoch(
+                        epoch, pairs_a_step, learning_rate(state.step - 1, total, options, state.watch.factor)
+                    )
+                    _training_mode(modules, False)
+                    with weights.judged():
+                        if validation and (epoch % validate_every == 0 or state.step == total):
+                            event |= validation.measure()
+                            if state.watch.see(event["validation"], epoch, options):
+                                state.remember()
+                            state.stopped = state.watch.spent(options)
+                        if folder and options.checkpoint_every and epoch % options.checkpoint_every == 0:
+                            checkpoint.keep(
+                                folder / "checkpoints" / f"epoch-{epoch:04d}.safetensors", state.named_values()
+                            )
+                    _training_mode(modules, True)
+                    history.add(event)
+                    if on_epoch is not None:
+                        on_epoch(event)
+                if interrupted():
+                    raise KeyboardInterrupt
+                if time.monotonic() - saved >= options.save_seconds:
+                    state.save()
+                    saved = time.monotonic()
+        except KeyboardInterrupt:
+            state.save()
+            raise
+        finally:
+            bar.close()
+            history.close()
+        state.save()
+        _training_mode(modules, False)
+        if options.keep == "best" and state.best:
+            state.take(state.best)
+        elif weights.average is not None:
+            weights.flat.copy_(weights.average)
+    for module in modules:
+        module.to("cpu")
+    notes = {"steps": state.step, "epochs": len(state.events), "best_epoch": state.watch.epoch,
+             "validation": state.watch.best, "monitor": options.monitor, "stopped_early": state.stopped,
+             "precision": state.header["precision"], "by": take_step.name, "parameters": weights.count}  # fmt: skip
+    return Fitted(left_head, right_head, history.events, notes)
+
+
+def _training_mode(modules: list[nn.Module], on: bool) -> None:
+    for module in modules:
+        module.train(on)

@@ -1,0 +1,118 @@
+"""Where a fit stands: all that a resumed one needs to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from sensorium.errors import Mismatch
+from sensorium.fit import checkpoint
+from sensorium.fit.schedule import Watch
+from sensorium.fit.weights import Weights
+
+FORMAT = 1  # of checkpoint/
+
+
+@dataclass
+class State:
+    """Everything that changes during a fit but the modules themselves.
+
+    step: steps done. Since the epoch began: loss, the sum of the losses; seconds, spent training;
+    since, steps. best: values of the best validation. stopped: patience ran out.
+    """
+
+    weights: Weights
+    modules: Sequence[nn.Module]
+    folder: Path | None
+    header: Mapping[str, Any]
+    step: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    since: int = 0
+    stopped: bool = False
+    watch: Watch = field(default_factory=Watch)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, loss: float, seconds: float) -> None:
+        """One more step is done."""
+        self.step, self.loss, self.seconds = self.step + 1, self.loss + loss, self.seconds + seconds
+        self.since += 1
+
+    def end_epoch(self, epoch: int, pairs_a_step: int, rate: float) -> dict[str, Any]:
+        """The event of an epoch, counted from 1; it is among the events, and may still be added to."""
+        event = {"epoch": epoch, "step": self.step, "loss": self.loss / self.since, "lr": rate,
+                 "pairs_per_second": round(self.since * pairs_a_step / max(self.seconds, 1e-9), 1),
+                 "seconds": round(self.seconds, 4)}  # fmt: skip
+        self.loss, self.seconds, self.since = 0.0, 0.0, 0
+        self.events.append(event)
+        return event
+
+    def values(self) -> dict[str, Tensor]:
+        """Weights and buffers as they are now, by name; the tensors themselves."""
+        found = {"weights": self.weights.flat}
+        for i, module in enumerate(self.modules):
+            found |= {f"buffer.{i}.{name}": buffer for name, buffer in module.named_buffers()}
+        return found
+
+    def named_values(self) -> dict[str, Tensor]:
+        """Parameters and buffers by side, as the heads' own files name them."""
+        sides = zip(("left", "right", "objective"), self.modules, strict=True)
+        return {f"{side}.{name}": tensor for side, module in sides for name, tensor in module.state_dict().items()}
+
+    def remember(self) -> None:
+        """Take the values as they are now for the best."""
+        self.best = {name: tensor.clone() for name, tensor in self.values().items()}
+
+    def take(self, values: Mapping[str, Tensor]) -> None:
+        """Give the modules these values."""
+        for name, tensor in self.values().items():
+            tensor.copy_(values[name])
+
+    def save(self) -> None:
+        """Write the point from which :meth:`resume` goes on; the one before stays until it is whole."""
+        if self.folder is None:
+            return
+        tensors = self.values() | self.weights.tensors() | {f"best.{name}": t for name, t in self.best.items()}
+        told = {
+            "format": FORMAT, "fit": dict(self.header), "step": self.step, "loss": self.loss,
+            "seconds": self.seconds, "since": self.since, "stopped": self.stopped, "watch": self.watch.asdict(), "events": self.events,
+        }  # fmt: skip
+        checkpoint.save(self.folder / "checkpoint", tensors, told)
+
+    def resume(self) -> None:
+        """Go on from the saved point, where there is one.
+
+        Raises Mismatch when it is of another fit, naming the first difference; Corrupt when damaged.
+        """
+        found = None if self.folder is None else checkpoint.load(self.folder / "checkpoint")
+        if found is None:
+            return
+        tensors, told = found
+        _same_fit(told.get("fit", {}), self.header, self.folder / "checkpoint")
+        self.take(tensors)
+        self.weights.restore(tensors, told["step"])
+        self.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
+        self.step, self.loss, self.seconds, self.since = (told[k] for k in ("step", "loss", "seconds", "since"))
+        self.stopped, self.watch, self.events = told["stopped"], Watch(**told["watch"]), told["events"]
+
+
+def _same_fit(saved: Mapping[str, Any], wanted: Mapping[str, Any], where: Path) -> None:
+    saved, wanted = _flat(saved), _flat(wanted)
+    for key in sorted(saved.keys() | wanted.keys()):
+        if saved.get(key) != wanted.get(key):
+            raise Mismatch(
+                f"{where} is of a fit with {key}={saved.get(key)}, this one has {wanted.get(key)}; "
+                "delete the folder to start anew, or choose another"
+            )
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in nested.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat

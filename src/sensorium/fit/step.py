@@ -1,0 +1,58 @@
+"""One step by autograd: any heads, any objective, any regulariser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sensorium import regularisers
+from sensorium.fit.batches import Batch
+from sensorium.fit.options import TrainOptions
+from sensorium.fit.weights import Weights
+
+
+class AutogradStep:
+    """Loss and gradients of a batch.
+
+    inputs: for each side the dtype and the change (None: as they are) its vectors come in. What a
+    settled head makes of them is made once, unless inputs are mixed before the heads.
+    """
+
+    name = "autograd"
+
+    def __init__(self, modules: list[nn.Module], weights: Weights, options: TrainOptions, dtype: torch.dtype) -> None:
+        *heads, self.objective = modules
+        self.weights, self.options = weights, options
+        settled = [getattr(head, "settled", False) and not options.mixup for head in heads]
+        self.heads = [None if done else head for head, done in zip(heads, settled, strict=True)]
+        self.inputs = [(torch.float32, head if done else None) for head, done in zip(heads, settled, strict=True)]
+        self.autocast = torch.autocast(weights.flat.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+    def __call__(self, batch: Batch, share: float = 1.0) -> float:
+        """The batch's loss; ``share`` of its gradient is added to the weights' gradient."""
+        left, right, positives = batch
+        if self.options.mixup:
+            left, right, positives = regularisers.mixup(left, right, positives, self.options.mixup)
+        with self.autocast:
+            zl, zr = _apply(self.heads[0], left), _apply(self.heads[1], right)
+            loss = self.objective.loss(zl, zr, positives)
+            if self.options.structure:
+                strays = [regularisers.structure(x, z) for head, x, z in
+                          zip(self.heads, (left, right), (zl, zr), strict=True) if head is not None]  # fmt: skip
+                loss = loss + self.options.structure * sum(strays) / 2
+        if loss.requires_grad:
+            (loss * share if share != 1.0 else loss).backward()
+        return loss.item()
+
+    @torch.no_grad()
+    def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the heads make of a batch, for finding the rows that broke it."""
+        return _apply(self.heads[0], batch.left), _apply(self.heads[1], batch.right)
+
+
+def _apply(head: nn.Module | None, x: Any) -> Tensor:
+    if head is None:
+        return x
+    return head(*x) if isinstance(x, tuple) else head(x)

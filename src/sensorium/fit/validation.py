@@ -1,0 +1,106 @@
+"""The monitored measure: retrieval on the validation split, by exact ranks, both directions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from sensorium import scores
+from sensorium.fit.batches import Side
+from sensorium.fit.options import TrainOptions
+from sensorium.fit.surroundings import memory_budget
+from sensorium.pairs import Pairs, Relevance
+from sensorium.types import Embeddings, blocks
+
+QUERIES = 2000  # of a direction at most, the same ones every time; all candidates stay
+_BLOCK = 4096
+_ALWAYS = ("MRR", "hit@1", "hit@10")
+
+
+class Validation:
+    """Judges two heads on the validation pairs. False when the split has no related pair.
+
+    measure() gives each measure's mean over the directions; "validation" is the monitored one.
+    """
+
+    def __init__(
+        self,
+        left: Embeddings,
+        right: Embeddings,
+        left_head: Any,
+        right_head: Any,
+        pairs: Pairs,
+        options: TrainOptions,
+        device: torch.device,
+    ) -> None:
+        self.heads, self.monitor = (left_head, right_head), options.monitor
+        self.measures = tuple(dict.fromkeys((options.monitor, *_ALWAYS)))
+        self.relevance: dict[str, Relevance] = {}
+        held_out = pairs.where("validation")
+        if not (held_out.label == 1).any():
+            return
+        directions = ("left->right", "right->left") if options.direction == "both" else (options.direction,)
+        if pairs.same_table:  # a relation holds both ways: one direction says it all
+            directions = directions[:1]
+        self.relevance = {d: _few(pairs.relevance(d, "validation")) for d in directions}
+        rows = held_out.left, held_out.right
+        if pairs.same_table:
+            rows = (np.concatenate(rows),) * 2
+        budget = memory_budget(device)
+        self.sides = tuple(Side(table, of, device, budget) for table, of in zip((left, right), rows, strict=True))
+
+    def __bool__(self) -> bool:
+        return bool(self.relevance)
+
+    def measure(self) -> dict[str, float]:
+        """Every measure, averaged over the directions."""
+        found: dict[str, list[float]] = {name: [] for name in self.measures}
+        for direction, relevance in self.relevance.items():
+            asking, asked = (0, 1) if direction == "left->right" else (1, 0)
+            queries, candidates = self._project(asking, relevance.queries), self._project(asked, relevance.candidates)
+            here = replace(relevance, queries=np.arange(len(queries)), candidates=np.arange(len(candidates)))
+            ranks = scores.ranks(queries, candidates, here)
+            best = np.minimum.reduceat(ranks, relevance.offsets[:-1])
+            for name in self.measures:
+                found[name].append(_value(name, best))
+        means = {name: float(np.mean(values)) for name, values in found.items()}
+        return {"validation": means[self.monitor], **means}
+
+    @torch.inference_mode()
+    def _project(self, side: int, rows: np.ndarray) -> np.ndarray:
+        source, head = self.sides[side], self.heads[side]
+        out = []
+        for part in blocks(len(rows), _BLOCK):
+            x = source.take(rows[part])
+            z = head(*x) if isinstance(x, tuple) else head(x)
+            out.append(z.float().cpu().numpy())
+        return np.concatenate(out)
+
+
+def _value(name: str, best: np.ndarray) -> float:
+    if name == "MRR":
+        return float((1.0 / best).mean())
+    if name == "median_rank":
+        return float(np.median(best))
+    return float((best <= int(name.partition("@")[2])).mean())
+
+
+def _few(relevance: Relevance) -> Relevance:
+    """At most QUERIES queries, evenly spread."""
+    q = len(relevance.queries)
+    if q <= QUERIES:
+        return relevance
+    chosen = np.linspace(0, q - 1, QUERIES).round().astype(np.int64)
+    counts = relevance.counts()[chosen]
+    start = np.repeat(relevance.offsets[chosen] - np.cumsum(counts) + counts, counts)
+    return replace(
+        relevance,
+        queries=relevance.queries[chosen],
+        offsets=np.append(0, np.cumsum(counts)),
+        relevant=relevance.relevant[start + np.arange(counts.sum())],
+        group=relevance.group[chosen],
+        own=relevance.own[chosen],
+    )

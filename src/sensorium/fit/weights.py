@@ -1,0 +1,102 @@
+"""All parameters of a fit as one flat tensor, so that clip, AdamW, EMA and saving are single passes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+ALIGN = 16  # elements; every parameter starts on a 64-byte boundary
+
+
+class Weights:
+    """The trainable parameters of several modules, moved into one float32 tensor they become views of.
+
+    flat, grad: all values and their gradients. mean, square: AdamW's moments. average: the
+    exponential moving average, or None. Weight decay is for matrices; biases, gains and
+    temperatures (parameters of fewer than two axes) are left out of it.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], weight_decay: float, ema: float, device: torch.device) -> None:
+        parameters = list(dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad))
+        parameters.sort(key=lambda p: p.ndim < 2)  # stable: the decayed ones first
+        sizes = [-(-p.numel() // ALIGN) * ALIGN for p in parameters]
+        self.flat, self.grad, self.mean, self.square = (torch.zeros(sum(sizes), device=device) for _ in range(4))
+        self.place: dict[nn.Parameter, slice] = {}
+        start = 0
+        for parameter, size in zip(parameters, sizes, strict=True):
+            self.place[parameter] = slice(start, start + parameter.numel())
+            view = self.of(parameter)
+            view.copy_(parameter.detach())
+            parameter.data, parameter.grad = view, self.of(parameter, self.grad)
+            start += size
+        split = sum(size for p, size in zip(parameters, sizes, strict=True) if p.ndim >= 2)
+        self.average = self.flat.clone() if ema else None
+        self.ema, self.count = ema, sum(p.numel() for p in parameters)
+        self.optimizer = self._adamw([(slice(0, split), weight_decay), (slice(split, None), 0.0)])
+
+    def _adamw(self, parts: Iterable[tuple[slice, float]]) -> torch.optim.AdamW | None:
+        self.counts, groups = [], []
+        for part, decay in parts:
+            if len(self.flat[part]):
+                parameter = nn.Parameter(self.flat[part])
+                parameter.grad = self.grad[part]
+                groups.append({"params": [parameter], "weight_decay": decay})
+        if not groups:
+            return None
+        optimizer = torch.optim.AdamW(groups, fused=True)
+        for group in optimizer.param_groups:
+            (parameter,) = group["params"]
+            part = slice(parameter.storage_offset(), parameter.storage_offset() + parameter.numel())
+            self.counts.append(torch.zeros((), device=parameter.device))
+            optimizer.state[parameter] = {
+                "step": self.counts[-1], "exp_avg": self.mean[part], "exp_avg_sq": self.square[part],
+            }  # fmt: skip
+        return optimizer
+
+    def of(self, parameter: nn.Parameter, flat: Tensor | None = None) -> Tensor:
+        """A parameter's view of ``flat`` (or of any tensor laid out alike)."""
+        return (self.flat if flat is None else flat)[self.place[parameter]].view(parameter.shape)
+
+    def norm(self) -> float:
+        """Euclidean length of the gradient."""
+        return float(torch.linalg.vector_norm(self.grad))
+
+    def update(self, rate: float, norm: float, clip: float) -> None:
+        """One AdamW step (Loshchilov & Hutter 2019) at learning rate ``rate`` along the clipped gradient."""
+        if self.optimizer is None:
+            return
+        if clip and norm > clip:
+            self.grad.mul_(clip / norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.lerp_(self.flat, 1 - self.ema)
+
+    @contextlib.contextmanager
+    def judged(self) -> Iterator[Tensor]:
+        """Within, the modules hold the values that are validated and kept: the moving average's, if any."""
+        if self.average is None:
+            yield self.flat
+            return
+        own = self.flat.clone()
+        self.flat.copy_(self.average)
+        try:
+            yield self.flat
+        finally:
+            self.flat.copy_(own)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything a resumed fit needs, by name; the tensors themselves, not copies."""
+        known = {"weights": self.flat, "mean": self.mean, "square": self.square, "average": self.average}
+        return {name: tensor for name, tensor in known.items() if tensor is not None}
+
+    def restore(self, tensors: dict[str, Tensor], steps: int) -> None:
+        """Take over what :meth:`tensors` gave after ``steps`` updates."""
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
+        for count in self.counts:
+            count.fill_(steps)
