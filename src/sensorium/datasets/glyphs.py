@@ -10,11 +10,14 @@ import numpy as np
 
 from sensorium.errors import BadRecipe, MissingExtra, nearest
 from sensorium.pairs import Pairs
-from sensorium.types import Data, Items
+from sensorium.types import Data, Items, blocks
 
 # Every symbol of the bundled fonts is in one of the DejaVu or STIX families; the cm… fonts are left
 # out because they put shapes where TeX, not Unicode, wants them, and LastResort draws placeholders.
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
+
+NEAR = 0.99  # cosine of two coarse bitmaps from which the eye takes one for the other
+_CELLS = 16  # of the coarse bitmap, along a side
 
 
 class Glyphs:
@@ -64,8 +67,8 @@ class Glyphs:
         )
         right = Items(columns["codepoint"], columns["name"], "text", columns)
         pairs = Pairs.of(np.arange(len(left)), right_row, group=columns["codepoint"][right_row], split=split[right_row])
-        notes = {"pictures": len(left), "symbols": len(symbols), "fonts": len(drawn)}
-        return Data(left, right, pairs, notes)
+        notes = {"pictures": len(left), "symbols": len(symbols), "fonts": [path.stem for path in self._paths()]}
+        return Data(left, right, pairs, notes | twins(left.values, pairs.split))
 
     def _paths(self) -> list[Path]:
         folder = font_folder()
@@ -103,6 +106,32 @@ def describe(codepoints: np.ndarray) -> dict[str, np.ndarray]:
         "char": np.array(chars),
         "category": np.array([unicodedata.category(c) for c in chars]),
         "script": np.array([n.split(" ", 1)[0] for n in names]),
+    }
+
+
+def twins(pictures: np.ndarray, split: np.ndarray) -> dict[str, int | float]:
+    """How many of the test pictures have a near-twin among the training pictures, of another symbol by construction.
+
+    Latin A and Greek Alpha are drawn alike; no picture can tell them apart. Twins are pictures
+    (n, size, size) whose ink, averaged over 16 × 16 cells, has a cosine of at least ``NEAR``.
+    """
+    from sensorium import scores
+
+    n, size, _ = pictures.shape
+    edges = np.linspace(0, size, _CELLS, endpoint=False).astype(np.int64)
+    ink = np.empty((n, _CELLS * _CELLS), np.float32)
+    for rows in blocks(n, 1024):
+        dark = (255 - pictures[rows]).astype(np.float32)
+        ink[rows] = np.add.reduceat(np.add.reduceat(dark, edges, 1), edges, 2).reshape(len(dark), -1)
+    ink /= np.linalg.norm(ink, axis=1, keepdims=True)
+    test, train = ink[split == "test"], ink[split == "train"]
+    if not len(test) or not len(train):
+        return {}
+    _, cosine = scores.topk(test, train, 1)
+    return {
+        "test_pictures": len(test),
+        "test_pictures_with_near_twin_in_training": int(np.count_nonzero(cosine[:, 0] >= NEAR)),
+        "near_twin_cosine": NEAR,
     }
 
 
