@@ -37,13 +37,14 @@ def run(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     tensorboard: bool = False,
     stages: Sequence[str] = ("evaluate", "index"),
+    stores: str | Path | None = None,
 ) -> Any:
     """Run a recipe from raw items to a searchable folder and open it.
 
     recipe: name, TOML file or mapping. overrides: ``key=value`` texts. out: the folder, by
     default ``runs/<recipe>``; it may be absent, empty or an earlier run, nothing else.
     on_epoch: called with each training event; what it raises stops the fit. stages: what is done
-    after the fit.
+    after the fit. stores: where embeddings are kept, by default ``embeddings`` beside the run.
 
     Raises BadRecipe, BadData, Mismatch, Corrupt, DiskFull or MissingExtra for what a caller can mend.
     """
@@ -59,7 +60,7 @@ def run(
         with timed("load", seconds, quiet):
             data = plan.part("data").load()
         with timed("embed", seconds, quiet):
-            left, right = embed(plan, data, stores_beside(out), progress=not quiet)
+            left, right = embed(plan, data, Path(stores or stores_beside(out)), progress=not quiet)
         pairs = split(plan, data.pairs)
         check(plan, left, right, pairs)
         with timed("fit", seconds, quiet):
