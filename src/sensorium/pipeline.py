@@ -162,7 +162,7 @@ def store_name(side: str, plan: Recipe, fingerprint: Mapping[str, Any]) -> str:
     """Folder of one side's store: data set, side, encoder, and the start of its fingerprint's hash."""
     import json
 
-    digest = xxhash.xxh3_64_hexdigest(json.dumps(dict(fingerprint), sort_keys=True, default=str))
+    digest = xxhash.xxh3_64_hexdigest(json.dumps(dict(fingerprint), sort_keys=True, default=str).encode())
     names = (plan.part_name("data"), side, plan.part_name(f"{side}.encoder"), digest[:8])
     return "-".join(name.replace("/", "_").replace(":", "_") for name in names)
 
@@ -265,6 +265,12 @@ def columns_of(items: Items) -> dict[str, np.ndarray]:
     if items.kind == "text":
         columns.setdefault("text", np.asarray(items.values, dtype=np.str_))
     return columns
+
+
+def is_run_of(folder: Path, plan: Recipe) -> bool:
+    """Whether a folder holds a finished run of exactly this recipe."""
+    path = folder / "metrics.json"
+    return path.is_file() and io.read_json(path).get("recipe") == plan.hash
 
 
 def embed_only(recipe: Any, overrides: Sequence[str], out: Path | None, quiet: bool) -> list[dict[str, Any]]:

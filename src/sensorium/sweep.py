@@ -17,7 +17,7 @@ from sensorium import recipe as recipes
 from sensorium import space as spaces
 from sensorium import trials as running
 from sensorium.errors import BadRecipe, MissingExtra, nearest
-from sensorium.evaluate import compare
+from sensorium.evaluate import compare, parse
 from sensorium.space import Range, Space
 from sensorium.trials import Job, Outcome, Try
 
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     import optuna
 
 # A trial is judged on validation only; what else a run makes would be made for nothing.
-LIGHT = ("evaluate.baselines=[]", "evaluate.plots=false", "evaluate.correction=none", "evaluate.calibrate=false")
+LIGHT = (
+    "evaluate.baselines=[]",
+    "evaluate.plots=false",
+    "evaluate.correction=none",
+    "evaluate.calibrate=false",
+    "evaluate.leaks=off",
+)
 _SAMPLERS, _PRUNERS = ("random", "tpe"), ("median", "none")
 
 
@@ -50,20 +56,26 @@ def sweep(
     stops a trial whose monitored measure falls below the median of the others at that epoch.
     workers: processes that try at the same time. out: by default ``runs/<recipe>-sweep``; it keeps
     ``study.db`` (Optuna, SQLite), ``trials/``, ``leaderboard.json`` and ``best.toml``, the winning
-    recipe, ready for ``sensorium run``. The test split is never looked at.
+    recipe, ready for ``sensorium run``. No number of the test split is read or shown.
 
     Raises BadRecipe for what cannot be meant, Busy when the folder is in use.
     """
+    if parse(measure).name in ("median_rank", "mean_rank"):
+        raise BadRecipe(f"a sweep looks for the highest value, and a low {measure} is good; choose MRR or hit@10")
     varied, fixed = spaces.parse(space)
     fixed = [f"seed={seed}", *fixed]
     plan = _check(recipe, varied, fixed)
     out = Path(out) if out is not None else Path("runs") / f"{plan.name}-sweep"
-    attempt = TryRecipe(recipe, (*LIGHT, *fixed), measure)
+    stores = out.parent / "embeddings"  # those of the runs beside the sweep
+    if workers > 1:  # workers would wait for each other to embed the same items
+        from sensorium import pipeline
+
+        pipeline.embed_only(recipe, fixed, out, quiet)
+    attempt = TryRecipe(recipe, (*LIGHT, *fixed), measure, stores)
     told = {"recipe": plan.values, "measure": measure, "fixed": sorted(fixed)}
     rows = search(attempt, varied, out, told, trials, sampler, pruner, workers, seed, quiet)
-    if rows and rows[0]["rank"] == 1:
-        best = recipes.load(recipe, [*fixed, *spaces.overrides(rows[0]["values"])])
-        io.write(out / "best.toml", f"# sensorium run {out / 'best.toml'}\n" + best.toml())
+    best = recipes.load(recipe, [*fixed, *spaces.overrides(rows[0]["values"])])
+    io.write(out / "best.toml", f"# sensorium run {out / 'best.toml'}\n" + best.toml())
     return rows
 
 
@@ -74,13 +86,14 @@ class TryRecipe:
     recipe: str | Path | Mapping[str, Any]
     fixed: tuple[str, ...]
     measure: str
+    stores: Path
 
     def __call__(self, overrides: Sequence[str], folder: Path, report: Callable[[int, float], None]) -> float:
         """Run, unless the folder already holds this very run, and read its value."""
         from sensorium import pipeline
 
         plan = recipes.load(self.recipe, [*self.fixed, *overrides])
-        if not _is_run_of(folder, plan.hash):
+        if not pipeline.is_run_of(folder, plan):
             sign = -1.0 if plan.values["train"]["monitor"] == "median_rank" else 1.0
 
             def on_epoch(event: Mapping[str, Any]) -> None:
@@ -88,7 +101,7 @@ class TryRecipe:
                     report(int(event["epoch"]), sign * float(value))
 
             pipeline.run(self.recipe, [*self.fixed, *overrides], out=folder, quiet=True, on_epoch=on_epoch,
-                         stages=("evaluate",))  # fmt: skip
+                         stages=("evaluate",), stores=self.stores)  # fmt: skip
         return float(validation(folder, self.measure)[0].mean())
 
 
@@ -199,18 +212,17 @@ class Study:
         return self.open[number].should_prune()
 
     def finish(self, number: int, outcome: Outcome) -> None:
-        """Note how a trial ended; what a pruned one has built is cleared away."""
+        """Note how a trial ended; what was built without an end is cleared away."""
         states = self.optuna.trial.TrialState
         trial = self.open.pop(number)
+        if outcome.value is not None:
+            self.study.tell(number, outcome.value)
+            return
         if outcome.error is not None:
             trial.set_user_attr("error", outcome.error)
-            self.study.tell(number, state=states.FAIL)
-        elif outcome.value is None:
-            self.study.tell(number, state=states.PRUNED)
-            folder = self.folder(trial.params)
-            shutil.rmtree(folder.with_name(f".{folder.name}.building"), ignore_errors=True)
-        else:
-            self.study.tell(number, outcome.value)
+        self.study.tell(number, state=states.PRUNED if outcome.error is None else states.FAIL)
+        folder = self.folder(trial.params)
+        shutil.rmtree(folder.with_name(f".{folder.name}.building"), ignore_errors=True)
 
     def _sampler(self, drawn: int) -> Any:
         seed = int(np.random.SeedSequence([self.seed, drawn]).generate_state(1)[0])
@@ -259,10 +271,6 @@ def _check(recipe: str | Path | Mapping[str, Any], space: Space, fixed: Sequence
     first = {key: v.low if isinstance(v, Range) else v.values[0] for key, v in space.items()}
     recipes.load(recipe, [*LIGHT, *fixed, *spaces.overrides(first)])
     return recipes.load(recipe, fixed)
-
-
-def _is_run_of(folder: Path, recipe_hash: str) -> bool:
-    return (folder / "metrics.json").is_file() and io.read_json(folder / "metrics.json").get("recipe") == recipe_hash
 
 
 def _distribution(optuna: Any, varied: Any) -> Any:
