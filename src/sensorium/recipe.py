@@ -70,7 +70,7 @@ class Recipe:
     @property
     def hash(self) -> str:
         """xxh3-64 of the resolved recipe, so that equal recipes are recognised."""
-        return xxhash.xxh3_64_hexdigest(json.dumps(self.values, sort_keys=True))
+        return xxhash.xxh3_64_hexdigest(json.dumps(self.values, sort_keys=True).encode())
 
     def part(self, slot: str) -> Any:
         """Build the part that stands in a slot, such as "left.head"; None when the slot is empty."""
@@ -182,8 +182,10 @@ def _resolve(values: dict[str, Any]) -> dict[str, Any]:
         for key in values.get(side, {}):
             if f"{side}.{key}" not in SLOTS:
                 raise BadRecipe(f"no key '{side}.{key}'; {nearest(key, ('encoder', 'head'))}")
-        resolved.setdefault(side, {}).setdefault("head", _fill(f"{side}.head", "identity"))
-    resolved.setdefault("index", _fill("index", "exact"))
+        if "head" not in resolved.setdefault(side, {}):
+            resolved[side]["head"] = _fill(f"{side}.head", "identity")
+    if "index" not in resolved:
+        resolved["index"] = _fill("index", "exact")
     resolved["train"] = _keys("train", values.get("train", {}), TrainOptions.defaults())
     resolved["evaluate"] = _keys("evaluate", values.get("evaluate", {}), EVALUATE)
     TrainOptions(**resolved["train"])  # refuses values that cannot be meant
