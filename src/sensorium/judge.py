@@ -38,7 +38,9 @@ def judge(
         split: evaluate.per_query(zl, zr, pairs, split, keys["directions"], corrections)
         for split in ("validation", "test")
     }
-    rows = {split: evaluate.results(one, keys["measures"], plan.seed, keys["resamples"]) for split, one in judged.items()}
+    rows = {
+        split: evaluate.results(one, keys["measures"], plan.seed, keys["resamples"]) for split, one in judged.items()
+    }
     told = {
         "results": rows["test"] if leaks is None else leaks.stamp(rows["test"]),
         "validation": rows["validation"],

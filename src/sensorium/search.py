@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import io, parts
+from sensorium import io, parts, trust
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch, nearest
+from sensorium.types import Hits
 
 #: What a query may be given as, and the kind of item an encoder must take for it.
 INPUTS = {"text": "text", "audio": "audio", "image": "image", "face": "face"}
 SIDES = ("left", "right")
+#: A corrected search corrects the best DEPTH × k raw hits, at least DEPTH_LEAST of them.
+DEPTH = 10
+DEPTH_LEAST = 200
 
 
 def open(folder: str | Path) -> Run:
@@ -42,6 +46,7 @@ class Run:
         self._encoders: dict[str, Any] = {}
         self._heads: dict[str, Any] = {}
         self._indexes: dict[str, Any] = {}
+        self._shifts: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {len(self.sides)} sides, {len(self.metrics.get('results', []))} results)"
@@ -113,13 +118,16 @@ class Run:
         where: Mapping[str, Any] | None = None,
         side: str | None = None,
         to: str | None = None,
+        corrected: bool = True,
     ) -> list[dict[str, Any]]:
         """The k items nearest to one query: dicts of rank (from 1), id, score and metadata, best first.
+
+        Where the run has been calibrated, ``probability`` says how likely the hit is right.
 
         Give exactly one of text, audio, image, face (a value or a path), id or vector (as the
         side's encoder gives it). side: the side the query belongs to, needed only when it is not
         evident. to: the side to search, by default the other one. where: see ``Table.where``.
-        An item is never its own neighbour.
+        An item is never its own neighbour. corrected: apply the run's hubness correction, if it has one.
 
         Raises BadRecipe for a question that cannot be meant, BadData for an unknown id.
         """
@@ -149,7 +157,29 @@ class Run:
                 raise BadData(f"vector: {len(query)} rows; a search takes one")
         else:
             query = self.encode(side, [value])
-        return self.nearest(query, to, k, where, exclude)[0]
+        direction = "left->right" if len(self.sides) == 1 else f"{side}->{to}"
+        return self.nearest(query, to, k, where, exclude, direction, corrected)[0]
+
+    @cached_property
+    def trust(self) -> Mapping[str, Any]:
+        """By direction: how scores become probabilities, and when to say "no match"."""
+        return io.read_json(self.folder / trust.FILE) if (self.folder / trust.FILE).is_file() else {}
+
+    @cached_property
+    def corrections(self) -> Mapping[str, Any]:
+        """The hubness correction of each direction that has one."""
+        from sensorium.evaluate import corrections
+
+        return corrections.load(self.folder)
+
+    def shift(self, direction: str, to: str) -> Any:
+        """A direction's correction settled for everything that side ``to`` has indexed; None without one."""
+        if direction not in self.corrections:
+            return None
+        if direction not in self._shifts:
+            index = self.index(to)
+            self._shifts[direction] = self.corrections[direction].shift(index.vectors(np.arange(len(index.table))))
+        return self._shifts[direction]
 
     def nearest(
         self,
@@ -158,24 +188,37 @@ class Run:
         k: int,
         where: Mapping[str, Any] | None = None,
         exclude: np.ndarray | None = None,
+        direction: str | None = None,
+        corrected: bool = True,
     ) -> list[list[dict[str, Any]]]:
         """For each of (q, d) projected queries, the k nearest items of side ``to`` as dicts."""
         index = self.index(to)
-        hits = index.search(queries, k, where=where, exclude=exclude)
-        rows, _ = _rows(index.table.ids, hits.ids)
+        shift = self.shift(direction, to) if corrected and direction else None
+        depth = k if shift is None else max(DEPTH * k, DEPTH_LEAST)
+        hits = index.search(queries, depth, where=where, exclude=exclude)
+        rows, known = _rows(index.table.ids, hits.ids)
+        if shift is not None:
+            positions, found = shift.rerank(np.where(known, rows, -1), hits.scores, k)
+            rows, known = positions, positions >= 0
+            hits = Hits(np.where(known, index.table.ids[rows], ""), found)
+        told = self.trust.get(direction or "")
+        # A probability was learnt on the scores that the run searches with; on others it means nothing.
+        chance = (
+            probability_of(told, hits.scores)
+            if told and (shift is not None or direction not in self.corrections)
+            else None
+        )
         return [
-            [
-                {
-                    "rank": rank,
-                    "id": str(i),
-                    "score": float(s),
-                    **{c: v for c, v in index.table.row(row).items() if c != "id"},
-                }
-                for rank, (i, s, row) in enumerate(zip(ids, scores, found, strict=True), 1)
-                if i != ""
-            ]
-            for ids, scores, found in zip(hits.ids, hits.scores, rows, strict=True)
-        ]
+            [self._hit(index, rank, rows[q, rank], hits.scores[q, rank], None if chance is None else chance[q, rank])
+             for rank in range(rows.shape[1]) if hits.ids[q, rank] != ""]
+            for q in range(len(rows))
+        ]  # fmt: skip
+
+    @staticmethod
+    def _hit(index: Any, place: int, row: int, score: float, chance: float | None) -> dict[str, Any]:
+        told = index.table.row(int(row))
+        hit = {"rank": place + 1, "id": told.pop("id"), "score": float(score)}
+        return {**hit, **({} if chance is None else {"probability": round(float(chance), 4)}), **told}
 
     def _side_of(self, name: str, value: Any) -> str:
         """The side a query belongs to, where that is evident."""
@@ -220,3 +263,10 @@ def _rows(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     rows, known = rows_of(wanted.ravel(), ids)
     return rows.reshape(wanted.shape), known.reshape(wanted.shape)
+
+
+def probability_of(told: Mapping[str, Any], scores: np.ndarray) -> np.ndarray:
+    """Probability that each hit is right, by what :mod:`sensorium.trust` kept of one direction."""
+    from sensorium.evaluate import calibration
+
+    return calibration.from_dict(told["probability"])(scores)

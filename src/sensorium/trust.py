@@ -39,7 +39,9 @@ def audit(plan: Recipe, data: Data, left: Embeddings, right: Embeddings | None, 
     return leaks.audit(pairs, **sides).enforce(policy)
 
 
-def correct(plan: Recipe, pairs: Pairs, zl: Rows, zr: Rows, folder: Path) -> tuple[dict[str, Correction], dict[str, Any]]:
+def correct(
+    plan: Recipe, pairs: Pairs, zl: Rows, zr: Rows, folder: Path
+) -> tuple[dict[str, Correction], dict[str, Any]]:
     """The hubness correction of each direction that validation asks for, saved with the run; and what was tried."""
     keys = plan.values["evaluate"]
     chosen: dict[str, Correction] = {}
@@ -61,7 +63,9 @@ def correct(plan: Recipe, pairs: Pairs, zl: Rows, zr: Rows, folder: Path) -> tup
     return chosen, told
 
 
-def calibrate(plan: Recipe, pairs: Pairs, zl: Rows, zr: Rows, chosen: Mapping[str, Correction], folder: Path) -> dict[str, Any]:
+def calibrate(
+    plan: Recipe, pairs: Pairs, zl: Rows, zr: Rows, chosen: Mapping[str, Correction], folder: Path
+) -> dict[str, Any]:
     """Probabilities and promises for the hits of a search over the whole index.
 
     Fitted on validation queries, verified on test queries, both among every indexed item, as a
@@ -80,8 +84,9 @@ def calibrate(plan: Recipe, pairs: Pairs, zl: Rows, zr: Rows, chosen: Mapping[st
     return told
 
 
-def _calibrate(plan: Recipe, pairs: Pairs, zl: Rows, zr: Rows, direction: str,
-               correction: Correction | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def _calibrate(
+    plan: Recipe, pairs: Pairs, zl: Rows, zr: Rows, direction: str, correction: Correction | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     fit_on, check_on = (Hits(pairs, zl, zr, direction, split, correction) for split in ("validation", "test"))
     each = np.repeat(fit_on.group, fit_on.scores.shape[1])
     probability = calibration.choose(fit_on.scores.ravel(), fit_on.right.ravel(), each, plan.seed)
@@ -90,8 +95,11 @@ def _calibrate(plan: Recipe, pairs: Pairs, zl: Rows, zr: Rows, direction: str,
     top = conformal.top_set(-fit_on.first.astype(np.float64), fit_on.first, COVERAGE, fit_on.group, plan.seed)
     answered = no_match.accepts(check_on.scores[:, 0])
     some = conformal.one_per_group(check_on.group, plan.seed)
-    kept = {"probability": calibration.to_dict(probability), "no_match": no_match.to_dict(),
-            "top_set": {"coverage": top.coverage, "n": top.n, "k": top.k or None}}
+    kept = {
+        "probability": calibration.to_dict(probability),
+        "no_match": no_match.to_dict(),
+        "top_set": {"coverage": top.coverage, "n": top.n, "k": top.k or None},
+    }
     covered = check_on.first[some] <= top.k if top.k else np.ones(len(some), bool)
     told = {
         **kept,
@@ -110,7 +118,9 @@ class Hits:
     first relevant. group (q,).
     """
 
-    def __init__(self, pairs: Pairs, zl: Rows, zr: Rows, direction: str, split: str, correction: Correction | None) -> None:
+    def __init__(
+        self, pairs: Pairs, zl: Rows, zr: Rows, direction: str, split: str, correction: Correction | None
+    ) -> None:
         queries, candidates = (zl, zr) if direction == "left->right" else (zr, zl)
         relevance = among_all(pairs.relevance(direction, split), len(candidates))
         q = np.asarray(queries[relevance.queries], np.float32)
