@@ -22,14 +22,26 @@ FLOORS = [
     {"fit", "evaluate"},
     {"datasets", "encoders", "heads", "objectives", "indexes"},
     {"store", "head", "regularisers"},
-    {"moments", "scores", "foreign", "contrastive", "positives", "framing", "audio", "recordings", "augment"},
+    {
+        "moments",
+        "scores",
+        "foreign",
+        "contrastive",
+        "positives",
+        "framing",
+        "audio",
+        "recordings",
+        "augment",
+        "spectra",
+        "preprocess",
+    },
     {"pairs", "table", "parts"},
     {"types", "io", "space", "trials"},
     {"errors"},
 ]
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}
 #: These may import a neighbour on their own floor; the parts never do.
-LOOSE = {"fit", "evaluate", "store", "serve", "scale"}
+LOOSE = {"cli", "fit", "evaluate", "store", "serve", "scale"}
 HEAVY = (
     "torch",
     "faiss",

@@ -1,0 +1,74 @@
+"""Verbs that look: ls, show, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sensorium.cli.options import Json, tell
+from sensorium.show import Output
+
+
+def ls(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="KIND", help="recipes, datasets, encoders, heads, objectives, indexes or runs.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = None,
+) -> None:
+    """List recipes, parts and runs.
+
+    [bold]sensorium ls heads[/bold]
+    """
+    from sensorium import look
+
+    Output(as_json).records(look.listing(kind), ["kind", "name", "about"])
+
+
+def show(
+    what: Annotated[
+        str, typer.Argument(metavar="RUN|RECIPE", help="A run folder, or a recipe's name.", show_default=False)
+    ],
+    as_json: Json = None,
+) -> None:
+    """Show a run's numbers and worst failures, or a recipe's keys.
+
+    [bold]sensorium show runs/glyphs[/bold]
+    """
+    from sensorium import recipe as recipes
+    from sensorium.search import open as open_run
+
+    output = Output(as_json)
+    if (Path(what) / "metrics.json").is_file() or Path(what).is_dir():
+        tell(output, open_run(what), failures=True)
+    elif output.json:
+        output.records([recipes.load(what).values])
+    else:
+        print(recipes.load(what).toml(), end="")
+
+
+def doctor(
+    what: Annotated[
+        Path | None, typer.Argument(metavar="STORE|RUN", help="A store or run to examine.", show_default=False)
+    ] = None,
+    as_json: Json = None,
+) -> None:
+    """Check the installation, or a store's files and vectors.
+
+    [bold]sensorium doctor[/bold]
+
+    [bold]sensorium doctor runs/embeddings/glyphs-left-hog-1a2b3c4d[/bold]
+    """
+    from sensorium import look
+
+    findings = look.doctor(what)
+    Output(as_json).records(findings, ["check", "state", "found"])
+    if any(f["state"] == "bad" for f in findings):
+        raise typer.Exit(2)
+
+
+VERBS = {"ls": ls, "show": show, "doctor": doctor}

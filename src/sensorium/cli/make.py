@@ -1,0 +1,174 @@
+"""Verbs that make: embed, fit, evaluate, index, run, sweep, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sensorium.cli.options import Json, Out, Overrides, Quiet, RecipeName, RunFolder, Seed, tell
+from sensorium.show import Output
+
+
+def run(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Out = None,
+    seed: Seed = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Run this many seeds and print mean ± std.")] = 1,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run.")] = False,
+    as_json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a recipe from raw items to a searchable folder.
+
+    [bold]sensorium run glyphs[/bold]
+
+    [bold]sensorium run glyphs objective=ridge --out runs/ridge[/bold]
+
+    [bold]sensorium run arrays data.file=pairs.npz data.left=image data.right=text --out runs/mine[/bold]
+    """
+    import sensorium
+
+    output = Output(as_json)
+    if seeds > 1:
+        from sensorium.seeds import several
+
+        told = several(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
+        output.records(told)
+        return
+    made = sensorium.run(recipe, overrides or [], out=out, seed=seed, quiet=quiet, tensorboard=tensorboard)
+    tell(output, made)
+
+
+def embed(
+    recipe: RecipeName, overrides: Overrides = None, out: Out = None, as_json: Json = None, quiet: Quiet = False
+) -> None:
+    """Embed a recipe's items into stores, and stop there. A second call embeds only what changed.
+
+    [bold]sensorium embed glyphs[/bold]
+    """
+    from sensorium import pipeline
+
+    Output(as_json).records(pipeline.embed_only(recipe, overrides or [], out, quiet))
+
+
+def fit(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Out = None,
+    seed: Seed = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run.")] = False,
+    as_json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Embed and fit the heads only; 'evaluate' and 'index' then complete the run.
+
+    [bold]sensorium fit glyphs train.epochs=5 --out runs/quick[/bold]
+    """
+    from sensorium import pipeline
+
+    made = pipeline.run(recipe, overrides or [], out=out, seed=seed, quiet=quiet, tensorboard=tensorboard, stages=())
+    Output(as_json).records(
+        [{"run": str(made.folder), "seconds": made.metrics["seconds"]["fit"], **made.metrics["fit"]}]
+    )
+
+
+def evaluate(
+    run: RunFolder,
+    other: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="OTHER_RUN|KEY=VALUE",
+            show_default=False,
+            help="A second run to compare with, or an [evaluate] key to change.",
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Judge a run again, or compare two runs query by query.
+
+    [bold]sensorium evaluate runs/glyphs evaluate.resamples=5000[/bold]
+
+    [bold]sensorium evaluate runs/glyphs runs/ridge[/bold]
+    """
+    from sensorium import pipeline
+
+    output = Output(as_json)
+    if other and "=" not in other:
+        from sensorium.evaluate import compare
+
+        output.records(compare.compare_runs(run, Path(other)))
+        return
+    tell(output, pipeline.evaluate_again(run, [*([other] if other else []), *(overrides or [])], quiet))
+
+
+def index(run: RunFolder, overrides: Overrides = None, as_json: Json = None, quiet: Quiet = False) -> None:
+    """Build a run's indexes again, perhaps with another part.
+
+    [bold]sensorium index runs/glyphs index=faiss index.factory=HNSW32[/bold]
+    """
+    from sensorium import pipeline
+
+    made = pipeline.index_again(run, overrides or [], quiet)
+    Output(as_json).records([{"side": side, **told} for side, told in made.metrics["index"].items()])
+
+
+def sweep(
+    recipe: RecipeName,
+    space: Overrides = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in all; a study that has some goes on.")] = 20,
+    sampler: Annotated[str, typer.Option("--sampler", help="random or tpe.")] = "tpe",
+    pruner: Annotated[str, typer.Option("--pruner", help="median or none.")] = "median",
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that try at the same time.")] = 1,
+    out: Out = None,
+    seed: Seed = None,
+    as_json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Search recipe keys on validation; KEY=LOW..HIGH[:log] or KEY=A|B|C vary, KEY=VALUE is fixed.
+
+    [bold]sensorium sweep glyphs train.lr=1e-4..1e-2:log left.head.hidden=256|512 --trials 20[/bold]
+    """
+    from sensorium.sweep import sweep as run_sweep
+
+    Output(as_json).records(
+        run_sweep(
+            recipe,
+            space or [],
+            trials=trials,
+            sampler=sampler,
+            pruner=pruner,
+            workers=workers,
+            out=out,
+            seed=seed or 0,
+            quiet=quiet,
+        )
+    )
+
+
+def demo(
+    out: Out = None, as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of tables.")] = False
+) -> None:
+    """Run the recipe 'glyphs' and search it: the whole toolkit in a minute, without any download.
+
+    [bold]sensorium demo[/bold]
+    """
+    import sensorium
+
+    output = Output(as_json)
+    made = sensorium.run("glyphs", out=out)
+    tell(output, made)
+    for words in ("arrow turning left", "smiling face", "musical note", "greek letter with accent"):
+        output.say(f'\n[bold]sensorium search {made.folder} --text "{words}"[/bold]')
+        output.records(made.search(text=words, k=4), ["rank", "score", "char", "name", "font"])
+    output.say(
+        f'\nTry next:\n  [bold]sensorium search {made.folder} --text "heavy black heart" -k 5[/bold]\n'
+        f"  [bold]sensorium run glyphs objective=ridge --out {made.folder.parent / 'ridge'}[/bold]"
+    )
+
+
+VERBS = {"run": run, "embed": embed, "fit": fit, "evaluate": evaluate, "index": index, "sweep": sweep, "demo": demo}

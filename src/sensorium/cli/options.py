@@ -1,0 +1,75 @@
+"""Arguments and options that several verbs share, and what their texts mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sensorium.errors import BadRecipe
+from sensorium.show import Output
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Recipe keys to change, such as train.lr=1e-3.", show_default=False),
+]
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or .toml file.", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder to make. Default: runs/<recipe>.", show_default=False)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Seed of everything random but the split.", show_default=False)
+]
+Json = Annotated[
+    bool | None,
+    typer.Option(
+        "--json/--table",
+        help="JSON lines or a table. Default: a table on a terminal, JSON in a pipe.",
+        show_default=False,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no stage times.")]
+
+
+def tell(output: Output, made: Any, failures: bool = False) -> None:
+    """Print a run's numbers: the table for people, the results as JSON lines for programs."""
+    from sensorium import show as shown
+
+    if output.json:
+        output.records(made.metrics["results"])
+        return
+    shown.print_run(made.metrics, made.folder, failures)
+
+
+def read_vector(path: Path) -> Any:
+    """The one vector of a .npy file."""
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise BadRecipe(f"{path} is not a .npy file: {error}") from None
+
+
+def key_values(texts: list[str]) -> dict[str, str]:
+    """KEY=VALUE texts as a mapping."""
+    pairs = [text.partition("=") for text in texts]
+    for (key, sign, _), text in zip(pairs, texts, strict=True):
+        if not (key and sign):
+            raise BadRecipe(f"'{text}'; expected KEY=VALUE")
+    return {key: value for key, _, value in pairs}
+
+
+def conditions(texts: list[str]) -> dict[str, Any] | None:
+    """--where texts as conditions: COLUMN=VALUE, COLUMN>=VALUE; a column given twice takes either value."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        sign = next((s for s in ("!=", ">=", "<=", "=", ">", "<") if s in text), None)
+        column, _, value = text.partition(sign or "=")
+        if sign is None or not column:
+            raise BadRecipe(f"--where '{text}'; expected COLUMN=VALUE, such as font=DejaVuSans")
+        if sign == "=":
+            found[column] = [*found[column], value] if isinstance(found.get(column), list) else [value]
+        else:
+            found.setdefault(column, {})[sign] = value
+    return found or None

@@ -1,0 +1,108 @@
+"""Verbs that use: search, import, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sensorium.cli.options import Json, Overrides, RunFolder, conditions, key_values, read_vector
+from sensorium.errors import BadRecipe
+from sensorium.show import Output
+
+
+def search(
+    run: RunFolder,
+    text: Annotated[str | None, typer.Option("--text", help="Words to search by.", show_default=False)] = None,
+    audio: Annotated[Path | None, typer.Option("--audio", help="A sound file.", show_default=False)] = None,
+    image: Annotated[Path | None, typer.Option("--image", help="A picture file.", show_default=False)] = None,
+    face: Annotated[Path | None, typer.Option("--face", help="A picture of a face.", show_default=False)] = None,
+    id: Annotated[str | None, typer.Option("--id", help="An item already in the run.", show_default=False)] = None,
+    vector: Annotated[
+        Path | None,
+        typer.Option("--vector", help="A .npy file with one vector, as the encoder gives it.", show_default=False),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many to find.")] = 10,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            help="Only items whose column has this value: COLUMN=VALUE; repeat to narrow.",
+            show_default=False,
+        ),
+    ] = None,
+    side: Annotated[
+        str | None,
+        typer.Option("--from", help="Side the query belongs to (left or right), when not evident.", show_default=False),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Side to search. Default: the other one.", show_default=False)
+    ] = None,
+    as_json: Json = None,
+) -> None:
+    """Find the items nearest to words, a sound, a picture, a face, an item or a vector.
+
+    [bold]sensorium search runs/glyphs --text "arrow turning left"[/bold]
+
+    [bold]sensorium search runs/glyphs --image picture.png -k 5[/bold]
+
+    [bold]sensorium search runs/glyphs --id U+2665 --to right --json[/bold]
+    """
+    from sensorium.search import open as open_run
+
+    opened = open_run(run)
+    for path in (audio, image, face, vector):
+        if path is not None and not path.is_file():
+            raise BadRecipe(f"no such file: {path}")
+    hits = opened.search(
+        text=text,
+        audio=audio,
+        image=image,
+        face=face,
+        id=id,
+        vector=None if vector is None else read_vector(vector),
+        k=k,
+        where=conditions(where or []),
+        side=side,
+        to=to,
+    )
+    Output(as_json).records(hits)
+
+
+def import_(
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="What the file is; an unknown kind lists them.", show_default=False)
+    ],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="File or folder to read.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Store folder to make.", show_default=False)],
+    options: Overrides = None,
+    as_json: Json = None,
+) -> None:
+    """Bring in other people's embedding files as a store.
+
+    [bold]sensorium import npz train_text_raw.npz key=text_emb --out stores/texts[/bold]
+    """
+    from sensorium.store import importing
+
+    Output(as_json).records([importing.import_(kind, path, out, **key_values(options or []))])
+
+
+def export(
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="What to write; an unknown kind lists them.", show_default=False)
+    ],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store folder.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="File or folder to write.", show_default=False)],
+    as_json: Json = None,
+) -> None:
+    """Write a store in the shape of another tool.
+
+    [bold]sensorium export npz stores/texts --out texts.npz[/bold]
+    """
+    from sensorium.store import exporting
+
+    Output(as_json).records([exporting.export(kind, store, out)])
+
+
+VERBS = {"search": search, "import": import_, "export": export}
