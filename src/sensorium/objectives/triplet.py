@@ -68,14 +68,14 @@ class Triplet(nn.Module):
 
     def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
         """Loss of a batch: zl, zr (b, d), row i of each a true pair. Zero where no row has a negative."""
-        left, right = F.normalize(zl, dim=1), F.normalize(zr, dim=1)
+        left, right = (F.normalize(z if z.dtype == torch.float64 else z.float(), dim=1) for z in (zl, zr))
         own = (left * right).sum(1)
         from_left, from_right = self._mine(left.detach(), right.detach(), positives)
         violations = [self._violation(left, right, own, *from_left)]
         if self.both:
             violations.append(self._violation(right, left, own, *from_right))
         if self._known is not None and positives.rows is not None:
-            rows, vectors = self._known.draw(positives.rows[0], zl)
+            rows, vectors = self._known.draw(positives.rows[0], left)
             unrelated = F.normalize(vectors, dim=1)
             violations.append(self._violation(left, unrelated, own, rows, torch.arange(len(rows), device=rows.device)))
         every = torch.cat(violations)
@@ -94,7 +94,8 @@ class Triplet(nn.Module):
         of_rows = []
         best, best_at = torch.full_like(own, -torch.inf), torch.zeros_like(own, dtype=torch.int64)
         for rows in blocks(len(left), _ROWS):
-            similarity = left[rows] @ right.T
+            with torch.autocast(left.device.type, enabled=False):  # near ties are told apart in full precision
+                similarity = left[rows] @ right.T
             barred = positives.block(rows, left.device)
             if (same := positives.same_block(rows, left.device)) is not None:
                 barred = barred | same
