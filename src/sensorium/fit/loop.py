@@ -16,6 +16,7 @@ from sensorium.fit.batches import Sampler, Side, batches
 from sensorium.fit.blame import not_finite
 from sensorium.fit.build import build
 from sensorium.fit.fitted import Fitted
+from sensorium.fit.fused import FusedStep
 from sensorium.fit.history import History, Progress
 from sensorium.fit.options import TrainOptions
 from sensorium.fit.schedule import learning_rate
@@ -72,7 +73,8 @@ def train(
             objective.prepare(left, right, training, left_head, right_head)
         dtype = precision.choose(options.precision, device)
         weights = Weights(modules, options.weight_decay, options.ema, device)
-        take_step = AutogradStep(modules, weights, options, dtype)
+        by = FusedStep if FusedStep.fits(modules, options, device) else AutogradStep
+        take_step = by(modules, weights, options, dtype)
         sides = (
             Side(left, related.left, device, memory_budget(device), *take_step.inputs[0]),
             Side(right, related.right, device, memory_budget(device), *take_step.inputs[1]),

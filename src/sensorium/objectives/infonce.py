@@ -74,6 +74,10 @@ class InfoNCE(nn.Module):
         )
         return found._replace(scale=found.scale * scale)
 
+    def learned(self, found: contrastive.Gradients) -> list[tuple[nn.Parameter, Tensor]]:
+        """The objective's own parameters, each with its gradient."""
+        return [] if self.log_scale is None else [(self.log_scale, found.scale)]
+
     def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
         """The loss of a batch zl, zr (b, d), differentiable by autograd."""
         return contrastive.differentiable(partial(self.gradients, positives=positives), zl, zr, self.log_scale)

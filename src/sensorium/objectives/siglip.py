@@ -51,6 +51,10 @@ class SigLIP(nn.Module):
         found = contrastive.siglip(zl, zr, scale, self.bias.item(), positives, sides=sides)
         return found._replace(scale=found.scale * scale)
 
+    def learned(self, found: contrastive.Gradients) -> list[tuple[nn.Parameter, Tensor]]:
+        """The objective's own parameters, each with its gradient."""
+        return [(self.log_scale, found.scale), (self.bias, found.bias)] if self.bias.requires_grad else []
+
     def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
         """The loss of a batch zl, zr (b, d), differentiable by autograd."""
         find = partial(self.gradients, positives=positives)
