@@ -34,11 +34,13 @@ class Hog:
 
     def __init__(self, size: int = 48, orientations: int = 9, cell: int = 8, block: int = 2) -> None:
         if cell < 2 or size % cell or size < 2 * cell:
-            raise BadRecipe(f"hog: size = {size}, cell = {cell}; expected cells of at least 2 pixels that divide size")
+            raise BadRecipe(
+                f"hog: size={size}, cell={cell}; expected a size that is a multiple of the cell, at least 2"
+            )
         if not 1 <= block <= size // cell:
-            raise BadRecipe(f"hog: block = {block} cells; expected 1 to {size // cell}, the cells along a side")
+            raise BadRecipe(f"hog: block={block}; expected 1 to {size // cell}, the cells along a side")
         if orientations < 1:
-            raise BadRecipe(f"hog: orientations = {orientations}; expected at least 1")
+            raise BadRecipe(f"hog: orientations={orientations}; expected at least 1")
         self.size, self.orientations, self.cell, self.block = size, orientations, cell, block
 
     @property
@@ -118,8 +120,10 @@ def ink_square(picture: Any, size: int, what: str = "picture") -> np.ndarray:
 
     Raises BadData, naming ``what``, when it cannot be read or is blank.
     """
-    from PIL import Image
-
+    try:
+        from PIL import Image
+    except ModuleNotFoundError:
+        raise MissingExtra("pillow", "image") from None
     ink = _ink(_grey(picture, what))
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     if not len(rows):
@@ -151,10 +155,8 @@ def _grey(picture: Any, what: str) -> np.ndarray:
     """A picture as (h, w) uint8; transparent pixels are white paper."""
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 2 and picture.size:
         return picture
-    try:
-        from PIL import Image
-    except ModuleNotFoundError:
-        raise MissingExtra("pillow", "image") from None
+    from PIL import Image
+
     if isinstance(picture, (str, Path)):
         try:
             image = Image.open(picture)
