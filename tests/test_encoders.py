@@ -126,7 +126,7 @@ def test_hog_refuses_a_file_that_is_no_picture(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 50}, "hog: size=50, cell=8; expected a multiple of the cell"),
+        ({"size": 50}, "hog: size=50, cell=8; expected size to be a multiple of cell"),
         ({"size": 8}, "hog: size=8"),
         ({"block": 7}, "hog: block=7; expected 1 to 6, the cells along a side"),
         ({"orientations": 0}, "hog: orientations=0; expected at least 1"),

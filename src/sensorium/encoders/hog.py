@@ -34,9 +34,7 @@ class Hog:
 
     def __init__(self, size: int = 48, orientations: int = 9, cell: int = 8, block: int = 2) -> None:
         if cell < 2 or size % cell or size < 2 * cell:
-            raise BadRecipe(
-                f"hog: size={size}, cell={cell}; expected a size that is a multiple of the cell, at least 2"
-            )
+            raise BadRecipe(f"hog: size={size}, cell={cell}; expected size to be a multiple of cell, cell at least 2")
         if not 1 <= block <= size // cell:
             raise BadRecipe(f"hog: block={block}; expected 1 to {size // cell}, the cells along a side")
         if orientations < 1:
