@@ -389,3 +389,198 @@ def test_cross_entropy_says_what_it_misses():
     many = Embeddings(np.arange(50_001).astype(str), np.zeros((50_001, 1), np.float32), {})
     with pytest.raises(BadRecipe, match="50001 right items .* type: objective=infonce"):
         CrossEntropy().prepare(table(rows(2, 2)), many, Pairs.of([0], [0]), None, nn.Identity())
+
+
+# --- soft targets ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """A run folder with two linear heads, and the tables they are of."""
+    from sensorium import head as heads
+    from sensorium.heads.linear import Linear
+
+    tables, modules = [], []
+    for side, seed in (("left", 0), ("right", 1)):
+        torch.manual_seed(seed)
+        module = Linear(dim=4, preprocess="none")
+        module.build(6, None)
+        vectors = np.random.default_rng(seed).normal(size=(10, 6)).astype(np.float32)
+        some = Embeddings(np.arange(10).astype(str), vectors, {"name": side})
+        heads.save(module, tmp_path / "teacher" / side, "linear", some.fingerprint)
+        tables.append(some)
+        modules.append(module)
+    return tmp_path / "teacher", tables, modules
+
+
+def reference_distill(zl, zr, soft, partner, weight, temperature, teacher_temperature, both):
+    """Cross-entropies row by row in float64; KL is what the soft one has above the teacher's entropy."""
+
+    def one_way(own, soft, partner):
+        log_q = own / temperature - np.log(np.exp(own / temperature).sum(1, keepdims=True))
+        p = np.exp(soft / teacher_temperature)
+        p /= p.sum(1, keepdims=True)
+        hard = [-log_q[i, partner[i]].mean() for i in range(len(own))]
+        divergence = [(p[i] * (np.log(p[i]) - log_q[i])).sum() for i in range(len(own))]
+        return (1 - weight) * np.mean(hard) + weight * np.mean(divergence)
+
+    rows_ = one_way(zl @ zr.T, soft, partner)
+    return (rows_ + one_way(zr @ zl.T, soft.T, partner.T)) / 2 if both else rows_
+
+
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_distill_equals_its_formula(teacher, both, weight):
+    from sensorium.objectives.distill import Distill
+
+    folder, (left, right), heads_ = teacher
+    objective = Distill(str(folder), weight, temperature=0.5, teacher_temperature=0.2, both=both)
+    objective.prepare(left, right, Pairs.of(np.arange(10), np.arange(10)), None, None)
+    which = np.array([3, 1, 4, 8, 9]), np.array([2, 7, 1, 8, 2])
+    kind = np.array([0, 1, 0, 2, 3])
+    positives = Positives(5, keys=(kind, kind), rows=which)
+    zl, zr = F.normalize(rows(5, 3), dim=1), F.normalize(rows(5, 3, 1), dim=1)
+    with torch.no_grad():
+        seen = [
+            h(torch.from_numpy(t.vectors[r])).double().numpy()
+            for h, t, r in zip(heads_, (left, right), which, strict=True)
+        ]
+    soft = seen[0] @ seen[1].T
+    expected = reference_distill(zl.numpy(), zr.numpy(), soft, kind[:, None] == kind, weight, 0.5, 0.2, both)
+    assert objective.loss(zl, zr, positives).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_distill_with_no_weight_is_infonce(teacher):
+    from sensorium.objectives.distill import Distill
+    from sensorium.objectives.infonce import InfoNCE
+
+    folder, (left, right), _ = teacher
+    objective = Distill(str(folder), 0.0)
+    objective.prepare(left, right, Pairs.of(np.arange(10), np.arange(10)), None, None)
+    zl, zr = F.normalize(rows(10, 3), dim=1), F.normalize(rows(10, 3, 1), dim=1)
+    positives, kind = batch(10, 4)
+    torch.testing.assert_close(
+        objective.loss(zl, zr, positives), InfoNCE().loss(zl, zr, positives), rtol=1e-6, atol=1e-6
+    )
+    order = np.random.default_rng(0).permutation(10)
+    soft = Distill(str(folder), 0.6)
+    soft.prepare(left, right, Pairs.of(np.arange(10), np.arange(10)), None, None)
+    shuffled = Positives(10, keys=(kind[order], kind[order]), rows=(order, order))
+    torch.testing.assert_close(soft.loss(zl[order], zr[order], shuffled), soft.loss(zl, zr, positives))
+
+
+def test_distill_is_least_when_the_teacher_is_copied(teacher):
+    from sensorium.objectives.distill import Distill
+
+    folder, (left, right), heads_ = teacher
+    objective = Distill(str(folder), 1.0)
+    objective.prepare(left, right, Pairs.of(np.arange(10), np.arange(10)), None, None)
+    positives = Positives(10, rows=(np.arange(10), np.arange(10)))
+    zl, zr = (h(torch.from_numpy(t.vectors)) for h, t in zip(heads_, (left, right), strict=True))
+    assert objective.loss(zl, zr, positives).item() == pytest.approx(0, abs=1e-5)
+    assert objective.loss(zl, zr.flip(0), positives).item() > 0.1
+
+
+def test_distill_within_one_table_leaves_an_item_out_of_its_own_row(teacher):
+    from sensorium.objectives.distill import Distill
+
+    folder, (left, _), _ = teacher
+    (folder / "right.json").unlink()  # a run over one table has one head
+    objective = Distill(str(folder), 0.5)
+    pairs = Pairs.of(np.arange(0, 10, 2), np.arange(1, 10, 2), same_table=True)
+    objective.prepare(left, left, pairs, None, None)
+    which = np.array([0, 1, 2, 3]), np.array([1, 0, 3, 2])
+    positives = Partners(pairs).of(*which)
+    z = F.normalize(rows(10, 3), dim=1).requires_grad_()
+    value = objective.loss(z[which[0]], z[which[1]], positives)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(z.grad).all()
+    # Each row sees its partner and the two strangers, never itself: as if the own columns were not there.
+    soft = objective._teacher.similarity(which, z)
+    expected = []
+    for i in range(4):
+        seen = [j for j in range(4) if which[1][j] != which[0][i]]
+        log_q = (z[which[0][i]] @ z[which[1][seen]].T / 0.07).log_softmax(0)
+        log_p = (soft[i, seen] / 0.07).log_softmax(0)
+        expected.append(-0.5 * log_q[seen.index(i)] + 0.5 * (log_p.exp() * (log_p - log_q)).sum())
+    rows_only = Distill(str(folder), 0.5, both=False)
+    rows_only.prepare(left, left, pairs, None, None)
+    found = rows_only.loss(z[which[0]], z[which[1]], positives)
+    torch.testing.assert_close(found, torch.stack(expected).mean())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"weight": 1.5}, "from 0 .the pairs alone. to 1"),
+        ({"temperature": 0.0}, "temperatures are 0.0 and 0.07; expected above 0"),
+    ],
+)
+def test_distill_refuses(arguments, message):
+    from sensorium.objectives.distill import Distill
+
+    with pytest.raises(BadRecipe, match=message):
+        Distill("runs/x", **arguments)
+
+
+def test_distill_says_what_it_misses(teacher, tmp_path):
+    from sensorium.errors import Mismatch
+    from sensorium.objectives.distill import Distill
+
+    folder, (left, right), _ = teacher
+    with pytest.raises(BadRecipe, match="no run at .*nowhere; train one first"):
+        Distill(str(tmp_path / "nowhere")).prepare(left, right, None, None, None)
+    with pytest.raises(Mismatch, match="left head"):
+        Distill(str(folder)).prepare(right, right, None, None, None)
+    with pytest.raises(BadRecipe, match="set train.mixup=0"):
+        Distill(str(folder)).loss(rows(2, 2), rows(2, 2), Positives(2))
+
+
+# --- all of them, in the loop ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("triplet", {"negatives": "random"}),
+        ("triplet", {"negatives": "hard", "match": "kind"}),
+        ("triplet", {}),
+        ("cosine", {}),
+        ("mse", {}),
+        ("cross_entropy", {"temperature": 0.1, "weights": "balanced", "label_smoothing": 0.05}),
+        ("distill", {"weight": 0.5}),
+    ],
+)
+def test_training_learns_to_retrieve(name, arguments, tmp_path):
+    from sensorium import fit
+    from sensorium import head as heads
+    from sensorium.heads.identity import Identity
+    from sensorium.heads.linear import Linear
+
+    random = np.random.default_rng(0)
+    n, c = 240, 12
+    centres = random.normal(size=(c, 10))
+    label = random.integers(0, c, n)
+    mixing = random.normal(size=(10, 16))
+    left = Embeddings(np.arange(n).astype(str), (centres[label] @ mixing + random.normal(size=(n, 16))).astype(np.float32),
+                      {"name": "l"}, {"kind": label % 3})  # fmt: skip
+    right = Embeddings(np.arange(c).astype(str), centres.astype(np.float32), {"name": "r"}, {"kind": np.arange(c) % 3})
+    split = np.array(["train", "train", "validation", "test"])[random.integers(0, 4, n)]
+    unrelated = (label + 1 + random.integers(0, c - 1, n)) % c
+    pairs = Pairs.of(np.tile(np.arange(n), 2), np.concatenate([label, unrelated]), np.repeat([1, 0], n),
+                     group=np.tile(np.arange(n), 2), split=np.tile(split, 2))  # fmt: skip
+    if name == "distill":
+        torch.manual_seed(1)
+        for side, module, some in (("left", Linear(), left), ("right", Identity(), right)):
+            module.build(some.dim, None, 10)
+            heads.save(module, tmp_path / side, "linear", some.fingerprint)
+        arguments = {"teacher": str(tmp_path), **arguments, "weight": 0.2}
+    objective = parts.make("objectives", {"name": name, **arguments})
+    options = fit.TrainOptions(epochs=30, batch=32, lr=0.02, precision="fp32")
+    fitted = fit.train(left, right, pairs, Linear(preprocess="none"), Identity(), objective, options, seed=0)
+    losses = [event["loss"] for event in fitted.history]
+    assert losses[-1] < 0.8 * losses[0]
+    test = pairs.where("test", label=1)
+    z = heads.apply(fitted.left_head, left.vectors, test.left) @ heads.apply(fitted.right_head, right.vectors).T
+    assert (z.argmax(1) == test.right).mean() > 0.6  # chance is 1 in 12

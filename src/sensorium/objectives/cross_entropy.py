@@ -27,7 +27,7 @@ class CrossEntropy(nn.Module):
     an identity head the logits are zl itself. A left item with several classes has y = 1/number
     on each of them.
 
-    temperature: 1 for free logits; about 0.07 where both heads normalise.
+    temperature: 1 for free logits (``left.head.normalize=false``); about 0.07 where heads normalise.
     weights: "none", "balanced" (n / (c · n_k) from the training pairs, as scikit-learn), or c
     numbers in the order of the right items; the mean over the batch is weighted, as in
     ``torch.nn.functional.cross_entropy``.
