@@ -1,0 +1,182 @@
+"""The run's card: its README.md, from metrics.json, the recipe and the pictures, in plain Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sensorium.evaluate import pictures
+
+_STAMP = "**LEAKY**"
+
+
+def card(metrics: Mapping[str, Any], recipe: str, folder: Path) -> str:
+    """Markdown: what the run is, its numbers with intervals, what they rest on, how to use it again.
+
+    metrics: what metrics.json says (only ``results`` must be there). recipe: the resolved recipe as
+    TOML. folder: the run's folder, whose plots are shown.
+    """
+    folder = Path(folder)
+    name = str(metrics.get("name") or folder.name.removeprefix(".").removesuffix(".building"))
+    parts = [_head(name, metrics), _numbers(metrics), _trust(metrics), _pictures(folder), _use(name, metrics),
+             _made(metrics, recipe)]  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """Records as a Markdown table; columns of numbers to the right, missing cells empty."""
+    columns = list(columns or dict.fromkeys(key for row in rows for key in row))
+    numeric = {c: all(_numeric(row.get(c)) for row in rows) for c in columns}
+    lines = [columns, ["---:" if numeric[c] else "---" for c in columns]]
+    lines += [[_cell(row.get(c)) for c in columns] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The results as rows for people: percent with 95% interval, the baselines beside, LEAKY where it leaks."""
+    baselines = {name: {(r["direction"], r["measure"]): r["value"] for r in told["results"]}
+                 for name, told in metrics.get("baselines", {}).items() if told.get("results")}  # fmt: skip
+    rows = []
+    for r in metrics["results"]:
+        measure = r["measure"]
+        row = {"direction": pictures.arrow(r["direction"]), "measure": measure, "value": number(measure, r["value"]),
+               "95% interval": f"{number(measure, r['low'])} – {number(measure, r['high'])}"}  # fmt: skip
+        for name, values in baselines.items():
+            value = values.get((r["direction"], measure))
+            row[name] = "" if value is None else number(measure, value)
+        row |= {"queries": f"{r['n_queries']:,}", "candidates": f"{r['n_candidates']:,}"}
+        if r.get("leaky"):
+            row["value"] += " LEAKY"
+        rows.append(row)
+    return rows
+
+
+def number(measure: str, value: float) -> str:
+    """Ranks as they are, everything else in percent; no more digits than the interval supports."""
+    return f"{value:,.1f}" if "rank" in measure else f"{100 * value:.1f}"
+
+
+def _head(name: str, metrics: Mapping[str, Any]) -> str:
+    stamp = f" — {_STAMP}" if metrics.get("leaks", {}).get("leaky") else ""
+    pairs = metrics.get("pairs", {})
+    sizes = ", ".join(
+        f"{told['related']:,} {split} pairs in {told['groups']:,} groups" for split, told in pairs.items()
+    )
+    lines = [f"# {name}{stamp}", "Small heads on frozen encoders, fitted and judged by Sensorium."]
+    return "\n\n".join([*lines, f"{sizes}." if sizes else "", *_paragraph(metrics.get("verdict"))]).strip()
+
+
+def _numbers(metrics: Mapping[str, Any]) -> str:
+    results = metrics.get("results") or []
+    if not results:
+        return ""
+    split, seed = results[0]["split"], results[0]["seed"]
+    text = [f"## Numbers on the {split} split", markdown(table(metrics)),
+            "Percent, except ranks; ties count against us; intervals are 95%, by bootstrap over groups "
+            f"(seed {seed}). hit@k: any relevant in the first k. recall@k: share of the relevants in the first k. "
+            "mAP: queries without a hit count as 0."]  # fmt: skip
+    groups = metrics.get("breakdown", {}).get("worst", [])
+    if groups:
+        rows = [{"group": g["name"], "value": f"{100 * g['value']:.1f}", "queries": f"{g['n']:,}"} for g in groups[:10]]
+        text += [f"Worst groups first ({metrics['breakdown'].get('measure', 'hit@10')}):", markdown(rows)]
+    return "\n\n".join(text)
+
+
+def _trust(metrics: Mapping[str, Any]) -> str:
+    lines = [*_leaks(metrics.get("leaks", {})), *_hubness(metrics.get("hubness", {})),
+             *_calibration(metrics.get("calibration", {})), *_gap(metrics.get("gap", {}))]  # fmt: skip
+    return "\n".join(["## Whether to believe them", "", *lines]) if lines else ""
+
+
+def _leaks(leaks: Mapping[str, Any]) -> Iterable[str]:
+    if not leaks:
+        yield "- Leaks: not looked for (`evaluate.leaks=off`)."
+        return
+    if leaks.get("leaky"):
+        yield f"- {_STAMP}: {leaks['affected_pairs']:,} of the judged pairs could be answered from memory."
+    else:
+        yield f"- No leak between {leaks['split']} and {' or '.join(leaks['seen'])}."
+    for f in leaks.get("findings", []):
+        some = f", such as {' and '.join(f['examples'][0])}" if f["examples"] and f["kind"] == "twin" else ""
+        yield f"  - {_STAMP + ' ' if f['leaky'] else ''}{f['text']}{some}."
+
+
+def _hubness(hubness: Mapping[str, Any]) -> Iterable[str]:
+    for direction, told in hubness.items():
+        before, after = told["before"]["skewness"], told["after"]["skewness"]
+        text = f"skewness of N_{told['before']['k']} {before:.2f}"
+        if told["chosen"] == "none":
+            yield f"- Hubness {pictures.arrow(direction)}: {text}; no correction, as none clearly helped on validation."
+        else:
+            yield (f"- Hubness {pictures.arrow(direction)}: {text}, {after:.2f} after `{told['chosen']}`, "
+                   "chosen on validation and part of every number and search here.")  # fmt: skip
+
+
+def _calibration(calibration: Mapping[str, Any]) -> Iterable[str]:
+    for direction, told in calibration.items():
+        where = pictures.arrow(direction)
+        if "test" not in told:
+            yield f"- Probabilities {where}: none ({told.get('not_applicable', 'not fitted')})."
+            continue
+        yield (f"- Probabilities {where}: {told['probability']['method']} fitted on validation, "
+               f"ECE {100 * told['test']['ECE']:.1f} points on test.")  # fmt: skip
+        no_match, top, found = told.get("no_match", {}), told.get("top_set", {}), told.get("test_coverage")
+        if no_match and no_match.get("score") is None:
+            yield f"  - No threshold keeps first answers wrong at most {100 * no_match['risk']:.0f}% of the time."
+        elif no_match:
+            wrong = told.get("test_wrong_among_answered")
+            yield (f"  - Below score {no_match['score']:.3f} say \"no match\": at most {100 * no_match['risk']:.0f}% wrong "
+                   f"with {100 * no_match['confidence']:.0f}% confidence; on test {100 * told['test_answered']:.1f}% answered"
+                   + (f", {100 * wrong:.1f}% of them wrong." if wrong is not None else "."))  # fmt: skip
+        if top.get("k") and found:
+            yield (f"  - The first {top['k']:,} hold a right one {100 * top['coverage']:.0f}% of the time; found on test "
+                   f"{100 * found['found']:.1f}% [{100 * found['low']:.1f}, {100 * found['high']:.1f}].")  # fmt: skip
+
+
+def _gap(gap: Mapping[str, Any]) -> Iterable[str]:
+    if gap and gap.get("after"):
+        before = f"{gap['before']['distance']:.2f} before the heads, " if gap.get("before") else ""
+        yield f"- Modality gap (distance of the centroids): {before}{gap['after']['distance']:.2f} after."
+
+
+def _pictures(folder: Path) -> str:
+    shown = pictures.present(folder)
+    return (
+        "\n\n".join(["## Pictures", *(f"![{caption}]({path})\n*{caption}*" for path, caption in shown)])
+        if shown
+        else ""
+    )
+
+
+def _use(name: str, metrics: Mapping[str, Any]) -> str:
+    ask = 'id="…"' if "index" in metrics else 'text="…"'
+    return "\n".join(["## Use it", "", "```python", "import sensorium", "", f'run = sensorium.open("{name}")  # this folder',
+                      f"run.search({ask}, k=5)", "```", "", "```sh", f"sensorium show {name}",
+                      f"sensorium search {name} --id … --k 5", "```"])  # fmt: skip
+
+
+def _made(metrics: Mapping[str, Any], recipe: str) -> str:
+    hashes = [f"{what} `{metrics[what]}`" for what in ("data", "split", "recipe") if what in metrics]
+    seconds = metrics.get("seconds", {})
+    lines = ["## How it was made"]
+    if hashes:
+        lines.append("Hashes: " + ", ".join(hashes) + ". Equal hashes, equal input.")
+    if seconds:
+        each = ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items())
+        lines.append(f"Took {sum(seconds.values()):.1f} s ({each}).")
+    return "\n\n".join([*lines, f"```toml\n{recipe.strip()}\n```"])
+
+
+def _paragraph(text: Any) -> list[str]:
+    return [str(text)] if text else []
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+
+def _numeric(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value) and value.replace(",", "").replace(" LEAKY", "").lstrip("-").replace(".", "", 1).isdigit()
+    return isinstance(value, (int, float))

@@ -1,0 +1,139 @@
+"""The pictures of a run: which numbers go into which plot, under the names that the card shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import scores
+from sensorium.evaluate import Judged, breakdown, plots
+from sensorium.evaluate.protocols.emotions import confusion
+from sensorium.pairs import Pairs
+from sensorium.types import Rows
+
+#: File name → what the card says beneath it, in the order of the card.
+CAPTIONS: Mapping[str, str] = {
+    "ranks.png": "Share of test queries whose first relevant is within rank k.",
+    "similarities.png": "Scores of true test pairs against random ones.",
+    "confusion.png": "True classes against predicted ones on the test split.",
+    "groups.png": "Test queries by group, worst first.",
+    "reliability_left_to_right.png": "Stated probabilities against what the test split found, left to right.",
+    "reliability_right_to_left.png": "Stated probabilities against what the test split found, right to left.",
+    "training.png": "Loss and validation measure while training.",
+    "speed.png": "Recall of the exact neighbours against queries a second.",
+}
+_PAIRS = 20_000
+_GROUPS = 2  # queries a group must have on average for bars by group to say anything
+_CLASSES = 30  # a candidate table of at most this size, met by all splits, is a class table
+
+
+def draw(
+    folder: Path,
+    judged: Mapping[str, Judged],
+    zl: Rows,
+    zr: Rows,
+    pairs: Pairs,
+    *,
+    leaky: bool = False,
+    calibration: Mapping[str, Any] | None = None,
+    class_names: np.ndarray | None = None,
+    measure: str = "hit@10",
+    seed: int = 0,
+) -> list[Path]:
+    """Draw what the judged test split supports into ``folder``/plots; returns the files.
+
+    judged: by direction, of one split. zl (n, d), zr (m, d): head outputs of the whole tables.
+    calibration: by direction, with ``test.reliability``. class_names (m,): what to call the right
+    table's rows when it is a class table. ``folder``/history.jsonl is drawn when it is there.
+    """
+    out = Path(folder) / "plots"
+    ranks = {arrow(d): one.first for d, one in judged.items()}
+    drawn = [plots.rank_curve(ranks, {arrow(d): len(one.relevance.candidates) for d, one in judged.items()},
+                              out / "ranks.png", leaky)]  # fmt: skip
+    split = next(iter(judged.values())).split
+    drawn.append(plots.similarities(*true_and_random(zl, zr, pairs, split, seed), out / "similarities.png", leaky))
+    forth = judged.get("left->right")
+    if forth is not None and is_class_table(pairs):
+        labels, predicted = predictions(forth, zl, zr)
+        classes = forth.relevance.candidates
+        names = classes if class_names is None else class_names[classes]
+        table = confusion(labels, predicted, range(len(classes)))
+        drawn.append(plots.confusion(table, [str(n) for n in names], out / "confusion.png", leaky))
+        measure = "hit@1"
+    if forth is not None and 1 < len(np.unique(forth.group)) <= len(forth.group) / _GROUPS:
+        rows = breakdown.by_group(forth, measure, pairs.group_names, least=_GROUPS, seed=seed)
+        if rows:
+            drawn.append(plots.groups(rows, out / "groups.png", leaky, f"{measure} by group, left → right"))
+    for direction, told in (calibration or {}).items():
+        table = told.get("test", {}).get("reliability")
+        if table:
+            name = f"reliability_{direction.replace('->', '_to_')}.png"
+            drawn.append(plots.reliability(table, out / name, leaky))
+    events = history(Path(folder) / "history.jsonl")
+    if events:
+        drawn.append(plots.training(events, out / "training.png", leaky))
+    return drawn
+
+
+def true_and_random(zl: Rows, zr: Rows, pairs: Pairs, split: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of up to 20,000 related pairs of a split, and of as many left and right rows drawn apart."""
+    random = np.random.default_rng(seed)
+    related = pairs.where(split, 1)
+    which = random.permutation(len(related))[:_PAIRS]
+    left, right = related.left[which], related.right[which]
+    a, b = np.asarray(zl[left], np.float32), np.asarray(zr[right], np.float32)
+    partner = random.integers(0, len(right), len(right))
+    known = np.stack([related.left, related.right], 1)
+    stranger = ~_among(np.stack([left, right[partner]], 1), known)
+    if pairs.same_table:
+        stranger &= left != right[partner]
+    if not stranger.any():  # everything goes with everything
+        stranger[:] = True
+    return scores.pair_scores(a, b), scores.pair_scores(a[stranger], b[partner[stranger]])
+
+
+def is_class_table(pairs: Pairs) -> bool:
+    """Whether the right side is a few classes: every left row has one, and all were met in training."""
+    related = pairs.where(None, 1)
+    test, train = np.unique(related.where("test").right), np.unique(related.where("train").right)
+    edges = np.unique(np.stack([related.left, related.right], 1), axis=0)
+    single = len(np.unique(edges[:, 0])) == len(edges)
+    return not pairs.same_table and single and 1 < len(test) <= _CLASSES and bool(np.isin(test, train).all())
+
+
+def predictions(judged: Judged, zl: Rows, zr: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """True and predicted class of each query, (q,) each, as positions into the judged candidates."""
+    relevance = judged.relevance
+    q = np.asarray(zl[relevance.queries], np.float32)
+    classes = np.asarray(zr[relevance.candidates], np.float32)
+    return relevance.relevant[relevance.offsets[:-1]], scores.topk(q, classes, 1)[0][:, 0]
+
+
+def history(path: Path) -> list[dict[str, Any]]:
+    """The epoch events of a history.jsonl; empty when there is none."""
+    if not path.is_file():
+        return []
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    return [line for line in lines if "loss" in line and "step" in line]
+
+
+def arrow(direction: str) -> str:
+    """A direction for people: "left → right"."""
+    return direction.replace("->", " → ")
+
+
+def _among(pairs: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which rows (p, 2) stand among the known ones."""
+    width = int(max(pairs[:, 1].max(initial=0), known[:, 1].max(initial=0))) + 1
+    return np.isin(pairs[:, 0] * width + pairs[:, 1], known[:, 0] * width + known[:, 1])
+
+
+def present(folder: Path) -> Sequence[tuple[str, str]]:
+    """The pictures a run folder has, as (path within the folder, caption), in the card's order."""
+    return [
+        (f"plots/{name}", caption) for name, caption in CAPTIONS.items() if (Path(folder) / "plots" / name).is_file()
+    ]
