@@ -285,8 +285,6 @@ def exchange(new: Path, target: Path) -> None:
     Everything in ``new`` must have been written through this module (so it is on the disk already).
     """
     new, target = Path(new), Path(target)
-    retired = target.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}-old-{target.name}")
-    _swap(new, target, retired)
+    _swap(new, target)
     sync_folder(target.parent)
-    for old in (new, retired):
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(new, ignore_errors=True)  # after the swap this name holds what was in the target's place
