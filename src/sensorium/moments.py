@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +26,14 @@ class Moments:
     ridge strength λ on them is n λ on the sums of squares that other libraries penalise.
     """
 
-    def __init__(self, dim_x: int, dim_y: int) -> None:
+    def __init__(self, dim_x: int, dim_y: int, keep: Sequence[str] = ("xx", "yy", "xy")) -> None:
+        """Empty moments. keep: which covariances to accumulate; those left out cost nothing."""
         self.n = 0.0  # total weight; the number of rows where none was given
         self.mean_x, self.mean_y = np.zeros(dim_x), np.zeros(dim_y)
-        # Fortran order and the upper triangle only: what BLAS adds to in place.
-        self._xx = np.zeros((dim_x, dim_x), order="F")
-        self._yy = np.zeros((dim_y, dim_y), order="F")
-        self._xy = np.zeros((dim_x, dim_y), order="F")
+        self._squares_x, self._squares_y = np.zeros(dim_x), np.zeros(dim_y)
+        widths = {"x": dim_x, "y": dim_y}
+        # Fortran order, and of the symmetric two the upper triangle only: what BLAS adds to in place.
+        self._sums = {name: np.zeros([widths[side] for side in name], order="F") for name in keep}
 
     def __repr__(self) -> str:
         return f"Moments({len(self.mean_x)} ↔ {len(self.mean_y)}, n={self.n:g})"
@@ -61,13 +63,19 @@ class Moments:
         """Add what another accumulated, as if its rows had been given here; returns itself."""
         if (len(other.mean_x), len(other.mean_y)) != (len(self.mean_x), len(self.mean_y)):
             raise BadData(f"cannot merge {other!r} into {self!r}: the widths differ")
+        if set(other._sums) != set(self._sums):
+            raise BadData(
+                f"cannot merge {other!r}, which keeps {sorted(other._sums)}, into one of {sorted(self._sums)}"
+            )
         if other.n:
             total = self.n + other.n
             shift = np.sqrt(self.n * other.n / total)
             dx, dy = other.mean_x - self.mean_x, other.mean_y - self.mean_y
             self._accumulate(shift * dx[None], shift * dy[None])
-            for mine, theirs in ((self._xx, other._xx), (self._yy, other._yy), (self._xy, other._xy)):
-                mine += theirs
+            for name, sums in other._sums.items():
+                self._sums[name] += sums
+            self._squares_x += other._squares_x
+            self._squares_y += other._squares_y
             self.mean_x, self.mean_y = self.mean_x + dx * (other.n / total), self.mean_y + dy * (other.n / total)
             self.n = total
         return self
@@ -76,27 +84,39 @@ class Moments:
         """S += XᵀX, YᵀY, XᵀY in place; the symmetric two cost half as syrk."""
         from scipy.linalg.blas import dgemm, dsyrk
 
-        if x.size:
-            dsyrk(1.0, x.T, beta=1.0, c=self._xx, overwrite_c=True)
-        if y.size:
-            dsyrk(1.0, y.T, beta=1.0, c=self._yy, overwrite_c=True)
-        if x.size and y.size:
-            dgemm(1.0, x.T, y.T, beta=1.0, c=self._xy, trans_b=True, overwrite_c=True)
+        sides = {"x": x, "y": y}
+        for (a, b), sums in self._sums.items():
+            if a == b:
+                dsyrk(1.0, sides[a].T, beta=1.0, c=sums, overwrite_c=True)
+            else:
+                dgemm(1.0, sides[a].T, sides[b].T, beta=1.0, c=sums, trans_b=True, overwrite_c=True)
+        self._squares_x += np.einsum("ij,ij->j", x, x)
+        self._squares_y += np.einsum("ij,ij->j", y, y)
 
     @property
     def cov_xx(self) -> np.ndarray:
         """Covariance of x, (d_x, d_x)."""
-        return _symmetric(self._xx, self._weight)
+        return _symmetric(self._sums["xx"], self._weight)
 
     @property
     def cov_yy(self) -> np.ndarray:
         """Covariance of y, (d_y, d_y)."""
-        return _symmetric(self._yy, self._weight)
+        return _symmetric(self._sums["yy"], self._weight)
 
     @property
     def cov_xy(self) -> np.ndarray:
         """Covariance of x with y, (d_x, d_y)."""
-        return np.ascontiguousarray(self._xy) / self._weight
+        return np.ascontiguousarray(self._sums["xy"]) / self._weight
+
+    @property
+    def var_x(self) -> np.ndarray:
+        """Variance of each coordinate of x, (d_x,); always kept."""
+        return self._squares_x / self._weight
+
+    @property
+    def var_y(self) -> np.ndarray:
+        """Variance of each coordinate of y, (d_y,); always kept."""
+        return self._squares_y / self._weight
 
     @property
     def _weight(self) -> float:
@@ -116,7 +136,7 @@ class InputStats:
     @classmethod
     def of(cls, vectors: Rows, rows: np.ndarray | None = None, block: int = 8192) -> InputStats:
         """Statistics of all rows (or of those at positions ``rows``) of (n, d) vectors, block by block."""
-        moments = Moments(vectors.shape[1], 0)
+        moments = Moments(vectors.shape[1], 0, keep=("xx",))
         for part in blocks(len(vectors) if rows is None else len(rows), block):
             x = np.asarray(vectors[part] if rows is None else vectors[rows[part]])
             moments.update(x, np.empty((len(x), 0)))

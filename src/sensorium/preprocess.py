@@ -98,7 +98,13 @@ def check_mode(mode: str) -> None:
 
 
 def settle(layer: nn.Linear, affine: Affine) -> None:
-    """Make a Linear layer compute ``affine``."""
+    """Make a Linear layer compute ``affine``. Raises BadRecipe when the widths differ."""
+    if affine.weight.shape != (layer.in_features, layer.out_features):
+        a, b = affine.weight.shape
+        raise BadRecipe(
+            f"a closed form of {a} to {b} numbers does not fit a head of {layer.in_features} to {layer.out_features}; "
+            f"type: head.dim={b}"
+        )
     with torch.no_grad():
         layer.weight.copy_(_float(affine.weight.T))
         layer.bias.copy_(_float(affine.bias))

@@ -10,7 +10,14 @@ from typing import Any
 from sensorium.fit.fitted import Fitted
 from sensorium.fit.options import TrainOptions
 
-__all__ = ["Fitted", "TrainOptions", "train"]
+__all__ = ["Fitted", "TrainOptions", "solve", "train"]
+
+
+def solve(*args: Any, **kwargs: Any) -> Fitted:
+    """Settle both heads by a closed form: see :func:`sensorium.fit.closed.solve`."""
+    from sensorium.fit.closed import solve as run
+
+    return run(*args, **kwargs)
 
 
 def train(*args: Any, **kwargs: Any) -> Fitted:

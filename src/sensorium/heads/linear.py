@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sensorium.errors import BadRecipe
 from sensorium.moments import InputStats
 from sensorium.preprocess import Preprocess, affine_of, check_mode, settle, typical_length, unit
 from sensorium.types import Affine
@@ -35,11 +36,19 @@ class Linear(nn.Module):
         """Start exactly at a closed form x W + b of the raw input, whatever the preprocessing.
 
         Where the output is normalised its length is free: it is then set to 1 on average.
+        Raises BadRecipe when the preprocessing is not linear or the widths differ.
         """
+        if self.preprocess.mode == "unit":
+            raise BadRecipe("linear: with preprocess='unit' it cannot start at a closed form; use 'standardize'")
         if self.normalize and self._stats is not None:
             length = typical_length(affine, self._stats) or 1.0
             affine = Affine(affine.weight / length, affine.bias / length)
-        settle(self.layers[0], self.preprocess.fold_in(affine))
+        self.settle(affine)
+
+    def settle(self, affine: Affine) -> None:
+        """Compute x W + b of the raw input, whatever the preprocessing (for "unit": of the scaled rows)."""
+        unscaled = self.preprocess.mode in ("none", "unit")
+        settle(self.layers[0], affine if unscaled else self.preprocess.fold_in(affine))
 
     def affine(self) -> Affine | None:
         """What it computes of the raw input before the normalisation; None when that is not linear."""

@@ -1,0 +1,177 @@
+"""Closed forms on tables: moments of the related training pairs, one solution, two settled heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sensorium import parts, scores
+from sensorium.errors import BadData, BadRecipe
+from sensorium.fit.fitted import Fitted
+from sensorium.moments import InputStats, Moments
+from sensorium.pairs import Pairs, Relevance
+from sensorium.types import Affine, Embeddings, Solution, blocks
+
+_BLOCK = 8192  # pairs gathered at once
+_VALIDATION_PAIRS = 1000  # enough to tell strengths apart, as all are judged on the same pairs
+
+
+def solve(left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any, objective: Any) -> Fitted:
+    """Settle both heads by a closed-form objective from one pass over the related training pairs.
+
+    A pca head keeps its components, and the objective works on what they give; any other head
+    gives way to the ``linear`` (or ``identity``) head that holds the solution. Pairs of the split
+    "train" (of all, when none is assigned) with label 1 count, each once, so an item with five
+    partners counts five times. What the objective leaves open is chosen by mean reciprocal rank,
+    in both directions, over at most 1,000 validation pairs.
+
+    Raises BadData without related training pairs or on sequences of frames; BadRecipe when the
+    objective cannot settle one head for both sides of one table, or the widths do not fit.
+    """
+    solution, sides = closed_form(left, right, pairs, left_head, right_head, objective)
+    notes = {"pairs": int(np.count_nonzero(training_pairs(pairs).label == 1)), **solution.notes}
+    heads, names = {}, {}
+    for name, side, affine in zip(("left", "right"), sides, (solution.left, solution.right), strict=True):
+        heads[name], part = side.settled(affine)
+        if part is not None:
+            names[name] = part
+    if pairs.same_table:
+        heads["right"] = heads["left"]
+    return Fitted(heads["left"], heads["right"], [], notes, names)
+
+
+def closed_form(
+    left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any, objective: Any
+) -> tuple[Solution, tuple[Side, Side]]:
+    """The solution itself, a map of each side's input (raw unless its head is settled), and both sides."""
+    for name, table in (("left", left), ("right", right)):
+        if table.offsets is not None:
+            raise BadData(
+                f"the {name} items are sequences of frames, which no closed form takes; pool them in the encoder, "
+                "or train a head that takes frames (lstm) with objective=cross_entropy or infonce"
+            )
+    if pairs.same_table and not getattr(objective, "tied", False):
+        raise BadRecipe(
+            f"objective '{type(objective).__name__.lower()}' maps one table into another, but both sides are one table "
+            "here; type: objective=cca"
+        )
+    training = training_pairs(pairs).where(label=1)
+    if not len(training):
+        raise BadData("no related pair (label 1) in the train split, so there is nothing to fit")
+    if pairs.same_table:
+        one = Side.of(left, left_head, np.concatenate([training.left, training.right]))
+        sides = (one, one)
+    else:
+        sides = (Side.of(left, left_head, training.left), Side.of(right, right_head, training.right))
+    moments = moments_of(sides, training, objective.needs)
+    settle = objective.solve_tied if pairs.same_table else objective.solve
+    return settle(moments, validation(sides, pairs)), sides
+
+
+def training_pairs(pairs: Pairs) -> Pairs:
+    """The pairs of the split "train", or all when no split is assigned."""
+    return pairs.where("train") if (pairs.split != "").any() else pairs
+
+
+@dataclass(frozen=True)
+class Side:
+    """One table and what happens to its rows before the objective sees them: settled heads first.
+
+    before: a settled head's linear map, or None. unit: rows are scaled to unit length instead.
+    """
+
+    table: Embeddings
+    head: Any
+    before: Affine | None
+    unit: bool
+
+    @classmethod
+    def of(cls, table: Embeddings, head: Any, rows: np.ndarray) -> Side:
+        """A side, its settled head built from the training rows where it has no weights yet."""
+        if head is None or not getattr(head, "settled", False) or not hasattr(head, "affine"):
+            return cls(table, head, None, False)
+        if isinstance(head, parts.find("heads", "identity")):
+            head.build(table.dim)
+            return cls(table, head, None, head.normalize)
+        if getattr(head, "dim", None) is None:
+            head.build(table.dim, InputStats.of(table.vectors, np.unique(rows)))
+        return cls(table, head, head.affine(), False)
+
+    def rows(self, which: np.ndarray) -> np.ndarray:
+        """Rows (b, d) as the objective sees them, float64 after a settled map."""
+        x = np.asarray(self.table.vectors[which])
+        if self.unit:
+            x = x.astype(np.float64)
+            return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+        return x if self.before is None else self.before(x.astype(np.float64))
+
+    def settled(self, affine: Affine | None) -> tuple[Any, str | None]:
+        """The head that does all this and then ``affine``; and its name where it is another part."""
+        if affine is None and self.head is not None and getattr(self.head, "settled", False):
+            return self.head, None
+        if affine is None:
+            head = parts.make("heads", "identity")
+            head.build(self.table.dim)
+            return head, "identity"
+        if self.before is not None:
+            affine = Affine(self.before.weight @ affine.weight, affine(self.before.bias))
+        normalize = True if self.head is None else self.head.arguments.get("normalize", True)
+        head = parts.make("heads", {"name": "linear", "dim": len(affine.bias), "normalize": normalize,
+                                    "preprocess": "unit" if self.unit else "none"})  # fmt: skip
+        head.build(self.table.dim)
+        head.settle(affine)
+        return head, "linear"
+
+
+def moments_of(sides: tuple[Side, Side], training: Pairs, needs: Sequence[str]) -> Moments:
+    """Moments of the related pairs, gathered in blocks; in both orders within one table."""
+    # Neighbouring rows together, so that a memory map is read forwards.
+    order = np.lexsort((training.right, training.left))
+    moments = None
+    for part in blocks(len(order), _BLOCK):
+        x = sides[0].rows(training.left[order[part]])
+        y = sides[1].rows(training.right[order[part]])
+        moments = moments or Moments(x.shape[1], y.shape[1], needs)
+        moments.update(x, y)
+        if training.same_table:
+            moments.update(y, x)
+    return moments
+
+
+def validation(sides: tuple[Side, Side], pairs: Pairs) -> Callable[[Affine | None, Affine | None], float] | None:
+    """How well two maps retrieve held-out partners: MRR averaged over both directions; None without any."""
+    held = pairs.where("validation", label=1)
+    if not len(held):
+        return None
+    if len(held) > _VALIDATION_PAIRS:
+        held = held.take(np.sort(np.random.default_rng(0).permutation(len(held))[:_VALIDATION_PAIRS]))
+    if pairs.same_table:
+        rows, position = np.unique(np.concatenate([held.left, held.right]), return_inverse=True)
+        few = Pairs.of(*np.split(position, 2), same_table=True)
+        x = y = sides[0].rows(rows)
+    else:
+        left, at_left = np.unique(held.left, return_inverse=True)
+        right, at_right = np.unique(held.right, return_inverse=True)
+        few = Pairs.of(at_left, at_right)
+        x, y = sides[0].rows(left), sides[1].rows(right)
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    forth, back = few.relevance("left->right"), few.relevance("right->left")
+
+    def measure(to_left: Affine | None, to_right: Affine | None) -> float:
+        zl, zr = _project(x, to_left), _project(y, to_right)
+        return (_mrr(zl, zr, forth) + _mrr(zr, zl, back)) / 2
+
+    return measure
+
+
+def _project(x: np.ndarray, affine: Affine | None) -> np.ndarray:
+    z = x if affine is None else x @ affine.weight.astype(np.float32) + affine.bias.astype(np.float32)
+    return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+
+
+def _mrr(queries: np.ndarray, candidates: np.ndarray, relevance: Relevance) -> float:
+    ranks = scores.ranks(queries, candidates, relevance)
+    return float(np.mean(1.0 / np.minimum.reduceat(ranks, relevance.offsets[:-1])))

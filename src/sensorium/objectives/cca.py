@@ -1,0 +1,138 @@
+"""Canonical correlation analysis in closed form: both sides into the directions that vary together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sensorium.errors import BadData, BadRecipe
+from sensorium.moments import Moments
+from sensorium.types import Affine, Solution
+
+Validate = Callable[[Affine | None, Affine | None], float]
+
+
+class CCA:
+    """max over A, B of  corr(x A, y B), component by component (Hotelling 1936; ridge: Vinod 1976).
+
+    dim: components kept; None keeps as many as the narrower side has.
+    strengths: ridge added to each side's covariance, as multiples of its mean eigenvalue.
+    powers: component i counts by its correlation to this power on each side (Gong et al. 2014);
+        0 counts all alike, more fades out the weak ones, so that ``dim`` need not be tuned.
+
+    Each is one number, or several of which validation chooses; the middle one is taken where nothing is
+    held out. As strengths grow CCA becomes the Procrustes rotation onto shared directions, so the
+    path between the two (netrep's alpha) is among the strengths. It also solves pairs within one table.
+    """
+
+    closed = True
+    needs = ("xx", "yy", "xy")  # of the moments
+    tied = True  # can settle one head for both sides of one table
+
+    def __init__(
+        self,
+        dim: int | None = None,
+        strengths: float | Sequence[float] = (1e-3, 1e-2, 0.1, 1.0, 10.0),
+        powers: float | Sequence[float] = (0.0, 0.5, 1.0, 2.0),
+    ) -> None:
+        self.dim = dim
+        self.strengths = [float(s) for s in np.atleast_1d(np.asarray(strengths, np.float64))]
+        self.powers = [float(s) for s in np.atleast_1d(np.asarray(powers, np.float64))]
+        if dim is not None and dim < 1:
+            raise BadRecipe(f"cca: dim is {dim}; expected at least 1, or leave it out")
+        for name, values in (("strengths", self.strengths), ("powers", self.powers)):
+            if not values or not all(0 <= v < np.inf for v in values):
+                raise BadRecipe(f"cca: {name} are {values}; expected one or more finite numbers from 0 on")
+
+    def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:
+        """A map for each side, means subtracted.
+
+        Let X = cov_xx + r_x I and Y = cov_yy + r_y I be the ridged covariances. In the whitened
+        coordinates x X^-½ and y Y^-½ correlation is covariance, which an SVD diagonalises:
+
+            X^-½ cov_xy Y^-½ = u diag(s) vᵀ,   A = X^-½ u,   B = Y^-½ v.
+
+        Any root of X⁻¹ will do. With cov_xx = q_x diag(e_x) q_xᵀ it is q_x diag(1 / √(e_x + r_x)), so that
+        both decompositions and the product q_xᵀ cov_xy q_y are made once for all strengths.
+        """
+        e_x, q_x = _decompose(moments.cov_xx)
+        e_y, q_y = _decompose(moments.cov_yy)
+        cross = q_x.T @ moments.cov_xy @ q_y
+        self._check_dim(min(cross.shape))
+
+        def maps(strength: float) -> Callable[[float], tuple[Affine, Affine, np.ndarray]]:
+            root_x, root_y = _root(e_x, strength), _root(e_y, strength)
+            u, s, vt = np.linalg.svd(root_x[:, None] * cross * root_y, full_matrices=False)
+            u, s, v = u[:, : self.dim], np.clip(s[: self.dim], 0.0, 1.0), vt[: self.dim].T
+            a, b = q_x @ (root_x[:, None] * u), q_y @ (root_y[:, None] * v)
+            return lambda power: (*_weighted(a, b, s**power, moments), s)
+
+        return self._choose(maps, validate)
+
+    def solve_tied(self, moments: Moments, validate: Validate | None = None) -> Solution:
+        """One map for both sides of one table: moments in which every pair stands in both orders.
+
+        cov_xy is then symmetric and u diag(s) uᵀ of its whitened form an eigendecomposition. Components
+        of negative s set partners apart and no tied head can use them, so they are left out.
+        """
+        e, q = _decompose(moments.cov_xx)
+        cross = q.T @ moments.cov_xy @ q
+        self._check_dim(len(e))
+
+        def maps(strength: float) -> Callable[[float], tuple[Affine, Affine, np.ndarray]]:
+            root = _root(e, strength)
+            s, u = np.linalg.eigh(root[:, None] * cross * root)
+            keep = np.argsort(-s)[: self.dim]
+            keep = keep[s[keep] > 0]
+            if not len(keep):
+                raise BadData("cca: partners are not alike in any direction; are the pairs right?")
+            a = q @ (root[:, None] * u[:, keep])
+            return lambda power: (*_weighted(a, a, s[keep] ** power, moments), s[keep])
+
+        return self._choose(maps, validate)
+
+    def _choose(self, maps: Callable, validate: Validate | None) -> Solution:
+        """The best strength at the middle power, then the best power at that strength."""
+        strength, power = _middle(self.strengths), _middle(self.powers)
+        tried: dict[str, float] = {}
+        if validate is not None and len(self.strengths) > 1:
+            found = {r: validate(*maps(r)(power)[:2]) for r in self.strengths}
+            strength = max(found, key=found.__getitem__)
+            tried |= {f"strength {r:g}, power {power:g}": score for r, score in found.items()}
+        weighted = maps(strength)
+        if validate is not None and len(self.powers) > 1:
+            found = {w: validate(*weighted(w)[:2]) for w in self.powers}
+            power = max(found, key=found.__getitem__)
+            tried |= {f"strength {strength:g}, power {w:g}": score for w, score in found.items()}
+        left, right, s = weighted(power)
+        notes = {"strength": strength, "power": power, "dim": len(s), "correlations": s.tolist()[:10]}
+        return Solution(left, right, {**notes, "chosen_by": "validation", "tried": tried} if tried else notes)
+
+    def _check_dim(self, most: int) -> None:
+        if self.dim is not None and self.dim > most:
+            raise BadRecipe(f"cca: dim is {self.dim}, but the narrower side has {most} components; lower objective.dim")
+
+
+def _middle(values: Sequence[float]) -> float:
+    return values[len(values) // 2]
+
+
+def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    eigs, q = np.linalg.eigh(covariance)
+    eigs = np.maximum(eigs, 0.0)
+    if not eigs[-1] > 0:
+        raise BadData("cca: one side does not vary at all over the training pairs")
+    return eigs, q
+
+
+def _root(eigs: np.ndarray, strength: float) -> np.ndarray:
+    """1 / √(eigs + r), and 0 for directions that neither data nor ridge determine."""
+    total = eigs + strength * eigs.mean()
+    known = total > len(eigs) * np.finfo(np.float64).eps * total.max()
+    return np.divide(1.0, np.sqrt(total), out=np.zeros_like(total), where=known)
+
+
+def _weighted(a: np.ndarray, b: np.ndarray, weights: np.ndarray, moments: Moments) -> tuple[Affine, Affine]:
+    a, b = a * weights, b * weights
+    return Affine(a, -moments.mean_x @ a), Affine(b, -moments.mean_y @ b)
