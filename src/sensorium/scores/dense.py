@@ -12,20 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.scores import narrow
-from sensorium.scores.definition import UNIT, at_least, error32
+from sensorium.scores import coded, narrow
+from sensorium.scores.definition import UNIT, at_least, error32, lengths
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
 from sensorium.types import blocks
 
 _ROWS, _COLUMNS = 1024, 2048
-_SAMPLE = 1024
 _TARGETS = 1 << 15  # narrowed at a time
 
 
 def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     """How many candidates score at least each target's score, (r,) int64."""
-    space = narrow.Space(source.sample(_SAMPLE).mean(axis=0))
+    space = coded.space_of(source)
     above = np.zeros(len(targets), np.int64)
     for some in blocks(len(targets), _TARGETS):
         asking = _Asking(targets, some, space, torch)
@@ -33,13 +32,16 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
             moved = space.candidates(c)
             c16 = torch.from_numpy(moved).bfloat16()
             c_residual = float(narrow.residual(moved, c16.float().numpy()).max())
-            bits = _bits(asking.error(c_residual, float(narrow.lengths(moved).max())))
+            bits = _bits(asking.error(c_residual, float(lengths(moved).max())))
             c16 = torch.cat([c16, torch.full((len(c), 3), -1.0, dtype=torch.bfloat16)], dim=1)
             longest = float(c_length.max())
             for rows in blocks(len(asking.threshold), _ROWS):
                 tile = (asking.narrow[rows] @ c16.T).view(torch.int16).numpy()
-                found = _row_counts(tile >= bits)
-                i, j = np.divmod(np.flatnonzero((tile & 0x7FFF) < bits), len(c))
+                mask = np.greater_equal(tile, bits)
+                found = _row_counts(mask)
+                np.bitwise_and(tile, 0x7FFF, out=tile)
+                np.less(tile, bits, out=mask)
+                i, j = np.divmod(_flat(mask, torch), len(c))
                 if len(i):
                     error = error32(asking.length[rows], longest, source.width)[i]
                     threshold = asking.threshold[rows][i, None]
@@ -83,6 +85,15 @@ class _Asking:
 def _bits(error: float) -> int:
     """The bits of a bfloat16 safely above the error, as the integer that orders like it."""
     return (int(np.float32(error * (1 + 2.0**-6)).view(np.int32)) >> 16) + 1
+
+
+def _flat(mask: np.ndarray, torch: Any) -> np.ndarray:
+    if mask.size % 8:
+        return np.flatnonzero(mask)
+    words = mask.ravel().view(np.int64)
+    at = torch.from_numpy(words).nonzero().view(-1).numpy()
+    inside = np.flatnonzero(words[at].view(np.bool_))
+    return at[inside >> 3] * 8 + (inside & 7)
 
 
 def _row_counts(mask: np.ndarray) -> np.ndarray:

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from sensorium.scores.definition import UNIT
+from sensorium.scores.definition import UNIT, lengths
 
 _ROTATED = 64  # width of one rotated stretch: small, because its rounding enters the bound
 
@@ -51,48 +50,24 @@ class Space:
         return _rotation()[1] * moved + 8 * UNIT * (moved + length * mean) + 1e-36
 
 
-@dataclass(frozen=True)
-class Int8:
-    """Rows as int8 codes times a step.
+def int8(x: np.ndarray, per_row: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(step, codes, residual): x ≈ step × codes, and the length (n,) of what that leaves out.
 
-    codes (n, d'), step (n,) or a scalar, residual (n,): length of what the codes leave out.
+    A step of its own for each row (queries), or one for all (a block of candidates, whose
+    scores then compare as integers).
     """
-
-    codes: Any
-    step: np.ndarray | float
-    residual: np.ndarray
-
-
-def int8_rows(x: np.ndarray, torch: Any) -> Int8:
-    """Each row with a step of its own (queries)."""
-    return _int8(x, np.maximum(np.abs(x).max(axis=1), 1e-30) / 127, torch)
-
-
-def int8_block(x: np.ndarray, torch: Any) -> Int8:
-    """All rows with one step (a block of candidates, whose scores then compare as integers)."""
-    return _int8(x, max(float(np.abs(x).max(initial=0.0)), 1e-30) / 127, torch)
-
-
-def _int8(x: np.ndarray, step: np.ndarray | float, torch: Any) -> Int8:
-    step = np.float32(step) if np.isscalar(step) else step.astype(np.float32)
-    wide = step if np.isscalar(step) else step[:, None]
-    rounded = np.rint(x / wide)
+    greatest = np.abs(x).max(axis=1, keepdims=True, initial=1e-30) if per_row else np.abs(x).max(initial=1e-30)
+    step = np.asarray(greatest / 127, np.float32)
+    rounded = np.rint(x / step)
     np.clip(rounded, -127, 127, out=rounded)
-    codes = torch.from_numpy(rounded.astype(np.int8))
-    rounded *= wide
-    return Int8(codes, step, residual(x, rounded))
+    codes = rounded.astype(np.int8)
+    rounded *= step
+    return step.reshape(-1) if per_row else step, codes, residual(x, rounded)
 
 
 def residual(x: np.ndarray, narrow: np.ndarray) -> np.ndarray:
     """Length of x − narrow, (n,) float64, rounded up."""
-    gap = x - narrow
-    length = np.sqrt(np.einsum("ij,ij->i", gap, gap, dtype=np.float64))
-    return length * (1 + 1e-6) + 4 * UNIT * lengths(x)
-
-
-def lengths(x: np.ndarray) -> np.ndarray:
-    """Euclidean length of each row, (n,) float64, rounded up."""
-    return np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64)) * (1 + 1e-9)
+    return lengths(x - narrow) * (1 + 1e-6) + 4 * UNIT * lengths(x)
 
 
 def bound(residual: np.ndarray, length: np.ndarray, c_residual: float, c_longest: float) -> np.ndarray:

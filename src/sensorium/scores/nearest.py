@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import numpy as np
 
-from sensorium.scores.definition import error32, scores_at
+from sensorium.scores import coded, machine
+from sensorium.scores.definition import error32, near_scores, scores_at
 from sensorium.scores.source import Source, same_width
 from sensorium.types import Rows, blocks
 
-_ROWS, _COLUMNS = 1024, 4096
+_COLUMNS = 4096
+_HELD = 1 << 28  # codes of a table (bytes) that may be kept between blocks of queries
+
+Part = tuple[slice, np.ndarray, coded.Block]  # positions, vectors, codes
 
 
 def topk(
@@ -29,25 +36,134 @@ def topk(
     positions = np.full((len(queries), k), -1, np.int64)
     scores = np.full((len(queries), k), -np.inf, np.float32)
     allowed = None if mask is None else np.flatnonzero(mask)
-    source = Source(candidates, allowed)
-    asking = Source(queries, None, "queries")
-    spare = 0 if own is None else 1
-    for rows in blocks(len(queries) if k else 0, _ROWS):
+    source, asking = Source(candidates, allowed), Source(queries, None, "queries")
+    if not (k and len(source) and len(asking)):
+        return positions, scores
+    if own is not None and allowed is not None:  # positions among the allowed
+        own = np.where(np.asarray(mask)[own] & (own >= 0), np.searchsorted(allowed, own), -1)
+    use = machine.choose(float(len(asking)) * len(source) * source.width)
+    parts = _Parts(source, use.torch) if use.int8 else None
+    for rows in blocks(len(asking), 1024):
         q, length = asking.read(rows)
-        best_position, best_score = positions[rows], scores[rows]
-        for part, c, c_length in source.blocks(_COLUMNS):
-            at = np.arange(part.start, part.stop) if allowed is None else allowed[part]
-            tile = q @ c.T
-            error = error32(length, float(c_length.max()), source.width)
-            floor = best_score[:, -1].astype(np.float64)
-            if len(at) >= k + spare:  # the k-th best of this block alone is a floor too
-                kth = np.partition(tile, len(at) - k - spare, axis=1)[:, len(at) - k - spare]
-                floor = np.maximum(floor, kth - error)
-            i, j = np.nonzero(tile >= (floor - error)[:, None])
-            if own is not None:
-                keep = at[j] != own[rows][i]
-                i, j = i[keep], j[keep]
-            merge(best_position, best_score, i, at[j], scores_at(q, c, i, j))
+        mine = None if own is None else own[rows]
+        if parts is not None:
+            narrowed = coded.Asking(q, length, parts.space, use.torch)
+            positions[rows], scores[rows] = scan(narrowed, q, parts, source, k, mine)
+        else:
+            positions[rows], scores[rows] = _by_float32(q, length, source, k, mine)
+    if allowed is not None:
+        positions = np.where(positions >= 0, allowed[positions], -1)
+    return positions, scores
+
+
+class _Parts:
+    """A table as coded blocks; the codes are kept for the next queries while they are small."""
+
+    def __init__(self, source: Source, torch: Any) -> None:
+        self.source, self.torch, self.space = source, torch, coded.space_of(source)
+        self.held: list[coded.Block] = []
+
+    def __iter__(self) -> Iterator[Part]:
+        if self.held:
+            for block, (part, c, _) in zip(self.held, self.source.blocks(_COLUMNS), strict=True):
+                yield part, c, block
+            return
+        keep = len(self.source) * self.source.width <= _HELD
+        made = []
+        for part, c, length in self.source.blocks(_COLUMNS):
+            block = coded.encode(c, length, self.space, self.torch)
+            made += [block] if keep else []
+            yield part, c, block
+        self.held = made
+
+
+def scan(
+    asking: coded.Asking,
+    q: np.ndarray,
+    parts: Iterable[Part],
+    vectors: Source,
+    k: int,
+    own: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Top-k of queries q (b, d) over coded blocks of ``vectors``, by int8 products; otherwise as :func:`topk`."""
+    torch, best = asking.torch, _Best(len(q), k)
+    for part, c, block in parts:
+        tile = asking.tile(slice(None), block)
+        if mask is not None:
+            tile[:, : block.size].masked_fill_(torch.from_numpy(~mask[part]), -coded.NEVER)
+        if own is not None:
+            here = np.flatnonzero((own >= part.start) & (own < part.stop))
+            tile[torch.from_numpy(here), torch.from_numpy(own[here] - part.start)] = -coded.NEVER
+        top = coded.stretch_tops(tile)
+        if block.size >= k and np.isneginf(best.floor).any():
+            # k stretches reach the k-th greatest of their maxima, so the k-th best score is no lower.
+            value = (top if top.shape[1] >= k else tile).topk(k).values[:, -1].numpy()
+            least = value * (asking.step * block.step) + asking.constant - asking.error(block)
+            best.floor = np.maximum(best.floor, np.where(value > -coded.NEVER, least, -np.inf))
+        low, _ = asking.limits(best.floor[:, None], block)
+        i, j, _ = coded.found(tile, low[:, 0], torch, top)
+        error = error32(asking.length, block.longest, q.shape[1])
+        best.add(i, part.start + j, near_scores(q, c, i, j, torch), error[i])
+    i, position = best.survivors()
+    return _settle(q, vectors, i, position, k)
+
+
+class _Best:
+    """Candidates that may belong to the k best of b queries, and a floor under each k-th best score."""
+
+    def __init__(self, b: int, k: int) -> None:
+        self.k, self.floor = k, np.full(b, -np.inf)
+        self.found: list[tuple[np.ndarray, ...]] = []
+        self.size = self.settled = 0
+
+    def add(self, i: np.ndarray, position: np.ndarray, near: np.ndarray, error: np.ndarray) -> None:
+        """Take in found pairs; ``near`` lies within ``error`` of their scores."""
+        self.found.append((i, position, near - error, near + error))
+        self.size += len(i)
+        if self.size > 2 * self.settled:  # raising the floor sorts what is held, so it waits for doubling
+            self._raise()
+
+    def survivors(self) -> tuple[np.ndarray, np.ndarray]:
+        """(query, position) of every pair that may still belong."""
+        self._raise()
+        return self.found[0][:2]
+
+    def _raise(self) -> None:
+        i, position, least, most = (np.concatenate(x) for x in zip(*self.found, strict=True))
+        order = np.lexsort((-least, i))
+        counts = np.bincount(i, minlength=len(self.floor))
+        full = np.flatnonzero(counts >= self.k)
+        kth = (np.cumsum(counts) - counts)[full] + self.k - 1
+        self.floor[full] = np.maximum(self.floor[full], least[order[kth]])
+        keep = most >= self.floor[i]
+        self.found = [(i[keep], position[keep], least[keep], most[keep])]
+        self.size = self.settled = int(np.count_nonzero(keep))
+
+
+def _settle(q: np.ndarray, vectors: Source, i: np.ndarray, position: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
+    positions, scores = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
+    for part in blocks(len(i), 8192):
+        c = vectors.take(position[part])
+        merge(positions, scores, i[part], position[part], scores_at(q, c, i[part], np.arange(len(c))))
+    return positions, scores
+
+
+def _by_float32(
+    q: np.ndarray, length: np.ndarray, source: Source, k: int, own: np.ndarray | None
+) -> tuple[np.ndarray, ...]:
+    positions, scores = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
+    for part, c, c_length in source.blocks(_COLUMNS):
+        tile = q @ c.T
+        if own is not None:
+            here = np.flatnonzero((own >= part.start) & (own < part.stop))
+            tile[here, own[here] - part.start] = -np.inf
+        error = error32(length, float(c_length.max()), source.width)
+        floor = scores[:, -1].astype(np.float64)
+        if len(c) >= k:  # the k-th best of this block alone is a floor too
+            floor = np.maximum(floor, np.partition(tile, len(c) - k, axis=1)[:, len(c) - k] - error)
+        i, j = np.nonzero((tile >= (floor - error)[:, None]) & (tile > -np.inf))
+        merge(positions, scores, i, part.start + j, scores_at(q, c, i, j))
     return positions, scores
 
 
@@ -57,6 +173,7 @@ def merge(positions: np.ndarray, scores: np.ndarray, i: np.ndarray, position: np
     row = np.concatenate([np.repeat(np.arange(b), k), i])
     position = np.concatenate([positions.ravel(), position])
     score = np.concatenate([scores.ravel(), score])
+    # Equal scores in order of position; an empty place (position -1, score -inf) stands last.
     order = np.lexsort((position, -score, row))
     starts = np.searchsorted(row[order], np.arange(b))
     best = order[starts[:, None] + np.arange(k)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sensorium.errors import BadData
+from sensorium.scores.definition import lengths
 from sensorium.types import Rows, blocks
 
 _LONGEST = 1e18  # beyond it the inner product of two vectors may overflow float32
@@ -47,21 +48,21 @@ class Source:
         for part in blocks(self.size, size):
             yield part, *self.read(part)
 
-    def sample(self, size: int) -> np.ndarray:
-        """About ``size`` vectors, evenly spread."""
-        return self.take(np.unique(np.linspace(0, self.size - 1, min(size, self.size)).astype(np.int64)))
+    def sample(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """About ``size`` vectors, evenly spread, and their lengths."""
+        x = self.take(np.unique(np.linspace(0, self.size - 1, min(size, self.size)).astype(np.int64)))
+        return x, lengths(x)
 
     def _checked(self, x: np.ndarray, at: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = np.require(x, np.float32, ["C", "W"])
-        lengths = np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))
-        usable = lengths < _LONGEST  # False for NaN too
-        if not usable.all():
-            i = int(np.flatnonzero(~usable)[0])
+        x = np.require(x, np.float32, "C")
+        length = lengths(x)
+        if not (length < _LONGEST).all():
+            i = int(np.flatnonzero(length >= _LONGEST)[0])
             position = at.start + i if isinstance(at, slice) else int(at[i])
             row = position + self.start if self.rows is None else int(self.rows[position])
             wrong = "is too long for float32" if np.isfinite(x[i]).all() else "holds NaN or infinity"
             raise BadData(f"{self.what}: row {row} {wrong}, so its scores mean nothing; mend or drop that row")
-        return x, lengths
+        return x, length
 
 
 def same_width(queries: Rows, candidates: Rows) -> None:
