@@ -1,0 +1,56 @@
+"""What vectors must be before they enter a store: finite, not zero, of one width, one to each id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sensorium.errors import BadData
+
+
+def check_vectors(vectors: np.ndarray, ids: Sequence[str], offsets: np.ndarray | None = None) -> None:
+    """Raise BadData naming the ids whose vector holds NaN or infinity, or is zero throughout.
+
+    vectors (n, d) for n ids, or (t, d) frames with offsets (n + 1,); an item of frames is
+    zero only if all its frames are.
+    """
+    if vectors.dtype.kind != "f":
+        raise BadData(f"vectors are {vectors.dtype}; expected float32, float16 or float64")
+    if offsets is not None and (np.diff(offsets) < 1).any():
+        empty = np.flatnonzero(np.diff(offsets) < 1)
+        raise BadData(f"{_named(ids, empty)} without a single frame; leave such items out")
+    # One pass settles nearly every row: a finite, positive sum of squares means all is well.
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        doubtful = np.flatnonzero(~np.isfinite(squares) | (squares == 0))
+    if not len(doubtful):
+        return
+    rows = vectors[doubtful]
+    finite = np.isfinite(rows).all(axis=1)
+    zero = doubtful[finite & ~rows.any(axis=1)]
+    broken = doubtful[~finite]
+    if offsets is not None:
+        broken = np.unique(np.searchsorted(offsets, broken, side="right") - 1)
+        counts = np.bincount(np.searchsorted(offsets, zero, side="right") - 1, minlength=len(ids))
+        zero = np.flatnonzero(counts == np.diff(offsets))
+    if len(broken):
+        raise BadData(f"{_named(ids, broken)} with NaN or infinity; mend or drop these items")
+    if len(zero):
+        raise BadData(f"{_named(ids, zero)} with a zero vector, which has no direction; mend or drop these items")
+
+
+def _named(ids: Sequence[str], rows: np.ndarray) -> str:
+    some = ", ".join(repr(ids[i]) for i in rows[:3].tolist())
+    return f"{len(rows)} of {len(ids)} items ({some}{', …' if len(rows) > 3 else ''})"
+
+
+def joined(ids: Sequence[str], frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """A list of (t_i, d) frames as (t, d) and offsets (n + 1,). Raises BadData on other shapes or widths."""
+    frames = [np.asarray(f) for f in frames]
+    for name, f in zip(ids, frames, strict=False):
+        if f.ndim != 2 or f.shape[1] != frames[0].shape[1]:
+            width = frames[0].shape[1] if frames[0].ndim == 2 else "d"
+            raise BadData(f"item '{name}' has frames of shape {f.shape}; expected (frames, {width})")
+    offsets = np.concatenate([[0], np.cumsum([len(f) for f in frames])]).astype(np.int64)
+    return np.concatenate(frames) if frames else np.zeros((0, 0), np.float32), offsets

@@ -1,0 +1,223 @@
+"""Embed items once: only new or changed content is encoded, committed as it goes, resumed after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sensorium.errors import BadData, Mismatch, SensoriumError
+from sensorium.store import columns, compacting, reading, repairing, rows, shard
+from sensorium.store.checks import check_vectors, joined
+from sensorium.store.keys import content_keys
+from sensorium.store.progress import bar
+from sensorium.store.shard import Batch
+from sensorium.store.writing import SHARD_BYTES, Writer
+from sensorium.types import Embeddings, Items
+
+COMMIT_SECONDS = 30.0  # a slow encoder commits at least this often, so that a kill costs no more
+
+
+class Report(NamedTuple):
+    """Items encoded now, items whose content was encoded before, and damaged shards that were dropped."""
+
+    encoded: int
+    reused: int
+    dropped_shards: int
+
+
+def embed(
+    items: Items,
+    encoder: Any,
+    folder: Path | str,
+    *,
+    batch: int | None = None,
+    shard_rows: int | None = None,
+    progress: bool = True,
+    dtype: Any = None,
+) -> Embeddings:
+    """Vectors of the items, in their order, from the store in ``folder`` or else from the encoder.
+
+    batch: items an encoder call, by default ``encoder.batch`` or 64; texts are sorted by length
+    within a shard's worth. shard_rows: items a shard, by default 128 MB of vectors; a kill loses at
+    most one shard, of at most 30 s of encoding. dtype: float16, float32 or float64, by default what
+    the store or else the encoder has. Encoders with ``frames = True`` give (t_i, d) an item.
+    Raises BadData for vectors that are NaN, infinite, zero or of a wrong width or number, Mismatch
+    when the store is another encoder's, DiskFull; what was committed before stays.
+    """
+    return embed_reported(items, encoder, folder, batch=batch, shard_rows=shard_rows, progress=progress, dtype=dtype)[0]
+
+
+def embed_reported(
+    items: Items,
+    encoder: Any,
+    folder: Path | str,
+    *,
+    batch: int | None = None,
+    shard_rows: int | None = None,
+    progress: bool = True,
+    dtype: Any = None,
+) -> tuple[Embeddings, Report]:
+    """As :func:`embed`, with a Report of how many items were encoded and how many reused."""
+    if encoder.takes != items.kind:
+        raise Mismatch(f"the encoder takes {encoder.takes}, the items are {items.kind}; choose another encoder")
+    folder = Path(folder)
+    meta = columns.clean(items.meta, len(items))
+    dropped = len(repairing.drop_damaged(folder))
+    keys = content_keys(items.kind, items.ids.tolist(), items.values)
+    work = _Work(items, meta, keys, encoder, Writer(folder, encoder.fingerprint), dtype)
+    encoded = work.run(batch or getattr(encoder, "batch", 64), shard_rows, progress)
+    compacting.compact_small(work.writer, shard_rows)
+    report = Report(encoded, len(items) - encoded, dropped)
+    return _in_order(items, work.writer, keys), report
+
+
+class _Work:
+    """One call's worth: which items are wanted, what was encoded since the last commit."""
+
+    def __init__(
+        self, items: Items, meta: dict[str, np.ndarray], keys: list[bytes], encoder: Any, writer: Writer, dtype: Any
+    ) -> None:
+        self.items, self.meta, self.keys, self.encoder, self.writer = items, meta, keys, encoder, writer
+        self.ids = items.ids.tolist()
+        self.frames = bool(getattr(encoder, "frames", False))
+        known = writer.manifest
+        self.dtype = np.dtype(dtype) if dtype is not None else np.dtype(known.dtype) if known else None
+
+    def run(self, batch: int, shard_rows: int | None, progress: bool) -> int:
+        """Copy what another id holds, encode the rest. Returns how many items had to be encoded."""
+        ledger = self.writer.ledger
+        places = [ledger.place.get(name) for name in self.ids]
+        there = np.array([p is not None and ledger.key(p) == k for p, k in zip(places, self.keys, strict=True)], bool)
+        at = np.flatnonzero(there)
+        given = {name: column[at] for name, column in self.meta.items()}
+        there[at[ledger.changed_meta([places[i] for i in at.tolist()], given)]] = False
+        missing = np.flatnonzero(~there).tolist()
+        copies = [i for i in missing if self.keys[i] in ledger.content]
+        if copies:
+            self._copy(copies, [ledger.content[self.keys[i]] for i in copies])
+        owners: dict[bytes, list[int]] = {}
+        for i in missing:
+            if self.keys[i] not in ledger.content:
+                owners.setdefault(self.keys[i], []).append(i)
+        # Counted before encoding: afterwards the ledger knows these contents as well.
+        count = sum(map(len, owners.values()))
+        self._encode(owners, batch, shard_rows, progress)
+        return count
+
+    def _copy(self, wanted: list[int], places: list[int]) -> None:
+        """Give known vectors to ids that are new, or whose metadata changed."""
+        base, offsets = stored(self.writer)
+        at = np.array(places)
+        if offsets is None:
+            return self._commit(wanted, base[at], None)
+        found, local = reading.frames(base, offsets, at)
+        self._commit(wanted, found[:], local)
+        return None
+
+    def _encode(self, owners: dict[bytes, list[int]], batch: int, shard_rows: int | None, progress: bool) -> None:
+        order = [same[0] for same in owners.values()]
+        size = (
+            shard_rows or (None if self.frames else max(batch, SHARD_BYTES // (4 * self.encoder.dim))) if order else 1
+        )
+        done: list[tuple[list[int], Any]] = []
+        what = f"embedding {self.items.kind}"
+        try:
+            with bar(what, len(order), progress) as advance:
+                for start in range(0, len(order), size or 4096):
+                    chunk, last = self._by_length(order[start : start + (size or 4096)]), time.monotonic()
+                    for at in range(0, len(chunk), batch):
+                        wanted = chunk[at : at + batch]
+                        done.append((wanted, self._vectors(wanted)))
+                        advance(len(wanted))
+                        if time.monotonic() - last > COMMIT_SECONDS:
+                            self._flush(done, owners)
+                            last = time.monotonic()
+                    self._flush(done, owners)
+        except BaseException:
+            # An interruption or one bad item does not cost what was encoded before it.
+            with contextlib.suppress(SensoriumError):
+                self._flush(done, owners)
+            raise
+
+    def _by_length(self, wanted: list[int]) -> list[int]:
+        """Longest text first: little padding, and a batch that is too large fails at once."""
+        if self.items.kind != "text":
+            return wanted
+        return sorted(wanted, key=lambda i: -len(self.items.values[i]))
+
+    def _vectors(self, wanted: list[int]) -> Any:
+        """One encoder call, checked. (b, d), or a list of (t_i, d)."""
+        ids = [self.ids[i] for i in wanted]
+        found = self.encoder.encode([_plain(self.items.values[i]) for i in wanted])
+        if len(found) != len(wanted):
+            raise BadData(f"the encoder gave {len(found)} vectors for {len(wanted)} items, from '{ids[0]}' on")
+        flat, offsets = joined(ids, found) if self.frames else (np.asarray(found), None)
+        self.dtype = self.dtype or flat.dtype
+        if flat.ndim != 2 or flat.shape[1] != self._width():
+            raise BadData(
+                f"the encoder gave shape {flat.shape} for {len(ids)} items, from '{ids[0]}' on; "
+                f"expected width {self._width()}"
+            )
+        check_vectors(flat, ids, offsets)
+        with np.errstate(over="ignore"):
+            flat = flat.astype(self.dtype, copy=False)
+        if self.dtype.itemsize < 4:  # what was finite may not fit into 16 bits
+            check_vectors(flat, ids, offsets)
+        return flat if offsets is None else [flat[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+
+    def _width(self) -> int:
+        return self.writer.manifest.dim if self.writer.manifest else int(self.encoder.dim)
+
+    def _flush(self, done: list[tuple[list[int], Any]], owners: dict[bytes, list[int]]) -> None:
+        """Commit what was encoded as one shard, in the order of the items, for every id of equal content."""
+        if not done:
+            return
+        vectors = [v for _, found in done for v in found]
+        position = {i: at for at, i in enumerate(i for wanted, _ in done for i in wanted)}
+        pairs = sorted((i, position[first]) for first in position for i in owners[self.keys[first]])
+        done.clear()
+        chosen = [vectors[at] for _, at in pairs]
+        flat, offsets = joined(self.ids, chosen) if self.frames else (np.stack(chosen), None)
+        self._commit([i for i, _ in pairs], flat, offsets)
+
+    def _commit(self, wanted: list[int], vectors: np.ndarray, offsets: np.ndarray | None) -> None:
+        given = {name: column[wanted] for name, column in self.meta.items()}
+        ids, keys = [self.ids[i] for i in wanted], [self.keys[i] for i in wanted]
+        staged = self.writer.stage(Batch(ids, keys, vectors, given, offsets))
+        self.writer.commit([staged])
+
+
+def stored(writer: Writer) -> tuple[Any, np.ndarray | None]:
+    """All rows of the writer's store, dead ones too, by place; and the offsets of a ragged one."""
+    known = writer.manifest
+    parts = [shard.map_vectors(writer.folder, s, known) for s in known.shards]
+    offsets = reading.joined_offsets(writer.folder, known) if known.ragged else None
+    return rows.whole(parts, known.dim, np.dtype(known.dtype)), offsets
+
+
+def _in_order(items: Items, writer: Writer, keys: Sequence[bytes]) -> Embeddings:
+    """The items' vectors in the order of the items."""
+    if not len(items):
+        return Embeddings(items.ids, np.zeros((0, writer.manifest.dim if writer.manifest else 0), np.float32),
+                          dict(writer.fingerprint), items.meta)  # fmt: skip
+    writer.refresh()
+    places = [writer.ledger.place.get(name, -1) for name in items.ids.tolist()]
+    lost = [n for n, p, k in zip(items.ids.tolist(), places, keys, strict=True) if p < 0 or writer.ledger.key(p) != k]
+    if lost:
+        raise Mismatch(f"{writer.folder}: another process changed {len(lost)} items meanwhile, such as "
+                       f"'{lost[0]}'; run again, or choose another folder")  # fmt: skip
+    base, offsets = stored(writer)
+    at = np.array(places, np.int64)
+    if offsets is None:
+        return Embeddings(items.ids, rows.select(base, at), writer.manifest.fingerprint, items.meta)
+    vectors, local = reading.frames(base, offsets, at)
+    return Embeddings(items.ids, vectors, writer.manifest.fingerprint, items.meta, local)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, np.str_) else value

@@ -1,0 +1,77 @@
+"""Content keys: 16 bytes that change when, and only when, what an item holds changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from sensorium.errors import BadData
+
+KEY_BYTES = 16
+
+
+def content_keys(kind: str, ids: Iterable[str], values: Iterable[Any]) -> list[bytes]:
+    """xxh3-128 of each item's content: text as UTF-8, bytes, the bytes of a file, an array's dtype, shape and bytes.
+
+    For kinds other than "text" a string is a path. Raises BadData naming the id when a file is
+    missing or a value is of no known type.
+    """
+    return [_key(kind, name, value) for name, value in zip(ids, values, strict=True)]
+
+
+def _key(kind: str, name: str, value: Any) -> bytes:
+    if isinstance(value, str) and kind == "text":
+        return xxhash.xxh3_128_digest(b"text\0" + value.encode("utf-8", "surrogatepass"))
+    digest = xxhash.xxh3_128()
+    _update(digest, kind, name, value)
+    return digest.digest()
+
+
+def _update(digest: Any, kind: str, name: str, value: Any) -> None:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        digest.update(b"bytes\0")
+        digest.update(bytes(value))
+    elif isinstance(value, (str, os.PathLike)):
+        digest.update(b"file\0")
+        try:
+            with open(value, "rb") as file:
+                while chunk := file.read(1 << 22):
+                    digest.update(chunk)
+        except OSError as error:
+            raise BadData(
+                f"{kind} item '{name}': cannot read {Path(value)} ({error.strerror}); restore the file or drop the item"
+            ) from error
+    elif isinstance(value, tuple):  # such as (samples, rate)
+        digest.update(b"tuple\0%d\0" % len(value))
+        for part in value:
+            _update(digest, kind, name, part)
+    elif isinstance(value, (bool, int, float, np.generic)):
+        digest.update(f"{type(value).__name__}\0{value}\0".encode())
+    elif hasattr(value, "__array__"):
+        array = np.asarray(value)
+        if array.dtype.hasobject:
+            raise BadData(f"{kind} item '{name}' holds Python objects; expected an array of numbers")
+        digest.update(f"array\0{array.dtype.str}\0{array.shape}\0".encode())
+        if array.size:
+            digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+    else:
+        raise BadData(
+            f"{kind} item '{name}' is {type(value).__name__}; expected text, bytes, a path, an array or (samples, rate)"
+        )
+
+
+def vector_keys(vectors: np.ndarray, offsets: np.ndarray | None = None) -> list[bytes]:
+    """Keys of vectors given without their source: xxh3-128 of each item's own bytes."""
+    if not vectors.size:
+        return []
+    view, size = memoryview(np.ascontiguousarray(vectors)).cast("B"), vectors.itemsize * vectors.shape[1]
+    if offsets is None:
+        return [xxhash.xxh3_128_digest(view[at : at + size]) for at in range(0, len(view), size)]
+    cuts = (np.asarray(offsets) * size).tolist()
+    return [xxhash.xxh3_128_digest(view[a:b]) for a, b in pairwise(cuts)]

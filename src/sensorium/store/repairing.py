@@ -1,0 +1,132 @@
+"""Repairing: drop damaged shards, and rebuild a lost manifest from what every shard says of itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sensorium import io
+from sensorium.errors import Corrupt
+from sensorium.store import columns, manifest, shard
+from sensorium.store.manifest import File, Manifest, Shard
+
+
+class Repaired(NamedTuple):
+    """What was done: damaged shards dropped, items in the store now, whether the manifest was made anew."""
+
+    dropped: list[str]
+    items: int
+    rebuilt: bool
+
+
+def repair(folder: Path | str) -> Repaired:
+    """Make a damaged store whole again without its damaged shards; embed again to make these anew.
+
+    A missing or damaged manifest is rebuilt from the shards. Removals are then kept; of an id that
+    is in several shards the last written wins.
+    Raises Corrupt when the folder holds nothing to repair.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise Corrupt(f"{folder} is missing: no store to repair there")
+    with io.lock(folder):
+        rebuilt = False
+        try:
+            manifest.read(folder)
+        except Corrupt:
+            _rebuild(folder).write(folder)
+            rebuilt = True
+        dropped = _drop(folder)
+        return Repaired(dropped, manifest.read(folder).items, rebuilt)
+
+
+def drop_damaged(folder: Path) -> list[str]:
+    """Take damaged shards out of the store. Returns the names of the damaged files."""
+    if not manifest.exists(folder):
+        return []
+    # Found without the lock, so that a large store does not make other writers wait.
+    before = manifest.read(folder)
+    if not any(_problem(folder, s) for s in before.shards):
+        return []
+    with io.lock(folder):
+        return _drop(folder)
+
+
+def _drop(folder: Path) -> list[str]:
+    known = manifest.read(folder)
+    problems = {s.name: _problem(folder, s) for s in known.shards}
+    damaged = [problem for problem in problems.values() if problem]
+    if damaged:
+        known.with_shards([s for s in known.shards if not problems[s.name]]).write(folder)
+    return damaged
+
+
+def _problem(folder: Path, s: Shard) -> str | None:
+    """The name of a shard's first damaged file."""
+    for file in s.files.values():
+        try:
+            io.verify(folder / file.name, file.xxh3, "")
+        except Corrupt:
+            return file.name
+    return None
+
+
+def _rebuild(folder: Path) -> Manifest:
+    found, store = [], None
+    for path in sorted(folder.glob("*.items.parquet")):
+        try:
+            found.append(_from_items(folder, path))
+        except (Corrupt, OSError, ValueError, KeyError):  # ArrowInvalid is a ValueError
+            continue
+    if not found:
+        raise Corrupt(f"{folder} holds no shard that can be read; delete it, and embed again: rm -r {folder}")
+    found.sort(key=lambda one: one[1]["written"])
+    store = found[-1][1]["store"]
+    kinds: dict[str, str] = {}
+    last: dict[str, tuple[int, int]] = {}
+    dead: list[set[int]] = []
+    for number, (s, _, table) in enumerate(found):
+        kinds = columns.merge(kinds, columns.kinds({
+            n.removeprefix(columns.PREFIX): columns.to_numpy(table[n]) for n in table.column_names
+            if n.startswith(columns.PREFIX)}))  # fmt: skip
+        dead.append(_removed(folder, s.name))
+        for row, name in enumerate(table["id"].to_pylist()):
+            if row in dead[number]:
+                continue
+            if name in last:
+                dead[last[name][0]].add(last[name][1])
+            last[name] = (number, row)
+    shards = []
+    for (s, _, _), rows in zip(found, dead, strict=True):
+        if rows:
+            s, staged = shard.stage_removed(folder, s, np.array(sorted(rows)))
+            staged.commit()
+        shards.append(s)
+    return Manifest(store["fingerprint"], store["dim"], store["dtype"], store["ragged"], kinds, tuple(shards))
+
+
+def _from_items(folder: Path, path: Path) -> tuple[Shard, dict, object]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, page_checksum_verification=True)
+    about = json.loads(table.schema.metadata[b"sensorium"])
+    files = {kind: File(**f) for kind, f in about["files"].items()}
+    for file in files.values():
+        io.verify(folder / file.name, file.xxh3, "")
+    files["items"] = File(path.name, path.stat().st_size, io.checksum(path))
+    vectors = np.load(folder / files["vectors"].name, mmap_mode="r", allow_pickle=False)
+    return Shard(path.name.split(".")[0], table.num_rows, len(vectors), 0, files), about, table
+
+
+def _removed(folder: Path, name: str) -> set[int]:
+    """Rows of a shard that any of its removal files names: removals only ever grow."""
+    rows: set[int] = set()
+    for path in folder.glob(f"{name}.*.removed.npy"):
+        try:
+            rows |= set(np.load(path, allow_pickle=False).tolist())
+        except (ValueError, EOFError):
+            continue
+    return rows

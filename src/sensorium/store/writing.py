@@ -1,0 +1,267 @@
+"""Changing a store: shards are written aside by anyone, the manifest by one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sensorium import io
+from sensorium.errors import BadData, Mismatch
+from sensorium.store import columns, manifest, shard
+from sensorium.store.checks import check_vectors, joined
+from sensorium.store.keys import vector_keys
+from sensorium.store.ledger import Ledger
+from sensorium.store.manifest import Manifest, Shard
+from sensorium.store.shard import Batch, StagedShard
+from sensorium.types import Rows, as_ids, blocks, check_unique
+
+SHARD_BYTES = 128 << 20
+_OURS = ("*.vectors.npy", "*.offsets.npy", "*.items.parquet", "*.removed.npy")
+
+
+class Written(NamedTuple):
+    """What a commit did: items new or changed, items that were there already with the same content."""
+
+    added: int
+    present: int
+
+
+class Writer:
+    """One process's hand on a store. Any number of writers, in threads or processes, may work at once.
+
+    An id holds one content: the same id with the same content and metadata is dropped as already
+    present, with other content or metadata it replaces what was there.
+    """
+
+    def __init__(self, folder: Path | str, fingerprint: Mapping[str, Any]) -> None:
+        self.folder, self.fingerprint = Path(folder), dict(fingerprint)
+        self.ledger = Ledger(self.folder)
+        self.manifest: Manifest | None = None
+        if self.folder.exists() and not self.folder.is_dir():
+            raise BadData(f"{self.folder} is a file; a store is a folder: choose another one")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what other writers committed. Raises Mismatch when the store is another encoder's."""
+        # Under the lock, since a writer may delete replaced files between our reads.
+        if manifest.exists(self.folder):
+            with io.lock(self.folder):
+                self.refresh_locked()
+
+    def refresh_locked(self) -> None:
+        """As :meth:`refresh`, for who holds the folder's lock already."""
+        if manifest.exists(self.folder):
+            found = manifest.read(self.folder)
+            manifest.same_fingerprint(found.fingerprint, self.fingerprint, self.folder)
+            self.ledger.follow(found)
+            self.manifest = found
+        elif self.manifest is None and self._strangers():
+            raise BadData(
+                f"{self.folder} holds other files, such as {self._strangers()[0]}, and no store; choose an empty folder"
+            )
+
+    def _strangers(self) -> list[str]:
+        ours = {p.name for pattern in (*_OURS, ".tmp-*", ".lock") for p in self.folder.glob(pattern)}
+        return sorted({p.name for p in self.folder.iterdir()} - ours) if self.folder.is_dir() else []
+
+    def stage(self, batch: Batch) -> StagedShard:
+        """Write a batch's files aside; nothing is part of the store before :meth:`commit`."""
+        shape = self._shape(batch)
+        self._check_shape(self.manifest, shape)
+        return shard.stage(self.folder, batch, shape)
+
+    def commit(self, staged: Sequence[StagedShard]) -> Written:
+        """Make staged shards part of the store, all or none. Returns what was added and what was present."""
+        waiting = list(staged)
+        try:
+            with io.lock(self.folder):
+                self.refresh_locked()
+                base = self.manifest or self._shape(staged[0].batch)
+                for one in staged:
+                    shape = self._shape(one.batch)
+                    self._check_shape(base, shape)
+                    base = replace(base, columns=columns.merge(base.columns, shape.columns))
+                return self._publish(base, waiting)
+        finally:
+            for one in waiting:
+                one.discard()
+
+    def _publish(self, base: Manifest, waiting: list[StagedShard]) -> Written:
+        dead: dict[str, set[int]] = {}
+        shards = {s.name: s for s in base.shards}
+        added = present = 0
+        for one in list(waiting):
+            already = self._already(one.batch)
+            present += int(already.sum())
+            if already.all():
+                continue
+            added += int((~already).sum())
+            shards[one.shard.name] = one.shard
+            if already.any():
+                dead[one.shard.name] = set(np.flatnonzero(already).tolist())
+            for row in np.flatnonzero(~already).tolist():
+                place = self.ledger.place.get(one.batch.ids[row])
+                if place is not None:
+                    number, old = self.ledger.find(place)
+                    dead.setdefault(self.ledger.shards[number].name, set()).add(old)
+        if added:
+            files = [f for one in waiting if one.shard.name in shards for f in one.files]
+            self._replace(base, shards, dead, files)
+            waiting[:] = [one for one in waiting if one.shard.name not in shards]
+        return Written(added, present)
+
+    def _already(self, batch: Batch) -> np.ndarray:
+        """Mask of the items that are in the store with the same content and metadata."""
+        places = [self.ledger.place.get(name) for name in batch.ids]
+        same = np.array([p is not None and self.ledger.key(p) == k for p, k in zip(places, batch.keys, strict=True)])
+        at = np.flatnonzero(same)
+        given = {name: column[at] for name, column in batch.columns.items()}
+        same[at[self.ledger.changed_meta([places[i] for i in at.tolist()], given)]] = False
+        return same
+
+    def _replace(
+        self, base: Manifest, shards: dict[str, Shard], dead: Mapping[str, set[int]], files: list[io.Staged]
+    ) -> None:
+        """Write the new manifest, with more dead rows; then delete what it no longer names."""
+        files = list(files)
+        try:
+            for name, rows in dead.items():
+                before = shards[name]
+                if before.dead:
+                    rows = rows | set(shard.read_array(self.folder, before.files["removed"]).tolist())
+                if len(rows) == before.items:
+                    del shards[name]
+                else:
+                    shards[name], staged = shard.stage_removed(self.folder, before, np.array(sorted(rows)))
+                    files.append(staged)
+            kept = {f.name for s in shards.values() for f in s.files.values()}
+            for file in files:
+                file.commit(sync=False) if file.path.name in kept else file.discard()
+            io.sync_folder(self.folder)
+            new = base.with_shards(list(shards.values()))
+            self.adopt(new)
+        except BaseException:
+            for file in files:
+                file.discard()
+            raise
+
+    def adopt(self, new: Manifest) -> None:
+        """Make this the store's manifest, then delete what it no longer names; call it under the lock."""
+        new.write(self.folder)
+        self.manifest = new
+        self.ledger.follow(new)
+        self.clean()
+
+    def clean(self) -> None:
+        """Delete files that no manifest names and that killed writers left; call it under the lock."""
+        named = {f.name for f in self.manifest.files()}
+        for pattern in _OURS:
+            for path in self.folder.glob(pattern):
+                if path.name not in named and not path.name.startswith("."):
+                    path.unlink(missing_ok=True)
+        io.sweep(self.folder)
+
+    def remove(self, ids: Iterable[str]) -> int:
+        """Remove ids; those not there are passed over. Returns how many were there."""
+        with io.lock(self.folder):
+            self.refresh_locked()
+            places = [self.ledger.place[name] for name in set(ids) if name in self.ledger.place]
+            dead: dict[str, set[int]] = {}
+            for place in places:
+                number, row = self.ledger.find(place)
+                dead.setdefault(self.ledger.shards[number].name, set()).add(row)
+            if dead:
+                self._replace(self.manifest, {s.name: s for s in self.manifest.shards}, dead, [])
+        return len(places)
+
+    def _shape(self, batch: Batch) -> Manifest:
+        """What the manifest of a store with only this batch would say."""
+        vectors = batch.vectors
+        return Manifest(
+            self.fingerprint, int(vectors.shape[1]), vectors.dtype.name, batch.offsets is not None,
+            columns.kinds(batch.columns),
+        )  # fmt: skip
+
+    def _check_shape(self, known: Manifest | None, given: Manifest) -> None:
+        if known is None:
+            return
+        if known.dim != given.dim:
+            raise BadData(f"{self.folder} holds vectors of width {known.dim}, these have width {given.dim}; "
+                          "choose another folder")  # fmt: skip
+        if known.dtype != given.dtype:
+            raise Mismatch(f"{self.folder} holds {known.dtype} vectors, these are {given.dtype}; "
+                           f"convert them, or choose another folder")  # fmt: skip
+        if known.ragged != given.ragged:
+            words = {True: "frames (several vectors an item)", False: "one vector an item"}
+            raise Mismatch(f"{self.folder} holds {words[known.ragged]}, these are {words[given.ragged]}; "
+                           "choose another folder")  # fmt: skip
+        columns.merge(known.columns, given.columns)
+
+
+def append(
+    folder: Path | str,
+    ids: Sequence[Any] | np.ndarray,
+    vectors: Rows | Sequence[np.ndarray],
+    fingerprint: Mapping[str, Any],
+    meta: Mapping[str, Any] | None = None,
+    keys: Sequence[bytes] | None = None,
+    offsets: np.ndarray | None = None,
+) -> Written:
+    """Add items to a store, all or none; the folder is made when it is not there.
+
+    vectors: (n, d) Rows of any size, read in blocks; or n arrays of frames (t_i, d); or (t, d) with
+    offsets (n + 1,). keys: 16-byte content keys, by default of the vectors themselves. An id that
+    is there with the same key and metadata is dropped, with others it is replaced.
+    Raises BadData (duplicate ids, NaN, infinite or zero vectors, widths, columns), Mismatch
+    (fingerprint, dtype) or DiskFull; the store is then as it was.
+    """
+    ids = as_ids(ids)
+    check_unique(ids, f"append to {folder}")
+    if isinstance(vectors, (list, tuple)) and offsets is None:
+        vectors, offsets = joined(ids, vectors)
+    count = len(vectors) if offsets is None else len(offsets) - 1
+    if count != len(ids):
+        raise BadData(f"append to {folder}: {count} vectors for {len(ids)} ids")
+    if keys is not None and len(keys) != len(ids):
+        raise BadData(f"append to {folder}: {len(keys)} keys for {len(ids)} ids")
+    given = columns.clean(meta, len(ids))
+    writer = Writer(folder, fingerprint)
+    staged: list[StagedShard] = []
+    try:
+        row_bytes = max(1, vectors.shape[1] * np.dtype(vectors.dtype).itemsize)
+        frames_an_item = 1 if offsets is None else max(1, int(offsets[-1]) // max(1, len(ids)))
+        for block in blocks(len(ids), max(1, SHARD_BYTES // (row_bytes * frames_an_item))):
+            staged.append(writer.stage(_batch(ids[block], vectors, block, offsets, keys, given)))
+    except BaseException:
+        for one in staged:
+            one.discard()
+        raise
+    return writer.commit(staged) if staged else Written(0, 0)
+
+
+def _batch(
+    ids: np.ndarray, vectors: Rows, block: slice, offsets: np.ndarray | None, keys: Sequence[bytes] | None,
+    given: Mapping[str, np.ndarray],
+) -> Batch:  # fmt: skip
+    local = None if offsets is None else np.asarray(offsets[block.start : block.stop + 1], np.int64)
+    part = vectors[block] if local is None else vectors[int(local[0]) : int(local[-1])]
+    local = None if local is None else local - local[0]
+    part = np.ascontiguousarray(part)
+    names = ids.tolist()
+    check_vectors(part, names, local)
+    own = vector_keys(part, local) if keys is None else list(keys[block])
+    return Batch(names, own, part, {name: column[block] for name, column in given.items()}, local)
+
+
+def remove(folder: Path | str, ids: Iterable[Any]) -> int:
+    """Remove ids from a store; those not there are passed over. Returns how many were removed.
+
+    Their vectors stay in the files until :func:`compact`.
+    """
+    known = manifest.read(Path(folder))
+    return Writer(folder, known.fingerprint).remove(as_ids(list(ids)).tolist() if not isinstance(ids, np.ndarray)
+                                                    else as_ids(ids).tolist())  # fmt: skip
