@@ -1,0 +1,205 @@
+"""Sound in: any file that soundfile or PyAV reads, as mono float32 at one rate; typed errors for the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium.errors import BadData, MissingExtra
+
+RATE = 16_000  # Hz, what speech encoders take
+_KINDS = "wav flac ogg oga opus mp3 m4a aac aif aiff au caf wma webm mp4"
+SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split(" "))
+MAX_SECONDS = 3600.0  # a longer file is refused before it fills the memory
+_RATES = (1_000, 1_000_000)  # Hz; what a header may claim
+
+
+def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.ndarray:
+    """Mono float32 samples (n,) at ``rate`` Hz from a path, an open binary file or ``(samples, rate)``.
+
+    Several channels are averaged. Integer samples become fractions of full scale.
+    Raises BadData when the file is missing, empty, truncated, longer than ``max_seconds``, not
+    sound at all, or holds NaN or infinity.
+    """
+    if isinstance(source, tuple):
+        samples, found = source
+        return resample(to_mono(np.asarray(samples), "samples"), int(found), rate)
+    if hasattr(source, "samples"):  # a recipe for samples, such as an augmented recording
+        return source.samples(rate)
+    samples, found = read_channels(source, max_seconds)
+    return resample(to_mono(samples, name_of(source)), found, rate)
+
+
+def read_channels(source: Any, max_seconds: float = MAX_SECONDS) -> tuple[np.ndarray, int]:
+    """Samples (n, channels) as they are in the file, float32, and their rate in Hz."""
+    name = name_of(source)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise BadData(f"no sound file {path}; expected one of the formats that soundfile or PyAV reads")
+        if path.stat().st_size == 0:
+            raise BadData(f"{path} is empty (0 bytes); restore it, or leave it out")
+        _check_riff(path)
+        source = path
+    samples, rate = _decode(source, name, max_seconds)
+    if not len(samples):
+        raise BadData(f"{name} holds no samples; restore it, or leave it out")
+    return samples, rate
+
+
+def to_mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:
+    """(n,) or (n, channels) of any numeric type as finite mono float32; integers become fractions of full scale."""
+    if samples.ndim not in (1, 2) or not len(samples):
+        raise BadData(f"{name}: samples of shape {samples.shape}; expected (n,) or (n, channels) with n of 1 or more")
+    if samples.dtype.kind == "u":  # unsigned formats are offset binary: silence is in the middle
+        half = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        samples = (samples.astype(np.float64) - half) / half
+    elif samples.dtype.kind == "i":
+        samples = samples / 2.0 ** (8 * samples.dtype.itemsize - 1)
+    elif samples.dtype.kind != "f":
+        raise BadData(f"{name}: samples of type {samples.dtype}; expected numbers")
+    if samples.ndim == 2:
+        samples = samples.mean(1)
+    samples = np.ascontiguousarray(samples, np.float32)
+    if not np.isfinite(samples).all():
+        bad = int(np.count_nonzero(~np.isfinite(samples)))
+        raise BadData(
+            f"{name}: {bad} of {len(samples)} samples are NaN or infinite; mend the recording, or leave it out"
+        )
+    return samples
+
+
+def resample(samples: np.ndarray, found: int, rate: int) -> np.ndarray:
+    """Samples (n,) from ``found`` to ``rate`` Hz by soxr's high-quality filter; at least one sample is left.
+
+    Raises BadData for a rate that no recording has.
+    """
+    check_rate(found)
+    if found == rate:
+        return samples
+    changed = _soxr().resample(samples, found, rate, quality="HQ")
+    # So few samples that none is left at the lower rate: their mean stands for them.
+    return changed if len(changed) else samples.mean(keepdims=True)
+
+
+def check_rate(rate: int) -> None:
+    """Raise BadData unless a rate in Hz is one that recordings have."""
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise BadData(f"sampling rate {rate} Hz; expected {_RATES[0]} to {_RATES[1]} Hz")
+
+
+class Resampler:
+    """Resampling of a stream: what comes out never depends on how the input is cut.
+
+    Raises BadData for a rate that no recording has.
+    """
+
+    def __init__(self, found: int, rate: int = RATE) -> None:
+        check_rate(found)
+        self.stream = None if found == rate else _soxr().ResampleStream(found, rate, 1, "float32", quality="HQ")
+
+    def push(self, samples: np.ndarray, last: bool = False) -> np.ndarray:
+        """Samples (n,) in, (k,) float32 out; ``last`` returns the filter's tail too and ends the stream."""
+        if self.stream is None:
+            return samples
+        return self.stream.resample_chunk(np.ascontiguousarray(samples, np.float32), last=last)
+
+
+def from_bytes(data: bytes, encoding: str = "pcm16", name: str = "samples") -> np.ndarray:
+    """Little-endian "pcm16" or "float32" bytes as float32 samples (n,).
+
+    Raises BadData for bytes that do not fill whole samples, for NaN and infinity, and for an unknown encoding.
+    """
+    kinds = {"pcm16": "<i2", "float32": "<f4"}
+    if encoding not in kinds:
+        raise BadData(f"encoding '{encoding}'; expected {' or '.join(kinds)}")
+    width = np.dtype(kinds[encoding]).itemsize
+    if len(data) % width:
+        raise BadData(f"{name}: {len(data)} bytes are no whole number of {encoding} samples of {width} bytes")
+    if not data:
+        return np.zeros(0, np.float32)
+    return to_mono(np.frombuffer(data, kinds[encoding]), name)
+
+
+def name_of(source: Any) -> str:
+    """What to call a source in a message."""
+    return str(getattr(source, "name", source)) if hasattr(source, "read") else str(source)
+
+
+def files_below(folder: Path, suffixes: Sequence[str] | frozenset[str] = SUFFIXES) -> list[Path]:
+    """Every sound file below a folder, sorted, without hidden ones."""
+    found = Path(folder).rglob("*")
+    return sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith(".") and p.is_file())
+
+
+def _decode(source: Any, name: str, max_seconds: float) -> tuple[np.ndarray, int]:
+    """By soundfile where it knows the format, else by PyAV."""
+    try:
+        import soundfile
+    except ImportError:
+        raise MissingExtra("soundfile", "audio") from None
+    try:
+        with soundfile.SoundFile(source) as file:
+            _check_length(file.frames / file.samplerate, name, max_seconds)
+            samples = file.read(dtype="float32", always_2d=True)
+            if len(samples) < file.frames:
+                raise BadData(f"{name} is truncated: {len(samples)} of {file.frames} samples are there; restore it")
+            return samples, file.samplerate
+    except soundfile.LibsndfileError as error:
+        if hasattr(source, "seek"):
+            source.seek(0)
+        return _decode_av(source, name, max_seconds, str(error))
+
+
+def _decode_av(source: Any, name: str, max_seconds: float, said: str) -> tuple[np.ndarray, int]:
+    try:
+        import av
+    except ImportError:
+        raise MissingExtra("av", "audio") from None
+    blocks, count, rate = [], 0, 0
+    try:
+        with av.open(source if hasattr(source, "read") else str(source)) as container:
+            if not container.streams.audio:
+                raise BadData(f"{name} has no sound in it; expected a recording")
+            resampler = av.AudioResampler(format="fltp")
+            for frame in container.decode(audio=0):
+                for block in resampler.resample(frame):
+                    rate = block.sample_rate
+                    blocks.append(block.to_ndarray())
+                    count += blocks[-1].shape[1]
+                    _check_length(count / rate, name, max_seconds)
+    except (av.FFmpegError, ValueError) as error:
+        raise BadData(
+            f"{name} cannot be read as sound (soundfile: {said.strip()}; PyAV: {error}); restore it"
+        ) from None
+    if not blocks:
+        raise BadData(f"{name} holds no samples; restore it, or leave it out")
+    return np.concatenate(blocks, 1).T, rate
+
+
+def _check_length(seconds: float, name: str, max_seconds: float) -> None:
+    if seconds > max_seconds:
+        raise BadData(f"{name} is {seconds:.0f} s long; at most {max_seconds:.0f} s are read: cut it into parts")
+
+
+def _check_riff(path: Path) -> None:
+    """A wav whose header promises more bytes than the file has was cut off; readers keep silent about it."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    if len(head) == 12 and head[:4] == b"RIFF" and head[8:] == b"WAVE":
+        promised = int.from_bytes(head[4:8], "little") + 8
+        # 0 and the largest values are what streaming writers leave there.
+        if promised < 0xFFFFFF00 and promised != 8 and promised > path.stat().st_size + 1:
+            raise BadData(f"{path} is truncated: {path.stat().st_size} of {promised} bytes are there; restore it")
+
+
+def _soxr() -> Any:
+    try:
+        import soxr
+    except ImportError:
+        raise MissingExtra("soxr", "audio") from None
+    return soxr

@@ -1,0 +1,208 @@
+"""MFCC, log-mel, pitch and energy frames of sound: causal, so that a stream gives what the file gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from sensorium import audio
+from sensorium.causal import Activity, Deltas, RunningNorm
+from sensorium.errors import BadRecipe
+from sensorium.framing import Framer
+
+_BLOCK = 512  # frames a pass: their spectra stay in the cache
+_WORDS = {"cmvn": ("none", "running", "utterance"), "silence": ("keep", "mark", "drop")}
+_PITCH = 0.05  # seconds of signal that pitch is taken from: three periods of 60 Hz
+
+
+class Mfcc:
+    """Frames of 25 ms every 10 ms, (t, d) a recording, for streamable heads.
+
+    n_mfcc: cepstral coefficients of the mel spectrum in dB, as ``librosa.feature.mfcc(center=False)``
+    gives them without its per-clip ``top_db``, which cannot stream; 0 for none.
+    n_mels, fft (points), fmin, fmax (Hz; 0 means half the rate): of the mel filters.
+    frame, hop: milliseconds. rate: Hz, to which every recording is resampled.
+    mels, energy, pitch, shape: append the mel spectrum in dB (n_mels), frame level in dBFS (1), pitch
+    and voicing (2), spectral centroid, tilt and flatness (3).
+    deltas: 1 appends causal slopes of all of these, 2 slopes of slopes too.
+    silence: "keep" every frame, "drop" those that are not voice, or "mark" voice in a last column;
+    voice is within ``silence_db`` of the loudest frame so far and above ``silence_floor`` dBFS, where
+    the loudest fades by ``silence_release`` dB a second.
+    cmvn: "none" (training statistics in the head do it), "running", or "utterance", which cannot stream.
+    """
+
+    takes = "audio"
+    frames = True
+
+    def __init__(
+        self,
+        n_mfcc: int = 13,
+        n_mels: int = 40,
+        fft: int = 512,
+        frame: float = 25.0,
+        hop: float = 10.0,
+        rate: int = audio.RATE,
+        fmin: float = 0.0,
+        fmax: float = 0.0,
+        mels: bool = False,
+        energy: bool = False,
+        pitch: bool = False,
+        shape: bool = False,
+        deltas: int = 0,
+        silence: str = "keep",
+        silence_db: float = 35.0,
+        silence_floor: float = -60.0,
+        silence_release: float = 0.0,
+        cmvn: str = "none",
+    ) -> None:
+        self.arguments = {key: value for key, value in locals().items() if key != "self"}
+        for key, words in _WORDS.items():
+            if self.arguments[key] not in words:
+                raise BadRecipe(f"mfcc.{key}='{self.arguments[key]}'; expected one of {', '.join(words)}")
+        if deltas not in (0, 1, 2):
+            raise BadRecipe(f"mfcc.deltas={deltas}; expected 0, 1 or 2")
+        self.size, self.hop = round(frame * rate / 1000), round(hop * rate / 1000)  # samples
+        if not self.hop > 0 or not 1 < self.size <= fft:
+            raise BadRecipe(
+                f"mfcc: frames of {self.size} samples every {self.hop}; expected 2 to fft={fft}, and a hop above 0"
+            )
+        if not 0 <= n_mfcc <= n_mels or not 0 <= fmin < (fmax or rate / 2) <= rate / 2:
+            raise BadRecipe(
+                f"mfcc: n_mfcc={n_mfcc} of n_mels={n_mels}, {fmin} to {fmax or rate / 2} Hz; "
+                "expected n_mfcc up to n_mels, and fmin below fmax up to half the rate"
+            )
+        self.base = n_mfcc + n_mels * mels + energy + 2 * pitch + 3 * shape
+        if not self.base:
+            raise BadRecipe("mfcc: nothing is left of a frame; set n_mfcc, mels, energy, pitch or shape")
+        self.rate = rate
+        # Pitch looks further back; its frames end where the others end.
+        self.span = max(self.size, round(_PITCH * rate)) if pitch else self.size
+
+    @property
+    def dim(self) -> int:
+        """Width d of a frame."""
+        return self.base * (1 + self.arguments["deltas"]) + (self.arguments["silence"] == "mark")
+
+    @property
+    def fingerprint(self) -> dict[str, str | int | float | bool]:
+        """What makes these frames differ from others."""
+        return {"name": "mfcc", "revision": "1", **self.arguments}
+
+    def encode(self, values: Sequence[Any]) -> list[np.ndarray]:
+        """Frames (t_i, d) float32 of each recording: a path, or ``(samples, rate)``. t_i is at least 1."""
+
+        def one(value: Any) -> np.ndarray:
+            return self._normalised(self.push([Stream(self)], [audio.read(value, self.rate)], last=True)[0])
+
+        threads = min(len(values), len(os.sched_getaffinity(0)))
+        if threads < 2:
+            return [one(value) for value in values]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(one, values))
+
+    def stream(self) -> Stream:
+        """A new stream's state. Raises BadRecipe where the normalisation needs the whole utterance."""
+        if self.arguments["cmvn"] == "utterance":
+            raise BadRecipe(
+                "mfcc.cmvn='utterance' needs the end before the beginning; to stream, set cmvn to none or running"
+            )
+        return Stream(self)
+
+    def push(self, streams: Sequence[Stream], chunks: Sequence[np.ndarray], last: bool = False) -> list[np.ndarray]:
+        """New frames (k_i, d) of several streams at once; chunks are samples (n_i,) at ``rate``.
+
+        ``last`` ends the streams: one that had no whole frame yet gives one, padded with zeros.
+        """
+        framed = [stream.framer.push(chunk) for stream, chunk in zip(streams, chunks, strict=True)]
+        if last:
+            framed = [new if len(new) else s.framer.finish() for s, new in zip(streams, framed, strict=True)]
+        base, level = self._spectra(framed[0] if len(framed) == 1 else np.concatenate(framed))
+        ends = np.cumsum([len(new) for new in framed])[:-1]
+        parts = zip(streams, np.split(base, ends), np.split(level, ends), strict=True)
+        return [stream.follow(x, loud) for stream, x, loud in parts]
+
+    def _spectra(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each frame gives by itself: (t, base) and its level in dBFS, (t,)."""
+        base, level = np.empty((len(frames), self.base), np.float32), np.empty(len(frames), np.float32)
+        for start in range(0, len(frames), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            base[rows], level[rows] = self._block(frames[rows])
+        return base, level
+
+    def _block(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        import torch
+
+        from sensorium import spectra
+
+        wants = self.arguments
+        with torch.inference_mode():
+            long = torch.from_numpy(np.array(frames, np.float32))  # a copy: the frames overlap
+            short = long[:, self.span - self.size :]
+            level = spectra.decibels(short.square().mean(1))
+            power = spectra.power(short, wants["fft"])
+            parts = []
+            if wants["n_mfcc"] or wants["mels"]:
+                fmax = wants["fmax"] or self.rate / 2
+                filters = spectra.mel_filters(wants["n_mels"], wants["fft"], self.rate, wants["fmin"], fmax)
+                # In float64, as float32 sums of 40 terms of -100 dB depend on the block by up to 5e-5.
+                mel = spectra.decibels(power.double() @ filters)
+                if wants["n_mfcc"]:
+                    parts.append((mel @ spectra.dct(wants["n_mels"], wants["n_mfcc"])).float())
+                if wants["mels"]:
+                    parts.append(mel.float())
+            if wants["energy"]:
+                parts.append(level[:, None])
+            if wants["pitch"]:
+                parts.append(spectra.pitch(long, self.rate))
+            if wants["shape"]:
+                parts.append(spectra.shape(power, self.rate))
+            return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).numpy(), level.numpy()
+
+    def _normalised(self, x: np.ndarray) -> np.ndarray:
+        if self.arguments["cmvn"] != "utterance":
+            return x
+        wide = x.astype(np.float64)
+        return ((wide - wide.mean(0)) / np.sqrt(wide.var(0) + RunningNorm().prior)).astype(np.float32)
+
+
+class Stream:
+    """The state of one stream of :class:`Mfcc`: kept samples, past frames, running statistics."""
+
+    def __init__(self, encoder: Mfcc) -> None:
+        wants = encoder.arguments
+        self.encoder = encoder
+        self.framer = Framer(encoder.span, encoder.hop)
+        self.framer.kept = np.zeros(encoder.span - encoder.size, np.float32)  # nothing was heard before the start
+        self.deltas = [Deltas() for _ in range(wants["deltas"])]
+        self.silence = wants["silence"]
+        self.activity = Activity(
+            wants["silence_db"], wants["silence_floor"], wants["silence_release"], encoder.hop / encoder.rate
+        )
+        self.norm = RunningNorm() if wants["cmvn"] == "running" else None
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Frames (k, d) that these samples (n,) complete; k may be 0."""
+        return self.encoder.push([self], [samples])[0]
+
+    def finish(self) -> np.ndarray:
+        """The last frames (k, d): one padded frame of a stream shorter than a frame, else none."""
+        return self.encoder.push([self], [np.zeros(0, np.float32)], last=True)[0]
+
+    def follow(self, base: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """What depends on the frames before: base (t, base), level (t,) → (k, d)."""
+        parts = [base]
+        for delta in self.deltas:
+            parts.append(delta.push(parts[-1]))
+        x = np.concatenate(parts, 1) if len(parts) > 1 else base
+        if self.silence == "keep":
+            return x if self.norm is None else self.norm.push(x)
+        active = self.activity.push(level)
+        if self.silence == "drop":
+            x, active = x[active], None
+        if self.norm is not None:
+            x = self.norm.push(x)
+        return x if active is None else np.concatenate([x, active[:, None].astype(np.float32)], 1)

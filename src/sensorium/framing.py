@@ -1,0 +1,55 @@
+"""Causal framing: frame k covers samples [k·hop, k·hop + size), however the signal arrives in chunks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def frames(samples: np.ndarray, size: int, hop: int) -> np.ndarray:
+    """All whole frames of a recording, (t, size), as a view; samples (n,).
+
+    A recording shorter than one frame is padded with zeros to one, so that t is at least 1.
+    """
+    if len(samples) < size:
+        samples = np.pad(samples, (0, size - len(samples)))
+    return np.lib.stride_tricks.sliding_window_view(samples, size)[::hop]
+
+
+def count(n: int, size: int, hop: int) -> int:
+    """Number of frames :func:`frames` makes of n samples."""
+    return 1 + max(0, n - size) // hop
+
+
+class Framer:
+    """The same frames from a stream: keeps only the samples that later frames still need.
+
+    Attributes: emitted (frames given out so far).
+    """
+
+    def __init__(self, size: int, hop: int) -> None:
+        self.size, self.hop = size, hop
+        self.kept = np.zeros(0, np.float32)
+        self.skip = 0  # samples still to be dropped before the next frame starts, where hop > size
+        self.emitted = 0
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Frames (k, size) completed by these samples (n,); k may be 0."""
+        kept = np.concatenate([self.kept, samples])
+        dropped = min(self.skip, len(kept))
+        kept, self.skip = kept[dropped:], self.skip - dropped
+        if len(kept) < self.size:
+            self.kept = kept
+            return np.zeros((0, self.size), np.float32)
+        found = frames(kept, self.size, self.hop)
+        used = len(found) * self.hop
+        self.skip = max(0, used - len(kept))
+        self.kept = kept[used:].copy()  # a copy, so that the chunk itself is not kept alive
+        self.emitted += len(found)
+        return found
+
+    def finish(self) -> np.ndarray:
+        """The end of the stream: one padded frame if none was complete, as offline; else (0, size)."""
+        if self.emitted:
+            return np.zeros((0, self.size), np.float32)
+        self.emitted = 1
+        return np.pad(self.kept, (0, self.size - len(self.kept)))[None]
