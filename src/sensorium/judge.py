@@ -10,7 +10,7 @@ import numpy as np
 
 from sensorium import evaluate, parts, trust
 from sensorium.errors import SensoriumError
-from sensorium.evaluate import compare
+from sensorium.evaluate import breakdown, compare, gap, pictures
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.recipe import Recipe
 from sensorium.types import Data, Embeddings, Rows
@@ -51,9 +51,31 @@ def judge(
         "calibration": trust.calibrate(plan, pairs, zl, zr, corrections, folder),
     }
     told["verdict"] = verdict(plan, told["baselines"])
-    everything = [one for directions in judged.values() for one in directions.values()]
-    compare.save(folder / compare.FILE, everything, left.ids, (left if right is None else right).ids)
+    ids = (left.ids, (left if right is None else right).ids)
+    told["failures"] = []
+    for one in judged["test"].values():
+        query_ids, candidate_ids = ids if one.direction == "left->right" else ids[::-1]
+        told["failures"] += breakdown.failures(one, zl, zr, query_ids, candidate_ids)
+    told["breakdown"] = worst_groups(judged["test"], pairs, plan)
+    if left.offsets is None and (right is None or right.offsets is None):
+        told["gap"] = gap.before_and_after(left.vectors, (left if right is None else right).vectors, zl, zr, pairs)
+    compare.save(folder / compare.FILE, [one for both in judged.values() for one in both.values()], *ids)
+    if keys["plots"]:
+        names = None if right is None or data.right.kind != "text" else np.asarray(data.right.values, np.str_)
+        pictures.draw(folder, judged["test"], zl, zr, pairs, leaky=bool(leaks and leaks.leaky),
+                      calibration=told["calibration"], class_names=names, seed=plan.seed)  # fmt: skip
     return told
+
+
+def worst_groups(judged: Mapping[str, evaluate.Judged], pairs: Pairs, plan: Recipe) -> dict[str, Any]:
+    """The groups of the first direction with several queries each, worst first; empty where groups are single."""
+    one = next(iter(judged.values()))
+    if len(np.unique(one.group)) > len(one.group) / 2:
+        return {}
+    rows = breakdown.by_group(one, "hit@10", pairs.group_names, least=2, resamples=200, seed=plan.seed)
+    return (
+        {"direction": one.direction, "measure": "hit@10", "worst": rows[:10], **breakdown.spread(rows)} if rows else {}
+    )
 
 
 def count_pairs(pairs: Pairs) -> dict[str, dict[str, int]]:

@@ -67,41 +67,19 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def results(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The numbers of a run, one row a direction and measure, beside the baselines on the same split."""
-    rows = []
-    for r in metrics["results"]:
-        row = {
-            "direction": r["direction"].replace("->", " → "),
-            "measure": r["measure"],
-            "value": number(r["measure"], r["value"]),
-            "95% interval": f"{number(r['measure'], r['low'])} – {number(r['measure'], r['high'])}",
-        }
-        for name, baseline in metrics.get("baselines", {}).items():
-            same = [
-                b
-                for b in baseline.get("results", [])
-                if (b["direction"], b["measure"]) == (r["direction"], r["measure"])
-            ]
-            row[name] = number(r["measure"], same[0]["value"]) if same else ""
-        rows.append({**row, "queries": r["n_queries"], "candidates": r["n_candidates"]})
-    return rows
-
-
-def number(measure: str, value: float) -> str:
-    """Ranks as they are, everything else in percent."""
-    return f"{value:.1f}" if "rank" in measure else f"{100 * value:.1f}"
-
-
-def print_run(metrics: Mapping[str, Any], folder: Any, failures: Sequence[Mapping[str, Any]] = ()) -> None:
+def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -> None:
     """A run for people: the table of numbers, the verdict, warnings, times, and perhaps its worst failures."""
+    from sensorium.evaluate import card
+
     out = console()
     leaks = metrics.get("leaks", {})
     stamp = "  [bold red]LEAKY[/bold red]" if leaks.get("leaky") else ""
-    out.print(f"\n[bold]{folder}[/bold]{stamp}  recipe {metrics['recipe']}, data {metrics['data']}, split {metrics['split']}")
+    out.print(
+        f"\n[bold]{folder}[/bold]{stamp}  recipe {metrics['recipe']}, data {metrics['data']}, split {metrics['split']}"
+    )
     if metrics["results"]:
         split = metrics["results"][0]["split"]
-        print_table(results(metrics), title=f"{split} split; percent, ranks as they are; 95% intervals over groups")
+        print_table(card.table(metrics), title=f"{split} split; percent, ranks as they are; 95% intervals over groups")
         out.print(metrics["verdict"])
     for note in metrics.get("notes", ()):
         out.print(f"note: {note}", markup=False)
@@ -109,5 +87,5 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: Sequence[Mappin
         out.print(f"{side} index: " + ", ".join(f"{key} {_cell(value)}" for key, value in told.items()), markup=False)
     seconds = metrics["seconds"]
     out.print(f"{sum(seconds.values()):.1f} s: " + ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items()))
-    if failures:
-        print_table(failures, title="Worst failures: the first relevant came at this rank")
+    if failures and metrics.get("failures"):
+        print_table(metrics["failures"], title="Worst failures: the first relevant came at this rank")
