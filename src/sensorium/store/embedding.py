@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,15 +122,16 @@ class _Work:
 
     def _encode(self, owners: dict[bytes, list[int]], batch: int, shard_rows: int | None, progress: bool) -> None:
         order = [same[0] for same in owners.values()]
-        size = (
-            shard_rows or (None if self.frames else max(batch, SHARD_BYTES // (4 * self.encoder.dim))) if order else 1
-        )
+        if not order:
+            return
+        # How many frames an item has is not known beforehand; 30 s of encoding bound such a shard.
+        size = shard_rows or (4096 if self.frames else max(batch, SHARD_BYTES // (4 * self.encoder.dim)))
         done: list[tuple[list[int], Any]] = []
         what = f"embedding {self.items.kind}"
         try:
             with bar(what, len(order), progress) as advance:
-                for start in range(0, len(order), size or 4096):
-                    chunk, last = self._by_length(order[start : start + (size or 4096)]), time.monotonic()
+                for start in range(0, len(order), size):
+                    chunk, last = self._by_length(order[start : start + size]), time.monotonic()
                     for at in range(0, len(chunk), batch):
                         wanted = chunk[at : at + batch]
                         done.append((wanted, self._vectors(wanted)))
@@ -168,7 +170,7 @@ class _Work:
             flat = flat.astype(self.dtype, copy=False)
         if self.dtype.itemsize < 4:  # what was finite may not fit into 16 bits
             check_vectors(flat, ids, offsets)
-        return flat if offsets is None else [flat[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+        return flat if offsets is None else [flat[a:b] for a, b in pairwise(offsets)]
 
     def _width(self) -> int:
         return self.writer.manifest.dim if self.writer.manifest else int(self.encoder.dim)

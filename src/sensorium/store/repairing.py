@@ -37,7 +37,12 @@ def repair(folder: Path | str) -> Repaired:
         try:
             manifest.read(folder)
         except Corrupt:
-            _rebuild(folder).write(folder)
+            found = rebuild(folder)
+            if found is None:
+                raise Corrupt(
+                    f"{folder} holds no shard that can be read; delete it, and embed again: rm -r {folder}"
+                ) from None
+            found.write(folder)
             rebuilt = True
         dropped = _drop(folder)
         return Repaired(dropped, manifest.read(folder).items, rebuilt)
@@ -74,15 +79,23 @@ def _problem(folder: Path, s: Shard) -> str | None:
     return None
 
 
-def _rebuild(folder: Path) -> Manifest:
+def has_shards(folder: Path) -> bool:
+    """Whether committed shards lie in the folder."""
+    return any(not p.name.startswith(".") for p in folder.glob("*.items.parquet"))
+
+
+def rebuild(folder: Path) -> Manifest | None:
+    """The manifest that the readable shards of a folder make; None when there are none."""
     found, store = [], None
     for path in sorted(folder.glob("*.items.parquet")):
+        if path.name.startswith("."):
+            continue
         try:
             found.append(_from_items(folder, path))
         except (Corrupt, OSError, ValueError, KeyError):  # ArrowInvalid is a ValueError
             continue
     if not found:
-        raise Corrupt(f"{folder} holds no shard that can be read; delete it, and embed again: rm -r {folder}")
+        return None
     found.sort(key=lambda one: one[1]["written"])
     store = found[-1][1]["store"]
     kinds: dict[str, str] = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from sensorium import io
 from sensorium.errors import BadData, Mismatch
-from sensorium.store import columns, manifest, shard
+from sensorium.store import columns, manifest, repairing, shard
 from sensorium.store.checks import check_vectors, joined
 from sensorium.store.keys import vector_keys
 from sensorium.store.ledger import Ledger
@@ -48,9 +48,11 @@ class Writer:
     def refresh(self) -> None:
         """Take in what other writers committed. Raises Mismatch when the store is another encoder's."""
         # Under the lock, since a writer may delete replaced files between our reads.
-        if manifest.exists(self.folder):
+        if manifest.exists(self.folder) or repairing.has_shards(self.folder):
             with io.lock(self.folder):
                 self.refresh_locked()
+        else:
+            self.refresh_locked()
 
     def refresh_locked(self) -> None:
         """As :meth:`refresh`, for who holds the folder's lock already."""
@@ -59,6 +61,12 @@ class Writer:
             manifest.same_fingerprint(found.fingerprint, self.fingerprint, self.folder)
             self.ledger.follow(found)
             self.manifest = found
+            return
+        if repairing.has_shards(self.folder):  # the manifest was lost, or the first commit was cut short
+            found = repairing.rebuild(self.folder)
+            if found is not None:
+                found.write(self.folder)
+                self.refresh_locked()
         elif self.manifest is None and self._strangers():
             raise BadData(
                 f"{self.folder} holds other files, such as {self._strangers()[0]}, and no store; choose an empty folder"
