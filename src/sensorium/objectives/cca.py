@@ -33,8 +33,8 @@ class CCA:
     def __init__(
         self,
         dim: int | None = None,
-        strengths: float | Sequence[float] = (1e-3, 1e-2, 0.1, 1.0, 10.0),
-        powers: float | Sequence[float] = (0.0, 0.5, 1.0, 2.0),
+        strengths: float | Sequence[float] = (1e-4, 1e-3, 1e-2, 0.1, 1.0),
+        powers: float | Sequence[float] = (0.0, 0.5, 1.0, 2.0, 4.0),
     ) -> None:
         self.dim = dim
         self.strengths = [float(s) for s in np.atleast_1d(np.asarray(strengths, np.float64))]
