@@ -1,12 +1,16 @@
-"""A trial that workers can import: a bowl with its top at x = 3 and y = "good", with epochs."""
+"""What workers can import: a trial, a bowl with its top at x = 3 and y = "good"; and a small data set."""
 
 import os
 import signal
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from sensorium.errors import BadData
+from sensorium.pairs import Pairs
 from sensorium.space import Choice, Range
+from sensorium.types import Data, Items
 
 SPACE = {"x": Range(-10.0, 10.0), "y": Choice(("good", "bad"))}
 
@@ -31,6 +35,22 @@ def bowl(overrides, folder, report):
                 fuse.unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
     return top
+
+
+class Paired:
+    """A data set of 300 pairs of vectors, learnable in a second."""
+
+    def __init__(self, noise: float = 0.5):
+        self.noise = noise
+
+    def load(self):
+        random = np.random.default_rng(0)
+        left = random.normal(size=(300, 24)).astype(np.float32)
+        right = left @ random.normal(size=(24, 16)) + self.noise * random.normal(size=(300, 16))
+        ids, rows = np.arange(300).astype(str), np.arange(300)
+        split = np.array(["train", "train", "train", "validation", "test"])[rows % 5]
+        sides = (Items(ids, vectors.astype(np.float32), "vector") for vectors in (left, right))
+        return Data(*sides, Pairs.of(rows, rows, split=split))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ FLOORS = [
     {"datasets", "encoders", "heads", "objectives", "indexes"},
     {"store", "head", "regularisers", "preprocess", "contrastive", "causal"},
     {"moments", "scores", "foreign", "positives", "framing", "audio", "recordings", "augment", "spectra"},
-    {"pairs", "table", "parts"},
+    {"pairs", "table", "parts", "study"},
     {"types", "io", "space", "trials"},
     {"errors"},
 ]

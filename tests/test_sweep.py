@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sweep_trial import SPACE, bowl
 
+from sensorium import recipe as recipes
 from sensorium import space as spaces
 from sensorium.errors import BadRecipe, Busy
+from sensorium.seeds import several
 from sensorium.space import Choice, Range
-from sensorium.sweep import search
+from sensorium.sweep import search, sweep
 
 
 def test_space_syntax():
@@ -72,7 +75,7 @@ def test_more_trials_go_on_and_equal_those_at_once(tmp_path):
 
 
 def values(rows):
-    return [(row["rank"], row["value"], row["values"]) for row in rows]
+    return [(row["rank"], row["value"], row["x"], row.get("y")) for row in rows]
 
 
 def sweep_in_a_process(folder: Path, trials: int, workers: int = 1) -> int:
@@ -126,7 +129,7 @@ def test_median_pruning_stops_the_worst(tmp_path):
     complete = [row for row in rows if row["state"] == "complete"]
     assert 3 <= len(pruned) <= 15
     assert len(complete) + len(pruned) == 20
-    distance = [abs(row["values"]["x"] - 3) for row in complete], [abs(row["values"]["x"] - 3) for row in pruned]
+    distance = [abs(row["x"] - 3) for row in complete], [abs(row["x"] - 3) for row in pruned]
     assert sum(distance[0]) / len(complete) < sum(distance[1]) / len(pruned)
 
 
@@ -135,8 +138,8 @@ def test_a_setting_that_cannot_be_meant_fails_alone(tmp_path):
     rows = search(bowl, space, tmp_path, {}, trials=6, sampler="random", pruner="none")
     failed = [row for row in rows if row["state"] == "failed"]
     assert failed
-    assert all(row["error"] == "y is impossible" and row["values"]["y"] == "impossible" for row in failed)
-    assert rows[0]["values"]["y"] == "good"
+    assert all(row["error"] == "y is impossible" and row["y"] == "impossible" for row in failed)
+    assert rows[0]["y"] == "good"
 
 
 def test_all_failing_says_why(tmp_path):
@@ -182,3 +185,72 @@ def test_a_folder_in_use_is_refused(tmp_path):
 def test_options_that_cannot_be_meant(tmp_path, options, message):
     with pytest.raises(BadRecipe, match=message):
         search(bowl, SPACE, tmp_path, {}, **options)
+
+
+# --- a real recipe --------------------------------------------------------------------------
+
+SETTINGS = ["train.lr=1e-4..1e-1:log", "left.head=linear|mlp", "objective.temperature=0.02..0.5:log", "train.epochs=3"]
+
+
+RECIPE = {
+    "name": "tiny",
+    "data": {"name": f"{Path(__file__).parent / 'sweep_trial.py'}:Paired"},
+    "left": {"head": {"name": "linear", "dim": 16}},
+    "objective": {"name": "infonce"},
+    "train": {"precision": "fp32", "batch": 64},
+}
+
+
+def test_a_recipe_is_swept_on_validation(tmp_path):
+    out = tmp_path / "runs" / "s"
+    rows = sweep(RECIPE, SETTINGS, trials=4, out=out, pruner="none", quiet=True)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4]
+    for row in rows:
+        folder = Path(row["folder"])
+        told = json.loads((folder / "metrics.json").read_text())
+        # The value is the mean over all validation queries of both directions.
+        mrr = [r for r in told["validation"] if r["measure"] == "MRR"]
+        queries = sum(r["n_queries"] for r in mrr)
+        assert row["value"] == pytest.approx(sum(r["value"] * r["n_queries"] for r in mrr) / queries)
+        assert row["difference"] == pytest.approx(row["value"] - rows[0]["value"])
+        assert row["low"] <= row["difference"] <= row["high"]
+    best = recipes.load(out / "best.toml")
+    assert best.values["train"]["lr"] == rows[0]["train.lr"]
+    assert best.values["evaluate"]["baselines"]  # the winner is judged in full when it is run
+    # All are there: asking again runs nothing.
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("metrics.json")}
+    assert sweep(RECIPE, SETTINGS, trials=4, out=out, pruner="none", quiet=True) == rows
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("metrics.json")} == before
+
+
+def test_unknown_keys_are_refused_before_the_first_trial(tmp_path):
+    with pytest.raises(BadRecipe, match="did you mean 'temperature'"):
+        sweep(RECIPE, ["objective.temprature=0.1..0.2"], out=tmp_path / "s", quiet=True)
+    with pytest.raises(BadRecipe, match="nothing varies"):
+        sweep(RECIPE, ["train.lr=1e-3"], out=tmp_path / "s", quiet=True)
+    with pytest.raises(BadRecipe, match="choose MRR or hit@10"):
+        sweep(RECIPE, SETTINGS, out=tmp_path / "s", measure="median_rank", quiet=True)
+    assert not (tmp_path / "s").exists()
+
+
+def test_several_seeds_give_mean_and_spread(tmp_path, monkeypatch):
+    from sensorium import pipeline
+
+    rows = several(RECIPE, ["train.epochs=2", "evaluate.baselines=[]"], seeds=3, out=tmp_path / "seeds", quiet=True)
+    runs = [json.loads((tmp_path / "seeds" / f"seed-{s}" / "metrics.json").read_text()) for s in range(3)]
+    assert len({run["recipe"] for run in runs}) == 3
+    assert len({run["split"] for run in runs}) == 1
+    for row in rows:
+        values = [r["value"] for run in runs for r in run["results"]
+                  if (r["direction"], r["measure"]) == (row["direction"], row["measure"])]  # fmt: skip
+        assert (row["mean"], row["std"]) == (pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)))
+        assert (row["lowest"], row["highest"], row["seeds"]) == (min(values), max(values), 3)
+    assert json.loads((tmp_path / "seeds" / "seeds.json").read_text()) == {"seeds": [0, 1, 2], "results": rows}
+
+    ran = []
+    monkeypatch.setattr(pipeline, "run", lambda *a, real=pipeline.run, **k: (ran.append(k["out"].name), real(*a, **k)))
+    again = several(RECIPE, ["train.epochs=2", "evaluate.baselines=[]"], seeds=4, out=tmp_path / "seeds", quiet=True)
+    assert ran == ["seed-3"]  # the others were there
+    assert again[0]["seeds"] == 4
+    with pytest.raises(BadRecipe, match="--seeds 1; expected 2 or more"):
+        several(RECIPE, seeds=1, out=tmp_path / "seeds")

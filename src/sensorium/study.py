@@ -1,0 +1,122 @@
+"""A sweep's memory: an Optuna study in one SQLite file, written by one process, equal for any number of kills."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from sensorium import io
+from sensorium import space as spaces
+from sensorium.errors import BadRecipe, MissingExtra
+from sensorium.space import Range, Space
+from sensorium.trials import Job, Outcome
+
+if TYPE_CHECKING:
+    import optuna
+
+
+class Study:
+    """An Optuna study in ``out/study.db`` that outlives kills; one process writes it.
+
+    Draw k depends on the seed, k and the results so far, not on how often the sweep was killed.
+    """
+
+    def __init__(self, out: Path, space: Space, told: Mapping[str, Any], sampler: str, pruner: str, seed: int) -> None:
+        try:
+            import optuna
+        except ModuleNotFoundError as error:
+            raise MissingExtra("optuna", "train") from error
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.optuna, self.out, self.sampler, self.seed = optuna, out, sampler, seed
+        self.distributions = {key: _distribution(optuna, varied) for key, varied in space.items()}
+        self.study = optuna.create_study(
+            study_name="sweep", direction="maximize", load_if_exists=True,
+            storage=f"sqlite:///{(out / 'study.db').resolve()}",
+            pruner=optuna.pruners.MedianPruner() if pruner == "median" else optuna.pruners.NopPruner(),
+        )  # fmt: skip
+        self._claim(json.loads(json.dumps(told, default=io.plain)))
+        self._recover()
+        self.open: dict[int, optuna.trial.Trial] = {}
+
+    def _claim(self, told: Mapping[str, Any]) -> None:
+        earlier = self.study.user_attrs.get("told")
+        if earlier is None:
+            self.study.set_user_attr("told", dict(told))
+        elif earlier != told:
+            differs = ", ".join(sorted(k for k in {*earlier, *told} if earlier.get(k) != told.get(k)))
+            raise BadRecipe(f"{self.out} holds another sweep (its {differs} differs); choose another folder with --out")
+
+    def _recover(self) -> None:
+        """Enqueue again, with the same values, what was running when the sweep was killed."""
+        continued = self._interrupted()
+        for trial in self.study.get_trials(states=[self.optuna.trial.TrialState.RUNNING]):
+            if trial.number not in continued and set(trial.params) == set(self.distributions):
+                self.study.enqueue_trial(trial.params, user_attrs={"continues": trial.number})
+            self.study.tell(trial.number, state=self.optuna.trial.TrialState.FAIL)
+
+    def _interrupted(self) -> set[int]:
+        every = self.study.get_trials(deepcopy=False)
+        return {t.user_attrs["continues"] for t in every if "continues" in t.user_attrs}
+
+    def drawn(self) -> list[optuna.trial.FrozenTrial]:
+        """Every trial that was begun, in order, but those that a kill cut off: they have been begun again."""
+        interrupted = self._interrupted()
+        every = self.study.get_trials(deepcopy=False)
+        return [t for t in every if t.number not in interrupted and set(t.params) == set(self.distributions)]
+
+    def params(self, number: int) -> dict[str, Any]:
+        """What a trial tries."""
+        return self.study.get_trials(deepcopy=False)[number].params
+
+    def next(self, trials: int) -> Job | None:
+        """Draw the next trial; None when ``trials`` are done or running."""
+        drawn = len(self.drawn())
+        if drawn >= trials:
+            return None
+        self.study.sampler = self._sampler(drawn)
+        trial = self.study.ask(self.distributions)
+        self.open[trial.number] = trial
+        overrides = spaces.overrides(trial.params)
+        return Job(trial.number, overrides, self.folder(trial.params))
+
+    def folder(self, params: Mapping[str, Any]) -> Path:
+        """A trial's folder, named by what it tries: equal values are one run, and a killed one is found again."""
+        return self.out / "trials" / xxhash.xxh3_64_hexdigest("\n".join(spaces.overrides(params)).encode())[:12]
+
+    def should_prune(self, number: int, step: int, value: float) -> bool:
+        """Note a trial's measure after an epoch; whether to stop it."""
+        self.open[number].report(value, step)
+        return self.open[number].should_prune()
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """Note how a trial ended; what was built without an end is cleared away."""
+        states = self.optuna.trial.TrialState
+        trial = self.open.pop(number)
+        if outcome.value is not None:
+            self.study.tell(number, outcome.value)
+            return
+        if outcome.error is not None:
+            trial.set_user_attr("error", outcome.error)
+        self.study.tell(number, state=states.PRUNED if outcome.error is None else states.FAIL)
+        folder = self.folder(trial.params)
+        shutil.rmtree(folder.with_name(f".{folder.name}.building"), ignore_errors=True)
+
+    def _sampler(self, drawn: int) -> Any:
+        seed = int(np.random.SeedSequence([self.seed, drawn]).generate_state(1)[0])
+        if self.sampler == "random":
+            return self.optuna.samplers.RandomSampler(seed)
+        return self.optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, 4 + 2 * len(self.distributions)))
+
+
+def _distribution(optuna: Any, varied: Any) -> Any:
+    if not isinstance(varied, Range):
+        return optuna.distributions.CategoricalDistribution(varied.values)
+    whole = isinstance(varied.low, int)
+    kind = optuna.distributions.IntDistribution if whole else optuna.distributions.FloatDistribution
+    return kind(varied.low, varied.high, log=varied.log)
