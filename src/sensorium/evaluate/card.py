@@ -19,7 +19,7 @@ def card(metrics: Mapping[str, Any], recipe: str, folder: Path) -> str:
     """
     folder = Path(folder)
     name = str(metrics.get("name") or folder.name.removeprefix(".").removesuffix(".building"))
-    parts = [_head(name, metrics), _numbers(metrics), _trust(metrics), _pictures(folder), _use(name, metrics),
+    parts = [_head(name, metrics), _numbers(metrics), _trust(metrics), _pictures(folder), _use(name),
              _made(metrics, recipe)]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -119,19 +119,33 @@ def _calibration(calibration: Mapping[str, Any]) -> Iterable[str]:
         if "test" not in told:
             yield f"- Probabilities {where}: none ({told.get('not_applicable', 'not fitted')})."
             continue
-        yield (f"- Probabilities {where}: {told['probability']['method']} fitted on validation, "
-               f"ECE {100 * told['test']['ECE']:.1f} points on test.")  # fmt: skip
-        no_match, top, found = told.get("no_match", {}), told.get("top_set", {}), told.get("test_coverage")
-        if no_match and no_match.get("score") is None:
-            yield f"  - No threshold keeps first answers wrong at most {100 * no_match['risk']:.0f}% of the time."
-        elif no_match:
-            wrong = told.get("test_wrong_among_answered")
-            yield (f"  - Below score {no_match['score']:.3f} say \"no match\": at most {100 * no_match['risk']:.0f}% wrong "
-                   f"with {100 * no_match['confidence']:.0f}% confidence; on test {100 * told['test_answered']:.1f}% answered"
-                   + (f", {100 * wrong:.1f}% of them wrong." if wrong is not None else "."))  # fmt: skip
-        if top.get("k") and found:
-            yield (f"  - The first {top['k']:,} hold a right one {100 * top['coverage']:.0f}% of the time; found on test "
-                   f"{100 * found['found']:.1f}% [{100 * found['low']:.1f}, {100 * found['high']:.1f}].")  # fmt: skip
+        method, ece = told["probability"]["method"], _percent(told["test"]["ECE"])
+        yield f"- Probabilities {where}: {method} fitted on validation, ECE {ece} points on test."
+        yield from _no_match(told)
+        yield from _top_set(told)
+
+
+def _no_match(told: Mapping[str, Any]) -> Iterable[str]:
+    rule = told.get("no_match")
+    if not rule:
+        return
+    promise = f"at most {_percent(rule['risk'])}% wrong with {_percent(rule['confidence'])}% confidence"
+    if rule["score"] is None:
+        yield f"  - No threshold on the score keeps first answers {promise}."
+        return
+    wrong = told.get("test_wrong_among_answered")
+    found = f"{_percent(told['test_answered'])}% answered" + (
+        "" if wrong is None else f", {_percent(wrong)}% of them wrong"
+    )
+    yield f'  - Below score {rule["score"]:.3f} say "no match": {promise}; on test {found}.'
+
+
+def _top_set(told: Mapping[str, Any]) -> Iterable[str]:
+    top, found = told.get("top_set", {}), told.get("test_coverage")
+    if top.get("k") and found:
+        interval = f"[{_percent(found['low'])}, {_percent(found['high'])}]"
+        yield (f"  - The first {top['k']:,} hold a right one {_percent(top['coverage'])}% of the time; "
+               f"found on test {_percent(found['found'])}% {interval}.")  # fmt: skip
 
 
 def _gap(gap: Mapping[str, Any]) -> Iterable[str]:
@@ -149,11 +163,11 @@ def _pictures(folder: Path) -> str:
     )
 
 
-def _use(name: str, metrics: Mapping[str, Any]) -> str:
-    ask = 'id="…"' if "index" in metrics else 'text="…"'
-    return "\n".join(["## Use it", "", "```python", "import sensorium", "", f'run = sensorium.open("{name}")  # this folder',
-                      f"run.search({ask}, k=5)", "```", "", "```sh", f"sensorium show {name}",
-                      f"sensorium search {name} --id … --k 5", "```"])  # fmt: skip
+def _use(name: str) -> str:
+    python = ["```python", "import sensorium", "", f'run = sensorium.open("runs/{name}")  # or wherever this folder is',
+              'run.search(id="…", k=5)  # or text=, image=, audio=, face=, vector=', "```"]  # fmt: skip
+    shell = ["```sh", f"sensorium show runs/{name}", f"sensorium search runs/{name} --id … --k 5", "```"]
+    return "\n".join(["## Use it", "", *python, "", *shell])
 
 
 def _made(metrics: Mapping[str, Any], recipe: str) -> str:
@@ -166,6 +180,10 @@ def _made(metrics: Mapping[str, Any], recipe: str) -> str:
         each = ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items())
         lines.append(f"Took {sum(seconds.values()):.1f} s ({each}).")
     return "\n\n".join([*lines, f"```toml\n{recipe.strip()}\n```"])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}".removesuffix(".0")
 
 
 def _paragraph(text: Any) -> list[str]:
