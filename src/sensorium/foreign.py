@@ -51,7 +51,7 @@ def read(path: Path | str) -> Mapping[str, np.ndarray]:
     """The arrays of a file or folder, by name, loaded when asked for.
 
     Knows .npz, .npy, .pt and .pth, .safetensors, .parquet, and folders: a store, clip-retrieval's
-    (img_emb, text_emb, metadata), or one with embeddings.npy and ids.json.
+    (img_emb, text_emb, metadata), or one with embeddings.npy and ids.json, or with *_embeddings.pt.
     Raises BadRecipe when there is no such file or its type is unknown, BadData when it cannot be read
     without running code, is damaged, or ids beside it are of another number.
     """
@@ -178,7 +178,7 @@ def _beside(path: Path, n: int) -> dict[str, Callable[[], np.ndarray]]:
         if found.is_file() and (ids := _json_ids(found)) is not None:
             if len(ids) != n:
                 raise BadData(f"{found} has {len(ids)} ids for the {n} rows of {path.name}; they belong together")
-            return {IDS: lambda: ids, **_csv_columns(path.with_name("metadata.csv"), ids)}
+            return {IDS: lambda: ids, **_csv_columns(path.with_name("metadata.csv"), ids), **_json_columns(found, n)}
     return {}
 
 
@@ -192,6 +192,14 @@ def _json_ids(path: Path) -> np.ndarray | None:
     if isinstance(value, list) and value and isinstance(value[0], dict):
         value = [row.get("id") for row in value]
     return as_ids(value) if isinstance(value, list) and None not in value else None
+
+
+def _json_columns(path: Path, n: int) -> dict[str, Callable[[], np.ndarray]]:
+    """The metadata columns that our own export keeps in metadata.json."""
+    value = json.loads(path.read_bytes())
+    found = value.get("columns") if isinstance(value, dict) else None
+    columns = {k: v for k, v in found.items() if isinstance(v, list) and len(v) == n} if isinstance(found, dict) else {}
+    return {k: lambda v=v: np.array([np.nan if x is None else x for x in v]) for k, v in columns.items()}
 
 
 def _csv_columns(path: Path, ids: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
@@ -304,6 +312,11 @@ def _folder(path: Path) -> Mapping[str, np.ndarray]:
         return clip_retrieval(path)
     if (path / "embeddings.npy").is_file():
         return _npy(path / "embeddings.npy")
+    tensors = {p.stem: _pt(p) for p in sorted(path.glob("*_embeddings.pt"))}
+    if tensors:  # a cache of audio_embeddings.pt and text_embeddings.pt with one metadata.json
+        columns = {stem: lambda c=c: c[VECTORS] for stem, c in tensors.items() if VECTORS in c}
+        rest = {n: lambda c=c, n=n: c[n] for c in tensors.values() for n in c if n != VECTORS}
+        return Columns({**rest, **columns})
     raise BadRecipe(f"{path} is no store, holds no img_emb or text_emb, and no embeddings.npy; name one of its files")
 
 

@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,8 +25,8 @@ from sensorium.errors import BadData, Busy, Corrupt, DiskFull
 _TEMPORARY = ".tmp-"  # a name that starts so is never read, and is locked for as long as its writer lives
 _YOUNG = 60.0  # seconds a nameless file is left alone, in case its writer has not locked it yet
 
-Content = bytes | str | Sequence[Any] | Callable[[BinaryIO], Any]
-"""What can be written: bytes, text, a sequence of buffers, or a function of the open file."""
+Content = bytes | str | Iterable[Any] | Callable[[BinaryIO], Any]
+"""What can be written: bytes, text, buffers one after the other, or a function of the open file."""
 
 
 def _beside(path: Path) -> Path:
