@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +190,13 @@ def test_options_that_cannot_be_meant(tmp_path, options, message):
 
 # --- a real recipe --------------------------------------------------------------------------
 
-SETTINGS = ["train.lr=1e-4..1e-1:log", "left.head=linear|mlp", "objective.temperature=0.02..0.5:log", "train.epochs=3"]
+SETTINGS = [
+    "train.lr=1e-4..1e-1:log",
+    "left.head=linear|mlp",
+    "objective.temperature=0.02..0.5:log",
+    "train.epochs=3",
+    "train.save_seconds=0.0",
+]
 
 
 RECIPE = {
@@ -201,13 +208,18 @@ RECIPE = {
 }
 
 
-def test_a_recipe_is_swept_on_validation(tmp_path):
-    out = tmp_path / "runs" / "s"
-    rows = sweep(RECIPE, SETTINGS, trials=4, out=out, pruner="none", quiet=True)
-    assert [row["rank"] for row in rows] == [1, 2, 3, 4]
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A sweep of a real recipe that nothing disturbed: its folder and leaderboard."""
+    out = tmp_path_factory.mktemp("runs") / "s"
+    return out, sweep(RECIPE, SETTINGS, trials=3, out=out, pruner="none", quiet=True)
+
+
+def test_a_recipe_is_swept_on_validation(swept):
+    out, rows = swept
+    assert [row["rank"] for row in rows] == [1, 2, 3]
     for row in rows:
-        folder = Path(row["folder"])
-        told = json.loads((folder / "metrics.json").read_text())
+        told = json.loads((Path(row["folder"]) / "metrics.json").read_text())
         # The value is the mean over all validation queries of both directions.
         mrr = [r for r in told["validation"] if r["measure"] == "MRR"]
         queries = sum(r["n_queries"] for r in mrr)
@@ -217,10 +229,34 @@ def test_a_recipe_is_swept_on_validation(tmp_path):
     best = recipes.load(out / "best.toml")
     assert best.values["train"]["lr"] == rows[0]["train.lr"]
     assert best.values["evaluate"]["baselines"]  # the winner is judged in full when it is run
-    # All are there: asking again runs nothing.
+
+
+def test_a_finished_sweep_runs_nothing_again(swept):
+    out, rows = swept
     before = {p: p.stat().st_mtime_ns for p in out.rglob("metrics.json")}
-    assert sweep(RECIPE, SETTINGS, trials=4, out=out, pruner="none", quiet=True) == rows
+    assert sweep(RECIPE, SETTINGS, trials=3, out=out, pruner="none", quiet=True) == rows
     assert {p: p.stat().st_mtime_ns for p in out.rglob("metrics.json")} == before
+
+
+def test_a_killed_sweep_of_a_recipe_ends_with_the_same_numbers(swept, tmp_path):
+    out = tmp_path / "s"
+    script = (
+        "import sys; from test_sweep import RECIPE, SETTINGS, sweep\n"
+        "sweep(RECIPE, SETTINGS, trials=3, out=sys.argv[1], pruner='none', quiet=True)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(out)], cwd=Path(__file__).parent)
+    try:
+        while process.poll() is None:  # killed in the middle of the second trial's fit
+            if list(out.glob("trials/*/metrics.json")) and list(out.glob("trials/.*.building/checkpoint/*")):
+                break
+            time.sleep(0.005)
+    finally:
+        process.kill()
+    assert process.wait() == -9
+    assert len(list(out.glob("trials/*/metrics.json"))) == 1
+    rows = sweep(RECIPE, SETTINGS, trials=3, out=out, pruner="none", quiet=True)
+    compared = ("rank", "value", "difference", "low", "high", "p", "train.lr", "left.head", "objective.temperature")
+    assert [[row[key] for key in compared] for row in rows] == [[row[key] for key in compared] for row in swept[1]]
 
 
 def test_unknown_keys_are_refused_before_the_first_trial(tmp_path):
@@ -233,24 +269,30 @@ def test_unknown_keys_are_refused_before_the_first_trial(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+QUICK = [
+    "train.epochs=1", "evaluate.baselines=[]", "evaluate.plots=false", "evaluate.correction=none",
+    "evaluate.calibrate=false", "evaluate.resamples=50",
+]  # fmt: skip
+
+
 def test_several_seeds_give_mean_and_spread(tmp_path, monkeypatch):
     from sensorium import pipeline
 
-    rows = several(RECIPE, ["train.epochs=2", "evaluate.baselines=[]"], seeds=3, out=tmp_path / "seeds", quiet=True)
-    runs = [json.loads((tmp_path / "seeds" / f"seed-{s}" / "metrics.json").read_text()) for s in range(3)]
-    assert len({run["recipe"] for run in runs}) == 3
+    rows = several(RECIPE, QUICK, seeds=2, out=tmp_path / "seeds", quiet=True)
+    runs = [json.loads((tmp_path / "seeds" / f"seed-{s}" / "metrics.json").read_text()) for s in range(2)]
+    assert len({run["recipe"] for run in runs}) == 2
     assert len({run["split"] for run in runs}) == 1
     for row in rows:
         values = [r["value"] for run in runs for r in run["results"]
                   if (r["direction"], r["measure"]) == (row["direction"], row["measure"])]  # fmt: skip
         assert (row["mean"], row["std"]) == (pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)))
-        assert (row["lowest"], row["highest"], row["seeds"]) == (min(values), max(values), 3)
-    assert json.loads((tmp_path / "seeds" / "seeds.json").read_text()) == {"seeds": [0, 1, 2], "results": rows}
+        assert (row["lowest"], row["highest"], row["seeds"]) == (min(values), max(values), 2)
+    assert json.loads((tmp_path / "seeds" / "seeds.json").read_text()) == {"seeds": [0, 1], "results": rows}
 
     ran = []
     monkeypatch.setattr(pipeline, "run", lambda *a, real=pipeline.run, **k: (ran.append(k["out"].name), real(*a, **k)))
-    again = several(RECIPE, ["train.epochs=2", "evaluate.baselines=[]"], seeds=4, out=tmp_path / "seeds", quiet=True)
-    assert ran == ["seed-3"]  # the others were there
-    assert again[0]["seeds"] == 4
+    again = several(RECIPE, QUICK, seeds=3, out=tmp_path / "seeds", quiet=True)
+    assert ran == ["seed-2"]  # the others were there
+    assert again[0]["seeds"] == 3
     with pytest.raises(BadRecipe, match="--seeds 1; expected 2 or more"):
         several(RECIPE, seeds=1, out=tmp_path / "seeds")
