@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sensorium.errors import BadRecipe
 from sensorium.pairs import Pairs
 from sensorium.positives import Partners, Positives
 from sensorium.regularisers import mixup, structure
@@ -148,3 +149,20 @@ def test_descending_structure_restores_neighbours():
         structure(x, z, temperature=0.3).backward()
         optimizer.step()
     assert structure(x, z, temperature=0.3).item() < before / 5
+
+
+def test_structure_is_exact_within_autocast():
+    x, z = rows(40, 8, 0).float(), rows(40, 6, 1).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert structure(x, z).item() == structure(x, z.float()).item()
+        low = structure(x, z.bfloat16())
+    assert low.dtype == torch.float32
+    assert low.item() == pytest.approx(structure(x, z).item(), rel=0.02)
+
+
+def test_frames_are_refused():
+    frames = (rows(4, 2, 0), torch.tensor([2, 2]))
+    with pytest.raises(BadRecipe, match="set train.mixup=0"):
+        mixup(frames, rows(2, 2, 0), Positives(2), 1.0)
+    with pytest.raises(BadRecipe, match="set train.structure=0"):
+        structure(frames, rows(2, 2, 0))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sensorium.errors import BadRecipe
 from sensorium.positives import Positives
 from sensorium.types import blocks
 
@@ -28,9 +29,11 @@ def mixup(left: Tensor, right: Tensor, positives: Positives, alpha: float) -> tu
     the batch is mixed into the first, so that no item is in two mixtures: h = b // 2 rows come out
     (a last odd row is left out). Partners are two mixtures whose components are partners one by one;
     where only some components are, they are neither partners nor strangers.
+    Raises BadRecipe for items of several frames.
     """
     import torch
 
+    _check_vectors("mixup", left, right)
     h = len(left) // 2
     if h == 0:
         return left, right, positives
@@ -50,18 +53,25 @@ def structure(x: Tensor, z: Tensor, levels: int = 1, temperature: float = 0.05, 
     x (b, d_in) gets no gradient; z (b, d) does. At most ``limit`` rows are read, as the batch is in
     random order and the cost is limit² · d, and limit³ a level above the first.
     Add ``weight · (structure(xl, zl) + structure(xr, zr)) / 2`` to the loss.
+    Raises BadRecipe for items of several frames.
     """
     import torch
 
-    with torch.no_grad():
-        near_x = _neighbours(x[:limit].to(z.dtype), temperature)
-    near_z = _neighbours(z[:limit], temperature)
-    power_x, power_z, total = near_x, near_z, z.new_zeros(())
-    for level in range(1, levels + 1):
-        if level > 1:
-            power_x, power_z = power_x @ near_x, power_z @ near_z
-        total = total + _jensen_shannon(power_x, power_z) / level
+    _check_vectors("structure", x)
+    z = z if z.dtype == torch.float64 else z.float()
+    with torch.autocast(z.device.type, enabled=False):  # divided by the temperature, bf16's rounding would show
+        near_x, near_z = _neighbours(x.detach()[:limit].to(z.dtype), temperature), _neighbours(z[:limit], temperature)
+        power_x, power_z, total = near_x, near_z, z.new_zeros(())
+        for level in range(1, levels + 1):
+            if level > 1:
+                power_x, power_z = power_x @ near_x, power_z @ near_z
+            total = total + _jensen_shannon(power_x, power_z) / level
     return total / levels
+
+
+def _check_vectors(key: str, *inputs: object) -> None:
+    if any(isinstance(x, tuple) for x in inputs):
+        raise BadRecipe(f"train.{key} works on one vector an item, these are sequences of frames; set train.{key}=0")
 
 
 def _neighbours(rows: Tensor, temperature: float) -> Tensor:
