@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -143,24 +145,38 @@ def draw(path: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     """
     try:
         from matplotlib.ft2font import FT2Font
-        from PIL import ImageFont
-    except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "pillow", "image") from None
-    codepoints = [c for c in sorted(FT2Font(str(path)).get_charmap()) if named(c)]
-    font = ImageFont.truetype(str(path), round(size * 0.9), layout_engine=ImageFont.Layout.BASIC)
-    inner = size - 4
-    pictures = np.full((len(codepoints), size, size), 255, np.uint8)
-    kept = np.zeros(len(codepoints), bool)
-    for i, codepoint in enumerate(codepoints):
-        mask = font.getmask(chr(codepoint), mode="L")
-        if max(mask.size) > inner:
-            smaller = max(1, int(font.size * inner / max(mask.size)))
-            mask = font.font_variant(size=smaller).getmask(chr(codepoint), mode="L")
-        width, height = mask.size
-        if not width or not height or mask.getbbox() is None or max(width, height) > size:
-            continue
-        top, left = (size - height) // 2, (size - width) // 2
-        ink = np.frombuffer(bytes(mask), np.uint8).reshape(height, width)
-        pictures[i, top : top + height, left : left + width] -= ink
-        kept[i] = True
-    return np.array(codepoints)[kept], pictures[kept]
+    except ModuleNotFoundError:
+        raise MissingExtra("matplotlib", "train") from None
+    font = FT2Font(str(path))
+    codepoints = [c for c in sorted(font.get_charmap()) if named(c)]
+    pictures = np.zeros((len(codepoints), size, size), np.uint8)
+    for picture, codepoint in zip(pictures, codepoints, strict=True):
+        _draw_one(font, codepoint, picture)
+    drawn = pictures.any((1, 2))
+    return np.array(codepoints)[drawn], 255 - pictures[drawn]
+
+
+def _draw_one(font: Any, codepoint: int, picture: np.ndarray) -> None:
+    """Draw one symbol, light on black, into the middle of a black picture (size, size)."""
+    from matplotlib.ft2font import LoadFlags
+
+    size = len(picture)
+    em = 0.9 * size  # pixels
+    for _ in range(2):
+        font.set_size(em, 72)
+        # Unhinted: hinting moves strokes by up to a pixel, and the bytecode of some fonts is not safe to run.
+        glyph = font.load_char(codepoint, flags=LoadFlags.NO_HINTING)
+        left, bottom, right, top = (edge / 64 for edge in glyph.bbox)
+        width, height = math.ceil(right) - math.floor(left), math.ceil(top) - math.floor(bottom)
+        if max(width, height) <= size - 4:
+            break
+        em *= (size - 6) / max(width, height)
+    if not width or not height:
+        return
+    bitmap = np.zeros((height, width), np.uint8)
+    font.draw_glyph_to_bitmap(bitmap, -math.floor(left), 0, glyph)  # the call adds the bearing to x
+    rows, columns = np.flatnonzero(bitmap.any(1)), np.flatnonzero(bitmap.any(0))
+    if len(rows):
+        ink = bitmap[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        top, left = (size - ink.shape[0]) // 2, (size - ink.shape[1]) // 2
+        picture[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
