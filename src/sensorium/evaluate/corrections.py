@@ -12,7 +12,7 @@ queries [q, 1], candidates [c, −bias]. QB-Norm applies it only to queries whos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,9 +23,12 @@ from sensorium.errors import BadRecipe, Corrupt, Mismatch, nearest
 from sensorium.pairs import Relevance
 from sensorium.types import Rows, blocks
 
+Tile = tuple[slice, np.ndarray, np.ndarray]
 FORMAT = 1
 _CANDIDATES = 2048
 _SWEEPS = 30  # of Sinkhorn at most
+_KEPT = 1 << 26  # kernel values kept between Sinkhorn's sweeps; beyond, they are made anew
+_TINY = 1e-30  # a bank query so far from everything keeps a finite scaling
 _SETTLED = 1e-4  # relative change of a candidate's mass, below which Sinkhorn stops
 
 
@@ -172,7 +175,12 @@ class Taken:
 
 def inverted_softmax(bank: np.ndarray, candidates: Rows, beta: float) -> Shift:
     """Bias = log mean exp(β s) / β: between a candidate's mean (β → 0) and highest score (β → ∞)."""
-    return Shift(_soft_maximum(bank, candidates, beta, np.zeros(len(bank))))
+    bias = np.empty(len(candidates), np.float32)
+    for rows in blocks(len(candidates), _CANDIDATES):
+        tile = np.asarray(candidates[rows], np.float32) @ bank.T
+        top = tile.max(axis=1)
+        bias[rows] = top + np.log(np.exp(np.float32(beta) * (tile - top[:, None])).mean(axis=1)) / beta
+    return Shift(bias)
 
 
 def csls(bank: np.ndarray, candidates: Rows, k: float) -> Shift:
@@ -186,16 +194,38 @@ def csls(bank: np.ndarray, candidates: Rows, k: float) -> Shift:
 
 
 def sinkhorn(bank: np.ndarray, candidates: Rows, sharpness: float) -> Shift:
-    """Bias = minus the candidates' potential of the transport between bank and candidates, ε = 1 / sharpness."""
-    potential = np.zeros(len(bank))
-    bias = _soft_maximum(bank, candidates, sharpness, potential)
-    for _ in range(_SWEEPS - 1):
-        potential = -_soft_maximum(candidates, bank, sharpness, -bias.astype(np.float64))
-        before, bias = bias, _soft_maximum(bank, candidates, sharpness, potential)
-        change = bias - before
-        if sharpness * np.ptp(change) < _SETTLED:  # what all candidates share moves no ranking
+    """Bias = minus the candidates' potential of the transport between bank and candidates, ε = 1 / sharpness.
+
+    Mass is 1 for each bank query and len(bank) / m for each candidate. With u the bank's scaling,
+    each sweep sets bias = log mean (u exp(β s)) / β, and then u so that every query's mass is kept.
+    """
+    u, bias = np.ones(len(bank), np.float32), np.zeros(len(candidates))
+    tiles = _kernel(bank, candidates, sharpness)
+    for _ in range(_SWEEPS):
+        before, mass = bias.copy(), np.zeros(len(bank))
+        for rows, top, kernel in tiles():
+            total = kernel @ u
+            bias[rows] = top + np.log(total / len(bank)) / sharpness
+            mass += (len(bank) / total) @ kernel
+        u = (len(candidates) / np.maximum(mass, _TINY)).astype(np.float32)
+        if sharpness * np.ptp(bias - before) < _SETTLED:  # what all candidates share moves no ranking
             break
-    return Shift(bias)
+    return Shift(bias.astype(np.float32))
+
+
+def _kernel(bank: np.ndarray, candidates: Rows, sharpness: float) -> Callable[[], Iterable[Tile]]:
+    """Blocks (rows, highest score of each candidate, exp(β (s − highest)) (rows, b)); kept when they fit in memory."""
+
+    def made() -> Iterator[Tile]:
+        for rows in blocks(len(candidates), _CANDIDATES):
+            tile = np.asarray(candidates[rows], np.float32) @ bank.T
+            top = tile.max(axis=1)
+            yield rows, top, np.exp(np.float32(sharpness) * (tile - top[:, None]))
+
+    if len(candidates) * len(bank) > _KEPT:
+        return made
+    kept = list(made())
+    return lambda: kept
 
 
 def qb_norm(bank: np.ndarray, candidates: Rows, beta: float) -> Shift:
@@ -209,24 +239,6 @@ def qb_norm(bank: np.ndarray, candidates: Rows, beta: float) -> Shift:
 METHODS: Mapping[str, Callable[[np.ndarray, Rows, float], Shift]] = {
     "csls": csls, "inverted_softmax": inverted_softmax, "qb_norm": qb_norm, "sinkhorn": sinkhorn,
 }  # fmt: skip
-
-
-def _soft_maximum(over: Rows, of: Rows, sharpness: float, offset: np.ndarray) -> np.ndarray:
-    """log mean exp(β (s + offset)) / β of each row in ``of`` over the rows of ``over``, in blocks: (len(of),)."""
-    out = np.empty(len(of), np.float32)
-    for columns in blocks(len(of), _CANDIDATES):
-        high = np.full(columns.stop - columns.start, -np.inf)
-        total = np.zeros(len(high))
-        part = np.asarray(of[columns], np.float32)
-        for rows in blocks(len(over), _CANDIDATES):
-            tile = part @ np.asarray(over[rows], np.float32).T + offset[rows].astype(np.float32)
-            # One running maximum keeps every exponential at or below 1.
-            top = np.maximum(high, tile.max(axis=1))
-            total *= np.exp(sharpness * (high - top))
-            total += np.exp(np.float32(sharpness) * (tile - top[:, None].astype(np.float32))).sum(axis=1)
-            high = top
-        out[columns] = high + np.log(total / len(over)) / sharpness
-    return out
 
 
 def save(corrections: Mapping[str, Correction], folder: Path) -> None:
