@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium.errors import BadData
+from sensorium.errors import BadData, DiskFull
 from sensorium.pairs import Pairs
 from sensorium.space import Choice, Range
 from sensorium.types import Data, Items
@@ -22,6 +22,8 @@ def bowl(overrides, folder, report):
         file.write(f"{os.getpid()}\n")
     if values.get("y") == "impossible":
         raise BadData("y is impossible")
+    if values.get("y") == "full":
+        raise DiskFull("no room to write")
     if values.get("y") == "bug":
         raise ZeroDivisionError("a bug of ours")
     top = -((float(values["x"]) - 3.0) ** 2) - (0.0 if values.get("y", "good") == "good" else 5.0)

@@ -13,10 +13,12 @@ from sweep_trial import SPACE, bowl
 
 from sensorium import recipe as recipes
 from sensorium import space as spaces
-from sensorium.errors import BadRecipe, Busy
+from sensorium.errors import BadRecipe, Busy, SensoriumError
 from sensorium.seeds import several
 from sensorium.space import Choice, Range
+from sensorium.study import Study
 from sensorium.sweep import search, sweep
+from sensorium.trials import Outcome
 
 
 def test_space_syntax():
@@ -154,6 +156,23 @@ def test_a_bug_stops_the_sweep_with_its_traceback(tmp_path, workers):
     space = {"x": Range(-10.0, 10.0), "y": Choice(("bug",))}
     with pytest.raises(ZeroDivisionError if workers == 1 else RuntimeError, match="a bug of ours"):
         search(bowl, space, tmp_path, {}, trials=3, workers=workers)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_stops_the_sweep(tmp_path, workers):
+    space = {"x": Range(-10.0, 10.0), "y": Choice(("full",))}
+    with pytest.raises(SensoriumError, match="no room to write"):
+        search(bowl, space, tmp_path, {}, trials=3, workers=workers)
+
+
+def test_equal_trials_at_the_same_time_do_not_meet(tmp_path):
+    study = Study(tmp_path, {"x": Choice(("1",))}, {}, "random", "none", 0)
+    first, second = study.next(3), study.next(3)
+    assert first.overrides == second.overrides == ["x=1"]
+    assert first.folder != second.folder
+    study.finish(first.key, Outcome(1.0))
+    assert study.next(3).folder == first.folder  # there its run is found again
+    assert study.next(3) is None
 
 
 def test_another_sweep_in_the_same_folder_is_refused(tmp_path):

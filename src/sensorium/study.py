@@ -43,7 +43,7 @@ class Study:
         )  # fmt: skip
         self._claim(json.loads(json.dumps(told, default=io.plain)))
         self._recover()
-        self.open: dict[int, optuna.trial.Trial] = {}
+        self.open: dict[int, tuple[optuna.trial.Trial, Path]] = {}
 
     def _claim(self, told: Mapping[str, Any]) -> None:
         earlier = self.study.user_attrs.get("told")
@@ -82,9 +82,11 @@ class Study:
             return None
         self.study.sampler = self._sampler(drawn)
         trial = self.study.ask(self.distributions)
-        self.open[trial.number] = trial
-        overrides = spaces.overrides(trial.params)
-        return Job(trial.number, overrides, self.folder(trial.params))
+        folder = self.folder(trial.params)
+        if any(folder == other for _, other in self.open.values()):  # a worker tries the very same just now
+            folder = folder.with_name(f"{folder.name}-{trial.number}")
+        self.open[trial.number] = trial, folder
+        return Job(trial.number, spaces.overrides(trial.params), folder)
 
     def folder(self, params: Mapping[str, Any]) -> Path:
         """A trial's folder, named by what it tries: equal values are one run, and a killed one is found again."""
@@ -92,20 +94,20 @@ class Study:
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
         """Note a trial's measure after an epoch; whether to stop it."""
-        self.open[number].report(value, step)
-        return self.open[number].should_prune()
+        trial, _ = self.open[number]
+        trial.report(value, step)
+        return trial.should_prune()
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """Note how a trial ended; what was built without an end is cleared away."""
         states = self.optuna.trial.TrialState
-        trial = self.open.pop(number)
+        trial, folder = self.open.pop(number)
         if outcome.value is not None:
             self.study.tell(number, outcome.value)
             return
         if outcome.error is not None:
             trial.set_user_attr("error", outcome.error)
         self.study.tell(number, state=states.PRUNED if outcome.error is None else states.FAIL)
-        folder = self.folder(trial.params)
         shutil.rmtree(folder.with_name(f".{folder.name}.building"), ignore_errors=True)
 
     def _sampler(self, drawn: int) -> Any:

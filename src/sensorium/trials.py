@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from sensorium.errors import SensoriumError
+from sensorium.errors import BadData, BadRecipe, Mismatch, SensoriumError
 
 
 class Pruned(Exception):
@@ -48,6 +48,14 @@ class Outcome:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class _Stop:
+    """Why a worker cannot go on: what a caller can mend, such as a full disk, or a bug's traceback."""
+
+    told: str
+    bug: bool
+
+
 ShouldPrune = Callable[[Any, int, float], bool]
 
 
@@ -67,8 +75,9 @@ def run_parallel(
 ) -> Iterator[tuple[Any, Outcome]]:
     """The same in ``workers`` processes; ``attempt`` must be importable from them.
 
-    ``jobs()`` may give None while trials run and a job later. Raises RuntimeError with the worker's
-    traceback when a trial hits a bug, or when a worker dies.
+    ``jobs()`` may give None while trials run and a job later. Raises SensoriumError when a trial
+    meets what would stop the others too (a full disk), RuntimeError with the worker's traceback
+    when it hits a bug, or when a worker dies.
     """
     with _pool(attempt, workers) as idle:
         busy: dict[Connection, Job] = {}
@@ -88,8 +97,9 @@ def run_parallel(
                     idle.append(connection)
                     del busy[connection]
                     yield job.key, message
-                elif isinstance(message, str):
-                    raise RuntimeError(f"trial {job.folder.name} failed:\n{message}")
+                elif isinstance(message, _Stop):
+                    kind = RuntimeError if message.bug else SensoriumError
+                    raise kind(f"trial {job.folder.name} failed: {message.told}")
                 else:
                     connection.send(should_prune(job.key, *message))
 
@@ -136,8 +146,9 @@ def _worker(attempt: Try, connection: Connection) -> None:
                 outcome = _attempt(attempt, job, report)
             except (EOFError, BrokenPipeError):
                 raise
-            except Exception:
-                connection.send(traceback.format_exc())
+            except Exception as error:
+                bug = not isinstance(error, SensoriumError)
+                connection.send(_Stop(traceback.format_exc() if bug else str(error), bug))
                 return
             connection.send(outcome)
 
@@ -147,7 +158,7 @@ def _attempt(attempt: Try, job: Job, report: Callable[[int, float], None]) -> Ou
         return Outcome(value=float(attempt(job.overrides, job.folder, report)))
     except Pruned:
         return Outcome()
-    except SensoriumError as error:
+    except (BadData, BadRecipe, Mismatch) as error:  # of these settings; a full disk would stop the next trial too
         return Outcome(error=str(error))
 
 
