@@ -1,0 +1,87 @@
+"""RAVDESS: 24 actors, 8 emotions, speech and song, by its file names; splits by whole actors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import augment, recordings
+from sensorium.errors import BadRecipe
+from sensorium.types import Data
+
+_CHANNELS = {"speech": ("speech",), "song": ("song",), "both": ("speech", "song")}
+_PROTOCOLS = ("emobox", "five-fold", "leaky-random")
+
+
+class Ravdess:
+    """Left: clips of one actor each. Right: the eight emotions' names. Group: the actor.
+
+    root: folder with ``Actor_01`` …, of wav, FLAC or any other sound files named as RAVDESS's.
+    channel: "speech", "song" or "both".
+    protocol and fold (from 1): "emobox" (six folds, Ma et al. 2024), "five-fold" (Luna-Jiménez et al.
+        2021), in which the next fold's actors validate; or "leaky-random", which puts clips of one actor on
+        both sides, as many a paper does, and says so.
+    test_actors, validation_actors, train_actors: whole actors instead of a protocol. Validation left
+        empty takes a sixth of the training actors, train left empty all that remain.
+    copies, augment, augment_kinds: so many changed copies of each training clip; each kind of speed,
+        pitch, gain and noise is applied to a copy with probability ``augment``.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        channel: str = "speech",
+        protocol: str = "emobox",
+        fold: int = 1,
+        train_actors: Sequence[Any] = (),
+        validation_actors: Sequence[Any] = (),
+        test_actors: Sequence[Any] = (),
+        copies: int = 0,
+        augment: float = 0.3,
+        augment_kinds: Sequence[str] = ("speed", "pitch", "noise", "gain"),
+        split_seed: int = 0,
+        allow_other: bool = False,
+    ) -> None:
+        if channel not in _CHANNELS:
+            raise BadRecipe(f"data.channel='{channel}'; expected speech, song or both")
+        if protocol not in _PROTOCOLS:
+            raise BadRecipe(f"data.protocol='{protocol}'; expected {', '.join(_PROTOCOLS)}")
+        if (train_actors or validation_actors) and not test_actors:
+            raise BadRecipe("data: train_actors or validation_actors without test_actors; type: data.test_actors=[…]")
+        self.root, self.channel, self.protocol, self.fold = Path(root).expanduser(), channel, protocol, fold
+        self.lists = {"train": train_actors, "validation": validation_actors, "test": test_actors}
+        self.copies, self.augment, self.augment_kinds = copies, augment, augment_kinds
+        self.split_seed, self.allow_other = split_seed, allow_other
+
+    def load(self) -> Data:
+        """Read names, not sound. Raises BadData for wrong names or missing actors, BadRecipe for impossible lists."""
+        found, other = recordings.collect(self.root, recordings.ravdess, "RAVDESS", self.allow_other)
+        heard = [r for r in found if r.columns["channel"] in _CHANNELS[self.channel] and
+                 r.columns["modality"] != "video-only"]  # fmt: skip
+        if not heard:
+            raise BadRecipe(
+                f"data.channel='{self.channel}': none of {len(found)} recordings below {self.root} is of it"
+            )
+        split, told = self._split(np.array([r.speaker for r in heard], np.str_))
+        notes = {**told, "channel": self.channel, "named_otherwise": len(other)}
+        data = recordings.data(heard, self.root, recordings.EMOTIONS, split, notes)
+        return augment.with_copies(data, self.copies, self.augment, self.augment_kinds, self.split_seed)
+
+    def _split(self, speaker: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        if self.lists["test"]:
+            lists = {name: recordings.as_speakers(names) for name, names in self.lists.items()}
+            if not lists["validation"]:
+                lists = recordings.hold_out(speaker, lists)
+            return recordings.speaker_split(speaker, **lists), {"protocol": "actors"}
+        if self.protocol == "leaky-random":
+            return recordings.leaky(len(speaker), self.split_seed), {
+                "protocol": "leaky-random",
+                "warning": "clips of one actor are in training and test: these numbers flatter",
+            }
+        splits = recordings.actor_folds(speaker, self.protocol)
+        if not 1 <= self.fold <= len(splits):
+            raise BadRecipe(f"data.fold={self.fold}; {self.protocol} has folds 1 to {len(splits)} for these actors")
+        return splits[self.fold - 1], {"protocol": self.protocol, "fold": self.fold}

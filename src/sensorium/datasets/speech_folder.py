@@ -1,0 +1,98 @@
+"""Your own recordings of emotions: a folder per emotion, or a CSV of paths, emotions and speakers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import audio, augment, recordings
+from sensorium.errors import BadData, BadRecipe
+from sensorium.recordings import Recording
+from sensorium.types import Data
+
+
+class SpeechFolder:
+    """Left: clips. Right: the names of their emotions. Group: the speaker.
+
+    root: without ``csv``, ``root/EMOTION/…/clip.wav``, where the folder between emotion and clip, if
+        any, names the speaker; without one, every clip is a group of its own and the notes say so.
+    csv: table with a header, ``path,emotion`` and optionally ``speaker`` and ``split`` (train, dev or
+        validation, test); paths are relative to ``root``, or to the table where root is left out.
+        Further columns become metadata.
+    classes, test_actors, validation_actors, train_actors (speakers), copies: as in ``ravdess``.
+    """
+
+    def __init__(
+        self,
+        root: str = "",
+        csv: str = "",
+        classes: Sequence[str] = (),
+        train_actors: Sequence[Any] = (),
+        validation_actors: Sequence[Any] = (),
+        test_actors: Sequence[Any] = (),
+        copies: int = 0,
+        augment: float = 0.3,
+        augment_kinds: Sequence[str] = augment.KINDS,
+        split_seed: int = 0,
+    ) -> None:
+        if not root and not csv:
+            raise BadRecipe("speech_folder needs recordings; type: data.root=FOLDER or data.csv=TABLE")
+        self.table = Path(csv).expanduser() if csv else None
+        self.root = Path(root).expanduser() if root else self.table.parent
+        self.classes = classes
+        self.lists = {"train": train_actors, "validation": validation_actors, "test": test_actors}
+        self.copies = {"copies": copies, "probability": augment, "kinds": augment_kinds, "seed": split_seed}
+
+    def load(self) -> Data:
+        """Read names and table, not sound. Raises BadData when there is none or rows cannot be used."""
+        found, split = self._from_table() if self.table else (self._from_folders(), None)
+        alone = len({r.speaker for r in found}) == len(found) > 1
+        notes = {"warning": "no speakers are known: clips of one voice may be on both sides"} if alone else {}
+        data = recordings.corpus(found, self.root, self.classes, self.lists, notes, split)
+        return augment.with_copies(data, **self.copies)
+
+    def _from_folders(self) -> list[Recording]:
+        if not self.root.is_dir():
+            raise BadData(f"no folder {self.root}; type: data.root=FOLDER with a folder per emotion")
+        found = []
+        for path in audio.files_below(self.root):
+            emotion, *between = path.relative_to(self.root).parts[:-1] or ("",)
+            if emotion:
+                found.append(
+                    Recording(path, emotion, between[-1] if between else path.relative_to(self.root).as_posix())
+                )
+        if not found:
+            raise BadData(
+                f"{self.root}: no sound file in a folder named after its emotion; expected {self.root}/happy/a.wav"
+            )
+        return found
+
+    def _from_table(self) -> tuple[list[Recording], np.ndarray | None]:
+        if not self.table.is_file():
+            raise BadData(f"no table {self.table}; expected a CSV with the columns path and emotion")
+        with open(self.table, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        for column in ("path", "emotion"):
+            if not rows or column not in rows[0]:
+                there = ", ".join(rows[0]) if rows else "no rows"
+                raise BadData(
+                    f"{self.table}: no column '{column}' ({there}); expected path, emotion[, speaker][, split]"
+                )
+        lost = [r["path"] for r in rows if not (self.root / (r["path"] or "?")).is_file()]
+        if lost:
+            raise BadData(
+                f"{self.table}: {len(lost)} of {len(rows)} recordings are not there, such as {lost[0]!r}; "
+                "mend the paths, or type: data.root=FOLDER they are relative to"
+            )
+        blank = [i + 2 for i, r in enumerate(rows) if not r["emotion"]]
+        if blank:
+            raise BadData(f"{self.table}: {len(blank)} rows name no emotion, such as line {blank[0]}; fill them in")
+        own = ("path", "emotion", "speaker", "split", None)
+        found = [Recording(self.root / r["path"], r["emotion"], r.get("speaker") or r["path"],
+                           {k: v or "" for k, v in r.items() if k not in own}) for r in rows]  # fmt: skip
+        split = np.array([r["split"] or "" for r in rows], np.str_) if rows[0].get("split") is not None else None
+        return found, split if split is not None and (split != "").any() else None

@@ -1,0 +1,44 @@
+"""One-hot vectors of class names: with them a classifier is retrieval over its class table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.types import check_unique
+
+
+class Onehot:
+    """Row k of the identity for the k-th class name; with an identity head the left side gives the logits.
+
+    classes: all names, in their order. Swap it for a text encoder to make the vocabulary open.
+    """
+
+    takes = "text"
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = [str(name) for name in classes]
+        if len(self.classes) < 2:
+            raise BadRecipe(f"onehot.classes names {len(self.classes)} classes; expected 2 or more")
+        check_unique(np.array(self.classes), "onehot.classes")
+
+    @property
+    def dim(self) -> int:
+        """Number of classes c."""
+        return len(self.classes)
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """The classes and their order."""
+        return {"name": "onehot", "classes": ",".join(self.classes)}
+
+    def encode(self, values: Sequence[str]) -> np.ndarray:
+        """(n, c) float32. Raises BadData for a name that is no class."""
+        rows = []
+        for value in values:
+            if str(value) not in self.classes:
+                raise BadData(f"'{value}' is none of the {self.dim} classes; {nearest(str(value), self.classes)}")
+            rows.append(self.classes.index(str(value)))
+        return np.eye(self.dim, dtype=np.float32)[rows]

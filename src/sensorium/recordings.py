@@ -1,0 +1,270 @@
+"""Emotional speech by its file names: RAVDESS, EMO-DB, CREMA-D, TESS, SAVEE; whole speakers to each split."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import audio
+from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.pairs import Pairs
+from sensorium.types import Data, Items, as_ids
+
+#: The eight emotions in RAVDESS's order; other corpora use the same words, and "bored".
+EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One clip: where it is, what is felt, who speaks, and further columns."""
+
+    path: Path
+    emotion: str
+    speaker: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+#: Test actors of each fold of RAVDESS. emobox: Ma et al. 2024; five-fold: Luna-Jiménez et al. 2021.
+FOLDS: Mapping[str, tuple[tuple[int, ...], ...]] = {
+    "emobox": ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22)),
+    "five-fold": ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22)),
+}
+
+#: A file's path → what its name says; None when it is not named like the corpus.
+Parse = Callable[[Path], "Recording | None"]
+
+
+def ravdess(path: Path) -> Recording | None:
+    """``03-01-06-02-01-01-12.wav``: modality, channel, emotion, intensity, statement, repetition, actor.
+
+    Raises BadData for a number that the corpus does not use.
+    """
+    if not re.fullmatch(r"\d\d(-\d\d){6}", path.stem):
+        return None
+    codes = [int(part) for part in path.stem.split("-")]
+    for code, most, what in zip(codes, (3, 2, 8, 2, 2, 2, 24), _RAVDESS, strict=True):
+        if not 1 <= code <= most:
+            raise BadData(f"{path}: {what} {code:02d}; RAVDESS has 01 to {most:02d}; mend the name, or leave it out")
+    actor = codes[6]
+    return Recording(path, EMOTIONS[codes[2] - 1], str(actor), {
+        "modality": ("full-av", "video-only", "audio-only")[codes[0] - 1],
+        "channel": ("speech", "song")[codes[1] - 1],
+        "intensity": ("normal", "strong")[codes[3] - 1],
+        "statement": ("kids", "dogs")[codes[4] - 1],
+        "repetition": str(codes[5]),
+        "sex": "male" if actor % 2 else "female",
+    })  # fmt: skip
+
+
+_RAVDESS = ("modality", "channel", "emotion", "intensity", "statement", "repetition", "actor")
+
+
+def emodb(path: Path) -> Recording | None:
+    """``03a01Fa.wav``: speaker, text, emotion by its German initial, version."""
+    found = re.fullmatch(r"(\d\d)([ab]\d\d)([WLEAFTN])([a-z])", path.stem)
+    if not found:
+        return None
+    speaker, text, letter, version = found.groups()
+    emotion = {"W": "angry", "L": "bored", "E": "disgust", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral"}
+    sex = "male" if speaker in ("03", "10", "11", "12", "15") else "female"
+    return Recording(path, emotion[letter], speaker, {"statement": text, "repetition": version, "sex": sex})
+
+
+def cremad(path: Path) -> Recording | None:
+    """``1001_DFA_ANG_XX.wav``: actor, sentence, emotion, level."""
+    found = re.fullmatch(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX?)", path.stem)
+    if not found:
+        return None
+    actor, sentence, word, level = found.groups()
+    emotion = {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
+    intensity = {"LO": "low", "MD": "medium", "HI": "high"}.get(level, "unspecified")
+    return Recording(path, emotion[word], actor, {"statement": sentence, "intensity": intensity})
+
+
+def tess(path: Path) -> Recording | None:
+    """``OAF_back_angry.wav``: older or younger woman, word, emotion (ps: pleasant surprise)."""
+    found = re.fullmatch(r"(OAF?|YAF)_([^_]+)_(angry|disgust|fear|happy|neutral|ps|sad)", path.stem)
+    if not found:
+        return None
+    speaker, word, emotion = found.groups()
+    emotion = {"fear": "fearful", "ps": "surprised"}.get(emotion, emotion)
+    return Recording(path, emotion, "YAF" if speaker == "YAF" else "OAF", {"statement": word, "sex": "female"})
+
+
+def savee(path: Path) -> Recording | None:
+    """``DC_a01.wav`` or ``DC/a01.wav``: speaker, emotion by its initial, sentence."""
+    found = re.fullmatch(r"(?:(DC|JE|JK|KL)_)?(a|d|f|h|n|sa|su)(\d\d)", path.stem)
+    speaker = found and (found[1] or path.parent.name)
+    if not found or speaker not in ("DC", "JE", "JK", "KL"):
+        return None
+    emotion = {"a": "angry", "d": "disgust", "f": "fearful", "h": "happy", "n": "neutral", "sa": "sad",
+               "su": "surprised"}  # fmt: skip
+    return Recording(path, emotion[found[2]], speaker, {"statement": found[3], "sex": "male"})
+
+
+def collect(
+    root: Path | str, parse: Parse, corpus: str, allow_other: bool = False
+) -> tuple[list[Recording], list[Path]]:
+    """Every recording below ``root`` in the order of its path, and the sound files named otherwise.
+
+    Raises BadData when there is none, or, unless ``allow_other``, when some files are named otherwise.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise BadData(f"no folder {root}; type: data.root=FOLDER with the recordings of {corpus}")
+    paths = audio.files_below(root)
+    parsed = [(path, parse(path)) for path in paths]
+    found = [recording for _, recording in parsed if recording is not None]
+    other = [path for path, recording in parsed if recording is None]
+    if not found:
+        raise BadData(
+            f"{root}: none of {len(paths)} sound files is named as in {corpus}; "
+            f"expected {parse.__doc__.split(':')[0]}; for other names use data=speech_folder"
+        )
+    if other and not allow_other:
+        raise BadData(
+            f"{root}: {len(other)} of {len(paths)} sound files are not named as in {corpus}, such as "
+            f"{other[0].name}; move them away, or type: data.allow_other=true"
+        )
+    return found, other
+
+
+def actor_folds(actor: np.ndarray, protocol: str) -> list[np.ndarray]:
+    """Split words (n,) of each fold: the next fold's test actors validate, so every actor does once.
+
+    actor (n,): numbers 1 to 24, as text or not. Folds of which no actor is present are left out.
+    Raises BadRecipe for an unknown protocol, BadData when fewer than 3 folds have actors.
+    """
+    if protocol not in FOLDS:
+        raise BadRecipe(f"protocol '{protocol}'; {nearest(protocol, FOLDS)}")
+    actor = np.asarray(actor).astype(np.int64)
+    present = [f for f in FOLDS[protocol] if np.isin(f, actor).any()]
+    if len(present) < 3:
+        raise BadData(
+            f"{protocol}: actors of {len(present)} of {len(FOLDS[protocol])} folds are present; at least 3 are "
+            "needed to train, validate and test apart"
+        )
+    splits = []
+    for test, validation in zip(present, present[1:] + present[:1], strict=True):
+        word = np.where(np.isin(actor, validation), "validation", "train")
+        splits.append(np.where(np.isin(actor, test), "test", word))
+    return splits
+
+
+def leaky(n: int, seed: int = 0) -> np.ndarray:
+    """Split words (n,) drawn clip by clip: 80% train, 10% validation, 10% test, speakers on all sides."""
+    order, share = np.random.default_rng(seed).permutation(n), max(1, round(n / 10))
+    split = np.full(n, "train", "<U10")
+    split[order[:share]], split[order[share : 2 * share]] = "test", "validation"
+    return split
+
+
+def hold_out(speaker: np.ndarray, lists: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The lists with whole training speakers moved to validation: the last sixth, one at least.
+
+    Raises BadRecipe when fewer than two speakers are there to train on.
+    """
+    train = list(lists["train"]) or sorted(set(speaker.tolist()) - set(lists["test"]), key=lambda n: (len(n), n))
+    if len(train) < 2:
+        raise BadRecipe(f"data: {len(train)} training actors; at least 2 are needed, one of whom validates")
+    count = max(1, round(len(train) / 6))
+    return {"train": train[:-count], "validation": train[-count:], "test": list(lists["test"])}
+
+
+def speaker_split(
+    speaker: np.ndarray, train: Sequence[Any] = (), validation: Sequence[Any] = (), test: Sequence[Any] = ()
+) -> np.ndarray:
+    """Split words (n,) by lists of whole speakers; train left empty takes all that remain.
+
+    Speakers in no list get no part of the data: their word is "" and the caller leaves them out.
+    Raises BadRecipe for a speaker in two lists or one that has no recording.
+    """
+    lists = {"train": as_speakers(train), "validation": as_speakers(validation), "test": as_speakers(test)}
+    known = set(speaker.tolist())
+    owner: dict[str, str] = {}
+    for split, names in lists.items():
+        for name in names:
+            if name not in known:
+                raise BadRecipe(f"data.{split}_actors: '{name}' has no recording; there are {_listed(known)}")
+            if owner.setdefault(name, split) != split:
+                raise BadRecipe(f"data: actor '{name}' is both in {owner[name]}_actors and {split}_actors; choose one")
+    rest = "" if lists["train"] else "train"
+    return np.array([owner.get(name, rest) for name in speaker.tolist()], "<U10")
+
+
+def as_speakers(names: Sequence[Any]) -> list[str]:
+    """Speakers as text, as they come from a list of numbers or words."""
+    return [str(name) for name in names]
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names, key=lambda n: (len(n), n)))
+
+
+def classes_of(found: Sequence[Recording]) -> list[str]:
+    """The emotions present: the eight in their order, then others by name."""
+    present = {recording.emotion for recording in found}
+    return [e for e in EMOTIONS if e in present] + sorted(present.difference(EMOTIONS))
+
+
+def data(
+    found: Sequence[Recording],
+    root: Path,
+    classes: Sequence[str],
+    split: np.ndarray | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> Data:
+    """Clips on the left, class names on the right, a pair for each clip; the group is the speaker.
+
+    split (n,): "" leaves a clip out where others have a word. Ids are paths below ``root``.
+    """
+    kept = list(range(len(found))) if split is None else np.flatnonzero(split != "").tolist()
+    chosen = [found[i] for i in kept]
+    names = sorted({name for recording in chosen for name in recording.columns})
+    columns = {name: np.array([r.columns.get(name, "") for r in chosen], np.str_) for name in names}
+    speaker, emotion = (np.array([getattr(r, k) for r in chosen], np.str_) for k in ("speaker", "emotion"))
+    ids = as_ids([Path(os.path.relpath(r.path, root)).as_posix() for r in chosen])
+    left = Items(ids, [str(r.path) for r in chosen], "audio", {"emotion": emotion, "speaker": speaker, **columns})
+    right = Items(as_ids(list(classes)), list(classes), "text")
+    place = {name: row for row, name in enumerate(classes)}
+    pairs = Pairs.of(np.arange(len(chosen)), [place[e] for e in emotion.tolist()], group=speaker,
+                     split=None if split is None else split[kept])  # fmt: skip
+    return Data(
+        left, right, pairs, {"recordings": len(chosen), "speakers": len(set(speaker.tolist())), **(notes or {})}
+    )
+
+
+def corpus(
+    found: Sequence[Recording],
+    root: Path,
+    classes: Sequence[str],
+    lists: Mapping[str, Sequence[Any]],
+    notes: Mapping[str, Any] | None = None,
+    split: np.ndarray | None = None,
+) -> Data:
+    """The data of a corpus: the emotions wanted, and splits by lists of speakers where a test list is given.
+
+    Otherwise the splits are those given, (n,) words, or none.
+
+    Raises BadRecipe for an emotion that no recording has, or for lists without test speakers.
+    """
+    present = classes_of(found)
+    for name in classes:
+        if name not in present:
+            raise BadRecipe(f"data.classes: no recording is '{name}'; {nearest(name, present)}")
+    kept = [i for i, r in enumerate(found) if not classes or r.emotion in classes]
+    chosen = [found[i] for i in kept]
+    speaker = np.array([r.speaker for r in chosen], np.str_)
+    split = None if split is None else split[kept]
+    if lists["test"]:
+        named = {name: as_speakers(names) for name, names in lists.items()}
+        split = speaker_split(speaker, **(named if named["validation"] else hold_out(speaker, named)))
+    elif lists["train"] or lists["validation"]:
+        raise BadRecipe("data: train_actors or validation_actors without test_actors; type: data.test_actors=[…]")
+    return data(chosen, root, classes or present, split, notes)

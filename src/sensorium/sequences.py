@@ -1,0 +1,72 @@
+"""Frame sequences of unequal length: padding, the last valid frame, pooling that streams, heads applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sensorium.errors import BadData
+from sensorium.types import Rows
+
+_FRAMES = 1 << 15  # padded frames a pass
+
+
+def valid(lengths: Tensor, t: int) -> Tensor:
+    """Which of t padded frames are real, (b, t) bool; lengths (b,)."""
+    return torch.arange(t, device=lengths.device) < lengths[:, None]
+
+
+def last(x: Tensor, lengths: Tensor) -> Tensor:
+    """The last valid frame, (b, d), of x (b, t, d): never a padded one."""
+    at = (lengths - 1).clamp_min(0)
+    return x[torch.arange(len(x), device=x.device), at]
+
+
+def apply_frames(head: Any, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
+    """Every sequence through a frame head, (n, c) float32, sequences of like length together.
+
+    vectors (t, d): frames of all sequences; item i owns rows ``offsets[i]`` to ``offsets[i + 1]``.
+    Raises BadData when a sequence is empty or the frames are not as wide as the head's input.
+    """
+    lengths = np.diff(offsets)
+    if vectors.shape[1] != head.dim_in:
+        raise BadData(f"frames of width {vectors.shape[1]} do not fit the head, which takes {head.dim_in}")
+    if (lengths < 1).any():
+        raise BadData(f"{np.count_nonzero(lengths < 1)} items have no frames; leave them out")
+    z = np.empty((len(lengths), head.dim), np.float32)
+    training = head.training
+    head.eval()
+    try:
+        with torch.inference_mode():
+            for rows in _alike(lengths):
+                x = np.zeros((len(rows), int(lengths[rows].max()), vectors.shape[1]), np.float32)
+                for at, row in enumerate(rows):
+                    x[at, : lengths[row]] = vectors[int(offsets[row]) : int(offsets[row + 1])]
+                z[rows] = head(torch.from_numpy(x), torch.from_numpy(lengths[rows])).numpy()
+    finally:
+        head.train(training)
+    return z
+
+
+def _alike(lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows in groups of similar length, whose padded size is bounded."""
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, _FRAMES // max(1, int(lengths[order[start]])))
+        yield order[start : start + size]
+        start += size
+
+
+def gather(states: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """States of single streams, each of batch 1, as one batched state."""
+    return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
+
+
+def scatter(state: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+    """A batched state as states of single streams, each of batch 1."""
+    return [tuple(part[i : i + 1] for part in state) for i in range(len(state[0]))]
