@@ -161,6 +161,22 @@ def test_numbered_captions_of_one_clip_stay_together(tmp_path):
     assert pairs.group.tolist() == [0, 0, 0, 1, 1, 1]
 
 
+def test_rows_of_one_name_stay_together(tmp_path):
+    names = np.array(["a.wav", "b.wav", "a.wav", "c.wav"])
+    np.savez(tmp_path / "x.npz", audio=vectors(4, 3), text=vectors(4, 3), filename=names)
+    data = Arrays(file=str(tmp_path / "x.npz")).load()
+    assert data.left.ids.tolist() == ["0", "1", "2", "3"]  # such names are no ids, but they tell the clip
+    assert data.pairs.group.tolist() == [0, 1, 0, 2]
+
+
+def test_pickled_columns_are_never_run_and_do_no_harm(tmp_path):
+    np.savez(tmp_path / "x.npz", image=vectors(2, 3), text=vectors(2, 3), extra=np.array([{"a": 1}, print]))
+    data = Arrays(file=str(tmp_path / "x.npz")).load()
+    assert "extra" not in data.left.meta
+    with pytest.raises(BadData, match="extra"):
+        Arrays(file=str(tmp_path / "x.npz"), left="image", right="extra").load()
+
+
 def test_files_that_disagree_on_the_split_are_refused(two):
     names = np.array([f"c{i}.wav" for i in range(N)])
     np.savez(two[1], emo_emb=vectors(N, 3), fname=names, split=np.array(["train"] * 5 + ["dev"]))

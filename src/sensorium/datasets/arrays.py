@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -87,8 +87,8 @@ class Arrays:
             raise BadData(f"{left.where} and {right.where} have no id in common")
         split = _agreed("split", self.split, SPLIT, (left, i), (right, j))
         group = _agreed("group", self.group, (), (left, i), (right, j))
-        if group is None:
-            group = _stems(left_keys[i])
+        if group is None and (names := left.column(self.ids, IDS, "ids")) is not None:
+            group = _groups_of(as_ids(names)[i])
         c, d = left.partners, right.partners
         a, b = np.divmod(np.arange(c * d), d)  # every partner of a left row with every partner of its right row
         rows = (i[:, None] * c + a).ravel(), (j[:, None] * d + b).ravel()
@@ -138,7 +138,7 @@ class Side:
         if key not in columns:
             raise BadRecipe(f"{path.name} has no '{key}' ({nearest(key, columns)}); it holds {_listed(columns)}")
         array = columns[key]
-        side = cls(path, key, array, {name: column for name, column in columns.items() if name != key})
+        side = cls(path, key, array, {name: column for name, column in _readable(columns) if name != key})
         if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or 0 in array.shape:
             raise BadData(f"{side.where} is {array.dtype} {array.shape}; expected numbers [n, d], or [n, c, d]")
         return side
@@ -231,7 +231,7 @@ def _open(spec: str, usual: tuple[tuple[str, str], ...], side: int) -> Side:
     columns = foreign.read(where)
     if not key:
         known = [k for k in dict.fromkeys(pair[side] for pair in usual) if k in columns]
-        vectors = [k for k, x in columns.items() if x.dtype.kind == "f" and x.ndim in (2, 3)]
+        vectors = [k for k, x in _readable(columns) if x.dtype.kind == "f" and x.ndim in (2, 3)]
         if not known and len(vectors) != 1:
             raise BadRecipe(f"which array of {where.name}? type: {spec}:KEY; it holds {_listed(columns)}")
         key = known[0] if known else vectors[0]
@@ -268,10 +268,19 @@ def _agreed(what: str, name: str | None, usual: tuple[str, ...], *sides: tuple[S
     return found[0]
 
 
-def _stems(ids: np.ndarray) -> np.ndarray | None:
-    """Groups of ids such as "x.wav#1" … "x.wav#5", captions of one clip; None when ids are not of this kind."""
-    stem, sign, number = np.char.rpartition(ids, "#").T
-    return stem if len(ids) and (sign == "#").all() and np.char.isdecimal(number).all() else None
+def _groups_of(names: np.ndarray) -> np.ndarray | None:
+    """Groups that names tell: "x.wav#1" … "x.wav#5" are of one clip, and so are rows of one name; else None."""
+    stem, sign, number = (np.array(part) for part in zip(*(name.rpartition("#") for name in names.tolist()), strict=True))
+    if (sign == "#").all() and np.char.isdecimal(number).all():
+        return stem
+    return names if len(np.unique(names)) < len(names) else None
+
+
+def _readable(columns: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and arrays, without those that only running code could read (pickled objects)."""
+    for name in columns:
+        with contextlib.suppress(BadData):
+            yield name, columns[name]
 
 
 def _numbered(ids: np.ndarray) -> np.ndarray:
@@ -290,6 +299,6 @@ def _some(ids: np.ndarray, others: np.ndarray) -> str:
     return f" (such as {str(alone[0])!r})" if len(alone) else ""
 
 
-def _listed(columns: Mapping[str, Any]) -> str:
-    """Keys with their shapes."""
-    return ", ".join(f"{name} {list(np.shape(x))}" for name, x in columns.items()) or "nothing else"
+def _listed(columns: Mapping[str, np.ndarray]) -> str:
+    """Names with their shapes."""
+    return ", ".join(f"{name} {list(x.shape)}" for name, x in _readable(columns)) or "nothing else"
