@@ -270,7 +270,7 @@ def _agreed(what: str, name: str | None, usual: tuple[str, ...], *sides: tuple[S
 
 def _groups_of(names: np.ndarray) -> np.ndarray | None:
     """Groups that names tell: "x.wav#1" … "x.wav#5" are of one clip, and so are rows of one name; else None."""
-    stem, sign, number = (np.array(part) for part in zip(*(name.rpartition("#") for name in names.tolist()), strict=True))
+    stem, sign, number = np.array([name.rpartition("#") for name in names.tolist()]).T
     if (sign == "#").all() and np.char.isdecimal(number).all():
         return stem
     return names if len(np.unique(names)) < len(names) else None
