@@ -238,6 +238,18 @@ def test_pca_on_the_right_is_what_the_left_is_solved_into() -> None:
     )
 
 
+def test_many_float32_pairs_agree_with_scikit_learn_to_1e_6() -> None:
+    x, y = related(100_000, 24, 16, noise=1.0)
+    left, right = table(x), table(y)
+    pairs = Pairs.of(np.arange(100_000), np.arange(100_000))
+    fitted = fit.solve(left, right, pairs, *heads("linear", "linear"), Ridge(0.1, center=False))
+    x, y = left.vectors.astype(np.float64), right.vectors.astype(np.float64)
+    penalty = 100_000 * 0.1 * x.var(0).mean()
+    oracle = SklearnRidge(alpha=penalty).fit(x, y)
+    found = fitted.left_head.affine().weight
+    np.testing.assert_allclose(found, oracle.coef_.T, rtol=0, atol=1e-6 * np.abs(oracle.coef_).max())
+
+
 def test_memory_mapped_and_in_memory_agree(tmp_path) -> None:
     left, right, pairs = many_to_many()
     np.save(tmp_path / "left.npy", left.vectors)

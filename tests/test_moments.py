@@ -81,6 +81,17 @@ def test_only_what_is_kept() -> None:
         all_.merge(few)
 
 
+def test_float32_products() -> None:
+    x, y = paired(9000)
+    exact, narrow = Moments(6, 4).update(x, y), Moments(6, 4, products="float32")
+    for rows in np.array_split(np.arange(9000), 5):
+        narrow.update(x[rows], y[rows])
+    assert_equal(narrow, exact, 1e-5)
+    merged = Moments(6, 4, products="float32").update(x[:4000], y[:4000])
+    assert_equal(merged.merge(Moments(6, 4, products="float32").update(x[4000:], y[4000:])), exact, 1e-5)
+    assert merged.cov_xx.dtype == np.float64
+
+
 def test_input_stats(tmp_path) -> None:
     x = paired(900)[0].astype(np.float32)
     np.save(tmp_path / "x.npy", x)

@@ -10,7 +10,7 @@ import numpy as np
 from sensorium.errors import BadData
 from sensorium.types import Rows, blocks
 
-_BLOCK = 2048  # rows centred at once: 12 MB of float64 at a width of 768, written once and read by each product
+_BLOCK = 1024  # rows centred at once: 6 MB of float64 at a width of 768; float32 products round less when short
 
 
 class Moments:
@@ -24,10 +24,17 @@ class Moments:
 
     Memory is (d_x + d_y)² float64 however many rows there are. Covariances divide by n, so a
     ridge strength λ on them is n λ on the sums of squares that other libraries penalise.
+
+    products: precision in which blocks of centred rows are multiplied, before they are added up in
+    float64. "float32" takes 0.56 of the time. Its rounding is unbiased and averages out over the blocks: at
+    100,000 rows covariances moved by 1e-7 of a variance and ridge weights by 4e-7 (condition number 75).
     """
 
-    def __init__(self, dim_x: int, dim_y: int, keep: Sequence[str] = ("xx", "yy", "xy")) -> None:
+    def __init__(
+        self, dim_x: int, dim_y: int, keep: Sequence[str] = ("xx", "yy", "xy"), products: str = "float64"
+    ) -> None:
         """Empty moments. keep: which covariances to accumulate; those left out cost nothing."""
+        self._type = np.dtype(products)
         self.n = 0.0  # total weight; the number of rows where none was given
         self.mean_x, self.mean_y = np.zeros(dim_x), np.zeros(dim_y)
         self._squares_x, self._squares_y = np.zeros(dim_x), np.zeros(dim_y)
@@ -46,7 +53,7 @@ class Moments:
         """
         x, y, weights = _checked(x, y, weights, len(self.mean_x), len(self.mean_y))
         size = min(_BLOCK, len(x)) + 1
-        room_x, room_y = np.empty((size, len(self.mean_x))), np.empty((size, len(self.mean_y)))
+        room_x, room_y = (np.empty((size, len(mean)), self._type) for mean in (self.mean_x, self.mean_y))
         for rows in blocks(len(x), _BLOCK):
             w = None if weights is None else weights[rows]
             added = float(rows.stop - rows.start) if w is None else float(w.sum())
@@ -71,7 +78,7 @@ class Moments:
             total = self.n + other.n
             shift = np.sqrt(self.n * other.n / total)
             dx, dy = other.mean_x - self.mean_x, other.mean_y - self.mean_y
-            self._accumulate(shift * dx[None], shift * dy[None])
+            self._accumulate((shift * dx[None]).astype(self._type), (shift * dy[None]).astype(self._type))
             for name, sums in other._sums.items():
                 self._sums[name] += sums
             self._squares_x += other._squares_x
@@ -81,17 +88,21 @@ class Moments:
         return self
 
     def _accumulate(self, x: np.ndarray, y: np.ndarray) -> None:
-        """S += XᵀX, YᵀY, XᵀY in place; the symmetric two cost half as syrk."""
-        from scipy.linalg.blas import dgemm, dsyrk
+        """S += XᵀX, YᵀY, XᵀY; the symmetric two cost half as syrk. In float64 without a temporary."""
+        from scipy.linalg import blas
 
+        syrk, gemm = (blas.dsyrk, blas.dgemm) if self._type == np.float64 else (blas.ssyrk, blas.sgemm)
         sides = {"x": x, "y": y}
         for (a, b), sums in self._sums.items():
+            into = {"beta": 1.0, "c": sums, "overwrite_c": True} if sums.dtype == self._type else {}
             if a == b:
-                dsyrk(1.0, sides[a].T, beta=1.0, c=sums, overwrite_c=True)
+                product = syrk(1.0, sides[a].T, **into)
             else:
-                dgemm(1.0, sides[a].T, sides[b].T, beta=1.0, c=sums, trans_b=True, overwrite_c=True)
-        self._squares_x += np.einsum("ij,ij->j", x, x)
-        self._squares_y += np.einsum("ij,ij->j", y, y)
+                product = gemm(1.0, sides[a].T, sides[b].T, trans_b=True, **into)
+            if not into:
+                sums += product
+        for squares, rows in ((self._squares_x, x), (self._squares_y, y)):
+            squares += np.einsum("ij,ij->j", rows, rows)
 
     @property
     def cov_xx(self) -> np.ndarray:
@@ -175,10 +186,10 @@ def _centre(
     out = out[: len(rows) + 1]
     x = out[:-1]
     x[...] = rows
-    own = x.mean(axis=0) if weights is None else weights @ x / added
-    x -= own
+    own = x.mean(axis=0, dtype=np.float64) if weights is None else weights @ x / added
+    x -= own.astype(x.dtype)
     if weights is not None:
-        x *= np.sqrt(weights)[:, None]
+        x *= np.sqrt(weights).astype(x.dtype)[:, None]
     delta = own - mean
     np.multiply(delta, shift, out=out[-1])
     return out, mean + delta * (added / (n + added))

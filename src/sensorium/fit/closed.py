@@ -16,6 +16,7 @@ from sensorium.pairs import Pairs, Relevance
 from sensorium.types import Affine, Embeddings, Solution, blocks
 
 _BLOCK = 8192  # pairs gathered at once
+_MANY = 100_000  # pairs of float32 vectors from which float32 products are exact enough: see Moments
 _VALIDATION_PAIRS = 1000  # enough to tell strengths apart, as all are judged on the same pairs
 
 
@@ -101,10 +102,10 @@ class Side:
         return cls(table, head, head.affine(), False)
 
     def rows(self, which: np.ndarray) -> np.ndarray:
-        """Rows (b, d) as the objective sees them, float64 after a settled map."""
+        """Rows (b, d) as the objective sees them: of the table's precision, or float64 after a settled map."""
         x = np.asarray(self.table.vectors[which])
+        x = x.astype(np.float32) if x.dtype == np.float16 else x
         if self.unit:
-            x = x.astype(np.float64)
             return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
         return x if self.before is None else self.before(x.astype(np.float64))
 
@@ -134,7 +135,9 @@ def moments_of(sides: tuple[Side, Side], training: Pairs, needs: Sequence[str]) 
     for part in blocks(len(order), _BLOCK):
         x = sides[0].rows(training.left[order[part]])
         y = sides[1].rows(training.right[order[part]])
-        moments = moments or Moments(x.shape[1], y.shape[1], needs)
+        if moments is None:
+            narrow = len(order) >= _MANY and x.dtype == y.dtype == np.float32
+            moments = Moments(x.shape[1], y.shape[1], needs, "float32" if narrow else "float64")
         moments.update(x, y)
         if training.same_table:
             moments.update(y, x)
