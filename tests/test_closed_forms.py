@@ -288,6 +288,13 @@ def test_tied_cca_needs_partners_that_are_alike() -> None:
         CCA().solve_tied(both)
 
 
+def test_settled_head_that_is_not_linear() -> None:
+    left, right, pairs = many_to_many()
+    strange = type("Strange", (), {"settled": True, "arguments": {}})()
+    with pytest.raises(BadRecipe, match=r"the Strange head is settled but has no affine\(\)"):
+        fit.solve(left, right, pairs, *heads("linear"), strange, Ridge())
+
+
 def test_unusable_tables() -> None:
     left, right, pairs = many_to_many()
     ragged = Embeddings(np.array(["a"]), np.ones((5, 12), np.float32), {}, offsets=np.array([0, 5]))

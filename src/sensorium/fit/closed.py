@@ -92,8 +92,13 @@ class Side:
     @classmethod
     def of(cls, table: Embeddings, head: Any, rows: np.ndarray) -> Side:
         """A side, its settled head built from the training rows where it has no weights yet."""
-        if head is None or not getattr(head, "settled", False) or not hasattr(head, "affine"):
+        if head is None or not getattr(head, "settled", False):
             return cls(table, head, None, False)
+        if not hasattr(head, "affine"):
+            raise BadRecipe(
+                f"the {type(head).__name__} head is settled but has no affine(), which a closed form needs to build on; "
+                "use identity, pca or linear, or train the other side"
+            )
         if isinstance(head, parts.find("heads", "identity")):
             head.build(table.dim)
             return cls(table, head, None, head.normalize)
