@@ -47,6 +47,8 @@ def as_ids(ids: Sequence[Any] | np.ndarray) -> np.ndarray:
     array = np.asarray(ids)
     if array.ndim != 1:
         raise BadData(f"ids must be one-dimensional, got shape {array.shape}")
+    if not array.size:
+        return np.zeros(0, np.str_)
     if array.dtype.kind == "S":
         return np.char.decode(array, "utf-8")
     if array.dtype.kind in "iubU":

@@ -271,5 +271,5 @@ def remove(folder: Path | str, ids: Iterable[Any]) -> int:
     Their vectors stay in the files until :func:`compact`.
     """
     known = manifest.read(Path(folder))
-    return Writer(folder, known.fingerprint).remove(as_ids(list(ids)).tolist() if not isinstance(ids, np.ndarray)
-                                                    else as_ids(ids).tolist())  # fmt: skip
+    ids = as_ids(ids if isinstance(ids, np.ndarray) else list(ids))
+    return Writer(folder, known.fingerprint).remove(ids.tolist())
