@@ -34,11 +34,11 @@ def unit(z: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("n", "d_x"), [(600, 8), (30, 50)])
-@pytest.mark.parametrize("strength", [1e-2, 1.0])
-def test_ridge_equals_scikit_learn(n: int, d_x: int, strength: float) -> None:
+@pytest.mark.parametrize("strength", [1e-2, 1.0, (0.5, 0.5)])  # two are solved by decomposition
+def test_ridge_equals_scikit_learn(n: int, d_x: int, strength) -> None:
     x, y = related(n, d_x)
     mean_eigenvalue = np.cov(x.T, bias=True).trace() / d_x
-    oracle = SklearnRidge(alpha=n * strength * mean_eigenvalue).fit(x, y)
+    oracle = SklearnRidge(alpha=n * np.max(strength) * mean_eigenvalue).fit(x, y)
     found = Ridge(strength, center=False).solve(moments(x, y))
     np.testing.assert_allclose(found.left.weight, oracle.coef_.T, rtol=0, atol=1e-9)
     np.testing.assert_allclose(found.left(x), oracle.predict(x), rtol=0, atol=1e-8)

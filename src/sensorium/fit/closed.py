@@ -96,7 +96,7 @@ class Side:
             return cls(table, head, None, False)
         if not hasattr(head, "affine"):
             raise BadRecipe(
-                f"the {type(head).__name__} head is settled but has no affine(), which a closed form needs to build on; "
+                f"the {type(head).__name__} head is settled but has no affine(), on which a closed form builds; "
                 "use identity, pca or linear, or train the other side"
             )
         if isinstance(head, parts.find("heads", "identity")):
