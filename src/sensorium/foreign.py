@@ -177,7 +177,7 @@ def _beside(path: Path, n: int) -> dict[str, Callable[[], np.ndarray]]:
         found = path.with_name(name)
         if found.is_file() and (ids := _json_ids(found)) is not None:
             if len(ids) != n:
-                raise BadData(f"{found} has {len(ids)} ids for the {n} rows of {path.name}; they belong together")
+                raise BadData(f"{found} has {len(ids)} ids for the {n} rows of {path.name}; mend it, or move it away")
             return {IDS: lambda: ids, **_csv_columns(path.with_name("metadata.csv"), ids), **_json_columns(found, n)}
     return {}
 

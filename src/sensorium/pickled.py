@@ -128,11 +128,9 @@ def _call(called: Any, arguments: tuple) -> Any:
 
 def _array(found: Any) -> list[Any]:
     """The values of a call of numpy's _reconstruct with its state (version, shape, dtype, order, values)."""
-    _, shape, dtype, fortran, values = found.state
+    _, _, dtype, _, values = found.state  # values are in C order, whatever the array's own
     if found.name not in _ARRAYS or dtype.arguments[0] not in ("O", "O8") or not isinstance(values, list):
         raise _RefusedError("not an object array")
-    if fortran and len(shape) > 1:
-        return np.array(values, object).reshape(shape, order="F").ravel().tolist()
     return values
 
 
