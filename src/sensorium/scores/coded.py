@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,12 @@ import numpy as np
 from sensorium.scores import narrow
 from sensorium.scores.definition import lengths
 from sensorium.scores.source import Source
+from sensorium.types import blocks
 
 STRETCH = 32  # columns of a tile that are looked at together
 NEVER = 1 << 30  # an integer score that vectors narrower than 66,000 cannot reach
+SEGMENT = 1 << 16  # candidates coded with one step in an index
+_UNIT = 4096  # candidates whose bounds are known together; a multiple of STRETCH
 _SAMPLE = 1024
 
 
@@ -38,12 +41,39 @@ def space_of(source: Source) -> narrow.Space:
     return narrow.Space(source.sample(_SAMPLE)[0].mean(axis=0))
 
 
-def encode(c: np.ndarray, length: np.ndarray, space: narrow.Space, torch: Any) -> Block:
-    """Candidates c (n, d) of given lengths as one block."""
+def encode(c: np.ndarray, length: np.ndarray, space: narrow.Space, torch: Any, step: np.ndarray | None = None) -> Block:
+    """Candidates c (n, d) of given lengths as one block, by default of the finest step that holds them."""
     turned = space.candidates(c)
-    step, codes, residual = narrow.int8(turned, per_row=False)
+    step = narrow.step_of(np.abs(turned).max(initial=0.0)) if step is None else step
+    codes, residual = narrow.int8(turned, step)
     codes = torch.from_numpy(np.pad(codes, ((0, -len(c) % STRETCH), (0, 0))))
     return Block(len(c), codes, float(step), float(length.max()), float(lengths(turned).max()), float(residual.max()))
+
+
+class Segment:
+    """Up to SEGMENT candidates c (n, d) coded with one step, to be scanned in pieces of any size."""
+
+    def __init__(self, c: np.ndarray, space: narrow.Space, torch: Any) -> None:
+        units = list(blocks(len(c), _UNIT))
+        step = narrow.step_of(max(float(np.abs(space.candidates(c[unit])).max()) for unit in units))
+        self.size = len(c)
+        self.units = []
+        for unit in units:
+            block = encode(c[unit], lengths(c[unit]), space, torch, step)
+            if not self.units:
+                self.codes = torch.empty((len(c) + -len(c) % STRETCH, block.codes.shape[1]), dtype=torch.int8)
+            self.codes[unit.start : unit.start + len(block.codes)] = block.codes
+            self.units.append(replace(block, codes=None))
+
+    def parts(self, size: int) -> Iterator[tuple[slice, Block]]:
+        """(positions, block) of about ``size`` candidates each."""
+        per = max(1, size // _UNIT)
+        for some in blocks(len(self.units), per):
+            units = self.units[some]
+            start, n = some.start * _UNIT, sum(unit.size for unit in units)
+            codes = self.codes[start : start + n + -n % STRETCH]
+            worst = (max(getattr(u, name) for u in units) for name in ("longest", "turned_longest", "residual"))
+            yield slice(start, start + n), Block(n, codes, units[0].step, *worst)
 
 
 class Asking:
@@ -54,16 +84,18 @@ class Asking:
         self.torch, self.space, self.length = torch, space, length
         self.constant = space.constant(q)
         self.turned_length = lengths(turned)
-        step, codes, self.residual = narrow.int8(turned, per_row=True)
-        self.step, self.codes = step.astype(np.float64), torch.from_numpy(codes)
+        step = narrow.step_of(np.abs(turned).max(axis=1, keepdims=True, initial=0.0))
+        codes, self.residual = narrow.int8(turned, step)
+        self.step, self.codes = step[:, 0].astype(np.float64), torch.from_numpy(codes)
 
     def tile(self, rows: slice, block: Block) -> Any:
         """Integer scores (b, n), int32; the filling scores -NEVER."""
-        q = self.codes[rows]
-        b = len(q)
-        if 1 < b < STRETCH:  # products of a few rows are slower than of 32
-            q = self.torch.nn.functional.pad(q, (0, 0, 0, STRETCH - b))
-        tile = self.torch._int_mm(q, block.codes.T)[:b]
+        q, b = self.codes[rows], len(self.codes[rows])
+        # One row has a fast path of its own; a product of a few is slower than one of 32.
+        if b < 4:
+            tile = self.torch.cat([self.torch._int_mm(row, block.codes.T) for row in q.split(1)])
+        else:
+            tile = self.torch._int_mm(self.torch.nn.functional.pad(q, (0, 0, 0, max(0, 32 - b))), block.codes.T)[:b]
         tile[:, block.size :] = -NEVER
         return tile
 
@@ -98,10 +130,3 @@ def found(tile: Any, gate: np.ndarray, torch: Any, top: Any = None) -> tuple[np.
 def stretch_tops(tile: Any) -> Any:
     """The greatest value of every STRETCH columns, (b, n / STRETCH)."""
     return tile.view(len(tile), -1, STRETCH).amax(-1)
-
-
-def blocks_of(source: Source, size: int, torch: Any) -> Iterator[tuple[slice, np.ndarray, Block]]:
-    """(positions, vectors, codes) of a table block by block, coded on the way."""
-    space = space_of(source)
-    for part, c, length in source.blocks(size):
-        yield part, c, encode(c, length, space, torch)

@@ -50,19 +50,22 @@ class Space:
         return _rotation()[1] * moved + 8 * UNIT * (moved + length * mean) + 1e-36
 
 
-def int8(x: np.ndarray, per_row: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(step, codes, residual): x ≈ step × codes, and the length (n,) of what that leaves out.
+def step_of(greatest: np.ndarray | float) -> np.ndarray:
+    """The float32 step that spreads coordinates up to ``greatest`` over the codes -127..127."""
+    return np.asarray(np.maximum(greatest, 1e-30) / 127, np.float32)
 
-    A step of its own for each row (queries), or one for all (a block of candidates, whose
-    scores then compare as integers).
+
+def int8(x: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (n, d) int8 with x ≈ step × codes, and the length (n,) of what that leaves out.
+
+    step: (n, 1), each row its own (queries), or () for all (candidates, whose scores then
+    compare as integers). Coordinates beyond 127 steps are clipped, which the residual counts.
     """
-    greatest = np.abs(x).max(axis=1, keepdims=True, initial=1e-30) if per_row else np.abs(x).max(initial=1e-30)
-    step = np.asarray(greatest / 127, np.float32)
     rounded = np.rint(x / step)
     np.clip(rounded, -127, 127, out=rounded)
     codes = rounded.astype(np.int8)
     rounded *= step
-    return step.reshape(-1) if per_row else step, codes, residual(x, rounded)
+    return codes, residual(x, rounded)
 
 
 def residual(x: np.ndarray, narrow: np.ndarray) -> np.ndarray:

@@ -1,0 +1,211 @@
+"""FAISS search by inner product: flat, HNSW, IVF, PQ, whatever its index factory makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import io, scores
+from sensorium.errors import BadRecipe, MissingExtra
+from sensorium.kept import REMEDY, Kept
+from sensorium.table import Table
+from sensorium.types import Hits
+
+_TRAIN_PER_CELL = 64  # training vectors a cell: enough for k-means
+_TOO_MANY_DEAD = 0.25  # share of removed rows from which the index is built anew
+_FILE = "faiss.index"
+
+
+class Faiss:
+    """Approximate search with FAISS; vectors are kept too, for scores, rebuilding and measuring.
+
+    factory: FAISS's own words, such as "Flat", "HNSW32", "IVF256,PQ32" or "IVF64,Flat".
+    nprobe: cells visited (IVF). ef_search: breadth of the search (HNSW). rescore: look at
+    ``rescore`` × k candidates and order them by their exact scores (1: only order).
+    """
+
+    def __init__(self, factory: str = "HNSW32", nprobe: int = 16, ef_search: int = 128, rescore: int = 4) -> None:
+        for name, value in (("nprobe", nprobe), ("ef_search", ef_search), ("rescore", rescore)):
+            if value < 1:
+                raise BadRecipe(f"faiss: {name}={value}; expected 1 or more")
+        self.factory, self.nprobe, self.ef_search, self.rescore = factory, nprobe, ef_search, rescore
+        self.kept, self.fingerprint = Kept(), {}
+        self._index: Any = None  # rows of ``kept`` in order, built when first needed
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The part's own arguments, as saved."""
+        return {name: getattr(self, name) for name in ("factory", "nprobe", "ef_search", "rescore")}
+
+    @property
+    def table(self) -> Table:
+        """Ids and columns of the rows, in the order of :meth:`vectors`."""
+        self._compact()
+        return self.kept.table
+
+    def vectors(self, rows: Any = slice(None)) -> np.ndarray:
+        """Vectors of the given rows of :attr:`table`."""
+        self._compact()
+        return self.kept.vectors[rows]
+
+    def add(self, ids: Sequence[Any], vectors: np.ndarray, columns: Mapping[str, Any] | None = None) -> None:
+        """Append items; all, or none when BadData is raised (NaN, another width, an id already here)."""
+        self._compact()
+        before = len(self.kept.table)
+        self.kept.add(ids, vectors, columns or {})
+        # What was trained on fewer vectors than it has grown by is no longer the index that was asked for.
+        if self._index is not None and len(self.kept.table) < 2 * before:
+            self._index.add(self.kept.vectors[before:])
+        else:
+            self._index = None
+
+    def remove(self, ids: Sequence[Any]) -> int:
+        """Take items out; returns how many there were. Durable at the next :meth:`save`.
+
+        Removed rows are skipped while searching (HNSW cannot forget), and dropped by building
+        anew when they are more than a quarter.
+        """
+        gone = self.kept.remove(ids)
+        if len(self.kept) < (1 - _TOO_MANY_DEAD) * len(self.kept.table):
+            self._compact()
+        return gone
+
+    def search(
+        self,
+        queries: np.ndarray,
+        k: int,
+        where: Mapping[str, Any] | None = None,
+        exclude: Sequence[Any] | None = None,
+    ) -> Hits:
+        """The k nearest that the index finds of each query (q, d), best first, with exact scores.
+
+        where: see ``Table.where``; exclude: ids never returned; both are applied while
+        searching, not after. Where fewer than k are found the id is "" and the score -inf.
+        Raises BadData for NaN or another width, BadRecipe for an unknown column.
+        """
+        queries = self.kept.check(queries, k)
+        mask = self.kept.allowed(where, exclude)
+        if not len(self.kept) or not len(queries):
+            none = np.full((len(queries), k), -1, np.int64)
+            return self.kept.hits(none, none.astype(np.float32))
+        index, asked = self._built(), np.ascontiguousarray(queries)
+        wide = min(self.rescore * k, len(self.kept.table))
+        try:
+            _, found = index.search(asked, wide, params=self._parameters(index, wide, mask))
+        except RuntimeError:  # kinds that take no filter, such as plain PQ: rank all, then filter
+            _, found = index.search(asked, len(self.kept.table))
+        if mask is not None:
+            found = np.where((found >= 0) & mask[found], found, -1)
+        return self.kept.hits(*_best(queries, self.kept.vectors, found, k, wide))
+
+    def measure_recall(self, queries: np.ndarray, k: int = 10) -> float:
+        """Share of the exact k nearest of queries (q, d) that the index finds among its k."""
+        self._compact()
+        truth, _ = scores.topk(np.asarray(queries, np.float32), self.kept.vectors, min(k, len(self)))
+        found = self.search(queries, truth.shape[1]).ids
+        wanted = self.kept.table.ids[truth]
+        return float(np.mean((wanted[:, :, None] == found[:, None, :]).any(axis=2)))
+
+    def report(self, vectors: np.ndarray) -> dict[str, Any]:
+        """Measured when built: recall@10 against exact search, with 1,000 of ``vectors`` as queries."""
+        some = np.unique(np.linspace(0, len(vectors) - 1, min(1000, len(vectors))).astype(np.int64))
+        return {"factory": self.factory, "recall@10": self.measure_recall(vectors[some])}
+
+    def save(self, folder: Path) -> None:
+        """Write into a folder (call it inside ``io.publish``)."""
+        self._compact()
+        if len(self.kept):
+            content = _library().serialize_index(self._built())
+            io.write(Path(folder) / _FILE, content.tobytes())
+        self.kept.save(Path(folder), "faiss", self.arguments, self.fingerprint)
+
+    @classmethod
+    def load(cls, folder: Path) -> Faiss:
+        """Read what :meth:`save` wrote; Corrupt when damaged. A graph of other vectors is built anew."""
+        kept, head = Kept.load(folder, "faiss")
+        index = cls(**head["arguments"])
+        index.kept, index.fingerprint = kept, head["fingerprint"]
+        if len(kept):
+            io.verify(Path(folder) / _FILE, head["xxh3"].get(_FILE, ""), REMEDY)
+            read = _library().read_index(str(Path(folder) / _FILE))
+            index._index = read if read.ntotal == len(kept) and read.d == head["dim"] else None
+        return index
+
+    def _compact(self) -> None:
+        if self.kept.compact():
+            self._index = None
+
+    def _built(self) -> Any:
+        """The FAISS index over all kept rows, trained and filled when it is not yet."""
+        if self._index is None:
+            vectors = np.ascontiguousarray(self.kept.vectors)
+            n, d = vectors.shape
+            try:
+                index = _library().index_factory(d, self.factory, _library().METRIC_INNER_PRODUCT)
+                cells = _expect_few(index)
+                index.train(vectors[:: max(1, n // (_TRAIN_PER_CELL * cells))])
+                index.add(vectors)
+            except RuntimeError as error:
+                raise BadRecipe(
+                    f"faiss: factory '{self.factory}' makes no index of {n} vectors of width {d} "
+                    f"({_reason(error)}); type for instance: index.factory=HNSW32"
+                ) from error
+            self._index = index
+        return self._index
+
+    def _parameters(self, index: Any, wide: int, mask: np.ndarray | None) -> Any:
+        """What one search is told: which rows it may return, and how widely to look."""
+        faiss = _library()
+        # A filter leaves fewer rows in every cell and neighbourhood, so the search is widened as much.
+        share = 1.0 if mask is None else max(np.count_nonzero(mask) / len(mask), 1e-3)
+        told = {} if mask is None else {"sel": faiss.IDSelectorBatch(np.flatnonzero(mask))}
+        if isinstance(index, faiss.IndexHNSW):
+            breadth = int(max(self.ef_search, 2 * wide) / share)
+            return faiss.SearchParametersHNSW(efSearch=min(breadth, index.ntotal), **told)
+        ivf = faiss.try_extract_index_ivf(index)
+        if ivf is not None:
+            return faiss.SearchParametersIVF(nprobe=min(int(self.nprobe / share), ivf.nlist), **told)
+        return faiss.SearchParameters(**told) if told else None
+
+
+def _expect_few(index: Any) -> int:
+    """Tell an index that few training vectors are fine; returns how many cells it will learn."""
+    faiss = _library()
+    ivf = faiss.try_extract_index_ivf(index)
+    for part in (index, ivf, getattr(index, "pq", None), getattr(ivf, "pq", None)):
+        if hasattr(part, "cp"):
+            part.cp.min_points_per_centroid = 1
+    return max(getattr(ivf, "nlist", 0), 256)
+
+
+def _best(
+    queries: np.ndarray, vectors: np.ndarray, found: np.ndarray, k: int, wide: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best k of the first ``wide`` found rows (q, ·), -1 for none, by exact score and then by row."""
+    positions, best = np.full((len(found), k), -1, np.int64), np.full((len(found), k), -np.inf, np.float32)
+    for i, row in enumerate(found):
+        row = row[row >= 0][:wide]
+        score = scores.pair_scores(np.broadcast_to(queries[i], (len(row), queries.shape[1])), vectors[row])
+        order = np.lexsort((row, -score))[:k]
+        positions[i, : len(order)], best[i, : len(order)] = row[order], score[order]
+    return positions, best
+
+
+def _reason(error: RuntimeError) -> str:
+    """What FAISS says, without the names of its own functions and source files."""
+    return re.split(r"\.(?:cpp|h):\d+: ", str(error))[-1].removeprefix("Error: ").strip()
+
+
+def _library() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingExtra("faiss", "train") from error
+    return faiss
