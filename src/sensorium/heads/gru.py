@@ -60,7 +60,10 @@ class Gru(nn.Module):
 
         The state is h, (b, depth, hidden); None starts new streams.
         """
-        before = None if state is None else state[0].transpose(0, 1).contiguous()
+        state = self.start(len(x)) if state is None else state
+        if not x.shape[1]:
+            return x.new_zeros(len(x), 0, self.dim), state
+        before = state[0].transpose(0, 1).contiguous()
         h, after = self.gru(self.preprocess(x), before)
         return self._read(h), (after.transpose(0, 1),)
 

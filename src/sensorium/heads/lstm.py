@@ -60,7 +60,10 @@ class Lstm(nn.Module):
 
         The state is h and c, (b, depth, hidden) each; None starts new streams.
         """
-        before = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state)
+        state = self.start(len(x)) if state is None else state
+        if not x.shape[1]:
+            return x.new_zeros(len(x), 0, self.dim), state
+        before = tuple(part.transpose(0, 1).contiguous() for part in state)
         h, after = self.lstm(self.preprocess(x), before)
         return self._read(h), tuple(part.transpose(0, 1) for part in after)
 

@@ -1,0 +1,122 @@
+"""Statistics of a frame sequence as running sums: the same numbers from a file and from a stream."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from statistics import NormalDist
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sensorium.sequences import valid
+
+State = tuple[Tensor, ...]
+
+_WIDTH = 0.25  # of the soft step at a level, in standard deviations
+_SMALL = 1e-4  # added to variances
+
+
+class Statistics(nn.Module):
+    """What a sequence held so far, column by column, in running sums.
+
+    Mean, deviation, mean magnitude and the share of frames above each of K levels, of all frames; and
+    the mean over the first ``window`` frames, over the next ``window``, and fading into the past with
+    half-life ``half_life`` frames, which say how the sequence moved.
+
+    Columns are expected at zero mean and unit variance over the training frames; the levels are then
+    the normal quantiles (k + ½) / K, and "above" is a soft step, so that the shares are a smooth
+    histogram: what percentiles say, in a form that streams. Nothing is learned here.
+    """
+
+    def __init__(self, dim: int, levels: int = 5, window: int = 50, half_life: float = 30.0) -> None:
+        super().__init__()
+        self.dim_in, self.window, self.fade = dim, window, 0.5 ** (1.0 / half_life)
+        self.dim = dim * (6 + levels)
+        self.levels = [NormalDist().inv_cdf((k + 0.5) / levels) for k in range(levels)]
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Frames x (b, t, d), of which the first ``lengths`` (b,) of each are real → (b, p)."""
+        real = valid(lengths, x.shape[1]).to(x.dtype)
+        past = (lengths[:, None] - 1 - torch.arange(x.shape[1])).clamp_min(0)
+        sums = torch.einsum("bt,btm->bm", real, self._terms(x))
+        early = torch.einsum("wt,bt,btd->bwd", self._windows(torch.arange(x.shape[1])).to(x.dtype), real, x)
+        fading = torch.einsum("bt,btd->bd", real * self.fade**past, x)
+        return self._statistics(lengths.clamp_min(1)[:, None].to(x.dtype), sums, early, fading)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """More frames x (b, t, d) → the statistics up to each of them (b, t, p), and the state.
+
+        The state is the number of frames (b, 1), their sums (b, m), those of both windows (b, 2, d)
+        and the fading ones (b, d), in float64, as a stream may be long.
+        """
+        count, sums, early, fading = state
+        t = x.shape[1]
+        wide, index = x.double(), count[:, None] + torch.arange(t)[:, None]  # (b, t, 1): frames before this one
+        inside = self._windows(index[..., 0]).transpose(1, 2)  # (b, t, 2)
+        running = sums[:, None] + self._terms(x).double().cumsum(1)
+        windows = early[:, None] + (inside[..., None] * wide[:, :, None]).cumsum(1)
+        ages = torch.arange(t)[:, None] - torch.arange(t)
+        decay = torch.where(ages >= 0, self.fade ** ages.clamp_min(0).double(), 0.0)
+        faded = decay @ wide + self.fade ** torch.arange(1, t + 1, dtype=torch.float64)[:, None] * fading[:, None]
+        pooled = self._statistics(index + 1, running, windows, faded).to(x.dtype)
+        return pooled, (index[:, -1] + 1, running[:, -1].clone(), windows[:, -1].clone(), faded[:, -1].clone())
+
+    def start(self, b: int = 1) -> State:
+        """The state of b new streams."""
+        widths = (1,), (self.dim - 3 * self.dim_in,), (2, self.dim_in), (self.dim_in,)
+        return tuple(torch.zeros(b, *width, dtype=torch.float64) for width in widths)
+
+    def _terms(self, x: Tensor) -> Tensor:
+        above = [torch.sigmoid((x - level) / _WIDTH) for level in self.levels]
+        return torch.cat([x, x.square(), x.abs(), *above], -1)
+
+    def _windows(self, index: Tensor) -> Tensor:
+        """Whether frames (…, t) are in the first and in the second window, (…, 2, t)."""
+        return torch.stack([index < self.window, (index >= self.window) & (index < 2 * self.window)], -2)
+
+    def _statistics(self, n: Tensor, sums: Tensor, early: Tensor, fading: Tensor) -> Tensor:
+        """n (…, 1), sums (…, m), early (…, 2, d), fading (…, d) → (…, p)."""
+        mean, square, rest = torch.split(sums / n, [self.dim_in, self.dim_in, sums.shape[-1] - 2 * self.dim_in], -1)
+        deviation = (square - mean.square()).clamp_min(0.0).add(_SMALL).sqrt()
+        first = early[..., 0, :] / n.clamp_max(self.window)
+        inside = (n - self.window).clamp(0, self.window)
+        # Until the second window begins, the mean of all frames stands for it.
+        second = torch.where(inside > 0, early[..., 1, :] / inside.clamp_min(1), mean)
+        recent = fading * (1.0 - self.fade) / (1.0 - self.fade**n)
+        return torch.cat([mean, deviation, rest, first, second, recent], -1)
+
+
+class Members(nn.Module):
+    """An ensemble of perceptrons (p → hidden … → c) as one module, averaged when used.
+
+    In training every row goes to one member only, turn by turn, so the members see different batches
+    and stay different; the gradient of each is that of a batch of b / members rows.
+    """
+
+    def __init__(self, dim_in: int, hidden: int, depth: int, dim: int, members: int, dropout: float) -> None:
+        super().__init__()
+        widths = [dim_in, *[hidden] * depth, dim]
+        self.members, self.dropout = members, dropout
+        self.weights = nn.ParameterList([torch.randn(members, a, b) / a**0.5 for a, b in pairwise(widths)])
+        self.biases = nn.ParameterList([torch.zeros(members, b) for b in widths[1:]])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (…, p) → (…, c)."""
+        m = self.members
+        if not self.training:
+            rows = x.reshape(1, -1, x.shape[-1]).expand(m, -1, -1)
+            return self._layers(rows).mean(0).reshape(*x.shape[:-1], -1)
+        b = len(x)
+        turn = torch.arange(-(-b // m) * m, device=x.device).reshape(-1, m).T  # (m, b / m), the last ones wrap around
+        z = self._layers(x[turn % b])
+        return z.transpose(0, 1).reshape(-1, z.shape[-1])[:b]
+
+    def _layers(self, x: Tensor) -> Tensor:
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            # The input's columns are many and alike: fewer of them are left out than of what was learned.
+            x = F.dropout(x, self.dropout if i else min(self.dropout, 0.3), self.training)
+            x = torch.baddbmm(bias[:, None], x, weight)
+            if i < len(self.weights) - 1:
+                x = F.relu(x)
+        return x

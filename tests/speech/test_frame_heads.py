@@ -1,0 +1,131 @@
+"""Heads over frames: what a stream reads is what the file gives, padding is never read."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensorium import head as heads
+from sensorium import parts, sequences
+from sensorium.errors import BadData
+from sensorium.moments import InputStats
+from sensorium.types import Embeddings
+
+SPECS = {
+    "lstm": {"hidden": 16},
+    "gru": {"hidden": 16},
+    "statistics": {"hidden": 16, "members": 3, "depth": 2},
+}
+D, C = 5, 8
+
+
+def made(name: str, **more: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    head = parts.make("heads", {"name": name, **SPECS[name], **more})
+    frames = np.random.default_rng(0).normal(2.0, 3.0, size=(500, D))
+    head.build(D, InputStats.of(frames, np.arange(500)), C)
+    head(torch.randn(64, 9, D) * 3 + 2, torch.full((64,), 9))  # running statistics of a batch, where a head keeps any
+    return head.eval()
+
+
+@pytest.mark.parametrize("name", SPECS)
+@settings(max_examples=12, deadline=None)
+@given(cuts=st.lists(st.integers(0, 60), max_size=6), seed=st.integers(0, 99))
+def test_a_stream_reads_what_the_file_gives(name: str, cuts: list[int], seed: int) -> None:
+    head = made(name)
+    x = torch.from_numpy(np.random.default_rng(seed).normal(2, 3, size=(2, 130, D)).astype(np.float32))
+    with torch.inference_mode():
+        read, state, at = [], None, 0
+        for n in [*cuts, 130]:
+            z, state = head.step(x[:, at : at + n], state)
+            read.append(z)
+            at += n
+        read = torch.cat(read, 1)
+        for t in (1, 49, 50, 51, 99, 101, 130):
+            whole = head(x, torch.tensor([t, t]))
+            torch.testing.assert_close(read[:, t - 1], whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_padding_is_never_read(name: str) -> None:
+    head = made(name)
+    x = torch.randn(3, 40, D)
+    lengths = torch.tensor([40, 7, 1])
+    noisy = x.clone()
+    for i, n in enumerate(lengths.tolist()):
+        noisy[i, n:] = 1e3
+    with torch.inference_mode():
+        together = head(noisy, lengths)
+        for i, n in enumerate(lengths.tolist()):
+            torch.testing.assert_close(
+                together[i : i + 1], head(x[i : i + 1, :n], lengths[i : i + 1]), atol=1e-5, rtol=1e-5
+            )
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_streams_stepped_as_one_batch(name: str) -> None:
+    head = made(name)
+    chunks = [torch.randn(1, 6, D) for _ in range(4)]
+    with torch.inference_mode():
+        states = [head.step(torch.randn(1, n, D), head.start())[1] for n in (3, 60, 1, 120)]
+        together, after = head.step(torch.cat(chunks), sequences.gather(states))
+        for i, (chunk, state, later) in enumerate(zip(chunks, states, sequences.scatter(after), strict=True)):
+            alone, own = head.step(chunk, state)
+            torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=1e-5)
+            for a, b in zip(own, later, strict=True):
+                torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_table_of_sequences_and_the_saved_head(name: str, tmp_path) -> None:
+    head = made(name)
+    lengths = [1, 30, 7, 300]
+    offsets = np.cumsum([0, *lengths])
+    frames = np.random.default_rng(1).normal(size=(offsets[-1], D)).astype(np.float32)
+    table = Embeddings(np.array(list("abcd")), frames, {}, offsets=offsets)
+    found = heads.project(head, table)
+    assert found.shape == (4, C) and found.dtype == np.float32
+    for i, n in enumerate(lengths):
+        x = torch.from_numpy(frames[offsets[i] : offsets[i + 1]])[None]
+        np.testing.assert_allclose(found[i], head(x, torch.tensor([n]))[0].detach(), atol=1e-5)
+    heads.save(head, tmp_path / "left", name, {"name": "mfcc"})
+    again, _ = heads.load(tmp_path / "left")
+    np.testing.assert_array_equal(heads.project(again, table), found)
+    with pytest.raises(BadData, match="1 items have no frames"):
+        head.apply_frames(frames, np.array([0, 0, 5]))
+    with pytest.raises(BadData, match="width 4"):
+        head.apply_frames(frames[:, :4], offsets)
+
+
+def test_the_documents_lstm() -> None:
+    head = parts.make("heads", "lstm")
+    head.build(13, None, 8)
+    assert sum(p.numel() for p in head.parameters()) == 805_896
+    assert [k for k in head.state_dict() if k.startswith("fc")] == ["fc.weight", "fc.bias"]
+
+
+def test_members_learn_from_different_rows_and_are_averaged() -> None:
+    from sensorium.pooling import Members
+
+    torch.manual_seed(0)
+    members = Members(4, 8, 1, 3, 2, dropout=0.0)
+    x = torch.randn(5, 4)
+    each = [members._layers(x[None].expand(2, -1, -1))[k] for k in range(2)]
+    torch.testing.assert_close(members.eval()(x), (each[0] + each[1]) / 2)
+    rows = members.train()(x)
+    for i in range(5):
+        torch.testing.assert_close(rows[i], each[i % 2][i])
+
+
+def test_statistics_say_what_they_promise() -> None:
+    from sensorium.pooling import Statistics
+
+    x = torch.randn(1, 4000, 1)
+    pooled = Statistics(1, levels=3)(x, torch.tensor([4000]))[0]
+    mean, deviation, magnitude, *above, first, second, recent = pooled.tolist()
+    assert [mean, deviation, magnitude] == pytest.approx([0, 1, 0.8], abs=0.05)
+    assert above == pytest.approx([5 / 6, 1 / 2, 1 / 6], abs=0.04)
+    assert first == pytest.approx(x[0, :50].mean().item(), abs=1e-5)
+    assert second == pytest.approx(x[0, 50:100].mean().item(), abs=1e-5)
+    assert abs(recent - x[0, -60:].mean().item()) < 0.5
