@@ -43,5 +43,12 @@ def _follows(head: Any) -> int:
 def _build(head: Any, table: Embeddings, rows: np.ndarray, like: int | None) -> None:
     if not hasattr(head, "dim_in"):
         wanted = head.arguments.get("preprocess", "none") != "none" or "rank" in head.arguments
-        stats = InputStats.of(table.vectors, np.unique(rows)) if wanted and table.offsets is None else None
+        stats = InputStats.of(table.vectors, _vector_rows(table, np.unique(rows))) if wanted else None
         head.build(table.dim, stats, like)
+
+
+def _vector_rows(table: Embeddings, items: np.ndarray) -> np.ndarray:
+    """Rows of the table's vectors that belong to these items: themselves, or all their frames."""
+    if table.offsets is None:
+        return items
+    return np.concatenate([np.arange(table.offsets[i], table.offsets[i + 1]) for i in items.tolist()])
