@@ -16,8 +16,9 @@ import numpy as np
 
 from sensorium import evaluate, fit, head, parts, scores
 from sensorium.evaluate import calibration, conformal, gap, hubness, leaks, measures, risk
+from sensorium.evaluate.biases import METHODS
 from sensorium.evaluate.card import markdown
-from sensorium.evaluate.corrections import METHODS, Correction, Taken
+from sensorium.evaluate.corrections import Correction, Taken
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
 

@@ -8,7 +8,7 @@ from scipy import special, stats
 
 from sensorium import scores
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch
-from sensorium.evaluate import corrections, hubness, measures
+from sensorium.evaluate import biases, corrections, hubness, measures
 from sensorium.evaluate.corrections import Correction
 from sensorium.pairs import Pairs
 
@@ -85,7 +85,7 @@ def test_qb_norm_leaves_queries_that_hit_no_hub():
     assert (found[hub] == always[hub]).all()
 
 
-@pytest.mark.parametrize("method", sorted(corrections.METHODS))
+@pytest.mark.parametrize("method", sorted(biases.METHODS))
 def test_search_ranks_and_reranking_agree(method):
     """A relevant at rank r is the r-th hit: the same numbers in search and evaluation."""
     left, right, pairs = hubby(90)
@@ -102,7 +102,7 @@ def test_search_ranks_and_reranking_agree(method):
     np.testing.assert_allclose(again_score, score[:, :10], atol=1e-6)
 
 
-@pytest.mark.parametrize("method", sorted(corrections.METHODS))
+@pytest.mark.parametrize("method", sorted(biases.METHODS))
 def test_a_query_is_never_its_own_hit(method):
     z = unit(40)
     pairs = Pairs.of(np.arange(0, 40, 2), np.arange(1, 40, 2), split=np.full(20, "test"), same_table=True)
@@ -112,7 +112,7 @@ def test_a_query_is_never_its_own_hit(method):
 
 
 def test_rerank_keeps_missing_hits_last():
-    shift = corrections.Shift(np.array([0.5, 0.0, 0.0], np.float32))
+    shift = biases.Shift(np.array([0.5, 0.0, 0.0], np.float32))
     positions, score = shift.rerank(np.array([[0, 1, -1]]), np.array([[0.9, 0.6, -np.inf]], np.float32), 3)
     assert positions.tolist() == [[1, 0, -1]]
     np.testing.assert_allclose(score, [[0.6, 0.4, -np.inf]], atol=1e-6)
@@ -184,6 +184,6 @@ def test_messages():
 def test_soft_maximum_lies_between_mean_and_maximum(seed, b, m, beta):
     bank, c = unit(b, 5, seed), unit(m, 5, seed + 1)
     s = bank @ c.T
-    bias = corrections.inverted_softmax(bank, c, beta).bias
+    bias = biases.inverted_softmax(bank, c, beta).bias
     assert (bias <= s.max(axis=0) + 1e-5).all()
     assert (bias >= s.mean(axis=0) - 1e-5).all()

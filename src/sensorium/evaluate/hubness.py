@@ -16,7 +16,8 @@ import numpy as np
 from sensorium import scores
 from sensorium.errors import BadData
 from sensorium.evaluate import measures, statistics
-from sensorium.evaluate.corrections import METHODS, Correction, Taken
+from sensorium.evaluate.biases import METHODS
+from sensorium.evaluate.corrections import Correction, Taken
 from sensorium.pairs import Pairs
 from sensorium.types import Rows
 

@@ -121,12 +121,14 @@ def audit(
     left (n, d), right (m, d): encoder vectors of the whole tables, compared for near-duplicates
     when given. left_content (n,), right_content (m,): anything that is equal for equal items
     (texts, hashes). Ids are only for the examples. With ``pairs.same_table`` the right table is
-    the left one.
+    the left one. Validation is compared with what else was seen, as it was not fitted itself.
 
     Raises BadData when the judged split has no related pair.
     """
     if pairs.same_table:
         right, right_content, right_ids = left, left_content, left_ids
+    if split == "validation":
+        seen = [s for s in seen if s != split]
     related = pairs.label == 1
     judged = np.flatnonzero(related & (pairs.split == split))
     known = np.flatnonzero(related & np.isin(pairs.split, list(seen)))

@@ -62,13 +62,13 @@ def rank_curve(ranks: Mapping[str, np.ndarray], candidates: Mapping[str, int], p
         largest = max(candidates.values())
         for colour, (name, first) in zip(COLOURS, ranks.items(), strict=False):
             k, share = _steps(first, largest)
-            axes.step(k, 100 * share, where="post", color=colour, label=name)
+            axes.step(k, 100 * share, where="post", color=colour, label=f"{name}, of {candidates[name]:,}")
         for i, count in enumerate(sorted(set(candidates.values()))):
             at = np.unique(np.geomspace(1, count, 200).astype(np.int64))
             label = None if i else "chance, one relevant"
             axes.plot(at, 100 * at / count, "--", color=_GREY, linewidth=1.1, label=label)
         axes.set(xscale="log", xlim=(1, largest), ylim=(0, 101), xlabel="rank k", ylabel="found within k (%)",
-                 title=f"Where the right one comes, of {largest:,}")  # fmt: skip
+                 title="How soon the first right one comes")  # fmt: skip
         _plain_log(axes.xaxis)
         axes.legend(loc="lower right")
 
@@ -82,7 +82,14 @@ def similarities(true: np.ndarray, random: np.ndarray, path: Path, leaky: bool =
         both = np.concatenate([true, random])
         bins = np.linspace(both.min(), both.max() + 1e-9, 61)
         for name, values, colour in (("random pairs", random, _GREY), ("true pairs", true, COLOURS[0])):
-            axes.hist(values, bins, density=True, color=colour, alpha=0.5, label=f"{name}, mean {values.mean():.2f}")
+            axes.hist(
+                values,
+                bins,
+                density=True,
+                color=colour,
+                alpha=0.5,
+                label=f"{name}, mean {round(values.mean(), 2) + 0.0:.2f}",
+            )
             axes.hist(values, bins, density=True, histtype="step", color=colour, linewidth=1.4)
         above = _chance_above(true, random)
         axes.set(xlabel="similarity (inner product of head outputs)", yticks=[], ylim=(0, None),
@@ -134,14 +141,15 @@ def reliability(table: Sequence[Mapping[str, Any]], path: Path, leaky: bool = Fa
         right = np.array([row["share_right"] for row in rows])
         n = np.array([row["n"] for row in rows])
         low, high = np.array([two_sided(round(r * m), m) for r, m in zip(right, n, strict=True)]).T
-        axes.plot([0, 100], [0, 100], "--", color=_GREY, linewidth=1.1, label="as stated")
+        most = min(100.0, 115 * max(stated.max(), high.max()))  # rare hits would huddle in the corner
+        axes.plot([0, most], [0, most], "--", color=_GREY, linewidth=1.1, label="as stated")
         axes.errorbar(100 * stated, 100 * right, 100 * np.maximum([right - low, high - right], 0), fmt="none",
                       ecolor=COLOURS[0], alpha=0.5, linewidth=1.4)  # fmt: skip
         axes.plot(100 * stated, 100 * right, "-", color=COLOURS[0], alpha=0.5, linewidth=1.2)
         size = 20 + 60 * n / n.max()
         axes.scatter(100 * stated, 100 * right, size, color=COLOURS[0], label="found, with 95% interval")
         ece = f"Calibration: ECE {100 * calibration_error(rows):.1f} points, {n.sum():,} hits"
-        axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="stated probability that the hit is right (%)",
+        axes.set(xlim=(0, most), ylim=(0, most), xlabel="stated probability that the hit is right (%)",
                  ylabel="found right (%)", title=title or ece)  # fmt: skip
         axes.legend(loc="upper left")
 

@@ -67,8 +67,8 @@ def ravdess(labels: np.ndarray, actor: np.ndarray, fit_predict: FitPredict, prot
     """Cross-validate over a protocol's actor folds.
 
     labels (n,), actor (n,). Returns the mean and standard deviation over folds of WA, UA and
-    macro-F1, as papers give them, the numbers of each fold, and the pooled predictions (n,) with
-    −1 positions left out as ``rows`` and ``predicted``.
+    macro-F1, as papers give them, the numbers of each fold, and all test ``rows`` with what was
+    ``predicted`` for them, fold after fold.
     """
     labels = np.asarray(labels)
     per_fold, rows, said = [], [], []
