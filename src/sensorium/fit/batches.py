@@ -51,7 +51,7 @@ class Side:
         if self.offsets is None and len(rows) * embeddings.dim * dtype.itemsize <= budget:
             self.position = np.zeros(len(embeddings.vectors), np.int64)
             self.position[rows] = np.arange(len(rows))
-            self.table = torch.cat([self._read(rows[part]) for part in blocks(len(rows), _READ)])
+            self.table = self._hold(rows)
 
     def take(self, rows: np.ndarray) -> Any:
         """Inputs (b, d) of these rows; (frames (b, t, d), lengths (b,)) where items are frame sequences."""
@@ -59,6 +59,15 @@ class Side:
             at = torch.from_numpy(self.position[rows])
             return self.table.index_select(0, at.to(self.device))
         return self._read(rows) if self.offsets is None else self._frames(rows)
+
+    def _hold(self, rows: np.ndarray) -> Tensor:
+        """All rows in one tensor, filled block by block so that no second copy is ever whole."""
+        table = None
+        for part in blocks(len(rows), _READ):
+            x = self._read(rows[part])
+            table = x.new_empty((len(rows), x.shape[1])) if table is None else table
+            table[part] = x
+        return table
 
     def _read(self, rows: np.ndarray) -> Tensor:
         order = np.argsort(rows, kind="stable")  # a memory map is read front to back

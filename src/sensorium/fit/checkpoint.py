@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import xxhash
 from torch import Tensor
 
 from sensorium import io
+from sensorium.errors import Corrupt
 
 _REMEDY = "delete the folder to start anew"
 
 
 def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors.safetensors and state.json (with the former's checksum); the old point stays until then."""
+    """Write tensors.safetensors and state.json, with checksums of both; the old point stays until then."""
     from safetensors.torch import save as pack
 
     with io.publish(folder) as building:
         path = building / "tensors.safetensors"
         path.write_bytes(pack({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
-        io.write_json(building / "state.json", {**state, "checksum": io.checksum(path)})
+        told = {"state": dict(state), "state_checksum": _checksum(state), "tensors_checksum": io.checksum(path)}
+        io.write_json(building / "state.json", told)
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -29,9 +33,16 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
     if not folder.is_dir():
         return None
-    state = io.read_json(folder / "state.json", _REMEDY)
-    io.verify(folder / "tensors.safetensors", state.pop("checksum"), _REMEDY)
-    return load_file(folder / "tensors.safetensors"), state
+    path = folder / "state.json"
+    told = io.read_json(path, _REMEDY)
+    if not isinstance(told, dict) or _checksum(told.get("state")) != told.get("state_checksum"):
+        raise Corrupt(f"{path} is damaged: its content does not have its checksum; {_REMEDY}")
+    io.verify(folder / "tensors.safetensors", told["tensors_checksum"], _REMEDY)
+    return load_file(folder / "tensors.safetensors"), told["state"]
+
+
+def _checksum(state: Any) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps(state, sort_keys=True, default=io.plain).encode())
 
 
 def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:

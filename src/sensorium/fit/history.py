@@ -15,7 +15,9 @@ _WRITE_SECONDS = 0.5  # at most two writes a second, however short the epochs
 
 
 class History:
-    """The events of a fit, a list that others append to; history.jsonl holds the hyper-parameters, then one event a line.
+    """The events of a fit, a list that others append to.
+
+    history.jsonl holds the hyper-parameters, then one event a line.
 
     The file is rewritten whole, so that it never ends in half a line and a resumed fit drops
     what the interrupted one had written beyond its last point.

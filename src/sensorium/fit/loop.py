@@ -18,6 +18,7 @@ from sensorium.fit.build import build
 from sensorium.fit.fitted import Fitted
 from sensorium.fit.fused import FusedStep
 from sensorium.fit.history import History, Progress
+from sensorium.fit.initialise import initialise
 from sensorium.fit.options import TrainOptions
 from sensorium.fit.schedule import learning_rate
 from sensorium.fit.state import State
@@ -68,10 +69,13 @@ def train(
     with threads(options.threads), torch.random.fork_rng(), interrupts() as interrupted:
         torch.manual_seed(seed)
         build(left, right, related, left_head, right_head)
+        if options.initialise != "none":
+            initialise(options.initialise, left, right, pairs, left_head, right_head)
         modules = [module.to(device) for module in (left_head, right_head, objective)]
         if hasattr(objective, "prepare"):
             objective.prepare(left, right, training, left_head, right_head)
-        dtype = precision.choose(options.precision, device)
+        point = checkpoint.load(folder / "checkpoint") if folder else None
+        dtype = precision.choose(options.precision, device, point and point[1]["fit"].get("precision"))
         weights = Weights(modules, options.weight_decay, options.ema, device)
         by = FusedStep if FusedStep.fits(modules, options, device) else AutogradStep
         take_step = by(modules, weights, options, dtype)
@@ -89,7 +93,8 @@ def train(
             "batch": sampler.batch, "steps": total, "epoch_steps": sampler.steps, "pairs": len(related),
             "precision": str(dtype).removeprefix("torch."), "by": take_step.name, "parameters": weights.count,
         })  # fmt: skip
-        state.resume()
+        if point:
+            state.go_on(point)
         history = History(folder, state.header, state.events, tensorboard)
         bar = Progress(total, state.step, progress)
         saved = time.monotonic()
@@ -105,15 +110,14 @@ def train(
                 norm = weights.norm()
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     raise not_finite(step, take_step, loss, norm, state, left, right)
-                weights.update(learning_rate(state.step, total, options, state.watch.factor), norm, options.clip)
+                rate = learning_rate(state.step, total, options, state.watch.factor)
+                weights.update(rate, norm, options.clip)
                 state.add(loss, time.perf_counter() - started)
                 bar.show(state, pairs_a_step)
 
                 if state.step % sampler.steps == 0 or state.step == total:
-                    epoch = -(-state.step // sampler.steps)
-                    event = state.end_epoch(
-                        epoch, pairs_a_step, learning_rate(state.step - 1, total, options, state.watch.factor)
-                    )
+                    event = state.end_epoch(sampler.steps, pairs_a_step, rate)
+                    epoch = event["epoch"]
                     _training_mode(modules, False)
                     with weights.judged():
                         if validation and (epoch % validate_every == 0 or state.step == total):
@@ -122,9 +126,8 @@ def train(
                                 state.remember()
                             state.stopped = state.watch.spent(options)
                         if folder and options.checkpoint_every and epoch % options.checkpoint_every == 0:
-                            checkpoint.keep(
-                                folder / "checkpoints" / f"epoch-{epoch:04d}.safetensors", state.named_values()
-                            )
+                            path = folder / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
+                            checkpoint.keep(path, state.named_values())
                     _training_mode(modules, True)
                     history.add(event)
                     if on_epoch is not None:

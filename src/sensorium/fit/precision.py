@@ -11,9 +11,14 @@ _GAIN = 1.3  # bfloat16 must be this much faster, for the conversions around the
 _SIZE = (1024, 512, 512)
 
 
-def choose(precision: str, device: torch.device) -> torch.dtype:
-    """torch.float32 or torch.bfloat16 for "fp32", "bf16" or "auto" (bf16 where products gain from it)."""
+def choose(precision: str, device: torch.device, before: str | None = None) -> torch.dtype:
+    """torch.float32 or torch.bfloat16 for "fp32", "bf16" or "auto" (bf16 where products gain from it).
+
+    before: what a fit that is resumed had chosen, such as "bfloat16"; "auto" then stays with it.
+    """
     if precision == "auto":
+        if before is not None:
+            return getattr(torch, before)
         return torch.bfloat16 if gain(device.type, torch.get_num_threads()) >= _GAIN else torch.float32
     return torch.bfloat16 if precision == "bf16" else torch.float32
 

@@ -15,6 +15,7 @@ from sensorium.fit.schedule import Watch
 from sensorium.fit.weights import Weights
 
 FORMAT = 1  # of checkpoint/
+_PLAIN = ("step", "loss", "seconds", "since", "stopped", "events")  # what is saved as it is
 
 
 @dataclass
@@ -43,11 +44,16 @@ class State:
         self.step, self.loss, self.seconds = self.step + 1, self.loss + loss, self.seconds + seconds
         self.since += 1
 
-    def end_epoch(self, epoch: int, pairs_a_step: int, rate: float) -> dict[str, Any]:
+    def end_epoch(self, epoch_steps: int, pairs_a_step: int, rate: float) -> dict[str, Any]:
         """The event of an epoch, counted from 1; it is among the events, and may still be added to."""
-        event = {"epoch": epoch, "step": self.step, "loss": self.loss / self.since, "lr": rate,
-                 "pairs_per_second": round(self.since * pairs_a_step / max(self.seconds, 1e-9), 1),
-                 "seconds": round(self.seconds, 4)}  # fmt: skip
+        event = {
+            "epoch": -(-self.step // epoch_steps),
+            "step": self.step,
+            "loss": self.loss / self.since,
+            "lr": rate,
+            "pairs_per_second": round(self.since * pairs_a_step / max(self.seconds, 1e-9), 1),
+            "seconds": round(self.seconds, 4),
+        }
         self.loss, self.seconds, self.since = 0.0, 0.0, 0
         self.events.append(event)
         return event
@@ -74,45 +80,30 @@ class State:
             tensor.copy_(values[name])
 
     def save(self) -> None:
-        """Write the point from which :meth:`resume` goes on; the one before stays until it is whole."""
+        """Write the point from which :meth:`go_on` goes on; the one before stays until it is whole."""
         if self.folder is None:
             return
         tensors = self.values() | self.weights.tensors() | {f"best.{name}": t for name, t in self.best.items()}
-        told = {
-            "format": FORMAT, "fit": dict(self.header), "step": self.step, "loss": self.loss,
-            "seconds": self.seconds, "since": self.since, "stopped": self.stopped, "watch": self.watch.asdict(), "events": self.events,
-        }  # fmt: skip
+        told = {name: getattr(self, name) for name in _PLAIN}
+        told |= {"format": FORMAT, "fit": dict(self.header), "watch": self.watch.asdict()}
         checkpoint.save(self.folder / "checkpoint", tensors, told)
 
-    def resume(self) -> None:
-        """Go on from the saved point, where there is one.
-
-        Raises Mismatch when it is of another fit, naming the first difference; Corrupt when damaged.
-        """
-        found = None if self.folder is None else checkpoint.load(self.folder / "checkpoint")
-        if found is None:
-            return
-        tensors, told = found
-        _same_fit(told.get("fit", {}), self.header, self.folder / "checkpoint")
+    def go_on(self, point: tuple[Mapping[str, Tensor], Mapping[str, Any]]) -> None:
+        """Go on from what :meth:`save` wrote. Raises Mismatch when it is of another fit, naming the difference."""
+        tensors, told = point
+        _same_fit(told["fit"], self.header, self.folder / "checkpoint")
         self.take(tensors)
         self.weights.restore(tensors, told["step"])
         self.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
-        self.step, self.loss, self.seconds, self.since = (told[k] for k in ("step", "loss", "seconds", "since"))
-        self.stopped, self.watch, self.events = told["stopped"], Watch(**told["watch"]), told["events"]
+        self.watch = Watch(**told["watch"])
+        for name in _PLAIN:
+            setattr(self, name, told[name])
 
 
 def _same_fit(saved: Mapping[str, Any], wanted: Mapping[str, Any], where: Path) -> None:
-    saved, wanted = _flat(saved), _flat(wanted)
     for key in sorted(saved.keys() | wanted.keys()):
         if saved.get(key) != wanted.get(key):
             raise Mismatch(
                 f"{where} is of a fit with {key}={saved.get(key)}, this one has {wanted.get(key)}; "
                 "delete the folder to start anew, or choose another"
             )
-
-
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat

@@ -1,0 +1,42 @@
+"""Start trained heads at a closed form, so that training can only add to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sensorium import parts
+from sensorium.errors import BadRecipe
+from sensorium.fit.closed import closed_form
+from sensorium.pairs import Pairs
+from sensorium.types import Affine, Embeddings
+
+
+def initialise(name: str, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
+    """Give the built, trainable heads the maps that objective ``name`` solves for.
+
+    Raises BadRecipe where a head cannot start at a linear map, is of another width, or is settled
+    although the closed form moves its side.
+    """
+    objective = {"name": name}
+    if name == "cca":
+        objective["dim"] = left_head.dim
+    elif right_head.settled:
+        objective["center"] = False  # a settled side stays where it is
+    solution, _ = closed_form(left, right, pairs, left_head, right_head, parts.make("objectives", objective))
+    sides = [("left", left_head, left, solution.left), ("right", right_head, right, solution.right)]
+    for side, head, table, affine in sides[: 1 if left_head is right_head else 2]:
+        if head.settled:
+            if affine is not None:
+                raise BadRecipe(f"train.initialise={name} moves the {side} side, whose head is settled; use ridge")
+            continue
+        affine = affine or Affine(np.eye(table.dim), np.zeros(table.dim))
+        if len(affine.bias) != head.dim:
+            raise BadRecipe(
+                f"train.initialise={name} gives {side} vectors of {len(affine.bias)}, {side}.head of {head.dim} numbers; "
+                f"type: {side}.head.dim={len(affine.bias)}"
+            )
+        if not hasattr(head, "initialise"):
+            raise BadRecipe(f"train.initialise={name}: {side}.head cannot start at a linear map; use linear or mlp")
+        head.initialise(affine)
