@@ -25,7 +25,12 @@ def interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval (low, high) of the mean or median of values (q,) over groups (q,)."""
+    """Percentile bootstrap interval (low, high) of the mean or median of values (q,) over groups (q,).
+
+    With a single group nothing is known about how groups differ; its queries are resampled instead.
+    """
+    if len(group) and (group == group[0]).all():
+        group = np.arange(len(group))
     drawn = resample(values, group, statistic, resamples, seed)
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(drawn, [tail, 1.0 - tail])

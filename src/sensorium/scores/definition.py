@@ -61,7 +61,8 @@ def lengths(x: np.ndarray) -> np.ndarray:
         squared = np.einsum("ij,ij->i", x, x).astype(np.float64)
         odd = np.flatnonzero(~((squared > 1e-30) & (squared < 1e30)))
         squared[odd] = np.einsum("ij,ij->i", x[odd], x[odd], dtype=np.float64)
-    return np.nan_to_num(np.sqrt(squared), nan=np.inf) * (1.0 + (x.shape[1] + 4) * 2 * UNIT)
+    length = np.sqrt(squared) * (1.0 + (x.shape[1] + 4) * 2 * UNIT)
+    return np.where(np.isnan(length), np.inf, length)
 
 
 def error32(length: np.ndarray, longest: float, d: int) -> np.ndarray:
