@@ -116,6 +116,9 @@ def test_a_writer_rebuilds_a_lost_manifest_instead_of_starting_anew(tmp_path):
     (tmp_path / "s" / "manifest.json").unlink()
     fill(tmp_path / "s", start=40)
     assert len(store.open(tmp_path / "s")) == 80
+    (tmp_path / "s" / "manifest.json").unlink()
+    fill(tmp_path / "s")  # nothing new
+    assert len(store.open(tmp_path / "s")) == 80
 
 
 def test_nothing_to_open_or_repair(tmp_path):

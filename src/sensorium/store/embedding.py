@@ -18,7 +18,7 @@ from sensorium.store.keys import content_keys
 from sensorium.store.progress import bar
 from sensorium.store.shard import Batch
 from sensorium.store.writing import SHARD_BYTES, Writer
-from sensorium.types import Embeddings, Items
+from sensorium.types import Embeddings, Items, Rows, blocks
 
 COMMIT_SECONDS = 30.0  # a slow encoder commits at least this often, so that a kill costs no more
 
@@ -91,41 +91,41 @@ class _Work:
 
     def run(self, batch: int, shard_rows: int | None, progress: bool) -> int:
         """Copy what another id holds, encode the rest. Returns how many items had to be encoded."""
-        ledger = self.writer.ledger
-        places = [ledger.place.get(name) for name in self.ids]
-        there = np.array([p is not None and ledger.key(p) == k for p, k in zip(places, self.keys, strict=True)], bool)
-        at = np.flatnonzero(there)
-        given = {name: column[at] for name, column in self.meta.items()}
-        there[at[ledger.changed_meta([places[i] for i in at.tolist()], given)]] = False
-        missing = np.flatnonzero(~there).tolist()
-        copies = [i for i in missing if self.keys[i] in ledger.content]
-        if copies:
-            self._copy(copies, [ledger.content[self.keys[i]] for i in copies])
+        with self.writer.held():
+            ledger = self.writer.ledger
+            there = ledger.present(self.ids, self.keys, self.meta)
+            missing = np.flatnonzero(~there).tolist()
+            copies = [i for i in missing if self.keys[i] in ledger.content]
+            known = self._content([ledger.content[self.keys[i]] for i in copies]) if copies else None
         owners: dict[bytes, list[int]] = {}
         for i in missing:
             if self.keys[i] not in ledger.content:
                 owners.setdefault(self.keys[i], []).append(i)
+        if known is not None:
+            self._copy(copies, *known)
         # Counted before encoding: afterwards the ledger knows these contents as well.
         count = sum(map(len, owners.values()))
         self._encode(owners, batch, shard_rows, progress)
         return count
 
-    def _copy(self, wanted: list[int], places: list[int]) -> None:
-        """Give known vectors to ids that are new, or whose metadata changed."""
+    def _content(self, places: list[int]) -> tuple[Rows, np.ndarray | None]:
+        """The vectors, or the frames and their offsets, at these places."""
         base, offsets = stored(self.writer)
-        at = np.array(places)
-        if offsets is None:
-            return self._commit(wanted, base[at], None)
-        found, local = reading.frames(base, offsets, at)
-        self._commit(wanted, found[:], local)
-        return None
+        at = np.array(places, np.int64)
+        return (rows.select(base, at), None) if offsets is None else reading.frames(base, offsets, at)
+
+    def _copy(self, wanted: list[int], vectors: Rows, offsets: np.ndarray | None) -> None:
+        """Give known vectors to ids that are new, or whose metadata changed."""
+        for block in blocks(len(wanted), _shard_rows(int(vectors.shape[1]), self.frames)):
+            local = None if offsets is None else offsets[block.start : block.stop + 1]
+            part = vectors[block] if local is None else vectors[int(local[0]) : int(local[-1])]
+            self._commit(wanted[block], part, None if local is None else local - local[0])
 
     def _encode(self, owners: dict[bytes, list[int]], batch: int, shard_rows: int | None, progress: bool) -> None:
         order = [same[0] for same in owners.values()]
         if not order:
             return
-        # How many frames an item has is not known beforehand; 30 s of encoding bound such a shard.
-        size = shard_rows or (4096 if self.frames else max(batch, SHARD_BYTES // (4 * self.encoder.dim)))
+        size = shard_rows or max(batch, _shard_rows(self.encoder.dim, self.frames))
         done: list[tuple[list[int], Any]] = []
         what = f"embedding {self.items.kind}"
         try:
@@ -194,8 +194,13 @@ class _Work:
         self.writer.commit([staged])
 
 
-def stored(writer: Writer) -> tuple[Any, np.ndarray | None]:
-    """All rows of the writer's store, dead ones too, by place; and the offsets of a ragged one."""
+def _shard_rows(width: int, frames: bool) -> int:
+    """Items a shard. How many frames an item has is not known beforehand; 30 s of encoding bound such a shard."""
+    return 4096 if frames else max(1, SHARD_BYTES // (4 * width))
+
+
+def stored(writer: Writer) -> tuple[Rows, np.ndarray | None]:
+    """All rows of a store that is held, dead ones too, by place; and the offsets of a ragged one."""
     known = writer.manifest
     parts = [shard.map_vectors(writer.folder, s, known) for s in known.shards]
     offsets = reading.joined_offsets(writer.folder, known) if known.ragged else None
@@ -207,13 +212,13 @@ def _in_order(items: Items, writer: Writer, keys: Sequence[bytes]) -> Embeddings
     if not len(items):
         return Embeddings(items.ids, np.zeros((0, writer.manifest.dim if writer.manifest else 0), np.float32),
                           dict(writer.fingerprint), items.meta)  # fmt: skip
-    writer.refresh()
+    with writer.held():
+        base, offsets = stored(writer)
     places = [writer.ledger.place.get(name, -1) for name in items.ids.tolist()]
     lost = [n for n, p, k in zip(items.ids.tolist(), places, keys, strict=True) if p < 0 or writer.ledger.key(p) != k]
     if lost:
         raise Mismatch(f"{writer.folder}: another process changed {len(lost)} items meanwhile, such as "
                        f"'{lost[0]}'; run again, or choose another folder")  # fmt: skip
-    base, offsets = stored(writer)
     at = np.array(places, np.int64)
     if offsets is None:
         return Embeddings(items.ids, rows.select(base, at), writer.manifest.fingerprint, items.meta)

@@ -69,7 +69,16 @@ class Ledger:
         number = bisect_right(self.starts, place) - 1
         return number, place - self.starts[number]
 
-    def changed_meta(self, places: Sequence[int], given: Mapping[str, np.ndarray]) -> np.ndarray:
+    def present(self, ids: Sequence[str], keys: Sequence[bytes], meta: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Mask of the items that are here with the same content, and the same metadata as far as any is given."""
+        places = [self.place.get(name) for name in ids]
+        same = np.array([p is not None and self.key(p) == k for p, k in zip(places, keys, strict=True)], bool)
+        at = np.flatnonzero(same)
+        given = {name: column[at] for name, column in meta.items()}
+        same[at[self._changed([places[i] for i in at.tolist()], given)]] = False
+        return same
+
+    def _changed(self, places: Sequence[int], given: Mapping[str, np.ndarray]) -> np.ndarray:
         """Mask of the places whose stored metadata is not the given one; columns not given are not compared."""
         if not given or not len(places):
             return np.zeros(len(places), bool)

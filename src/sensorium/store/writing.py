@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +22,7 @@ from sensorium.store.shard import Batch, StagedShard
 from sensorium.types import Rows, as_ids, blocks, check_unique
 
 SHARD_BYTES = 128 << 20
+_HIDDEN = (".tmp-*", ".lock", manifest.NAME)
 _OURS = ("*.vectors.npy", "*.offsets.npy", "*.items.parquet", "*.removed.npy")
 
 
@@ -56,25 +59,33 @@ class Writer:
 
     def refresh_locked(self) -> None:
         """As :meth:`refresh`, for who holds the folder's lock already."""
-        if manifest.exists(self.folder):
-            found = manifest.read(self.folder)
-            manifest.same_fingerprint(found.fingerprint, self.fingerprint, self.folder)
-            self.ledger.follow(found)
-            self.manifest = found
-            return
-        if repairing.has_shards(self.folder):  # the manifest was lost, or the first commit was cut short
+        found = manifest.read(self.folder) if manifest.exists(self.folder) else None
+        if found is None and repairing.has_shards(self.folder):
+            # The manifest was lost, or the first commit cut short: starting anew would lose the shards.
             found = repairing.rebuild(self.folder)
             if found is not None:
                 found.write(self.folder)
-                self.refresh_locked()
-        elif self.manifest is None and self._strangers():
-            raise BadData(
-                f"{self.folder} holds other files, such as {self._strangers()[0]}, and no store; choose an empty folder"
-            )
+        if found is None:
+            if strangers := self._strangers():
+                some = strangers[0]
+                raise BadData(f"{self.folder} holds other files, such as {some}, and no store; choose an empty folder")
+            self.ledger = Ledger(self.folder)
+        else:
+            manifest.same_fingerprint(found.fingerprint, self.fingerprint, self.folder)
+            self.ledger.follow(found)
+        self.manifest = found
 
     def _strangers(self) -> list[str]:
-        ours = {p.name for pattern in (*_OURS, ".tmp-*", ".lock") for p in self.folder.glob(pattern)}
-        return sorted({p.name for p in self.folder.iterdir()} - ours) if self.folder.is_dir() else []
+        """Names that no store puts into its folder."""
+        names = sorted(p.name for p in self.folder.iterdir()) if self.folder.is_dir() else []
+        return [n for n in names if not any(fnmatch(n, pattern) for pattern in (*_OURS, *_HIDDEN))]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the store still: up to date, and no file is replaced meanwhile. Map what is to be read later."""
+        with io.lock(self.folder):
+            self.refresh_locked()
+            yield
 
     def stage(self, batch: Batch) -> StagedShard:
         """Write a batch's files aside; nothing is part of the store before :meth:`commit`."""
@@ -103,7 +114,7 @@ class Writer:
         shards = {s.name: s for s in base.shards}
         added = present = 0
         for one in list(waiting):
-            already = self._already(one.batch)
+            already = self.ledger.present(one.batch.ids, one.batch.keys, one.batch.columns)
             present += int(already.sum())
             if already.all():
                 continue
@@ -121,15 +132,6 @@ class Writer:
             self._replace(base, shards, dead, files)
             waiting[:] = [one for one in waiting if one.shard.name not in shards]
         return Written(added, present)
-
-    def _already(self, batch: Batch) -> np.ndarray:
-        """Mask of the items that are in the store with the same content and metadata."""
-        places = [self.ledger.place.get(name) for name in batch.ids]
-        same = np.array([p is not None and self.ledger.key(p) == k for p, k in zip(places, batch.keys, strict=True)])
-        at = np.flatnonzero(same)
-        given = {name: column[at] for name, column in batch.columns.items()}
-        same[at[self.ledger.changed_meta([places[i] for i in at.tolist()], given)]] = False
-        return same
 
     def _replace(
         self, base: Manifest, shards: dict[str, Shard], dead: Mapping[str, set[int]], files: list[io.Staged]
