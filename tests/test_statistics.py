@@ -1,0 +1,93 @@
+"""Bootstrap over groups: against a written-out loop, scipy, and its own stated coverage."""
+
+import numpy as np
+import pytest
+
+from sensorium.evaluate import statistics
+
+
+def written_out(values, group, statistic, resamples, seed):
+    """Draw groups, gather their queries, take the statistic: the bootstrap as it is told."""
+    names = np.unique(group)
+    members = [values[group == g] for g in names]
+    weights = np.concatenate(list(statistics.weights(len(names), resamples, seed)))
+    out = []
+    for w in weights:
+        drawn = np.concatenate([m for m, times in zip(members, w.astype(int), strict=True) for _ in range(times)])
+        out.append(np.median(drawn) if statistic == "median" else drawn.mean())
+    return np.array(out)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+@pytest.mark.parametrize("groups", [2, 9, 60])
+def test_resamples_equal_the_written_out_bootstrap(statistic, groups):
+    random = np.random.default_rng(groups)
+    group = random.integers(0, groups, 120) * 7 - 3
+    values = random.integers(0, 30, 120).astype(float)
+    got = statistics.resample(values, group, statistic, 150, seed=5)
+    np.testing.assert_allclose(got, written_out(values, group, statistic, 150, 5), rtol=1e-12)
+
+
+def test_weights_are_multinomial():
+    drawn = np.concatenate(list(statistics.weights(20, 3000, seed=1)))
+    assert drawn.shape == (3000, 20) and (drawn.sum(axis=1) == 20).all()
+    np.testing.assert_allclose(drawn.mean(axis=0), 1, atol=0.1)
+    np.testing.assert_allclose(drawn.var(axis=0), 1 - 1 / 20, atol=0.15)
+
+
+def test_memory_does_not_change_the_draw(monkeypatch):
+    whole = np.concatenate(list(statistics.weights(50, 400, seed=2)))
+    monkeypatch.setattr(statistics, "_MEMORY", 8 * 50 * 7)
+    parts = list(statistics.weights(50, 400, seed=2))
+    assert len(parts) == 58 and len(parts[0]) == 7
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_interval_is_that_of_scipy():
+    scipy_stats = pytest.importorskip("scipy.stats")
+    values = np.random.default_rng(3).exponential(size=400)
+    low, high = statistics.interval(values, np.arange(400), resamples=4000, seed=0)
+    theirs = scipy_stats.bootstrap(
+        (values,), np.mean, n_resamples=4000, method="percentile", random_state=0
+    ).confidence_interval
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
+
+
+def test_interval_is_deterministic_and_moves_with_the_seed():
+    values = np.random.default_rng(4).standard_normal(100)
+    group = np.arange(100) // 5
+    assert statistics.interval(values, group, seed=1) == statistics.interval(values, group, seed=1)
+    assert statistics.interval(values, group, seed=1) != statistics.interval(values, group, seed=2)
+
+
+def test_groups_widen_the_interval():
+    """Ten copies of the same twenty clips are twenty clips, not two hundred."""
+    values = np.repeat(np.random.default_rng(5).standard_normal(20), 10)
+    low, high = statistics.interval(values, np.repeat(np.arange(20), 10))
+    naive_low, naive_high = statistics.interval(values, np.arange(200))
+    assert high - low > 2.5 * (naive_high - naive_low)
+
+
+def test_coverage():
+    """About 95% of intervals hold the true mean, over drawn data with group effects."""
+    random = np.random.default_rng(6)
+    inside = 0
+    for seed in range(200):
+        group = np.repeat(np.arange(60), 4)
+        values = random.standard_normal(60)[group] + random.standard_normal(240)
+        low, high = statistics.interval(values, group, resamples=400, seed=seed)
+        inside += low <= 0 <= high
+    assert 0.90 <= inside / 200 <= 0.985
+
+
+def test_one_group_falls_back_to_its_queries():
+    values = np.random.default_rng(7).standard_normal(50)
+    assert statistics.interval(values, np.zeros(50)) == statistics.interval(values, np.arange(50))
+
+
+def test_same_seed_pairs_two_runs():
+    """Equal queries and seed draw equal groups, so a constant advantage has a constant difference."""
+    values = np.random.default_rng(8).standard_normal(80)
+    group = np.arange(80) // 4
+    gap = statistics.resample(values + 0.5, group, seed=9) - statistics.resample(values, group, seed=9)
+    np.testing.assert_allclose(gap, 0.5)
