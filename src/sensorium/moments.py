@@ -37,10 +37,11 @@ class Moments:
         self._type = np.dtype(products)
         self.n = 0.0  # total weight; the number of rows where none was given
         self.mean_x, self.mean_y = np.zeros(dim_x), np.zeros(dim_y)
-        self._squares_x, self._squares_y = np.zeros(dim_x), np.zeros(dim_y)
         widths = {"x": dim_x, "y": dim_y}
         # Fortran order, and of the symmetric two the upper triangle only: what BLAS adds to in place.
         self._sums = {name: np.zeros([widths[side] for side in name], order="F") for name in keep}
+        # Of a side without a covariance the variances alone.
+        self._squares = {side: np.zeros(d) for side, d in widths.items() if 2 * side not in keep}
 
     def __repr__(self) -> str:
         return f"Moments({len(self.mean_x)} ↔ {len(self.mean_y)}, n={self.n:g})"
@@ -81,8 +82,8 @@ class Moments:
             self._accumulate((shift * dx[None]).astype(self._type), (shift * dy[None]).astype(self._type))
             for name, sums in other._sums.items():
                 self._sums[name] += sums
-            self._squares_x += other._squares_x
-            self._squares_y += other._squares_y
+            for side, squares in other._squares.items():
+                self._squares[side] += squares
             self.mean_x, self.mean_y = self.mean_x + dx * (other.n / total), self.mean_y + dy * (other.n / total)
             self.n = total
         return self
@@ -101,8 +102,8 @@ class Moments:
                 product = gemm(1.0, sides[a].T, sides[b].T, trans_b=True, **into)
             if not into:
                 sums += product
-        for squares, rows in ((self._squares_x, x), (self._squares_y, y)):
-            squares += np.einsum("ij,ij->j", rows, rows)
+        for side, squares in self._squares.items():
+            squares += np.einsum("ij,ij->j", sides[side], sides[side])
 
     @property
     def cov_xx(self) -> np.ndarray:
@@ -122,12 +123,16 @@ class Moments:
     @property
     def var_x(self) -> np.ndarray:
         """Variance of each coordinate of x, (d_x,); always kept."""
-        return self._squares_x / self._weight
+        return self._variance("x")
 
     @property
     def var_y(self) -> np.ndarray:
         """Variance of each coordinate of y, (d_y,); always kept."""
-        return self._squares_y / self._weight
+        return self._variance("y")
+
+    def _variance(self, side: str) -> np.ndarray:
+        squares = self._squares[side] if side in self._squares else np.diag(self._sums[2 * side])
+        return squares / self._weight
 
     @property
     def _weight(self) -> float:
