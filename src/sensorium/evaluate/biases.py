@@ -33,13 +33,12 @@ class Biased:
     """Candidates one column wider, [c, −bias], read by rows: (m, d + 1) float32 Rows."""
 
     table: Rows
-    rows: np.ndarray
     bias: np.ndarray
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(m, d + 1)."""
-        return (len(self.rows), int(self.table.shape[1]) + 1)
+        return (len(self.table), int(self.table.shape[1]) + 1)
 
     @property
     def dtype(self) -> np.dtype:
@@ -47,10 +46,10 @@ class Biased:
         return np.dtype(np.float32)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.table)
 
     def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
-        return np.column_stack([np.asarray(self.table[self.rows[which]], np.float32), -self.bias[which]])
+        return np.column_stack([np.asarray(self.table[which], np.float32), -self.bias[which]])
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Shift:
 
     def wide_candidates(self, candidates: Rows) -> Biased:
         """[c, −bias]: what any inner-product index can be built of."""
-        return Biased(candidates, np.arange(len(candidates)), self.bias)
+        return Biased(candidates, self.bias)
 
     def rerank(self, positions: np.ndarray, score: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Correct the hits of a raw search, positions and scores (q, K) best first, and keep k ≤ K.

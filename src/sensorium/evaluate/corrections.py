@@ -14,7 +14,7 @@ import numpy as np
 
 from sensorium import io, scores
 from sensorium.errors import BadRecipe, Corrupt, Mismatch, nearest
-from sensorium.evaluate.biases import METHODS, Biased, Shift
+from sensorium.evaluate.biases import METHODS, Shift
 from sensorium.pairs import Relevance
 from sensorium.types import Rows
 
@@ -48,15 +48,18 @@ class Correction:
             )
         return METHODS[self.method](self.bank, candidates, self.strength)
 
-    def ranks(self, queries: Rows, candidates: Rows, relevance: Relevance) -> np.ndarray:
-        """Corrected ranks, as ``scores.ranks`` gives them for raw scores: (nnz,) int64."""
-        shift = self.shift(Taken(candidates, relevance.candidates))
+    def ranks(self, queries: Rows, candidates: Rows, relevance: Relevance, shift: Shift | None = None) -> np.ndarray:
+        """Corrected ranks, as ``scores.ranks`` gives them for raw scores: (nnz,) int64.
+
+        shift: this correction settled for ``relevance.candidates`` already, to save settling it again.
+        """
+        raw = Taken(candidates, relevance.candidates)
+        shift = shift or self.shift(raw)
         q = np.asarray(queries[relevance.queries], np.float32)
         here = replace(relevance, queries=np.arange(len(q)), candidates=np.arange(len(relevance.candidates)))
-        corrected = scores.ranks(shift.wide_queries(q), Biased(candidates, relevance.candidates, shift.bias), here)
+        corrected = scores.ranks(shift.wide_queries(q), shift.wide_candidates(raw), here)
         if shift.hubs is None:
             return corrected
-        raw = Taken(candidates, relevance.candidates)
         best, _ = scores.topk(q, raw, 1, own=relevance.own)
         to_correct = shift.hubs[best[:, 0]] & (best[:, 0] >= 0)
         return np.where(np.repeat(to_correct, relevance.counts()), corrected, scores.ranks(q, raw, here))
@@ -68,15 +71,19 @@ class Correction:
         k: int,
         own: np.ndarray | None = None,
         mask: np.ndarray | None = None,
+        shift: Shift | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Corrected search, exact: positions (q, k) int64 and corrected scores (q, k) float32."""
-        shift = self.shift(candidates)
+        """Corrected search, exact: positions (q, k) int64 and corrected scores (q, k) float32.
+
+        shift: this correction settled for these candidates already, to save settling it again.
+        """
+        shift = shift or self.shift(candidates)
         queries = np.asarray(queries, np.float32)
         found = scores.topk(shift.wide_queries(queries), shift.wide_candidates(candidates), k, own, mask)
-        if shift.hubs is None:
+        if shift.hubs is None or not k:
             return found
         raw = scores.topk(queries, candidates, k, own, mask)
-        to_correct = (shift.hubs[raw[0][:, :1]] & (raw[0][:, :1] >= 0)) if k else np.zeros((len(queries), 1), bool)
+        to_correct = shift.hubs[raw[0][:, :1]] & (raw[0][:, :1] >= 0)
         return np.where(to_correct, found[0], raw[0]), np.where(to_correct, found[1], raw[1])
 
 

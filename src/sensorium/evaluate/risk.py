@@ -71,9 +71,9 @@ def threshold(scores: np.ndarray, right: np.ndarray, risk: float = 0.1, confiden
 
 def upper_bound(errors: int, n: int, confidence: float = 0.95) -> float:
     """One-sided Clopper-Pearson bound: the error rate is below it with this confidence."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
-    return 1.0 if errors >= n else float(beta.ppf(confidence, errors + 1, n - errors))
+    return 1.0 if errors >= n else float(betaincinv(errors + 1, n - errors, confidence))
 
 
 def two_sided(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
