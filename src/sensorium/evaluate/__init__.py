@@ -95,8 +95,9 @@ def results(
     parsed = [parse(m) for m in measures]
     rows = []
     for direction, one in judged.items():
-        for measure in parsed:
-            low, high = statistics.interval(one.values(measure), one.group, measure.statistic, resamples, seed)
+        values = [one.values(measure) for measure in parsed]
+        ends = statistics.intervals(values, one.group, [m.statistic for m in parsed], resamples, seed)
+        for measure, (low, high) in zip(parsed, ends, strict=True):
             rows.append(
                 {
                     "direction": direction,

@@ -8,7 +8,7 @@ sizes), so thousands of resamples are one matrix product. The seed fixes everyth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -29,55 +29,77 @@ def interval(
 
     With a single group nothing is known about how groups differ; its queries are resampled instead.
     """
+    return intervals([values], group, [statistic], resamples, seed, level)[0]
+
+
+def intervals(
+    values: Sequence[np.ndarray],
+    group: np.ndarray,
+    statistics: Sequence[str],
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[tuple[float, float]]:
+    """:func:`interval` of several measures (q,) of the same queries, from one and the same resamples."""
     if len(group) and (group == group[0]).all():
         group = np.arange(len(group))
-    drawn = resample(values, group, statistic, resamples, seed)
     tail = (1.0 - level) / 2.0
-    low, high = np.quantile(drawn, [tail, 1.0 - tail])
-    return float(low), float(high)
+    drawn = _resample(values, group, statistics, resamples, seed)
+    return [tuple(ends) for ends in np.quantile(drawn, [tail, 1.0 - tail], axis=0).T.tolist()]
 
 
 def resample(
     values: np.ndarray, group: np.ndarray, statistic: str = "mean", resamples: int = 1000, seed: int = 0
 ) -> np.ndarray:
-    """The statistic of every resample, (resamples,) float64.
+    """The statistic ("mean" or "median") of every resample, (resamples,) float64.
 
-    statistic: "mean" or "median". Equal group and seed give equal resamples for any values, so
-    that two runs on the same queries can be compared resample by resample.
+    Equal group and seed give equal resamples for any values, so that two runs on the same
+    queries can be compared resample by resample.
     """
-    values = np.asarray(values, np.float64)
+    return _resample([values], group, [statistic], resamples, seed)[:, 0]
+
+
+def _resample(
+    values: Sequence[np.ndarray], group: np.ndarray, statistics: Sequence[str], resamples: int, seed: int
+) -> np.ndarray:
     _, code = np.unique(group, return_inverse=True)
     groups = int(code.max()) + 1 if len(code) else 0
-    if statistic == "median":
-        return _medians(values, code, groups, resamples, seed)
-    total, size = np.bincount(code, values, groups), np.bincount(code, minlength=groups)
-    return np.concatenate([(w @ total) / (w @ size) for w in weights(groups, resamples, seed)])
+    size = np.bincount(code, minlength=groups)
+    means = [s for s, statistic in enumerate(statistics) if statistic == "mean"]
+    total = np.stack([np.bincount(code, values[s], groups) for s in means], axis=1) if means else None
+    middles = {s: _Median(values[s], code) for s, statistic in enumerate(statistics) if statistic == "median"}
+    out = np.empty((resamples, len(values)))
+    done = 0
+    for w in weights(groups, resamples, seed):
+        rows = slice(done, done + len(w))
+        if means:
+            out[rows, means] = (w @ total) / (w @ size)[:, None]
+        for s, median in middles.items():
+            out[rows, s] = [median(one) for one in w]
+        done = rows.stop
+    return out
 
 
 def weights(groups: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each group is drawn, in blocks (≤ resamples, groups) of bounded memory."""
     random = np.random.default_rng(seed)
     for rows in blocks(resamples, max(1, _MEMORY // (8 * max(1, groups)))):
-        size = rows.stop - rows.start
-        flat = random.integers(0, groups, (size, groups)) + np.arange(size)[:, None] * groups
-        yield np.bincount(flat.ravel(), minlength=size * groups).reshape(size, groups).astype(np.float64)
+        out = np.empty((rows.stop - rows.start, groups))
+        for row in out:
+            row[:] = np.bincount(random.integers(0, groups, groups), minlength=groups)
+        yield out
 
 
-def _medians(values: np.ndarray, code: np.ndarray, groups: int, resamples: int, seed: int) -> np.ndarray:
-    """Weighted medians: values in order, cumulated weights, and where these cross one half.
+class _Median:
+    """Weighted medians: values in order, cumulated weights, and where these cross one half."""
 
-    With an even total weight the two middle values are averaged, as ``np.median`` does.
-    """
-    order = np.argsort(values, kind="stable")
-    ascending, member = values[order], code[order]
-    out = np.empty(resamples)
-    done = 0
-    for block in weights(groups, resamples, seed):
-        for w in block:
-            cumulated = np.cumsum(w[member])
-            n = cumulated[-1]
-            low = np.searchsorted(cumulated, np.floor((n - 1) / 2), side="right")
-            high = np.searchsorted(cumulated, np.floor(n / 2), side="right")
-            out[done] = (ascending[low] + ascending[high]) / 2
-            done += 1
-    return out
+    def __init__(self, values: np.ndarray, code: np.ndarray) -> None:
+        order = np.argsort(values, kind="stable")
+        self.ascending, self.member = np.asarray(values, np.float64)[order], code[order]
+
+    def __call__(self, weight: np.ndarray) -> float:
+        """Median when each group counts ``weight`` times; two middle values are averaged, as np.median does."""
+        cumulated = np.cumsum(weight[self.member])
+        n = cumulated[-1]
+        low, high = np.searchsorted(cumulated, [(n - 1) // 2, n // 2], side="right")
+        return (self.ascending[low] + self.ascending[high]) / 2
