@@ -38,7 +38,7 @@ def tiny_vectors(tmp_path_factory) -> Path:
     random = np.random.default_rng(0)
     image = random.standard_normal((300, 24)).astype(np.float32)
     turn = random.standard_normal((24, 16)).astype(np.float32)
-    text = image[:, None] @ turn + 0.5 * random.standard_normal((300, 5, 16)).astype(np.float32)
+    text = image[:, None] @ turn + 6 * random.standard_normal((300, 5, 16)).astype(np.float32)
     split = np.array(["train"] * 200 + ["dev"] * 40 + ["test"] * 60)
     path = tmp_path_factory.mktemp("vectors") / "pairs.npz"
     np.savez(path, image=image, text=text, split=split, ids=np.array([f"im{i}" for i in range(300)]),

@@ -24,7 +24,7 @@ def test_the_folder_holds_everything_and_nothing_is_left_beside_it(made):
     names = {p.name for p in made.folder.iterdir()}
     assert {"recipe.toml", "metrics.json", "history.jsonl", "README.md", "left.safetensors", "left.json",
             "right.safetensors", "right.json", "index", "plots", "per_query.npz"} <= names
-    assert {p.name for p in (made.folder / "plots").iterdir()} >= {"training.png", "ranks.png", "similarity.png"}
+    assert {p.name for p in (made.folder / "plots").iterdir()} >= {"training.png", "ranks.png", "similarities.png"}
     assert {p.name for p in made.folder.parent.iterdir()} <= {"mine", "embeddings"}
 
 
@@ -196,7 +196,7 @@ def test_an_interrupted_fit_goes_on_where_it_was(tmp_path, tiny_vectors):
 
 @pytest.mark.parametrize(("overrides", "error", "message"), [
     (["data.split=split", "train.batch=5000"], BadData, r"batch.*(1000|200)"),
-    (["data.test=0.0", "data.validation=0.1"], BadData, r"test split has no related pair.*data.test="),
+    (["data.split=", "data.test=0.0", "data.validation=0.1"], BadData, r"test split has no related pair.*data.test="),
     (["left.encoder=hashing"], BadRecipe, "left.encoder is set, but the left items are vectors already"),
 ])
 def test_recipes_that_do_not_fit_the_data(tmp_path, tiny_vectors, overrides, error, message):
