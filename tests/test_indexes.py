@@ -1,0 +1,321 @@
+"""Every index keeps the same contract; exact equals brute force; FAISS is measured, filtered, rebuilt."""
+
+import numpy as np
+import pytest
+
+from sensorium import io, parts, scores
+from sensorium.errors import BadData, BadRecipe, Corrupt
+from sensorium.indexes import exact as exact_file
+from sensorium.indexes.exact import Exact
+from sensorium.indexes.faiss import Faiss
+from sensorium.kept import Kept
+from sensorium.scores import coded, machine
+
+pytest.importorskip("faiss")
+KINDS = {
+    "exact": Exact,
+    "faiss-flat": lambda: Faiss("Flat"),
+    "faiss-hnsw": lambda: Faiss("HNSW16"),
+    "faiss-ivf": lambda: Faiss("IVF8,Flat", nprobe=8),
+    "faiss-pq": lambda: Faiss("PQ8x4", rescore=40),
+}
+
+
+def unit(n, d, seed):
+    x = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+VECTORS, QUERIES = unit(400, 16, 0), unit(25, 16, 1)
+IDS = np.array([f"item-{i}" for i in range(400)])
+COLUMNS = {"year": np.arange(400) % 20 + 2000, "kind": np.array(["cup", "hat"] * 200)}
+
+
+@pytest.fixture(params=KINDS)
+def index(request):
+    made = KINDS[request.param]()
+    made.add(IDS, VECTORS, COLUMNS)
+    return made
+
+
+def brute(queries, vectors, ids, k, keep=None):
+    s = np.stack([scores.pair_scores(np.broadcast_to(q, vectors.shape), vectors) for q in queries])
+    if keep is not None:
+        s[:, ~keep] = -np.inf
+    order = np.argsort(-s, axis=1, kind="stable")[:, :k]
+    return ids[order], np.take_along_axis(s, order, axis=1)
+
+
+def reopened(index, folder):
+    with io.publish(folder / "index") as building:
+        index.save(building)
+    return type(index).load(folder / "index")
+
+
+def test_finds_the_nearest(index):
+    hits = index.search(QUERIES, 5)
+    ids, best = brute(QUERIES, VECTORS, IDS, 5)
+    np.testing.assert_array_equal(hits.ids, ids)
+    np.testing.assert_array_equal(hits.scores, best)
+    assert hits.scores.dtype == np.float32
+
+
+def test_higher_is_nearer_and_self_is_first(index):
+    hits = index.search(VECTORS[:30], 3)
+    np.testing.assert_array_equal(hits.ids[:, 0], IDS[:30])
+    assert (np.diff(hits.scores, axis=1) <= 0).all()
+
+
+def test_where_and_exclude(index):
+    keep = (COLUMNS["year"] >= 2015) & (COLUMNS["kind"] == "cup") & ~np.isin(IDS, ["item-16", "item-18"])
+    hits = index.search(QUERIES, 4, where={"year": {">=": 2015}, "kind": "cup"}, exclude=["item-16", "item-18"])
+    np.testing.assert_array_equal(hits.ids, brute(QUERIES, VECTORS, IDS, 4, keep)[0])
+
+
+def test_fewer_than_k(index):
+    hits = index.search(QUERIES, 9, where={"id": ["item-3", "item-4"]})
+    assert {*hits.ids[:, :2].ravel()} == {"item-3", "item-4"}
+    assert (hits.ids[:, 2:] == "").all() and (hits.scores[:, 2:] == -np.inf).all()
+    assert index.search(QUERIES, 500).ids.shape == (25, 500)
+    assert (index.search(QUERIES, 2, where={"year": 1900}).ids == "").all()
+
+
+def test_remove_then_add_again(index):
+    assert index.remove(["item-0", "item-7", "unknown"]) == 2 and len(index) == 398
+    assert not np.isin(index.search(VECTORS[:8], 3).ids, ["item-0", "item-7"]).any()
+    assert index.remove(["item-0"]) == 0
+    index.add(["item-0"], VECTORS[:1], {"year": np.array([1]), "kind": np.array(["new"])})
+    assert index.search(VECTORS[:1], 1).ids == "item-0" and len(index.table) == len(index) == 399
+    assert index.table.row(398) == {"id": "item-0", "year": 1, "kind": "new"}
+    np.testing.assert_array_equal(index.vectors([398]), VECTORS[:1])
+
+
+def test_remove_many(index):
+    assert index.remove(IDS[:300]) == 300
+    hits = index.search(QUERIES, 5)
+    np.testing.assert_array_equal(hits.ids, brute(QUERIES, VECTORS[300:], IDS[300:], 5)[0])
+    assert len(index.table) == len(index.vectors()) == 100
+
+
+def test_remove_all_then_search(index):
+    assert index.remove(IDS) == 400 and len(index) == 0
+    assert (index.search(QUERIES, 3).ids == "").all()
+    index.add(IDS[:60], VECTORS[:60], {name: column[:60] for name, column in COLUMNS.items()})
+    np.testing.assert_array_equal(index.search(VECTORS[:60], 1).ids[:, 0], IDS[:60])
+
+
+def test_saved_and_loaded(index, tmp_path):
+    index.fingerprint = {"head": "abc", "width": 16}
+    index.remove(["item-9"])
+    again = reopened(index, tmp_path)
+    assert len(again) == 399 and again.fingerprint == {"head": "abc", "width": 16}
+    for a, b in zip(index.search(QUERIES, 6), again.search(QUERIES, 6), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(again.table.ids, index.table.ids)
+    again.remove(["item-1"])
+    again.add(["later"], QUERIES[:1], {"year": np.array([0]), "kind": np.array(["hat"])})
+    assert again.search(QUERIES[:1], 1).ids == "later"
+    assert len(reopened(again, tmp_path)) == 399
+
+
+def test_empty_index(index, tmp_path):
+    empty = type(index)()
+    assert len(empty) == 0 and (empty.search(QUERIES, 3).ids == "").all()
+    again = reopened(empty, tmp_path)
+    assert len(again) == 0 and empty.remove(["x"]) == 0
+    again.add(["a"], QUERIES[:1])
+    assert again.search(QUERIES[:1], 1).ids == "a"
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "items.parquet", "index.json"])
+def test_damage_is_noticed(index, tmp_path, name):
+    reopened(index, tmp_path)
+    path = tmp_path / "index" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(Corrupt, match=rf"{name} .*build the index again: sensorium index RUN"):
+        type(index).load(tmp_path / "index")
+    path.unlink()
+    with pytest.raises(Corrupt, match=f"{name} is missing"):
+        type(index).load(tmp_path / "index")
+
+
+def test_other_kinds_and_formats_are_refused(tmp_path):
+    exact = Exact()
+    exact.add(IDS, VECTORS, COLUMNS)
+    reopened(exact, tmp_path)
+    with pytest.raises(Corrupt, match="not a format 1 index of kind 'faiss'"):
+        Faiss.load(tmp_path / "index")
+
+
+@pytest.mark.parametrize(
+    ("ids", "vectors", "columns", "message"),
+    [
+        (["a"], np.ones((1, 9)), {"year": [1], "kind": ["x"]}, "vectors are 9 wide, those already here 16"),
+        (["a"], np.ones(16), {"year": [1], "kind": ["x"]}, r"1 ids for vectors of shape \(16,\)"),
+        (["a", "b"], np.ones((1, 16)), {"year": [1], "kind": ["x"]}, r"2 ids for vectors of shape \(1, 16\)"),
+        (["a", "bad"], np.array([[0.0] * 16, [np.nan] * 16]), {"year": [1, 2], "kind": ["x", "y"]}, "id 'bad' holds NaN"),
+        (["item-3"], np.ones((1, 16)), {"year": [1], "kind": ["x"]}, "already present"),
+        (["a"], np.ones((1, 16)), {"year": [1, 2], "kind": ["x"]}, "column 'year' has 2 values for 1 ids"),
+        (["a"], np.ones((1, 16)), {"year": [1]}, "differ from the table's"),
+    ],
+)  # fmt: skip
+def test_a_bad_addition_changes_nothing(index, ids, vectors, columns, message):
+    before = index.search(QUERIES, 3)
+    with pytest.raises(BadData, match=message):
+        index.add(ids, np.asarray(vectors, np.float32), columns)
+    assert len(index) == 400 and len(index.vectors()) == 400
+    np.testing.assert_array_equal(index.search(QUERIES, 3).ids, before.ids)
+
+
+def test_bad_queries(index):
+    with pytest.raises(BadData, match=r"queries have shape \(2, 9\); expected \(q, 16\)"):
+        index.search(np.ones((2, 9)), 1)
+    with pytest.raises(BadData, match="a query holds NaN"):
+        index.search(np.full((1, 16), np.nan), 1)
+    with pytest.raises(BadData, match="k=0; expected 1 or more"):
+        index.search(QUERIES, 0)
+    with pytest.raises(BadRecipe, match="no column 'yaer'; did you mean 'year'"):
+        index.search(QUERIES, 1, where={"yaer": 2000})
+
+
+def test_names_are_found_by_file():
+    assert set(parts.names("indexes")) >= {"exact", "faiss"}
+    assert isinstance(parts.make("indexes", {"name": "faiss", "factory": "Flat"}), Faiss)
+
+
+# The exact index's int8 scan.
+
+
+@pytest.fixture
+def scanning(monkeypatch):
+    """Exact indexes use int8 codes however small they are, in small segments."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(exact_file, "_WORTH_CODES", 0)
+    monkeypatch.setattr(machine, "measure", lambda: machine.Machine(torch, True, True))
+    monkeypatch.setattr(coded, "SEGMENT", 1024)
+    monkeypatch.setattr(coded, "_UNIT", 64)
+
+
+@pytest.mark.parametrize("q", [1, 2, 5, 40])
+def test_scan_equals_brute_force(scanning, q):
+    vectors = np.round(unit(3000, 16, 2) * 6) / 4  # many equal scores
+    ids = np.arange(3000).astype(str)
+    index = Exact()
+    index.add(ids, vectors, {"third": np.arange(3000) % 3})
+    for where, keep in (({}, None), ({"third": 1}, np.arange(3000) % 3 == 1)):
+        for k in (1, 10, 300):
+            hits = index.search(QUERIES[:q].repeat(2, axis=0)[:q], k, where=where)
+            expected = brute(QUERIES[:q].repeat(2, axis=0)[:q], vectors, ids, k, keep)
+            np.testing.assert_array_equal(hits.ids, expected[0])
+            np.testing.assert_array_equal(hits.scores, expected[1])
+    assert index._segments, "the scan was not used"
+
+
+def test_segments_stay_few_while_rows_trickle_in(scanning, tmp_path):
+    index, vectors = Exact(), unit(700, 16, 3)
+    for i in range(700):
+        index.add([str(i)], vectors[i : i + 1] * (1 + i % 7))
+        if i % 5 == 0:
+            assert index.search(vectors[i : i + 1], 1).ids.shape == (1, 1)
+    scaled = vectors * (1 + np.arange(700) % 7)[:, None]
+    np.testing.assert_array_equal(
+        index.search(QUERIES, 8).ids, brute(QUERIES, scaled, np.arange(700).astype(str), 8)[0]
+    )
+    assert sum(s.size for s in index._segments) == 700 and len(index._segments) <= 10
+    index.remove(["5", "6"])
+    again = reopened(index, tmp_path)
+    np.testing.assert_array_equal(again.search(QUERIES, 8).ids, index.search(QUERIES, 8).ids)
+
+
+# FAISS's own ways.
+
+
+def test_recall_is_measured_against_exact():
+    index = Faiss("IVF32,Flat", nprobe=1)
+    index.add(IDS, VECTORS, COLUMNS)
+    poor = index.measure_recall(QUERIES)
+    found = index.search(QUERIES, 10).ids
+    truth = brute(QUERIES, VECTORS, IDS, 10)[0]
+    assert poor == pytest.approx(np.mean([len({*a} & {*b}) / 10 for a, b in zip(found, truth, strict=True)]))
+    assert 0 < poor < 0.9
+    report = Faiss("Flat"), Exact()
+    for one in report:
+        one.add(IDS, VECTORS, COLUMNS)
+        assert one.report(VECTORS)["recall@10"] == 1.0
+
+
+@pytest.mark.parametrize("factory", ["IVF8,PQ8x4", "OPQ8,IVF4,PQ8x4", "SQ8", "PCA8,Flat", "HNSW8,SQ8"])
+def test_other_factories(factory, tmp_path):
+    index = Faiss(factory, rescore=20)
+    index.add(IDS, VECTORS, COLUMNS)
+    assert index.report(VECTORS)["recall@10"] > 0.8
+    keep = {"kind": "hat"}
+    assert set(index.search(QUERIES, 5, where=keep).ids.ravel()) <= set(IDS[COLUMNS["kind"] == "hat"])
+    np.testing.assert_array_equal(reopened(index, tmp_path).search(QUERIES, 5).ids, index.search(QUERIES, 5).ids)
+
+
+def test_hnsw_skips_removed_rows_and_is_rebuilt_when_many_are():
+    index = Faiss("HNSW16")
+    index.add(IDS, VECTORS, COLUMNS)
+    index.search(QUERIES, 1)
+    graph = index._index
+    index.remove(IDS[:40])
+    index.search(QUERIES, 1)
+    assert index._index is graph and len(index) == 360
+    index.remove(IDS[:150])
+    index.search(QUERIES, 1)
+    assert index._index is not graph and index._index.ntotal == len(index) == 250
+
+
+def test_growing_beyond_double_trains_again():
+    index = Faiss("IVF4,Flat", nprobe=4)
+    index.add(IDS[:100], VECTORS[:100], {n: c[:100] for n, c in COLUMNS.items()})
+    index.search(QUERIES, 1)
+    first = index._index
+    index.add(IDS[100:150], VECTORS[100:150], {n: c[100:150] for n, c in COLUMNS.items()})
+    assert index._index is first and first.ntotal == 150
+    index.add(IDS[150:], VECTORS[150:], {n: c[150:] for n, c in COLUMNS.items()})
+    np.testing.assert_array_equal(index.search(QUERIES, 5).ids, brute(QUERIES, VECTORS, IDS, 5)[0])
+    assert index._index is not first
+
+
+def test_a_damaged_graph_is_noticed_and_a_stale_one_rebuilt(tmp_path):
+    index = Faiss("HNSW8")
+    index.add(IDS, VECTORS, COLUMNS)
+    reopened(index, tmp_path)
+    path = tmp_path / "index" / "faiss.index"
+    good = path.read_bytes()
+    path.write_bytes(good[:-9])
+    with pytest.raises(Corrupt, match=r"faiss.index is damaged"):
+        Faiss.load(tmp_path / "index")
+    # A whole graph of other rows, as after restoring half of a backup.
+    other = Faiss("HNSW8")
+    other.add(IDS[:50], VECTORS[:50], {n: c[:50] for n, c in COLUMNS.items()})
+    reopened(other, tmp_path / "other")
+    path.write_bytes((tmp_path / "other" / "index" / "faiss.index").read_bytes())
+    head = io.read_json(tmp_path / "index" / "index.json")
+    head["xxh3"]["faiss.index"] = io.checksum(path)
+    io.write_json(tmp_path / "index" / "index.json", head)
+    np.testing.assert_array_equal(Faiss.load(tmp_path / "index").search(VECTORS, 1).ids[:, 0], IDS)
+
+
+def test_faiss_errors_name_the_remedy():
+    with pytest.raises(BadRecipe, match="nprobe=0; expected 1 or more"):
+        Faiss(nprobe=0)
+    for factory, n in (("HNSWx", 400), ("IVF64,Flat", 10), ("IDMap,Flat", 400)):
+        index = Faiss(factory)
+        index.add(IDS[:n], VECTORS[:n], {name: c[:n] for name, c in COLUMNS.items()})
+        with pytest.raises(BadRecipe, match=f"factory '{factory}' makes no index of {n} vectors of width 16 .*type"):
+            index.search(QUERIES, 1)
+
+
+def test_kept_notices_files_that_do_not_belong_together(tmp_path):
+    kept = Kept()
+    kept.add(IDS, VECTORS, COLUMNS)
+    kept.save(tmp_path, "exact", {}, {})
+    head = io.read_json(tmp_path / "index.json")
+    io.write_json(tmp_path / "index.json", {**head, "count": 399})
+    with pytest.raises(Corrupt, match="400 ids for vectors of shape"):
+        Kept.load(tmp_path, "exact")
