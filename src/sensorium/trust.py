@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,10 @@ class Hits:
         relevance = among_all(pairs.relevance(direction, split), len(candidates))
         q = np.asarray(queries[relevance.queries], np.float32)
         k = min(HITS, len(candidates) - 1)
-        find, rank = (scores.topk, scores.ranks) if correction is None else (correction.topk, correction.ranks)
+        find, rank = scores.topk, scores.ranks
+        if correction is not None:
+            shift = correction.shift(candidates)
+            find, rank = partial(correction.topk, shift=shift), partial(correction.ranks, shift=shift)
         positions, self.scores = find(q, candidates, k, own=relevance.own)
         owner = np.repeat(np.arange(len(q)), relevance.counts())
         width = len(candidates) + 1
