@@ -25,11 +25,11 @@ def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.
     Raises BadData when the file is missing, empty, truncated, longer than ``max_seconds``, not
     sound at all, or holds NaN or infinity.
     """
+    if hasattr(source, "samples"):  # a recipe for samples, such as an augmented recording
+        return source.samples(rate)
     if isinstance(source, tuple):
         samples, found = source
         return resample(to_mono(np.asarray(samples), "samples"), int(found), rate)
-    if hasattr(source, "samples"):  # a recipe for samples, such as an augmented recording
-        return source.samples(rate)
     samples, found = read_channels(source, max_seconds)
     return resample(to_mono(samples, name_of(source)), found, rate)
 

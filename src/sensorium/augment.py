@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -116,8 +117,10 @@ def with_copies(data: Data, copies: int, probability: float, kinds: Sequence[str
         return data
     chosen = np.flatnonzero(pairs.split == "train")
     rows = pairs.left[chosen]
-    rng = np.random.default_rng(seed)
-    made = [draw(str(left.values[row]), kinds, probability, rng) for _ in range(copies) for row in rows]
+    # From the id alone, so that other splits of the same data share their copies in a store.
+    origins = [(k, zlib.crc32(str(left.ids[row]).encode()), row) for k in range(copies) for row in rows]
+    made = [draw(str(left.values[row]), kinds, probability, np.random.default_rng([seed, k, name]))
+            for k, name, row in origins]  # fmt: skip
     numbers = np.repeat(np.arange(1, copies + 1), len(rows))
     ids = [f"{left.ids[row]}~{k}" for row, k in zip(np.tile(rows, copies), numbers, strict=True)]
     origin = np.concatenate([np.arange(len(left)), np.tile(rows, copies)])

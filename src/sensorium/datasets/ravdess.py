@@ -8,12 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import augment, recordings
+from sensorium import augment, fetch, recordings
 from sensorium.errors import BadRecipe
 from sensorium.types import Data
 
 _CHANNELS = {"speech": ("speech",), "song": ("song",), "both": ("speech", "song")}
 _PROTOCOLS = ("emobox", "five-fold", "leaky-random")
+
+
+#: The audio-only archives of the record https://zenodo.org/records/1188976 (CC BY-NC-SA 4.0), 434 MB.
+ARCHIVES = {
+    "speech": fetch.Archive("https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
+                            "md5:bc696df654c87fed845eb13823edef8a"),
+    "song": fetch.Archive("https://zenodo.org/records/1188976/files/Audio_Song_Actors_01-24.zip",
+                          "md5:5411230427d67a21e18aa4d466e6d1b9"),
+}  # fmt: skip
 
 
 class Ravdess:
@@ -28,6 +37,7 @@ class Ravdess:
         empty takes a sixth of the training actors, train left empty all that remain.
     copies, augment, augment_kinds: so many changed copies of each training clip; each kind of speed,
         pitch, gain and noise is applied to a copy with probability ``augment``.
+    download, mirror: fetch what is missing of the public archives into ``root``, from another address if given.
     """
 
     def __init__(
@@ -44,6 +54,8 @@ class Ravdess:
         augment_kinds: Sequence[str] = ("speed", "pitch", "noise", "gain"),
         split_seed: int = 0,
         allow_other: bool = False,
+        download: bool = False,
+        mirror: str = "",
     ) -> None:
         if channel not in _CHANNELS:
             raise BadRecipe(f"data.channel='{channel}'; expected speech, song or both")
@@ -55,9 +67,12 @@ class Ravdess:
         self.lists = {"train": train_actors, "validation": validation_actors, "test": test_actors}
         self.copies, self.augment, self.augment_kinds = copies, augment, augment_kinds
         self.split_seed, self.allow_other = split_seed, allow_other
+        self.download, self.mirror = download, mirror
 
     def load(self) -> Data:
         """Read names, not sound. Raises BadData for wrong names or missing actors, BadRecipe for impossible lists."""
+        if self.download:
+            fetch.obtain([ARCHIVES[name] for name in _CHANNELS[self.channel]], self.root, self.mirror)
         found, other = recordings.collect(self.root, recordings.ravdess, "RAVDESS", self.allow_other)
         heard = [r for r in found if r.columns["channel"] in _CHANNELS[self.channel] and
                  r.columns["modality"] != "video-only"]  # fmt: skip

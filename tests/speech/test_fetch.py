@@ -1,0 +1,174 @@
+"""Archives from a local server: resume, checksums, and zip files that mean harm."""
+
+import hashlib
+import http.server
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sensorium import fetch
+from sensorium.datasets import ravdess
+from sensorium.errors import BadData, Corrupt
+
+
+class Server:
+    """Files by name; ``break_after`` bytes the first answers end early; ``ranges`` off ignores Range."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.breaks, self.break_after, self.ranges, self.status = 0, 1000, True, 200
+        self.asked: list[str | None] = []
+        outer = self
+
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.answer(self)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        content, wanted = self.files.get(request.path[1:]), request.headers.get("Range")
+        self.asked.append(wanted)
+        if content is None or self.status != 200:
+            request.send_error(404 if content is None else self.status)
+            return
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0
+        if start >= len(content):
+            request.send_error(416)
+            return
+        request.send_response(206 if start else 200)
+        request.send_header("Content-Length", str(len(content) - start))
+        request.end_headers()
+        stop = None
+        if self.breaks:
+            self.breaks, stop = self.breaks - 1, start + self.break_after
+        request.wfile.write(content[start:stop])
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+CONTENT = bytes(range(256)) * 40
+MD5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
+
+
+def zipped(files: dict[str, bytes], folder: Path | None = None) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_broken_download_goes_on(server: Server, tmp_path: Path, ranges: bool) -> None:
+    server.files["a.bin"], server.breaks, server.ranges = CONTENT, 2, ranges
+    path = fetch.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5, wait=0.01)
+    assert path.read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=1000-", "bytes=2000-" if ranges else "bytes=1000-"]
+    assert list(tmp_path.iterdir()) == [path]
+    fetch.download(f"{server.url}/a.bin", path, MD5)
+    assert len(server.asked) == 3  # what is there and whole is not fetched again
+
+
+def test_what_came_before_a_kill_is_used(server: Server, tmp_path: Path) -> None:
+    server.files["a.bin"] = CONTENT
+    (tmp_path / "a.bin.part").write_bytes(CONTENT[:5000])
+    assert fetch.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5).read_bytes() == CONTENT
+    assert server.asked == ["bytes=5000-"]
+    (tmp_path / "b.bin.part").write_bytes(CONTENT)  # all came, but it was not renamed any more
+    server.files["b.bin"] = CONTENT
+    assert fetch.download(f"{server.url}/b.bin", tmp_path / "b.bin", MD5).read_bytes() == CONTENT
+
+
+def test_a_beginning_of_another_version_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    server.files["a.bin"] = CONTENT
+    (tmp_path / "a.bin.part").write_bytes(b"x" * 5000)
+    assert fetch.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5).read_bytes() == CONTENT
+
+
+def test_trouble_is_named(server: Server, tmp_path: Path) -> None:
+    server.files["a.bin"] = CONTENT + b"tampered"
+    with pytest.raises(Corrupt, match="expected md5:.*another mirror"):
+        fetch.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5)
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(BadData, match="answered 404"):
+        fetch.download(f"{server.url}/nothing", tmp_path / "a.bin", MD5)
+    server.status = 503
+    with pytest.raises(BadData, match="answered 503; check the connection and run again"):
+        fetch.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5, wait=0.001)
+    with pytest.raises(BadData, match="http:// or https://"):
+        fetch.download("file:///etc/passwd", tmp_path / "a.bin", MD5)
+    with pytest.raises(BadData, match="expected md5"):
+        fetch.digest(__file__, "crc:1")
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "..\\out.txt", "C:/out.txt"])
+def test_paths_that_lead_out(tmp_path: Path, name: str) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(zipped({"good.txt": b"good", name: b"bad"}))
+    with pytest.raises(BadData, match="leads out of the folder; nothing was unpacked"):
+        fetch.unpack(archive, tmp_path / "to")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_links_bombs_and_damage(tmp_path: Path) -> None:
+    archive, to = tmp_path / "a.zip", tmp_path / "to"
+    with zipfile.ZipFile(archive, "w") as packed:
+        link = zipfile.ZipInfo("link")
+        link.external_attr = 0o120777 << 16
+        packed.writestr(link, "/etc/passwd")
+    with pytest.raises(BadData, match="'link' is a link"):
+        fetch.unpack(archive, to)
+    archive.write_bytes(zipped({"bomb": bytes(30_000_000)}))
+    with pytest.raises(BadData, match="as bombs do"):
+        fetch.unpack(archive, to)
+    archive.write_bytes(zipped({str(i): b"1" for i in range(9)}))
+    with pytest.raises(BadData, match="holds 9 files of 9 bytes; at most 8"):
+        fetch.unpack(archive, to, max_files=8)
+    with pytest.raises(BadData, match="at most 1000000 of 8"):
+        fetch.unpack(archive, to, max_bytes=8)
+    whole = zipped({"a": CONTENT})
+    for damaged in (whole[:100], b"no zip", whole[:60] + b"???" + whole[63:]):
+        archive.write_bytes(damaged)
+        with pytest.raises(Corrupt, match="not a whole zip file"):
+            fetch.unpack(archive, to)
+    assert not to.exists()
+
+
+def test_a_file_larger_than_it_says(tmp_path: Path) -> None:
+    whole = zipped({"a": CONTENT})
+    size = len(CONTENT).to_bytes(4, "little")
+    lying = whole.replace(size, (100).to_bytes(4, "little"))
+    (tmp_path / "a.zip").write_bytes(lying)
+    with pytest.raises((BadData, Corrupt)):
+        fetch.unpack(tmp_path / "a.zip", tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+
+
+def test_the_download_step_of_ravdess(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"Actor_{a:02d}/03-01-0{e}-01-01-01-{a:02d}.wav" for a in range(1, 25) for e in (1, 5)]
+    content = zipped(dict.fromkeys(names, b"sound is read later"))
+    name = ravdess.ARCHIVES["speech"].name
+    server.files[name], server.breaks = content, 1
+    checksum = "sha256:" + hashlib.sha256(content).hexdigest()
+    monkeypatch.setitem(ravdess.ARCHIVES, "speech", ravdess.ARCHIVES["speech"]._replace(checksum=checksum))
+    data = ravdess.Ravdess(str(tmp_path), download=True, mirror=server.url).load()
+    assert len(data.left) == 48
+    asked = len(server.asked)
+    ravdess.Ravdess(str(tmp_path), download=True, mirror=server.url).load()
+    assert len(server.asked) == asked  # what is there is left alone
