@@ -26,7 +26,7 @@ class Ledger:
         self.shards: list[Shard] = []
         self.starts = [0]
         self.ids: list[list[str]] = []
-        self._keys: list[np.ndarray] = []
+        self._keys: list[list[bytes]] = []
         self.place: dict[str, int] = {}
         self.content: dict[bytes, int] = {}
 
@@ -37,21 +37,24 @@ class Ledger:
         for number, s in enumerate(manifest.shards):
             if number == len(self.shards):
                 table = shard.read_items(self._folder, s)
-                self._add(s, table["id"].to_pylist(), shard.read_keys(table), shard.alive(self._folder, s))
+                self._add(s, table["id"].to_pylist(), shard.read_keys(table).tolist(), shard.alive(self._folder, s))
             elif s.dead != self.shards[number].dead:
                 self._bury(number, shard.alive(self._folder, s))
             self.shards[number] = s
 
-    def _add(self, s: Shard, ids: list[str], keys: np.ndarray, alive: np.ndarray | None) -> None:
+    def _add(self, s: Shard, ids: list[str], keys: list[bytes], alive: np.ndarray | None) -> None:
         start = self.starts[-1]
         self.shards.append(s)
         self.ids.append(ids)
         self._keys.append(keys)
         self.starts.append(start + s.items)
-        rows = range(s.items) if alive is None else np.flatnonzero(alive).tolist()
-        for row in rows:
+        if alive is None:
+            self.place.update(zip(ids, range(start, start + s.items), strict=True))
+            self.content.update(zip(keys, range(start, start + s.items), strict=True))
+            return
+        for row in np.flatnonzero(alive).tolist():
             self.place[ids[row]] = start + row
-            self.content[keys[row].tobytes()] = start + row
+            self.content[keys[row]] = start + row
 
     def _bury(self, number: int, alive: np.ndarray | None) -> None:
         start, ids = self.starts[number], self.ids[number]
@@ -62,7 +65,7 @@ class Ledger:
     def key(self, place: int) -> bytes:
         """The content key at a place."""
         number, row = self.find(place)
-        return self._keys[number][row].tobytes()
+        return self._keys[number][row]
 
     def find(self, place: int) -> tuple[int, int]:
         """Shard number and row of a place."""
@@ -71,6 +74,8 @@ class Ledger:
 
     def present(self, ids: Sequence[str], keys: Sequence[bytes], meta: Mapping[str, np.ndarray]) -> np.ndarray:
         """Mask of the items that are here with the same content, and the same metadata as far as any is given."""
+        if not self.place:
+            return np.zeros(len(ids), bool)
         places = [self.place.get(name) for name in ids]
         same = np.array([p is not None and self.key(p) == k for p, k in zip(places, keys, strict=True)], bool)
         at = np.flatnonzero(same)

@@ -122,7 +122,7 @@ class Writer:
             shards[one.shard.name] = one.shard
             if already.any():
                 dead[one.shard.name] = set(np.flatnonzero(already).tolist())
-            for row in np.flatnonzero(~already).tolist():
+            for row in np.flatnonzero(~already).tolist() if self.ledger.place else []:
                 place = self.ledger.place.get(one.batch.ids[row])
                 if place is not None:
                     number, old = self.ledger.find(place)
@@ -162,8 +162,7 @@ class Writer:
     def adopt(self, new: Manifest) -> None:
         """Make this the store's manifest, then delete what it no longer names; call it under the lock."""
         new.write(self.folder)
-        self.manifest = new
-        self.ledger.follow(new)
+        self.manifest = new  # the ledger follows when it is next needed, under the lock
         self.clean()
 
     def clean(self) -> None:
