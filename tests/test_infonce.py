@@ -30,7 +30,9 @@ def both_ways(objective, zl, zr, positives):
 def test_equal_to_the_dense_formula_in_float64(monkeypatch, kind, both, masked, temperature, blocks):
     if blocks != "one block":
         monkeypatch.setattr(contrastive, "BLOCK", 7 * B * 8)
-        monkeypatch.setattr(contrastive, "KEEP", 16 * B * 8 if blocks == "kept tiles" else 1)
+        monkeypatch.setattr(contrastive, "TILE", 17 * B * 8)
+        if blocks == "tiles made twice":
+            monkeypatch.setattr(contrastive, "KEEP", 1)
     positives, partners, same = batch_of(relation(kind), B)
     zl, zr = unit_rows(B, D, 1), unit_rows(B, D, 2)
     wanted = infonce(zl, zr, 1 / temperature, partners, both, masked, same)
@@ -45,6 +47,7 @@ def test_equal_to_the_dense_formula_in_float64(monkeypatch, kind, both, masked, 
 @pytest.mark.parametrize("kind", RELATIONS)
 def test_narrow_arithmetic_stays_near(monkeypatch, kind, dtype, tolerance):
     monkeypatch.setattr(contrastive, "KEEP", 1)
+    monkeypatch.setattr(contrastive, "BLOCK", 1)
     positives, partners, same = batch_of(relation(kind), B)
     zl, zr = unit_rows(B, D, 1), unit_rows(B, D, 2)
     gradients = torch.autograd.grad(infonce(zl, zr, 1 / 0.07, partners, True, False, same), [zl, zr])

@@ -12,6 +12,7 @@ zl only through scale * zl, dL/dscale = sum(zl * dL/dzl) / scale.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,8 +22,9 @@ from torch import Tensor
 from sensorium.positives import Positives
 from sensorium.types import blocks
 
-BLOCK = 32 << 20  # bytes of a block of rows of the logits
-KEEP = 64 << 20  # bytes of logits that are kept between two passes rather than made twice
+KEEP = 64 << 20  # bytes of logits that are kept whole, rather than in blocks and perhaps made twice
+TILE = 2 << 20  # bytes of them that are worked on at a time: what two cores' caches hold
+BLOCK = 32 << 20  # bytes of a block of rows where they are not kept
 SAFE = 40.0  # largest |logit| whose exponentials, shifted by it, are still normal float32 numbers
 LOG2E = math.log2(math.e)
 
@@ -33,7 +35,7 @@ class Gradients(NamedTuple):
     loss: Tensor
     zl: Tensor | None
     zr: Tensor | None
-    scale: Tensor
+    scale: Tensor | None = None
     bias: Tensor | None = None
 
 
@@ -46,6 +48,7 @@ def infonce(
     both: bool,
     mask_partners: bool = False,
     sides: tuple[bool, bool] = (True, True),
+    slope: bool = True,
     bound: float | None = None,
 ) -> Gradients:
     """InfoNCE (van den Oord et al. 2018, eq. 4) with every true partner counted, and its gradients.
@@ -54,18 +57,20 @@ def infonce(
     eq. 2), or with ``mask_partners`` that of its own partner alone, the others left out of the
     softmax. ``both`` averages the rows' loss with the columns'.
 
-    zl, zr (b, d) of one dtype: products are made in it, sums in float32 or better.
-    sides: which of dL/dzl, dL/dzr are wanted. bound: largest length of a row of zl times that of
-    a row of zr (1 for unit vectors), measured when not given.
+    zl, zr (b, d) of one dtype: products and sums of a tile come in it, all else in float32 or better.
+    sides: which of dL/dzl, dL/dzr are wanted; slope: whether dL/dscale is. bound: largest length
+    of a row of zl times that of a row of zr (1 for unit vectors), measured when not given.
     """
     if bound is None:
         bound = float(torch.linalg.vector_norm(zl, dim=1).max() * torch.linalg.vector_norm(zr, dim=1).max())
     targets = _Targets(positives, mask_partners, both, zl)
     method = _shifted if scale * bound <= SAFE else _any_scale
-    return method(zl, zr, scale, scale * bound, targets, _Sums(zl, zr, sides))
+    return method(zl, zr, scale, scale * bound, targets, (*sides, slope))
 
 
-def _shifted(zl: Tensor, zr: Tensor, scale: float, largest: float, targets: _Targets, sums: _Sums) -> Gradients:
+def _shifted(
+    zl: Tensor, zr: Tensor, scale: float, largest: float, targets: _Targets, wanted: tuple[bool, bool, bool]
+) -> Gradients:
     """InfoNCE where one shift serves every row and column: one exponential per logit.
 
     With t = l log2(e) - shift and E = 2**t the softmax of rows is E / row_sum, that of columns
@@ -73,25 +78,22 @@ def _shifted(zl: Tensor, zr: Tensor, scale: float, largest: float, targets: _Tar
     """
     b, both = len(zl), targets.both
     shift = math.ceil(largest * LOG2E)  # whole, hence exact in bfloat16
-    scaled, bias = zl * (scale * LOG2E), zl.new_full((b,), -shift)
-    row_sum, column_sum = targets.zeros(b), targets.zeros(b)
-    partner_t = targets.zeros(())
-    keep = both and b * b * zl.element_size() <= KEEP
-    kept: list[Tensor] = []
+    bias = zl.new_full((b,), -shift)
+    row_sum, column_sum, partner_t = targets.zeros(b), targets.zeros(b), targets.zeros(())
+    tiles = _Tiles(zl)
+    sums = _Sums(zl, zr, wanted, tiles)
 
-    def exponentials(rows: slice) -> Tensor:
-        tile = torch.addmm(bias, scaled[rows], zr.T)
-        if len(kept) < len(every):
+    def exponentials(rows: slice, again: bool = False) -> Tensor:
+        tile = torch.addmm(bias, zl[rows], zr.T, alpha=scale * LOG2E, out=tiles.at(rows))
+        if not again:
             partner_t.add_(targets.weigh(tile, rows))
         return targets.leave_out(tile.exp2_(), rows, 0.0)
 
-    every = list(blocks(b, _rows(zl, KEEP if keep else BLOCK)))
-    for rows in every:
+    for rows in tiles.rows:
         tile = exponentials(rows)
-        torch.sum(tile, 1, dtype=row_sum.dtype, out=row_sum[rows])
+        row_sum[rows] = tile.sum(1)  # added in float32 and rounded once; torch converts a whole tile for less
         if both:
-            column_sum += tile.sum(0, dtype=row_sum.dtype)
-            kept.append(tile if keep else None)
+            column_sum += tile.sum(0)
         else:
             # The softmax is tile / row_sum; the division is left to the far smaller gradients.
             targets.subtract(tile, rows, targets.row[rows] * row_sum[rows])
@@ -100,28 +102,30 @@ def _shifted(zl: Tensor, zr: Tensor, scale: float, largest: float, targets: _Tar
     if both:
         loss = (loss + column_sum.log().mean()) / 2
         per_row, per_column = row_sum.reciprocal_().to(zl.dtype), column_sum.reciprocal_().to(zl.dtype)
-        for i, rows in enumerate(every):
-            tile = kept[i] if keep else exponentials(rows)
-            kept[i] = None
-            tile.mul_(per_row[rows, None] + per_column)
+        for rows in tiles.rows:
+            tile = tiles.at(rows) if tiles.all_kept else exponentials(rows, again=True)
+            tile.mul_(torch.add(per_row[rows, None], per_column, out=tiles.spare(rows)))
             targets.subtract(tile, rows, targets.row[rows], targets.column)
             sums.add(tile, rows, scale / (2 * b))
-    return sums.finish(loss - partner_t / (LOG2E * b), zl, zr, scale)
+    return sums.finish(loss - partner_t / (LOG2E * b), scale)
 
 
-def _any_scale(zl: Tensor, zr: Tensor, scale: float, _: float, targets: _Targets, sums: _Sums) -> Gradients:
+def _any_scale(
+    zl: Tensor, zr: Tensor, scale: float, _: float, targets: _Targets, wanted: tuple[bool, bool, bool]
+) -> Gradients:
     """InfoNCE for logits of any size: every row and column shifted by its own log-sum-exp.
 
     Logits beyond SAFE would lose too much in bfloat16, so here they are made in float32.
     """
     b, both = len(zl), targets.both
     left, right = zl.to(targets.dtype), zr.to(targets.dtype)
-    every = list(blocks(b, _rows(left, BLOCK)))
+    tiles = _Tiles(left, keep=False)
+    sums = _Sums(zl, zr, wanted, tiles)
     row, column = targets.zeros(b), targets.zeros(b).sub_(math.inf)
-    partner = targets.zeros(())
+    partner, nothing = targets.zeros(()), left.new_zeros(b)
     for again in (False, True) if both else (True,):
-        for rows in every:
-            tile = torch.mm(left[rows], right.T).mul_(scale)
+        for rows in tiles.rows:
+            tile = torch.addmm(nothing, left[rows], right.T, beta=0, alpha=scale, out=tiles.at(rows))
             if not again or not both:
                 partner += targets.weigh(tile, rows)
                 targets.leave_out(tile, rows, -math.inf)
@@ -131,13 +135,13 @@ def _any_scale(zl: Tensor, zr: Tensor, scale: float, _: float, targets: _Targets
             if not again:
                 column = torch.logaddexp(column, tile.logsumexp(0))
                 continue
-            gradient = torch.exp(tile - row[rows, None])
+            gradient = torch.sub(tile, row[rows, None], out=tiles.spare(rows)).exp_()
             if both:
                 gradient += tile.sub_(column).exp_()
             targets.subtract(gradient, rows, targets.row[rows], targets.column if both else None)
             sums.add(gradient.to(zl.dtype), rows, scale / (2 * b if both else b))
     loss = (row.mean() + column.mean()) / 2 if both else row.mean()
-    return sums.finish(loss - partner / b, zl, zr, scale)
+    return sums.finish(loss - partner / b, scale)
 
 
 def siglip(
@@ -148,6 +152,7 @@ def siglip(
     positives: Positives,
     *,
     sides: tuple[bool, bool] = (True, True),
+    slope: bool = True,
 ) -> Gradients:
     """Pairwise sigmoid loss (Zhai et al. 2023, eq. 1) and its gradients.
 
@@ -155,11 +160,12 @@ def siglip(
     divided by b. zl, zr (b, d) of one dtype.
     """
     b = len(zl)
-    targets, sums = _Targets(positives, False, False, zl), _Sums(zl, zr, sides)
+    targets = _Targets(positives, False, False, zl)
     loss, total = targets.zeros(()), targets.zeros(())
-    scaled, start = zl * scale, zl.new_full((b,), bias)
-    for rows in blocks(b, _rows(zl, BLOCK)):
-        tile = torch.addmm(start, scaled[rows], zr.T)
+    start, tiles = zl.new_full((b,), bias), _Tiles(zl)
+    sums = _Sums(zl, zr, (*sides, slope), tiles)
+    for rows in tiles.rows:
+        tile = torch.addmm(start, zl[rows], zr.T, alpha=scale, out=tiles.at(rows))
         partners = targets.mask(rows, tile)
         loss -= _sum_at(tile, rows, partners, loss.dtype)
         targets.leave_out(tile, rows, -math.inf)
@@ -168,7 +174,7 @@ def siglip(
         tile.diagonal(rows.start).sub_(1) if partners is None else tile.sub_(partners)
         total += tile.sum(dtype=loss.dtype)
         sums.add(tile, rows, scale / b)
-    return sums.finish(loss / b, zl, zr, scale)._replace(bias=total / b)
+    return sums.finish(loss / b, scale)._replace(bias=total / b)
 
 
 def differentiable(
@@ -252,42 +258,84 @@ class _Targets:
         return tile if same is None else tile.masked_fill_(same, value)
 
 
-class _Sums:
-    """Gradients of both sides, added up block by block."""
+class _Tiles:
+    """Blocks of rows of the (b, b) logits, in memory that is asked for once and used again.
 
-    def __init__(self, zl: Tensor, zr: Tensor, sides: tuple[bool, bool]) -> None:
-        self.zl, self.zr, self.sides = zl, zr, sides
-        self.dl = torch.empty_like(zl) if sides[0] else None
-        self.dr: Tensor | None = None
+    While all of them fit into KEEP bytes they stay where they are (``all_kept``), cut so that one
+    stays in the cache while it is worked on; else they are BLOCK bytes that take turns.
+    """
+
+    def __init__(self, z: Tensor, keep: bool = True) -> None:
+        b, item = len(z), z.element_size()
+        self.b = b
+        self.all_kept = keep and b * b * item <= KEEP
+        height = max(16, (TILE if self.all_kept else BLOCK) // (b * item))
+        self.rows = list(blocks(b, height))
+        height = min(height, b)
+        self.memory = _workspace("tiles", z, (b if self.all_kept else height) * b).view(-1, b)
+        self.extra = _workspace("spare", z, height * b).view(-1, b)
+
+    def at(self, rows: slice) -> Tensor:
+        """The tile of these rows, (rows, b)."""
+        return self.memory[rows] if self.all_kept else self.memory[: rows.stop - rows.start]
+
+    def spare(self, rows: slice) -> Tensor:
+        """Room for one more tile as large."""
+        return self.extra[: rows.stop - rows.start]
+
+
+_memory = threading.local()
+
+
+def _workspace(name: str, like: Tensor, size: int) -> Tensor:
+    """``size`` numbers of memory that the next call gets again: large blocks are slow to ask for."""
+    key = (name, like.dtype, like.device)
+    held = _memory.__dict__.setdefault("held", {})
+    if key not in held or len(held[key]) < size:
+        held[key] = like.new_empty(size)
+    return held[key][:size]
+
+
+class _Sums:
+    """Gradients of both sides, added up tile by tile."""
+
+    def __init__(self, zl: Tensor, zr: Tensor, wanted: tuple[bool, bool, bool], tiles: _Tiles) -> None:
+        self.zl, self.zr, self.tiles = zl, zr, tiles
+        left, self.right, self.slope = wanted
+        self.dl = torch.empty_like(zl) if left else None
+        self.dr = None
+        self.left = torch.empty_like(zl) if self.right and tiles.all_kept else None
 
     def add(self, tile: Tensor, rows: slice, factor: Tensor | float) -> None:
         """Add what the gradient ``tile`` (rows, b) of the logits brings; factor: (rows, 1) or a number."""
-        if self.sides[0]:
-            torch.mm(tile, self.zr, out=self.dl[rows])
-            self.dl[rows].mul_(factor)
-        if self.sides[1]:
-            left = self.zl[rows] * factor
-            left = left.to(tile.dtype)
-            if len(tile) == len(self.zl):
-                self.dr = tile.T @ left
-            elif self.dr is None:
-                self.dr = (tile.T @ left).to(torch.promote_types(tile.dtype, torch.float32))
-            elif self.dr.dtype == tile.dtype:
-                self.dr.addmm_(tile.T, left)
-            else:  # bfloat16 blocks are added up in float32
-                self.dr += tile.T @ left
+        if isinstance(factor, Tensor):
+            factor = factor.to(tile.dtype)
+        if self.dl is not None:
+            torch.mm(tile, self.zr, out=self.dl[rows]).mul_(factor)
+        if not self.right:
+            return
+        left = self.zl[rows] * factor
+        if self.left is not None:
+            self.left[rows] = left  # one product at the end, when all tiles are there
+        elif self.dr is None:
+            self.dr = tile.T @ left
+            if len(self.tiles.rows) > 1:  # blocks in bfloat16 are added up in float32
+                self.dr = self.dr.to(torch.promote_types(tile.dtype, torch.float32))
+        elif self.dr.dtype == tile.dtype:
+            self.dr.addmm_(tile.T, left)
+        else:
+            self.dr += torch.mm(tile.T, left, out=_workspace("part", left, self.zr.numel()).view_as(self.zr))
 
-    def finish(self, loss: Tensor, zl: Tensor, zr: Tensor, scale: float) -> Gradients:
-        z, dz = (zl, self.dl) if self.sides[0] else (zr, self.dr)
-        slope = torch.linalg.vecdot(z.to(loss.dtype), dz.to(loss.dtype)).sum() / scale
+    def finish(self, loss: Tensor, scale: float) -> Gradients:
+        if self.left is not None:
+            self.dr = self.tiles.memory.T @ self.left
+        slope = None
+        if self.slope:
+            z, dz = (self.zl, self.dl) if self.dl is not None else (self.zr, self.dr)
+            slope = torch.linalg.vecdot(z, dz.to(z.dtype)).sum(dtype=loss.dtype) / scale
         return Gradients(loss, self.dl, self.dr, slope)
 
 
 def _sum_at(tile: Tensor, rows: slice, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
     """Sum of a tile over a mask (0/1), or over the diagonal of the whole matrix."""
     return (tile.diagonal(rows.start) if mask is None else tile * mask).sum(dtype=dtype)
-
-
-def _rows(z: Tensor, size: int) -> int:
-    """Rows of a block of ``size`` bytes of (rows, b) logits."""
-    return max(16, size // (len(z) * z.element_size()))

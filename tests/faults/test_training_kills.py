@@ -2,15 +2,12 @@
 
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from harness import kill_at_random
 from training_data import tensors, train
 

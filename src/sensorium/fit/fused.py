@@ -63,7 +63,7 @@ class FusedStep:
             for chain, dz in ((self.left, found.zl), (self.right, found.zr)):
                 if chain is not None:
                     chain.backward(dz.to(self.dtype))
-        self.weights.grad.add_(self.grads, alpha=share)
+        self.weights.grad.add_(self.grads.float(), alpha=share)
         for parameter, gradient in self.objective.learned(found):
             parameter.grad.add_(gradient, alpha=share)
         return found.loss.item()
@@ -100,8 +100,7 @@ class _Chain:
             u += self.skip.forward(x)
         if not self.normalize:
             return u
-        length = torch.linalg.vector_norm(u, dim=1, keepdim=True, dtype=torch.float32)
-        self.inverse = length.clamp_min_(1e-12).reciprocal_().to(u.dtype)
+        self.inverse = torch.linalg.vector_norm(u, dim=1, keepdim=True).clamp_min_(1e-12).reciprocal_()
         self.z = u.mul_(self.inverse)
         return self.z
 

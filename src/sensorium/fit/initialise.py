@@ -34,7 +34,7 @@ def initialise(name: str, left: Embeddings, right: Embeddings, pairs: Pairs, lef
         affine = affine or Affine(np.eye(table.dim), np.zeros(table.dim))
         if len(affine.bias) != head.dim:
             raise BadRecipe(
-                f"train.initialise={name} gives {side} vectors of {len(affine.bias)}, {side}.head of {head.dim} numbers; "
+                f"train.initialise={name} gives {side} vectors of {len(affine.bias)}, {side}.head of {head.dim}; "
                 f"type: {side}.head.dim={len(affine.bias)}"
             )
         if not hasattr(head, "initialise"):

@@ -23,7 +23,7 @@ from sensorium.fit.options import TrainOptions
 from sensorium.fit.schedule import learning_rate
 from sensorium.fit.state import State
 from sensorium.fit.step import AutogradStep
-from sensorium.fit.surroundings import choose_device, interrupts, memory_budget, threads
+from sensorium.fit.surroundings import choose_device, interrupts, keep_freed_memory, memory_budget, threads
 from sensorium.fit.validation import Validation
 from sensorium.fit.weights import Weights
 from sensorium.pairs import Pairs
@@ -67,6 +67,7 @@ def train(
     sampler = Sampler(related, options, seed)
     right_head = left_head if pairs.same_table else right_head
     with threads(options.threads), torch.random.fork_rng(), interrupts() as interrupted:
+        keep_freed_memory()
         torch.manual_seed(seed)
         build(left, right, related, left_head, right_head)
         if options.initialise != "none":

@@ -70,9 +70,17 @@ class InfoNCE(nn.Module):
         """The loss with its gradients to zl, zr (b, d); ``scale`` is that to ``log_scale``."""
         scale = self.scale
         found = contrastive.infonce(
-            zl, zr, scale, positives, both=self.both, mask_partners=self.partners == "mask", sides=sides, bound=bound
+            zl,
+            zr,
+            scale,
+            positives,
+            both=self.both,
+            mask_partners=self.partners == "mask",
+            sides=sides,
+            slope=self.log_scale is not None,
+            bound=bound,
         )
-        return found._replace(scale=found.scale * scale)
+        return found if found.scale is None else found._replace(scale=found.scale * scale)
 
     def learned(self, found: contrastive.Gradients) -> list[tuple[nn.Parameter, Tensor]]:
         """The objective's own parameters, each with its gradient."""

@@ -48,8 +48,10 @@ class SigLIP(nn.Module):
     ) -> contrastive.Gradients:
         """The loss with its gradients to zl, zr (b, d); ``scale`` is that to ``log_scale``."""
         scale = self.scale
-        found = contrastive.siglip(zl, zr, scale, self.bias.item(), positives, sides=sides)
-        return found._replace(scale=found.scale * scale)
+        found = contrastive.siglip(
+            zl, zr, scale, self.bias.item(), positives, sides=sides, slope=self.bias.requires_grad
+        )
+        return found if found.scale is None else found._replace(scale=found.scale * scale)
 
     def learned(self, found: contrastive.Gradients) -> list[tuple[nn.Parameter, Tensor]]:
         """The objective's own parameters, each with its gradient."""
