@@ -22,10 +22,10 @@ FLOORS = [
     {"fit", "evaluate"},
     {"datasets", "encoders", "heads", "objectives", "indexes"},
     {"store", "foreign", "head", "regularisers", "preprocess", "contrastive", "recordings", "augment", "sequences",
-     "pooling", "fetch"},
+     "pooling", "fetch", "portable", "lite", "model_pth"},
     {"moments", "scores", "positives", "framing", "audio", "spectra", "causal"},
     {"pairs", "table", "parts", "pickled", "study"},
-    {"types", "io", "space", "trials"},
+    {"types", "io", "space", "trials", "mel"},
     {"errors"},
 ]
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from statistics import NormalDist
 
@@ -39,8 +40,9 @@ class Statistics(nn.Module):
         """Frames x (b, t, d), of which the first ``lengths`` (b,) of each are real → (b, p)."""
         real = valid(lengths, x.shape[1]).to(x.dtype)
         past = (lengths[:, None] - 1 - torch.arange(x.shape[1])).clamp_min(0)
-        sums = torch.einsum("bt,btm->bm", real, self._terms(x))
-        early = torch.einsum("wt,bt,btd->bwd", self._windows(torch.arange(x.shape[1])).to(x.dtype), real, x)
+        sums = torch.cat([torch.einsum("bt,btd->bd", real, term) for term in self._terms(x)], -1)
+        windows = self._windows(torch.arange(x.shape[1])).to(x.dtype)
+        early = torch.einsum("bwt,btd->bwd", windows * real[:, None], x)
         fading = torch.einsum("bt,btd->bd", real * self.fade**past, x)
         return self._statistics(lengths.clamp_min(1)[:, None].to(x.dtype), sums, early, fading)
 
@@ -54,7 +56,7 @@ class Statistics(nn.Module):
         t = x.shape[1]
         wide, index = x.double(), count[:, None] + torch.arange(t)[:, None]  # (b, t, 1): frames before this one
         inside = self._windows(index[..., 0]).transpose(1, 2)  # (b, t, 2)
-        running = sums[:, None] + self._terms(x).double().cumsum(1)
+        running = sums[:, None] + torch.cat(list(self._terms(x)), -1).double().cumsum(1)
         windows = early[:, None] + (inside[..., None] * wide[:, :, None]).cumsum(1)
         ages = torch.arange(t)[:, None] - torch.arange(t)
         decay = torch.where(ages >= 0, self.fade ** ages.clamp_min(0).double(), 0.0)
@@ -67,9 +69,13 @@ class Statistics(nn.Module):
         widths = (1,), (self.dim - 3 * self.dim_in,), (2, self.dim_in), (self.dim_in,)
         return tuple(torch.zeros(b, *width, dtype=torch.float64) for width in widths)
 
-    def _terms(self, x: Tensor) -> Tensor:
-        above = [torch.sigmoid((x - level) / _WIDTH) for level in self.levels]
-        return torch.cat([x, x.square(), x.abs(), *above], -1)
+    def _terms(self, x: Tensor) -> Iterator[Tensor]:
+        """What is summed over frames, (…, d) each: one at a time, as together they are large."""
+        yield x
+        yield x.square()
+        yield x.abs()
+        for level in self.levels:
+            yield torch.sigmoid((x - level) / _WIDTH)
 
     def _windows(self, index: Tensor) -> Tensor:
         """Whether frames (…, t) are in the first and in the second window, (…, 2, t)."""

@@ -71,7 +71,8 @@ class Statistics(nn.Module):
         if not x.shape[1]:
             return x.new_zeros(len(x), 0, self.dim), state
         pooled, after = self.pool.step(self.preprocess(x), state)
-        return self._read(self.scale(pooled.flatten(0, 1)).unflatten(0, x.shape[:2])), after
+        scaled = (pooled - self.scale.running_mean) / (self.scale.running_var + self.scale.eps).sqrt()
+        return self._read(scaled), after
 
     def start(self, b: int = 1) -> State:
         """The state of b new streams."""

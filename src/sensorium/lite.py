@@ -1,0 +1,213 @@
+"""A fitted speech run in NumPy alone: features and head, streamed, without torch; for small devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from sensorium import io, mel
+from sensorium.causal import Activity, Deltas, RunningNorm
+from sensorium.errors import BadRecipe
+from sensorium.framing import Framer
+
+Weights = Mapping[str, np.ndarray]
+
+
+class Lite:
+    """One stream through a saved head and the encoder it was fitted on.
+
+    >>> lite = Lite("runs/ravdess/left")                       # doctest: +SKIP
+    >>> for chunk in chunks:                                   # doctest: +SKIP
+    ...     logits = lite.push(chunk)                          # (k, c), one row a new frame
+
+    The outputs equal those of the torch parts to 1e-5. Raises BadRecipe for heads or encoders other
+    than lstm, gru, statistics and mfcc; Corrupt when the files are damaged.
+    """
+
+    def __init__(self, stem: Path | str) -> None:
+        from safetensors.numpy import load
+
+        stem = Path(stem)
+        told = io.read_json(stem.with_name(stem.name + ".json"))
+        path = stem.with_name(stem.name + ".safetensors")
+        io.verify(path, told["checksum"], "fit the head again, or restore both of its files")
+        if told["name"] not in _HEADS or told["encoder"].get("name") != "mfcc":
+            raise BadRecipe(f"{stem}: head '{told['name']}' on '{told['encoder'].get('name')}'; without torch only "
+                            f"{', '.join(_HEADS)} on mfcc run")  # fmt: skip
+        self.weights, self.arguments = load(path.read_bytes()), told["arguments"]
+        self.features = Features(told["encoder"])
+        self.head = _HEADS[told["name"]](self.weights, self.arguments, told["dim_in"])
+
+    def push(self, samples: np.ndarray, last: bool = False) -> np.ndarray:
+        """Logits (k, c) after each frame that these samples (n,) complete; ``last`` ends the stream."""
+        return self._read(self.features.push(samples, last))
+
+    def _read(self, x: np.ndarray) -> np.ndarray:
+        if "preprocess.mean" in self.weights:
+            x = x - self.weights["preprocess.mean"]
+        if "preprocess.scale" in self.weights:
+            x = x * self.weights["preprocess.scale"]
+        if "preprocess.matrix" in self.weights:
+            x = x @ self.weights["preprocess.matrix"]
+        z = self.head(x.astype(np.float32))
+        return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) if self.arguments["normalize"] else z
+
+
+class Features:
+    """Causal frames of one stream, as the ``mfcc`` encoder of this fingerprint makes them."""
+
+    def __init__(self, wants: Mapping[str, Any]) -> None:
+        self.wants, self.rate = wants, int(wants["rate"])
+        self.size, hop = round(wants["frame"] * self.rate / 1000), round(wants["hop"] * self.rate / 1000)
+        self.span = max(self.size, round(0.05 * self.rate)) if wants["pitch"] else self.size
+        self.framer = Framer(self.span, hop)
+        self.framer.kept = np.zeros(self.span - self.size, np.float32)
+        self.deltas = [Deltas() for _ in range(wants["deltas"])]
+        self.activity = Activity(wants["silence_db"], wants["silence_floor"], wants["silence_release"], hop / self.rate)
+        self.norm = RunningNorm() if wants["cmvn"] == "running" else None
+        top = wants["fmax"] or self.rate / 2
+        self.filters = mel.filters(wants["n_mels"], wants["fft"], self.rate, wants["fmin"], top)
+        self.dct = mel.dct(wants["n_mels"], wants["n_mfcc"]) if wants["n_mfcc"] else None
+
+    def push(self, samples: np.ndarray, last: bool = False) -> np.ndarray:
+        """New frames (k, d) of samples (n,)."""
+        frames = self.framer.push(np.asarray(samples, np.float32))
+        if last and not len(frames):
+            frames = self.framer.finish()
+        base, level = self._spectra(frames)
+        parts = [base]
+        for delta in self.deltas:
+            parts.append(delta.push(parts[-1]))
+        x, silence = np.concatenate(parts, 1), self.wants["silence"]
+        active = None if silence == "keep" else self.activity.push(level)
+        x = x[active] if silence == "drop" else x
+        x = x if self.norm is None else self.norm.push(x)
+        return np.concatenate([x, active[:, None].astype(np.float32)], 1) if silence == "mark" else x
+
+    def _spectra(self, long: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        wants, short = self.wants, long[:, self.span - self.size :]
+        level = _decibels((short.astype(np.float64) ** 2).mean(1))
+        power = np.abs(np.fft.rfft(short * _hann(self.size), wants["fft"])) ** 2
+        parts = []
+        if wants["n_mfcc"] or wants["mels"]:
+            mels = _decibels(power @ self.filters)
+            parts += [mels @ self.dct] if wants["n_mfcc"] else []
+            parts += [mels] if wants["mels"] else []
+        if wants["energy"]:
+            parts.append(level[:, None])
+        if wants["pitch"]:
+            parts.append(self._pitch(long))
+        if wants["shape"]:
+            parts.append(self._shape(power))
+        return np.concatenate(parts, 1).astype(np.float32), level.astype(np.float32)
+
+    def _pitch(self, frames: np.ndarray) -> np.ndarray:
+        """As :func:`sensorium.spectra.pitch`."""
+        size = frames.shape[1]
+        window = _hann(size)
+        fft = 1 << (2 * size - 1).bit_length()
+        first, last = int(self.rate / 500.0), min(-int(-self.rate // 60.0), size // 2 + size // 4)
+
+        def correlation(x: np.ndarray) -> np.ndarray:
+            return np.fft.irfft(np.abs(np.fft.rfft(x, fft)) ** 2, fft)
+
+        auto = correlation((frames - frames.mean(1, keepdims=True)) * window)
+        own = correlation(window[None])
+        ratio = (auto[:, first:last] / (auto[:, :1] + 1e-6)) / (own[:, first:last] / own[:, :1])
+        ratio = np.clip(ratio, -1.0, 1.0)
+        score = 200.0 * (ratio - 1e-3 * np.arange(last - first))
+        weight = np.exp(score - score.max(1, keepdims=True, initial=-np.inf))
+        weight /= weight.sum(1, keepdims=True)
+        log_pitch = weight @ np.log(self.rate / np.arange(first, last) / 150.0)
+        return np.stack([log_pitch, np.maximum((weight * ratio).sum(1), 0.0)], 1)
+
+    def _shape(self, power: np.ndarray) -> np.ndarray:
+        """As :func:`sensorium.spectra.shape`."""
+        hz = np.linspace(0.0, self.rate / 2, power.shape[1])
+        total, split = power.sum(1) + mel.FLOOR, int(np.searchsorted(hz, 1000.0))
+        tilt = np.log((power[:, split:].sum(1) + mel.FLOOR) / (power[:, :split].sum(1) + mel.FLOOR))
+        flatness = np.log(power + mel.FLOOR).mean(1) - np.log(total / power.shape[1])
+        return np.stack([np.log((power @ hz) / total + 1.0) - 7.0, tilt, flatness], 1)
+
+
+def _recurrent(weights: Weights, arguments: Mapping[str, Any], dim_in: int, kind: str) -> Callable[..., np.ndarray]:
+    depth, hidden = arguments["depth"], arguments["hidden"]
+    h, c = np.zeros((depth, hidden), np.float32), np.zeros((depth, hidden), np.float32)
+    layers = [[weights[f"{kind}.{name}_l{k}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+              for k in range(depth)]  # fmt: skip
+
+    def step(x: np.ndarray) -> np.ndarray:
+        for k, (wx, wh, bx, bh) in enumerate(layers):
+            fresh, held = wx @ x + bx, wh @ h[k] + bh
+            if kind == "lstm":
+                i, f, g, o = np.split(fresh + held, 4)
+                c[k] = _sigmoid(f) * c[k] + _sigmoid(i) * np.tanh(g)
+                h[k] = _sigmoid(o) * np.tanh(c[k])
+            else:
+                (r, z, n), (hr, hz, hn) = np.split(fresh, 3), np.split(held, 3)
+                update = _sigmoid(z + hz)
+                h[k] = (1 - update) * np.tanh(n + _sigmoid(r + hr) * hn) + update * h[k]
+            x = h[k]
+        return weights["fc.weight"] @ x + weights["fc.bias"]
+
+    c_out = len(weights["fc.bias"])
+    return lambda x: np.array([step(frame) for frame in x], np.float32).reshape(-1, c_out)
+
+
+class _Statistics:
+    """As :class:`sensorium.pooling.Statistics` and the perceptrons after it."""
+
+    def __init__(self, weights: Weights, arguments: Mapping[str, Any], dim_in: int) -> None:
+        k = arguments["levels"]
+        self.levels = [NormalDist().inv_cdf((i + 0.5) / k) for i in range(k)]
+        self.scale = 1.0 / np.sqrt(weights["scale.running_var"] + 1e-5)
+        self.mean = weights["scale.running_mean"]
+        depth = arguments["depth"] + 1
+        self.layers = [(weights[f"members.weights.{i}"], weights[f"members.biases.{i}"]) for i in range(depth)]
+        self.n, self.window, self.fade = 0, 50, 0.5 ** (1.0 / 30.0)
+        self.sums, self.early, self.fading = 0.0, np.zeros((2, dim_in)), np.zeros(dim_in)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        pooled = np.array([self._pool(frame) for frame in x.astype(np.float64)]).reshape(len(x), len(self.mean))
+        h = ((pooled - self.mean) * self.scale)[None]
+        for i, (weight, bias) in enumerate(self.layers):
+            h = h @ weight + bias[:, None]
+            h = np.maximum(h, 0.0) if i < len(self.layers) - 1 else h
+        return h.mean(0).astype(np.float32)
+
+    def _pool(self, x: np.ndarray) -> np.ndarray:
+        d, window = len(x), self.window
+        self.sums = self.sums + np.concatenate([x, x**2, abs(x), *[_sigmoid((x - q) / 0.25) for q in self.levels]])
+        if self.n < 2 * window:
+            self.early[self.n // window] += x
+        self.fading = self.fade * self.fading + x
+        self.n += 1
+        mean, square, rest = np.split(self.sums / self.n, [d, 2 * d])
+        deviation = np.sqrt(np.maximum(square - mean**2, 0.0) + 1e-4)
+        inside = min(self.n - window, window)
+        second = self.early[1] / inside if inside > 0 else mean
+        recent = self.fading * (1.0 - self.fade) / (1.0 - self.fade**self.n)
+        return np.concatenate([mean, deviation, rest, self.early[0] / min(self.n, window), second, recent])
+
+
+_HEADS: dict[str, Callable[..., Callable[[np.ndarray], np.ndarray]]] = {
+    "lstm": lambda *given: _recurrent(*given, kind="lstm"),
+    "gru": lambda *given: _recurrent(*given, kind="gru"),
+    "statistics": _Statistics,
+}
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-np.clip(x, -60.0, 60.0)))
+
+
+def _decibels(power: np.ndarray) -> np.ndarray:
+    return 10.0 * np.log10(np.maximum(power, mel.FLOOR))
+
+
+def _hann(size: int) -> np.ndarray:
+    return 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(size) / size)

@@ -1,0 +1,141 @@
+"""A head elsewhere: as an ONNX graph, in NumPy alone, and as the document's model.pth."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_frame_heads import SPECS, C, D, made
+from test_mfcc import EVERYTHING, RATE, voice
+
+from sensorium import head as heads
+from sensorium import model_pth, parts, portable
+from sensorium.encoders.mfcc import Mfcc
+from sensorium.errors import BadData, BadRecipe, Corrupt
+from sensorium.lite import Lite
+from sensorium.moments import InputStats
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_onnx_with_state_equals_the_head(name: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime")
+    head = made(name)
+    inputs = portable.export_onnx(head, tmp_path / "head.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "head.onnx"), providers=["CPUExecutionProvider"])
+    assert [i.name for i in session.get_inputs()] == inputs
+    for b, blocks in ((1, (1, 1, 130)), (3, (7, 60))):
+        state = [part.numpy() for part in head.start(b)]
+        ours = head.start(b)
+        for t in blocks:
+            x = torch.randn(b, t, D) * 3 + 2
+            found, *state = session.run(None, dict(zip(inputs, [x.numpy(), *state], strict=True)))
+            with torch.inference_mode():
+                wanted, ours = head.step(x, ours)
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+            for a, w in zip(state, ours, strict=True):
+                np.testing.assert_allclose(a, w, atol=1e-5, rtol=1e-5)
+
+
+def test_heads_without_frames_are_not_exported(tmp_path: Path) -> None:
+    head = parts.make("heads", "identity")
+    head.build(4)
+    with pytest.raises(BadRecipe, match="takes no frames"):
+        portable.export_onnx(head, tmp_path / "head.onnx")
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("options", [{}, {**EVERYTHING, "silence": "drop"}, {"silence": "mark", "cmvn": "running"}])
+def test_numpy_alone_equals_torch(name: str, options: dict, tmp_path: Path) -> None:
+    encoder = Mfcc(**options)
+    x = voice(0.8)
+    frames = encoder.encode([(x, RATE)])[0]
+    torch.manual_seed(0)
+    head = parts.make("heads", {"name": name, **SPECS[name]})
+    head.build(encoder.dim, InputStats.of(frames, np.arange(len(frames))), C)
+    for _ in range(20):
+        head(
+            torch.from_numpy(frames)[None].repeat(8, 1, 1) + torch.randn(8, 1, encoder.dim),
+            torch.full((8,), len(frames)),
+        )
+    head.eval()
+    heads.save(head, tmp_path / "left", name, encoder.fingerprint)
+    with torch.inference_mode():
+        wanted = head.step(torch.from_numpy(frames)[None])[0][0].numpy()
+    lite = Lite(tmp_path / "left")
+    cuts = [x[:100], x[100:101], x[101:5000], x[5000:], x[:0]]
+    found = np.concatenate([lite.push(chunk, last=i == len(cuts) - 1) for i, chunk in enumerate(cuts)])
+    np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_numpy_alone_loads_no_torch(tmp_path: Path) -> None:
+    encoder, head = Mfcc(), made("lstm")
+    heads.save(head, tmp_path / "left", "lstm", {**encoder.fingerprint})
+    code = ("import sys, numpy as np; from sensorium.lite import Lite; "
+            f"lite = Lite({str(tmp_path / 'left')!r}); lite.features.push(np.zeros(900, np.float32)); "
+            "assert not {'torch', 'scipy', 'soundfile'} & set(sys.modules)")  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    (tmp_path / "left.safetensors").write_bytes(b"damaged")
+    with pytest.raises(Corrupt, match="fit the head again"):
+        Lite(tmp_path / "left")
+    heads.save(head, tmp_path / "left", "lstm", {"name": "wavlm"})
+    with pytest.raises(BadRecipe, match="'lstm' on 'wavlm'"):
+        Lite(tmp_path / "left")
+
+
+class EmotionLSTM(torch.nn.Module):
+    """The document's model, as its page prints it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = torch.nn.LSTM(13, 256, num_layers=2, batch_first=True, dropout=0.3)
+        self.dropout = torch.nn.Dropout(p=0.3)
+        self.fc = torch.nn.Linear(256, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.dropout(self.lstm(x)[0][:, -1]))
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_model_pth_in(wrapped: bool, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    theirs = EmotionLSTM().eval()
+    held = {"epoch": 3, "model_state_dict": theirs.state_dict()} if wrapped else theirs.state_dict()
+    torch.save(held, tmp_path / "model.pth")
+    ours = model_pth.read(tmp_path / "model.pth")
+    x = torch.randn(2, 31, 13)
+    torch.testing.assert_close(ours(x, torch.tensor([31, 31])), theirs(x), atol=1e-6, rtol=1e-5)
+
+
+def test_model_pth_out(tmp_path: Path) -> None:
+    ours = parts.make("heads", "lstm")
+    frames = np.random.default_rng(0).normal(5.0, 20.0, size=(400, 13))
+    ours.build(13, InputStats.of(frames, np.arange(400)), 8)
+    model_pth.write(ours.eval(), tmp_path / "model.pth")
+    theirs = EmotionLSTM().eval()
+    theirs.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True))
+    x = torch.from_numpy(frames[:200].astype(np.float32)).reshape(2, 100, 13)
+    torch.testing.assert_close(theirs(x), ours(x, torch.tensor([100, 100])), atol=1e-5, rtol=1e-4)
+    with pytest.raises(BadRecipe, match="an lstm head"):
+        model_pth.write(made("gru"), tmp_path / "no.pth")
+
+
+class Evil:
+    def __reduce__(self) -> tuple:
+        return (open, ("/tmp/pwned-by-a-pickle", "w"))
+
+
+def test_model_pth_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    with pytest.raises(BadData, match="no file"):
+        model_pth.read(path)
+    torch.save(Evil(), path)
+    with pytest.raises(BadData, match="tensors alone"):
+        model_pth.read(path)
+    assert not Path("/tmp/pwned-by-a-pickle").exists()
+    for held, said in (([1, 2], "holds no state dict"), ({"a": torch.zeros(1)}, "no matrix 'lstm.weight_ih_l0'"),
+                       ({**EmotionLSTM().state_dict(), "extra": torch.zeros(1)}, "is not the document's LSTM")):  # fmt: skip
+        torch.save(held, path)
+        with pytest.raises(BadData, match=said):
+            model_pth.read(path)
