@@ -250,7 +250,12 @@ def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path
         if items is None:
             continue
         part = plan.part("index")
-        part.add(items.ids, vectors, columns_of(items))
+        columns = columns_of(items)
+        if "augmented" in columns:  # changed copies are there to train on, not to be found
+            kept = np.flatnonzero(columns.pop("augmented") == "")
+            part.add(items.ids[kept], vectors[kept], {name: column[kept] for name, column in columns.items()})
+        else:
+            part.add(items.ids, vectors, columns)
         told[side] = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
         with io.publish(folder / "index" / side) as building:
             part.save(building)

@@ -1,0 +1,154 @@
+"""The recipes on synthetic voices and on real ones: from files to a run whose stream equals its files."""
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+import torch
+
+import sensorium
+from sensorium import augment, head, io, parts, pipeline, recipe
+from sensorium.augment import Variant
+from sensorium.errors import BadData
+from sensorium.evaluate.protocols.emotions import recognition
+
+RATE = 16_000
+
+
+def actors(folder: Path, numbers: range) -> Path:
+    """Emotions that are pitch and loudness; actors differ a little in pitch."""
+    for actor in numbers:
+        rng = np.random.default_rng(actor)
+        (folder / f"Actor_{actor:02d}").mkdir(parents=True)
+        for emotion in range(1, 9):
+            for repetition in (1, 2):
+                t = np.arange(int(0.5 * RATE)) / RATE
+                pitch = 90 * 1.22**emotion * (1 + 0.02 * rng.normal())
+                x = 0.02 * 1.4 ** (emotion % 4) * scipy.signal.sawtooth(2 * np.pi * pitch * t)
+                x = x * (t > 0.1) + 1e-4 * rng.normal(size=len(t))
+                name = f"Actor_{actor:02d}/03-01-{emotion:02d}-01-01-{repetition:02d}-{actor:02d}.wav"
+                soundfile.write(folder / name, x.astype(np.float32), RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> object:
+    folder = tmp_path_factory.mktemp("ravdess")
+    root = actors(folder / "data", range(1, 7))
+    return sensorium.run("ravdess-best", [
+        f"data.root={root}", "data.test_actors=[5, 6]", "data.validation_actors=[4]", "data.copies=1",
+        "train.batch=32", "train.epochs=40", "left.head.hidden=32", "left.head.members=2",
+    ], out=folder / "run", quiet=True)  # fmt: skip
+
+
+def test_the_run_recognises_unseen_actors(run: object) -> None:
+    results = {row["measure"]: row for row in io.read_json(run.folder / "metrics.json")["results"]}
+    assert results["hit@1"]["n_queries"] == 32 and results["hit@1"]["n_candidates"] == 8
+    assert results["hit@1"]["value"] > 0.6
+
+
+def test_changed_copies_train_but_are_not_found(run: object) -> None:
+    metrics = io.read_json(run.folder / "metrics.json")
+    assert metrics["dataset"]["augmented"] == 3 * 16
+    assert metrics["index"]["left"]["items"] == 6 * 16
+
+
+def test_a_stream_ends_where_the_file_does(run: object, tmp_path: Path) -> None:
+    """Features and head together, from raw chunks: what the index says of the file, the stream says at its end."""
+    from sensorium.lite import Lite
+
+    left, _ = head.load(run.folder / "left")
+    plan = recipe.load(run.folder / "recipe.toml")
+    encoder = plan.part("left.encoder")
+    path = next(Path(plan.values["data"]["root"]).rglob("03-01-05-01-01-01-06.wav"))
+    frames = encoder.encode([str(path)])[0]
+    with torch.inference_mode():
+        offline = left(torch.from_numpy(frames)[None], torch.tensor([len(frames)]))[0].numpy()
+    samples, rng = soundfile.read(path, dtype="float32")[0], np.random.default_rng(0)
+    for _ in range(5):
+        cuts = np.sort(rng.integers(0, len(samples), 9))
+        stream, state, z = encoder.stream(), None, None
+        with torch.inference_mode():
+            for chunk in np.split(samples, cuts):
+                out, state = left.step(torch.from_numpy(stream.push(chunk))[None], state)
+                z = out[0, -1].numpy() if out.shape[1] else z
+        np.testing.assert_allclose(z, offline, atol=1e-5)
+    lite = Lite(run.folder / "left")
+    np.testing.assert_allclose(
+        np.concatenate([lite.push(samples), lite.push(samples[:0], last=True)])[-1], offline, atol=1e-5
+    )
+
+
+def test_the_document_recipe_trains(tmp_path: Path) -> None:
+    root = actors(tmp_path / "data", range(1, 5))
+    made = sensorium.run("ravdess", [
+        f"data.root={root}", "data.test_actors=[4]", "data.validation_actors=[3]", "left.head.hidden=24", "train.epochs=2",
+        "train.checkpoint_every=1",
+    ], out=tmp_path / "run", quiet=True)  # fmt: skip
+    assert (made.folder / "history.jsonl").read_text().count("\n") >= 3
+    left, fingerprint = head.load(made.folder / "left")
+    assert fingerprint["name"] == "mfcc" and left.dim_in == 13 and left.dim == 8
+    mean = left.state_dict()["preprocess.mean"]
+    assert mean.shape == (13,) and mean.abs().sum() > 1  # statistics of the training frames, not neutral ones
+
+
+def test_variants_are_what_they_say(tmp_path: Path) -> None:
+    root = actors(tmp_path, range(1, 2))
+    path = str(next(root.rglob("*-05-*.wav")))
+    plain = Variant(path).samples(RATE)
+    hum = lambda x: np.argmax(np.abs(np.fft.rfft(x[2000:6000] * np.hanning(4000)))) * RATE / 4000  # noqa: E731
+    faster = Variant(path, speed=1.25).samples(RATE)
+    assert len(faster) == pytest.approx(len(plain) / 1.25, abs=2)
+    assert hum(faster) == pytest.approx(1.25 * hum(plain), rel=0.03)
+    higher = Variant(path, semitones=4.0).samples(RATE)
+    assert len(higher) == pytest.approx(len(plain), abs=20)
+    assert hum(higher) == pytest.approx(2 ** (4 / 12) * hum(plain), rel=0.03)
+    np.testing.assert_allclose(Variant(path, gain=-6.0).samples(RATE), plain * 10**-0.3, rtol=1e-5)
+    noisy = Variant(path, noise=20.0, seed=1).samples(RATE) - plain
+    assert 10 * np.log10(np.mean(plain**2) / np.mean(noisy**2)) == pytest.approx(20, abs=0.3)
+    assert Variant(path, speed=1.1, noise=20.0).told() == "speed 1.10, noise 20 dB"
+    assert len(augment.stretch(plain[:50], 1.5, RATE)) == 75
+
+
+def test_copies_depend_on_nothing_but_the_seed(tmp_path: Path) -> None:
+    root = actors(tmp_path, range(1, 5))
+
+    def load(**more: object) -> dict[str, Variant]:
+        data = parts.make("datasets", {"name": "ravdess", "root": str(root), "copies": 2, **more}).load()
+        made = {i: v for i, v in zip(data.left.ids.tolist(), data.left.values, strict=True) if isinstance(v, Variant)}
+        train = data.pairs.left[data.pairs.split == "train"]
+        assert set(made) <= set(data.left.ids[train].tolist())
+        return made
+
+    one, other = load(test_actors=[1]), load(test_actors=[2])
+    shared = set(one) & set(other)
+    assert shared and all(one[i] == other[i] for i in shared)
+    assert any(load(test_actors=[1], split_seed=1)[i] != one[i] for i in one)
+
+
+def test_a_bad_recording_is_named(tmp_path: Path) -> None:
+    root = actors(tmp_path, range(1, 5))
+    bad = root / "Actor_02" / "03-01-03-01-01-01-02.wav"
+    bad.write_bytes(bad.read_bytes()[:600])
+    plan = recipe.load("ravdess-best", [f"data.root={root}", "data.test_actors=[4]", "data.copies=0"])
+    with pytest.raises(BadData, match="03-01-03-01-01-01-02.wav is truncated"):
+        pipeline.embed(plan, plan.part("data").load(), tmp_path / "stores", progress=False)
+
+
+def test_real_actors(shared_data: Path, tmp_path: Path) -> None:
+    """Four actors of the real corpus: learns from two, beats chance on one it never heard."""
+    with tarfile.open(shared_data / "ravdess-actors01-12-flac16k.tar") as archive:
+        wanted = [m for m in archive if any(f"Actor_{a:02d}/" in m.name for a in (1, 2, 3, 4))]
+        archive.extractall(tmp_path, wanted, filter="data")
+    root = next(tmp_path.rglob("Actor_01")).parent
+    plan = recipe.load("ravdess-best", [f"data.root={root}", "data.test_actors=[1, 2]", "data.validation_actors=[3]",
+                                        "data.copies=0", "train.batch=30", "train.epochs=30"])  # fmt: skip
+    data = plan.part("data").load()
+    left, right = pipeline.embed(plan, data, tmp_path / "stores", progress=False)
+    fitted = pipeline.fit(plan, left, right, data.pairs, None, progress=False)
+    test = data.pairs.where("test")
+    told = recognition(test.right, head.project(fitted.left_head, left)[test.left].argmax(1))
+    assert told["UA"] > 0.2  # chance is 0.125
