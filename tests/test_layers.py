@@ -21,7 +21,7 @@ FLOORS = [
     {"recipe", "show"},
     {"fit", "evaluate"},
     {"datasets", "encoders", "heads", "objectives", "indexes"},
-    {"store", "foreign", "head", "regularisers", "preprocess", "contrastive", "recordings", "augment", "sequences",
+    {"store", "kept", "foreign", "head", "regularisers", "preprocess", "contrastive", "recordings", "augment", "sequences",
      "pooling", "fetch", "portable", "lite", "model_pth"},
     {"moments", "scores", "positives", "framing", "audio", "spectra", "causal"},
     {"pairs", "table", "parts", "pickled", "study"},

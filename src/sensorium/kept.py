@@ -14,20 +14,25 @@ import numpy as np
 
 from sensorium import io
 from sensorium.errors import BadData, Corrupt
+from sensorium.scores.definition import LONGEST, lengths
 from sensorium.table import Table
-from sensorium.types import Hits, as_ids
+from sensorium.types import Hits, as_ids, blocks
 
 FORMAT = 1
 REMEDY = "build the index again: sensorium index RUN"
 
 
 class Kept:
-    """n rows of ids, columns and vectors (n, d); removed rows stay in place, not alive, until :meth:`compact`."""
+    """n rows of ids, columns and vectors (n, d); removed rows stay in place, not alive, until :meth:`compact`.
+
+    table and alive (n,) hold all rows, as do lengths (n,), the Euclidean length of each vector.
+    """
 
     def __init__(self) -> None:
         self.table = Table(np.zeros(0, "<U1"), {})
         self._room = np.zeros((0, 0), np.float32)  # vectors, with spare rows at the end
         self.alive = np.zeros(0, bool)
+        self.lengths = np.zeros(0)
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.alive))
@@ -48,11 +53,10 @@ class Kept:
         for name, column in columns.items():
             if len(column) != len(ids):
                 raise BadData(f"index: column '{name}' has {len(column)} values for {len(ids)} ids")
-        good = np.isfinite(vectors).all(axis=1)
-        if not good.all():
-            raise BadData(
-                f"index: vector of id '{ids[np.flatnonzero(~good)[0]]}' holds NaN or infinity; mend or drop it"
-            )
+        length = lengths(vectors)
+        if not (length < LONGEST).all():
+            bad = ids[np.flatnonzero(length >= LONGEST)[0]]
+            raise BadData(f"index: vector of id '{bad}' holds NaN or infinity, or is too long; mend or drop it")
         table = self.table.append(ids, columns)
         n, total = len(self.table), len(table)
         if not n:
@@ -64,6 +68,7 @@ class Kept:
                 self._room = room
             self._room[n:total] = vectors
         self.table, self.alive = table, np.append(self.alive, np.ones(len(ids), bool))
+        self.lengths = np.append(self.lengths, length)
 
     def remove(self, ids: Sequence[Any] | np.ndarray) -> int:
         """Mark rows as removed; returns how many there were. Unknown ids are no error."""
@@ -76,7 +81,7 @@ class Kept:
         if self.alive.all():
             return False
         self._room = self.vectors[self.alive]
-        self.table = self.table.take(self.alive)
+        self.table, self.lengths = self.table.take(self.alive), self.lengths[self.alive]
         self.alive = np.ones(len(self.table), bool)
         return True
 
@@ -142,4 +147,7 @@ class Kept:
         kept.alive = np.ones(len(kept.table), bool)
         if kept._room.shape != (head["count"], head["dim"]) or len(kept.table) != head["count"]:
             raise Corrupt(f"{folder}: {len(kept.table)} ids for vectors of shape {kept._room.shape}; {REMEDY}")
+        kept.lengths = np.concatenate(
+            [np.zeros(0), *(lengths(kept._room[part]) for part in blocks(head["count"], 8192))]
+        )
         return kept, head

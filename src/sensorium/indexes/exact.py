@@ -36,6 +36,7 @@ class Exact:
         self.kept, self.fingerprint = Kept(), {}
         self._segments: list[coded.Segment] = []
         self._space: Any = None
+        self._centred_on = 0  # rows there were when the space was chosen
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -79,14 +80,15 @@ class Exact:
         whole = mask is None or np.count_nonzero(mask) >= _SPARSE * len(mask)
         if not (use.int8 and whole and len(queries)):
             table = vectors if vectors.size else np.zeros((0, queries.shape[1]), np.float32)
-            return self.kept.hits(*scores.topk(queries, table, k, mask=mask))
-        self._encode(use.torch)
+            return self.kept.hits(*scores.topk(queries, table, k, mask=mask, lengths=self.kept.lengths))
+        source = Source(vectors, known=self.kept.lengths)
+        self._encode(source, use.torch)
         positions = np.empty((len(queries), k), np.int64)
         best = np.empty((len(queries), k), np.float32)
         for rows in blocks(len(queries), 1024):
             q = queries[rows]
             asking = coded.Asking(q, lengths(q), self._space, use.torch)
-            found = nearest.scan(asking, q, self._parts(_TILE // len(q)), Source(vectors), k, mask=mask)
+            found = nearest.scan(asking, q, self._parts(_TILE // len(q)), source, k, mask=mask)
             positions[rows], best[rows] = found
         return self.kept.hits(positions, best)
 
@@ -110,15 +112,18 @@ class Exact:
     def _compact(self) -> None:
         if self.kept.compact():
             self._segments.clear()
+            self._centred_on = 0
 
-    def _encode(self, torch: Any) -> None:
+    def _encode(self, source: Source, torch: Any) -> None:
         """Code the rows added since the last search; small segments at the end are merged as they grow."""
         vectors = self.kept.vectors
-        if self._space is None:
-            self._space = coded.space_of(Source(vectors))
         start = sum(segment.size for segment in self._segments)
         if start == len(vectors):
             return
+        if len(vectors) > 4 * self._centred_on:  # the centre of a few may be far from that of all
+            self._space, self._centred_on = coded.space_of(source), len(vectors)
+            self._segments.clear()
+            start = 0
         while self._segments and len(vectors) - start >= self._segments[-1].size < coded.SEGMENT:
             start -= self._segments.pop().size
         for part in blocks(len(vectors) - start, coded.SEGMENT):

@@ -10,6 +10,7 @@ import numpy as np
 from sensorium.types import blocks
 
 UNIT = 2.0**-24  # unit roundoff of float32
+LONGEST = 1e18  # the inner product of two vectors shorter than this cannot overflow float32
 
 
 def pair_scores(left: np.ndarray, right: np.ndarray) -> np.ndarray:

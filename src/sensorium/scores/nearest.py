@@ -13,6 +13,7 @@ from sensorium.scores.source import Source, same_width
 from sensorium.types import Rows, blocks
 
 _COLUMNS = 4096
+_TILE = 1 << 20  # scores of a float32 tile when the queries are few
 _HELD = 1 << 28  # codes of a table (bytes) that may be kept between blocks of queries
 
 Part = tuple[slice, np.ndarray, coded.Block]  # positions, vectors, codes
@@ -24,19 +25,21 @@ def topk(
     k: int,
     own: np.ndarray | None = None,
     mask: np.ndarray | None = None,
+    lengths: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k candidates of highest score for each query: positions (q, k) int64, scores (q, k) float32.
 
     queries (q, d), candidates (m, d). own (q,): a candidate position never returned for that
-    query, -1 for none. mask (m,): which candidates may be returned. Equal scores come in order
-    of position. Where fewer than k remain, the position is -1 and the score -inf.
+    query, -1 for none. mask (m,): which candidates may be returned. lengths (m,): of candidates
+    that were checked before, which spares a pass over them. Equal scores come in order of
+    position. Where fewer than k remain, the position is -1 and the score -inf.
     Raises BadData on NaN, infinite or overlong vectors and on different widths.
     """
     same_width(queries, candidates)
     positions = np.full((len(queries), k), -1, np.int64)
     scores = np.full((len(queries), k), -np.inf, np.float32)
     allowed = None if mask is None else np.flatnonzero(mask)
-    source, asking = Source(candidates, allowed), Source(queries, None, "queries")
+    source, asking = Source(candidates, allowed, known=lengths), Source(queries, None, "queries")
     if not (k and len(source) and len(asking)):
         return positions, scores
     if own is not None and allowed is not None:  # positions among the allowed
@@ -153,7 +156,7 @@ def _by_float32(
     q: np.ndarray, length: np.ndarray, source: Source, k: int, own: np.ndarray | None
 ) -> tuple[np.ndarray, ...]:
     positions, scores = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
-    for part, c, c_length in source.blocks(_COLUMNS):
+    for part, c, c_length in source.blocks(max(_COLUMNS, _TILE // len(q))):
         tile = q @ c.T
         if own is not None:
             here = np.flatnonzero((own >= part.start) & (own < part.stop))

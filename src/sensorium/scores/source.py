@@ -7,21 +7,25 @@ from collections.abc import Iterator
 import numpy as np
 
 from sensorium.errors import BadData
-from sensorium.scores.definition import lengths
+from sensorium.scores.definition import LONGEST, lengths
 from sensorium.types import Rows, blocks
-
-_LONGEST = 1e18  # beyond it the inner product of two vectors may overflow float32
 
 
 class Source:
     """The chosen rows of a table, in memory or mapped from a file; nothing is read until asked for.
 
     table (n, d). rows (m,): which rows, in order; None for all. what: "queries" or "candidates",
-    for messages.
+    for messages. known (n,): lengths of all rows of a table that was checked before.
     """
 
-    def __init__(self, table: Rows, rows: np.ndarray | None = None, what: str = "candidates") -> None:
-        self.table, self.what = table, what
+    def __init__(
+        self,
+        table: Rows,
+        rows: np.ndarray | None = None,
+        what: str = "candidates",
+        known: np.ndarray | None = None,
+    ) -> None:
+        self.table, self.what, self.known = table, what, known
         # Rows in sequence are read as slices, which memory maps serve without a gather.
         if rows is not None and len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
             self.rows, self.start, self.size = None, int(rows[0]), len(rows)
@@ -35,13 +39,12 @@ class Source:
     def read(self, part: slice) -> tuple[np.ndarray, np.ndarray]:
         """Positions ``part`` as (b, d) float32 and their lengths (b,); BadData when a row is unusable."""
         if self.rows is None:
-            return self._checked(self.table[self.start + part.start : self.start + part.stop], part)
-        return self._checked(self.table[self.rows[part]], part)
+            return self._checked(slice(self.start + part.start, self.start + part.stop))
+        return self._checked(self.rows[part])
 
     def take(self, positions: np.ndarray) -> np.ndarray:
         """The vectors at positions (b,), (b, d) float32, checked."""
-        rows = positions + self.start if self.rows is None else self.rows[positions]
-        return self._checked(self.table[rows], positions)[0]
+        return self._checked(positions + self.start if self.rows is None else self.rows[positions])[0]
 
     def blocks(self, size: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """(positions, vectors, lengths) block by block."""
@@ -53,13 +56,14 @@ class Source:
         x = self.take(np.unique(np.linspace(0, self.size - 1, min(size, self.size)).astype(np.int64)))
         return x, lengths(x)
 
-    def _checked(self, x: np.ndarray, at: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = np.require(x, np.float32, "C")
+    def _checked(self, rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x = np.require(self.table[rows], np.float32, "C")
+        if self.known is not None:
+            return x, self.known[rows]
         length = lengths(x)
-        if not (length < _LONGEST).all():
-            i = int(np.flatnonzero(length >= _LONGEST)[0])
-            position = at.start + i if isinstance(at, slice) else int(at[i])
-            row = position + self.start if self.rows is None else int(self.rows[position])
+        if not (length < LONGEST).all():
+            i = int(np.flatnonzero(length >= LONGEST)[0])
+            row = rows.start + i if isinstance(rows, slice) else int(rows[i])
             wrong = "is too long for float32" if np.isfinite(x[i]).all() else "holds NaN or infinity"
             raise BadData(f"{self.what}: row {row} {wrong}, so its scores mean nothing; mend or drop that row")
         return x, length
