@@ -41,24 +41,28 @@ def judge(
     rows = {
         split: evaluate.results(one, keys["measures"], plan.seed, keys["resamples"]) for split, one in judged.items()
     }
+    # The closed forms beside it are not corrected for hubness, so the comparison is without.
+    raw = judged["test"] if not corrections else evaluate.per_query(zl, zr, pairs, "test", keys["directions"])
+    other = left if right is None else right
     told = {
         "results": rows["test"] if leaks is None else leaks.stamp(rows["test"]),
         "validation": rows["validation"],
+        "uncorrected": evaluate.results(raw, keys["measures"], plan.seed, keys["resamples"]) if corrections else [],
         "pairs": count_pairs(pairs),
-        "baselines": baselines(plan, left, right, pairs, judged["test"]),
+        "baselines": baselines(plan, left, other, pairs, raw),
         "leaks": {} if leaks is None else leaks.to_dict(),
         "hubness": hubness,
         "calibration": trust.calibrate(plan, pairs, zl, zr, corrections, folder),
     }
     told["verdict"] = verdict(plan, told["baselines"])
-    ids = (left.ids, (left if right is None else right).ids)
+    ids = (left.ids, other.ids)
     told["failures"] = []
     for one in judged["test"].values():
         query_ids, candidate_ids = ids if one.direction == "left->right" else ids[::-1]
         told["failures"] += breakdown.failures(one, zl, zr, query_ids, candidate_ids)
     told["breakdown"] = worst_groups(judged["test"], pairs, plan)
     if left.offsets is None and (right is None or right.offsets is None):
-        told["gap"] = gap.before_and_after(left.vectors, (left if right is None else right).vectors, zl, zr, pairs)
+        told["gap"] = gap.before_and_after(left.vectors, other.vectors, zl, zr, pairs)
     compare.save(folder / compare.FILE, [one for both in judged.values() for one in both.values()], *ids)
     if keys["plots"]:
         names = None if right is None or data.right.kind != "text" else np.asarray(data.right.values, np.str_)
@@ -94,23 +98,36 @@ def count_pairs(pairs: Pairs) -> dict[str, dict[str, int]]:
 
 
 def baselines(
-    plan: Recipe, left: Embeddings, right: Embeddings | None, pairs: Pairs, judged: Mapping[str, evaluate.Judged]
+    plan: Recipe, left: Embeddings, right: Embeddings, pairs: Pairs, judged: Mapping[str, evaluate.Judged]
 ) -> dict[str, Any]:
     """The closed forms on the same split, each with its numbers and its paired difference to the fit.
 
+    judged: the fit's own test split without correction, as the baselines have none either.
     ``advantage`` is mean reciprocal rank of the fit minus the baseline's, averaged over both
     directions, with a bootstrap interval over groups. A baseline that does not apply says why.
     """
+    from sensorium.fit import closed
+
     keys = plan.values["evaluate"]
+    names = [name for name in keys["baselines"] if name != plan.part_name("objective")]
+    objectives = {name: parts.make("objectives", name, "evaluate.baselines") for name in names}
+    identity = parts.find("heads", "identity")
+    needs = tuple({need for objective in objectives.values() for need in objective.needs})
     told: dict[str, Any] = {}
-    for name in keys["baselines"]:
-        if name == plan.part_name("objective"):
-            continue
+    moments = None
+    for name, objective in objectives.items():
         try:
-            zl, zr = closed_form(name, left, right, pairs)
+            if moments is None:  # one pass over the pairs serves them all
+                moments = closed.moments_between(left, right, pairs, identity(), identity(), needs)
+            fitted = closed.solve(left, right, pairs, identity(), identity(), objective, moments)
         except SensoriumError as error:
             told[name] = {"not_applicable": str(error)}
             continue
+        test = pairs.where("test")
+        left_rows, right_rows = (
+            (np.concatenate([test.left, test.right]),) * 2 if pairs.same_table else (test.left, test.right)
+        )
+        zl, zr = some_rows(fitted.left_head, left, left_rows), some_rows(fitted.right_head, right, right_rows)
         other = evaluate.per_query(zl, zr, pairs, "test", keys["directions"])
         told[name] = {
             "results": evaluate.results(other, keys["measures"], plan.seed, keys["resamples"]),
@@ -119,21 +136,14 @@ def baselines(
     return told
 
 
-def closed_form(name: str, left: Embeddings, right: Embeddings | None, pairs: Pairs) -> tuple[Rows, Rows]:
-    """Both tables through the heads that a closed-form objective settles."""
-    from sensorium import fit
+def some_rows(module: Any, table: Embeddings, rows: np.ndarray) -> np.ndarray:
+    """A table through a head where ``rows`` need it, (n, d) float32, and zeros elsewhere."""
+    from sensorium import head
 
-    other = left if right is None else right
-    identity = parts.find("heads", "identity")
-    fitted = fit.solve(left, other, pairs, identity(), identity(), parts.make("objectives", name))
-    return project(fitted.left_head, left), project(fitted.right_head, other)
-
-
-def project(head: Any, table: Embeddings) -> np.ndarray:
-    """A whole table through a head, (n, d) float32."""
-    from sensorium import head as heads
-
-    return heads.project(head, table)
+    rows = np.unique(rows)
+    z = np.zeros((len(table), module.dim), np.float32)
+    z[rows] = head.apply(module, table.vectors, rows)
+    return z
 
 
 def advantage(

@@ -20,19 +20,28 @@ _MANY = 100_000  # pairs of float32 vectors from which float32 products are exac
 _VALIDATION_PAIRS = 1000  # enough to tell strengths apart, as all are judged on the same pairs
 
 
-def solve(left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any, objective: Any) -> Fitted:
+def solve(
+    left: Embeddings,
+    right: Embeddings,
+    pairs: Pairs,
+    left_head: Any,
+    right_head: Any,
+    objective: Any,
+    moments: Moments | None = None,
+) -> Fitted:
     """Settle both heads by a closed-form objective from one pass over the related training pairs.
 
     A pca head keeps its components, and the objective works on what they give; any other head
     gives way to the ``linear`` (or ``identity``) head that holds the solution. Pairs of the split
     "train" (of all, when none is assigned) with label 1 count, each once, so an item with five
     partners counts five times. What the objective leaves open is chosen by mean reciprocal rank,
-    in both directions, over at most 1,000 validation pairs.
+    in both directions, over at most 1,000 validation pairs. moments: of :func:`moments_between`
+    with the same heads, when several objectives are solved from one pass.
 
     Raises BadData without related training pairs or on sequences of frames; BadRecipe when the
     objective cannot settle one head for both sides of one table, or the widths do not fit.
     """
-    solution, sides = closed_form(left, right, pairs, left_head, right_head, objective)
+    solution, sides = closed_form(left, right, pairs, left_head, right_head, objective, moments)
     notes = {"pairs": int(np.count_nonzero(training_pairs(pairs).label == 1)), **solution.notes}
     heads, names = {}, {}
     for name, side, affine in zip(("left", "right"), sides, (solution.left, solution.right), strict=True):
@@ -45,20 +54,45 @@ def solve(left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, rig
 
 
 def closed_form(
-    left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any, objective: Any
+    left: Embeddings,
+    right: Embeddings,
+    pairs: Pairs,
+    left_head: Any,
+    right_head: Any,
+    objective: Any,
+    moments: Moments | None = None,
 ) -> tuple[Solution, tuple[Side, Side]]:
     """The solution itself, a map of each side's input (raw unless its head is settled), and both sides."""
+    if pairs.same_table and not getattr(objective, "tied", False):
+        raise BadRecipe(
+            f"objective '{type(objective).__name__.lower()}' maps one table into another, but both sides are one table "
+            "here; type: objective=cca"
+        )
+    sides, training = sides_of(left, right, pairs, left_head, right_head)
+    if moments is None:
+        moments = moments_of(sides, training, objective.needs)
+    settle = objective.solve_tied if pairs.same_table else objective.solve
+    return settle(moments, validation(sides, pairs)), sides
+
+
+def moments_between(
+    left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any, needs: Sequence[str]
+) -> Moments:
+    """Moments of the related training pairs after settled heads, for several objectives to be solved from."""
+    sides, training = sides_of(left, right, pairs, left_head, right_head)
+    return moments_of(sides, training, needs)
+
+
+def sides_of(
+    left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any
+) -> tuple[tuple[Side, Side], Pairs]:
+    """Both sides and the related training pairs; raises BadData where a closed form has nothing to take."""
     for name, table in (("left", left), ("right", right)):
         if table.offsets is not None:
             raise BadData(
                 f"the {name} items are sequences of frames, which no closed form takes; pool them in the encoder, "
                 "or train a head that takes frames (lstm) with objective=cross_entropy or infonce"
             )
-    if pairs.same_table and not getattr(objective, "tied", False):
-        raise BadRecipe(
-            f"objective '{type(objective).__name__.lower()}' maps one table into another, but both sides are one table "
-            "here; type: objective=cca"
-        )
     training = training_pairs(pairs).where(label=1)
     if not len(training):
         raise BadData("no related pair (label 1) in the train split, so there is nothing to fit")
@@ -67,9 +101,7 @@ def closed_form(
         sides = (one, one)
     else:
         sides = (Side.of(left, left_head, training.left), Side.of(right, right_head, training.right))
-    moments = moments_of(sides, training, objective.needs)
-    settle = objective.solve_tied if pairs.same_table else objective.solve
-    return settle(moments, validation(sides, pairs)), sides
+    return sides, training
 
 
 def training_pairs(pairs: Pairs) -> Pairs:
