@@ -15,7 +15,7 @@ from sensorium.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^(<!-- not executed: .+ -->\n+)?```(python|sh)\n(.*?)^```", re.M | re.S)
+BLOCK = re.compile(r"^(<!-- not executed: [^\n]+ -->\n+)?```(python|sh)\n(.*?)^```", re.M | re.S)
 COMMANDS = get_command(app).commands
 
 
