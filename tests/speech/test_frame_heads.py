@@ -16,6 +16,7 @@ SPECS = {
     "lstm": {"hidden": 16},
     "gru": {"hidden": 16},
     "statistics": {"hidden": 16, "members": 3, "depth": 2},
+    "tcn": {"width": 12, "depth": 3},
 }
 D, C = 5, 8
 

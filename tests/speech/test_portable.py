@@ -45,7 +45,7 @@ def test_heads_without_frames_are_not_exported(tmp_path: Path) -> None:
         portable.export_onnx(head, tmp_path / "head.onnx")
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", ["lstm", "gru", "statistics"])
 @pytest.mark.parametrize("options", [{}, {**EVERYTHING, "silence": "drop"}, {"silence": "mark", "cmvn": "running"}])
 def test_numpy_alone_equals_torch(name: str, options: dict, tmp_path: Path) -> None:
     encoder = Mfcc(**options)

@@ -1,0 +1,109 @@
+"""Small causal convolutions over frames, pooled by attention-weighted running statistics."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sensorium.moments import InputStats
+from sensorium.preprocess import Preprocess, check_mode, unit
+from sensorium.sequences import apply_frames, valid
+from sensorium.types import Rows
+
+State = tuple[Tensor, ...]
+_SMALL = 1e-4  # added to variances
+_REACH = 4.0  # attention weights lie between e^-4 and e^4, so that their running sums stay accurate
+
+
+class Tcn(nn.Module):
+    """Dilated causal convolutions (Bai et al. 2018), then attentive statistics pooling (Okabe et al. 2018).
+
+    width: channels. depth: layers, of dilation 1, 2, 4 …; kernel: taps of each. The pooled mean and
+    deviation are of all frames so far, weighted by e^a for a learned attention a per channel.
+    dim: output width; None takes that of the other side, such as the number of classes.
+    normalize: outputs of unit length; off for the logits of a classifier.
+    """
+
+    settled = False
+    takes_frames = True
+
+    def __init__(
+        self,
+        width: int = 64,
+        depth: int = 3,
+        kernel: int = 5,
+        dropout: float = 0.3,
+        dim: int | None = None,
+        preprocess: str = "standardize",
+        normalize: bool = False,
+    ) -> None:
+        super().__init__()
+        check_mode(preprocess)
+        self.arguments = {"width": width, "depth": depth, "kernel": kernel, "dropout": dropout, "dim": dim,
+                          "preprocess": preprocess, "normalize": normalize}  # fmt: skip
+        self.normalize = normalize
+
+    def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
+        """Make the weights. ``stats`` of the training frames; None when ``load_state_dict`` follows."""
+        wants = self.arguments
+        self.dim_in, self.dim, width = dim_in, wants["dim"] or like or dim_in, wants["width"]
+        self.preprocess = Preprocess(wants["preprocess"], dim_in, stats)
+        widths = [dim_in, *[width] * (wants["depth"] - 1)]
+        self.layers = nn.ModuleList([nn.Conv1d(a, width, wants["kernel"], dilation=2**i) for i, a in enumerate(widths)])
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in widths])
+        self.attention = nn.Linear(width, width)
+        self.dropout = nn.Dropout(wants["dropout"])
+        self.fc = nn.Linear(2 * width, self.dim)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Frames x (b, t, d), of which the first ``lengths`` (b,) of each are real → (b, c)."""
+        h, _ = self._convolve(self.preprocess(x), self.start(len(x))[:-1])
+        sums = (self._terms(h) * valid(lengths, h.shape[1])[..., None]).sum(1)
+        return self._read(sums)
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """More frames x (b, t, d) of b streams → what is read after each of them (b, t, c), and the state.
+
+        The state is the past inputs of each layer (b, reach, width) and the sums (b, 3 width) in float64.
+        """
+        state = self.start(len(x)) if state is None else state
+        if not x.shape[1]:
+            return x.new_zeros(len(x), 0, self.dim), state
+        h, past = self._convolve(self.preprocess(x), state[:-1])
+        sums = state[-1][:, None] + self._terms(h).double().cumsum(1)
+        return self._read(sums).to(x.dtype), (*past, sums[:, -1].clone())
+
+    def start(self, b: int = 1) -> State:
+        """The state of b new streams: silence before the first frame, nothing pooled."""
+        past = [torch.zeros(b, self._reach(i), layer.in_channels) for i, layer in enumerate(self.layers)]
+        return (*past, torch.zeros(b, 3 * self.arguments["width"], dtype=torch.float64))
+
+    def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
+        """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""
+        return apply_frames(self, vectors, offsets)
+
+    def _reach(self, layer: int) -> int:
+        return (self.arguments["kernel"] - 1) * 2**layer
+
+    def _convolve(self, x: Tensor, past: State) -> tuple[Tensor, State]:
+        """(b, t, d) → (b, t, width), and what the next frames need of these."""
+        kept = []
+        for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            known = torch.cat([past[i].to(x.device), x], 1)
+            kept.append(known[:, known.shape[1] - self._reach(i) :].clone())
+            y = self.dropout(F.relu(norm(layer(known.transpose(1, 2)).transpose(1, 2))))
+            x = x + y if x.shape[-1] == y.shape[-1] else y
+        return x, tuple(kept)
+
+    def _terms(self, h: Tensor) -> Tensor:
+        weight = torch.exp(_REACH * torch.tanh(self.attention(h) / _REACH))
+        return torch.cat([weight, weight * h, weight * h * h], -1)
+
+    def _read(self, sums: Tensor) -> Tensor:
+        weight, first, second = sums.chunk(3, -1)
+        mean = first / weight.clamp_min(1e-9)
+        deviation = (second / weight.clamp_min(1e-9) - mean * mean).clamp_min(0.0).add(_SMALL).sqrt()
+        z = self.fc(self.dropout(torch.cat([mean, deviation], -1).to(self.fc.weight.dtype)))
+        return unit(z) if self.normalize else z
