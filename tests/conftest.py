@@ -5,6 +5,7 @@ from pathlib import Path
 
 # Two test workers on two cores: threads that spin while waiting would cost more than they bring.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
