@@ -30,10 +30,10 @@ class Recording:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-#: Test actors of each fold of RAVDESS. emobox: Ma et al. 2024; five-fold: Luna-Jiménez et al. 2021.
+#: Test actors of each fold of RAVDESS. emobox: Ma et al. 2024; luna: Luna-Jiménez et al. 2021.
 FOLDS: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "emobox": ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22)),
-    "five-fold": ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22)),
+    "luna": ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22)),
 }
 
 #: A file's path → what its name says; None when it is not named like the corpus.
@@ -135,7 +135,7 @@ def collect(
     return found, other
 
 
-def actor_folds(actor: np.ndarray, protocol: str) -> list[np.ndarray]:
+def actor_folds(actor: np.ndarray, protocol: str = "emobox") -> list[np.ndarray]:
     """Split words (n,) of each fold: the next fold's test actors validate, so every actor does once.
 
     actor (n,): numbers 1 to 24, as text or not. Folds of which no actor is present are left out.

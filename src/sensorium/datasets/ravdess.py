@@ -13,7 +13,8 @@ from sensorium.errors import BadRecipe
 from sensorium.types import Data
 
 _CHANNELS = {"speech": ("speech",), "song": ("song",), "both": ("speech", "song")}
-_PROTOCOLS = ("emobox", "five-fold", "leaky-random")
+_FOLDS = {"emobox": "emobox", "five-fold": "luna"}
+_PROTOCOLS = (*_FOLDS, "leaky-random")
 
 
 #: The audio-only archives of the record https://zenodo.org/records/1188976 (CC BY-NC-SA 4.0), 434 MB.
@@ -96,7 +97,7 @@ class Ravdess:
                 "protocol": "leaky-random",
                 "warning": "clips of one actor are in training and test: these numbers flatter",
             }
-        splits = recordings.actor_folds(speaker, self.protocol)
+        splits = recordings.actor_folds(speaker, _FOLDS[self.protocol])
         if not 1 <= self.fold <= len(splits):
             raise BadRecipe(f"data.fold={self.fold}; {self.protocol} has folds 1 to {len(splits)} for these actors")
         return splits[self.fold - 1], {"protocol": self.protocol, "fold": self.fold}

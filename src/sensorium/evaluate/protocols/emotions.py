@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.errors import BadData
+from sensorium.recordings import FOLDS
+from sensorium.recordings import actor_folds as folds
 
-#: Test actors of each fold. emobox: Ma et al. 2024; luna: Luna-Jiménez et al. 2021.
-FOLDS: Mapping[str, tuple[tuple[int, ...], ...]] = {
-    "emobox": ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22)),
-    "luna": ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22)),
-}
+__all__ = ["FOLDS", "confusion", "folds", "ravdess", "recognition"]
 
 #: (train rows, validation rows, test rows) → predicted class of each test row.
 FitPredict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-
-def folds(actor: np.ndarray, protocol: str = "emobox") -> list[np.ndarray]:
-    """Split words (n,) of each fold: "train", "validation" or "test" for every utterance.
-
-    actor (n,): numbers 1..24. The next fold's test actors validate, so that validation too is by
-    whole actors and every actor validates once. Folds of which no actor is present are left out.
-    Raises BadRecipe for an unknown protocol, BadData when fewer than 3 folds have actors.
-    """
-    if protocol not in FOLDS:
-        raise BadRecipe(f"protocol '{protocol}'; {nearest(protocol, FOLDS)}")
-    actor = np.asarray(actor).astype(np.int64)
-    present = [f for f in FOLDS[protocol] if np.isin(f, actor).any()]
-    if len(present) < 3:
-        raise BadData(
-            f"{protocol}: actors of {len(present)} of {len(FOLDS[protocol])} folds are present; at least 3 are "
-            "needed to train, validate and test apart"
-        )
-    splits = []
-    for test, validation in zip(present, present[1:] + present[:1], strict=True):
-        word = np.where(np.isin(actor, validation), "validation", "train")
-        splits.append(np.where(np.isin(actor, test), "test", word))
-    return splits
 
 
 def recognition(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
