@@ -21,7 +21,7 @@ FLOORS = [
     {"recipe", "show"},
     {"fit", "evaluate"},
     {"datasets", "encoders", "heads", "objectives", "indexes"},
-    {"store", "kept", "foreign", "head", "regularisers", "preprocess", "contrastive", "recordings", "augment",
+    {"store", "kept", "foreign", "head", "regularisers", "preprocess", "contrastive", "recordings", "augment", "stream",
      "pooling", "fetch", "portable", "lite", "model_pth"},
     {"moments", "scores", "positives", "framing", "audio", "spectra", "causal", "sequences"},
     {"pairs", "table", "parts", "pickled", "study"},
