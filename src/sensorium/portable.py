@@ -30,7 +30,7 @@ def export_onnx(head: Any, path: Path | str) -> list[str]:
     try:
         import onnx  # noqa: F401  the exporter needs it
     except ImportError:
-        raise MissingExtra("onnx", "audio") from None
+        raise MissingExtra("onnx", "onnx") from None
     state = head.start(2)
     inputs = ["frames", *[f"state_{i}" for i in range(len(state))]]
     outputs = ["outputs", *[f"next_{i}" for i in range(len(state))]]
