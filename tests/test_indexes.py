@@ -188,12 +188,13 @@ def test_names_are_found_by_file():
 # The exact index's int8 scan.
 
 
-@pytest.fixture
-def scanning(monkeypatch):
-    """Exact indexes use int8 codes however small they are, in small segments."""
+@pytest.fixture(params=["packed", "unpacked"])
+def scanning(monkeypatch, request):
+    """Exact indexes use int8 codes however small they are, in small segments, packed where possible."""
     torch = pytest.importorskip("torch")
+    packed = request.param == "packed" and machine.measure().packed
     monkeypatch.setattr(exact_file, "_WORTH_CODES", 0)
-    monkeypatch.setattr(machine, "measure", lambda: machine.Machine(torch, True, True))
+    monkeypatch.setattr(machine, "measure", lambda: machine.Machine(torch, True, True, packed))
     monkeypatch.setattr(coded, "SEGMENT", 1024)
     monkeypatch.setattr(coded, "_UNIT", 64)
 

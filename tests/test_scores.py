@@ -260,6 +260,17 @@ def test_topk_equals_sorting(kind, use, n, k, monkeypatch):
         np.testing.assert_array_equal(found, np.pad(best, short, constant_values=-np.inf))
 
 
+def test_descending_orders_like_two_keys():
+    random = np.random.default_rng(28)
+    i = random.integers(0, 9, 500)
+    value = random.standard_normal(500) * 10.0 ** random.integers(-20, 18, 500)
+    value[:40] = 0.0
+    got = nearest._descending(i, value)
+    expected = value[np.lexsort((-value, i))]
+    assert (got <= expected).all()
+    np.testing.assert_allclose(got, expected, rtol=3e-7, atol=1e-40)
+
+
 def test_topk_of_nothing():
     c = vectors("normal", 5, 4, 24)
     for positions, found in (
@@ -310,10 +321,22 @@ def test_the_machine_is_measured_only_when_it_pays(monkeypatch):
     assert machine.choose(1e12) == "measured"
 
 
+def test_packed_products_are_the_plain_ones(torch):
+    if not machine.measure().packed:
+        pytest.skip("no exact FBGEMM here")
+    random = np.random.default_rng(29)
+    for n, d, b in ((32, 64, 1), (4128, 1024, 12), (96, 320, 5)):
+        codes, asked = (torch.from_numpy(random.integers(-127, 128, (m, d)).astype(np.int8)) for m in (n, b))
+        codes[0], asked[0] = 127, 127
+        asked[-1] = 0  # a query of zeros still has a step
+        assert torch.equal(machine.Packed(codes, torch)(asked), asked.int() @ codes.int().T)
+
+
 def test_inexact_int8_products_are_not_used(monkeypatch, torch):
     """Processors without 8-bit dot products saturate; that must be noticed, not believed."""
     true = torch._int_mm
     monkeypatch.setattr(torch, "_int_mm", lambda a, b: true(a, b).clamp(-(2**15), 2**15 - 1))
     assert not machine.measure.__wrapped__().int8
+    monkeypatch.setattr(torch, "fbgemm_linear_int8_weight_fp32_activation", lambda *a: 1 / 0)
     monkeypatch.delattr(torch, "_int_mm")
     assert not machine.measure.__wrapped__().int8

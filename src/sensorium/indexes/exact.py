@@ -88,7 +88,7 @@ class Exact:
         for rows in blocks(len(queries), 1024):
             q = queries[rows]
             asking = coded.Asking(q, lengths(q), self._space, use.torch)
-            found = nearest.scan(asking, q, self._parts(_TILE // len(q)), source, k, mask=mask)
+            found = nearest.scan(asking, q, self._parts(len(q), use), source, k, mask=mask)
             positions[rows], best[rows] = found
         return self.kept.hits(positions, best)
 
@@ -130,11 +130,13 @@ class Exact:
             rows = vectors[start + part.start : start + part.stop]
             self._segments.append(coded.Segment(rows, self._space, torch))
 
-    def _parts(self, size: int) -> Iterator[nearest.Part]:
-        """The coded vectors in order, some ``size`` at a time."""
+    def _parts(self, b: int, use: machine.Machine) -> Iterator[nearest.Part]:
+        """The coded vectors in order, in pieces that suit b queries."""
+        few = use.packed and b <= coded.FEW and self.kept.vectors.shape[1] <= machine.WIDEST
         start = 0
         for segment in self._segments:
-            for part, block in segment.parts(size):
+            pieces = [(slice(0, segment.size), segment.whole(use.torch))] if few else segment.parts(_TILE // b)
+            for part, block in pieces:
                 at = slice(start + part.start, start + part.stop)
                 yield at, self.kept.vectors[at], block
             start += segment.size

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.scores import narrow
+from sensorium.scores import machine, narrow
 from sensorium.scores.definition import lengths
 from sensorium.scores.source import Source
 from sensorium.types import blocks
 
 STRETCH = 32  # columns of a tile that are looked at together
 NEVER = 1 << 30  # an integer score that vectors narrower than 66,000 cannot reach
-SEGMENT = 1 << 16  # candidates coded with one step in an index
+FEW = 12  # queries up to which packed codes are faster
+SEGMENT = 1 << 18  # candidates coded with one step in an index
 _UNIT = 4096  # candidates whose bounds are known together; a multiple of STRETCH
 _SAMPLE = 1024
 
@@ -25,7 +26,7 @@ class Block:
     """n candidates as int8 codes of one step, filled up with zero codes to a multiple of STRETCH.
 
     longest: the greatest length of the candidates; turned_longest: once centred; residual: the
-    greatest length that the codes leave out.
+    greatest length that the codes leave out. packed: the codes once more, for a few queries.
     """
 
     size: int
@@ -34,6 +35,7 @@ class Block:
     longest: float
     turned_longest: float
     residual: float
+    packed: machine.Packed | None = None
 
 
 def space_of(source: Source) -> narrow.Space:
@@ -57,7 +59,8 @@ class Segment:
         units = list(blocks(len(c), _UNIT))
         step = narrow.step_of(max(float(np.abs(space.candidates(c[unit])).max()) for unit in units))
         self.size = len(c)
-        self.units = []
+        self.units: list[Block] = []
+        self._whole: Block | None = None
         for unit in units:
             block = encode(c[unit], lengths(c[unit]), space, torch, step)
             if not self.units:
@@ -67,13 +70,20 @@ class Segment:
 
     def parts(self, size: int) -> Iterator[tuple[slice, Block]]:
         """(positions, block) of about ``size`` candidates each."""
-        per = max(1, size // _UNIT)
-        for some in blocks(len(self.units), per):
-            units = self.units[some]
-            start, n = some.start * _UNIT, sum(unit.size for unit in units)
-            codes = self.codes[start : start + n + -n % STRETCH]
-            worst = (max(getattr(u, name) for u in units) for name in ("longest", "turned_longest", "residual"))
-            yield slice(start, start + n), Block(n, codes, units[0].step, *worst)
+        for some in blocks(len(self.units), max(1, size // _UNIT)):
+            start, n = some.start * _UNIT, sum(unit.size for unit in self.units[some])
+            yield slice(start, start + n), self._block(some, self.codes[start : start + n + -n % STRETCH], n)
+
+    def whole(self, torch: Any) -> Block:
+        """All candidates as one block, their codes packed for a few queries (on first use)."""
+        if self._whole is None:
+            block = self._block(slice(None), self.codes, self.size)
+            self._whole = replace(block, packed=machine.Packed(self.codes, torch))
+        return self._whole
+
+    def _block(self, some: slice, codes: Any, n: int) -> Block:
+        worst = (max(getattr(u, name) for u in self.units[some]) for name in ("longest", "turned_longest", "residual"))
+        return Block(n, codes, self.units[0].step, *worst)
 
 
 class Asking:
@@ -91,8 +101,9 @@ class Asking:
     def tile(self, rows: slice, block: Block) -> Any:
         """Integer scores (b, n), int32; the filling scores -NEVER."""
         q, b = self.codes[rows], len(self.codes[rows])
-        # One row has a fast path of its own; a product of a few is slower than one of 32.
-        if b < 4:
+        if block.packed is not None and b <= FEW:
+            tile = block.packed(q)
+        elif b < 4:  # one row has a fast path of its own; otherwise a few are slower than 32
             tile = self.torch.cat([self.torch._int_mm(row, block.codes.T) for row in q.split(1)])
         else:
             tile = self.torch._int_mm(self.torch.nn.functional.pad(q, (0, 0, 0, max(0, 32 - b))), block.codes.T)[:b]

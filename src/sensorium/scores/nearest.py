@@ -134,14 +134,25 @@ class _Best:
 
     def _raise(self) -> None:
         i, position, least, most = (np.concatenate(x) for x in zip(*self.found, strict=True))
-        order = np.lexsort((-least, i))
         counts = np.bincount(i, minlength=len(self.floor))
         full = np.flatnonzero(counts >= self.k)
         kth = (np.cumsum(counts) - counts)[full] + self.k - 1
-        self.floor[full] = np.maximum(self.floor[full], least[order[kth]])
+        self.floor[full] = np.maximum(self.floor[full], _descending(i, least)[kth])
         keep = most >= self.floor[i]
         self.found = [(i[keep], position[keep], least[keep], most[keep])]
         self.size = self.settled = int(np.count_nonzero(keep))
+
+
+def _descending(i: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Values by ascending row i, descending within a row, each rounded down to float32.
+
+    Row and value become one integer that orders like both, which sorts ten times faster than two keys.
+    """
+    bits = np.nextafter(value.astype(np.float32), np.float32(-np.inf)).view(np.int32)
+    rank = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
+    keys = np.sort((i << 32) + (0x7FFFFFFF - rank))
+    bits = (0x7FFFFFFF - (keys & 0xFFFFFFFF)).astype(np.int32)
+    return np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).view(np.float32)
 
 
 def _settle(q: np.ndarray, vectors: Source, i: np.ndarray, position: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
