@@ -40,11 +40,14 @@ class Statistics(nn.Module):
         """Frames x (b, t, d), of which the first ``lengths`` (b,) of each are real → (b, p)."""
         real = valid(lengths, x.shape[1]).to(x.dtype)
         past = (lengths[:, None] - 1 - torch.arange(x.shape[1])).clamp_min(0)
-        sums = torch.cat([torch.einsum("bt,btd->bd", real, term) for term in self._terms(x)], -1)
+        # Sums of x and x² in float64, as the variance is a difference of them; for the others it is not worth the time.
+        wide = [torch.float64] * 2 + [x.dtype] * (1 + len(self.levels))
+        terms = zip(self._terms(x), wide, strict=True)
+        sums = torch.cat([torch.einsum("bt,btd->bd", real.to(w), term.to(w)).double() for term, w in terms], -1)
         windows = self._windows(torch.arange(x.shape[1])).to(x.dtype)
         early = torch.einsum("bwt,btd->bwd", windows * real[:, None], x)
         fading = torch.einsum("bt,btd->bd", real * self.fade**past, x)
-        return self._statistics(lengths.clamp_min(1)[:, None].to(x.dtype), sums, early, fading)
+        return self._statistics(lengths.clamp_min(1)[:, None].double(), sums, early, fading).to(x.dtype)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """More frames x (b, t, d) → the statistics up to each of them (b, t, p), and the state.

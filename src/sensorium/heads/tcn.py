@@ -13,7 +13,7 @@ from sensorium.sequences import apply_frames, valid
 from sensorium.types import Rows
 
 State = tuple[Tensor, ...]
-_SMALL = 1e-4  # added to variances
+_SMALL = 1e-3  # added to variances
 _REACH = 4.0  # attention weights lie between e^-4 and e^4, so that their running sums stay accurate
 
 
@@ -72,8 +72,8 @@ class Tcn(nn.Module):
         if not x.shape[1]:
             return x.new_zeros(len(x), 0, self.dim), state
         h, past = self._convolve(self.preprocess(x), state[:-1])
-        sums = state[-1][:, None] + self._terms(h).double().cumsum(1)
-        return self._read(sums).to(x.dtype), (*past, sums[:, -1].clone())
+        sums = state[-1][:, None] + self._terms(h).cumsum(1)
+        return self._read(sums), (*past, sums[:, -1].clone())
 
     def start(self, b: int = 1) -> State:
         """The state of b new streams: silence before the first frame, nothing pooled."""
@@ -98,8 +98,9 @@ class Tcn(nn.Module):
         return x, tuple(kept)
 
     def _terms(self, h: Tensor) -> Tensor:
-        weight = torch.exp(_REACH * torch.tanh(self.attention(h) / _REACH))
-        return torch.cat([weight, weight * h, weight * h * h], -1)
+        """What is summed over frames, (b, t, 3 width): in float64, as variances are differences of such sums."""
+        weight, wide = torch.exp(_REACH * torch.tanh(self.attention(h) / _REACH)).double(), h.double()
+        return torch.cat([weight, weight * wide, weight * wide * wide], -1)
 
     def _read(self, sums: Tensor) -> Tensor:
         weight, first, second = sums.chunk(3, -1)
