@@ -26,6 +26,7 @@ KINDS = (
     "zeros",
     "tiny",
     "long",
+    "collapsed",
 )
 
 
@@ -41,6 +42,8 @@ def vectors(kind, n, d, seed):
         x *= np.exp(3 * np.random.default_rng(seed + 1).standard_normal((n, 1))).astype(np.float32)
     elif kind == "outlying coordinate":
         x[:, 3] *= 40
+    elif kind == "collapsed":
+        x = 1 + np.float32(1e-6) * np.round(x)
     elif kind == "zeros":
         x[::3] = 0
     elif kind in ("tiny", "long"):
@@ -237,11 +240,14 @@ def test_memory_map_larger_than_a_block(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("use", ["numpy", "torch"])
-@pytest.mark.parametrize("kind", ["normal", "integers", "duplicates", "mixed lengths", "far from the origin"])
+@pytest.mark.parametrize(
+    "kind", ["normal", "integers", "duplicates", "mixed lengths", "far from the origin", "collapsed"]
+)
 @pytest.mark.parametrize(("n", "k"), [(5000, 10), (700, 1), (40, 64), (300, 200)])
 def test_topk_equals_sorting(kind, use, n, k, monkeypatch):
     use_machine(monkeypatch, use)
     monkeypatch.setattr(nearest, "_COLUMNS", 256)
+    monkeypatch.setattr(nearest, "_PAIRS", 3000)
     q, c = vectors(kind, 20, 18, 21), vectors(kind, n, 18, 22)
     random = np.random.default_rng(23)
     own, mask = random.integers(-1, n, len(q)), random.random(n) < 0.4

@@ -90,12 +90,47 @@ def at_least(
     i ascending, j (p,); threshold (p, s) float32; asked (p, s) bool, False gives False;
     error (p,): what :func:`error32` says of each pair.
     """
+    tile = len(q) * len(c)
+    if len(i) > tile / 8:  # nearly all pairs: a product of everything costs less
+        return asked & _at_least_by_float64(q, c, i, j, threshold)
     near = near_scores(q, c, i, j, torch).astype(np.float64)
     gap = near[:, None] - threshold
     yes = asked & (gap >= error[:, None])
     unsure = asked & (np.abs(gap) < error[:, None])
     again = np.flatnonzero(unsure.any(axis=1))
-    if len(again):
+    if len(again) > tile / 64:
+        yes[again] |= unsure[again] & _at_least_by_float64(q, c, i[again], j[again], threshold[again])
+    elif len(again):
         score = scores_at(q, c, i[again], j[again])
         yes[again] |= unsure[again] & (score[:, None] >= threshold[again])
+    return yes
+
+
+def switch_point(threshold: np.ndarray) -> np.ndarray:
+    """Where float32 rounding switches: a float64 sum above this rounds to at least the threshold, below to less."""
+    before = np.nextafter(threshold, np.float32(-np.inf)).astype(np.float64)
+    return before + (threshold - before) / 2
+
+
+def error64(length: np.ndarray, longest: float, d: int) -> np.ndarray:
+    """How far two float64 sums of the same products can lie apart; as :func:`error32`."""
+    return 4.0 * (d + 4) * 2.0**-53 * length * longest + 1e-300
+
+
+def _at_least_by_float64(
+    q: np.ndarray, c: np.ndarray, i: np.ndarray, j: np.ndarray, threshold: np.ndarray
+) -> np.ndarray:
+    """Whether each score of (q[i], c[j]) is at least each of its thresholds (p, s), for very many pairs.
+
+    Heads that have collapsed, and crowds of equal vectors, bring these about. A float64 sum
+    decides unless it lies within its own rounding of the switch point, which hardly any does,
+    even where all scores are equal.
+    """
+    near = (q.astype(np.float64) @ c.T.astype(np.float64))[i, j]
+    error = error64(lengths(q), float(lengths(c).max()), q.shape[1])[i]
+    with np.errstate(invalid="ignore"):  # thresholds that were not asked about may be infinite
+        gap = near[:, None] - switch_point(threshold)
+    yes = gap > 0
+    again = np.flatnonzero((np.abs(gap) <= error[:, None]).any(axis=1))
+    yes[again] = scores_at(q, c, i[again], j[again])[:, None] >= threshold[again]
     return yes

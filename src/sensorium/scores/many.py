@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.scores.definition import scores_at
+from sensorium.scores.definition import error64, scores_at, switch_point
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
 from sensorium.types import blocks
@@ -23,25 +23,25 @@ _COLUMNS = 4096
 def count(targets: Targets, source: Source, torch: Any = None) -> np.ndarray:
     """How many candidates score at least each target's score, (r,) int64."""
     m, above = len(source), np.zeros(len(targets), np.int64)
-    # A score rounds to at least t exactly when it is not below the middle between t and the float before.
-    before = np.nextafter(targets.score, np.float32(-np.inf)).astype(np.float64)
-    middle = (before + targets.score) / 2
+    middle = switch_point(targets.score)
     for rows in blocks(len(targets.q), max(1, _NUMBERS // max(1, m))):
         q = targets.q[rows].astype(np.float64)
         scores, longest = np.empty((len(q), m)), 0.0
         for part, c, c_length in source.blocks(_COLUMNS):
             scores[:, part] = q @ c.T.astype(np.float64)
             longest = max(longest, float(c_length.max()))
-        errors = 4 * (source.width + 4) * 2.0**-53 * targets.length[rows] * longest + 1e-300
+        errors = error64(targets.length[rows], longest, source.width)
         for i, error in enumerate(errors):
             query = rows.start + i
             at = np.arange(targets.offsets[query], targets.offsets[query + 1])
             above[at] = _above(scores[i], middle[at], error)
             for target in at[above[at] < 0]:
-                near = np.flatnonzero(np.abs(scores[i] - middle[target]) <= error)
+                # The very expressions of _above, so that no score falls between "near" and "certain".
+                low, high = middle[target] - error, middle[target] + error
+                near = np.flatnonzero((scores[i] >= low) & (scores[i] <= high))
                 first = np.zeros(len(near), np.int64)
                 again = scores_at(targets.q[query : query + 1], source.take(near), first, np.arange(len(near)))
-                certain = np.count_nonzero(scores[i] > middle[target] + error)
+                certain = np.count_nonzero(scores[i] > high)
                 above[target] = certain + np.count_nonzero(again >= targets.score[target])
     return above
 

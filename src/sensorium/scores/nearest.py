@@ -13,6 +13,7 @@ from sensorium.scores.source import Source, same_width
 from sensorium.types import Rows, blocks
 
 _COLUMNS = 4096
+_PAIRS = 1 << 20  # found pairs held at a time
 _TILE = 1 << 20  # scores of a float32 tile when the queries are few
 _HELD = 1 << 28  # codes of a table (bytes) that may be kept between blocks of queries
 
@@ -36,8 +37,7 @@ def topk(
     Raises BadData on NaN, infinite or overlong vectors and on different widths.
     """
     same_width(queries, candidates)
-    positions = np.full((len(queries), k), -1, np.int64)
-    scores = np.full((len(queries), k), -np.inf, np.float32)
+    positions, scores = _empty(len(queries), k)
     allowed = None if mask is None else np.flatnonzero(mask)
     source, asking = Source(candidates, allowed, known=lengths), Source(queries, None, "queries")
     if not (k and len(source) and len(asking)):
@@ -90,7 +90,7 @@ def scan(
     mask: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Top-k of queries q (b, d) over coded blocks of ``vectors``, by int8 products; otherwise as :func:`topk`."""
-    torch, best = asking.torch, _Best(len(q), k)
+    torch, best = asking.torch, _Best(q, vectors, k)
     for part, c, block in parts:
         tile = asking.tile(slice(None), block)
         if mask is not None:
@@ -108,15 +108,15 @@ def scan(
         i, j, _ = coded.found(tile, low[:, 0], torch, top)
         error = error32(asking.length, block.longest, q.shape[1])
         best.add(i, part.start + j, near_scores(q, c, i, j, torch), error[i])
-    i, position = best.survivors()
-    return _settle(q, vectors, i, position, k)
+    return best.settle()
 
 
 class _Best:
-    """Candidates that may belong to the k best of b queries, and a floor under each k-th best score."""
+    """Candidates that may belong to the k best of each query, and a floor under each k-th best score."""
 
-    def __init__(self, b: int, k: int) -> None:
-        self.k, self.floor = k, np.full(b, -np.inf)
+    def __init__(self, q: np.ndarray, vectors: Source, k: int) -> None:
+        self.q, self.vectors, self.k = q, vectors, k
+        self.floor = np.full(len(q), -np.inf)
         self.found: list[tuple[np.ndarray, ...]] = []
         self.size = self.settled = 0
 
@@ -127,10 +127,20 @@ class _Best:
         if self.size > 2 * self.settled:  # raising the floor sorts what is held, so it waits for doubling
             self._raise()
 
-    def survivors(self) -> tuple[np.ndarray, np.ndarray]:
-        """(query, position) of every pair that may still belong."""
+    def settle(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (b, k) and scores (b, k) of the best, by the definition."""
         self._raise()
-        return self.found[0][:2]
+        return self._decided()
+
+    def _decided(self) -> tuple[np.ndarray, np.ndarray]:
+        (i, position, _, _), positions_scores = self.found[0], _empty(len(self.q), self.k)
+        for part in blocks(len(i), _PAIRS):
+            score = np.empty(len(i[part]), np.float32)
+            for few in blocks(len(score), 8192):
+                c = self.vectors.take(position[part][few])
+                score[few] = scores_at(self.q, c, i[part][few], np.arange(len(c)))
+            merge(*positions_scores, i[part], position[part], score)
+        return positions_scores
 
     def _raise(self) -> None:
         i, position, least, most = (np.concatenate(x) for x in zip(*self.found, strict=True))
@@ -141,6 +151,17 @@ class _Best:
         keep = most >= self.floor[i]
         self.found = [(i[keep], position[keep], least[keep], most[keep])]
         self.size = self.settled = int(np.count_nonzero(keep))
+        if self.size > max(_PAIRS, 2 * self.k * len(self.q)):  # a crowd of nearly equal scores: decide now
+            positions, scores = self._decided()
+            self.floor = np.maximum(self.floor, scores[:, -1])
+            i, column = np.nonzero(positions >= 0)
+            exact = scores[i, column].astype(np.float64)
+            self.found = [(i, positions[i, column], exact, exact)]
+            self.size = self.settled = len(i)
+
+
+def _empty(b: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((b, k), -1, np.int64), np.full((b, k), -np.inf, np.float32)
 
 
 def _descending(i: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -155,18 +176,10 @@ def _descending(i: np.ndarray, value: np.ndarray) -> np.ndarray:
     return np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).view(np.float32)
 
 
-def _settle(q: np.ndarray, vectors: Source, i: np.ndarray, position: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
-    positions, scores = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
-    for part in blocks(len(i), 8192):
-        c = vectors.take(position[part])
-        merge(positions, scores, i[part], position[part], scores_at(q, c, i[part], np.arange(len(c))))
-    return positions, scores
-
-
 def _by_float32(
     q: np.ndarray, length: np.ndarray, source: Source, k: int, own: np.ndarray | None
 ) -> tuple[np.ndarray, ...]:
-    positions, scores = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
+    positions, scores = _empty(len(q), k)
     for part, c, c_length in source.blocks(max(_COLUMNS, _TILE // len(q))):
         tile = q @ c.T
         if own is not None:
