@@ -81,8 +81,13 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -
         split = metrics["results"][0]["split"]
         print_table(card.table(metrics), title=f"{split} split; percent, ranks as they are; 95% intervals over groups")
         out.print(metrics["verdict"])
-    for note in metrics.get("notes", ()):
-        out.print(f"note: {note}", markup=False)
+    for finding in leaks.get("findings", ()):
+        out.print(f"{'LEAKY: ' if finding['leaky'] else 'note: '}{finding['text']}", markup=False)
+    told = ", ".join(
+        f"{key.replace('_', ' ')} {_cell(value)}" for key, value in metrics.get("dataset", {}).items() if value
+    )
+    if told:
+        out.print(f"data: {told}", markup=False)
     for side, told in metrics.get("index", {}).items():
         out.print(f"{side} index: " + ", ".join(f"{key} {_cell(value)}" for key, value in told.items()), markup=False)
     seconds = metrics["seconds"]

@@ -164,7 +164,7 @@ def demo(
     tell(output, made)
     for words in ("arrow turning left", "smiling face", "musical note", "greek letter with accent"):
         output.say(f'\n[bold]sensorium search {made.folder} --text "{words}"[/bold]')
-        output.records(made.search(text=words, k=4), ["rank", "score", "char", "name", "font"])
+        output.records(made.search(text=words, k=4), ["rank", "score", "probability", "char", "name", "font"])
     output.say(
         f'\nTry next:\n  [bold]sensorium search {made.folder} --text "heavy black heart" -k 5[/bold]\n'
         f"  [bold]sensorium run glyphs objective=ridge --out {made.folder.parent / 'ridge'}[/bold]"
