@@ -14,6 +14,12 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Recipe keys to change, such as train.lr=1e-3.", show_default=False),
 ]
+Choices = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", help="Options of the kind, such as key=text_emb ids=names.", show_default=False
+    ),
+]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or .toml file.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder to make. Default: runs/<recipe>.", show_default=False)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import Json, Overrides, RunFolder, conditions, key_values, read_vector
+from sensorium.cli.options import Choices, Json, RunFolder, conditions, key_values, read_vector
 from sensorium.errors import BadRecipe
 from sensorium.show import Output
 
@@ -76,7 +76,7 @@ def import_(
     ],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="File or folder to read.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Store folder to make.", show_default=False)],
-    options: Overrides = None,
+    options: Choices = None,
     as_json: Json = None,
 ) -> None:
     """Bring in other people's embedding files as a store.
@@ -94,15 +94,16 @@ def export(
     ],
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A store folder.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="File or folder to write.", show_default=False)],
+    options: Choices = None,
     as_json: Json = None,
 ) -> None:
     """Write a store in the shape of another tool.
 
-    [bold]sensorium export npz stores/texts --out texts.npz[/bold]
+    [bold]sensorium export npz stores/texts --out texts.npz key=text_emb[/bold]
     """
     from sensorium.store import exporting
 
-    Output(as_json).records([exporting.export(kind, store, out)])
+    Output(as_json).records([exporting.export(kind, store, out, **key_values(options or []))])
 
 
 VERBS = {"search": search, "import": import_, "export": export}
