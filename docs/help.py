@@ -19,7 +19,8 @@ def page() -> str:
     runner = CliRunner()
     sections = ["# Every command's help\n\nWritten by `python docs/help.py`; the tests check that it is current.\n"]
     for words in ([], *([verb] for verb in get_command(app).commands)):
-        text = "\n".join(line.rstrip() for line in runner.invoke(app, [*words, "--help"], prog_name="sensorium").output.strip("\n").splitlines())
+        told = runner.invoke(app, [*words, "--help"], prog_name="sensorium").output
+        text = "\n".join(line.rstrip() for line in told.strip("\n").splitlines())
         sections.append(f"## {' '.join(['sensorium', *words])}\n\n```text\n{text}\n```\n")
     return "\n".join(sections)
 

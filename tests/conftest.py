@@ -42,6 +42,12 @@ def tiny_vectors(tmp_path_factory) -> Path:
     text = image[:, None] @ turn + 6 * random.standard_normal((300, 5, 16)).astype(np.float32)
     split = np.array(["train"] * 200 + ["dev"] * 40 + ["test"] * 60)
     path = tmp_path_factory.mktemp("vectors") / "pairs.npz"
-    np.savez(path, image=image, text=text, split=split, ids=np.array([f"im{i}" for i in range(300)]),
-             names=np.array([f"picture {i}" for i in range(300)]))
+    np.savez(
+        path,
+        image=image,
+        text=text,
+        split=split,
+        ids=np.array([f"im{i}" for i in range(300)]),
+        names=np.array([f"picture {i}" for i in range(300)]),
+    )
     return path

@@ -10,15 +10,31 @@ FAST = ["train.epochs=2", "train.precision=fp32", "evaluate.resamples=100", "eva
 
 
 def sensorium(*words, **options):
-    return subprocess.run([sys.executable, "-c", "from sensorium.cli import main; main()", *map(str, words)],
-                          capture_output=True, text=True, timeout=200, **options)
+    return subprocess.run(
+        [sys.executable, "-c", "from sensorium.cli import main; main()", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        **options,
+    )
 
 
 @pytest.fixture(scope="module")
 def run(tiny_vectors, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
-    done = sensorium("run", "arrays", f"data.file={tiny_vectors}", "data.left=image", "data.right=text",
-                     "data.split=split", *FAST, "--out", folder / "mine", "--json", "--quiet")
+    done = sensorium(
+        "run",
+        "arrays",
+        f"data.file={tiny_vectors}",
+        "data.left=image",
+        "data.right=text",
+        "data.split=split",
+        *FAST,
+        "--out",
+        folder / "mine",
+        "--json",
+        "--quiet",
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     results = [json.loads(line) for line in done.stdout.splitlines()]
@@ -40,7 +56,9 @@ def test_search_by_vector_file(run, tmp_path):
 
 
 def test_filters(run):
-    done = sensorium("search", run, "--id", "im7", "--from", "left", "--to", "left", "--where", "names=picture 3", "--json")
+    done = sensorium(
+        "search", run, "--id", "im7", "--from", "left", "--to", "left", "--where", "names=picture 3", "--json"
+    )
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["im3"]
 
 
@@ -52,8 +70,20 @@ def test_show_as_a_table_and_as_json(run):
 
 def test_comparing_two_runs(run, tiny_vectors):
     other = run.parent / "ridge"
-    done = sensorium("run", "arrays", f"data.file={tiny_vectors}", "data.left=image", "data.right=text", "data.split=split",
-                     "objective=ridge", "evaluate.resamples=100", "evaluate.plots=false", "--out", other, "--quiet")
+    done = sensorium(
+        "run",
+        "arrays",
+        f"data.file={tiny_vectors}",
+        "data.left=image",
+        "data.right=text",
+        "data.split=split",
+        "objective=ridge",
+        "evaluate.resamples=100",
+        "evaluate.plots=false",
+        "--out",
+        other,
+        "--quiet",
+    )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in sensorium("evaluate", run, other, "--json").stdout.splitlines()]
     assert rows and all({"difference", "low", "high", "p"} <= set(row) for row in rows)
@@ -65,17 +95,20 @@ def test_listing_and_doctor(run):
     assert sensorium("doctor", run).returncode == 0
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["run", "glyps"], "no recipe 'glyps'; did you mean 'glyphs'?"),
-    (["run", "arrays", "objective=rigde"], "did you mean 'ridge'?"),
-    (["run", "arrays", "train.lrr=3"], "did you mean 'lr'?"),
-    (["search", "nowhere", "--text", "x"], "nowhere is not a run"),
-    (["search", "nowhere", "--vector", "q.npy"], "nowhere is not a run"),
-    (["ls", "haeds"], "did you mean 'heads'?"),
-    (["doctor", "nowhere"], "neither a store"),
-    (["import", "nzp", "x", "--out", "y"], "npz"),
-    (["export", "npz", "nowhere", "--out", "y"], "nowhere"),
-])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "glyps"], "no recipe 'glyps'; did you mean 'glyphs'?"),
+        (["run", "arrays", "objective=rigde"], "did you mean 'ridge'?"),
+        (["run", "arrays", "train.lrr=3"], "did you mean 'lr'?"),
+        (["search", "nowhere", "--text", "x"], "nowhere is not a run"),
+        (["search", "nowhere", "--vector", "q.npy"], "nowhere is not a run"),
+        (["ls", "haeds"], "did you mean 'heads'?"),
+        (["doctor", "nowhere"], "neither a store"),
+        (["import", "nzp", "x", "--out", "y"], "npz"),
+        (["export", "npz", "nowhere", "--out", "y"], "nowhere"),
+    ],
+)
 def test_a_mistake_is_one_line_and_exit_status_2(words, message, tmp_path):
     done = sensorium(*words, cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""

@@ -16,23 +16,50 @@ FAST = ["train.epochs=4", "train.precision=fp32", "evaluate.resamples=200"]
 @pytest.fixture(scope="module")
 def made(tiny_vectors, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "mine"
-    return sensorium.run("arrays", [f"data.file={tiny_vectors}", "data.left=image", "data.right=text",
-                                    "data.split=split", *FAST], out=out, quiet=True)
+    return sensorium.run(
+        "arrays",
+        [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", "data.split=split", *FAST],
+        out=out,
+        quiet=True,
+    )
 
 
 def test_the_folder_holds_everything_and_nothing_is_left_beside_it(made):
     names = {p.name for p in made.folder.iterdir()}
-    assert {"recipe.toml", "metrics.json", "history.jsonl", "README.md", "left.safetensors", "left.json",
-            "right.safetensors", "right.json", "index", "plots", "per_query.npz"} <= names
+    assert {
+        "recipe.toml",
+        "metrics.json",
+        "history.jsonl",
+        "README.md",
+        "left.safetensors",
+        "left.json",
+        "right.safetensors",
+        "right.json",
+        "index",
+        "plots",
+        "per_query.npz",
+    } <= names
     assert {p.name for p in (made.folder / "plots").iterdir()} >= {"training.png", "ranks.png", "similarities.png"}
     assert {p.name for p in made.folder.parent.iterdir()} <= {"mine", "embeddings"}
 
 
 def test_metrics_carry_what_a_number_needs(made):
     metrics = json.loads((made.folder / "metrics.json").read_text())
-    assert {"data", "split", "recipe", "seconds", "results", "validation", "baselines", "verdict", "leaks"} <= set(metrics)
+    assert {"data", "split", "recipe", "seconds", "results", "validation", "baselines", "verdict", "leaks"} <= set(
+        metrics
+    )
     for result in metrics["results"]:
-        assert set(result) >= {"direction", "measure", "value", "low", "high", "n_queries", "n_candidates", "split", "seed"}
+        assert set(result) >= {
+            "direction",
+            "measure",
+            "value",
+            "low",
+            "high",
+            "n_queries",
+            "n_candidates",
+            "split",
+            "seed",
+        }
         assert result["low"] <= result["value"] <= result["high"] and result["split"] == "test"
     by = {(r["direction"], r["measure"]): r for r in metrics["results"]}
     assert by["left->right", "hit@10"]["n_queries"] == 60 and by["left->right", "hit@10"]["n_candidates"] == 300
@@ -89,18 +116,21 @@ def test_filters_narrow_and_may_leave_nothing(made):
     assert made.search(id="im7", side="left", to="left", k=5, where={"names": "nobody"}) == []
 
 
-@pytest.mark.parametrize(("question", "error", "message"), [
-    ({}, BadRecipe, "exactly one of text"),
-    ({"text": "a", "id": "b"}, BadRecipe, "exactly one of text"),
-    ({"text": "a"}, BadRecipe, "no side of .* takes text"),
-    ({"id": "im9999"}, BadData, "no item 'im9999'.*did you mean 'im"),
-    ({"id": "im7", "k": 0}, BadRecipe, "k=0; expected 1 or more"),
-    ({"id": "im7", "side": "up"}, BadRecipe, "side 'up'; expected left or right"),
-    ({"vector": np.ones(3)}, BadData, "vector has 3 values; left takes 24, right 16"),
-    ({"vector": np.full(24, np.nan)}, BadData, "query vector"),
-    ({"vector": np.zeros(24)}, BadData, "query vector"),
-    ({"vector": np.ones((2, 24))}, BadData, "2 rows; a search takes one"),
-])
+@pytest.mark.parametrize(
+    ("question", "error", "message"),
+    [
+        ({}, BadRecipe, "exactly one of text"),
+        ({"text": "a", "id": "b"}, BadRecipe, "exactly one of text"),
+        ({"text": "a"}, BadRecipe, "no side of .* takes text"),
+        ({"id": "im9999"}, BadData, "no item 'im9999'.*did you mean 'im"),
+        ({"id": "im7", "k": 0}, BadRecipe, "k=0; expected 1 or more"),
+        ({"id": "im7", "side": "up"}, BadRecipe, "side 'up'; expected left or right"),
+        ({"vector": np.ones(3)}, BadData, "vector has 3 values; left takes 24, right 16"),
+        ({"vector": np.full(24, np.nan)}, BadData, "query vector"),
+        ({"vector": np.zeros(24)}, BadData, "query vector"),
+        ({"vector": np.ones((2, 24))}, BadData, "2 rows; a search takes one"),
+    ],
+)
 def test_questions_that_cannot_be_meant(made, question, error, message):
     with pytest.raises(error, match=message):
         made.search(**question)
@@ -166,7 +196,9 @@ def test_a_failed_run_leaves_the_earlier_one_as_it_was(made, tmp_path, tiny_vect
     shutil.copytree(made.folder, copy)
     before = {p: io.checksum(p) for p in copy.rglob("*") if p.is_file()}
     with pytest.raises(BadRecipe):
-        sensorium.run("arrays", [f"data.file={tiny_vectors}", "data.left=image", "data.right=nothing"], out=copy, quiet=True)
+        sensorium.run(
+            "arrays", [f"data.file={tiny_vectors}", "data.left=image", "data.right=nothing"], out=copy, quiet=True
+        )
     assert {p: io.checksum(p) for p in copy.rglob("*") if p.is_file()} == before
     assert {p.name for p in tmp_path.iterdir()} <= {"copy", "embeddings"}
 
@@ -194,15 +226,26 @@ def test_an_interrupted_fit_goes_on_where_it_was(tmp_path, tiny_vectors):
     assert [e["epoch"] for e in events if "loss" in e] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(("overrides", "error", "message"), [
-    (["data.split=split", "train.batch=5000"], BadData, r"batch.*(1000|200)"),
-    (["data.split=", "data.test=0.0", "data.validation=0.1"], BadData, r"test split has no related pair.*data.test="),
-    (["left.encoder=hashing"], BadRecipe, "left.encoder is set, but the left items are vectors already"),
-])
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["data.split=split", "train.batch=5000"], BadData, r"batch.*(1000|200)"),
+        (
+            ["data.split=", "data.test=0.0", "data.validation=0.1"],
+            BadData,
+            r"test split has no related pair.*data.test=",
+        ),
+        (["left.encoder=hashing"], BadRecipe, "left.encoder is set, but the left items are vectors already"),
+    ],
+)
 def test_recipes_that_do_not_fit_the_data(tmp_path, tiny_vectors, overrides, error, message):
     with pytest.raises(error, match=message):
-        sensorium.run("arrays", [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", *FAST, *overrides],
-                      out=tmp_path / "mine", quiet=True)
+        sensorium.run(
+            "arrays",
+            [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", *FAST, *overrides],
+            out=tmp_path / "mine",
+            quiet=True,
+        )
     assert not (tmp_path / "mine").exists()
 
 
@@ -212,5 +255,9 @@ def test_vectors_that_cannot_be_meant_are_named(tmp_path, tiny_vectors, row, val
     arrays["image"][row] = value
     np.savez(tmp_path / "bad.npz", **arrays)
     with pytest.raises(BadData, match=message):
-        sensorium.run("arrays", [f"data.file={tmp_path / 'bad.npz'}", "data.left=image", "data.right=text"],
-                      out=tmp_path / "mine", quiet=True)
+        sensorium.run(
+            "arrays",
+            [f"data.file={tmp_path / 'bad.npz'}", "data.left=image", "data.right=text"],
+            out=tmp_path / "mine",
+            quiet=True,
+        )
