@@ -23,7 +23,7 @@ test: install    ## all tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 lint: install    ## style
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
 
 docs: install    ## regenerate the help pages in docs/
 	$(BIN)/python docs/help.py
