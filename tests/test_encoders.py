@@ -166,7 +166,7 @@ def test_minilm_equals_sentence_transformers(fp32):
     got = fp32.encode(texts)
     assert got.dtype == np.float32
     assert got.shape == (len(texts), fp32.dim)
-    np.testing.assert_allclose(got, reference.encode(texts), atol=2e-6)
+    np.testing.assert_allclose(got, reference.encode(texts, batch_size=4), atol=2e-6)
 
 
 def test_minilm_ignores_the_company_a_text_is_in(fp32):
@@ -295,3 +295,5 @@ def test_hashing_refuses_what_it_cannot_take():
         Hashing().encode([3])
     with pytest.raises(BadData, match=r"hashing: value 0 has shape \(4,\); expected a picture"):
         Hashing(takes="image").encode([np.zeros(4)])
+    with pytest.raises(BadData, match=r"hashing: value 0: cannot read no/such\.png as a picture"):
+        Hashing(takes="image").encode(["no/such.png"])

@@ -45,7 +45,7 @@ class Glyphs:
         """Draw everything (a few seconds) and name it.
 
         Raises BadRecipe for an unknown font or more held-out symbols than there are; MissingExtra
-        without matplotlib or Pillow.
+        without matplotlib.
         """
         drawn = [draw(path, self.size) for path in self._paths()]
         codepoints = np.concatenate([points for points, _ in drawn])

@@ -66,7 +66,10 @@ class Hashing:
         if isinstance(picture, (str, Path)):
             from PIL import Image
 
-            picture = Image.open(picture).convert("L")
+            try:
+                picture = Image.open(picture).convert("L")
+            except OSError as error:
+                raise BadData(f"hashing: value {i}: cannot read {picture} as a picture ({error})") from None
         grey = np.asarray(picture, np.float32)
         grey = grey.mean(-1) if grey.ndim == 3 else grey
         if grey.ndim != 2 or not grey.size:

@@ -159,13 +159,14 @@ def _grey(picture: Any, what: str) -> np.ndarray:
         try:
             image = Image.open(picture)
             image.load()
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise BadData(f"{what}: cannot read {picture} as a picture ({error})") from None
     elif (
         isinstance(picture, np.ndarray)
         and picture.dtype == np.uint8
         and picture.size
-        and (picture.ndim == 3 and picture.shape[2] in (3, 4))
+        and picture.ndim == 3
+        and picture.shape[2] in (3, 4)
     ):
         image = Image.fromarray(picture)
     else:
