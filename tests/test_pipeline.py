@@ -12,6 +12,26 @@ from sensorium.errors import BadData, BadRecipe, Busy, Corrupt, Mismatch
 
 FAST = ["train.epochs=4", "train.precision=fp32", "evaluate.resamples=200"]
 
+ONE_TABLE = '''"""Garments of outfits: both sides are one table, with unrelated pairs too."""
+import numpy as np
+from sensorium.pairs import Pairs
+from sensorium.types import Data, Items
+
+class Looks:
+    """20 outfits of 5 garments; garments of one outfit are related (1), some are known not to be (0)."""
+    def load(self):
+        random = np.random.default_rng(0)
+        outfit = np.repeat(np.arange(20), 5)
+        style = random.standard_normal((20, 6))[outfit]
+        x = np.hstack([style + 0.2 * random.standard_normal((100, 6)), 4 * random.standard_normal((100, 10))])
+        ids = np.array([f"garment {i}" for i in range(100)])
+        a, b = np.array([(i, j) for i in range(100) for j in range(i) if outfit[i] == outfit[j]]).T
+        c, d = np.array([(5 * o, 5 * (o ^ 1)) for o in range(0, 20)]).T  # known not to go together
+        pairs = Pairs.of(np.r_[a, c], np.r_[b, d], label=np.r_[np.ones(len(a), int), np.zeros(len(c), int)],
+                         group=np.r_[outfit[a], outfit[c]] // 2, same_table=True)
+        return Data(Items(ids, x.astype(np.float32), "vector", {"outfit": outfit}), None, pairs, {})
+'''
+
 
 @pytest.fixture(scope="module")
 def made(tiny_vectors, tmp_path_factory):
@@ -160,13 +180,41 @@ def test_another_index_over_the_same_heads(made, tmp_path):
     assert again.metrics["results"] == made.metrics["results"]
 
 
-def test_a_stale_index_is_refused(made, tmp_path):
+def test_a_stale_index_is_refused_as_it_is_and_rebuilt_at_opening(made, tmp_path):
+    from sensorium import search
+
     copy = tmp_path / "copy"
     shutil.copytree(made.folder, copy)
     stamp = json.loads((copy / "index" / "right.json").read_text())
     (copy / "index" / "right.json").write_text(json.dumps({**stamp, "head": "0" * 32}))
-    with pytest.raises(Mismatch, match=r"right index was made with head 00000000… the head is|type: sensorium index"):
-        sensorium.open(copy).search(id="im7", side="left")
+    with pytest.raises(Mismatch, match=r"right index was made with head 00000000….*type: sensorium index"):
+        search.open(copy).search(id="im7", side="left")
+    found = sensorium.open(copy).search(id="im7", side="left", k=3)
+    assert found == made.search(id="im7", side="left", k=3)
+    assert json.loads((copy / "index" / "right.json").read_text())["head"] == stamp["head"]
+
+
+def test_one_table_under_one_head(tmp_path):
+    (tmp_path / "looks.py").write_text(ONE_TABLE)
+    run = sensorium.run(
+        {
+            "name": "looks",
+            "data": {"name": f"{tmp_path}/looks.py:Looks", "test": 0.2, "validation": 0.2},
+            "left": {"head": {"name": "linear", "dim": 8}},
+            "objective": "infonce",
+            "train": {"epochs": 30, "lr": 0.02, "precision": "fp32"},
+            "evaluate": {"resamples": 100},
+        },
+        out=tmp_path / "runs" / "looks",
+        quiet=True,
+    )
+    value = {(r["direction"], r["measure"]): r["value"] for r in run.metrics["results"]}
+    assert value["left->right", "hit@5"] > 0.6, "chance is about 0.5 of 4 relevants among 19"
+    assert value["left->right", "hit@5"] == value["right->left", "hit@5"], "one table has one direction"
+    assert run.sides == ("left",) and not (run.folder / "right.safetensors").exists()
+    hits = run.search(id="garment 3", k=100)
+    assert "garment 3" not in [h["id"] for h in hits] and len(hits) == 99
+    assert set(run.metrics["baselines"]["ridge"]) == {"not_applicable"} and "results" in run.metrics["baselines"]["cca"]
 
 
 def test_a_damaged_head_is_refused(made, tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "open", "run"]
-_WHERE = {"run": "sensorium.pipeline", "open": "sensorium.search"}
+_WHERE = {"run": "sensorium.pipeline", "open": "sensorium.pipeline"}
 
 
 def __getattr__(name: str) -> Any:

@@ -300,6 +300,17 @@ def index_again(folder: Path, overrides: Sequence[str] = (), quiet: bool = False
     return _again(folder, overrides, quiet, "index")
 
 
+def open(folder: str | Path) -> Any:
+    """Open a run for search. An index that is older than its head is rebuilt first, from the stored embeddings.
+
+    Raises BadData when the folder is not a run, Mismatch when the data are no longer what was fitted.
+    """
+    from sensorium.search import open as open_run
+
+    opened = open_run(folder)
+    return index_again(opened.folder, quiet=True) if opened.stale() else opened
+
+
 def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> Any:
     """One late stage over the data and heads of a finished run, written into a copy that replaces it whole."""
     from sensorium import judge

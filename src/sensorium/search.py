@@ -74,13 +74,16 @@ class Run:
             self._heads[side] = module
         return self._heads[side]
 
+    def stale(self) -> list[str]:
+        """Sides whose index was made with another head than the one that lies here now."""
+        return [side for side in self.sides if self._stamp(side)["head"] != self._head_checksum(side)]
+
     def index(self, side: str) -> Any:
         """The index over a side's items. Raises Mismatch when it is older than the head."""
         if side not in self.sides:
             raise BadData(f"{self.folder} has no {side} index; type: sensorium index {self.folder}")
         if side not in self._indexes:
-            stamp = io.read_json(self.folder / "index" / f"{side}.json", f"type: sensorium index {self.folder}")
-            head_now = io.checksum(self.folder / f"{side}.safetensors")
+            stamp, head_now = self._stamp(side), self._head_checksum(side)
             if stamp["head"] != head_now:
                 raise Mismatch(
                     f"{self.folder}: the {side} index was made with head {stamp['head'][:8]}…, the head is "
@@ -89,6 +92,12 @@ class Run:
             part = parts.find("indexes", stamp["part"]["name"])
             self._indexes[side] = part.load(self.folder / "index" / side)
         return self._indexes[side]
+
+    def _stamp(self, side: str) -> Mapping[str, Any]:
+        return io.read_json(self.folder / "index" / f"{side}.json", f"type: sensorium index {self.folder}")
+
+    def _head_checksum(self, side: str) -> str:
+        return io.checksum(self.folder / f"{side}.safetensors")
 
     def encode(self, side: str, values: Any) -> np.ndarray:
         """Values of a side's kind, through its encoder and head: (n, d) in the shared space."""

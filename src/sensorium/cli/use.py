@@ -49,9 +49,9 @@ def search(
 
     [bold]sensorium search runs/glyphs --id U+2665 --to right --json[/bold]
     """
-    from sensorium.search import open as open_run
+    import sensorium
 
-    opened = open_run(run)
+    opened = sensorium.open(run)
     for path in (audio, image, face, vector):
         if path is not None and not path.is_file():
             raise BadRecipe(f"no such file: {path}")

@@ -62,13 +62,21 @@ class State:
         """Weights and buffers as they are now, by name; the tensors themselves."""
         found = {"weights": self.weights.flat}
         for i, module in enumerate(self.modules):
-            found |= {f"buffer.{i}.{name}": buffer for name, buffer in module.named_buffers()}
+            if not self._tied(i):
+                found |= {f"buffer.{i}.{name}": buffer for name, buffer in module.named_buffers()}
         return found
+
+    def _tied(self, i: int) -> bool:
+        """Whether module i is an earlier one again: one head for both sides, kept once."""
+        return any(self.modules[i] is earlier for earlier in self.modules[:i])
 
     def named_values(self) -> dict[str, Tensor]:
         """Parameters and buffers by side, as the heads' own files name them."""
-        sides = zip(("left", "right", "objective"), self.modules, strict=True)
-        return {f"{side}.{name}": tensor for side, module in sides for name, tensor in module.state_dict().items()}
+        found = {}
+        for i, (side, module) in enumerate(zip(("left", "right", "objective"), self.modules, strict=True)):
+            if not self._tied(i):
+                found |= {f"{side}.{name}": tensor for name, tensor in module.state_dict().items()}
+        return found
 
     def remember(self) -> None:
         """Take the values as they are now for the best."""
