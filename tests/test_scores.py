@@ -1,6 +1,7 @@
 """Ranks and top-k: every way of computing them equals the definition, for any data and block size."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from sensorium import scores
 from sensorium.errors import BadData
 from sensorium.pairs import Pairs, Relevance
-from sensorium.scores import coded, dense, machine, many, narrow, nearest, plain, ranking, sparse
+from sensorium.scores import coded, dense, machine, many, narrow, nearest, plain, ranking, sparse, workers
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
 
@@ -226,6 +227,41 @@ def test_ranks_do_not_depend_on_blocks(monkeypatch):
         monkeypatch.setattr(module, "_ROWS", 37)
         monkeypatch.setattr(module, "_COLUMNS", 64)
     np.testing.assert_array_equal(scores.ranks(q, c, one_to_one(300)), expected)
+
+
+@pytest.fixture
+def three_threads(torch, monkeypatch):
+    """Workers as on a machine with three cores."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    workers._pool.cache_clear()
+    yield
+    workers._pool(torch).shutdown()
+    workers._pool.cache_clear()
+    torch.set_num_threads(threads)
+
+
+def test_threads_do_not_change_results(three_threads, monkeypatch, torch):
+    use_machine(monkeypatch, "torch")
+    assert workers.count(torch) == 3 and workers.each(lambda x: x * x, range(50), torch) == [x * x for x in range(50)]
+    for module in (sparse, dense):
+        monkeypatch.setattr(module, "_COLUMNS", 64)
+    q, c = vectors("integers", 600, 24, 30), vectors("integers", 600, 24, 31)
+    relevance = one_to_one(600)
+    np.testing.assert_array_equal(scores.ranks(q, c, relevance), brute_ranks(q, c, relevance))
+    s = all_scores(q, c)
+    np.testing.assert_array_equal(scores.topk(q, c, 5)[0], np.argsort(-s, axis=1, kind="stable")[:, :5])
+    c[577, 3] = np.nan
+    with pytest.raises(BadData, match="row 577"):
+        scores.topk(q, c, 5)
+
+
+def test_the_number_of_torch_threads_stays(torch):
+    before = torch.get_num_threads()
+    workers.each(abs, [1], torch)
+    assert torch.get_num_threads() == before
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == before
 
 
 def test_memory_map_larger_than_a_block(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ import numpy as np
 
 from sensorium import scores
 from sensorium.kept import Kept
-from sensorium.scores import coded, machine, nearest
+from sensorium.scores import coded, machine, nearest, workers
 from sensorium.scores.definition import lengths
 from sensorium.scores.source import Source
 from sensorium.table import Table
@@ -85,11 +85,14 @@ class Exact:
         self._encode(source, use.torch)
         positions = np.empty((len(queries), k), np.int64)
         best = np.empty((len(queries), k), np.float32)
-        for rows in blocks(len(queries), 1024):
+
+        def answer(rows: slice) -> None:
             q = queries[rows]
             asking = coded.Asking(q, lengths(q), self._space, use.torch)
             found = nearest.scan(asking, q, self._parts(len(q), use), source, k, mask=mask)
             positions[rows], best[rows] = found
+
+        workers.each(answer, blocks(len(queries), nearest.share(len(queries), use.torch)), use.torch)
         return self.kept.hits(positions, best)
 
     def report(self, vectors: np.ndarray) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sensorium.types import blocks
 
 STRETCH = 32  # columns of a tile that are looked at together
 NEVER = 1 << 30  # an integer score that vectors narrower than 66,000 cannot reach
-FEW = 12  # queries up to which packed codes are faster
+FEW = 16  # queries up to which packed codes are faster
 SEGMENT = 1 << 18  # candidates coded with one step in an index
 _UNIT = 4096  # candidates whose bounds are known together; a multiple of STRETCH
 _SAMPLE = 1024
@@ -123,21 +123,19 @@ class Asking:
         return tuple(np.clip(x, 1 - NEVER, NEVER).astype(np.int32) for x in (low, high))
 
 
-def found(tile: Any, gate: np.ndarray, torch: Any, top: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def found(tile: Any, gate: np.ndarray, top: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row, column and value of every score of a tile (b, n) that reaches its row's gate (b,), in that order.
 
     top: the tile's :func:`stretch_tops`, when at hand.
     """
     top = stretch_tops(tile) if top is None else top
-    gate = torch.from_numpy(gate)[:, None]
-    at = (top >= gate).view(-1).nonzero().view(-1)
-    values = tile.view(-1, STRETCH)[at]
-    row = at // top.shape[1]
-    hit, column = (values >= gate[row]).nonzero(as_tuple=True)
-    j = (at[hit] % top.shape[1]) * STRETCH + column
-    return row[hit].numpy(), j.numpy(), values[hit, column].numpy()
+    at = np.flatnonzero(top >= gate[:, None])
+    row, stretch = np.divmod(at, top.shape[1])
+    values = tile.numpy().reshape(-1, STRETCH)[at]
+    hit, column = np.divmod(np.flatnonzero(values >= gate[row, None]), STRETCH)
+    return row[hit], stretch[hit] * STRETCH + column, values[hit, column]
 
 
-def stretch_tops(tile: Any) -> Any:
+def stretch_tops(tile: Any) -> np.ndarray:
     """The greatest value of every STRETCH columns, (b, n / STRETCH)."""
-    return tile.view(len(tile), -1, STRETCH).amax(-1)
+    return tile.view(len(tile), -1, STRETCH).amax(-1).numpy()

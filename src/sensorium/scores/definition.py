@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -43,12 +42,10 @@ def near_scores(left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarra
         return scores_at(left, right, i, j)
     starts = np.zeros(len(left) + 1, np.int64)
     np.cumsum(np.bincount(i, minlength=len(left)), out=starts[1:])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # CSR tensors are "beta", memory maps "not writable": neither matters here
-        a, b = torch.from_numpy(left), torch.from_numpy(right)
-        wanted = torch.sparse_csr_tensor(
-            torch.from_numpy(starts), torch.from_numpy(j), torch.zeros(len(j)), size=(len(left), len(right))
-        )
+    a, b = torch.from_numpy(left), torch.from_numpy(right)
+    wanted = torch.sparse_csr_tensor(
+        torch.from_numpy(starts), torch.from_numpy(j), torch.zeros(len(j)), size=(len(left), len(right))
+    )
     return torch.sparse.sampled_addmm(wanted, a, b.T, beta=0.0).values().numpy()
 
 

@@ -8,11 +8,12 @@ with a constant then tell certainly above, certainly below, and the few to score
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 
-from sensorium.scores import coded, narrow
+from sensorium.scores import coded, narrow, workers
 from sensorium.scores.definition import UNIT, at_least, error32, lengths
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
@@ -25,29 +26,16 @@ _TARGETS = 1 << 15  # narrowed at a time
 def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     """How many candidates score at least each target's score, (r,) int64."""
     space = coded.space_of(source)
-    above = np.zeros(len(targets), np.int64)
+    above, adding = np.zeros(len(targets), np.int64), threading.Lock()
     for some in blocks(len(targets), _TARGETS):
         asking = _Asking(targets, some, space, torch)
-        for _, c, c_length in source.blocks(_COLUMNS):
-            moved = space.candidates(c)
-            c16 = torch.from_numpy(moved).bfloat16()
-            c_residual = float(narrow.residual(moved, c16.float().numpy()).max())
-            bits = _bits(asking.error(c_residual, float(lengths(moved).max())))
-            c16 = torch.cat([c16, torch.full((len(c), 3), -1.0, dtype=torch.bfloat16)], dim=1)
-            longest = float(c_length.max())
-            for rows in blocks(len(asking.threshold), _ROWS):
-                tile = (asking.narrow[rows] @ c16.T).view(torch.int16).numpy()
-                mask = np.greater_equal(tile, bits)
-                found = _row_counts(mask)
-                np.bitwise_and(tile, 0x7FFF, out=tile)
-                np.less(tile, bits, out=mask)
-                i, j = np.divmod(_flat(mask, torch), len(c))
-                if len(i):
-                    error = error32(asking.length[rows], longest, source.width)[i]
-                    threshold = asking.threshold[rows][i, None]
-                    yes = at_least(asking.q[rows], c, i, j, threshold, np.ones((len(i), 1), bool), error, torch)
-                    found += np.bincount(i[yes[:, 0]], minlength=len(found))
-                above[some][rows] += found
+
+        def among(part: slice, asking: _Asking = asking, some: slice = some) -> None:
+            here = asking.among(*source.read(part))
+            with adding:
+                above[some] += here
+
+        workers.each(among, blocks(len(source), _COLUMNS), torch)
     return above
 
 
@@ -60,7 +48,7 @@ class _Asking:
         self.q = targets.q[some] if alone else targets.q[row]
         self.length = targets.length[row]
         self.threshold = targets.score[some]
-        self.space = space
+        self.torch, self.space = torch, space
         self.unit = np.maximum(self.length, 1e-30)
         turned = space.queries(self.q)
         turned /= self.unit[:, None].astype(np.float32)
@@ -73,6 +61,29 @@ class _Asking:
             parts.append(rest.bfloat16())
             rest = rest - parts[-1].double()
         self.narrow = torch.cat([q16, torch.stack(parts, dim=1)], dim=1)
+
+    def among(self, c: np.ndarray, c_length: np.ndarray) -> np.ndarray:
+        """How many of the candidates c (n, d) score at least each threshold."""
+        torch = self.torch
+        moved = self.space.candidates(c)
+        c16 = torch.from_numpy(moved).bfloat16()
+        c_residual = float(narrow.residual(moved, c16.float().numpy()).max())
+        bits = _bits(self.error(c_residual, float(lengths(moved).max())))
+        c16 = torch.cat([c16, torch.full((len(c), 3), -1.0, dtype=torch.bfloat16)], dim=1)
+        longest = float(c_length.max())
+        found = np.empty(len(self.threshold), np.int64)
+        for rows in blocks(len(found), _ROWS):
+            tile = (self.narrow[rows] @ c16.T).view(torch.int16).numpy()
+            mask = tile >= bits
+            found[rows] = _row_counts(mask)
+            np.bitwise_and(tile, 0x7FFF, out=tile)
+            i, j = np.divmod(_flat(np.less(tile, bits, out=mask), torch), len(c))
+            if len(i):
+                error = error32(self.length[rows], longest, c.shape[1])[i]
+                asked = np.ones((len(i), 1), bool)
+                yes = at_least(self.q[rows], c, i, j, self.threshold[rows][i, None], asked, error, torch)
+                found[rows] += np.bincount(i[yes[:, 0]], minlength=rows.stop - rows.start)
+        return found
 
     def error(self, c_residual: float, c_longest: float) -> float:
         """How far a product can lie from (q·c − t) / ‖q‖, over all rows and these candidates."""
@@ -88,9 +99,10 @@ def _bits(error: float) -> int:
 
 
 def _flat(mask: np.ndarray, torch: Any) -> np.ndarray:
+    """Where a mask is true, as positions in its memory: eight bytes are looked at a time."""
     if mask.size % 8:
         return np.flatnonzero(mask)
-    words = mask.ravel().view(np.int64)
+    words = mask.reshape(-1).view(np.int64)
     at = torch.from_numpy(words).nonzero().view(-1).numpy()
     inside = np.flatnonzero(words[at].view(np.bool_))
     return at[inside >> 3] * 8 + (inside & 7)

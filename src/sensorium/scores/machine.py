@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sensorium.scores.definition import near_scores
+
 _PAYS = 1.25
 WIDEST = 1024  # 127² d stays below 2²⁴, the integers that float32 holds
 _WORTH_TORCH = 5e10  # multiplications from which loading torch (a second or two) is worth it
@@ -57,7 +59,14 @@ def measure() -> Machine:
         calls.append(lambda: torch._int_mm(a8, b8.T))
     plain, *others = _fastest(calls)
     bf16, int8 = (seconds < plain / _PAYS for seconds in (*others, np.inf)[:2])
-    packed = int8 and _gives(lambda: Packed(b8, torch)(a8[:4]), exact[:4])
+    with warnings.catch_warnings():
+        # Said once a process, here: deprecated products, "beta" sparse tensors, unwritable memory maps.
+        warnings.simplefilter("ignore")
+        packed = int8 and _gives(lambda: Packed(b8, torch)(a8[:4]), exact[:4])
+        near_scores(
+            np.zeros((64, 1), np.float32), np.zeros((1, 1), np.float32), np.arange(64), np.zeros(64, int), torch
+        )
+        torch.from_numpy(np.frombuffer(b"unwritable", np.int8))
     return Machine(torch, int8, bf16, packed)
 
 
@@ -71,9 +80,7 @@ class Packed:
     def __init__(self, codes: Any, torch: Any) -> None:
         codes = torch.nn.functional.pad(codes, (0, 2))
         self.torch, (n, d) = torch, codes.shape
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecated; where it is gone, the other product serves
-            self.codes = torch.fbgemm_pack_quantized_matrix(codes)
+        self.codes = torch.fbgemm_pack_quantized_matrix(codes)  # deprecated: where it is gone, _int_mm serves
         self.sums = codes.sum(dim=1, dtype=torch.int32)
         self.zeros = torch.zeros(n)
         self.shape = torch.zeros(1, dtype=torch.int8).expand(n, d)
@@ -82,11 +89,9 @@ class Packed:
         """Products (b, n) int32 of queries (b, d) int8; exact for d up to WIDEST."""
         ends = self.torch.tensor([[128.0, -127.0]]).expand(len(queries), 2)
         asked = self.torch.cat([queries.float(), ends], dim=1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            product = self.torch.fbgemm_linear_int8_weight_fp32_activation(
-                asked, self.shape, self.codes, self.sums, 1.0, 0, self.zeros
-            )
+        product = self.torch.fbgemm_linear_int8_weight_fp32_activation(
+            asked, self.shape, self.codes, self.sums, 1.0, 0, self.zeros
+        )
         return product.to(self.torch.int32)
 
 

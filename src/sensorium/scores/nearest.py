@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.scores import coded, machine
+from sensorium.scores import coded, machine, workers
 from sensorium.scores.definition import error32, near_scores, scores_at
 from sensorium.scores.source import Source, same_width
 from sensorium.types import Rows, blocks
 
-_COLUMNS = 4096
+_ROWS, _COLUMNS = 1024, 4096
 _PAIRS = 1 << 20  # found pairs held at a time
 _TILE = 1 << 20  # scores of a float32 tile when the queries are few
-_HELD = 1 << 28  # codes of a table (bytes) that may be kept between blocks of queries
+_HELD = 1 << 28  # codes of a table (bytes) that are kept between blocks of queries
 
 Part = tuple[slice, np.ndarray, coded.Block]  # positions, vectors, codes
 
@@ -46,7 +46,8 @@ def topk(
         own = np.where(np.asarray(mask)[own] & (own >= 0), np.searchsorted(allowed, own), -1)
     use = machine.choose(float(len(asking)) * len(source) * source.width)
     parts = _Parts(source, use.torch) if use.int8 else None
-    for rows in blocks(len(asking), 1024):
+
+    def answer(rows: slice) -> None:
         q, length = asking.read(rows)
         mine = None if own is None else own[rows]
         if parts is not None:
@@ -54,6 +55,12 @@ def topk(
             positions[rows], scores[rows] = scan(narrowed, q, parts, source, k, mine)
         else:
             positions[rows], scores[rows] = _by_float32(q, length, source, k, mine)
+
+    if use.int8:
+        workers.each(answer, blocks(len(asking), share(len(asking), use.torch)), use.torch)
+    else:
+        for rows in blocks(len(asking), _ROWS):
+            answer(rows)
     if allowed is not None:
         positions = np.where(positions >= 0, allowed[positions], -1)
     return positions, scores
@@ -65,19 +72,20 @@ class _Parts:
     def __init__(self, source: Source, torch: Any) -> None:
         self.source, self.torch, self.space = source, torch, coded.space_of(source)
         self.held: list[coded.Block] = []
+        if len(source) * source.width <= _HELD:
+            self.held = workers.each(lambda part: self._code(*source.read(part)), blocks(len(source), _COLUMNS), torch)
 
     def __iter__(self) -> Iterator[Part]:
-        if self.held:
-            for block, (part, c, _) in zip(self.held, self.source.blocks(_COLUMNS), strict=True):
-                yield part, c, block
-            return
-        keep = len(self.source) * self.source.width <= _HELD
-        made = []
-        for part, c, length in self.source.blocks(_COLUMNS):
-            block = coded.encode(c, length, self.space, self.torch)
-            made += [block] if keep else []
-            yield part, c, block
-        self.held = made
+        for n, (part, c, length) in enumerate(self.source.blocks(_COLUMNS)):
+            yield part, c, self.held[n] if self.held else self._code(c, length)
+
+    def _code(self, c: np.ndarray, length: np.ndarray) -> coded.Block:
+        return coded.encode(c, length, self.space, self.torch)
+
+
+def share(queries: int, torch: Any) -> int:
+    """How many queries a thread takes at a time: all threads busy, products not too thin, memory bounded."""
+    return int(np.clip(-(-queries // workers.count(torch)), 1, _ROWS))
 
 
 def scan(
@@ -101,11 +109,12 @@ def scan(
         top = coded.stretch_tops(tile)
         if block.size >= k and np.isneginf(best.floor).any():
             # k stretches reach the k-th greatest of their maxima, so the k-th best score is no lower.
-            value = (top if top.shape[1] >= k else tile).topk(k).values[:, -1].numpy()
+            wide = top if top.shape[1] >= k else tile.numpy()
+            value = np.partition(wide, wide.shape[1] - k, axis=1)[:, wide.shape[1] - k]
             least = value * (asking.step * block.step) + asking.constant - asking.error(block)
             best.floor = np.maximum(best.floor, np.where(value > -coded.NEVER, least, -np.inf))
         low, _ = asking.limits(best.floor[:, None], block)
-        i, j, _ = coded.found(tile, low[:, 0], torch, top)
+        i, j, _ = coded.found(tile, low[:, 0], top)
         error = error32(asking.length, block.longest, q.shape[1])
         best.add(i, part.start + j, near_scores(q, c, i, j, torch), error[i])
     return best.settle()

@@ -7,11 +7,12 @@ scores between "certainly below" and "certainly above" are recomputed.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 
-from sensorium.scores import coded
+from sensorium.scores import coded, workers
 from sensorium.scores.definition import at_least, error32
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
@@ -30,10 +31,13 @@ def suits(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     asking = coded.Asking(targets.q, targets.length, space, torch)
     low, _ = asking.limits(targets.padded(np.inf), block)
     near = np.zeros(low.shape, np.int64)
-    for rows in blocks(len(targets.q), _ROWS):
+
+    def count_near(rows: slice) -> None:
         tile = asking.tile(rows, block)[:, : block.size].numpy()
         for slot in range(low.shape[1]):
             near[rows, slot] = np.count_nonzero(tile >= low[rows, slot, None], axis=1)
+
+    workers.each(count_near, blocks(len(targets.q), _ROWS), torch)
     return near[targets.row, targets.slot] <= _FEW * len(sample)
 
 
@@ -42,13 +46,15 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     space = coded.space_of(source)
     asking = coded.Asking(targets.q, targets.length, space, torch)
     wanted = targets.padded(np.inf)
-    above = np.zeros(wanted.shape, np.int64)
-    for _, c, c_length in source.blocks(_COLUMNS):
+    above, adding = np.zeros(wanted.shape, np.int64), threading.Lock()
+
+    def among(part: slice) -> None:
+        c, c_length = source.read(part)
         block = coded.encode(c, c_length, space, torch)
         low, high = asking.limits(wanted, block)
         error = error32(targets.length, block.longest, source.width)
         for rows in blocks(len(targets.q), _ROWS):
-            i, j, value = coded.found(asking.tile(rows, block), low[rows].min(axis=1), torch)
+            i, j, value = coded.found(asking.tile(rows, block), low[rows].min(axis=1))
             sure = value[:, None] >= high[rows][i]
             unsure = (value[:, None] >= low[rows][i]) & ~sure
             again = np.flatnonzero(unsure.any(axis=1))
@@ -58,6 +64,9 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
                 sure[again] |= at_least(
                     targets.q[rows], c, r, j[again], threshold, unsure[again], error[rows][r], torch
                 )
-            for slot in range(wanted.shape[1]):
-                above[rows, slot] += np.bincount(i[sure[:, slot]], minlength=rows.stop - rows.start)
+            here = [np.bincount(i[yes], minlength=rows.stop - rows.start) for yes in sure.T]
+            with adding:
+                above[rows] += np.stack(here, axis=1)
+
+    workers.each(among, blocks(len(source), _COLUMNS), torch)
     return above[targets.row, targets.slot]
