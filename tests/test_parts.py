@@ -1,5 +1,8 @@
 """The folder is the registry: found by file, by dotted path, by path; strict about keys."""
 
+import subprocess
+import sys
+
 import pytest
 
 from sensorium import parts
@@ -59,6 +62,16 @@ def test_a_failing_import_inside_a_part_is_not_hidden(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="no_such_module_anywhere"):
         parts.find("heads", "broken_part:Flip")
+
+
+def test_a_missing_extra_says_what_to_type():
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['sensorium', 'run', 'glyphs']\n"
+        "from sensorium.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "error: 'torch' is not installed; type: pip install 'sensorium[train]'"
 
 
 def test_errors_are_one_family():

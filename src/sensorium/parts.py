@@ -15,10 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sensorium.errors import BadRecipe, nearest
+from sensorium.errors import BadRecipe, MissingExtra, nearest
 
 KINDS = ("datasets", "encoders", "heads", "objectives", "indexes")
 HERE = Path(__file__).parent
+#: Optional modules that a part may need as it is imported, and the extra that brings them.
+EXTRAS = {"torch": "train", "scipy": "train", "faiss": "train", "skimage": "image", "PIL": "image",
+          "soundfile": "audio", "soxr": "audio", "sentence_transformers": "text"}  # fmt: skip
 
 
 def names(kind: str) -> dict[str, str]:
@@ -41,7 +44,13 @@ def find(kind: str, name: str) -> type:
         return _find_outside(kind, name)
     if name not in names(kind):
         raise BadRecipe(f"no {kind[:-1] if kind != 'indexes' else 'index'} '{name}'; {nearest(name, names(kind))}")
-    module = importlib.import_module(f"sensorium.{kind}.{name}")
+    try:
+        module = importlib.import_module(f"sensorium.{kind}.{name}")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRAS:
+            raise
+        raise MissingExtra(missing, EXTRAS[missing]) from error
     wanted = name.replace("_", "")
     for attribute, value in vars(module).items():
         if attribute.lower() == wanted and inspect.isclass(value) and value.__module__ == module.__name__:
