@@ -121,6 +121,7 @@ def plain(case, x, y, steps, seed, loss_of, bf16: bool, loader: bool):
 
 def ours(case, x, y, steps, seed, precision):
     from sensorium import fit
+    from sensorium.fit import loop  # noqa: F401 - imported on demand otherwise, and imports are not what is timed
     from sensorium.heads.identity import Identity
     from sensorium.heads.mlp import MLP
     from sensorium.objectives.infonce import InfoNCE

@@ -92,9 +92,14 @@ class Partners:
         related = pairs.where(label=1)
         left, right = related.left, related.right
         self.same_table = pairs.same_table
+        self.width = 1 + int(max(left.max(initial=0), right.max(initial=0)))
+        if not self.same_table and _distinct(left) and _distinct(right):  # one-to-one: each pair is a component
+            self.complete = True
+            self.left_key, self.right_key = np.full((2, self.width), -1)
+            self.left_key[left] = self.right_key[right] = np.arange(len(left))
+            return
         if self.same_table:  # a relation holds both ways
             left, right = np.concatenate([left, right]), np.concatenate([right, left])
-        self.width = 1 + int(max(left.max(initial=0), right.max(initial=0)))
         self.edges = np.unique(left * self.width + right)
         left, right = self.edges // self.width, self.edges % self.width
         self.starts = np.searchsorted(left, np.arange(self.width + 1))

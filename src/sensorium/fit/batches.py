@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from sensorium.pairs import Pairs
 from sensorium.positives import Partners, Positives
 from sensorium.types import Embeddings, blocks
 
-_READ = 1 << 16  # rows read at a time into memory
+_READ = 1 << 12  # rows read at a time into memory: few enough to stay in the cache
 
 
 class Batch(NamedTuple):
@@ -70,10 +71,15 @@ class Side:
         return table
 
     def _read(self, rows: np.ndarray) -> Tensor:
-        order = np.argsort(rows, kind="stable")  # a memory map is read front to back
-        block = np.empty((len(rows), self.vectors.shape[1]), np.float32)
-        block[order] = self.vectors[rows[order]]
-        x = torch.from_numpy(block).to(self.device)
+        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+            block = np.ascontiguousarray(self.vectors[int(rows[0]) : int(rows[-1]) + 1], np.float32)
+        else:
+            order = np.argsort(rows, kind="stable")  # a memory map is read front to back
+            block = np.empty((len(rows), self.vectors.shape[1]), np.float32)
+            block[order] = self.vectors[rows[order]]
+        with warnings.catch_warnings():  # a memory map is read-only, and nothing here writes to it
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            x = torch.from_numpy(block).to(self.device)
         with torch.no_grad():
             return (x if self.change is None else self.change(x)).to(self.dtype)
 

@@ -63,7 +63,10 @@ class FusedStep:
             for chain, dz in ((self.left, found.zl), (self.right, found.zr)):
                 if chain is not None:
                     chain.backward(dz.to(self.dtype))
-        self.weights.grad.add_(self.grads.float(), alpha=share)
+        if share == 1.0:  # the only batch of its step: nothing is there to add to
+            self.weights.grad.copy_(self.grads)
+        else:
+            self.weights.grad.add_(self.grads.float(), alpha=share)
         for parameter, gradient in self.objective.learned(found):
             parameter.grad.add_(gradient, alpha=share)
         return found.loss.item()

@@ -23,7 +23,7 @@ from sensorium.fit.options import TrainOptions
 from sensorium.fit.schedule import learning_rate
 from sensorium.fit.state import State
 from sensorium.fit.step import AutogradStep
-from sensorium.fit.surroundings import choose_device, interrupts, keep_freed_memory, memory_budget, threads
+from sensorium.fit.surroundings import choose_device, interrupts, keep_freed_memory, memory_budget, reseed, threads
 from sensorium.fit.validation import Validation
 from sensorium.fit.weights import Weights
 from sensorium.pairs import Pairs
@@ -105,7 +105,7 @@ def train(
                 if state.stopped:
                     break
                 started = time.perf_counter()
-                torch.manual_seed(seed * 1_000_003 + state.step)
+                reseed(seed * 1_000_003 + state.step, device)
                 weights.grad.zero_()
                 loss = sum(take_step(batch, 1 / len(step)) for batch in step) / len(step)
                 norm = weights.norm()

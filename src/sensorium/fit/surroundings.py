@@ -33,6 +33,13 @@ def memory_budget(device: torch.device) -> int:
     return int(_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
+def reseed(seed: int, device: torch.device) -> None:
+    """Seed torch's generators of the CPU and of ``device``; torch.manual_seed costs a millisecond where CUDA sleeps."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 def keep_freed_memory() -> None:
     """Have the C library hold on to memory that a step frees, as the next step asks for it again.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 ALIGN = 16  # elements; every parameter starts on a 64-byte boundary
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # of AdamW
 
 
 class Weights:
@@ -32,29 +33,12 @@ class Weights:
             view.copy_(parameter.detach())
             parameter.data, parameter.grad = view, self.of(parameter, self.grad)
             start += size
-        split = sum(size for p, size in zip(parameters, sizes, strict=True) if p.ndim >= 2)
+        decayed = sum(size for p, size in zip(parameters, sizes, strict=True) if p.ndim >= 2)
+        self.parts = [(part, decay) for part, decay in ((slice(0, decayed), weight_decay), (slice(decayed, start), 0.0))
+                      if part.start < part.stop]  # fmt: skip
+        self.steps = torch.zeros((), device=device)
         self.average = self.flat.clone() if ema else None
         self.ema, self.count = ema, sum(p.numel() for p in parameters)
-        self.optimizer = self._adamw([(slice(0, split), weight_decay), (slice(split, None), 0.0)])
-
-    def _adamw(self, parts: Iterable[tuple[slice, float]]) -> torch.optim.AdamW | None:
-        self.counts, groups = [], []
-        for part, decay in parts:
-            if len(self.flat[part]):
-                parameter = nn.Parameter(self.flat[part])
-                parameter.grad = self.grad[part]
-                groups.append({"params": [parameter], "weight_decay": decay})
-        if not groups:
-            return None
-        optimizer = torch.optim.AdamW(groups, fused=True)
-        for group in optimizer.param_groups:
-            (parameter,) = group["params"]
-            part = slice(parameter.storage_offset(), parameter.storage_offset() + parameter.numel())
-            self.counts.append(torch.zeros((), device=parameter.device))
-            optimizer.state[parameter] = {
-                "step": self.counts[-1], "exp_avg": self.mean[part], "exp_avg_sq": self.square[part],
-            }  # fmt: skip
-        return optimizer
 
     def of(self, parameter: nn.Parameter, flat: Tensor | None = None) -> Tensor:
         """A parameter's view of ``flat`` (or of any tensor laid out alike)."""
@@ -65,14 +49,18 @@ class Weights:
         return float(torch.linalg.vector_norm(self.grad))
 
     def update(self, rate: float, norm: float, clip: float) -> None:
-        """One AdamW step (Loshchilov & Hutter 2019) at learning rate ``rate`` along the clipped gradient."""
-        if self.optimizer is None:
-            return
+        """One AdamW step (Loshchilov & Hutter 2019) at learning rate ``rate`` along the clipped gradient.
+
+        torch's own kernel, called as torch.optim.AdamW(fused=True) calls it: making that object
+        would import torch's compiler, which takes longer than many a fit.
+        """
         if clip and norm > clip:
             self.grad.mul_(clip / norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        self.steps += 1
+        for part, decay in self.parts:
+            tensors = ([t[part]] for t in (self.flat, self.grad, self.mean, self.square))
+            torch._fused_adamw_(*tensors, [], [self.steps], lr=rate, beta1=BETAS[0], beta2=BETAS[1],
+                                weight_decay=decay, eps=EPSILON, amsgrad=False, maximize=False)  # fmt: skip
         if self.average is not None:
             self.average.lerp_(self.flat, 1 - self.ema)
 
@@ -98,5 +86,4 @@ class Weights:
         """Take over what :meth:`tensors` gave after ``steps`` updates."""
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
-        for count in self.counts:
-            count.fill_(steps)
+        self.steps.fill_(steps)
