@@ -236,7 +236,7 @@ def three_threads(torch, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     workers._pool.cache_clear()
     yield
-    workers._pool(torch).shutdown()
+    workers._pool(torch)[0].shutdown()
     workers._pool.cache_clear()
     torch.set_num_threads(threads)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.scores import machine, narrow
+from sensorium.scores import machine, narrow, workers
 from sensorium.scores.definition import lengths
 from sensorium.scores.source import Source
 from sensorium.types import blocks
@@ -57,16 +57,13 @@ class Segment:
 
     def __init__(self, c: np.ndarray, space: narrow.Space, torch: Any) -> None:
         units = list(blocks(len(c), _UNIT))
-        step = narrow.step_of(max(float(np.abs(space.candidates(c[unit])).max()) for unit in units))
+        greatest = workers.each(lambda unit: float(np.abs(space.candidates(c[unit])).max()), units, torch)
+        step = narrow.step_of(max(greatest))
+        coded = workers.each(lambda unit: encode(c[unit], lengths(c[unit]), space, torch, step), units, torch)
         self.size = len(c)
-        self.units: list[Block] = []
+        self.codes = torch.cat([block.codes for block in coded])
+        self.units = [replace(block, codes=None) for block in coded]
         self._whole: Block | None = None
-        for unit in units:
-            block = encode(c[unit], lengths(c[unit]), space, torch, step)
-            if not self.units:
-                self.codes = torch.empty((len(c) + -len(c) % STRETCH, block.codes.shape[1]), dtype=torch.int8)
-            self.codes[unit.start : unit.start + len(block.codes)] = block.codes
-            self.units.append(replace(block, codes=None))
 
     def parts(self, size: int) -> Iterator[tuple[slice, Block]]:
         """(positions, block) of about ``size`` candidates each."""

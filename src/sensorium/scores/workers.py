@@ -19,20 +19,23 @@ _starting = threading.Lock()
 
 
 def each(call: Callable[[Any], Any], items: Iterable[Any], torch: Any) -> list[Any]:
-    """``[call(item) for item in items]``, side by side; the first exception in that order is raised."""
+    """``[call(item) for item in items]``, side by side; the first exception in that order is raised.
+
+    ``call`` must not use :func:`each` itself: it would wait for the thread it runs in.
+    """
     with _starting:
-        pool = _pool(torch)
+        pool, _ = _pool(torch)
     return list(pool.map(call, items))
 
 
 def count(torch: Any) -> int:
     """How many threads there are."""
     with _starting:
-        return _pool(torch)._max_workers
+        return _pool(torch)[1]
 
 
 @lru_cache(maxsize=1)
-def _pool(torch: Any) -> ThreadPoolExecutor:
+def _pool(torch: Any) -> tuple[ThreadPoolExecutor, int]:
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(threads, "sensorium-scores", lambda: torch.set_num_threads(1))
     ready = threading.Barrier(threads + 1)
@@ -41,7 +44,7 @@ def _pool(torch: Any) -> ThreadPoolExecutor:
     ready.wait()
     # The number is kept per thread, but the last one set is what threads to come would start with.
     torch.set_num_threads(threads)
-    return pool
+    return pool, threads
 
 
 os.register_at_fork(after_in_child=_pool.cache_clear)
