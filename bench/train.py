@@ -163,6 +163,49 @@ def run(way: str, case: dict, steps: int, seed: int, n: int) -> dict:
     return {"seconds": seconds, "hit@10": (rank <= 10).float().mean().item(), "peak": peak}
 
 
+def breakdown(case: dict, n: int) -> dict[str, float]:
+    """Milliseconds of one step of ours in bf16, by what they are spent on; each operation is timed by itself."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    spent: dict[str, float] = {}
+
+    class Clock(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            started = time.perf_counter()
+            out = operation(*args, **(kwargs or {}))
+            seconds = time.perf_counter() - started
+            tensors = [t for a in args for t in (a if isinstance(a, list) else [a]) if isinstance(t, torch.Tensor)]
+            largest = max(tensors, key=torch.Tensor.numel, default=torch.empty(0))
+            name = operation.__name__.split(".")[0]
+            if name in ("mm", "addmm"):
+                kind = "products"
+            elif name == "index_select":
+                kind = "gather"
+            elif (largest.ndim == 1 and largest.numel() > 10_000) or name == "_fused_adamw_":
+                kind = "weights (cast, norm, AdamW)"
+            elif largest.ndim == 2 and largest.shape[1] == case["batch"]:
+                kind = "passes over the logits"
+            else:
+                kind = "heads (activation, lengths, biases) and the rest"
+            spent[kind] = spent.get(kind, 0.0) + seconds
+            return out
+
+    x, y = (v[:n] for v in data(case, n))
+    ours(case, x, y, 3, 0, "bf16")
+    started = time.perf_counter()
+    ours(case, x, y, 5, 0, "bf16")
+    few = time.perf_counter() - started
+    steps = 5 + 40960 // case["batch"]
+    seconds = ours(case, x, y, steps, 0, "bf16")[1]
+    with Clock():
+        ours(case, x, y, 5, 0, "bf16")
+        before = dict(spent)
+        ours(case, x, y, steps, 0, "bf16")
+    each = {kind: (total - 2 * before[kind]) / (steps - 5) * 1e3 for kind, total in spent.items()}
+    whole = (seconds - few) / (steps - 5) * 1e3
+    return {**each, "Python between operations": max(0.0, whole - sum(each.values())), "a step": whole}
+
+
 def shapes(case: dict) -> list[tuple[int, int, int]]:
     """(m, k, n) of every product of one step."""
     b, h, d = case["batch"], case["hidden"], case["dim"]
@@ -202,6 +245,9 @@ def main() -> None:
     case = CASES[args.case]
     if args.quick:
         args.steps, args.rounds, args.rows = 10, 1, 10_000
+    if args.only == "breakdown":
+        print(json.dumps(breakdown(case, args.rows)))
+        return
     if args.only:
         print(json.dumps(run(args.only, case, args.steps, args.seed, args.rows)))
         return
@@ -219,7 +265,13 @@ def main() -> None:
             told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             found[way].append(json.loads(told.splitlines()[-1]) | {"steps": steps})
         limits.append(floor(case))
+    command[command.index("--only") + 1] = "breakdown"
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     report(args, case, found, {name: max(limit[name] for limit in limits) for name in limits[0]})
+    parts = json.loads(told.splitlines()[-1])
+    print(
+        "a step in bf16:", ", ".join(f"{kind} {ms:.2f} ms ({ms / parts['a step']:.0%})" for kind, ms in parts.items())
+    )
 
 
 def report(args, case: dict, found: dict[str, list[dict]], limit: dict[str, float]) -> None:

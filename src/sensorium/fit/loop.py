@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sensorium import io
 from sensorium.fit import checkpoint, precision
 from sensorium.fit.batches import Sampler, Side, batches
 from sensorium.fit.blame import not_finite
@@ -75,20 +76,14 @@ def train(
         modules = [module.to(device) for module in (left_head, right_head, objective)]
         if hasattr(objective, "prepare"):
             objective.prepare(left, right, training, left_head, right_head)
+        if folder:
+            io.sweep(folder)
         point = checkpoint.load(folder / "checkpoint") if folder else None
         dtype = precision.choose(options.precision, device, point and point[1]["fit"].get("precision"))
         weights = Weights(modules, options.weight_decay, options.ema, device)
         by = FusedStep if FusedStep.fits(modules, options, device) else AutogradStep
         take_step = by(modules, weights, options, dtype)
-        sides = (
-            Side(left, related.left, device, memory_budget(device), *take_step.inputs[0]),
-            Side(right, related.right, device, memory_budget(device), *take_step.inputs[1]),
-        )
-        validation = Validation(left, right, modules[0], modules[1], pairs, options, device)
-        partners = Partners(training)
         total = options.steps or options.epochs * sampler.steps
-        validate_every = max(1, total // sampler.steps // VALIDATIONS)
-        pairs_a_step = sampler.batch * sampler.accumulate
         state = State(weights, modules, folder, {
             "objective": type(objective).__name__, "seed": seed, **options.asdict(),
             "batch": sampler.batch, "steps": total, "epoch_steps": sampler.steps, "pairs": len(related),
@@ -96,15 +91,22 @@ def train(
         })  # fmt: skip
         if point:
             state.go_on(point)
+        sides = (
+            Side(left, related.left, device, memory_budget(device), *take_step.inputs[0]),
+            Side(right, related.right, device, memory_budget(device), *take_step.inputs[1]),
+        )
+        partners = Partners(training)
+        validation = Validation(left, right, modules[0], modules[1], pairs, options, device)
+        validate_every = max(1, total // sampler.steps // VALIDATIONS)
+        pairs_a_step = sampler.batch * sampler.accumulate
         history = History(folder, state.header, state.events, tensorboard)
         bar = Progress(total, state.step, progress)
-        saved = time.monotonic()
         _training_mode(modules, True)
+        saved = started = time.perf_counter()
         try:
             for step in batches(sampler, sides, partners, state.step, total):
                 if state.stopped:
                     break
-                started = time.perf_counter()
                 reseed(seed * 1_000_003 + state.step, device)
                 weights.grad.zero_()
                 loss = sum(take_step(batch, 1 / len(step)) for batch in step) / len(step)
@@ -135,9 +137,10 @@ def train(
                         on_epoch(event)
                 if interrupted():
                     raise KeyboardInterrupt
-                if time.monotonic() - saved >= options.save_seconds:
+                started = time.perf_counter()  # of the next step, the gathering of its batches included
+                if started - saved >= options.save_seconds:
                     state.save()
-                    saved = time.monotonic()
+                    saved = started = time.perf_counter()
         except KeyboardInterrupt:
             state.save()
             raise
@@ -150,6 +153,7 @@ def train(
             state.take(state.best)
         elif weights.average is not None:
             weights.flat.copy_(weights.average)
+        weights.release()
     for module in modules:
         module.to("cpu")
     notes = {"steps": state.step, "epochs": len(state.events), "best_epoch": state.watch.epoch,

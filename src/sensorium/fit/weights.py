@@ -44,6 +44,11 @@ class Weights:
         """A parameter's view of ``flat`` (or of any tensor laid out alike)."""
         return (self.flat if flat is None else flat)[self.place[parameter]].view(parameter.shape)
 
+    def release(self) -> None:
+        """Give every parameter memory of its own again."""
+        for parameter in self.place:
+            parameter.data, parameter.grad = parameter.data.clone(), None
+
     def norm(self) -> float:
         """Euclidean length of the gradient."""
         return float(torch.linalg.vector_norm(self.grad))
