@@ -1,0 +1,54 @@
+"""The verb that serves: run folders over HTTP, with a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sensorium.errors import MissingExtra
+
+
+def serve(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
+    host: Annotated[
+        str | None,
+        typer.Option("--host", help="Address. Default: 127.0.0.1; any other needs a token.", show_default=False),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Port. Default: 8000.", show_default=False)
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file", help="File whose first line clients must send as their token.", show_default=False
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="A further name the server answers to; repeatable.", show_default=False),
+    ] = None,
+    log: Annotated[
+        str | None, typer.Option("--log", help="debug, info, warning or off. Default: info.", show_default=False)
+    ] = None,
+) -> None:
+    """Serve runs over HTTP: a page to search and look with, and an API (see /openapi.json).
+
+    [bold]sensorium serve runs/glyphs[/bold]
+
+    [bold]sensorium serve runs/glyphs runs/mine --port 9000[/bold]
+
+    [bold]sensorium serve runs/glyphs --host 0.0.0.0 --token-file token.txt[/bold]
+    """
+    try:
+        from sensorium.serve import launch
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("sensorium", ""):
+            raise
+        raise MissingExtra(error.name or "fastapi", "serve") from None
+    told = {"host": host, "port": port, "hosts": allow_host, "log": log}
+    launch.serve(runs, token_file, **{key: value for key, value in told.items() if value is not None})
+
+
+VERBS = {"serve": serve}

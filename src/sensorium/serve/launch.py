@@ -1,0 +1,63 @@
+"""The server as a process: settings, socket, uvicorn; what ``sensorium serve`` runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+
+from sensorium.errors import BadRecipe
+from sensorium.serve.app import create_app
+from sensorium.serve.settings import Settings, read_token
+from sensorium.show import console
+
+
+def serve(runs: Sequence[Path], token_file: Path | None = None, **told: Any) -> None:
+    """Serve run folders until a signal says to stop.
+
+    token_file: file whose first line is the token. told: fields of Settings, over what the
+    environment says. Raises BadRecipe for settings that cannot be meant or an address in use.
+    """
+    if token_file is not None:
+        told["token"] = read_token(token_file)
+    try:
+        settings = Settings(**told).check()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise BadRecipe(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    app = create_app(runs, settings)
+    listener = listen(settings.host, settings.port)
+    address, port = listener.getsockname()[:2]
+    console(stderr=True).print(
+        f"[bold]http://{f'[{address}]' if ':' in address else address}:{port}[/bold]  Ctrl-C stops", highlight=False
+    )
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=settings.max_header,
+        timeout_graceful_shutdown=int(settings.drain_seconds),
+        ws_max_size=1 << 20,
+        proxy_headers=False,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises BadRecipe when the address is in use or not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host.strip("[]"), port))
+    except OSError as error:
+        listener.close()
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise BadRecipe(f"cannot listen on {host}:{port} ({reason}); type another: --port 0 takes a free one") from None
+    return listener

@@ -1,0 +1,112 @@
+"""Errors as RFC 9457 problem documents: what was wrong, what was expected, what to send."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
+
+from sensorium import errors
+
+MEDIA_TYPE = "application/problem+json"
+#: How an error that a caller can mend is answered.
+STATUS: dict[type[errors.SensoriumError], int] = {
+    errors.BadRecipe: 400,
+    errors.BadData: 422,
+    errors.Mismatch: 409,
+    errors.Busy: 409,
+    errors.Corrupt: 503,
+    errors.DiskFull: 507,
+    errors.MissingExtra: 501,
+}
+_SHOWN = 3  # findings of a refused document that are told
+
+
+class ProblemDocument(BaseModel):
+    """What every error is answered with (RFC 9457)."""
+
+    type: str = Field("about:blank", description="kind of problem; about:blank means what the status says")
+    title: str = Field(description="the status in words")
+    status: int = Field(description="the HTTP status again")
+    detail: str = Field(description="what was wrong, what was expected, what to send")
+
+
+class Problem(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers or {}
+
+
+def document(status: int, detail: str) -> bytes:
+    """The JSON of a problem."""
+    return orjson.dumps(
+        {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": _printable(detail)}
+    )
+
+
+def respond(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """A problem as a response."""
+    return Response(document(status, detail), status, headers, MEDIA_TYPE)
+
+
+def told(error: ValidationError | RequestValidationError) -> str:
+    """What a refused document had wrong, the first findings of it."""
+    found = error.errors() if isinstance(error, RequestValidationError) else error.errors(include_url=False)
+    lines = []
+    for one in found[:_SHOWN]:
+        where = ".".join(str(step) for step in one["loc"] if step != "body")
+        lines.append(f"{where}: {one['msg']}" if where else str(one["msg"]))
+    more = f" (and {len(found) - _SHOWN} more)" if len(found) > _SHOWN else ""
+    return "; ".join(lines) + more + "; see /openapi.json for what is expected"
+
+
+def of_sensorium(error: errors.SensoriumError) -> Problem:
+    """The problem that one of our own errors is."""
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
+    return Problem(status, str(error))
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that may answer with these problems."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+        }
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of an application with a problem document."""
+
+    async def problem(request: Request, error: Problem) -> Response:
+        return respond(error.status, error.detail, error.headers)
+
+    async def ours(request: Request, error: errors.SensoriumError) -> Response:
+        return await problem(request, of_sensorium(error))
+
+    async def refused(request: Request, error: RequestValidationError | ValidationError) -> Response:
+        return respond(422, told(error))
+
+    async def http(request: Request, error: HTTPException) -> Response:
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        return respond(error.status_code, detail, dict(error.headers or {}))
+
+    app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(errors.SensoriumError, ours)
+    app.add_exception_handler(RequestValidationError, refused)
+    app.add_exception_handler(ValidationError, refused)
+    app.add_exception_handler(HTTPException, http)
+
+
+def _printable(text: str) -> str:
+    """Text that JSON can carry: lone surrogates, which no encoding has, are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

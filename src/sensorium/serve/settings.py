@@ -1,0 +1,83 @@
+"""Every limit and address of the server, by name: arguments, or SENSORIUM_… in the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sensorium.errors import BadRecipe
+
+
+class Settings(BaseSettings):
+    """What a server is told; every field can come from the environment, such as ``SENSORIUM_PORT=9000``."""
+
+    model_config = SettingsConfigDict(env_prefix="SENSORIUM_", extra="ignore")
+
+    host: str = Field("127.0.0.1", description="address to listen on; any but loopback needs a token")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    token: SecretStr | None = Field(None, description="what a client must send as Authorization: Bearer …")
+    hosts: list[str] = Field(default_factory=list, description="further names this server answers to")
+
+    max_body: int = Field(32 << 20, gt=0, description="bytes of a request's body")
+    max_header: int = Field(16 << 10, gt=0, description="bytes of all headers of a request")
+    max_pixels: int = Field(40_000_000, gt=0, description="pixels of a picture")
+    max_seconds: float = Field(600.0, gt=0, description="seconds of a sound")
+    max_k: int = Field(10_000, gt=0, description="neighbours of one search")
+    max_queries: int = Field(16, gt=0, description="inputs combined in one search")
+    max_encode: int = Field(256, gt=0, description="items of one call to /encode or /v1/embeddings")
+    max_text: int = Field(20_000, gt=0, description="characters of one text")
+    max_width: int = Field(65_536, gt=0, description="numbers of one vector")
+
+    batch: int = Field(64, gt=0, description="requests answered by one pass of an index or encoder")
+    batch_wait_ms: float = Field(2.0, ge=0, description="longest wait for more requests; none while idle")
+    decoders: int = Field(1, gt=0, le=16, description="processes that decode uploaded media")
+    decode_seconds: float = Field(10.0, gt=0, description="time one decoding may take before its process is killed")
+    decode_bytes: int = Field(1 << 30, gt=0, description="memory one decoding process may take")
+    journal_bytes: int = Field(64 << 20, gt=0, description="journal of live changes from which it is compacted")
+    busy: int = Field(1024, gt=0, description="requests under way at once; further ones are answered 503")
+    reload_seconds: float = Field(1.0, gt=0, description="how often run folders are looked at for a new version")
+    drain_seconds: float = Field(10.0, gt=0, description="time requests under way have when the server stops")
+
+    log: Literal["debug", "info", "warning", "off"] = Field("info", description="least level of a log line")
+    log_queries: bool = Field(False, description="write the text of queries to the log")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return is_loopback(self.host)
+
+    def check(self) -> Settings:
+        """These settings. Raises BadRecipe where they would open the server to others without a token."""
+        if not self.loopback and self.token is None:
+            raise BadRecipe(
+                f"--host {self.host} is reachable from other machines and no token is set; "
+                "write one into a file and type: sensorium serve RUN --host … --token-file FILE"
+            )
+        if self.token is not None and len(self.token.get_secret_value()) < 16:
+            raise BadRecipe("the token is shorter than 16 characters; make one with: openssl rand -hex 24")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name means this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def read_token(path: Path) -> SecretStr:
+    """The first line of a token file. Raises BadRecipe when it cannot be read or is empty."""
+    try:
+        token = path.read_text("utf-8").split("\n", 1)[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRecipe(f"--token-file {path} cannot be read ({error}); expected a text file of one line") from None
+    if not token:
+        raise BadRecipe(f"--token-file {path} is empty; make one with: openssl rand -hex 24 > {path}")
+    return SecretStr(token)
