@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,6 +96,22 @@ class Asking:
         codes, self.residual = narrow.int8(turned, step)
         self.step, self.codes = step[:, 0].astype(np.float64), torch.from_numpy(codes)
 
+    @classmethod
+    def together(cls, q: np.ndarray, length: np.ndarray, space: narrow.Space, torch: Any) -> Asking:
+        """The same for many queries, by all threads. Not to be called in one of them."""
+        parts = workers.each(lambda rows: cls(q[rows], length[rows], space, torch), blocks(len(q), _UNIT), torch)
+        return parts[0]._with(lambda name: _joined([getattr(part, name) for part in parts], torch))
+
+    def take(self, rows: np.ndarray) -> Asking:
+        """Some of the queries."""
+        return self._with(lambda name: getattr(self, name)[rows])
+
+    def _with(self, value: Callable[[str], Any]) -> Asking:
+        new = copy(self)
+        for name in ("length", "constant", "turned_length", "residual", "step", "codes"):
+            setattr(new, name, value(name))
+        return new
+
     def tile(self, rows: slice, block: Block) -> Any:
         """Integer scores (b, n), int32; the filling scores -NEVER."""
         q, b = self.codes[rows], len(self.codes[rows])
@@ -118,6 +135,10 @@ class Asking:
         middle, error = threshold - self.constant[:, None], self.error(block)[:, None]
         low, high = np.floor((middle - error) / step), np.ceil((middle + error) / step)
         return tuple(np.clip(x, 1 - NEVER, NEVER).astype(np.int32) for x in (low, high))
+
+
+def _joined(parts: Sequence[Any], torch: Any) -> Any:
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else torch.cat(list(parts))
 
 
 def found(tile: Any, gate: np.ndarray, top: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,6 +10,8 @@ and small problems, or machines without fast narrow products, by :mod:`float32 p
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from sensorium.errors import BadData
@@ -59,6 +61,7 @@ def _count(targets: Targets, source: Source, use: machine.Machine) -> np.ndarray
     sorting = (np.diff(targets.offsets) > _MANY)[targets.row]
     rest, few = ~sorting, np.zeros(len(targets), bool)
     if use.int8 and rest.any():
+        targets = replace(targets, narrowed=sparse.asking_of(targets, source, use.torch))
         few[rest] = sparse.suits(targets.take(rest), source, use.torch)
     product = dense.count if use.bf16 else plain.count
     above = np.zeros(len(targets), np.int64)

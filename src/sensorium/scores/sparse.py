@@ -18,17 +18,22 @@ from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
 from sensorium.types import blocks
 
-_ROWS, _COLUMNS = 1024, 2048
+_ROWS, _COLUMNS = 512, 4096
+_TOGETHER = 1 << 17  # pairs to be looked at again
 _SAMPLE = 1024
 _FEW = 0.02  # share of candidates at or above a threshold up to which looking at stretches pays
+
+
+def asking_of(targets: Targets, source: Source, torch: Any) -> coded.Asking:
+    """The queries of some targets as int8 codes."""
+    return coded.Asking.together(targets.q, targets.length, coded.space_of(source), torch)
 
 
 def suits(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     """Which targets, (r,) bool, have few candidates near or above them, judged on a sample."""
     sample, length = source.sample(_SAMPLE)
-    space = coded.space_of(source)
-    block = coded.encode(sample, length, space, torch)
-    asking = coded.Asking(targets.q, targets.length, space, torch)
+    asking = targets.narrowed or asking_of(targets, source, torch)
+    block = coded.encode(sample, length, asking.space, torch)
     low, _ = asking.limits(targets.padded(np.inf), block)
     near = np.zeros(low.shape, np.int64)
 
@@ -43,30 +48,37 @@ def suits(targets: Targets, source: Source, torch: Any) -> np.ndarray:
 
 def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     """How many candidates score at least each target's score, (r,) int64."""
-    space = coded.space_of(source)
-    asking = coded.Asking(targets.q, targets.length, space, torch)
+    asking = targets.narrowed or asking_of(targets, source, torch)
     wanted = targets.padded(np.inf)
     above, adding = np.zeros(wanted.shape, np.int64), threading.Lock()
 
     def among(part: slice) -> None:
         c, c_length = source.read(part)
-        block = coded.encode(c, c_length, space, torch)
+        block = coded.encode(c, c_length, asking.space, torch)
         low, high = asking.limits(wanted, block)
+        least = low.min(axis=1)
         error = error32(targets.length, block.longest, source.width)
-        for rows in blocks(len(targets.q), _ROWS):
-            i, j, value = coded.found(asking.tile(rows, block), low[rows].min(axis=1))
-            sure = value[:, None] >= high[rows][i]
-            unsure = (value[:, None] >= low[rows][i]) & ~sure
+
+        def settle(i: np.ndarray, j: np.ndarray, value: np.ndarray) -> None:
+            """Count the pairs (i, j) of a given integer score (p,), i ascending."""
+            sure = value[:, None] >= high[i]
+            unsure = (value[:, None] >= low[i]) & ~sure
             again = np.flatnonzero(unsure.any(axis=1))
             if len(again):
                 r = i[again]
-                threshold = wanted[rows][r]
-                sure[again] |= at_least(
-                    targets.q[rows], c, r, j[again], threshold, unsure[again], error[rows][r], torch
-                )
-            here = [np.bincount(i[yes], minlength=rows.stop - rows.start) for yes in sure.T]
+                sure[again] |= at_least(targets.q, c, r, j[again], wanted[r], unsure[again], error[r], torch)
+            here = [np.bincount(i[yes], minlength=len(above)) for yes in sure.T]
             with adding:
-                above[rows] += np.stack(here, axis=1)
+                above[:] += np.stack(here, axis=1)
+
+        # Tiles are small, to stay in the cache; what they leave is looked at together, as each call costs.
+        waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        for rows in blocks(len(targets.q), _ROWS):
+            i, *rest = coded.found(asking.tile(rows, block), least[rows])
+            waiting.append((i + rows.start, *rest))
+            if sum(len(i) for i, _, _ in waiting) >= _TOGETHER or rows.stop == len(targets.q):
+                settle(*(np.concatenate(x) for x in zip(*waiting, strict=True)))
+                waiting.clear()
 
     workers.each(among, blocks(len(source), _COLUMNS), torch)
     return above[targets.row, targets.slot]

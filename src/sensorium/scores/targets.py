@@ -7,15 +7,21 @@ from functools import cached_property
 
 import numpy as np
 
+from sensorium.scores import coded
+
 
 @dataclass(frozen=True)
 class Targets:
-    """b queries q (b, d) of given length (b,), and r thresholds, those of query i at offsets[i]:offsets[i + 1]."""
+    """b queries q (b, d) of given length (b,), and r thresholds, those of query i at offsets[i]:offsets[i + 1].
+
+    narrowed: the queries as int8 codes, where somebody will multiply these.
+    """
 
     q: np.ndarray
     length: np.ndarray
     offsets: np.ndarray
     score: np.ndarray
+    narrowed: coded.Asking | None = None
 
     def __len__(self) -> int:
         return len(self.score)
@@ -37,8 +43,10 @@ class Targets:
         counts = np.bincount(self.row[mask], minlength=len(self.q))
         kept = np.flatnonzero(counts)
         offsets = np.concatenate([[0], np.cumsum(counts[kept])])
-        q = self.q if len(kept) == len(self.q) else self.q[kept]
-        return Targets(q, self.length[kept], offsets, self.score[mask])
+        if len(kept) == len(self.q):
+            return Targets(self.q, self.length, offsets, self.score[mask], self.narrowed)
+        narrowed = self.narrowed and self.narrowed.take(kept)
+        return Targets(self.q[kept], self.length[kept], offsets, self.score[mask], narrowed)
 
     def padded(self, filler: float) -> np.ndarray:
         """Thresholds as (b, s), s being the most any query has, the rest filled up."""
