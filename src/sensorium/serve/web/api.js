@@ -1,0 +1,139 @@
+// Requests to the server: problem documents become errors, a lost server is noticed and waited for.
+
+/** An answer that says no: status, title and detail as RFC 9457 has them. */
+export class Problem extends Error {
+  constructor(status, title, detail) {
+    super(detail || title);
+    Object.assign(this, { name: "Problem", status, title, detail });
+  }
+}
+
+/** No answer at all. */
+export class Gone extends Error {
+  constructor() {
+    super("The server does not answer.");
+    this.name = "Gone";
+  }
+}
+
+/** Tells of "down", "back" (after being down) and "token" (one is needed). */
+export const connection = new EventTarget();
+let down = false, asking = null;
+const KEPT = "sensorium.token";
+let token = sessionStorage.getItem(KEPT) ?? "";
+
+/** The token the server wants, for sockets too; empty when it wants none. */
+export function currentToken() { return token; }
+
+function wait(ms) { return new Promise((done) => setTimeout(done, ms)); }
+
+async function watch() {
+  for (let pause = 500; down; pause = Math.min(pause * 1.6, 5000)) {
+    await wait(pause);
+    try {
+      const answer = await fetch("/healthz", { cache: "no-store" });
+      if (answer.ok) { down = false; connection.dispatchEvent(new Event("back")); }
+    } catch { /* still gone */ }
+  }
+}
+
+function lost() {
+  if (!down) { down = true; connection.dispatchEvent(new Event("down")); watch(); }
+}
+
+/** Ask for a token once, however many requests need one. */
+function askToken() {
+  asking ??= new Promise((done) => {
+    connection.dispatchEvent(new CustomEvent("token", { detail: { wrong: token !== "", give(text) {
+      token = text; sessionStorage.setItem(KEPT, text); asking = null; done();
+    } } }));
+  });
+  return asking;
+}
+
+/** A Response, or Problem, or Gone. json: sent as the body; signal: as of fetch. */
+export async function request(path, { method, json, body, signal, headers = {}, cache } = {}) {
+  for (;;) {
+    const used = token, told = { ...headers };
+    if (used) told.authorization = `Bearer ${used}`;
+    if (json !== undefined) told["content-type"] = "application/json";
+    let answer;
+    try {
+      answer = await fetch(path, {
+        method: method ?? (json !== undefined || body ? "POST" : "GET"), headers: told, signal, cache,
+        body: json !== undefined ? JSON.stringify(json) : body,
+      });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      lost();
+      throw new Gone();
+    }
+    if (answer.status === 401) {
+      if (used === token) await askToken();
+      continue;
+    }
+    if (answer.ok) return answer;
+    const told_ = await answer.json().catch(() => ({}));
+    throw new Problem(answer.status, told_.title ?? answer.statusText, told_.detail ?? `${path} answered ${answer.status}`);
+  }
+}
+
+/** The JSON that a path answers with. */
+export async function call(path, options) {
+  const answer = await request(path, options);
+  return answer.status === 204 ? null : answer.json();
+}
+
+/** A path with a query string; undefined, null and "" are left out. */
+export function url(path, query = {}) {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null && value !== "") params.set(name, value);
+  }
+  const text = params.toString();
+  return text ? `${path}?${text}` : path;
+}
+
+const blobs = new Map();
+
+/** Let an <img>, <audio> or <video> show a path of the server; with a token it is fetched, as tags send no headers. */
+export async function show(element, path) {
+  if (!token) { element.src = path; return; }
+  if (!blobs.has(path)) {
+    blobs.set(path, request(path).then(async (answer) => URL.createObjectURL(await answer.blob())));
+    if (blobs.size > 400) {
+      const [oldest, made] = blobs.entries().next().value;
+      blobs.delete(oldest);
+      made.then(URL.revokeObjectURL, () => {});
+    }
+  }
+  try { element.src = await blobs.get(path); } catch { blobs.delete(path); element.dispatchEvent(new Event("error")); }
+}
+
+/** Server-sent events of a path, read with fetch so that a token can go along: calls on(type, data) until stopped. */
+export function events(path, on, ended = () => {}) {
+  const stop = new AbortController();
+  (async () => {
+    const answer = await request(path, { signal: stop.signal, headers: { accept: "text/event-stream" } });
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let kept = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      kept += value;
+      const blocks = kept.split("\n\n");
+      kept = blocks.pop();
+      for (const block of blocks) {
+        let type = "message";
+        const data = [];
+        for (const line of block.split("\n")) {
+          if (line.startsWith("event:")) type = line.slice(6).trim();
+          else if (line.startsWith("data:")) data.push(line.slice(5).trimStart());
+        }
+        if (data.length) on(type, JSON.parse(data.join("\n")));
+      }
+    }
+    ended(null);
+  })().catch((error) => { if (error.name !== "AbortError") ended(error); });
+  return () => stop.abort();
+}
