@@ -67,15 +67,36 @@ class Statistics(nn.Module):
         pooled = self._statistics(index + 1, running, windows, faded).to(x.dtype)
         return pooled, (index[:, -1] + 1, running[:, -1].clone(), windows[:, -1].clone(), faded[:, -1].clone())
 
+    def advance(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, State]:
+        """More frames x (b, t, d), the first ``lengths`` (b,) of each real → the statistics after these (b, p), state."""
+        count, sums, early, fading = state
+        t, n = x.shape[1], lengths[:, None]
+        real = valid(lengths, t)
+        within = real.to(x.dtype)
+        # x and x² are summed in float64, as the variance is a difference of them.
+        wide, exact = x.double(), real.double()
+        added = [torch.einsum("bt,btd->bd", exact, wide), torch.einsum("bt,btd->bd", exact, wide.square())]
+        added += [torch.einsum("bt,btd->bd", within, term).double() for term in self._terms(x, first=2)]
+        sums = sums + torch.cat(added, -1)
+        if bool((count < 2 * self.window).any()):
+            inside = self._windows(count + torch.arange(t)) * real[:, None]
+            early = early + torch.einsum("bwt,btd->bwd", inside.to(x.dtype), x)
+        age = (n - 1 - torch.arange(t)).clamp_min(0)
+        fading = self.fade**n.double() * fading + torch.einsum("bt,btd->bd", self.fade**age.double() * exact, wide)
+        count = count + n
+        pooled = self._statistics(count.clamp_min(1), sums, early, fading).to(x.dtype)
+        return pooled.reshape(-1, self.dim), (count, sums, early, fading)
+
     def start(self, b: int = 1) -> State:
         """The state of b new streams."""
         widths = (1,), (self.dim - 3 * self.dim_in,), (2, self.dim_in), (self.dim_in,)
         return tuple(torch.zeros(b, *width, dtype=torch.float64) for width in widths)
 
-    def _terms(self, x: Tensor) -> Iterator[Tensor]:
-        """What is summed over frames, (…, d) each: one at a time, as together they are large."""
-        yield x
-        yield x.square()
+    def _terms(self, x: Tensor, first: int = 0) -> Iterator[Tensor]:
+        """What is summed over frames, (…, d) each, from the ``first`` on: one at a time, as together they are large."""
+        if not first:
+            yield x
+            yield x.square()
         yield x.abs()
         for level in self.levels:
             yield torch.sigmoid((x - level) / _WIDTH)

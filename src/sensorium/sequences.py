@@ -42,7 +42,7 @@ def apply_frames(head: Any, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
     head.eval()
     try:
         with torch.inference_mode():
-            for rows in _alike(lengths):
+            for rows in alike(lengths, _FRAMES):
                 x = np.zeros((len(rows), int(lengths[rows].max()), vectors.shape[1]), np.float32)
                 for at, row in enumerate(rows):
                     x[at, : lengths[row]] = vectors[int(offsets[row]) : int(offsets[row + 1])]
@@ -52,21 +52,30 @@ def apply_frames(head: Any, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
     return z
 
 
-def _alike(lengths: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows in groups of similar length, whose padded size is bounded."""
+def alike(lengths: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """Rows in groups of similar length, longest first, of at most ``most`` padded frames or else of one row."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        size = max(1, _FRAMES // max(1, int(lengths[order[start]])))
+        size = max(1, most // max(1, int(lengths[order[start]])))
         yield order[start : start + size]
         start += size
 
 
-def gather(states: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """States of single streams, each of batch 1, as one batched state."""
-    return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
+def advance(head: Any, x: Tensor, lengths: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """More frames x (b, t, d) of b streams, the first ``lengths`` (b,) of each real: what the last says, and the state.
 
-
-def scatter(state: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
-    """A batched state as states of single streams, each of batch 1."""
-    return [tuple(part[i : i + 1] for part in state) for i in range(len(state[0]))]
+    Returns (b, c); rows of streams without a new frame mean nothing. A head may bring its own ``advance``,
+    such as one that does not read frames of which nobody asks.
+    """
+    if hasattr(head, "advance"):
+        return head.advance(x, lengths, state)
+    z, after = x.new_zeros(len(x), head.dim), tuple(part.clone() for part in state)
+    for count in torch.unique(lengths).tolist():  # streams with as many new frames make one batch
+        if count:
+            at = torch.nonzero(lengths == count)[:, 0]
+            read, new = head.step(x[at, :count], tuple(part[at] for part in state))
+            z[at] = read[:, -1]
+            for part, changed in zip(after, new, strict=True):
+                part[at] = changed
+    return z, after

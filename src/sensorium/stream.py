@@ -1,9 +1,9 @@
-"""Many live streams through one encoder and one head: whatever arrives together is computed as one batch."""
+"""Many live streams through one encoder and one head: whatever arrived meanwhile is computed as one batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,71 +11,207 @@ import torch
 from sensorium import audio, sequences
 from sensorium.errors import BadRecipe
 
+STEP = 0.1  # seconds between two readings
+_DEEP = 8  # steps of one stream taken at once where many wait, as of a file
+_FIRST = 64  # streams that there is room for at first
+
+
+class Reading(NamedTuple):
+    """What one stream says after one step: all it heard so far, read at its last frame that counts.
+
+    begin, end: seconds of sound that this step's frames cover. frames: how many frames were made so
+    far. voice: share of this step's frames that are voice. values (c,): what the head read, or what
+    ``Streams(read=…)`` made of it.
+    """
+
+    begin: float
+    end: float
+    frames: int
+    voice: float
+    values: list[float]
+
 
 class Streams:
-    """Open streams of one run, each with its own resampler, past frames and head state.
+    """Open streams of one run, with the states of all of them in a few arrays.
 
-    encoder: one that streams, such as ``mfcc``. head: one that steps, such as ``lstm``. What a stream
-    reads equals what it would read alone, and what the whole file gives, to 1e-5.
+    encoder: one that steps many streams, such as ``mfcc``. head: one that steps, such as ``lstm``.
+    read: maps what the head reads (b, c) to what is reported (b, c). Steps are counted in frames from
+    each stream's beginning, so that readings never depend on how the sound was cut into chunks. What
+    a stream reads equals what it would read alone, and its last reading what the whole file gives, to 1e-5.
     Raises BadRecipe for parts that cannot stream.
     """
 
-    def __init__(self, encoder: Any, head: Any) -> None:
-        for part, needed in ((encoder, "stream"), (head, "step")):
-            if not hasattr(part, needed):
+    def __init__(
+        self,
+        encoder: Any,
+        head: Any,
+        read: Callable[[np.ndarray], np.ndarray] = lambda values: values,
+        step: float = STEP,
+    ) -> None:
+        for part in (encoder, head):
+            if not (hasattr(part, "step") and hasattr(part, "start")):
                 raise BadRecipe(
                     f"{type(part).__name__} cannot stream; choose an encoder such as mfcc and a head such as lstm"
                 )
-        self.encoder, self.head = encoder, head.eval()
+        self.encoder, self.head, self.read = encoder, head.eval(), read
+        self.per = max(1, round(step * encoder.rate / encoder.hop))  # frames a step
         self._open: dict[int, _Stream] = {}
         self._next = 0
+        self._free: list[int] = []
+        self._features = encoder.start(0)
+        self._state = head.start(0)
+        self._latest = torch.zeros(0, head.dim)
 
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the states and of the samples that wait, all streams together."""
+        held = sum(part.nbytes for part in (*self._features, *self._state, self._latest))
+        return held + sum(4 * stream.size for stream in self._open.values())
+
     def open(self, rate: int = audio.RATE) -> int:
         """A new stream of sound at ``rate`` Hz; its key. Raises BadData for a rate that no recording has."""
-        stream = _Stream(audio.Resampler(rate, self.encoder.rate), self.encoder.stream(), self.head.start())
+        resampler = audio.Resampler(rate, self.encoder.rate)
+        if not self._free:
+            self._grow()
         key, self._next = self._next, self._next + 1
-        self._open[key] = stream
+        stream = self._open[key] = _Stream(self._free.pop(), rate, resampler)
+        self._begin(stream)
         return key
 
     def close(self, key: int) -> None:
         """Forget a stream; one that is not open is no error."""
-        self._open.pop(key, None)
+        if (stream := self._open.pop(key, None)) is not None:
+            self._free.append(stream.slot)
 
     def reset(self, key: int) -> None:
-        """Begin a stream anew, such as after a long silence: nothing heard before counts any more."""
-        held = self._open[key]
-        held.features, held.state = self.encoder.stream(), self.head.start()
+        """Begin a stream anew, at second 0: nothing heard before counts any more."""
+        stream = self._open[key]
+        stream.resampler = audio.Resampler(stream.rate, self.encoder.rate)
+        self._begin(stream)
 
-    def push(self, chunks: Mapping[int, np.ndarray], last: bool = False) -> dict[int, np.ndarray]:
-        """Samples (n_i,) of some streams in → what the head reads after each new frame, (k_i, c) float32.
+    def push(self, chunks: Mapping[int, np.ndarray], ended: Collection[int] = ()) -> dict[int, list[Reading]]:
+        """Samples (n_i,) of some streams in → one reading for each step of theirs that is complete.
 
-        k_i may be 0. ``last`` ends these streams and closes them.
+        ended: those of them that end here; their last frames are read too, and they are closed. One that
+        never had a sample gives no reading.
         """
-        keys = list(chunks)
-        held = [self._open[key] for key in keys]
-        samples = [s.resampler.push(chunks[key], last) for key, s in zip(keys, held, strict=True)]
-        frames = self.encoder.push([s.features for s in held], samples, last)
-        found = {key: np.zeros((0, self.head.dim), np.float32) for key in keys}
-        counts = np.array([len(x) for x in frames])
-        for count in np.unique(counts[counts > 0]):  # streams with as many new frames make one batch
-            at = np.flatnonzero(counts == count).tolist()
-            with torch.inference_mode():
-                x = torch.from_numpy(np.stack([frames[i] for i in at]))
-                z, state = self.head.step(x, sequences.gather([held[i].state for i in at]))
-            for i, own, logits in zip(at, sequences.scatter(state), z.numpy(), strict=True):
-                held[i].state = own
-                found[keys[i]] = logits
-        if last:
-            for key in keys:
-                self.close(key)
-        return found
+        told: dict[int, list[Reading]] = {key: [] for key in chunks}
+        held = {key: self._open[key] for key in chunks}
+        for key, samples in chunks.items():
+            held[key].add(held[key].resampler.push(samples, key in ended))
+        waiting = held
+        with torch.inference_mode():
+            while waiting := {k: s for k, s in waiting.items() if s.frames_of(self.encoder) >= self.per}:
+                deep = {k: s for k, s in waiting.items() if s.frames_of(self.encoder) >= _DEEP * self.per}
+                shallow = {k: s for k, s in waiting.items() if k not in deep}
+                self._advance(deep, _DEEP * self.per, told)
+                self._advance(shallow, self.per, told)
+            for rest in range(1, self.per):
+                self._advance(
+                    {k: held[k] for k in ended if k in held and held[k].frames_of(self.encoder) == rest}, rest, told
+                )
+            short = {k: held[k] for k in ended if k in held and held[k].heard and not held[k].frames}
+            for stream in short.values():  # shorter than a frame: padded to one, as offline
+                stream.add(np.zeros(self.encoder.span - stream.size, np.float32))
+            self._advance(short, 1, told)
+        for key in ended:
+            self.close(key)
+        return told
+
+    def _advance(self, streams: Mapping[int, _Stream], frames: int, told: dict[int, list[Reading]]) -> None:
+        """So many frames of each of these streams, as one batch."""
+        if not streams:
+            return
+        encoder, slots = self.encoder, np.array([s.slot for s in streams.values()])
+        samples = np.empty((len(slots), encoder.span + (frames - 1) * encoder.hop), np.float32)
+        for row, stream in zip(samples, streams.values(), strict=True):
+            stream.take(row, frames * encoder.hop)
+        x, counted, voice, after = encoder.step(samples, tuple(part[slots] for part in self._features))
+        for part, new in zip(self._features, after, strict=True):
+            part[slots] = new
+        rows = torch.from_numpy(slots)
+        state, latest = tuple(part[rows] for part in self._state), self._latest[rows]
+        for start in range(0, frames, self.per):
+            cut = slice(start, min(start + self.per, frames))
+            mask = counted[:, cut]
+            lengths, found = mask.sum(1), x[:, cut]
+            if lengths.min() < found.shape[1]:  # the frames that count to the front, in their order
+                found = np.take_along_axis(found, np.argsort(~mask, 1, kind="stable")[..., None], 1)
+            real = torch.from_numpy(lengths)
+            z, state = sequences.advance(self.head, torch.from_numpy(np.ascontiguousarray(found)), real, state)
+            latest = torch.where(real[:, None] > 0, z, latest)
+            shares, values = voice[:, cut].mean(1).tolist(), self.read(latest.numpy()).tolist()
+            for (key, stream), share, value in zip(streams.items(), shares, values, strict=True):
+                begin = stream.frames * encoder.hop
+                stream.frames += cut.stop - cut.start
+                end = (stream.frames - 1) * encoder.hop + encoder.size
+                told[key].append(Reading(begin / encoder.rate, end / encoder.rate, stream.frames, share, value))
+        for part, new in zip(self._state, state, strict=True):
+            part[rows] = new
+        self._latest[rows] = latest
+
+    def _begin(self, stream: _Stream) -> None:
+        """An empty past for a stream."""
+        for part, empty in zip(self._features, self.encoder.start(1), strict=True):
+            part[stream.slot] = empty[0]
+        for part, empty in zip(self._state, self.head.start(1), strict=True):
+            part[stream.slot] = empty[0]
+        self._latest[stream.slot] = 0.0
+        stream.begin(self.encoder.span - self.encoder.size)
+
+    def _grow(self) -> None:
+        """Room for twice as many streams."""
+        room = len(self._latest)
+        more = max(_FIRST, room)
+        self._free += range(room + more - 1, room - 1, -1)
+        new = self.encoder.start(more)
+        self._features = tuple(np.concatenate(both) for both in zip(self._features, new, strict=True))
+        self._state = tuple(torch.cat(both) for both in zip(self._state, self.head.start(more), strict=True))
+        self._latest = torch.cat([self._latest, torch.zeros(more, self.head.dim)])
 
 
 class _Stream:
-    """What one stream remembers."""
+    """What one stream keeps outside the arrays: its place in them, its resampler, samples that wait."""
 
-    def __init__(self, resampler: audio.Resampler, features: Any, state: tuple[torch.Tensor, ...]) -> None:
-        self.resampler, self.features, self.state = resampler, features, state
+    __slots__ = ("_skip", "frames", "heard", "rate", "resampler", "size", "slot", "waiting")
+
+    def __init__(self, slot: int, rate: int, resampler: audio.Resampler) -> None:
+        self.slot, self.rate, self.resampler = slot, rate, resampler
+
+    def begin(self, silence: int) -> None:
+        """At second 0, with as many samples of silence before it."""
+        self.waiting: list[np.ndarray] = [np.zeros(silence, np.float32)]
+        self.size, self._skip, self.frames, self.heard = silence, 0, 0, False
+
+    def add(self, samples: np.ndarray) -> None:
+        """Samples (n,) at the encoder's rate, to be taken later."""
+        if len(samples):
+            self.heard = True
+            self.waiting.append(samples)
+            self.size += len(samples)
+
+    def frames_of(self, encoder: Any) -> int:
+        """Whole frames that wait."""
+        return max(0, (self.size - self._skip - encoder.span) // encoder.hop + 1)
+
+    def take(self, row: np.ndarray, advance: int) -> None:
+        """Fill a row with the first samples that wait, and go on by ``advance`` samples."""
+        known = self.waiting[0] if len(self.waiting) == 1 else np.concatenate(self.waiting)
+        known = known[self._skip :]
+        row[:] = known[: len(row)]
+        # Where the hop is longer than a frame, samples that are yet to come are skipped too.
+        self._skip = max(0, advance - len(known))
+        # A copy, so that a long chunk is not kept alive, unless much of it still waits.
+        rest = known[advance:]
+        self.waiting = [rest if len(rest) > len(row) else rest.copy()]
+        self.size = len(rest)
+
+
+def offline(encoder: Any, head: Any, sources: Iterable[Any]) -> np.ndarray:
+    """What the head reads of whole recordings, (n, c): paths or ``(samples, rate)``; what streams must equal."""
+    frames = encoder.encode(list(sources))
+    offsets = np.cumsum([0, *map(len, frames)])
+    return head.apply_frames(np.concatenate(frames), offsets)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from sensorium import audio
-from sensorium.causal import Activity, Deltas, RunningNorm
+from sensorium.causal import REACH, Activity, Deltas, RunningNorm, normalised, slopes, voiced
 from sensorium.errors import BadRecipe
 from sensorium.framing import Framer
 
+State = tuple[np.ndarray, ...]
 _BLOCK = 512  # frames a pass: their spectra stay in the cache
 _WORDS = {"cmvn": ("none", "running", "utterance"), "silence": ("keep", "mark", "drop")}
 _PITCH = 0.05  # seconds of signal that pitch is taken from: three periods of 60 Hz
@@ -125,6 +126,53 @@ class Mfcc:
         parts = zip(streams, np.split(base, ends), np.split(level, ends), strict=True)
         return [stream.follow(x, loud) for stream, x, loud in parts]
 
+    def start(self, b: int = 1) -> State:
+        """The state of b new streams, for :meth:`step`: frames so far, peaks, past frames, sums."""
+        self.stream()  # refuses what cannot stream
+        width, pasts = self.base, []
+        for _ in range(self.arguments["deltas"]):
+            pasts.append(np.zeros((b, 2 * REACH, width), np.float32))
+        sums: State = ()
+        if self.arguments["cmvn"] == "running":
+            wide = self.base * (1 + self.arguments["deltas"])
+            sums = (np.zeros(b, np.int64), np.zeros((b, wide)), np.zeros((b, wide)))
+        return (np.zeros(b, np.int64), np.full(b, -np.inf), *pasts, *sums)
+
+    def step(self, samples: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, State]:
+        """t more frames of b streams at once, each what :meth:`encode` gives of it.
+
+        samples (b, span + (t - 1)·hop): those that the frames cover; a stream begins with
+        ``span - size`` zeros. Returns frames x (b, t, d), which of them count (b, t) bool (the others
+        are dropped silence), which are voice (b, t) bool, and the state.
+        """
+        wants, b = self.arguments, len(samples)
+        view = np.lib.stride_tricks.sliding_window_view(samples, self.span, 1)[:, :: self.hop]
+        t = view.shape[1]
+        base, level = np.empty((b, t, self.base), np.float32), np.empty((b, t), np.float32)
+        rows = max(1, _BLOCK // t)
+        for at in range(0, b, rows):
+            part = slice(at, at + rows)
+            spectra, loud = self._block(view[part].reshape(-1, self.span))
+            base[part], level[part] = spectra.reshape(-1, t, self.base), loud.reshape(-1, t)
+        n, peak, *rest = state
+        fade = wants["silence_release"] * self.hop / self.rate
+        voice, peak = voiced(level, peak, wants["silence_db"], wants["silence_floor"], fade)
+        new, parts, pasts = n == 0, [base], []
+        for order in range(wants["deltas"]):
+            past = rest[order]
+            past = np.where(new[:, None, None], parts[-1][:, :1], past) if new.any() else past
+            slope, past = slopes(parts[-1], past)
+            parts.append(slope)
+            pasts.append(past)
+        x, counted, sums = np.concatenate(parts, 2) if len(parts) > 1 else base, np.ones((b, t), bool), ()
+        if wants["silence"] == "drop":
+            counted = voice
+        if wants["cmvn"] == "running":
+            x, *sums = normalised(x, counted, *rest[wants["deltas"] :])
+        if wants["silence"] == "mark":
+            x = np.concatenate([x, voice[..., None].astype(np.float32)], 2)
+        return x, counted, voice, (n + t, peak, *pasts, *sums)
+
     def _spectra(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What each frame gives by itself: (t, base) and its level in dBFS, (t,)."""
         base, level = np.empty((len(frames), self.base), np.float32), np.empty(len(frames), np.float32)
@@ -140,7 +188,7 @@ class Mfcc:
 
         wants = self.arguments
         with torch.inference_mode():
-            long = torch.from_numpy(np.array(frames, np.float32))  # a copy: the frames overlap
+            long = torch.from_numpy(np.require(frames, np.float32, ["C", "W"]))  # frames that overlap are copied
             short = long[:, self.span - self.size :]
             level = spectra.decibels(short.square().mean(1))
             power = spectra.power(short, wants["fft"])

@@ -71,8 +71,12 @@ class Statistics(nn.Module):
         if not x.shape[1]:
             return x.new_zeros(len(x), 0, self.dim), state
         pooled, after = self.pool.step(self.preprocess(x), state)
-        scaled = (pooled - self.scale.running_mean) / (self.scale.running_var + self.scale.eps).sqrt()
-        return self._read(scaled), after
+        return self._read(self._scaled(pooled)), after
+
+    def advance(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, State]:
+        """As :func:`sensorium.sequences.advance`: only the last of these frames is read."""
+        pooled, after = self.pool.advance(self.preprocess(x), lengths, state)
+        return self._read(self._scaled(pooled)), after
 
     def start(self, b: int = 1) -> State:
         """The state of b new streams."""
@@ -81,6 +85,9 @@ class Statistics(nn.Module):
     def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
         """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""
         return apply_frames(self, vectors, offsets)
+
+    def _scaled(self, pooled: Tensor) -> Tensor:
+        return (pooled - self.scale.running_mean) / (self.scale.running_var + self.scale.eps).sqrt()
 
     def _read(self, pooled: Tensor) -> Tensor:
         z = self.members(pooled)
