@@ -24,6 +24,8 @@ FLOORS = [
     {
         "store",
         "kept",
+        "journal",
+        "media",
         "foreign",
         "head",
         "regularisers",
@@ -37,9 +39,11 @@ FLOORS = [
         "portable",
         "lite",
         "model_pth",
+        "speech_models",
+        "recurrent",
     },
     {"moments", "scores", "positives", "framing", "audio", "spectra", "causal", "sequences"},
-    {"pairs", "table", "parts", "pickled", "study"},
+    {"pairs", "table", "parts", "pickled", "study", "diversity"},
     {"types", "io", "space", "trials", "mel"},
     {"errors"},
 ]

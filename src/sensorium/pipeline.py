@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from sensorium import io
+from sensorium import io, journal, media
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch
 from sensorium.pairs import SPLITS, Pairs
@@ -111,7 +111,8 @@ def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
                 shutil.rmtree(building, ignore_errors=True)
             raise
         (building / ".lock").unlink()
-        io.exchange(building, out)
+        with journal.carried(out, building):
+            io.exchange(building, out)
 
 
 @contextlib.contextmanager
@@ -244,18 +245,17 @@ def project(left: Embeddings, right: Embeddings | None, heads: Sequence[Any]) ->
 
 
 def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path) -> dict[str, Any]:
-    """Index what the heads make of both sides; returns what is known of each index."""
+    """Index what the heads make of both sides, and keep what items look like; returns what is known of each index."""
     told = {}
     for side, items, vectors in (("left", data.left, zl), ("right", data.right, zr)):
         if items is None:
             continue
         part = plan.part("index")
-        columns = columns_of(items)
+        columns, found = columns_of(items), np.arange(len(items))
         if "augmented" in columns:  # changed copies are there to train on, not to be found
-            kept = np.flatnonzero(columns.pop("augmented") == "")
-            part.add(items.ids[kept], vectors[kept], {name: column[kept] for name, column in columns.items()})
-        else:
-            part.add(items.ids, vectors, columns)
+            found = np.flatnonzero(columns.pop("augmented") == "")
+        part.add(items.ids[found], vectors[found], {name: column[found] for name, column in columns.items()})
+        media.build(items, found, folder, side)
         told[side] = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
         with io.publish(folder / "index" / side) as building:
             part.save(building)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium import io, parts, trust
+from sensorium import diversity, io, journal, parts, trust
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch, nearest
-from sensorium.types import Hits
+from sensorium.types import Embeddings
 
 #: What a query may be given as, and the kind of item an encoder must take for it.
 INPUTS = {"text": "text", "audio": "audio", "image": "image", "face": "face"}
@@ -36,6 +36,17 @@ def open(folder: str | Path) -> Run:
     return Run(folder)
 
 
+class Found(NamedTuple):
+    """The nearest rows (q, k) of one side's index, best first; -1 with score -inf where fewer are there.
+
+    probability (q, k): how likely each hit is right, where the run has been calibrated for these scores.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    probability: np.ndarray | None
+
+
 class Run:
     """A run folder, opened: its numbers, heads and indexes, each loaded when first used."""
 
@@ -47,6 +58,8 @@ class Run:
         self._heads: dict[str, Any] = {}
         self._indexes: dict[str, Any] = {}
         self._shifts: dict[str, Any] = {}
+        self._places: dict[str, tuple[Any, dict[str, int]]] = {}
+        self.journals: dict[str, journal.Journal] = {}
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {len(self.sides)} sides, {len(self.metrics.get('results', []))} results)"
@@ -79,7 +92,10 @@ class Run:
         return [side for side in self.sides if self._stamp(side)["head"] != self._head_checksum(side)]
 
     def index(self, side: str) -> Any:
-        """The index over a side's items. Raises Mismatch when it is older than the head."""
+        """The index over a side's items, with what was added and removed live since it was built.
+
+        Raises Mismatch when it is older than the head.
+        """
         if side not in self.sides:
             raise BadData(f"{self.folder} has no {side} index; type: sensorium index {self.folder}")
         if side not in self._indexes:
@@ -91,7 +107,52 @@ class Run:
                 )
             part = parts.find("indexes", stamp["part"]["name"])
             self._indexes[side] = part.load(self.folder / "index" / side)
+            self.journals[side] = journal.Journal(self.folder, side)
+            self.apply(side, self.journals[side].read())
         return self._indexes[side]
+
+    def apply(self, side: str, changes: Sequence[journal.Change]) -> int:
+        """Bring live changes into a side's index; returns how many could not be, as another encoder made them."""
+        last = {change.id: change for change in changes}
+        if not last:
+            return 0
+        index, maker = self.index(side), journal.digest(self._fingerprint(side))
+        before, known = index.table, self.places(side)
+        gone = [id for id in last if id in known]
+        index.remove(gone)
+        added = [c for c in last.values() if c.vector is not None and c.encoder == maker]
+        if added:
+            columns = journal.columns(added, before.columns, len(before))
+            index.add(
+                [c.id for c in added], np.concatenate([self._project_one(side, c.vector) for c in added]), columns
+            )
+        for direction, shift in list(self._shifts.items()):
+            if direction.endswith(f"->{side}") or len(self.sides) == 1:
+                keep = np.ones(len(before), bool)
+                keep[[known[id] for id in gone]] = False
+                new = index.vectors(np.arange(int(keep.sum()), len(index.table)))
+                self._shifts[direction] = self.corrections[direction].extended(shift, keep, new)
+        return sum(c.vector is not None for c in last.values()) - len(added)
+
+    def places(self, side: str) -> Mapping[str, int]:
+        """The row of every id in a side's index."""
+        table = self.index(side).table
+        if self._places.get(side, (None,))[0] is not table:
+            self._places[side] = table, {id: row for row, id in enumerate(table.ids.tolist())}
+        return self._places[side][1]
+
+    def _fingerprint(self, side: str) -> Mapping[str, Any]:
+        """What made the vectors that a side's head takes."""
+        return io.read_json(self.folder / f"{side}.json")["encoder"]
+
+    def _project_one(self, side: str, vector: np.ndarray) -> np.ndarray:
+        """One item, a vector (d_in,) or frames (t, d_in), through its head: (1, d)."""
+        from sensorium import head
+
+        if vector.ndim == 1:
+            return self.project(side, vector)
+        table = Embeddings(np.array(["live"]), vector, {}, offsets=np.array([0, len(vector)]))
+        return head.project(self.head(side), table)
 
     def _stamp(self, side: str) -> Mapping[str, Any]:
         return io.read_json(self.folder / "index" / f"{side}.json", f"type: sensorium index {self.folder}")
@@ -128,6 +189,7 @@ class Run:
         side: str | None = None,
         to: str | None = None,
         corrected: bool = True,
+        mmr: float | None = None,
     ) -> list[dict[str, Any]]:
         """The k items nearest to one query: dicts of rank (from 1), id, score and metadata, best first.
 
@@ -137,6 +199,7 @@ class Run:
         side's encoder gives it). side: the side the query belongs to, needed only when it is not
         evident. to: the side to search, by default the other one. where: see ``Table.where``.
         An item is never its own neighbour. corrected: apply the run's hubness correction, if it has one.
+        mmr: λ of maximal marginal relevance, for results that differ from each other.
 
         Raises BadRecipe for a question that cannot be meant, BadData for an unknown id.
         """
@@ -167,7 +230,16 @@ class Run:
         else:
             query = self.encode(side, [value])
         direction = "left->right" if len(self.sides) == 1 else f"{side}->{to}"
-        return self.nearest(query, to, k, where, exclude, direction, corrected)[0]
+        if mmr is None:
+            return self.nearest(query, to, k, where, exclude, direction, corrected)[0]
+        found = self.find(query, to, diversity.POOL * k, where, exclude, direction, corrected)
+        return self.hits(to, self.varied(to, Found(*(None if x is None else x[0] for x in found)), k, mmr))
+
+    def varied(self, to: str, found: Found, k: int, trade: float) -> Found:
+        """The k of one query's hits, (K,) each, that maximal marginal relevance takes; ``trade`` is its λ."""
+        there = np.flatnonzero(found.rows >= 0)
+        taken = there[diversity.mmr(found.scores[there], self.index(to).vectors(found.rows[there]), k, trade)]
+        return Found(*(None if x is None else x[taken] for x in found))
 
     @cached_property
     def trust(self) -> Mapping[str, Any]:
@@ -201,33 +273,45 @@ class Run:
         corrected: bool = True,
     ) -> list[list[dict[str, Any]]]:
         """For each of (q, d) projected queries, the k nearest items of side ``to`` as dicts."""
+        found = self.find(queries, to, k, where, exclude, direction, corrected)
+        return [self.hits(to, Found(*(None if x is None else x[q] for x in found))) for q in range(len(found.rows))]
+
+    def find(
+        self,
+        queries: np.ndarray,
+        to: str,
+        k: int,
+        where: Mapping[str, Any] | None = None,
+        exclude: np.ndarray | None = None,
+        direction: str | None = None,
+        corrected: bool = True,
+    ) -> Found:
+        """As :meth:`nearest`, in rows of the index: what many queries at once are answered with."""
         index = self.index(to)
         shift = self.shift(direction, to) if corrected and direction else None
         depth = k if shift is None else max(DEPTH * k, DEPTH_LEAST)
-        hits = index.search(queries, depth, where=where, exclude=exclude)
-        rows, known = _rows(index.table.ids, hits.ids)
+        ids, scores = index.search(queries, depth, where=where, exclude=exclude)
+        known = self.places(to)
+        rows = np.array([known.get(id, -1) for id in ids.ravel().tolist()], np.int64).reshape(ids.shape)
         if shift is not None:
-            positions, found = shift.rerank(np.where(known, rows, -1), hits.scores, k)
-            rows, known = positions, positions >= 0
-            hits = Hits(np.where(known, index.table.ids[rows], ""), found)
+            rows, scores = shift.rerank(rows, scores, k)
         told = self.trust.get(direction or "")
         # A probability was learnt on the scores that the run searches with; on others it means nothing.
-        chance = (
-            probability_of(told, hits.scores)
-            if told and (shift is not None or direction not in self.corrections)
-            else None
-        )
-        return [
-            [self._hit(index, rank, rows[q, rank], hits.scores[q, rank], None if chance is None else chance[q, rank])
-             for rank in range(rows.shape[1]) if hits.ids[q, rank] != ""]
-            for q in range(len(rows))
-        ]  # fmt: skip
+        meant = told and (shift is not None or direction not in self.corrections)
+        return Found(rows, scores, probability_of(told, scores) if meant else None)
 
-    @staticmethod
-    def _hit(index: Any, place: int, row: int, score: float, chance: float | None) -> dict[str, Any]:
-        told = index.table.row(int(row))
-        hit = {"rank": place + 1, "id": told.pop("id"), "score": float(score)}
-        return {**hit, **({} if chance is None else {"probability": round(float(chance), 4)}), **told}
+    def hits(self, to: str, found: Found) -> list[dict[str, Any]]:
+        """One query's part of what :meth:`find` found, (k,) each, as dicts."""
+        table, hits = self.index(to).table, []
+        chances = [None] * len(found.rows) if found.probability is None else found.probability.tolist()
+        for place, (row, score, chance) in enumerate(
+            zip(found.rows.tolist(), found.scores.tolist(), chances, strict=True)
+        ):
+            if row >= 0:
+                told = table.row(row)
+                hit = {"rank": place + 1, "id": told.pop("id"), "score": score}
+                hits.append({**hit, **({} if chance is None else {"probability": round(chance, 4)}), **told})
+        return hits
 
     def _side_of(self, name: str, value: Any) -> str:
         """The side a query belongs to, where that is evident."""
@@ -241,7 +325,7 @@ class Run:
                     f"no side of {self.folder} takes {name}: left takes {takes['left']}, right takes {takes['right']}"
                 )
         elif name == "id":
-            sides = [s for s in SIDES if (self.index(s).table.ids == str(value)).any()]
+            sides = [s for s in SIDES if str(value) in self.places(s)]
             if not sides:
                 raise BadData(f"no item '{value}' in {self.folder}; {nearest(str(value), self._some_ids())}")
         else:
@@ -256,22 +340,14 @@ class Run:
         return sides[0]
 
     def _stored(self, side: str, id: str) -> np.ndarray:
-        index = self.index(side)
-        at = np.flatnonzero(index.table.ids == id)
-        if not len(at):
+        row = self.places(side).get(id)
+        if row is None:
             raise BadData(f"no item '{id}' on the {side} side of {self.folder}; {nearest(id, self._some_ids())}")
-        return index.vectors(at)
+        return self.index(side).vectors(np.array([row]))
 
     def _some_ids(self) -> list[str]:
         """A few ids to suggest from; a close match over a million would take longer than the search."""
         return [i for side in self.sides for i in self.index(side).table.ids[:20000].tolist()]
-
-
-def _rows(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from sensorium.pairs import rows_of
-
-    rows, known = rows_of(wanted.ravel(), ids)
-    return rows.reshape(wanted.shape), known.reshape(wanted.shape)
 
 
 def probability_of(told: Mapping[str, Any], scores: np.ndarray) -> np.ndarray:

@@ -39,6 +39,16 @@ def search(
     to: Annotated[
         str | None, typer.Option("--to", help="Side to search. Default: the other one.", show_default=False)
     ] = None,
+    mmr: Annotated[
+        float | None,
+        typer.Option(
+            "--mmr",
+            min=0,
+            max=1,
+            help="Results that differ from each other: 1 is relevance alone, 0 variety alone.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = None,
 ) -> None:
     """Find the items nearest to words, a sound, a picture, a face, an item or a vector.
@@ -66,6 +76,7 @@ def search(
         where=conditions(where or []),
         side=side,
         to=to,
+        mmr=mmr,
     )
     Output(as_json).records(hits)
 

@@ -48,6 +48,15 @@ class Correction:
             )
         return METHODS[self.method](self.bank, candidates, self.strength)
 
+    def extended(self, shift: Shift, keep: np.ndarray, new: np.ndarray) -> Shift:
+        """A settled correction after candidates changed: those under the mask ``keep`` stay, ``new`` (m, d) join.
+
+        The others' biases stay as they are, which is exact but for sinkhorn and for which items are hubs in qb_norm.
+        """
+        fresh = self.shift(new) if len(new) else Shift(np.zeros(0, np.float32))
+        hubs = None if shift.hubs is None else np.append(shift.hubs[keep], np.zeros(len(new), bool))
+        return Shift(np.append(shift.bias[keep], fresh.bias), hubs)
+
     def ranks(self, queries: Rows, candidates: Rows, relevance: Relevance, shift: Shift | None = None) -> np.ndarray:
         """Corrected ranks, as ``scores.ranks`` gives them for raw scores: (nnz,) int64.
 
