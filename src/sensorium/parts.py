@@ -1,7 +1,8 @@
 """The folder is the registry: heads/mlp.py *is* the head called mlp.
 
 A part is named by its file (``mlp``), by a dotted path (``pkg.mod:Class``) or by a file
-(``my_parts/flip.py:Flip``). A part's own constructor arguments are its whole configuration.
+(``my_parts/flip.py:Flip``). A part is a class, or a ``functools.partial`` of one that several parts
+share; the arguments it takes are its whole configuration.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ KINDS = ("datasets", "encoders", "heads", "objectives", "indexes")
 HERE = Path(__file__).parent
 #: Optional modules that a part may need as it is imported, and the extra that brings them.
 EXTRAS = {"torch": "train", "scipy": "train", "faiss": "train", "skimage": "image", "PIL": "image",
-          "soundfile": "audio", "soxr": "audio", "sentence_transformers": "text"}  # fmt: skip
+          "soundfile": "audio", "soxr": "audio", "sentence_transformers": "text", "transformers": "speech"}  # fmt: skip
 
 
 def names(kind: str) -> dict[str, str]:
@@ -34,8 +36,8 @@ def names(kind: str) -> dict[str, str]:
     return found
 
 
-def find(kind: str, name: str) -> type:
-    """The class of a part.
+def find(kind: str, name: str) -> Callable[..., Any]:
+    """The class of a part, or the partial that stands for one.
 
     Raises BadRecipe when no such part exists (naming the nearest); a part whose optional
     dependency is absent raises MissingExtra itself, from the file that needs it.
@@ -53,12 +55,13 @@ def find(kind: str, name: str) -> type:
         raise MissingExtra(missing, EXTRAS[missing]) from error
     wanted = name.replace("_", "")
     for attribute, value in vars(module).items():
-        if attribute.lower() == wanted and inspect.isclass(value) and value.__module__ == module.__name__:
+        own = isinstance(value, partial) or (inspect.isclass(value) and value.__module__ == module.__name__)
+        if attribute.lower() == wanted and own:
             return value
     raise BadRecipe(f"sensorium/{kind}/{name}.py defines no class named like the file")
 
 
-def _find_outside(kind: str, name: str) -> type:
+def _find_outside(kind: str, name: str) -> Callable[..., Any]:
     where, _, attribute = name.rpartition(":")
     if where.endswith(".py"):
         path = Path(where).expanduser()
@@ -77,15 +80,15 @@ def _find_outside(kind: str, name: str) -> type:
             if error.name is None or not (where == error.name or where.startswith(error.name + ".")):
                 raise
             raise BadRecipe(f"'{name}': no module '{where}' on the import path") from error
-    if not inspect.isclass(getattr(module, attribute, None)):
+    if not isinstance(getattr(module, attribute, None), (type, partial)):
         classes = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
         raise BadRecipe(f"'{name}': '{where}' has no class '{attribute}'; {nearest(attribute, classes)}")
     return getattr(module, attribute)
 
 
-def arguments(part: type) -> dict[str, Any]:
+def arguments(part: Callable[..., Any]) -> dict[str, Any]:
     """The keys a part takes, with their defaults (``inspect.Parameter.empty`` when required)."""
-    parameters = list(inspect.signature(part.__init__).parameters.values())[1:]
+    parameters = inspect.signature(part).parameters.values()
     return {p.name: p.default for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 

@@ -1,0 +1,7 @@
+"""HuBERT: speech as hidden states of a transformer trained on clusters of hidden units (Hsu et al. 2021)."""
+
+from functools import partial
+
+from sensorium.speech_models import Speech, Waveform
+
+Hubert = partial(Speech, "hubert", partial(Waveform, "HubertModel"), "facebook/hubert-base-ls960")

@@ -1,0 +1,7 @@
+"""wav2vec 2.0: speech as hidden states of a transformer trained to fill gaps in sound (Baevski et al. 2020)."""
+
+from functools import partial
+
+from sensorium.speech_models import Speech, Waveform
+
+Wav2vec2 = partial(Speech, "wav2vec2", partial(Waveform, "Wav2Vec2Model"), "facebook/wav2vec2-base")

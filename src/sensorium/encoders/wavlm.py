@@ -1,0 +1,7 @@
+"""WavLM: speech as hidden states of a transformer trained to hear through noise and overlap (Chen et al. 2022)."""
+
+from functools import partial
+
+from sensorium.speech_models import Speech, Waveform
+
+Wavlm = partial(Speech, "wavlm", partial(Waveform, "WavLMModel"), "microsoft/wavlm-base-plus")

@@ -1,0 +1,73 @@
+"""Learned weights over an encoder's layers, then a small perceptron: the usual probe of speech models."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sensorium.errors import BadRecipe
+from sensorium.moments import InputStats
+from sensorium.preprocess import Preprocess, check_mode, unit
+from sensorium.sequences import apply_frames, valid
+from sensorium.types import Rows
+
+
+class Layers(nn.Module):
+    """Σ softmax(w)_l · layer_l, the mean over frames where there are frames, dropout, (hidden, GELU,) linear.
+
+    (Yang et al., SUPERB, 2021.) Takes what an encoder with ``layers="all"`` gives: of each item one
+    vector, or frames, with the layers side by side.
+
+    layers: how many there are, one more than the transformer has. hidden: width of the hidden layer, 0
+    for none. dim: output width; None takes that of the other side, such as the number of classes.
+    normalize: outputs of unit length; off for the logits of a classifier.
+    """
+
+    settled = False
+    takes_frames = True
+
+    def __init__(self, layers: int, hidden: int = 256, dropout: float = 0.2, dim: int | None = None,
+                 preprocess: str = "standardize", normalize: bool = False) -> None:  # fmt: skip
+        super().__init__()
+        check_mode(preprocess)
+        if layers < 1 or hidden < 0 or not 0 <= dropout < 1:
+            raise BadRecipe(
+                f"layers: layers={layers}, hidden={hidden}, dropout={dropout}; expected 1 layer or more, hidden 0 or "
+                "above, and dropout from 0 to below 1"
+            )
+        self.arguments = {"layers": layers, "hidden": hidden, "dropout": dropout, "dim": dim,
+                          "preprocess": preprocess, "normalize": normalize}  # fmt: skip
+        self.layers, self.normalize = layers, normalize
+
+    def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
+        """Make the weights. Raises BadRecipe when the input is not so many layers side by side."""
+        wants = self.arguments
+        if dim_in % self.layers:
+            raise BadRecipe(
+                f"layers: inputs of {dim_in} numbers are not {self.layers} layers side by side; set head.layers to the "
+                "encoder's number of layers and one, and encoder.layers=all"
+            )
+        self.dim_in, self.dim, width = dim_in, wants["dim"] or like or dim_in // self.layers, dim_in // self.layers
+        self.preprocess = Preprocess(wants["preprocess"], dim_in, stats)
+        self.weight = nn.Parameter(torch.zeros(self.layers))
+        self.dropout = nn.Dropout(wants["dropout"])
+        self.hidden = nn.Linear(width, wants["hidden"]) if wants["hidden"] else None
+        self.fc = nn.Linear(wants["hidden"] or width, self.dim)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """x (b, L·d), or frames (b, t, L·d) of which the first ``lengths`` (b,) of each are real → (b, c)."""
+        each = self.preprocess(x).unflatten(-1, (self.layers, -1))
+        h = torch.einsum("l,...ld->...d", self.weight.softmax(0), each)
+        if lengths is not None:
+            real = valid(lengths, x.shape[1])[..., None]
+            h = (h * real).sum(1) / lengths.clamp_min(1)[:, None]
+        h = self.dropout(h)
+        if self.hidden is not None:
+            h = self.dropout(nn.functional.gelu(self.hidden(h)))
+        z = self.fc(h)
+        return unit(z) if self.normalize else z
+
+    def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
+        """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""
+        return apply_frames(self, vectors, offsets)

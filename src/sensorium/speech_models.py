@@ -1,0 +1,270 @@
+"""Pretrained speech transformers as encoders: found by id or folder, run in chunks, layers pooled or kept as frames."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from sensorium import audio, io, sequences
+from sensorium.errors import BadData, BadRecipe, Corrupt, MissingExtra
+
+_FRAMES = 3000  # padded frames a pass, a minute of sound: all layers of them are held at once
+_WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
+_WORDS = {"layers": ("one", "all"), "pooling": ("mean", "mean+std", "frames"), "precision": ("fp32", "bf16")}
+
+
+class Network(Protocol):
+    """What a kind of model does with chunks of one recording."""
+
+    longest: int  #: samples of a chunk at most
+
+    def prepare(self, samples: np.ndarray) -> np.ndarray:
+        """What is done to a whole recording (n,) before it is cut."""
+        ...
+
+    def frames(self, n: int) -> int:
+        """How many frames n samples give."""
+        ...
+
+    def states(self, chunks: Sequence[np.ndarray]) -> Sequence[Any]:
+        """Hidden states (b, t, d) of every layer; of each chunk the first ``frames(n)`` are real."""
+        ...
+
+
+class Speech:
+    """Vectors, or frames, of recordings by a frozen transformer. No gradient, nothing is fitted.
+
+    model: id on the Hugging Face hub, or a folder that ``save_pretrained`` wrote; "" takes the kind's
+    usual one. revision: branch, tag or commit of an id. layer: which hidden state, 0 is what enters the
+    first layer, -1 the last. layers: "one", or "all" of them side by side, (L + 1) · d wide, from which
+    the head ``layers`` learns weights. pooling: "mean" or "mean+std" over the frames of a recording,
+    or "frames" for all of them. precision: "bf16" multiplies in bfloat16. chunk: seconds; longer
+    recordings go through in equal parts, whose frames are pooled together.
+
+    A recording's vectors do not depend on its companions beyond rounding (1e-5 in fp32).
+    """
+
+    takes = "audio"
+    batch = 32  # recordings worth sorting by length together
+
+    def __init__(self, kind: str, network: Callable[[Path], Network], usual: str, /, model: str = "",
+                 revision: str = "", layer: int = -1, layers: str = "one", pooling: str = "mean",
+                 precision: str = "fp32", chunk: float = 30.0) -> None:  # fmt: skip
+        for key, value in (("layers", layers), ("pooling", pooling), ("precision", precision)):
+            if value not in _WORDS[key]:
+                raise BadRecipe(f"{kind}.{key}='{value}'; expected one of {', '.join(_WORDS[key])}")
+        if chunk < 1:
+            raise BadRecipe(f"{kind}.chunk={chunk}; expected 1 second or more")
+        self.kind, self.network = kind, network
+        self.model, self.revision = model or usual, revision
+        self.layer, self.layers, self.pooling, self.precision, self.chunk = layer, layers, pooling, precision, chunk
+        self.frames = pooling == "frames"
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the model lies. Raises BadData when it is neither a folder nor to be had from the hub."""
+        return _folder(self.kind, self.model, self.revision)
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """Number of hidden states and their width. Raises BadRecipe for a model of another kind."""
+        told = io.read_json(self.folder / "config.json", "restore the model's folder")
+        if told.get("model_type") != self.kind:
+            raise BadRecipe(
+                f"{self.model} is a {told.get('model_type')} model, not {self.kind}; type: "
+                f"left.encoder={told.get('model_type')} left.encoder.model={self.model}"
+            )
+        depth = told.get("encoder_layers") or told["num_hidden_layers"]
+        if not -depth - 1 <= self.layer <= depth:
+            raise BadRecipe(f"{self.kind}.layer={self.layer}; {self.model} has 0 to {depth}, or -1 for the last")
+        return depth + 1, told.get("d_model") or told["hidden_size"]
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector or frame."""
+        count, width = self.shape
+        return width * (count if self.layers == "all" else 1) * (2 if self.pooling == "mean+std" else 1)
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str | int | float]:
+        """What made the vectors; the weights by their checksum, wherever they lie."""
+        layer = "all" if self.layers == "all" else self.layer % self.shape[0]
+        return {
+            "name": self.kind, "weights": ",".join(io.checksum(path) for path in _weights(self.folder)),
+            "config": io.checksum(self.folder / "config.json"), "layer": layer, "pooling": self.pooling,
+            "precision": self.precision, "chunk": self.chunk,
+        }  # fmt: skip
+
+    @cached_property
+    def _loaded(self) -> Network:
+        _ = self.shape  # refuses a model of another kind before its weights are read
+        return self.network(self.folder)
+
+    def encode(self, values: Sequence[Any]) -> Any:
+        """Vectors (n, d) float32, or with pooling "frames" a list of (t_i, d), of paths or ``(samples, rate)``.
+
+        Raises BadData for recordings that cannot be read.
+        """
+        if not len(values):
+            return [] if self.frames else np.zeros((0, self.dim), np.float32)
+        network = self._loaded
+        longest = min(network.longest, round(self.chunk * audio.RATE))
+        chunks, owner = [], []
+        for item, value in enumerate(values):
+            samples = network.prepare(audio.read(value, audio.RATE))
+            parts = np.array_split(samples, -(-len(samples) // longest))
+            chunks += parts
+            owner += [item] * len(parts)
+        found = dict(self._pieces(chunks))
+        grouped: list[list[np.ndarray]] = [[] for _ in values]
+        for at, item in enumerate(owner):
+            grouped[item].append(found[at])
+        if self.frames:
+            return [np.concatenate(parts) for parts in grouped]
+        return np.stack([self._pool(parts) for parts in grouped])
+
+    def _pieces(self, chunks: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Of each chunk its frames (t, d), or where they are pooled, their number, sum and sum of squares (3, d)."""
+        import torch
+
+        lengths = np.array([self._loaded.frames(len(chunk)) for chunk in chunks])
+        for rows in sequences.alike(lengths, _FRAMES):
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+                states = self._loaded.states([chunks[row] for row in rows])
+                chosen = states if self.layers == "all" else [states[self.layer]]
+                for at, row in enumerate(rows.tolist()):
+                    x = torch.cat([state[at, : lengths[row]].float() for state in chosen], -1)
+                    if not self.frames:
+                        wide = x.double()
+                        x = torch.stack([torch.full_like(wide[0], len(wide)), wide.sum(0), wide.square().sum(0)])
+                    yield row, x.numpy()
+
+    def _pool(self, parts: list[np.ndarray]) -> np.ndarray:
+        """Mean, and deviation, over all frames of a recording; with several layers, layer by layer."""
+        n, first, second = np.sum(parts, 0)
+        mean = first / n
+        if self.pooling == "mean":
+            return mean.astype(np.float32)
+        deviation = np.sqrt(np.maximum(second / n - mean**2, 0.0))
+        count = self.shape[0] if self.layers == "all" else 1
+        both = [part.reshape(count, -1) for part in (mean, deviation)]
+        return np.concatenate(both, 1).ravel().astype(np.float32)
+
+
+class Waveform:
+    """wav2vec 2.0 and its kin: convolutions over samples, then a transformer over their frames.
+
+    The convolutions see one chunk at a time, since those of the base models normalise over time and
+    so would hear the padding; the transformer takes a padded batch, whose padding it masks.
+    """
+
+    longest = 60 * audio.RATE
+
+    def __init__(self, architecture: str, folder: Path) -> None:
+        import torch
+
+        self.model = load(architecture, folder)
+        self.convolutions, self.model.feature_extractor = self.model.feature_extractor, torch.nn.Identity()
+        about = folder / "preprocessor_config.json"
+        # Where nothing is said, the class's own default holds.
+        self.normalise = (
+            bool(json.loads(about.read_text("utf-8")).get("do_normalize", True)) if about.is_file() else True
+        )
+        kernels, strides = self.model.config.conv_kernel, self.model.config.conv_stride
+        self.least = 1  # samples of one frame
+        for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
+            self.least = (self.least - 1) * stride + kernel
+
+    def prepare(self, samples: np.ndarray) -> np.ndarray:
+        """Zero mean and unit variance over the recording, where the model was trained so; at least one frame long."""
+        if self.normalise:
+            samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
+        return np.pad(samples, (0, max(0, self.least - len(samples)))).astype(np.float32)
+
+    def frames(self, n: int) -> int:
+        """How many frames n samples give."""
+        for kernel, stride in zip(self.model.config.conv_kernel, self.model.config.conv_stride, strict=True):
+            n = (n - kernel) // stride + 1
+        return n
+
+    def states(self, chunks: Sequence[np.ndarray]) -> Sequence[Any]:
+        """Hidden states (b, t, d) of every layer."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        features = [self.convolutions(torch.from_numpy(chunk)[None])[0].float().T for chunk in chunks]
+        real = torch.zeros(len(chunks), max(map(len, chunks)), dtype=torch.long)
+        for row, chunk in enumerate(chunks):
+            real[row, : len(chunk)] = 1
+        padded = pad_sequence(features, batch_first=True).transpose(1, 2)
+        with warnings.catch_warnings():  # WavLM's own code mixes two types of mask
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+            return self.model(padded, attention_mask=real, output_hidden_states=True).hidden_states
+
+
+def load(architecture: str, folder: Path) -> Any:
+    """A transformers model for evaluation. Raises MissingExtra, or Corrupt when weights are missing."""
+    try:
+        import transformers
+    except ImportError:
+        raise MissingExtra("transformers", "speech") from None
+    import torch
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # of the weights only training needs
+    try:
+        model, told = getattr(transformers, architecture).from_pretrained(
+            str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise Corrupt(f"{folder} cannot be loaded as {architecture} ({error}); restore or download it again") from None
+    finally:
+        logging.set_verbosity(before)
+    missing = sorted(key for key in told["missing_keys"] if not key.endswith("masked_spec_embed"))
+    if missing:
+        raise Corrupt(f"{folder} lacks {len(missing)} weights of {architecture}, such as {missing[0]}; restore it")
+    return model.eval()
+
+
+def _weights(folder: Path) -> list[Path]:
+    """The files with weights: one, or several shards. Raises Corrupt when there is none."""
+    for pattern in _WEIGHTS:
+        if found := sorted(folder.glob(pattern)):
+            return found
+    raise Corrupt(f"{folder} holds no weights (model.safetensors or pytorch_model.bin); restore or download it again")
+
+
+def _folder(kind: str, model: str, revision: str) -> Path:
+    """A folder as it is, or an id's snapshot: from the cache, else from the hub."""
+    local = Path(model).expanduser()
+    if (local / "config.json").is_file():
+        return local
+    if local.is_dir() or model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise BadData(f"{kind}.model={model}: no folder with a config.json, and no id such as facebook/wav2vec2-base")
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+    except ImportError:
+        raise MissingExtra("huggingface_hub", "speech") from None
+    wanted: dict[str, Any] = {"revision": revision or None, "allow_patterns": ["*.json", *_WEIGHTS]}
+    try:
+        return Path(snapshot_download(model, local_files_only=True, **wanted))
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        return Path(snapshot_download(model, **wanted))
+    except (OSError, ValueError) as error:  # refused, unknown or cut off: hub errors are kinds of these
+        reason = str(error).strip().splitlines()[0]
+        raise BadData(
+            f"{kind}: {model} is not in the cache and the hub did not give it ({reason}); "
+            f"check the id and the connection, or type: left.encoder.model=FOLDER"
+        ) from None

@@ -1,0 +1,249 @@
+"""wav2vec 2.0, HuBERT, WavLM and Whisper from tiny random weights: what transformers says of one recording, in any batch."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import sensorium
+from sensorium import parts, store
+from sensorium.errors import BadData, BadRecipe, Corrupt
+from sensorium.types import Items, as_ids
+
+RATE = 16_000
+TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
+        "conv_dim": (8, 8, 8), "conv_kernel": (10, 3, 3), "conv_stride": (5, 4, 4), "num_conv_pos_embeddings": 8,
+        "num_conv_pos_embedding_groups": 2, "num_feat_extract_layers": 3, "vocab_size": 8}  # fmt: skip
+CLASSES = {"wav2vec2": ("Wav2Vec2Config", "Wav2Vec2Model"), "hubert": ("HubertConfig", "HubertModel"),
+           "wavlm": ("WavLMConfig", "WavLMModel"), "whisper": ("WhisperConfig", "WhisperModel")}  # fmt: skip
+
+
+def save(name: str, folder: Path, **more: object) -> Path:
+    """A random model of the real class, as its publisher would put it up."""
+    torch.manual_seed(0)
+    config, model = (getattr(transformers, one) for one in CLASSES[name])
+    if name == "whisper":
+        made = config(d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=24, decoder_layers=1,
+                      decoder_attention_heads=2, decoder_ffn_dim=24, num_mel_bins=20, max_source_positions=50,
+                      vocab_size=60, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)  # fmt: skip
+        transformers.WhisperFeatureExtractor(feature_size=20, chunk_length=1).save_pretrained(folder)
+    else:
+        made = config(**{**TINY, **more})
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=name != "wavlm").save_pretrained(folder)
+    model(made).eval().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {name: save(name, folder / name) for name in CLASSES}
+
+
+def sounds() -> list[tuple[np.ndarray, int]]:
+    rng = np.random.default_rng(1)
+    return [((0.1 * rng.standard_normal(n) + 0.01).astype(np.float32), RATE) for n in (9000, 4000, 15_000, 9000, 700)]
+
+
+def directly(name: str, folder: Path, samples: np.ndarray) -> list[np.ndarray]:
+    """All hidden states (t, d) of one recording by transformers alone."""
+    model = getattr(transformers, CLASSES[name][1]).from_pretrained(folder).eval()
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    with torch.inference_mode():
+        if name == "whisper":
+            x = extractor(samples, sampling_rate=RATE, return_tensors="pt").input_features
+            states = model.encoder(x, output_hidden_states=True).hidden_states
+            return [state[0, : -(-len(samples) // 320)].numpy() for state in states]
+        x = extractor(samples, sampling_rate=RATE, return_tensors="pt").input_values
+        return [state[0].numpy() for state in model(x, output_hidden_states=True).hidden_states]
+
+
+def encoder(name: str, folder: Path, **more: object) -> object:
+    return parts.make("encoders", {"name": name, "model": str(folder), **more})
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_batch_says_of_each_what_transformers_says_of_it_alone(name: str, models: dict[str, Path]) -> None:
+    values = sounds()
+    oracle = [directly(name, models[name], samples) for samples, _ in values]
+    last = encoder(name, models[name]).encode(values)
+    second = encoder(name, models[name], layer=1, pooling="mean+std").encode(values)
+    frames = encoder(name, models[name], layers="all", pooling="frames")
+    assert frames.frames and last.dtype == np.float32
+    for row, (states, found) in enumerate(zip(oracle, frames.encode(values), strict=True)):
+        assert len(states) == 3  # what enters the first layer, and what leaves both
+        np.testing.assert_allclose(last[row], states[-1].mean(0), atol=1e-5)
+        np.testing.assert_allclose(second[row], np.concatenate([states[1].mean(0), states[1].std(0)]), atol=1e-5)
+        np.testing.assert_allclose(found, np.concatenate(states, 1), atol=1e-5)
+    assert frames.dim == frames.encode(values[:1])[0].shape[1] == 48
+    everything = encoder(name, models[name], layers="all", pooling="mean+std")
+    wide = everything.encode(values)
+    assert wide.shape == (5, everything.dim) == (5, 96)
+    np.testing.assert_allclose(wide[0, 32:64], second[0], atol=1e-5)  # layer by layer: mean, deviation
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_long_recordings_go_through_in_equal_parts(name: str, models: dict[str, Path]) -> None:
+    x = sounds()[2][0]
+    long = np.concatenate([x, x, x[:4000]])  # a little more than 2 s: three parts of at most 1 s
+    parts_of = np.array_split(long, 3)
+    found = encoder(name, models[name], chunk=1.0, pooling="frames").encode([(long, RATE), sounds()[0]])
+    if name == "whisper":
+        wanted = [directly(name, models[name], part)[-1] for part in parts_of]
+    else:
+        network = encoder(name, models[name], chunk=1.0)._loaded
+        scaled = np.array_split(network.prepare(long), len(parts_of))
+        model = getattr(transformers, CLASSES[name][1]).from_pretrained(models[name]).eval()
+        with torch.inference_mode():
+            wanted = [model(torch.from_numpy(part)[None]).last_hidden_state[0].numpy() for part in scaled]
+    np.testing.assert_allclose(found[0], np.concatenate(wanted), atol=1e-5)
+
+
+def test_a_recording_shorter_than_a_frame_gives_one(models: dict[str, Path]) -> None:
+    for name in CLASSES:
+        found = encoder(name, models[name], pooling="frames").encode([(np.ones(1, np.float32), RATE)])
+        assert found[0].shape == (1, 16) and np.isfinite(found[0]).all()
+
+
+def test_bfloat16_is_near_and_another_encoder(models: dict[str, Path]) -> None:
+    plain, quick = (encoder("wav2vec2", models["wav2vec2"], precision=p) for p in ("fp32", "bf16"))
+    a, b = plain.encode(sounds()), quick.encode(sounds())
+    assert (a != b).any() and plain.fingerprint != quick.fingerprint
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert (cosine > 0.99).all()
+
+
+def test_the_fingerprint_follows_the_weights_not_the_folder(models: dict[str, Path], tmp_path: Path) -> None:
+    first = encoder("wavlm", models["wavlm"])
+    assert first.fingerprint == encoder("wavlm", save("wavlm", tmp_path / "moved")).fingerprint
+    assert first.fingerprint == encoder("wavlm", models["wavlm"], layer=2).fingerprint  # of 0, 1, 2 the last
+    others = [encoder("wavlm", models["wavlm"], layer=1), encoder("wavlm", models["wavlm"], layers="all"),
+              encoder("wavlm", models["wavlm"], pooling="mean+std")]  # fmt: skip
+    torch.manual_seed(1)
+    other = transformers.WavLMModel(transformers.WavLMConfig(**TINY))
+    other.save_pretrained(tmp_path / "other")
+    others.append(encoder("wavlm", tmp_path / "other"))
+    prints = [json.dumps(one.fingerprint, sort_keys=True) for one in (first, *others)]
+    assert len(set(prints)) == len(prints)
+
+
+def test_nothing_is_loaded_before_it_is_needed(models: dict[str, Path]) -> None:
+    made = encoder("hubert", models["hubert"])
+    assert made.dim == 16 and made.fingerprint["name"] == "hubert" and "_loaded" not in vars(made)
+    assert len(made.encode([])) == 0 and "_loaded" not in vars(made)
+
+
+def test_what_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    for arguments, said in (({"pooling": "max"}, "mean, mean\\+std, frames"), ({"layers": "some"}, "one, all"),
+                            ({"precision": "fp16"}, "fp32, bf16"), ({"chunk": 0.1}, "1 second or more")):  # fmt: skip
+        with pytest.raises(BadRecipe, match=said):
+            encoder("wavlm", models["wavlm"], **arguments)
+    with pytest.raises(BadRecipe, match="has 0 to 2, or -1"):
+        _ = encoder("wavlm", models["wavlm"], layer=3).dim
+    with pytest.raises(BadRecipe, match="is a hubert model, not wavlm; type: left.encoder=hubert"):
+        encoder("wavlm", models["hubert"]).encode(sounds()[:1])
+    with pytest.raises(BadData, match="no folder with a config.json"):
+        _ = encoder("wavlm", tmp_path / "nowhere").dim
+    with pytest.raises(BadData, match="not in the cache and the hub did not give it"):
+        _ = encoder("wavlm", "nobody/no-such-model").dim
+
+
+def test_damaged_weights_are_never_replaced_by_random_ones(models: dict[str, Path], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = save("wav2vec2", tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("encoder.layers.1.attention.k_proj.weight")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(Corrupt, match="lacks 1 weights of Wav2Vec2Model, such as encoder.layers.1.attention.k_proj"):
+        encoder("wav2vec2", folder).encode(sounds()[:1])
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(Corrupt, match="cannot be loaded"):
+        encoder("wav2vec2", folder).encode(sounds()[:1])
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(Corrupt, match="holds no weights"):
+        _ = encoder("wav2vec2", folder).fingerprint
+
+
+def test_a_model_that_normalises_layers_differently(tmp_path: Path) -> None:
+    """The large models: layer norm in the convolutions, normalisation before each block."""
+    folder = save("wav2vec2", tmp_path / "large", feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)
+    found = encoder("wav2vec2", folder).encode(sounds())
+    for row, (samples, _) in enumerate(sounds()):
+        np.testing.assert_allclose(found[row], directly("wav2vec2", folder, samples)[-1].mean(0), atol=1e-5)
+
+
+def test_frames_go_into_a_store_once(models: dict[str, Path], tmp_path: Path) -> None:
+    made = encoder("wavlm", models["wavlm"], pooling="frames")
+    items = Items(as_ids(list("abcde")), sounds(), "audio")
+    table = store.embed(items, made, tmp_path / "store", progress=False)
+    wanted = made.encode(sounds())
+    for i, frames in enumerate(wanted):
+        np.testing.assert_allclose(table.vectors[table.offsets[i] : table.offsets[i + 1]], frames, atol=1e-6)
+
+
+def layers(**more: object) -> object:
+    torch.manual_seed(0)
+    head = parts.make("heads", {"name": "layers", "layers": 3, "hidden": 5, "preprocess": "none", **more})
+    head.build(12, None, 2)
+    return head.eval()
+
+
+def test_layer_weights_of_means_are_means_of_weighted_layers() -> None:
+    head = layers()
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([0.5, -1.0, 2.0]))
+    x, lengths = torch.randn(4, 7, 12), torch.tensor([7, 3, 1, 5])
+    means = torch.stack([x[i, :n].mean(0) for i, n in enumerate(lengths)])
+    share = torch.tensor([0.5, -1.0, 2.0]).softmax(0)
+    pooled = sum(share[k] * means[:, 4 * k : 4 * k + 4] for k in range(3))
+    wanted = head.fc(torch.nn.functional.gelu(head.hidden(pooled)))
+    torch.testing.assert_close(head(means), wanted)
+    torch.testing.assert_close(head(x, lengths), wanted)
+    flat = np.concatenate([x[i, :n].numpy() for i, n in enumerate(lengths)])
+    offsets = np.concatenate([[0], np.cumsum(lengths.numpy())])
+    np.testing.assert_allclose(head.apply_frames(flat, offsets), wanted.detach(), atol=1e-6)
+
+
+def test_layer_weights_find_the_layer_that_knows() -> None:
+    head, rng = layers(hidden=0, dropout=0.0), torch.Generator().manual_seed(0)
+    x = torch.randn(256, 12, generator=rng)
+    label = (x[:, 4:8].sum(1) > 0).long()  # the second layer says it, the others are noise
+    optimizer = torch.optim.Adam(head.parameters(), 0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(head(x), label).backward()
+        optimizer.step()
+    assert head.weight.softmax(0)[1] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"layers": 0}, "1 layer or more"),
+        ({"dropout": 1.0}, "below 1"),
+        ({"layers": 5}, "are not 5 layers side by side"),
+    ],
+)
+def test_what_layers_refuses(arguments: dict, said: str) -> None:
+    with pytest.raises(BadRecipe, match=said):
+        layers(**arguments)
+
+
+def test_the_recipe_runs_from_sound_to_search(models: dict[str, Path], tmp_path: Path) -> None:
+    from test_ravdess import actors
+
+    root = actors(tmp_path / "data", range(1, 5))
+    run = sensorium.run("ravdess-ssl", [
+        f"data.root={root}", "data.test_actors=[4]", "data.validation_actors=[3]", "left.head.layers=3",
+        f"left.encoder.model={models['wavlm']}", "train.epochs=3", "train.batch=16",
+    ], out=tmp_path / "run", quiet=True)  # fmt: skip
+    assert {row["measure"] for row in run.metrics["results"]} >= {"hit@1"}
+    clip = next(root.rglob("*-04.wav"))
+    hits = run.search(audio=str(clip), k=8)
+    assert len(hits) == 8 and {h["id"] for h in hits} == set(sensorium.recordings.EMOTIONS)
+    by_id = run.search(id=clip.relative_to(root).as_posix(), k=8)
+    assert [h["id"] for h in hits] == [h["id"] for h in by_id]
