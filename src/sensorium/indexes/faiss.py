@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sensorium.types import Hits
 _TRAIN_PER_CELL = 64  # training vectors a cell: enough for k-means
 _TOO_MANY_DEAD = 0.25  # share of removed rows from which the index is built anew
 _FILE = "faiss.index"
+_BREADTHS = {"ef_search": (80, 128, 256, 512), "nprobe": (1, 2, 4, 8, 16, 32, 64)}
 
 
 class Faiss:
@@ -112,6 +114,18 @@ class Faiss:
         found = self.search(queries, truth.shape[1]).ids
         wanted = self.kept.table.ids[truth]
         return float(np.mean((wanted[:, :, None] == found[:, None, :]).any(axis=2)))
+
+    def variants(self) -> dict[str, Faiss]:
+        """The same index searching more and less widely, by setting; one where there is no breadth to set."""
+        faiss, index = _library(), self._built()
+        name = "ef_search" if isinstance(index, faiss.IndexHNSW) else "nprobe"
+        if name == "nprobe" and faiss.try_extract_index_ivf(index) is None:
+            return {self.factory: self}
+        told = {}
+        for breadth in sorted({*_BREADTHS[name], getattr(self, name)}):
+            told[f"{name}={breadth}"] = one = copy(self)
+            setattr(one, name, breadth)
+        return told
 
     def report(self, vectors: np.ndarray) -> dict[str, Any]:
         """Measured when built: recall@10 against exact search, with 1,000 of ``vectors`` as queries."""
