@@ -1,0 +1,109 @@
+"""A run that is being made: which stage it is at, its history so far, and each new event as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+_LOOK = 0.5  # seconds between two looks at the history; a fit writes no more often
+_ALIVE = 10.0  # seconds after which a quiet stream says that it is still there
+_FRESH = 15.0  # seconds for which a change in the folder is a sign of life
+HISTORY = "history.jsonl"
+
+
+def place(folder: Path) -> Path:
+    """Where a run folder is built before it is swapped in."""
+    return folder.with_name(f".{folder.name}.building")
+
+
+def running(folder: Path) -> bool:
+    """Whether someone is making (or remaking) this run right now, rather than having been interrupted."""
+    building = place(folder)
+    try:
+        newest = max(path.stat().st_mtime for path in (building, *building.iterdir()))
+    except (OSError, ValueError):
+        return False
+    if time.time() - newest < _FRESH:
+        return True
+    try:
+        with open(building / ".lock", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def stage(folder: Path) -> str | None:
+    """The step a run in the making is at: "embed", "fit", "evaluate" or "index"; None when there is none."""
+    building = place(folder)
+    if not building.is_dir():
+        return None
+    if (building / "index").is_dir():
+        return "index"
+    if (building / "left.safetensors").is_file():
+        return "evaluate"
+    return "fit" if (building / HISTORY).is_file() else "embed"
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """Every line of a folder's history, the header first; empty when there is none (a solved head has none)."""
+    try:
+        text = (folder / HISTORY).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return []
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break  # a file from elsewhere that ends in half a line
+    return found
+
+
+async def follow(folder: Path, stopping: Any = None) -> AsyncIterator[bytes]:
+    """Server-sent events while a run is being made; ends when it is done, was stopped, or none is being made.
+
+    "start" (the header), "epoch" (each event), "restart" (all again, as an earlier point was gone back to),
+    "stage", and at last "end" with ``state`` "ready", "stopped" or "idle". stopping: an event that ends it sooner.
+    """
+    told: list[dict[str, Any]] = []
+    step, quiet, seen = None, 0.0, False
+    while not (stopping is not None and stopping.is_set()):
+        alive = await asyncio.to_thread(running, folder)
+        if not alive:
+            whole = (folder / "metrics.json").is_file()
+            state = ("ready" if whole else "stopped") if seen else "idle"
+            yield event("end", {"state": state})
+            return
+        seen = True
+        now = await asyncio.to_thread(stage, folder)
+        if now != step:
+            step, quiet = now, 0.0
+            yield event("stage", {"stage": now})
+        lines = await asyncio.to_thread(history, place(folder))
+        if lines[: len(told)] != told:
+            told = []
+            yield event("restart", {})
+        for line in lines[len(told) :]:
+            quiet = 0.0
+            yield event("epoch" if told else "start", line)
+            told.append(line)
+        quiet += _LOOK
+        if quiet >= _ALIVE:
+            quiet = 0.0
+            yield b": still there\n\n"
+        await asyncio.sleep(_LOOK)
+
+
+def event(kind: str, data: Any) -> bytes:
+    """One server-sent event."""
+    return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps(data) + b"\n\n"

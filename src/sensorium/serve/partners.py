@@ -1,0 +1,65 @@
+"""Which indexed items truly belong together, as the data set of a run says: for the map and for single items."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from sensorium.errors import SensoriumError
+from sensorium.pairs import SPLITS, rows_of
+from sensorium.search import SIDES, Run
+from sensorium.serve.shelf import Shown
+
+_LOADING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Partners:
+    """p true pairs as ids: left, right (p,) text, split (p,) codes into SPLITS; why: what is missing, if anything."""
+
+    left: np.ndarray
+    right: np.ndarray
+    split: np.ndarray
+    why: str = ""
+
+    def rows(self, run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of the left and the right index, and split codes, of the pairs that are indexed on both sides."""
+        other = run.sides[-1]
+        left, known_left = rows_of(self.left, run.index(run.sides[0]).table.ids)
+        right, known_right = rows_of(self.right, run.index(other).table.ids)
+        known = known_left & known_right
+        return left[known], right[known], self.split[known]
+
+    def of(self, side: str, id: str, one_table: bool = False) -> list[tuple[str, str]]:
+        """(side, id) of the true partners of an item."""
+        if one_table:
+            found = [*self.right[self.left == id].tolist(), *self.left[self.right == id].tolist()]
+            return [("left", partner) for partner in dict.fromkeys(found)]
+        own, other = (self.left, self.right) if side == "left" else (self.right, self.left)
+        return [(SIDES[1 - SIDES.index(side)], partner) for partner in dict.fromkeys(other[own == id].tolist())]
+
+
+def of(shown: Shown) -> Partners:
+    """The true pairs of a run, read from its data set once for each version of its folder. Blocking."""
+    with _LOADING:
+        if "partners" not in shown.kept:
+            try:
+                shown.kept["partners"] = _load(shown.run)
+            except (SensoriumError, OSError, ValueError, KeyError) as error:
+                none = np.zeros(0, "<U1")
+                shown.kept["partners"] = Partners(none, none, np.zeros(0, np.uint8), str(error))
+        return shown.kept["partners"]
+
+
+def _load(run: Run) -> Partners:
+    from sensorium import pipeline
+
+    data = run.recipe.part("data").load()
+    pairs = pipeline.split(run.recipe, data.pairs).where(label=1)
+    right = data.left if data.right is None else data.right
+    split = np.full(len(pairs), len(SPLITS), np.uint8)
+    for code, name in enumerate(SPLITS):
+        split[pairs.split == name] = code
+    return Partners(data.left.ids[pairs.left], right.ids[pairs.right], split)
