@@ -21,6 +21,7 @@ FLOORS = [
     {"recipe", "show"},
     {"fit", "evaluate"},
     {"datasets", "encoders", "heads", "objectives", "indexes"},
+    {"recurrent"},
     {
         "store",
         "kept",
@@ -40,7 +41,6 @@ FLOORS = [
         "lite",
         "model_pth",
         "speech_models",
-        "recurrent",
     },
     {"moments", "scores", "positives", "framing", "audio", "spectra", "causal", "sequences"},
     {"pairs", "table", "parts", "pickled", "study", "diversity"},

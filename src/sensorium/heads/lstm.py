@@ -1,81 +1,9 @@
-"""LSTM over frames, read at the last valid frame; one frame or many at a time with carried state."""
+"""LSTM over frames, read at the last valid frame; one frame or many at a time with carried state h and c."""
 
-from __future__ import annotations
+from functools import partial
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sensorium.moments import InputStats
-from sensorium.preprocess import Preprocess, check_mode, unit
-from sensorium.sequences import apply_frames, last
-from sensorium.types import Rows
+from sensorium.recurrent import Recurrent
 
-State = tuple[Tensor, ...]
-
-
-class Lstm(nn.Module):
-    """LSTM(d, hidden, depth) → dropout → Linear(hidden, dim), at the last valid frame.
-
-    dim: output width; None takes that of the other side, such as the number of classes.
-    preprocess: of the frames, by statistics of the training frames that the head carries.
-    normalize: outputs of unit length; off for the logits of a classifier.
-    """
-
-    settled = False
-    takes_frames = True
-
-    def __init__(
-        self,
-        hidden: int = 256,
-        depth: int = 2,
-        dropout: float = 0.3,
-        dim: int | None = None,
-        preprocess: str = "standardize",
-        normalize: bool = False,
-    ) -> None:
-        super().__init__()
-        check_mode(preprocess)
-        self.arguments = {"hidden": hidden, "depth": depth, "dropout": dropout, "dim": dim,
-                          "preprocess": preprocess, "normalize": normalize}  # fmt: skip
-        self.normalize = normalize
-
-    def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
-        """Make the weights. ``stats`` of the training frames; None when ``load_state_dict`` follows."""
-        wants = self.arguments
-        self.dim_in, self.dim = dim_in, wants["dim"] or like or dim_in
-        self.preprocess = Preprocess(wants["preprocess"], dim_in, stats)
-        between = wants["dropout"] if wants["depth"] > 1 else 0.0
-        self.lstm = nn.LSTM(dim_in, wants["hidden"], wants["depth"], batch_first=True, dropout=between)
-        self.dropout = nn.Dropout(wants["dropout"])
-        self.fc = nn.Linear(wants["hidden"], self.dim)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Frames x (b, t, d), of which the first ``lengths`` (b,) of each are real → (b, c)."""
-        h, _ = self.lstm(self.preprocess(x))
-        return self._read(last(h, lengths))
-
-    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """More frames x (b, t, d) of b streams → what is read after each of them (b, t, c), and the state.
-
-        The state is h and c, (b, depth, hidden) each; None starts new streams.
-        """
-        state = self.start(len(x)) if state is None else state
-        if not x.shape[1]:
-            return x.new_zeros(len(x), 0, self.dim), state
-        before = tuple(part.transpose(0, 1).contiguous() for part in state)
-        h, after = self.lstm(self.preprocess(x), before)
-        return self._read(h), tuple(part.transpose(0, 1) for part in after)
-
-    def start(self, b: int = 1) -> State:
-        """The state of b new streams."""
-        empty = torch.zeros(b, self.arguments["depth"], self.arguments["hidden"])
-        return empty, empty.clone()
-
-    def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
-        """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""
-        return apply_frames(self, vectors, offsets)
-
-    def _read(self, h: Tensor) -> Tensor:
-        z = self.fc(self.dropout(h))
-        return unit(z) if self.normalize else z
+Lstm = partial(Recurrent, "lstm", nn.LSTM, 2, hidden=256, depth=2)
