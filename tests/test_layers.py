@@ -18,7 +18,7 @@ FLOORS = [
     {"pipeline"},
     {"search", "judge"},
     {"trust"},
-    {"recipe", "show"},
+    {"recipe", "show", "listen"},
     {"fit", "evaluate"},
     {"datasets", "encoders", "heads", "objectives", "indexes"},
     {"recurrent"},
@@ -44,7 +44,7 @@ FLOORS = [
     },
     {"moments", "scores", "positives", "framing", "audio", "spectra", "causal", "sequences"},
     {"pairs", "table", "parts", "pickled", "study", "diversity"},
-    {"types", "io", "space", "trials", "mel"},
+    {"types", "io", "space", "trials", "mel", "felt"},
     {"errors"},
 ]
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}

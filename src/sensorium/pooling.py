@@ -82,7 +82,7 @@ class Statistics(nn.Module):
             inside = self._windows(count + torch.arange(t)) * real[:, None]
             early = early + torch.einsum("bwt,btd->bwd", inside.to(x.dtype), x)
         age = (n - 1 - torch.arange(t)).clamp_min(0)
-        fading = self.fade**n.double() * fading + torch.einsum("bt,btd->bd", self.fade**age.double() * exact, wide)
+        fading = self.fade ** n.double() * fading + torch.einsum("bt,btd->bd", self.fade ** age.double() * exact, wide)
         count = count + n
         pooled = self._statistics(count.clamp_min(1), sums, early, fading).to(x.dtype)
         return pooled.reshape(-1, self.dim), (count, sums, early, fading)

@@ -11,7 +11,7 @@ import numpy as np
 
 from sensorium import diversity, io, journal, parts, trust
 from sensorium import recipe as recipes
-from sensorium.errors import BadData, BadRecipe, Mismatch, nearest
+from sensorium.errors import BadData, BadRecipe, Mismatch, SensoriumError, nearest
 from sensorium.types import Embeddings
 
 #: What a query may be given as, and the kind of item an encoder must take for it.
@@ -159,6 +159,33 @@ class Run:
 
     def _head_checksum(self, side: str) -> str:
         return io.checksum(self.folder / f"{side}.safetensors")
+
+    @cached_property
+    def streams(self) -> bool:
+        """Whether live sound can be heard with this run: see :meth:`stream`."""
+        from sensorium import listen
+
+        try:
+            listen.check(self)
+        except SensoriumError:
+            return False
+        return True
+
+    @cached_property
+    def voice(self) -> Any:
+        """What hears in this run: encoder, head and class names. Raises BadRecipe for a run that cannot stream."""
+        from sensorium import listen
+
+        return listen.Voice(self)
+
+    def stream(self, rate: int = 16_000) -> Any:
+        """A live stream of sound at ``rate`` Hz: ``push(samples)`` gives events, ``end()`` the final answer.
+
+        Raises BadRecipe for a run that cannot stream, BadData for a rate that no recording has.
+        """
+        from sensorium import listen
+
+        return listen.Listener(self.voice, rate)
 
     def encode(self, side: str, values: Any) -> np.ndarray:
         """Values of a side's kind, through its encoder and head: (n, d) in the shared space."""

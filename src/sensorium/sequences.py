@@ -79,3 +79,13 @@ def advance(head: Any, x: Tensor, lengths: Tensor, state: tuple[Tensor, ...]) ->
             for part, changed in zip(after, new, strict=True):
                 part[at] = changed
     return z, after
+
+
+def gather(states: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """States of single streams, each of batch 1, as one batched state."""
+    return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
+
+
+def scatter(state: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+    """A batched state as states of single streams, each of batch 1."""
+    return [tuple(part[i : i + 1] for part in state) for i in range(len(state[0]))]
