@@ -95,6 +95,7 @@ def test_join_reports_what_it_dropped():
         "dropped_unknown_left": 1,
         "dropped_unknown_right": 1,
         "dropped_repeated": 1,
+        "dropped_self": 0,
     }
     assert pairs.left.tolist() == [0, 1] and pairs.right.tolist() == [0, 1]
 
@@ -102,6 +103,16 @@ def test_join_reports_what_it_dropped():
 def test_join_refuses_unknown_ids_by_name_and_count():
     with pytest.raises(BadData, match=r"2 of 3 name a right id .* such as 'w', 'z'.*data.allow_missing=true"):
         Pairs.join(np.array(["a"]), np.array(["x"]), ["a", "a", "a"], ["x", "z", "w"])
+
+
+def test_an_item_is_no_partner_of_itself_within_one_table():
+    ids = np.array(["a", "b", "c"])
+    asked = ["a", "a", "b", "c", "a"], ["b", "a", "c", "c", "b"]
+    pairs, report = Pairs.join(ids, ids, *asked, same_table=True)
+    assert (pairs.left.tolist(), pairs.right.tolist()) == ([0, 1], [1, 2])
+    assert report["dropped_self"] == 2 and report["dropped_repeated"] == 1 and report["pairs_kept"] == 2
+    pairs, report = Pairs.join(ids, ids, *asked)  # two tables that happen to share ids
+    assert len(pairs) == 4 and report["dropped_self"] == 0
 
 
 def test_join_with_nothing_left():

@@ -178,6 +178,9 @@ def test_another_index_over_the_same_heads(made, tmp_path):
     again = pipeline.index_again(copy, ["index=faiss", "index.factory=HNSW16"], quiet=True)
     assert [h["id"] for h in again.search(id="im7", side="left", k=3)] == expected
     assert again.metrics["results"] == made.metrics["results"]
+    points = again.metrics["index"]["right"]["speed"]
+    assert points[0]["index"] == "exact" and points[-1]["recall"] > 0.99
+    assert (copy / "plots" / "speed.png").is_file() and "plots/speed.png" in (copy / "README.md").read_text()
 
 
 def test_a_stale_index_is_refused_as_it_is_and_rebuilt_at_opening(made, tmp_path):

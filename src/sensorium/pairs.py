@@ -121,7 +121,7 @@ class Pairs:
         """Join id pairs to the rows of two tables.
 
         Returns the pairs and a report: pairs read, kept, and how many were dropped for an
-        unknown left id, an unknown right id, or being repeated. Raises BadData naming the count
+        unknown left id, an unknown right id, being repeated, or joining an item with itself. Raises BadData naming the count
         and three examples when ids are unknown, unless ``allow_missing``; and always when
         nothing is left.
         """
@@ -136,7 +136,8 @@ class Pairs:
                         f"pairs: {np.count_nonzero(~ok)} of {len(ok)} name a {side} id that is not in the "
                         f"{side} items, such as {some}; mend the ids, or type: data.allow_missing=true"
                     )
-        keep = left_ok & right_ok
+        known = left_ok & right_ok
+        keep = known & (left != right) if same_table else known  # an item is no partner of itself
         keys = np.stack([left, right], 1)
         _, first = np.unique(keys[keep], axis=0, return_index=True)
         kept = np.flatnonzero(keep)[np.sort(first)]
@@ -146,6 +147,7 @@ class Pairs:
             "dropped_unknown_left": int(np.count_nonzero(~left_ok)),
             "dropped_unknown_right": int(np.count_nonzero(left_ok & ~right_ok)),
             "dropped_repeated": int(np.count_nonzero(keep) - len(kept)),
+            "dropped_self": int(np.count_nonzero(known) - np.count_nonzero(keep)),
         }
         if not len(kept):
             raise BadData(f"pairs: none of {len(pair_left)} pairs joins a left id to a right id")

@@ -20,6 +20,7 @@ import xxhash
 from sensorium import io, journal, media
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch
+from sensorium.evaluate import index_speed
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.recipe import Recipe
 from sensorium.types import Data, Embeddings, Items, blocks
@@ -257,10 +258,13 @@ def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path
         part.add(items.ids[found], vectors[found], {name: column[found] for name, column in columns.items()})
         media.build(items, found, folder, side)
         told[side] = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
+        if hasattr(part, "variants"):
+            told[side]["speed"] = index_speed.measure(part, zr if side == "left" else zl)
         with io.publish(folder / "index" / side) as building:
             part.save(building)
         stamp = {"head": io.checksum(folder / f"{side}.safetensors"), "part": plan.values["index"]}
         io.write_json(folder / "index" / f"{side}.json", stamp)
+    index_speed.draw(told, folder)
     return told
 
 

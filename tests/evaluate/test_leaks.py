@@ -194,4 +194,18 @@ def test_text_content_ignores_case_and_spaces():
     assert a == b != c
     a, b, c = twins.content_hashes(np.array([[1.0, 2], [1, 2], [2, 1]]), "vector")
     assert a == b != c
-    assert twins.content_hashes(["x.wav"], "audio") is None
+    assert twins.content_hashes(["absent.wav"], "audio") is None
+
+
+def test_files_with_the_same_bytes_are_twins_whatever_they_are_called(tmp_path):
+    random = np.random.default_rng(0)
+    long, other = bytearray(random.bytes(20_000)), bytearray(20_000)
+    other[:] = long
+    other[10_000] ^= 1  # the same size, beginning and end: only reading all of it tells
+    files = {"a.wav": long, "b.flac": other, "c.wav": long, "d.wav": b"", "e.wav": b"", "f.wav": b"short"}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    found = twins.content_hashes([str(tmp_path / name) for name in files], "audio")
+    alike = found[:, None] == found[None]
+    expected = np.array([[x == y for y in files.values()] for x in files.values()])
+    np.testing.assert_array_equal(alike, expected)

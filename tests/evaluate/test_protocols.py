@@ -241,6 +241,14 @@ def test_voices_by_hand():
     assert rows[0]["chance"] == 0.5
 
 
+def test_voices_count_ties_against_us():
+    clips = np.ones((5, 2), np.float32)  # all score alike: two wrong ones come first
+    rows = voices.emotion_retrieval(clips[:1], clips, ["sad"], ["sad", "calm", "sad", "calm", "sad"], k=3)
+    by = {row["measure"]: row["value"] for row in rows}
+    assert by["precision@3"] == pytest.approx(1 / 3)
+    assert by["nDCG@3"] == pytest.approx((1 / np.log2(4)) / (1 + 1 / np.log2(3) + 1 / np.log2(4)))
+
+
 def test_voices_equal_ir_measures():
     random = np.random.default_rng(0)
     texts, clips = unit(15), unit(60, seed=1)

@@ -7,7 +7,9 @@ cosine above 0.9), every cosine is near 1 and says nothing, so such tables are c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +18,9 @@ from sensorium.types import Rows, blocks
 
 COSINE = 0.9999
 CONE = 0.9  # mean cosine between random rows, above which a table is centred before comparing
+_CONE_ROWS = 16  # fewer rows that lie close together may just be copies of one item
 _SAMPLE = 4096
+_GLANCE = 4096  # bytes of a file's beginning and end
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def cone_centre(table: Rows, rows: np.ndarray) -> np.ndarray:
     norm = np.linalg.norm(x, axis=1, keepdims=True)
     mean_direction = (x / np.where(norm > 0, norm, 1)).mean(axis=0)
     # The squared length of the mean direction is the mean cosine over all pairs of rows.
-    narrow = mean_direction @ mean_direction > CONE and len(some) > 2
+    narrow = mean_direction @ mean_direction > CONE and len(some) >= _CONE_ROWS
     return (x.mean(axis=0) if narrow else np.zeros(x.shape[1])).astype(np.float32)
 
 
@@ -99,19 +103,49 @@ def classes(n: int, edges: tuple[np.ndarray, np.ndarray], content: np.ndarray | 
 def content_hashes(values: object, kind: str) -> np.ndarray | None:
     """One xxh3 hash per item of a table, (n,) uint64; text is compared without case or spacing.
 
-    Returns None for kinds whose values are not in memory (paths would need a read of every file).
+    A path counts as the bytes of its file. Returns None for values of any other sort, such as sounds
+    in memory, and where a file cannot be read: what was not looked at is neither equal nor different.
     """
-    import xxhash
-
-    if kind == "text":
-        return np.array(
-            [xxhash.xxh3_64_intdigest(" ".join(str(v).split()).casefold().encode()) for v in values], np.uint64
-        )
-    if kind == "image" and len(values) and all(isinstance(v, np.ndarray) for v in values[:1]):
-        return np.array([xxhash.xxh3_64_intdigest(np.ascontiguousarray(v)) for v in values], np.uint64)
+    if not len(values):
+        return None
     if kind == "vector":
         out = np.empty(len(values), np.uint64)
         for rows in blocks(len(values), 8192):
-            out[rows] = [xxhash.xxh3_64_intdigest(np.ascontiguousarray(v)) for v in values[rows]]
+            out[rows] = [_hash(np.ascontiguousarray(v)) for v in values[rows]]
         return out
+    if kind == "text":
+        return np.array([_hash(" ".join(str(v).split()).casefold().encode()) for v in values], np.uint64)
+    if all(isinstance(v, np.ndarray) for v in values):
+        return np.array([_hash(np.ascontiguousarray(v)) for v in values], np.uint64)
+    if all(isinstance(v, (str, Path)) for v in values):
+        return _of_files([Path(v) for v in values])
     return None
+
+
+def _of_files(paths: Sequence[Path]) -> np.ndarray | None:
+    """Hash of each file's size and some of its bytes, and of all bytes where two files agree in these."""
+    try:
+        some = np.array([_glance(path) for path in paths], np.uint64)
+        _, code, count = np.unique(some, return_inverse=True, return_counts=True)
+        return np.array(
+            [_hash(path.read_bytes()) if count[c] > 1 else s for path, s, c in zip(paths, some, code, strict=True)],
+            np.uint64,
+        )
+    except OSError:
+        return None
+
+
+def _glance(path: Path) -> int:
+    """Hash of a file's size, beginning and end."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        begins = file.read(_GLANCE)
+        file.seek(max(0, size - _GLANCE))
+        return _hash(size.to_bytes(8, "little") + begins + file.read(_GLANCE))
+
+
+def _hash(content: bytes | np.ndarray) -> int:
+    import xxhash
+
+    return xxhash.xxh3_64_intdigest(content)

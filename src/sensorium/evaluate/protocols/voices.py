@@ -9,6 +9,7 @@ import numpy as np
 from sensorium import scores
 from sensorium.errors import BadData
 from sensorium.evaluate import statistics
+from sensorium.pairs import Relevance
 from sensorium.types import Rows
 
 
@@ -27,6 +28,7 @@ def emotion_retrieval(
     texts (q, d), clips (m, d): head outputs; a clip is right when its emotion is the text's.
     group (q,): unit of the bootstrap, by default each text. nDCG has binary gains and
     the log2(1 + rank) discount. Chance is the expectation under a random order of the clips.
+    Clips that score alike are ranked pessimistically: those of another emotion come first.
     Raises BadData when a text's emotion is carried by no clip, or k exceeds the clips.
     """
     text_emotion, clip_emotion = np.asarray(text_emotion), np.asarray(clip_emotion)
@@ -38,8 +40,7 @@ def emotion_retrieval(
     relevant = (text_emotion[:, None] == clip_emotion[None]).sum(axis=1)
     if (relevant == 0).any():
         raise BadData(f"no clip carries '{text_emotion[relevant == 0][0]}'; leave such texts out")
-    found, _ = scores.topk(texts, clips, k)
-    right = clip_emotion[found] == text_emotion[:, None]
+    right = _right(texts, clips, text_emotion, clip_emotion, k)
     discount = 1 / np.log2(2 + np.arange(k))
     ideal = np.cumsum(discount)[np.minimum(relevant, k) - 1]
     chance = relevant / len(clips)
@@ -63,3 +64,16 @@ def emotion_retrieval(
             }
         )
     return rows
+
+
+def _right(texts: Rows, clips: Rows, wanted: np.ndarray, carried: np.ndarray, k: int) -> np.ndarray:
+    """Whether the clip at each of the first k places carries the emotion wanted, (q, k) bool."""
+    right = np.zeros((len(texts), k + 1), bool)  # what stands beyond k falls into the last column
+    for emotion in np.unique(wanted):
+        mine, theirs = np.flatnonzero(wanted == emotion), np.flatnonzero(carried == emotion)
+        offsets = np.arange(len(mine) + 1) * len(theirs)
+        relevance = Relevance(mine, np.arange(len(clips)), offsets, np.tile(theirs, len(mine)), mine,
+                              np.full(len(mine), -1))  # fmt: skip
+        place = np.minimum(scores.ranks(texts, clips, relevance), k + 1) - 1
+        right[np.repeat(mine, len(theirs)), place] = True
+    return right[:, :k]
