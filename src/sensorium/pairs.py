@@ -121,9 +121,9 @@ class Pairs:
         """Join id pairs to the rows of two tables.
 
         Returns the pairs and a report: pairs read, kept, and how many were dropped for an
-        unknown left id, an unknown right id, being repeated, or joining an item with itself. Raises BadData naming the count
-        and three examples when ids are unknown, unless ``allow_missing``; and always when
-        nothing is left.
+        unknown left id, an unknown right id, being repeated, or joining an item with itself.
+        Raises BadData naming the count and three examples when ids are unknown, unless
+        ``allow_missing``; and always when nothing is left.
         """
         pair_left, pair_right = as_ids(pair_left), as_ids(pair_right)
         left, left_ok = rows_of(pair_left, left_ids)
