@@ -68,7 +68,7 @@ class Statistics(nn.Module):
         return pooled, (index[:, -1] + 1, running[:, -1].clone(), windows[:, -1].clone(), faded[:, -1].clone())
 
     def advance(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, State]:
-        """More frames x (b, t, d), the first ``lengths`` (b,) of each real → the statistics after these (b, p), state."""
+        """More frames x (b, t, d), the first ``lengths`` (b,) of each real → statistics after these (b, p), state."""
         count, sums, early, fading = state
         t, n = x.shape[1], lengths[:, None]
         real = valid(lengths, t)

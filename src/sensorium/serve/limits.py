@@ -1,0 +1,25 @@
+"""The limits of live sound, by name: arguments, or SENSORIUM_LIVE_… in the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Limits(BaseSettings):
+    """What live streams may take, such as ``SENSORIUM_LIVE_STREAMS=100``."""
+
+    model_config = SettingsConfigDict(env_prefix="SENSORIUM_LIVE_", extra="ignore")
+
+    streams: int = Field(1000, gt=0, description="sockets that listen at once; a further one is refused")
+    seconds: float = Field(4 * 3600.0, gt=0, description="how long one socket may stay open")
+    idle: float = Field(60.0, gt=0, description="seconds without a message after which a socket is closed")
+    message: int = Field(1 << 20, gt=0, description="bytes of one message of sound")
+    speed: float = Field(60.0, ge=1, description="times real time at which sound is taken; faster senders wait")
+    burst: float = Field(5.0, gt=0, description="seconds of sound that are taken without looking at the speed")
+    ahead: float = Field(10.0, gt=0, description="seconds of sound that may wait for the model; senders wait beyond")
+    backlog: int = Field(64, gt=0, description="answers that wait for a slow reader before older ones are dropped")
+    slow: float = Field(10.0, gt=0, description="seconds a reader may take nothing before its socket is closed")
+    gather: float = Field(0.01, ge=0, description="seconds that sound waits for the sound of other streams")
+    turn: float = Field(2.0, gt=0, description="seconds of one stream that are computed before the others' turn")
+    upload: int = Field(24 << 20, gt=0, description="characters of one message of the original's protocol")

@@ -1,0 +1,280 @@
+"""``WS /stream``: sound in, what is felt out, as it is spoken; see docs/live.md for every message."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import deque
+from typing import Any
+
+import numpy as np
+import orjson
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from sensorium import audio
+from sensorium.errors import BadData, SensoriumError
+from sensorium.listen import check_samples
+from sensorium.serve.guard import PROTOCOL
+from sensorium.serve.limits import Limits
+from sensorium.serve.problems import Problem
+from sensorium.serve.settings import Settings
+from sensorium.serve.shelf import Shelf, Shown
+from sensorium.serve.voices import Order, Voices
+from sensorium.stream import STEP
+
+FORMATS = {"s16": "<i2", "f32": "<f4"}
+_ORDERS = {f'{{"type":"{order.value}"}}': order for order in Order}
+_LEAST = 320  # bytes that a message counts for at least: very short ones cost as much as 10 ms of sound
+_TEXT = 4096  # characters of an order
+_BAD, _IDLE, _OVER, _LARGE, _MANY, _SLOW, _FAULT = 4400, 4408, 4410, 4413, 4429, 4499, 1011
+
+
+def routes(shelf: Shelf, settings: Settings) -> APIRouter:
+    """The route of live sound."""
+    router, live = APIRouter(), Live(shelf, getattr(settings, "live", None) or Limits())
+    router.add_api_websocket_route("/stream", live.connect)
+    return router
+
+
+class Live:
+    """All sockets that listen, and their housekeeping."""
+
+    def __init__(self, shelf: Shelf, limits: Limits, together: bool = True) -> None:
+        self.shelf, self.limits, self.together = shelf, limits, together
+        self.open: set[Connection] = set()
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def connect(self, websocket: WebSocket) -> None:
+        """One socket from its first message to its last."""
+        await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", ()) else None)
+        try:
+            if len(self.open) >= self.limits.streams:
+                raise _Stop(
+                    _MANY, "Busy", f"{len(self.open)} streams are open, as many as this server takes; try later"
+                )
+            shown, rate, kind = self._asked(websocket)
+            voices = await voices_of(shown, self.limits, self.together)
+        except _Stop as stop:
+            await _refuse(websocket, stop)
+            return
+        connection = Connection(websocket, voices, shown.name, rate, kind, self.limits)
+        self.open.add(connection)
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.get_running_loop().create_task(self._keep())
+        try:
+            await connection.serve()
+        finally:
+            self.open.discard(connection)
+
+    def _asked(self, websocket: WebSocket) -> tuple[Shown, int, str]:
+        """The run, rate and format that a socket's address asks for. Raises _Stop."""
+        query = websocket.query_params
+        try:
+            shown = self.shelf.get(query.get("run"))
+        except Problem as problem:
+            raise _Stop(4000 + problem.status, "NoRun", problem.detail) from None
+        kind, text = query.get("format", "s16"), query.get("rate", str(audio.RATE))
+        if kind not in FORMATS:
+            raise _Stop(_BAD, "BadData", f"format '{kind[:40]}'; expected {' or '.join(FORMATS)}")
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise _Stop(_BAD, "BadData", f"rate '{text[:40]}'; expected a whole number of Hz, such as 48000")
+        try:
+            audio.check_rate(int(text))
+        except BadData as error:
+            raise _Stop(_BAD, "BadData", str(error)) from None
+        return shown, int(text), kind
+
+    async def _keep(self) -> None:
+        """Close sockets that say nothing, take nothing, or stay too long."""
+        while self.open:
+            await asyncio.sleep(0.25)
+            for connection in [*self.open]:
+                connection.keep(time.monotonic())
+
+
+async def voices_of(shown: Shown, limits: Limits, together: bool = True) -> Voices:
+    """The one model of this version of a run that all its connections share. Raises _Stop where none can hear."""
+    if "voices" not in shown.kept:
+        try:
+            voice = await asyncio.to_thread(lambda: shown.run.voice)
+        except SensoriumError as error:
+            raise _Stop(_BAD, type(error).__name__, str(error)) from None
+        shown.kept.setdefault("voices", Voices(voice, limits, together))
+    return shown.kept["voices"]
+
+
+class Connection:
+    """One socket: bytes to samples, answers to messages, each within its limits."""
+
+    def __init__(self, websocket: WebSocket, voices: Voices, run: str, rate: int, kind: str, limits: Limits) -> None:
+        self.websocket, self.voices, self.limits, self.run, self.rate, self.kind = (
+            websocket,
+            voices,
+            limits,
+            run,
+            rate,
+            kind,
+        )
+        self.dtype = np.dtype(FORMATS[kind])
+        self.odd = b""  # the beginning of a sample whose end has yet to come
+        self.began = self.heard = time.monotonic()
+        self.sending: float | None = None  # since when one message has been on its way
+        self._budget, self._counted = limits.burst, self.began  # seconds of sound that may come at once
+        self._out: deque[dict[str, Any]] = deque()
+        self._frames = 0  # messages of type frames in it
+        self._wake = asyncio.Event()
+        self._last: _Stop | None = None
+        self.seat = voices.join(rate, self.answer, self._failed)
+
+    async def serve(self) -> None:
+        """Receive and answer until either side has enough."""
+        sender = asyncio.create_task(self._send())
+        receiver = asyncio.create_task(self._receive())
+        self._tasks = (sender, receiver)
+        self.answer([{"type": "ready", "run": self.run, "labels": self.voices.voice.labels, "rate": self.rate,
+                      "format": self.kind, "step": STEP}])  # fmt: skip
+        try:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            if receiver.done() and self._last is not None and not sender.done():
+                # What went wrong is still to be said, to a reader who reads.
+                await asyncio.wait([sender], timeout=self.limits.slow)
+        finally:
+            self.voices.leave(self.seat)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def answer(self, messages: list[dict[str, Any]]) -> None:
+        """Queue messages; of a reader who is behind, older frames are dropped and counted in ``skipped``."""
+        for message in messages:
+            if message["type"] == "frames":
+                message["skipped"] = 0
+                self._frames += 1
+            self._out.append(message)
+        if self._frames > self.limits.backlog:
+            self._coalesce()
+        if len(self._out) > 4 * self.limits.backlog:
+            self.stop(_Stop(_SLOW, "TooSlow", f"{len(self._out)} answers wait to be read; read them as they come"))
+        self._wake.set()
+
+    def _coalesce(self) -> None:
+        frames = [message for message in self._out if message["type"] == "frames"]
+        newest = frames.pop()
+        newest["skipped"] = sum(len(message["probabilities"]) + message["skipped"] for message in frames)
+        self._out = deque(message for message in self._out if message is newest or message["type"] != "frames")
+        self._frames = 1
+
+    def stop(self, stop: _Stop) -> None:
+        """Say what went wrong, after what is already on its way, and close."""
+        if self._last is None:
+            self._last = stop
+            self._out.append({"type": "error", "title": stop.title, "detail": stop.detail})
+            self._wake.set()
+
+    def keep(self, now: float) -> None:
+        """Housekeeping, a few times a second."""
+        limits = self.limits
+        if self.sending is not None and now - self.sending > limits.slow:
+            for task in self._tasks:  # nothing more can be said to it
+                task.cancel()
+        elif now - self.heard > limits.idle:
+            self.stop(_Stop(_IDLE, "Idle", f"no message for {limits.idle:g} s; open the stream again when you speak"))
+        elif now - self.began > limits.seconds:
+            self.stop(_Stop(_OVER, "Over", f"this stream is {limits.seconds:g} s old; open another"))
+
+    def _failed(self, error: Exception) -> None:
+        self.stop(_Stop(_FAULT, "Fault", "this stream failed by a fault of the server; open it again"))
+
+    async def _send(self) -> None:
+        """Messages in order; after an error, the closing."""
+        send = self.websocket.send
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._out:
+                    message = self._out.popleft()
+                    self._frames -= message["type"] == "frames"
+                    self.sending = time.monotonic()
+                    await send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
+                    self.sending = None
+                if self._last is not None:
+                    self.sending = time.monotonic()
+                    await self.websocket.close(self._last.code, self._last.title)
+                    return
+
+    async def _receive(self) -> None:
+        """Messages in, as fast as they may come."""
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            while self._last is None:
+                message = await self.websocket.receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                self.heard = time.monotonic()
+                try:
+                    data = message.get("bytes")
+                    if data is None:
+                        self._order(message.get("text") or "")
+                    else:
+                        self._sound(data)
+                except _Stop as stop:
+                    self.stop(stop)
+                    return
+                await self._pace(len(data or b""))
+
+    def _sound(self, data: bytes) -> None:
+        """A chunk of any number of bytes: half a sample waits for its other half."""
+        if len(data) > self.limits.message:
+            raise _Stop(_LARGE, "TooLarge", f"a message of {len(data)} bytes; at most {self.limits.message} are taken")
+        data = self.odd + data if self.odd else data
+        odd = len(data) % self.dtype.itemsize
+        self.odd, data = (data[-odd:], data[:-odd]) if odd else (b"", data)
+        samples = np.frombuffer(data, self.dtype)
+        if self.kind == "s16":
+            samples = samples * np.float32(1 / 32768)
+        try:
+            self.voices.give(self.seat, check_samples(samples))
+        except BadData as error:
+            raise _Stop(_BAD, "BadData", str(error)) from None
+
+    def _order(self, text: str) -> None:
+        order = _ORDERS.get(text)
+        if order is None:
+            try:
+                order = Order(json.loads(text[: _TEXT + 1])["type"])
+            except (ValueError, KeyError, TypeError, RecursionError):
+                told = 'expected {"type":"end"} or {"type":"reset"}, and sound as binary messages'
+                raise _Stop(_BAD, "BadMessage", f"text {text[:40]!r}; {told}") from None
+        self.odd = b""
+        self.voices.give(self.seat, order)
+
+    async def _pace(self, size: int) -> None:
+        """Wait while this sender is further ahead than it may be: its own connection then holds it back."""
+        limits, now = self.limits, time.monotonic()
+        self._budget = min(limits.burst, self._budget + (now - self._counted) * limits.speed)
+        self._counted = now
+        self._budget -= max(size, _LEAST) / (self.dtype.itemsize * self.rate)
+        if self._budget < 0:
+            await asyncio.sleep(min(-self._budget / limits.speed, 5.0))
+        while self.seat.waiting > limits.ahead * self.rate and self._last is None:
+            self.seat.taken.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.seat.taken.wait(), 1.0)
+            self.heard = time.monotonic()
+
+
+class _Stop(Exception):
+    """Why a socket is closed: its code, a title, and what to do."""
+
+    def __init__(self, code: int, title: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.title, self.detail = code, title, detail
+
+
+async def _refuse(websocket: WebSocket, stop: _Stop) -> None:
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
+        await websocket.send_text(json.dumps({"type": "error", "title": stop.title, "detail": stop.detail}))
+        await websocket.close(stop.code, stop.title)

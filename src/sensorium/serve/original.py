@@ -1,0 +1,190 @@
+"""``WS /ws``: the message protocol of the original speech emotion server, so that its front end keeps working.
+
+In: ``{"action": "upload_audio" | "mfcc_extraction" | "model_inference", "data": {…}}``. Out: ``{"status":
+"processing" | "completed" | "error", "data": {"stage", "progress", "message", …}}``. The model is the run's
+own, loaded once; a ``model_path`` that a client sends is not looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import json
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import orjson
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from sensorium import audio, framing
+from sensorium.errors import BadData, BadRecipe, SensoriumError
+from sensorium.recordings import EMOTIONS
+from sensorium.serve.guard import PROTOCOL
+from sensorium.serve.limits import Limits
+from sensorium.serve.problems import Problem
+from sensorium.serve.settings import Settings
+from sensorium.serve.shelf import Shelf
+
+UPLOAD, FRAMING, FEATURES, INFERENCE, DONE = (
+    "AUDIO_UPLOAD", "audio_processing", "MFCC_EXTRACTION", "LSTM_INFERENCE", "completed",
+)  # fmt: skip
+
+
+def routes(shelf: Shelf, settings: Settings) -> APIRouter:
+    """The route of the original's front end."""
+    router, limits = APIRouter(), getattr(settings, "live", None) or Limits()
+    open_now: set[Session] = set()
+
+    async def connect(websocket: WebSocket) -> None:
+        await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", ()) else None)
+        session = Session(websocket, shelf, limits, settings.max_seconds)
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
+            if len(open_now) >= limits.streams:
+                await session.send("error", message=f"{len(open_now)} sockets are open, as many as this server takes")
+                await websocket.close(4429)
+                return
+            open_now.add(session)
+            try:
+                await session.serve()
+            finally:
+                open_now.discard(session)
+
+    router.add_api_websocket_route("/ws", connect)
+    return router
+
+
+class Session:
+    """One socket of the original's front end: what was uploaded, its features, and the answers."""
+
+    def __init__(self, websocket: WebSocket, shelf: Shelf, limits: Limits, max_seconds: float) -> None:
+        self.websocket, self.shelf, self.limits, self.max_seconds = websocket, shelf, limits, max_seconds
+        self.samples: np.ndarray | None = None
+        self.features: np.ndarray | None = None
+        self._actions = {
+            "upload_audio": self.upload,
+            "mfcc_extraction": self.extract,
+            "model_inference": self.infer,
+        }
+
+    async def serve(self) -> None:
+        """Answer messages in turn until the client goes, or says nothing for too long."""
+        while True:
+            try:
+                text = await asyncio.wait_for(self.websocket.receive_text(), self.limits.idle * 10)
+            except TimeoutError:
+                await self.websocket.close(4408)
+                return
+            except KeyError:  # bytes, which this protocol does not have
+                await self.send("error", message="a binary message; expected JSON text")
+                continue
+            try:
+                await self._act(text)
+            except Problem as problem:
+                await self.send("error", message=problem.detail)
+            except (SensoriumError, binascii.Error) as error:
+                await self.send("error", message=str(error))
+
+    async def _act(self, text: str) -> None:
+        try:
+            message = json.loads(text)
+            action, data = message["action"], message.get("data") or {}
+            act = self._actions[action]
+        except (ValueError, RecursionError):
+            raise BadData('this is no JSON; expected {"action": …, "data": {…}}') from None
+        except (KeyError, TypeError, AttributeError):
+            raise BadData(f"unknown action; expected one of {', '.join(self._actions)}") from None
+        if not isinstance(data, dict):
+            raise BadData('\'data\' is no object; expected {"action": …, "data": {…}}')
+        await act(data)
+
+    async def send(self, status: str, **data: Any) -> None:
+        """One message as the original's front end reads it."""
+        text = orjson.dumps({"status": status, "data": data}, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+        await self.websocket.send_text(text)
+
+    async def upload(self, data: dict[str, Any]) -> None:
+        """``content``: base64 of a sound file of any kind that can be read."""
+        content = data.get("content")
+        if not isinstance(content, str) or not content:
+            raise BadData("upload_audio without data.content; expected a sound file in base64")
+        voice = await self._voice()
+        await self.send("processing", stage=FRAMING, progress=5, message="Reading the sound")
+        self.samples = self.features = None
+        samples = await asyncio.to_thread(_decode, content, voice.encoder.rate, self.max_seconds)
+        frames = framing.count(len(samples), voice.encoder.size, voice.encoder.hop)
+        self.samples = samples
+        told = f"Audio uploaded and framed into {frames} frames"
+        await self.send("completed", stage=UPLOAD, progress=25, message=told)
+
+    async def extract(self, data: dict[str, Any]) -> None:
+        """Frames of what was uploaded."""
+        if self.samples is None:
+            raise BadData("No audio frames found. Upload audio first.")
+        encoder = (await self._voice()).encoder
+        await self.send("processing", stage=FRAMING, progress=30, message="Computing MFCCs")
+        self.features = (await asyncio.to_thread(encoder.encode, [(self.samples, encoder.rate)]))[0]
+        told = f"MFCC extraction done. Shape: {self.features.shape}"
+        await self.send("completed", stage=FEATURES, progress=50, message=told)
+
+    async def infer(self, data: dict[str, Any]) -> None:
+        """What is felt in it: on the way, and in the end."""
+        if self.features is None:
+            raise BadData("No MFCCs found. Extract MFCC first.")
+        voice, x = await self._voice(), self.features
+        order, names = original_order(voice.labels)
+        for part, progress in ((0.25, 60), (0.5, 75), (0.75, 90)):
+            few = x[: max(1, int(part * len(x)))]
+            found = (await asyncio.to_thread(_answer, voice, few))[order]
+            await self.send("processing", stage=INFERENCE, progress=progress,
+                            message=f"Processing frame {len(few)} of {len(x)}",
+                            partial_prediction=_prediction(found, names))  # fmt: skip
+        found = (await asyncio.to_thread(_answer, voice, x))[order]
+        final = _prediction(found, names)
+        told = f"Model inference completed. Predicted emotion: {final['emotion']}"
+        shares = final["probabilities"]
+        final |= {"confidence": shares, "all_emotions": dict(zip(names, shares, strict=True))}
+        await self.send("completed", stage=INFERENCE, progress=100, message=told, final_prediction=final)
+        await self.send("completed", stage=DONE, progress=100, message="Pipeline completed successfully!")
+
+    async def _voice(self) -> Any:
+        """The first run that hears, or the one the socket's address names; loaded once for all."""
+        name = self.websocket.query_params.get("run")
+        if name is not None:
+            return await asyncio.to_thread(lambda: self.shelf.get(name).run.voice)
+        for shown in self.shelf.ready:
+            if await asyncio.to_thread(lambda shown=shown: shown.run.streams):
+                return await asyncio.to_thread(lambda shown=shown: shown.run.voice)
+        raise BadRecipe("no run here hears; serve one such as: sensorium run ravdess-best")
+
+
+def original_order(labels: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Rows of the labels in the front end's fixed order, and their names as it spells them.
+
+    It knows classes 0 … 7 as the eight emotions of RAVDESS; a run of other labels keeps its own order.
+    """
+    rows = [labels.index(name) for name in EMOTIONS if name in labels]
+    if sorted(labels) != sorted(EMOTIONS):
+        rows = list(range(len(labels)))
+    return rows, [labels[row].capitalize() for row in rows]
+
+
+def _prediction(probabilities: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    best = int(probabilities.argmax())
+    return {"probabilities": probabilities.tolist(), "emotion": names[best], "class": best}
+
+
+def _answer(voice: Any, x: np.ndarray) -> np.ndarray:
+    return voice.probabilities(voice.head.apply_frames(x, np.array([0, len(x)])))[0]
+
+
+def _decode(content: str, rate: int, max_seconds: float) -> np.ndarray:
+    """Samples of a file in base64, as a bare string or a data URL."""
+    text = content.partition(",")[2] if content.startswith("data:") else content
+    file = BytesIO(base64.b64decode(text, validate=True))
+    file.name = "upload"  # type: ignore[attr-defined]
+    return audio.read(file, rate, max_seconds)
