@@ -13,14 +13,14 @@ from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 from sensorium import __version__
-from sensorium.serve import map, problems, runs
+from sensorium.serve import live, map, original, problems, runs
 from sensorium.serve.guard import OPEN, Guard
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf
 
 WEB = Path(__file__).parent / "web"
 #: Every part of the server that has routes of its own.
-ROUTES: tuple[Callable[[Shelf, Settings], Any], ...] = (runs.routes, map.routes)
+ROUTES: tuple[Callable[[Shelf, Settings], Any], ...] = (runs.routes, map.routes, live.routes, original.routes)
 
 
 def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> FastAPI:

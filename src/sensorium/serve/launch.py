@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from sensorium.errors import BadRecipe
 from sensorium.serve.app import create_app
-from sensorium.serve.limits import Limits
 from sensorium.serve.settings import Settings, read_token
 from sensorium.show import console
 
@@ -44,7 +43,7 @@ def serve(runs: Sequence[Path], token_file: Path | None = None, **told: Any) -> 
         server_header=False,
         h11_max_incomplete_event_size=settings.max_header,
         timeout_graceful_shutdown=int(settings.drain_seconds),
-        ws_max_size=Limits().upload,
+        ws_max_size=settings.live.upload,
         ws_per_message_deflate=False,  # sound hardly shrinks, and each stream would pay for it
         proxy_headers=False,
     )

@@ -34,7 +34,7 @@ _BAD, _IDLE, _OVER, _LARGE, _MANY, _SLOW, _FAULT = 4400, 4408, 4410, 4413, 4429,
 
 def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     """The route of live sound."""
-    router, live = APIRouter(), Live(shelf, getattr(settings, "live", None) or Limits())
+    router, live = APIRouter(), Live(shelf, settings.live)
     router.add_api_websocket_route("/stream", live.connect)
     return router
 

@@ -37,7 +37,7 @@ UPLOAD, FRAMING, FEATURES, INFERENCE, DONE = (
 
 def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     """The route of the original's front end."""
-    router, limits = APIRouter(), getattr(settings, "live", None) or Limits()
+    router, limits = APIRouter(), settings.live
     open_now: set[Session] = set()
 
     async def connect(websocket: WebSocket) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sensorium.errors import BadRecipe
+from sensorium.serve.limits import Limits
 
 
 class Settings(BaseSettings):
@@ -41,6 +42,8 @@ class Settings(BaseSettings):
     busy: int = Field(1024, gt=0, description="requests under way at once; further ones are answered 503")
     reload_seconds: float = Field(1.0, gt=0, description="how often run folders are looked at for a new version")
     drain_seconds: float = Field(10.0, gt=0, description="time requests under way have when the server stops")
+
+    live: Limits = Field(default_factory=Limits, description="limits of live sound, each SENSORIUM_LIVE_…")
 
     log: Literal["debug", "info", "warning", "off"] = Field("info", description="least level of a log line")
     log_queries: bool = Field(False, description="write the text of queries to the log")
