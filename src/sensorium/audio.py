@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,20 @@ def from_bytes(data: bytes, encoding: str = "pcm16", name: str = "samples") -> n
     if not data:
         return np.zeros(0, np.float32)
     return to_mono(np.frombuffer(data, kinds[encoding]), name)
+
+
+def unreadable(sources: Sequence[Any]) -> dict[int, str]:
+    """Position → what is wrong, of the recordings that cannot be read; each is read to its end."""
+
+    def fault(source: Any) -> str | None:
+        try:
+            read(source)
+        except BadData as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
+        return {i: said for i, said in enumerate(pool.map(fault, sources)) if said is not None}
 
 
 def name_of(source: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 import time
 import urllib.error
@@ -25,7 +26,11 @@ _TRIES = 5
 
 
 class Archive(NamedTuple):
-    """A zip file to be had. checksum: such as "md5:bc69…" or "sha256:…", as its publisher gives it."""
+    """A zip file to be had.
+
+    checksum: such as "md5:bc69…" or "sha256:…", as its publisher gives it, or the address of a Zenodo
+    record that states it.
+    """
 
     url: str
     checksum: str
@@ -48,7 +53,7 @@ def obtain(archives: Sequence[Archive], folder: Path, mirror: str = "", wait: fl
         target = folder / Path(archive.name).stem
         if not target.is_dir():
             url = f"{mirror.rstrip('/')}/{archive.name}" if mirror else archive.url
-            packed = download(url, folder / ".download" / archive.name, archive.checksum, wait)
+            packed = download(url, folder / ".download" / archive.name, published(archive), wait)
             unpack(packed, target)
             packed.unlink()
         there.append(target)
@@ -80,6 +85,24 @@ def download(url: str, path: Path, checksum: str, wait: float = 1.0) -> Path:
     raise Corrupt(
         f"{url}: checksum {found}, expected {checksum}; try again, or choose another mirror with data.mirror=URL"
     )
+
+
+def published(archive: Archive) -> str:
+    """An archive's checksum, asked of its record where it is stated there.
+
+    Raises BadData when the record cannot be had or says nothing of the file.
+    """
+    if not archive.checksum.startswith(("http://", "https://")):
+        return archive.checksum
+    try:
+        with urllib.request.urlopen(archive.checksum, timeout=60) as answer:
+            record = json.loads(answer.read(_CHUNK))
+        return next(file["checksum"] for file in record["files"] if file["key"] == archive.name)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise BadData(
+            f"{archive.checksum} does not say what {archive.name} should be ({type(error).__name__}: {error}); "
+            "check the connection and run again"
+        ) from None
 
 
 def digest(path: Path, like: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from sensorium import io, journal, media
+from sensorium import io, journal, media, partners
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch
 from sensorium.evaluate import index_speed
@@ -157,7 +157,25 @@ def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bo
             f"{side}.encoder '{plan.part_name(f'{side}.encoder')}' takes {encoder.takes}, "
             f"but the {side} items are {items.kind}"
         )
-    return store.embed(items, encoder, stores / store_name(side, plan, encoder.fingerprint), progress=progress)
+    try:
+        return store.embed(items, encoder, stores / store_name(side, plan, encoder.fingerprint), progress=progress)
+    except BadData as error:
+        raise bad_items(items, error) from error
+
+
+def bad_items(items: Items, error: BadData) -> BadData:
+    """The first bad item stopped the encoder; for recordings, say how many others would."""
+    if items.kind != "audio":
+        return error
+    from sensorium import audio
+
+    broken = audio.unreadable(items.values)
+    if not broken:
+        return error
+    return BadData(
+        f"{len(broken)} of {len(items)} recordings cannot be read, such as: {next(iter(broken.values()))}; "
+        "or leave them all out with data.bad=skip"
+    )
 
 
 def store_name(side: str, plan: Recipe, fingerprint: Mapping[str, Any]) -> str:
@@ -246,7 +264,10 @@ def project(left: Embeddings, right: Embeddings | None, heads: Sequence[Any]) ->
 
 
 def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path) -> dict[str, Any]:
-    """Index what the heads make of both sides, and keep what items look like; returns what is known of each index."""
+    """Index what the heads make of both sides; returns what is known of each index.
+
+    What items look like and whom they belong to is kept beside, so that the run alone can be served.
+    """
     told = {}
     for side, items, vectors in (("left", data.left, zl), ("right", data.right, zr)):
         if items is None:
@@ -264,6 +285,7 @@ def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path
             part.save(building)
         stamp = {"head": io.checksum(folder / f"{side}.safetensors"), "part": plan.values["index"]}
         io.write_json(folder / "index" / f"{side}.json", stamp)
+    partners.save(data.pairs, data.left.ids, (data.left if data.right is None else data.right).ids, folder)
     index_speed.draw(told, folder)
     return told
 

@@ -1,4 +1,4 @@
-"""Emotional speech by its file names: RAVDESS, EMO-DB, CREMA-D, TESS, SAVEE; whole speakers to each split."""
+"""Recordings of emotions: what RAVDESS's names say, whole speakers to each split, unreadable ones left out."""
 
 from __future__ import annotations
 
@@ -65,49 +65,6 @@ def ravdess(path: Path) -> Recording | None:
 _RAVDESS = ("modality", "channel", "emotion", "intensity", "statement", "repetition", "actor")
 
 
-def emodb(path: Path) -> Recording | None:
-    """``03a01Fa.wav``: speaker, text, emotion by its German initial, version."""
-    found = re.fullmatch(r"(\d\d)([ab]\d\d)([WLEAFTN])([a-z])", path.stem)
-    if not found:
-        return None
-    speaker, text, letter, version = found.groups()
-    emotion = {"W": "angry", "L": "bored", "E": "disgust", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral"}
-    sex = "male" if speaker in ("03", "10", "11", "12", "15") else "female"
-    return Recording(path, emotion[letter], speaker, {"statement": text, "repetition": version, "sex": sex})
-
-
-def cremad(path: Path) -> Recording | None:
-    """``1001_DFA_ANG_XX.wav``: actor, sentence, emotion, level."""
-    found = re.fullmatch(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX?)", path.stem)
-    if not found:
-        return None
-    actor, sentence, word, level = found.groups()
-    emotion = {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
-    intensity = {"LO": "low", "MD": "medium", "HI": "high"}.get(level, "unspecified")
-    return Recording(path, emotion[word], actor, {"statement": sentence, "intensity": intensity})
-
-
-def tess(path: Path) -> Recording | None:
-    """``OAF_back_angry.wav``: older or younger woman, word, emotion (ps: pleasant surprise)."""
-    found = re.fullmatch(r"(OAF?|YAF)_([^_]+)_(angry|disgust|fear|happy|neutral|ps|sad)", path.stem)
-    if not found:
-        return None
-    speaker, word, emotion = found.groups()
-    emotion = {"fear": "fearful", "ps": "surprised"}.get(emotion, emotion)
-    return Recording(path, emotion, "YAF" if speaker == "YAF" else "OAF", {"statement": word, "sex": "female"})
-
-
-def savee(path: Path) -> Recording | None:
-    """``DC_a01.wav`` or ``DC/a01.wav``: speaker, emotion by its initial, sentence."""
-    found = re.fullmatch(r"(?:(DC|JE|JK|KL)_)?(a|d|f|h|n|sa|su)(\d\d)", path.stem)
-    speaker = found and (found[1] or path.parent.name)
-    if not found or speaker not in ("DC", "JE", "JK", "KL"):
-        return None
-    emotion = {"a": "angry", "d": "disgust", "f": "fearful", "h": "happy", "n": "neutral", "sa": "sad",
-               "su": "surprised"}  # fmt: skip
-    return Recording(path, emotion[found[2]], speaker, {"statement": found[3], "sex": "male"})
-
-
 def collect(
     root: Path | str, parse: Parse, corpus: str, allow_other: bool = False
 ) -> tuple[list[Recording], list[Path]]:
@@ -133,6 +90,24 @@ def collect(
             f"{other[0].name}; move them away, or type: data.allow_other=true"
         )
     return found, other
+
+
+def check_bad(bad: str) -> None:
+    """Raise BadRecipe for a word that says not what to do with unreadable recordings."""
+    if bad not in ("stop", "skip"):
+        raise BadRecipe(f"data.bad='{bad}'; expected stop or skip")
+
+
+def readable(found: Sequence[Recording], bad: str) -> tuple[list[Recording], dict[str, Any]]:
+    """With "skip", the recordings that can be read, each being tried, and notes of the others; else all of them.
+
+    Raises BadData when none can be read.
+    """
+    broken = audio.unreadable([r.path for r in found]) if bad == "skip" else {}
+    if broken and len(broken) == len(found):
+        raise BadData(f"none of {len(found)} recordings can be read, such as: {broken[0]}")
+    notes = {"unreadable": len(broken), "unreadable_such_as": list(broken.values())[:3]} if broken else {}
+    return [r for i, r in enumerate(found) if i not in broken], notes
 
 
 def actor_folds(actor: np.ndarray, protocol: str = "emobox") -> list[np.ndarray]:

@@ -3,16 +3,19 @@
 import hashlib
 import http.server
 import io
+import json
 import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from sensorium import fetch
-from sensorium.datasets import ravdess
-from sensorium.errors import BadData, Corrupt
+from sensorium import fetch, parts
+from sensorium.cli import app
+from sensorium.datasets import emodb, ravdess, tess
+from sensorium.errors import BadData, BadRecipe, Corrupt
 
 
 class Server:
@@ -172,3 +175,50 @@ def test_the_download_step_of_ravdess(server: Server, tmp_path: Path, monkeypatc
     asked = len(server.asked)
     ravdess.Ravdess(str(tmp_path), download=True, mirror=server.url).load()
     assert len(server.asked) == asked  # what is there is left alone
+
+
+def test_the_download_step_of_emodb_asks_the_record(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (archive,) = emodb.ARCHIVES
+    content = zipped({"emodb/wav/03a01Fa.wav": b"sound is read later", "emodb/wav/08a01Wa.wav": b"and this"})
+    server.files[archive.name], server.breaks = content, 1
+    files = [
+        {"key": "other.zip", "checksum": "md5:0"},
+        {"key": archive.name, "checksum": "md5:" + hashlib.md5(content).hexdigest()},
+    ]
+    server.files["record"] = json.dumps({"files": files}).encode()
+    made = fetch.Archive(f"{server.url}/{archive.name}", f"{server.url}/record")
+    monkeypatch.setattr(fetch, "_TRIES", 2)
+    assert fetch.obtain([made], tmp_path / "data", wait=0.001) == [tmp_path / "data" / "emodb"]
+    assert len(parts.make("datasets", {"name": "emodb", "root": str(tmp_path / "data")}).load().left) == 2
+    for record in (b"{}", b"no json", json.dumps({"files": files[:1]}).encode()):
+        server.files["record"] = record
+        with pytest.raises(BadData, match="does not say what emodb.zip should be"):
+            fetch.published(made)
+    with pytest.raises(BadData, match="check the connection"):
+        fetch.published(made._replace(checksum=f"{server.url}/nothing"))
+
+
+def test_the_verb_verifies_what_it_downloads(server: Server, tmp_path: Path) -> None:
+    content = zipped({"OAF_angry/OAF_back_angry.wav": b"sound is read later"})
+    (archive,) = tess.ARCHIVES
+    server.files[archive.name] = content
+    words = ["download", "ravdess", "data=tess", f"data.root={tmp_path / 'to'}", f"data.mirror={server.url}", "--json"]
+    with pytest.raises(Corrupt, match="expected md5:1465311b"):  # what lies there is not what its publisher put up
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    assert not (tmp_path / "to" / "TESS_Toronto_emotional_speech_set").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "where"), [("cremad", "git lfs clone https://github.com/"), ("savee", "register at http")]
+)
+def test_what_only_people_may_fetch_says_where(name: str, where: str, tmp_path: Path) -> None:
+    data = [f"data={name}", f"data.root={tmp_path}"]
+    for words in (["download", "ravdess", *data], ["run", "ravdess", *data, "data.download=true"]):
+        with pytest.raises(BadRecipe, match=f"no public archive that can be fetched: .*{where}"):
+            CliRunner().invoke(app, [*words], catch_exceptions=False)
+    with pytest.raises(BadRecipe, match="'arrays' has nothing to fetch"):
+        CliRunner().invoke(
+            app, ["download", "arrays", "data.file=x.npz", "data.left=a", "data.right=b"], catch_exceptions=False
+        )

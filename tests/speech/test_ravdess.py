@@ -12,7 +12,7 @@ import torch
 import sensorium
 from sensorium import augment, head, io, parts, pipeline, recipe
 from sensorium.augment import Variant
-from sensorium.errors import BadData
+from sensorium.errors import BadData, BadRecipe
 from sensorium.evaluate.protocols.emotions import recognition
 
 RATE = 16_000
@@ -129,13 +129,28 @@ def test_copies_depend_on_nothing_but_the_seed(tmp_path: Path) -> None:
     assert any(load(test_actors=[1], split_seed=1)[i] != one[i] for i in one)
 
 
-def test_a_bad_recording_is_named(tmp_path: Path) -> None:
-    root = actors(tmp_path, range(1, 5))
-    bad = root / "Actor_02" / "03-01-03-01-01-01-02.wav"
-    bad.write_bytes(bad.read_bytes()[:600])
-    plan = recipe.load("ravdess-best", [f"data.root={root}", "data.test_actors=[4]", "data.copies=0"])
-    with pytest.raises(BadData, match="03-01-03-01-01-01-02.wav is truncated"):
-        pipeline.embed(plan, plan.part("data").load(), tmp_path / "stores", progress=False)
+def test_bad_recordings_are_counted_and_may_be_skipped(tmp_path: Path) -> None:
+    root = actors(tmp_path / "data", range(1, 5))
+    cut, lying, nan = (root / f"Actor_02/03-01-0{e}-01-01-01-02.wav" for e in (3, 4, 5))
+    cut.write_bytes(cut.read_bytes()[:600])
+    lying.write_text("this is no sound")
+    soundfile.write(nan, np.full(800, np.nan, np.float32), RATE, subtype="FLOAT")
+    keys = [f"data.root={root}", "data.test_actors=[4]", "data.validation_actors=[3]", "data.copies=0",
+            "train.batch=16", "train.epochs=1", "evaluate.plots=false"]  # fmt: skip
+    with pytest.raises(
+        BadData, match=r"3 of 64 recordings cannot be read, such as: .*03-01-03-01-01-01-02.wav is trunc"
+    ):
+        sensorium.run("ravdess-best", keys, out=tmp_path / "run", quiet=True)
+    made = sensorium.run("ravdess-best", [*keys, "data.bad=skip"], out=tmp_path / "run", quiet=True)
+    told = made.metrics["dataset"]
+    assert told["recordings"] == 61 and told["unreadable"] == 3
+    assert [next(p.name for p in (cut, lying, nan) if p.name in text) for text in told["unreadable_such_as"]] == [
+        cut.name, lying.name, nan.name]  # fmt: skip
+    for query, said in ((cut, "truncated"), (lying, "cannot be read as sound"), (nan, "800 of 800 samples are NaN")):
+        with pytest.raises(BadData, match=said):
+            made.search(audio=str(query))
+    with pytest.raises(BadRecipe, match="expected stop or skip"):
+        sensorium.run("ravdess-best", [*keys, "data.bad=ignore"], out=tmp_path / "run", quiet=True)
 
 
 def test_real_actors(shared_data: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sensorium import parts, recordings
+from sensorium.datasets import cremad, emodb, savee, tess
 from sensorium.encoders.onehot import Onehot
 from sensorium.errors import BadData, BadRecipe, SensoriumError
 
@@ -31,13 +32,13 @@ def load(name: str, **arguments: object) -> object:
     [
         (recordings.ravdess, "Actor_12/03-01-06-02-01-02-12.flac", "fearful", "12", ("sex", "female")),
         (recordings.ravdess, "03-02-02-01-02-01-01.wav", "calm", "1", ("channel", "song")),
-        (recordings.emodb, "03a01Wa.wav", "angry", "03", ("sex", "male")),
-        (recordings.emodb, "16b10Lb.wav", "bored", "16", ("statement", "b10")),
-        (recordings.cremad, "1001_DFA_ANG_XX.wav", "angry", "1001", ("intensity", "unspecified")),
-        (recordings.tess, "OAF_back_ps.wav", "surprised", "OAF", ("statement", "back")),
-        (recordings.tess, "OA_bite_neutral.wav", "neutral", "OAF", ("sex", "female")),
-        (recordings.savee, "JK_sa01.wav", "sad", "JK", ("statement", "01")),
-        (recordings.savee, "KL/su15.wav", "surprised", "KL", ("sex", "male")),
+        (emodb.parse, "03a01Wa.wav", "angry", "03", ("sex", "male")),
+        (emodb.parse, "16b10Lb.wav", "bored", "16", ("statement", "b10")),
+        (cremad.parse, "1001_DFA_ANG_XX.wav", "angry", "1001", ("intensity", "unspecified")),
+        (tess.parse, "OAF_back_ps.wav", "surprised", "OAF", ("statement", "back")),
+        (tess.parse, "OA_bite_neutral.wav", "neutral", "OAF", ("sex", "female")),
+        (savee.parse, "JK_sa01.wav", "sad", "JK", ("statement", "01")),
+        (savee.parse, "KL/su15.wav", "surprised", "KL", ("sex", "male")),
     ],
 )
 def test_what_names_say(parse, name: str, emotion: str, speaker: str, column: tuple[str, str]) -> None:
@@ -45,9 +46,7 @@ def test_what_names_say(parse, name: str, emotion: str, speaker: str, column: tu
     assert (found.emotion, found.speaker, found.columns[column[0]]) == (emotion, speaker, column[1])
 
 
-@pytest.mark.parametrize(
-    "parse", [recordings.ravdess, recordings.emodb, recordings.cremad, recordings.tess, recordings.savee]
-)
+@pytest.mark.parametrize("parse", [recordings.ravdess, emodb.parse, cremad.parse, tess.parse, savee.parse])
 def test_other_names_say_nothing(parse) -> None:
     for name in ("", "a.wav", "03-01-06.wav", "1001_DFA_ANG.wav", "ZZ_a01.wav", "OAF_back.wav", "03a01Xa.wav"):
         assert parse(Path(name)) is None

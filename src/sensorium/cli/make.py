@@ -1,4 +1,4 @@
-"""Verbs that make: embed, fit, evaluate, index, run, sweep, demo."""
+"""Verbs that make: download, embed, fit, evaluate, index, run, sweep, demo."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sensorium.cli.options import Json, Out, Overrides, Quiet, RecipeName, RunFolder, Seed, tell
+from sensorium.errors import BadRecipe
 from sensorium.show import Output
 
 
@@ -52,6 +53,22 @@ def embed(
     from sensorium import pipeline
 
     Output(as_json).records(pipeline.embed_only(recipe, overrides or [], out, quiet))
+
+
+def download(recipe: RecipeName, overrides: Overrides = None, as_json: Json = None) -> None:
+    """Fetch a recipe's public archives into data.root: goes on where it stopped, verified, unpacked safely.
+
+    [bold]sensorium download ravdess data.root=~/data/RAVDESS[/bold]
+
+    [bold]sensorium download ravdess data=emodb data.root=~/data/EMO-DB[/bold]
+    """
+    from sensorium import recipe as recipes
+
+    plan = recipes.load(recipe, overrides or [])
+    data = plan.part("data")
+    if not hasattr(data, "obtain"):
+        raise BadRecipe(f"the data set '{plan.part_name('data')}' has nothing to fetch; bring its files yourself")
+    Output(as_json).records([{"folder": str(folder)} for folder in data.obtain()])
 
 
 def fit(
@@ -173,4 +190,13 @@ def demo(
     )
 
 
-VERBS = {"run": run, "embed": embed, "fit": fit, "evaluate": evaluate, "index": index, "sweep": sweep, "demo": demo}
+VERBS = {
+    "run": run,
+    "download": download,
+    "embed": embed,
+    "fit": fit,
+    "evaluate": evaluate,
+    "index": index,
+    "sweep": sweep,
+    "demo": demo,
+}

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from sensorium import augment, recordings
-from sensorium.types import Data
+from sensorium.corpora import Corpus
+from sensorium.fetch import Archive
+from sensorium.recordings import Recording
+
+#: The release of its authors, https://zenodo.org/records/7447302, which states the checksum.
+ARCHIVES = (Archive("https://zenodo.org/records/7447302/files/emodb.zip", "https://zenodo.org/api/records/7447302"),)
 
 
-class Emodb:
-    """Left: clips. Right: the emotions' names, in RAVDESS's words where they are the same. Group: the speaker.
+def parse(path: Path) -> Recording | None:
+    """``03a01Fa.wav``: speaker, text, emotion by its German initial, version."""
+    found = re.fullmatch(r"(\d\d)([ab]\d\d)([WLEAFTN])([a-z])", path.stem)
+    if not found:
+        return None
+    speaker, text, letter, version = found.groups()
+    emotion = {"W": "angry", "L": "bored", "E": "disgust", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral"}
+    sex = "male" if speaker in ("03", "10", "11", "12", "15") else "female"
+    return Recording(path, emotion[letter], speaker, {"statement": text, "repetition": version, "sex": sex})
 
-    root: folder of sound files named as in EMO-DB, at any depth. classes: which emotions to take, all
-    that are there when left empty. test_actors, validation_actors, train_actors and copies: as in
-    ``ravdess``; without test_actors whole speakers are drawn by data.test and data.validation.
-    """
 
-    def __init__(
-        self,
-        root: str,
-        classes: Sequence[str] = (),
-        train_actors: Sequence[Any] = (),
-        validation_actors: Sequence[Any] = (),
-        test_actors: Sequence[Any] = (),
-        copies: int = 0,
-        augment: float = 0.3,
-        augment_kinds: Sequence[str] = augment.KINDS,
-        split_seed: int = 0,
-        allow_other: bool = False,
-    ) -> None:
-        self.root, self.classes, self.allow_other = Path(root).expanduser(), classes, allow_other
-        self.lists = {"train": train_actors, "validation": validation_actors, "test": test_actors}
-        self.copies = {"copies": copies, "probability": augment, "kinds": augment_kinds, "seed": split_seed}
-
-    def load(self) -> Data:
-        """Read names, not sound. Raises BadData for wrong names, BadRecipe for impossible lists."""
-        found, other = recordings.collect(self.root, recordings.emodb, "EMO-DB", self.allow_other)
-        data = recordings.corpus(found, self.root, self.classes, self.lists, {"named_otherwise": len(other)})
-        return augment.with_copies(data, **self.copies)
+Emodb = partial(Corpus, "EMO-DB", parse, ARCHIVES)

@@ -38,6 +38,7 @@ class Ravdess:
         empty takes a sixth of the training actors, train left empty all that remain.
     copies, augment, augment_kinds: so many changed copies of each training clip; each kind of speed,
         pitch, gain and noise is applied to a copy with probability ``augment``.
+    bad: what to do with recordings that cannot be read: "stop" at them, or "skip" them, having tried each.
     download, mirror: fetch what is missing of the public archives into ``root``, from another address if given.
     """
 
@@ -55,9 +56,11 @@ class Ravdess:
         augment_kinds: Sequence[str] = ("speed", "pitch", "noise", "gain"),
         split_seed: int = 0,
         allow_other: bool = False,
+        bad: str = "stop",
         download: bool = False,
         mirror: str = "",
     ) -> None:
+        recordings.check_bad(bad)
         if channel not in _CHANNELS:
             raise BadRecipe(f"data.channel='{channel}'; expected speech, song or both")
         if protocol not in _PROTOCOLS:
@@ -67,13 +70,24 @@ class Ravdess:
         self.root, self.channel, self.protocol, self.fold = Path(root).expanduser(), channel, protocol, fold
         self.lists = {"train": train_actors, "validation": validation_actors, "test": test_actors}
         self.copies, self.augment, self.augment_kinds = copies, augment, augment_kinds
-        self.split_seed, self.allow_other = split_seed, allow_other
+        self.split_seed, self.allow_other, self.bad = split_seed, allow_other, bad
         self.download, self.mirror = download, mirror
+
+    def obtain(self) -> list[Path]:
+        """Fetch what is missing of the archives of the channel."""
+        return fetch.obtain([ARCHIVES[name] for name in _CHANNELS[self.channel]], self.root, self.mirror)
+
+    def folds(self) -> int:
+        """How many folds the protocol has for the actors that are there; ``fold`` is one of 1 to this."""
+        speakers = {r.speaker for r in recordings.collect(self.root, recordings.ravdess, "RAVDESS", True)[0]}
+        if self.protocol not in _FOLDS or self.lists["test"]:
+            raise BadRecipe(f"data.fold=all needs data.protocol={' or '.join(_FOLDS)}, and no data.test_actors")
+        return len(recordings.actor_folds(np.array(sorted(speakers)), _FOLDS[self.protocol]))
 
     def load(self) -> Data:
         """Read names, not sound. Raises BadData for wrong names or missing actors, BadRecipe for impossible lists."""
         if self.download:
-            fetch.obtain([ARCHIVES[name] for name in _CHANNELS[self.channel]], self.root, self.mirror)
+            self.obtain()
         found, other = recordings.collect(self.root, recordings.ravdess, "RAVDESS", self.allow_other)
         heard = [r for r in found if r.columns["channel"] in _CHANNELS[self.channel] and
                  r.columns["modality"] != "video-only"]  # fmt: skip
@@ -81,8 +95,9 @@ class Ravdess:
             raise BadRecipe(
                 f"data.channel='{self.channel}': none of {len(found)} recordings below {self.root} is of it"
             )
+        heard, left_out = recordings.readable(heard, self.bad)
         split, told = self._split(np.array([r.speaker for r in heard], np.str_))
-        notes = {**told, "channel": self.channel, "named_otherwise": len(other)}
+        notes = {**told, "channel": self.channel, "named_otherwise": len(other), **left_out}
         data = recordings.data(heard, self.root, recordings.EMOTIONS, split, notes)
         return augment.with_copies(data, self.copies, self.augment, self.augment_kinds, self.split_seed)
 
@@ -98,6 +113,6 @@ class Ravdess:
                 "warning": "clips of one actor are in training and test: these numbers flatter",
             }
         splits = recordings.actor_folds(speaker, _FOLDS[self.protocol])
-        if not 1 <= self.fold <= len(splits):
+        if self.fold not in range(1, len(splits) + 1):
             raise BadRecipe(f"data.fold={self.fold}; {self.protocol} has folds 1 to {len(splits)} for these actors")
         return splits[self.fold - 1], {"protocol": self.protocol, "fold": self.fold}

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from sensorium import augment, recordings
-from sensorium.types import Data
+from sensorium.corpora import Corpus
+from sensorium.recordings import Recording
+
+SOURCE = "register at http://kahlan.eps.surrey.ac.uk/savee, unpack AudioData.zip, then data.root=AudioData"
 
 
-class Savee:
-    """Left: clips. Right: the emotions' names, in RAVDESS's words where they are the same. Group: the speaker.
+def parse(path: Path) -> Recording | None:
+    """``DC_a01.wav`` or ``DC/a01.wav``: speaker, emotion by its initial, sentence."""
+    found = re.fullmatch(r"(?:(DC|JE|JK|KL)_)?(a|d|f|h|n|sa|su)(\d\d)", path.stem)
+    speaker = found and (found[1] or path.parent.name)
+    if not found or speaker not in ("DC", "JE", "JK", "KL"):
+        return None
+    emotion = {"a": "angry", "d": "disgust", "f": "fearful", "h": "happy", "n": "neutral", "sa": "sad",
+               "su": "surprised"}  # fmt: skip
+    return Recording(path, emotion[found[2]], speaker, {"statement": found[3], "sex": "male"})
 
-    root: folder of sound files named as in SAVEE, at any depth. classes: which emotions to take, all
-    that are there when left empty. test_actors, validation_actors, train_actors and copies: as in
-    ``ravdess``; without test_actors whole speakers are drawn by data.test and data.validation.
-    """
 
-    def __init__(
-        self,
-        root: str,
-        classes: Sequence[str] = (),
-        train_actors: Sequence[Any] = (),
-        validation_actors: Sequence[Any] = (),
-        test_actors: Sequence[Any] = (),
-        copies: int = 0,
-        augment: float = 0.3,
-        augment_kinds: Sequence[str] = augment.KINDS,
-        split_seed: int = 0,
-        allow_other: bool = False,
-    ) -> None:
-        self.root, self.classes, self.allow_other = Path(root).expanduser(), classes, allow_other
-        self.lists = {"train": train_actors, "validation": validation_actors, "test": test_actors}
-        self.copies = {"copies": copies, "probability": augment, "kinds": augment_kinds, "seed": split_seed}
-
-    def load(self) -> Data:
-        """Read names, not sound. Raises BadData for wrong names, BadRecipe for impossible lists."""
-        found, other = recordings.collect(self.root, recordings.savee, "SAVEE", self.allow_other)
-        data = recordings.corpus(found, self.root, self.classes, self.lists, {"named_otherwise": len(other)})
-        return augment.with_copies(data, **self.copies)
+Savee = partial(Corpus, "SAVEE", parse, SOURCE)

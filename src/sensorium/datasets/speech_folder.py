@@ -23,37 +23,38 @@ class SpeechFolder:
     csv: table with a header, ``path,emotion`` and optionally ``speaker`` and ``split`` (train, dev or
         validation, test); paths are relative to ``root``, or to the table where root is left out.
         Further columns become metadata.
-    classes, test_actors, validation_actors, train_actors (speakers), copies: as in ``ravdess``.
+    classes, test_actors, validation_actors, train_actors (speakers), copies, bad: as in ``ravdess``.
     """
 
-    def __init__(
-        self,
-        root: str = "",
-        csv: str = "",
-        classes: Sequence[str] = (),
-        train_actors: Sequence[Any] = (),
-        validation_actors: Sequence[Any] = (),
-        test_actors: Sequence[Any] = (),
-        copies: int = 0,
-        augment: float = 0.3,
-        augment_kinds: Sequence[str] = augment.KINDS,
-        split_seed: int = 0,
-    ) -> None:
+    def __init__(self, root: str = "", csv: str = "", classes: Sequence[str] = (), train_actors: Sequence[Any] = (),
+                 validation_actors: Sequence[Any] = (), test_actors: Sequence[Any] = (), copies: int = 0,
+                 augment: float = 0.3, augment_kinds: Sequence[str] = augment.KINDS, split_seed: int = 0,
+                 bad: str = "stop") -> None:  # fmt: skip
+        recordings.check_bad(bad)
         if not root and not csv:
             raise BadRecipe("speech_folder needs recordings; type: data.root=FOLDER or data.csv=TABLE")
         self.table = Path(csv).expanduser() if csv else None
         self.root = Path(root).expanduser() if root else self.table.parent
-        self.classes = classes
+        self.classes, self.bad = classes, bad
         self.lists = {"train": train_actors, "validation": validation_actors, "test": test_actors}
         self.copies = {"copies": copies, "probability": augment, "kinds": augment_kinds, "seed": split_seed}
 
     def load(self) -> Data:
         """Read names and table, not sound. Raises BadData when there is none or rows cannot be used."""
         found, split = self._from_table() if self.table else (self._from_folders(), None)
+        found, split, left_out = self._readable(found, split)
         alone = len({r.speaker for r in found}) == len(found) > 1
         notes = {"warning": "no speakers are known: clips of one voice may be on both sides"} if alone else {}
+        notes |= left_out
         data = recordings.corpus(found, self.root, self.classes, self.lists, notes, split)
         return augment.with_copies(data, **self.copies)
+
+    def _readable(
+        self, found: list[Recording], split: np.ndarray | None
+    ) -> tuple[list[Recording], np.ndarray | None, dict[str, Any]]:
+        kept, notes = recordings.readable(found, self.bad)
+        there = {r.path for r in kept}
+        return kept, None if split is None else split[[r.path in there for r in found]], notes
 
     def _from_folders(self) -> list[Recording]:
         if not self.root.is_dir():

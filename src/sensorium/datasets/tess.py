@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from sensorium import augment, recordings
-from sensorium.types import Data
+from sensorium.corpora import Corpus
+from sensorium.fetch import Archive
+from sensorium.recordings import Recording
+
+#: PaddleSpeech's copy of https://doi.org/10.5683/SP2/E8H2MF, whose own server packs anew at each request.
+ARCHIVES = (Archive("https://bj.bcebos.com/paddleaudio/datasets/TESS_Toronto_emotional_speech_set.zip",
+                    "md5:1465311b24d1de704c4c63e4ccc470c7"),)  # fmt: skip
 
 
-class Tess:
-    """Left: clips. Right: the emotions' names, in RAVDESS's words where they are the same. Group: the speaker.
+def parse(path: Path) -> Recording | None:
+    """``OAF_back_angry.wav``: older or younger woman, word, emotion (ps: pleasant surprise)."""
+    found = re.fullmatch(r"(OAF?|YAF)_([^_]+)_(angry|disgust|fear|happy|neutral|ps|sad)", path.stem)
+    if not found:
+        return None
+    speaker, word, emotion = found.groups()
+    emotion = {"fear": "fearful", "ps": "surprised"}.get(emotion, emotion)
+    return Recording(path, emotion, "YAF" if speaker == "YAF" else "OAF", {"statement": word, "sex": "female"})
 
-    root: folder of sound files named as in TESS, at any depth. classes: which emotions to take, all
-    that are there when left empty. test_actors, validation_actors, train_actors and copies: as in
-    ``ravdess``; without test_actors whole speakers are drawn by data.test and data.validation.
-    """
 
-    def __init__(
-        self,
-        root: str,
-        classes: Sequence[str] = (),
-        train_actors: Sequence[Any] = (),
-        validation_actors: Sequence[Any] = (),
-        test_actors: Sequence[Any] = (),
-        copies: int = 0,
-        augment: float = 0.3,
-        augment_kinds: Sequence[str] = augment.KINDS,
-        split_seed: int = 0,
-        allow_other: bool = False,
-    ) -> None:
-        self.root, self.classes, self.allow_other = Path(root).expanduser(), classes, allow_other
-        self.lists = {"train": train_actors, "validation": validation_actors, "test": test_actors}
-        self.copies = {"copies": copies, "probability": augment, "kinds": augment_kinds, "seed": split_seed}
-
-    def load(self) -> Data:
-        """Read names, not sound. Raises BadData for wrong names, BadRecipe for impossible lists."""
-        found, other = recordings.collect(self.root, recordings.tess, "TESS", self.allow_other)
-        data = recordings.corpus(found, self.root, self.classes, self.lists, {"named_otherwise": len(other)})
-        return augment.with_copies(data, **self.copies)
+Tess = partial(Corpus, "TESS", parse, ARCHIVES)
