@@ -140,6 +140,17 @@ def unreadable(sources: Sequence[Any]) -> dict[int, str]:
         return {i: said for i, said in enumerate(pool.map(fault, sources)) if said is not None}
 
 
+def counted(error: BadData, sources: Sequence[Any]) -> BadData:
+    """The error at the first bad recording, saying how many others cannot be read either."""
+    broken = unreadable(sources)
+    if not broken:
+        return error
+    return BadData(
+        f"{len(broken)} of {len(sources)} recordings cannot be read, such as: {next(iter(broken.values()))}; "
+        "or leave them all out with data.bad=skip"
+    )
+
+
 def name_of(source: Any) -> str:
     """What to call a source in a message."""
     return str(getattr(source, "name", source)) if hasattr(source, "read") else str(source)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sensorium import evaluate, parts, trust
 from sensorium.errors import SensoriumError
-from sensorium.evaluate import breakdown, compare, gap, pictures
+from sensorium.evaluate import breakdown, classes, compare, gap, pictures
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.recipe import Recipe
 from sensorium.types import Data, Embeddings, Rows
@@ -41,6 +41,10 @@ def judge(
     rows = {
         split: evaluate.results(one, keys["measures"], plan.seed, keys["resamples"]) for split, one in judged.items()
     }
+    names = class_names(data, judged["test"], pairs)
+    if names is not None:
+        for split, one in judged.items():
+            rows[split] += classes.results(one["left->right"], zl, zr, plan.seed, keys["resamples"])
     # The closed forms beside it are not corrected for hubness, so the comparison is without.
     raw = judged["test"] if not corrections else evaluate.per_query(zl, zr, pairs, "test", keys["directions"])
     other = left if right is None else right
@@ -61,6 +65,11 @@ def judge(
         query_ids, candidate_ids = ids if one.direction == "left->right" else ids[::-1]
         told["failures"] += breakdown.failures(one, zl, zr, query_ids, candidate_ids)
     told["breakdown"] = worst_groups(judged["test"], pairs, plan)
+    if names is not None:
+        forth = judged["test"]["left->right"]
+        told["classes"] = classes.table(forth, zl, zr, names)
+        told["breakdown"] = {"direction": "left->right", "measure": "WA",
+                             "worst": classes.by_group(forth, zl, zr, pairs.group_names)}  # fmt: skip
     if left.offsets is None and (right is None or right.offsets is None):
         told["gap"] = gap.before_and_after(left.vectors, other.vectors, zl, zr, pairs)
     compare.save(folder / compare.FILE, [one for both in judged.values() for one in both.values()], *ids)
@@ -69,6 +78,14 @@ def judge(
         pictures.draw(folder, judged["test"], zl, zr, pairs, leaky=bool(leaks and leaks.leaky),
                       calibration=told["calibration"], class_names=names, seed=plan.seed)  # fmt: skip
     return told
+
+
+def class_names(data: Data, judged: Mapping[str, evaluate.Judged], pairs: Pairs) -> list[str] | None:
+    """What the judged candidates are called where the right side is a class table; None where it is not."""
+    if "left->right" not in judged or not classes.is_class_table(pairs):
+        return None
+    of = data.right.values if data.right.kind == "text" else data.right.ids
+    return [str(of[row]) for row in judged["left->right"].relevance.candidates.tolist()]
 
 
 def worst_groups(judged: Mapping[str, evaluate.Judged], pairs: Pairs, plan: Recipe) -> dict[str, Any]:

@@ -160,22 +160,11 @@ def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bo
     try:
         return store.embed(items, encoder, stores / store_name(side, plan, encoder.fingerprint), progress=progress)
     except BadData as error:
-        raise bad_items(items, error) from error
+        if items.kind != "audio":
+            raise
+        from sensorium import audio
 
-
-def bad_items(items: Items, error: BadData) -> BadData:
-    """The first bad item stopped the encoder; for recordings, say how many others would."""
-    if items.kind != "audio":
-        return error
-    from sensorium import audio
-
-    broken = audio.unreadable(items.values)
-    if not broken:
-        return error
-    return BadData(
-        f"{len(broken)} of {len(items)} recordings cannot be read, such as: {next(iter(broken.values()))}; "
-        "or leave them all out with data.bad=skip"
-    )
+        raise audio.counted(error, items.values) from error
 
 
 def store_name(side: str, plan: Recipe, fingerprint: Mapping[str, Any]) -> str:

@@ -92,5 +92,8 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -
         out.print(f"{side} index: " + ", ".join(f"{key} {_cell(value)}" for key, value in told.items()), markup=False)
     seconds = metrics["seconds"]
     out.print(f"{sum(seconds.values()):.1f} s: " + ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items()))
+    groups = card.group_table(metrics)
+    if failures and groups:
+        print_table(groups, title=f"Groups, worst first, by {metrics['breakdown'].get('measure', 'hit@10')}; percent")
     if failures and metrics.get("failures"):
         print_table(metrics["failures"], title="Worst failures: the first relevant came at this rank")

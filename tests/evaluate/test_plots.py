@@ -10,7 +10,7 @@ from PIL import Image
 
 from sensorium import evaluate
 from sensorium.errors import BadData, MissingExtra
-from sensorium.evaluate import breakdown, calibration, card, leaks, pictures, plots
+from sensorium.evaluate import breakdown, calibration, card, classes, leaks, pictures, plots
 from sensorium.pairs import Pairs
 
 
@@ -100,20 +100,20 @@ def test_a_runs_pictures(tmp_path):
     names = np.array(["sad", "calm", "happy", "angry"])
     drawn = pictures.draw(tmp_path, judged, left, right, pairs, class_names=names,
                           calibration={"left->right": {"test": {"reliability": table}}, "right->left": {}})  # fmt: skip
-    assert {p.name for p in drawn} == {"ranks.png", "similarities.png", "confusion.png", "groups.png",
-                                       "reliability_left_to_right.png", "training.png"}  # fmt: skip
+    assert {p.name for p in drawn} == {"ranks.png", "similarities.png", "confusion_matrix.png", "groups.png",
+                                       "reliability_left_to_right.png", "training_history.png"}  # fmt: skip
     assert [path for path, _ in pictures.present(tmp_path)] == [
         f"plots/{name}" for name in pictures.CAPTIONS if (tmp_path / "plots" / name).exists()]  # fmt: skip
-    labels, predicted = pictures.predictions(judged["left->right"], left, right)
+    labels, predicted = classes.predictions(judged["left->right"], left, right)
     assert (labels == predicted).mean() == pytest.approx(judged["left->right"].values("hit@1").mean())
 
 
 def test_what_is_a_class_table():
     _, _, pairs = classifier()
-    assert pictures.is_class_table(pairs)
+    assert classes.is_class_table(pairs)
     clip = np.repeat(np.arange(20), 5)
     captions = Pairs.of(clip, np.arange(100), split=np.where(clip < 15, "train", "test"))
-    assert not pictures.is_class_table(captions)
+    assert not classes.is_class_table(captions)
 
 
 def test_random_pairs_are_no_true_pairs():

@@ -50,6 +50,60 @@ def test_the_run_recognises_unseen_actors(run: object) -> None:
     assert results["hit@1"]["value"] > 0.6
 
 
+def test_classes_are_judged_by_the_words_of_the_field(run: object) -> None:
+    """UA, WA, macro-F1 by scikit-learn from the run's own hits; each test actor by itself."""
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+    told = run.metrics
+    results = {row["measure"]: row for row in told["results"]}
+    table = run.index("left").table
+    test = np.isin(np.asarray(table.columns["speaker"]), ["5", "6"])
+    ids, true = table.ids[test], np.asarray(table.columns["emotion"])[test]
+    said = np.array([run.search(id=str(i), side="left", k=1)[0]["id"] for i in ids])
+    assert results["UA"]["value"] == pytest.approx(balanced_accuracy_score(true, said))
+    assert results["WA"]["value"] == pytest.approx(accuracy_score(true, said)) == results["hit@1"]["value"]
+    assert results["macro-F1"]["value"] == pytest.approx(f1_score(true, said, average="macro"))
+    assert all(row["low"] <= row["value"] <= row["high"] for row in results.values())
+    by_actor = {row["name"]: row for row in told["breakdown"]["worst"]}
+    actor = np.asarray(table.columns["speaker"])[test]
+    assert set(by_actor) == {"5", "6"}
+    for name, row in by_actor.items():
+        mine = actor == name
+        assert row["n"] == mine.sum() == 16
+        assert row["UA"] == pytest.approx(balanced_accuracy_score(true[mine], said[mine]))
+    recall = dict(zip(told["classes"]["names"], told["classes"]["recall"], strict=True))
+    assert recall["happy"] == pytest.approx((said == "happy")[true == "happy"].mean())
+    assert np.sum(told["classes"]["confusion"]) == 32
+    card = (run.folder / "README.md").read_text()
+    assert "| UA |" in card and "Groups, worst first, by WA" in card and "Recall of each class" in card
+
+
+def test_show_lists_the_actors(run: object) -> None:
+    from typer.testing import CliRunner
+
+    from sensorium.cli import app
+
+    told = CliRunner().invoke(app, ["show", str(run.folder), "--table"]).output
+    assert "Groups, worst first, by WA" in told and "macro-F1" in told
+
+
+def test_a_clip_and_its_file_find_the_same(run: object) -> None:
+    root = Path(run.recipe.values["data"]["root"])
+    clip = next(root.rglob("03-01-05-*-06.wav"))
+    by_file, by_id = run.search(audio=str(clip), k=8), run.search(id=clip.relative_to(root).as_posix(), k=8)
+    assert [h["id"] for h in by_file] == [h["id"] for h in by_id]
+    np.testing.assert_allclose([h["score"] for h in by_file], [h["score"] for h in by_id], atol=1e-5)
+
+
+def test_a_leaky_split_is_stamped(tmp_path: Path) -> None:
+    made = sensorium.run("ravdess-best", [
+        f"data.root={actors(tmp_path / 'data', range(1, 4))}", "data.protocol=leaky-random", "data.copies=0",
+        "train.batch=16", "train.epochs=1", "evaluate.plots=false",
+    ], out=tmp_path / "run", quiet=True)  # fmt: skip
+    assert made.metrics["leaks"]["leaky"] and all(row["leaky"] for row in made.metrics["results"])
+    assert "LEAKY" in (made.folder / "README.md").read_text()
+
+
 def test_changed_copies_train_but_are_not_found(run: object) -> None:
     metrics = io.read_json(run.folder / "metrics.json")
     assert metrics["dataset"]["augmented"] == 3 * 16
@@ -85,9 +139,16 @@ def test_a_stream_ends_where_the_file_does(run: object, tmp_path: Path) -> None:
 def test_the_document_recipe_trains(tmp_path: Path) -> None:
     root = actors(tmp_path / "data", range(1, 5))
     made = sensorium.run("ravdess", [
-        f"data.root={root}", "data.test_actors=[4]", "data.validation_actors=[3]", "left.head.hidden=24", "train.epochs=2",
-        "train.checkpoint_every=1",
+        f"data.root={root}", "data.test_actors=[4]", "data.validation_actors=[3]", "left.head.hidden=24",
+        "train.epochs=20", "data.copies=0",
     ], out=tmp_path / "run", quiet=True)  # fmt: skip
+    # what the document promises, by its names
+    assert {p.name for p in (made.folder / "plots").iterdir()} >= {"training_history.png", "confusion_matrix.png"}
+    assert {p.stem for p in (made.folder / "checkpoints").rglob("*") if p.is_file()} == {"epoch-0010", "epoch-0020"}
+    kept = made.recipe.values
+    assert kept["objective"]["weights"] == "balanced" and kept["left"]["head"]["dropout"] == 0.3
+    assert {key: kept["train"][key] for key in ("schedule", "patience", "checkpoint_every", "lr", "weight_decay")} == {
+        "schedule": "plateau", "patience": 15, "checkpoint_every": 10, "lr": 1e-3, "weight_decay": 0.0}  # fmt: skip
     assert (made.folder / "history.jsonl").read_text().count("\n") >= 3
     left, fingerprint = head.load(made.folder / "left")
     assert fingerprint["name"] == "mfcc" and left.dim_in == 13 and left.dim == 8

@@ -52,6 +52,27 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
+def group_table(metrics: Mapping[str, Any], most: int = 24) -> list[dict[str, str]]:
+    """The groups of the breakdown as rows for people, in percent, the worst ``most`` of them."""
+    told = metrics.get("breakdown", {})
+    several = ("UA", "WA", "macro-F1")
+    rows = []
+    for g in told.get("worst", [])[:most]:
+        named = {name: g[name] for name in several if name in g} or {"value": g["value"]}
+        rows.append(
+            {"group": g["name"], **{name: f"{100 * v:.1f}" for name, v in named.items()}, "queries": f"{g['n']:,}"}
+        )
+    return rows
+
+
+def class_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Recall of each class as rows for people, in percent; empty where the candidates are no classes."""
+    told = metrics.get("classes", {})
+    each = zip(told.get("names", []), told.get("recall", []), told.get("confusion", []), strict=True)
+    return [{"class": name, "recall": "" if r is None else f"{100 * r:.1f}", "queries": f"{sum(counts):,}"}
+            for name, r, counts in each]  # fmt: skip
+
+
 def number(measure: str, value: float) -> str:
     """Ranks as they are, everything else in percent; no more digits than the interval supports."""
     return f"{value:,.1f}" if "rank" in measure else f"{100 * value:.1f}"
@@ -76,10 +97,12 @@ def _numbers(metrics: Mapping[str, Any]) -> str:
             "Percent, except ranks; ties count against us; intervals are 95%, by bootstrap over groups "
             f"(seed {seed}). hit@k: any relevant in the first k. recall@k: share of the relevants in the first k. "
             "mAP: queries without a hit count as 0."]  # fmt: skip
-    groups = metrics.get("breakdown", {}).get("worst", [])
+    groups = group_table(metrics)
     if groups:
-        rows = [{"group": g["name"], "value": f"{100 * g['value']:.1f}", "queries": f"{g['n']:,}"} for g in groups[:10]]
-        text += [f"Worst groups first ({metrics['breakdown'].get('measure', 'hit@10')}):", markdown(rows)]
+        text += [f"Groups, worst first, by {metrics['breakdown'].get('measure', 'hit@10')}:", markdown(groups)]
+    recall = class_table(metrics)
+    if recall:
+        text += ["Recall of each class:", markdown(recall)]
     return "\n\n".join(text)
 
 

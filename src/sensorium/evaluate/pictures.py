@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import scores
-from sensorium.evaluate import Judged, breakdown, plots
+from sensorium.evaluate import Judged, breakdown, classes, plots
 from sensorium.evaluate.protocols.emotions import confusion
 from sensorium.pairs import Pairs
 from sensorium.types import Rows
@@ -19,16 +19,15 @@ from sensorium.types import Rows
 CAPTIONS: Mapping[str, str] = {
     "ranks.png": "Share of test queries whose first relevant is within rank k.",
     "similarities.png": "Scores of true test pairs against random ones.",
-    "confusion.png": "True classes against predicted ones on the test split.",
+    "confusion_matrix.png": "True classes against predicted ones on the test split.",
     "groups.png": "Test queries by group, worst first.",
     "reliability_left_to_right.png": "Stated probabilities against what the test split found, left to right.",
     "reliability_right_to_left.png": "Stated probabilities against what the test split found, right to left.",
-    "training.png": "Loss and validation measure while training.",
+    "training_history.png": "Loss and validation measure while training.",
     "speed.png": "Recall of the exact neighbours against queries a second.",
 }
 _PAIRS = 20_000
 _GROUPS = 2  # queries a group must have on average for bars by group to say anything
-_CLASSES = 30  # a candidate table of at most this size, met by all splits, is a class table
 
 
 def draw(
@@ -57,12 +56,12 @@ def draw(
     split = next(iter(judged.values())).split
     drawn.append(plots.similarities(*true_and_random(zl, zr, pairs, split, seed), out / "similarities.png", leaky))
     forth = judged.get("left->right")
-    if forth is not None and is_class_table(pairs):
-        labels, predicted = predictions(forth, zl, zr)
-        classes = forth.relevance.candidates
-        names = classes if class_names is None else class_names[classes]
-        table = confusion(labels, predicted, range(len(classes)))
-        drawn.append(plots.confusion(table, [str(n) for n in names], out / "confusion.png", leaky))
+    if forth is not None and classes.is_class_table(pairs):
+        labels, predicted = classes.predictions(forth, zl, zr)
+        candidates = forth.relevance.candidates
+        names = candidates if class_names is None else class_names[candidates]
+        table = confusion(labels, predicted, range(len(candidates)))
+        drawn.append(plots.confusion(table, [str(n) for n in names], out / "confusion_matrix.png", leaky))
         measure = "hit@1"
     if forth is not None and 1 < len(np.unique(forth.group)) <= len(forth.group) / _GROUPS:
         rows = breakdown.by_group(forth, measure, pairs.group_names, least=_GROUPS, seed=seed)
@@ -75,7 +74,7 @@ def draw(
             drawn.append(plots.reliability(table, out / name, leaky))
     events = history(Path(folder) / "history.jsonl")
     if events:
-        drawn.append(plots.training(events, out / "training.png", leaky))
+        drawn.append(plots.training(events, out / "training_history.png", leaky))
     return drawn
 
 
@@ -94,23 +93,6 @@ def true_and_random(zl: Rows, zr: Rows, pairs: Pairs, split: str, seed: int = 0)
     if not stranger.any():  # everything goes with everything
         stranger[:] = True
     return scores.pair_scores(a, b), scores.pair_scores(a[stranger], b[partner[stranger]])
-
-
-def is_class_table(pairs: Pairs) -> bool:
-    """Whether the right side is a few classes: every left row has one, and all were met in training."""
-    related = pairs.where(None, 1)
-    test, train = np.unique(related.where("test").right), np.unique(related.where("train").right)
-    edges = np.unique(np.stack([related.left, related.right], 1), axis=0)
-    single = len(np.unique(edges[:, 0])) == len(edges)
-    return not pairs.same_table and single and 1 < len(test) <= _CLASSES and bool(np.isin(test, train).all())
-
-
-def predictions(judged: Judged, zl: Rows, zr: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """True and predicted class of each query, (q,) each, as positions into the judged candidates."""
-    relevance = judged.relevance
-    q = np.asarray(zl[relevance.queries], np.float32)
-    classes = np.asarray(zr[relevance.candidates], np.float32)
-    return relevance.relevant[relevance.offsets[:-1]], scores.topk(q, classes, 1)[0][:, 0]
 
 
 def history(path: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,40 @@
+"""UA, WA and macro-F1: scikit-learn's numbers, intervals that resample whole groups, any labels."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from sensorium.evaluate import classes, statistics
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(1, 9))
+def test_rows_are_the_fields_numbers(seed: int, c: int, groups: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(c), rng.integers(0, c, 40)])
+    predicted = np.where(rng.random(len(labels)) < 0.5, labels, rng.integers(0, c, len(labels)))
+    group = rng.integers(0, groups, len(labels))
+    rows = {r["measure"]: r for r in classes.measured(labels, predicted, group, {}, {"n": 1}, 50, seed % 1000)}
+    assert rows["UA"]["value"] == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert rows["macro-F1"]["value"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert rows["WA"]["value"] == pytest.approx(np.mean(labels == predicted)) and rows["WA"]["n"] == 1
+    low, high = statistics.interval((labels == predicted).astype(float), group, "mean", 50, seed % 1000)
+    assert (rows["WA"]["low"], rows["WA"]["high"]) == pytest.approx((low, high))  # the same resamples, as a mean
+
+
+def test_intervals_by_resampling_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    labels, group = rng.integers(0, 4, 60), rng.integers(0, 5, 60)
+    predicted = np.where(rng.random(60) < 0.6, labels, rng.integers(0, 4, 60))
+    drawn = []
+    for weight in np.concatenate(list(statistics.weights(5, 200, 3))):
+        each = np.repeat(np.arange(60), weight[group].astype(int))
+        with warnings.catch_warnings():  # a resample without some class
+            warnings.simplefilter("ignore", UserWarning)
+            drawn.append([balanced_accuracy_score(labels[each], predicted[each]), np.mean((labels == predicted)[each])])
+    wanted = np.quantile(drawn, [0.025, 0.975], axis=0).T
+    np.testing.assert_allclose(classes.intervals(labels, predicted, group, 200, 3)[:2], wanted)
