@@ -42,11 +42,11 @@ WAYS = ("loader", "plain fp32", "plain bf16", "ntxent bf16", "clip bf16", "ours 
 def data(case: dict, n: int) -> tuple[np.ndarray, np.ndarray]:
     """n paired views of 64 shared factors, noisy enough that retrieval stays far from perfect."""
     rng = np.random.default_rng(0)
-    cause = rng.standard_normal((n, 64), dtype=np.float32)
+    cause = rng.standard_normal((n, 64), dtype=np.float32) / np.float32(8)
     x = cause @ rng.standard_normal((64, case["left"]), dtype=np.float32)
-    y = np.tanh(cause @ rng.standard_normal((64, case["right"]), dtype=np.float32) / 4)
-    x += 12 * rng.standard_normal(x.shape, dtype=np.float32)
-    y += 1.5 * rng.standard_normal(y.shape, dtype=np.float32)
+    y = np.tanh(2 * cause @ rng.standard_normal((64, case["right"]), dtype=np.float32))
+    x += 5 * rng.standard_normal(x.shape, dtype=np.float32)
+    y += 2 * rng.standard_normal(y.shape, dtype=np.float32)
     return (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, y))
 
 
