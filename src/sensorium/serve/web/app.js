@@ -118,7 +118,6 @@ document.querySelector(".skip").addEventListener("click", (event) => { event.pre
 context.addEventListener("runs", () => { navigation(); runChoice(); });
 context.addEventListener("run", runChoice);
 window.addEventListener("hashchange", showRoute);
-window.addEventListener("popstate", (event) => { if (event.state === null && !location.hash) showRoute(); });
 
 theme(localStorage.getItem("sensorium.theme") ?? "auto");
 set(root, state("wait"));

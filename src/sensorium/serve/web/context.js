@@ -13,6 +13,7 @@ class Context extends EventTarget {
   /** Read the list again. */
   async refresh() {
     this.runs = (await call("/runs")).runs;
+    for (const run of this.runs) for (const side of Object.values(run.sides)) for (const column of side.columns) column.values ??= [];
     if (!this.run) {
       const kept = localStorage.getItem("sensorium.run");
       this.name = (this.runs.find((run) => run.name === kept) ?? this.runs.find((run) => run.state === "ready") ?? this.runs[0])?.name ?? null;

@@ -1,0 +1,147 @@
+// What the live page draws: the sound's wave, when what was felt, and the trail between pleasant and unpleasant.
+
+import { PLACES, SOURCE } from "./faces.js";
+import { h, s, set } from "./dom.js";
+
+const SECONDS = 10; // of sound that the wave shows
+const COLUMNS = 50; // of it in a second
+const SPAN = 30; // least seconds that the timeline shows
+
+/** The last seconds of sound as a wave on a canvas: push(samples, rate) as they come, draw() as often as shown. */
+export class Wave {
+  constructor() {
+    this.canvas = h("canvas", { class: "live-wave", role: "img", "aria-label": "The sound of the last ten seconds" });
+    this.clear();
+  }
+
+  clear() { Object.assign(this, { peaks: new Float32Array(SECONDS * COLUMNS), at: 0, peak: 0, count: 0 }); }
+
+  push(samples, rate) {
+    const per = rate / COLUMNS;
+    for (const x of samples) {
+      const size = Math.abs(x);
+      if (size > this.peak) this.peak = size;
+      if (++this.count >= per) {
+        this.peaks[this.at++ % this.peaks.length] = this.peak;
+        this.peak = 0;
+        this.count -= per;
+      }
+    }
+  }
+
+  draw() {
+    const { canvas } = this, scale = window.devicePixelRatio || 1;
+    const width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
+    if (!width) return;
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const pen = canvas.getContext("2d"), n = this.peaks.length, wide = width / n;
+    pen.clearRect(0, 0, width, height);
+    pen.fillStyle = getComputedStyle(canvas).color;
+    for (let i = 0; i < n; i++) {
+      const place = this.at - n + i;
+      const tall = Math.max(scale, Math.sqrt(place < 0 ? 0 : this.peaks[place % n]) * height * 0.94);
+      pen.fillRect(i * wide, (height - tall) / 2, Math.max(1, wide - scale), tall);
+    }
+  }
+}
+
+/** When what was felt: a bar for each segment, over the whole recording; the same as a list of words below. */
+export class Timeline {
+  constructor() {
+    this.bars = h("div", { class: "live-bars" });
+    this.ticks = h("div", { class: "live-ticks", "aria-hidden": "true" });
+    this.list = h("ol", { class: "live-segments" });
+    this.element = h("div", { class: "stack tight" }, this.bars, this.ticks, this.list);
+    this.clear();
+  }
+
+  clear() {
+    Object.assign(this, { segments: [], now: null, seconds: 0, span: 0 });
+    set(this.list, h("li", { class: "quiet" }, "Nothing yet."));
+    this.draw();
+  }
+
+  /** A segment that has ended. */
+  add(segment) {
+    this.segments.push(segment);
+    const item = h("li", {}, h("span", { class: `swatch feel-${segment.emotion}` }), h("b", {}, segment.emotion),
+      h("span", { class: "quiet" }, `${segment.start.toFixed(1)}–${segment.end.toFixed(1)} s, ${Math.round(100 * segment.confidence)} %`));
+    if (this.segments.length === 1) set(this.list);
+    this.list.prepend(item);
+    if (this.list.children.length > 200) this.list.lastChild.remove();
+  }
+
+  /** How long the recording is by now, and what is felt since when (or null). */
+  to(seconds, now) {
+    Object.assign(this, { seconds, now });
+    this.draw();
+  }
+
+  draw() {
+    const span = Math.max(SPAN, Math.ceil(this.seconds / 15) * 15), shown = Math.min(span, 600), from = Math.max(0, this.seconds - shown);
+    const bar = ({ start, end, emotion }, open = false) => {
+      const left = Math.max(0, start - from), right = end - from;
+      return right <= 0 ? null : h("span", { class: `live-bar feel-${emotion}${open ? " open" : ""}`, title: `${emotion}, ${start.toFixed(1)}–${end.toFixed(1)} s`,
+        style: { left: `${100 * left / shown}%`, width: `${100 * (right - left) / shown}%` } });
+    };
+    set(this.bars, this.segments.slice(-400).map((segment) => bar(segment)),
+      this.now ? bar({ start: this.now.since, end: this.seconds, emotion: this.now.emotion }, true) : null);
+    const key = `${shown} ${Math.floor(from)}`;
+    if (this.span === key) return;
+    this.span = key;
+    set(this.ticks, [0, 1, 2, 3].map((i) => h("span", {}, `${Math.round(from + i * shown / 3)} s`)));
+  }
+}
+
+/** The circumplex: valence to the right, arousal upwards, the emotions at their published places, a trail of the mean. */
+export class Circumplex {
+  constructor(labels) {
+    this.labels = labels;
+    this.trail = s("g");
+    this.dot = s("circle", { class: "live-dot", cx: 0, cy: 0, r: 4.5 });
+    const word = (x, y, text, anchor = "middle") => s("text", { class: "live-axis", x, y, "text-anchor": anchor }, text);
+    this.points = labels.filter((label) => PLACES[label]).map((label) => this.point(label));
+    this.element = s("svg", { class: "live-circumplex", viewBox: "-124 -118 248 236", role: "img", "aria-label": "Valence and arousal of what is felt" },
+      s("circle", { class: "live-circle", r: 100 }), s("path", { class: "live-cross", d: "M-100 0H100M0-100V100" }),
+      word(0, -105, "excited"), word(0, 112, "quiet"), word(-104, -4, "unpleasant", "start"), word(104, -4, "pleasant", "end"),
+      this.points, this.trail, this.dot);
+    this.source = h("p", { class: "quiet" }, `Places of the words: ${SOURCE}. The dot is the mean by confidence.`);
+    this.clear();
+  }
+
+  clear() {
+    this.path = [];
+    this.trail.replaceChildren();
+    this.move(0, 0);
+  }
+
+  point(label) {
+    const [valence, arousal] = PLACES[label], below = label === "disgust" || label === "neutral" ? 13 : label === "angry" ? 4 : -7;
+    const [dx, anchor] = label === "angry" ? [8, "start"] : label === "fearful" ? [-6, "end"] : [0, "middle"];
+    return s("g", {}, s("circle", { class: `feel-${label}`, cx: 100 * valence, cy: -100 * arousal, r: 4 }),
+      s("text", { x: 100 * valence + dx, y: -100 * arousal + below, "text-anchor": anchor }, label));
+  }
+
+  move(x, y) {
+    this.dot.setAttribute("cx", x.toFixed(1));
+    this.dot.setAttribute("cy", y.toFixed(1));
+  }
+
+  /** Probabilities (c) of this moment. */
+  push(probabilities) {
+    let x = 0, y = 0, sum = 0;
+    this.labels.forEach((label, i) => {
+      if (!PLACES[label]) return;
+      x += 100 * probabilities[i] * PLACES[label][0];
+      y -= 100 * probabilities[i] * PLACES[label][1];
+      sum += probabilities[i];
+    });
+    if (!sum) return;
+    this.path.push([x / sum, y / sum]);
+    if (this.path.length > 80) this.path.shift();
+    const path = this.path, last = path[path.length - 1];
+    this.move(...last);
+    this.trail.replaceChildren(...path.slice(1).map((to, i) => s("line", { class: "live-trail", x1: path[i][0].toFixed(1), y1: path[i][1].toFixed(1),
+      x2: to[0].toFixed(1), y2: to[1].toFixed(1), "stroke-opacity": ((i + 1) / path.length).toFixed(2) })));
+  }
+}

@@ -1,0 +1,78 @@
+// One stream of sound to the server: opened, kept open through a lost connection, never sent more than it takes.
+
+import { currentToken, url } from "./api.js";
+
+const AHEAD = 1 << 18; // bytes that may wait in the browser
+
+/** Codes with which the server says that trying again helps nothing. */
+const FINAL = new Set([1000, 4400, 4401, 4403, 4404, 4410, 4413, 4421]);
+
+function protocols() {
+  const token = currentToken();
+  if (!token) return ["sensorium"];
+  const bytes = String.fromCharCode(...new TextEncoder().encode(token));
+  return ["sensorium", `sensorium.token.${btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "")}`];
+}
+
+/** Tells of "message" (detail: what the server said), "lost", "back" and "closed" (detail: why, in words). */
+export class Stream extends EventTarget {
+  constructor(run, rate) {
+    super();
+    Object.assign(this, { run, rate, socket: null, ready: false, ended: false, sent: 0, error: null, pause: 500 });
+    this.connect();
+  }
+
+  connect() {
+    const base = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}`;
+    const socket = new WebSocket(base + url("/stream", { run: this.run, rate: this.rate, format: "f32" }), protocols());
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("message", ({ data }) => this.hear(JSON.parse(data)));
+    socket.addEventListener("close", (event) => this.closed(event));
+    this.socket = socket;
+  }
+
+  hear(message) {
+    if (message.type === "ready") {
+      const again = this.sent > 0;
+      Object.assign(this, { ready: true, sent: 0, pause: 500 });
+      if (again) this.dispatchEvent(new Event("back"));
+    } else if (message.type === "error") this.error = message.detail;
+    this.dispatchEvent(new CustomEvent("message", { detail: message }));
+    if (message.type === "final") this.stop();
+  }
+
+  closed({ code, reason }) {
+    const was = this.ready;
+    this.ready = false;
+    if (this.ended || FINAL.has(code)) {
+      if (!this.stopped) this.dispatchEvent(new CustomEvent("closed", { detail: this.error || reason || `The connection was closed (${code}).` }));
+      return;
+    }
+    if (was) this.dispatchEvent(new Event("lost"));
+    this.sent = Math.max(this.sent, 1); // the next one is a new beginning
+    this.timer = setTimeout(() => this.connect(), this.pause);
+    this.pause = Math.min(this.pause * 1.7, 5000);
+  }
+
+  /** Samples (Float32Array) if the connection takes them now; says whether it did. */
+  send(samples) {
+    if (!this.ready || this.socket.bufferedAmount > AHEAD) return false;
+    this.socket.send(samples);
+    this.sent += samples.length;
+    return true;
+  }
+
+  /** The recording is over: the final answer will come. */
+  end() {
+    this.ended = true;
+    if (this.ready) this.socket.send('{"type":"end"}');
+    else this.stop();
+  }
+
+  /** Close, whatever is still to come. */
+  stop() {
+    Object.assign(this, { stopped: true, ended: true });
+    clearTimeout(this.timer);
+    this.socket.close();
+  }
+}

@@ -1,0 +1,76 @@
+// Sound for the stream: the microphone, or a file decoded in the page at its own rate.
+
+/** Why there is no microphone, in words, and what can be done. */
+export class NoMicrophone extends Error {
+  constructor(title, detail) { super(detail); this.title = title; }
+}
+
+const WHY = {
+  NotAllowedError: ["The microphone was not allowed", "Allow it in the browser's site settings, at the left of the address, and listen again. A recording can be dropped here without it."],
+  NotFoundError: ["No microphone was found", "Connect one, or drop a recording here."],
+  NotReadableError: ["The microphone is in use", "Another program holds it. Close that program and listen again."],
+};
+
+/** Open the microphone, as it is: no noise suppression, as training had none. block(Float32Array) gets 20 ms at a time. */
+export async function microphone(block) {
+  if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia) {
+    throw new NoMicrophone("This page may not use the microphone",
+      `Browsers give it to pages over https and on this machine only, and ${location.origin} is neither. Reach the server through a tunnel (ssh -L 8000:localhost:8000 …) or put https in front of it. A recording can be dropped here either way.`);
+  }
+  let media;
+  try {
+    media = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
+  } catch (error) {
+    throw new NoMicrophone(...(WHY[error.name] ?? ["The microphone could not be opened", error.message]));
+  }
+  const context = new AudioContext();
+  try {
+    await context.audioWorklet.addModule("pcm-worklet.js");
+    await context.resume();
+  } catch (error) {
+    media.getTracks().forEach((track) => track.stop());
+    await context.close();
+    throw new NoMicrophone("The sound could not be read", error.message);
+  }
+  const node = new AudioWorkletNode(context, "pcm", { numberOfOutputs: 0 });
+  node.port.onmessage = ({ data }) => block(data);
+  context.createMediaStreamSource(media).connect(node);
+  return {
+    rate: context.sampleRate,
+    async stop() {
+      node.port.onmessage = null;
+      media.getTracks().forEach((track) => track.stop());
+      await context.close();
+    },
+  };
+}
+
+/** The sampling rate that a file's header tells, so that decoding changes nothing; 48000 where it is not known. */
+export function rateOf(buffer) {
+  const view = new DataView(buffer), word = (at) => String.fromCharCode(...new Uint8Array(buffer, at, Math.min(4, Math.max(0, view.byteLength - at))));
+  if (view.byteLength < 44) return 48000;
+  if (word(0) === "RIFF" || word(0) === "RF64") {
+    for (let at = 12; at + 16 < view.byteLength; at += 8 + view.getUint32(at + 4, true) + (view.getUint32(at + 4, true) & 1)) {
+      if (word(at) === "fmt ") return view.getUint32(at + 12, true);
+    }
+  }
+  if (word(0) === "fLaC") return view.getUint32(18) >>> 12;
+  if (word(0) === "OggS" && word(29) === "vorb") return view.getUint32(40, true);
+  return 48000;
+}
+
+/** A file as {samples, rate}: mono, the mean of its channels. */
+export async function decode(file) {
+  const buffer = await file.arrayBuffer(), told = rateOf(buffer);
+  const rate = told >= 8000 && told <= 96000 ? told : 48000;
+  let sound;
+  try {
+    sound = await new OfflineAudioContext(1, 1, rate).decodeAudioData(buffer);
+  } catch {
+    throw new Error(`${file.name} could not be read as sound; a WAV, FLAC, MP3 or Ogg file is expected.`);
+  }
+  const samples = sound.getChannelData(0).slice(), n = sound.numberOfChannels;
+  for (let c = 1; c < n; c++) sound.getChannelData(c).forEach((x, i) => { samples[i] += x; });
+  if (n > 1) samples.forEach((x, i) => { samples[i] = x / n; });
+  return { samples, rate };
+}

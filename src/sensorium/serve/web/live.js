@@ -1,0 +1,275 @@
+// The page that listens: what a voice feels, as it speaks, from the microphone or a file.
+
+import { context } from "./context.js";
+import { announce, h, icon, set, state } from "./dom.js";
+import { face } from "./faces.js";
+import { Circumplex, Timeline, Wave } from "./live-draw.js";
+import { Stream } from "./live-socket.js";
+import { NoMicrophone, decode, microphone } from "./live-sound.js";
+
+const AHEAD = 6; // seconds of a file that may be unanswered
+const PIECE = 0.1; // seconds of a file sent at once
+
+document.head.append(h("link", { rel: "stylesheet", href: "live.css" }));
+
+let page = null;
+
+export function show(root, { query, again }) {
+  if (again && page) return;
+  const run = context.run?.streams ? context.run : context.runs.find((one) => one.streams);
+  if (!run) {
+    set(root, state("empty", "No run here listens", "Train one on voices, such as: sensorium run ravdess-best data.root=FOLDER, and serve it."));
+    return;
+  }
+  page = new Page(root, run.name);
+}
+
+export function hide() {
+  page?.leave();
+  page = null;
+}
+
+class Page {
+  constructor(root, run) {
+    Object.assign(this, { run, labels: [], stream: null, source: null, mode: "idle", delivered: [], waits: [] });
+    this.wave = new Wave();
+    this.timeline = new Timeline();
+    this.listen = h("button", { class: "button primary live-listen", on: { click: () => this.toggle() } });
+    this.picker = h("input", { type: "file", accept: "audio/*,.wav,.flac,.mp3,.ogg,.m4a", class: "visually-hidden", id: "live-file", on: { change: () => this.take(this.picker.files[0]) } });
+    this.note = h("div", { class: "live-note", role: "status", "aria-live": "polite", hidden: true });
+    this.portrait = h("div", { class: "live-portrait" });
+    this.word = h("div", { class: "live-word" });
+    this.status = h("p", { class: "muted live-status" });
+    this.latency = h("span", { class: "quiet live-latency", title: "From the moment the page got the sound to the moment its label was shown" });
+    this.rows = h("div", { class: "live-rows" });
+    this.plane = h("div", { class: "live-plane" });
+    this.final = h("section", { class: "card live-final", hidden: true, "aria-label": "Final answer" });
+    const drop = h("label", { class: "live-drop", for: "live-file" }, icon("upload"), h("span", {}, "Drop a recording here, or choose one"));
+    root.append(h("div", { class: "live" },
+      h("div", { class: "head" }, h("h1", {}, "Live"), h("span", { class: "quiet" }, `heard by ${run}`), this.latency),
+      this.note,
+      h("div", { class: "live-ask" }, this.listen, drop, this.picker),
+      h("div", { class: "live-grid" },
+        h("section", { class: "card live-now", "aria-label": "Now" }, this.portrait, this.word, this.status, this.wave.canvas),
+        h("section", { class: "card", "aria-label": "Confidences" }, this.rows),
+        h("section", { class: "card", "aria-label": "Valence and arousal" }, this.plane)),
+      this.final,
+      h("section", { class: "card stack tight", "aria-label": "Timeline" }, h("h2", {}, "What was felt when"), this.timeline.element)));
+    this.zone = root.querySelector(".live");
+    for (const [event, on] of [["dragover", true], ["drop", false], ["dragleave", false]]) {
+      this.zone.addEventListener(event, (e) => {
+        e.preventDefault();
+        this.zone.classList.toggle("dropping", on);
+        if (event === "drop") this.take(e.dataTransfer.files[0]);
+      });
+    }
+    this.setMode("idle");
+    this.portraitOf(null);
+    const frame = () => {
+      if (this.gone) return;
+      this.wave.draw();
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  }
+
+  setMode(mode) {
+    this.mode = mode;
+    this.zone.dataset.mode = mode;
+    const busy = mode === "listening" || mode === "file";
+    set(this.listen, icon(busy ? "stop" : "live"), { listening: "Stop", file: "Stop", asking: "Asking for the microphone…" }[mode] ?? "Listen");
+    this.listen.disabled = mode === "asking";
+    this.status.textContent = { idle: "Speak, and see what is heard in your voice.", asking: "The browser asks you for the microphone.",
+      listening: "Listening…", file: "Hearing the recording…", finishing: "One moment…", done: "That was the whole recording." }[mode] ?? "";
+  }
+
+  tell(title, detail, kind = "warn") {
+    this.note.hidden = !title;
+    this.note.dataset.kind = kind;
+    set(this.note, title ? [h("b", {}, title), detail ? h("span", {}, detail) : null] : null);
+  }
+
+  async toggle() {
+    if (this.mode === "listening" || this.mode === "file") return this.finish();
+    this.tell(null);
+    this.setMode("asking");
+    try {
+      const source = await microphone((block) => this.heard(block));
+      if (this.gone) return source.stop();
+      this.source = source;
+      this.begin(source.rate, "listening");
+    } catch (error) {
+      this.setMode("idle");
+      this.tell(error.title ?? "The microphone could not be opened", error.message);
+      if (!(error instanceof NoMicrophone)) throw error;
+    }
+  }
+
+  async take(file) {
+    if (!file) return;
+    this.picker.value = "";
+    await this.silence();
+    this.stream?.stop();
+    this.tell(null);
+    try {
+      const { samples, rate } = await decode(file);
+      if (this.gone) return;
+      this.begin(rate, "file");
+      await this.feed(samples, rate, this.stream);
+    } catch (error) {
+      this.setMode("idle");
+      this.tell("This recording cannot be heard", error.message);
+    }
+  }
+
+  begin(rate, mode) {
+    this.stream?.stop();
+    Object.assign(this, { rate, delivered: [], waits: [], answered: 0, total: 0, since: null });
+    this.wave.clear();
+    this.timeline.clear();
+    this.circumplex?.clear();
+    this.final.hidden = true;
+    this.latency.textContent = "";
+    const stream = this.stream = new Stream(this.run, rate);
+    const mine = (on) => (event) => { if (this.stream === stream && !this.gone) on(event.detail); };
+    stream.addEventListener("message", mine((message) => this.message(message)));
+    stream.addEventListener("closed", mine((why) => { this.silence(); this.setMode("idle"); this.tell("The stream has ended", why); }));
+    stream.addEventListener("lost", mine(() => this.tell("The connection was lost", "Trying again; what you say meanwhile is not heard.")));
+    stream.addEventListener("back", mine(() => { this.tell("Heard again", "A new recording began after the gap.", "good"); this.restart(); }));
+    this.setMode(mode);
+  }
+
+  /** After a lost connection the server begins at second 0 again. */
+  restart() {
+    Object.assign(this, { delivered: [], total: 0, answered: 0 });
+    this.timeline.clear();
+    this.circumplex?.clear();
+    if (this.mode === "file") { this.silence(); this.stream.stop(); this.setMode("idle"); this.tell("The connection was lost", "Drop the recording again."); }
+  }
+
+  /** Samples from the microphone. */
+  heard(block) {
+    this.wave.push(block, this.rate ?? 48000);
+    if (this.mode !== "listening" || !this.stream.send(block)) return;
+    this.total += block.length;
+    this.delivered.push([this.total / this.rate, performance.now()]);
+  }
+
+  /** Samples of a file, as fast as they are taken and answered. */
+  async feed(samples, rate, stream) {
+    const piece = Math.round(PIECE * rate);
+    for (let at = 0; at < samples.length && !this.gone && this.stream === stream && this.mode === "file";) {
+      const block = samples.slice(at, at + piece);
+      if (at / rate - this.answered < AHEAD && stream.send(block)) {
+        at += block.length;
+        this.total = at;
+        this.wave.push(block, rate);
+        this.delivered.push([at / rate, performance.now()]);
+      } else await new Promise((done) => setTimeout(done, 10));
+    }
+    if (this.stream === stream && this.mode === "file") this.finish();
+  }
+
+  async silence() {
+    const source = this.source;
+    this.source = null;
+    await source?.stop();
+  }
+
+  async finish() {
+    this.setMode("finishing");
+    await this.silence();
+    this.stream.end();
+  }
+
+  message(message) {
+    if (message.type === "ready") this.ready(message.labels);
+    else if (message.type === "frames") this.frames(message);
+    else if (message.type === "segment") this.timeline.add(message);
+    else if (message.type === "event" && message.event === "emotion") { this.since = message.t; announce(`Now ${message.to}`); }
+    else if (message.type === "final") this.answer(message);
+  }
+
+  ready(labels) {
+    if (String(labels) === String(this.labels)) return;
+    this.labels = labels;
+    this.meters = labels.map((label) => {
+      const value = h("span", { class: "number" }, "–"), bar = h("i", { class: `feel-${label}` });
+      return { label, value, bar, row: h("div", { class: "live-row", dataset: { emotion: label } }, face(label, { "aria-hidden": "true" }), h("span", {}, label), h("span", { class: "live-meter" }, bar), value) };
+    });
+    set(this.rows, this.meters.map(({ row }) => row));
+    this.circumplex = new Circumplex(labels);
+    set(this.plane, this.circumplex.element, this.circumplex.source);
+  }
+
+  frames({ t1, probabilities, smoothed, emotion, speech, skipped }) {
+    this.answered = t1;
+    this.meter(smoothed);
+    if (speech) this.circumplex.push(smoothed);
+    this.portraitOf(emotion, emotion ? smoothed[this.labels.indexOf(emotion)] : null);
+    if (this.mode === "listening") this.status.textContent = speech ? "Listening…" : "Listening… nobody speaks.";
+    if (skipped) this.tell("This page is behind", `${skipped} steps were not shown.`);
+    requestAnimationFrame(() => {
+      this.timeline.to(t1, emotion && this.since !== null ? { emotion, since: this.since } : null);
+      this.measure(t1);
+    });
+    this.zone.dataset.answered = String(t1);
+  }
+
+  meter(values) {
+    const best = Math.max(...values);
+    this.meters.forEach(({ bar, value, row }, i) => {
+      bar.style.setProperty("width", `${(100 * values[i]).toFixed(1)}%`);
+      value.textContent = `${Math.round(100 * values[i])} %`;
+      row.dataset.value = String(values[i]);
+      row.classList.toggle("first", values[i] === best);
+    });
+  }
+
+  portraitOf(emotion, confidence = null) {
+    const key = emotion ?? "";
+    if (this.portrait.dataset.emotion !== key) {
+      this.portrait.dataset.emotion = key;
+      set(this.portrait, face(emotion ?? "neutral", { class: emotion ? "" : "asleep" }));
+    }
+    set(this.word, emotion ? [emotion, confidence === null ? null : h("small", {}, ` ${Math.round(100 * confidence)} %`)] : "–");
+  }
+
+  /** How long ago the last sample of what is shown now was delivered to the page. */
+  measure(t1) {
+    let when = null;
+    while (this.delivered.length && this.delivered[0][0] < t1) this.delivered.shift();
+    if (this.delivered.length) when = this.delivered[0][1];
+    if (when === null || this.mode !== "listening") return;
+    this.waits.push(performance.now() - when);
+    if (this.waits.length > 100) this.waits.shift();
+    const sorted = [...this.waits].sort((a, b) => a - b), at = (share) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
+    this.latency.textContent = `shown ${at(0.5)} ms after it was heard (p95 ${at(0.95)} ms)`;
+    this.zone.dataset.latency = String(at(0.95));
+  }
+
+  answer(message) {
+    this.setMode("done");
+    this.timeline.to(message.seconds, null);
+    this.final.hidden = false;
+    if (!message.emotion) {
+      set(this.final, h("h2", {}, "Nothing was heard"), h("p", { class: "muted" }, "No sound came in."));
+    } else {
+      this.meter(message.probabilities);
+      this.portraitOf(message.emotion, message.confidence);
+      const felt = Object.entries(message.felt).sort((a, b) => b[1] - a[1]).map(([name, seconds]) => `${name} ${seconds.toFixed(1)} s`);
+      set(this.final, face(message.emotion), h("div", {},
+        h("h2", {}, `The whole recording: ${message.emotion}, ${Math.round(100 * message.confidence)} %`),
+        h("p", { class: "muted" }, `${message.seconds.toFixed(1)} s of sound${felt.length ? `; felt on the way: ${felt.join(", ")}` : ""}.`)));
+      announce(`The whole recording: ${message.emotion}`);
+    }
+    this.final.dataset.emotion = message.emotion ?? "";
+    this.final.dataset.probabilities = JSON.stringify(message.probabilities);
+  }
+
+  leave() {
+    this.gone = true;
+    this.silence();
+    this.stream?.stop();
+  }
+}

@@ -1,0 +1,138 @@
+// Found items: cards by kind, lists with their states, and a drawer with everything about one item.
+
+import { call, show, url } from "./api.js";
+import { context, link } from "./context.js";
+import { h, icon, set } from "./dom.js";
+
+const NAMES = ["name", "title", "caption", "text", "label", "transcript"];
+
+/** What an item is called: a column that names it, else its id. */
+export function label(item) {
+  for (const name of NAMES) if (item.columns?.[name]) return String(item.columns[name]);
+  return item.id;
+}
+
+/** A picture of an item that says so when it cannot be shown. */
+export function picture(item, className = "thumb") {
+  const image = h("img", { class: className, alt: label(item), loading: "lazy", decoding: "async", draggable: "false" });
+  image.addEventListener("error", () => image.replaceWith(h("span", { class: `${className} missing` }, "no picture")), { once: true });
+  show(image, item.media);
+  return image;
+}
+
+/** A sound of an item. */
+export function player(item) {
+  const audio = h("audio", { controls: true, preload: "none", "aria-label": `Sound of ${label(item)}` });
+  show(audio, item.media);
+  return audio;
+}
+
+function media(item) {
+  if (item.kind === "image" && item.media) return picture(item);
+  if (item.kind === "audio" && item.media) return player(item);
+  return null;
+}
+
+/** How good a hit is: its probability where the run has one, else its score. */
+function score(hit) {
+  if (hit.probability !== undefined && hit.probability !== null) {
+    const percent = 100 * hit.probability;
+    const text = percent >= 99.5 ? "> 99 %" : percent < 1 ? "< 1 %" : `${Math.round(percent)} %`;
+    return h("span", { class: "score", title: `probability that this is right; score ${hit.score.toFixed(3)}` },
+      h("span", { class: "meter", "aria-hidden": "true" }, h("i", { style: { "--share": hit.probability } })), h("span", { class: "number" }, text));
+  }
+  return h("span", { class: "score", title: "score; higher is nearer" }, h("span", { class: "number" }, hit.score.toFixed(3)));
+}
+
+const known = new Map();
+
+/** GET /items/{id}, remembered. */
+export function itemOf(run, side, id) {
+  const path = url(`/items/${encodeURIComponent(id)}`, { run, side });
+  if (!known.has(path)) {
+    if (known.size > 2000) known.clear();
+    known.set(path, call(path).catch((error) => { known.delete(path); throw error; }));
+  }
+  return known.get(path);
+}
+
+/** Forget what is known of items: the run has changed. */
+export function forget() { known.clear(); }
+
+/** A picture of a true partner beside a text, once it is known; nothing where there is none. */
+async function partnerPicture(place, hit) {
+  const run = context.run, other = hit.side === "left" ? "right" : "left";
+  if (run?.sides[other]?.kind !== "image") return;
+  try {
+    const { partners } = await itemOf(run.name, hit.side, hit.id);
+    const found = (partners ?? []).find((partner) => partner.side === other);
+    if (!found) return;
+    const item = { kind: "image", columns: {}, ...found };
+    item.media ??= url(`/media/${encodeURIComponent(found.id)}`, { run: run.name, side: other });
+    const image = picture({ ...item, columns: {} }, "partner");
+    image.alt = "";
+    place.append(image);
+  } catch { /* a decoration only */ }
+}
+
+/** A card for a hit. onSearch(hit), onDetails(hit, opener). */
+export function card(hit, { onSearch, onDetails }) {
+  const name = label(hit), kind = hit.kind === "image" && hit.media ? "image" : hit.kind === "audio" && hit.media ? "audio" : "text";
+  const shown = media(hit);
+  const small = name === hit.id ? null : h("span", { class: "hit-id" }, hit.id);
+  const main = h("button", { class: "hit-main", type: "button", title: "Search by this", on: { click: () => onSearch(hit) } },
+    kind === "image" ? shown : null, h("span", { class: "hit-name" }, name), small);
+  const element = h("li", { class: `hit ${kind}`, dataset: { id: hit.id, side: hit.side } },
+    h("span", { class: "visually-hidden" }, `${hit.rank}.`), main, kind === "audio" ? shown : null,
+    h("span", { class: "hit-foot" }, score(hit),
+      h("button", { class: "icon-button plain tiny", type: "button", "aria-label": `Details of ${name}`, title: "Details", on: { click: (event) => onDetails(hit, event.currentTarget) } }, icon("plus"))));
+  if (kind === "text") partnerPicture(main, hit);
+  return element;
+}
+
+/** A list of hits as a grid. */
+export function grid(hits, actions) {
+  const kind = hits.length && hits[0].kind === "image" && hits[0].media ? "pictures" : hits.length && hits[0].kind === "audio" ? "sounds" : "texts";
+  return h("ol", { class: `hits ${kind}` }, hits.map((hit) => card(hit, actions)));
+}
+
+function value(one) {
+  return typeof one === "number" && !Number.isInteger(one) ? one.toPrecision(4) : String(one);
+}
+
+/** A drawer with everything known of an item. actions: onSearch(item), onAdd(item, weight). */
+export function details(item, { onSearch, onAdd }, opener) {
+  const run = context.run, partners = h("div", { class: "partners" });
+  const close = () => dialog.close();
+  const act = (run_) => () => { close(); run_(); };
+  const dialog = h("dialog", { class: "drawer", "aria-labelledby": "details-title" },
+    h("div", { class: "row between" }, h("span", { class: `chip ${item.side}` }, h("span", {}, run?.one_table ? "item" : item.side)),
+      h("button", { class: "icon-button plain", type: "button", "aria-label": "Close", on: { click: close } }, icon("close"))),
+    item.kind === "image" && item.media ? picture(item, "large") : item.kind === "audio" && item.media ? player(item) : null,
+    h("h2", { id: "details-title" }, label(item)),
+    item.score !== undefined ? h("p", { class: "muted" }, item.probability !== undefined && item.probability !== null
+      ? `Right with probability ${(100 * item.probability).toFixed(1)} %; score ${item.score.toFixed(4)}.` : `Score ${item.score.toFixed(4)}; higher is nearer.`) : null,
+    h("div", { class: "row" },
+      h("button", { class: "button primary", type: "button", on: { click: act(() => onSearch(item)) } }, icon("search"), "Search by it"),
+      onAdd ? h("button", { class: "button", type: "button", on: { click: act(() => onAdd(item, 1)) } }, icon("plus"), "Add to the search") : null,
+      onAdd ? h("button", { class: "button", type: "button", on: { click: act(() => onAdd(item, -0.5)) } }, icon("minus"), "Less like it") : null),
+    h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "Columns" }, h("table", {}, h("tbody", {},
+      h("tr", {}, h("th", { scope: "row" }, "id"), h("td", {}, item.id)),
+      Object.entries(item.columns ?? {}).map(([name, one]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value(one))))))),
+    partners);
+  document.body.append(dialog);
+  dialog.addEventListener("close", () => { dialog.remove(); opener?.focus?.(); });
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) close(); });
+  dialog.showModal();
+  if (!run) return;
+  itemOf(run.name, item.side, item.id).then(({ partners: found }) => {
+    if (!found?.length) return;
+    set(partners, h("h3", {}, `Truly belongs to ${found.length === 1 ? "this" : `these ${found.length}`}`),
+      h("ul", { class: "partner-list" }, found.slice(0, 24).map((one) => {
+        const full = { columns: {}, kind: run.sides[one.side]?.kind ?? "none", ...one };
+        if (full.kind === "image" && full.media === undefined) full.media = url(`/media/${encodeURIComponent(one.id)}`, { run: run.name, side: one.side });
+        const sees = full.kind === "image" && full.media ? picture(full) : null;
+        return h("li", {}, h("a", { href: link("search", { run: run.name, id: one.id, from: run.one_table ? "" : one.side }), on: { click: close } }, sees, h("span", {}, label(full))));
+      })));
+  }, () => {});
+}
