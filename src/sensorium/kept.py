@@ -6,6 +6,7 @@ kind, arguments, fingerprint, counts and the checksum of every other file).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Kept:
         self._room = np.zeros((0, 0), np.float32)  # vectors, with spare rows at the end
         self.alive = np.zeros(0, bool)
         self.lengths = np.zeros(0)
+        self._compacting = threading.Lock()
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.alive))
@@ -80,9 +82,12 @@ class Kept:
         """Drop removed rows, which renumbers the others; False when there were none."""
         if self.alive.all():
             return False
-        self._room = self.vectors[self.alive]
-        self.table, self.lengths = self.table.take(self.alive), self.lengths[self.alive]
-        self.alive = np.ones(len(self.table), bool)
+        with self._compacting:  # readers in other threads compact too
+            if self.alive.all():
+                return False
+            self._room = self.vectors[self.alive]
+            self.table, self.lengths = self.table.take(self.alive), self.lengths[self.alive]
+            self.alive = np.ones(len(self.table), bool)
         return True
 
     def allowed(self, where: Mapping[str, Any] | None, exclude: Sequence[Any] | np.ndarray | None) -> np.ndarray | None:

@@ -274,7 +274,7 @@ def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path
             part.save(building)
         stamp = {"head": io.checksum(folder / f"{side}.safetensors"), "part": plan.values["index"]}
         io.write_json(folder / "index" / f"{side}.json", stamp)
-    partners.save(data.pairs, data.left.ids, (data.left if data.right is None else data.right).ids, folder)
+    partners.save(split(plan, data.pairs), data.left.ids, (data.left if data.right is None else data.right).ids, folder)
     index_speed.draw(told, folder)
     return told
 

@@ -22,8 +22,11 @@ DEPTH = 10
 DEPTH_LEAST = 200
 
 
-def open(folder: str | Path) -> Run:
-    """Open a run folder. Raises Corrupt when the folder is not a whole run."""
+def open(folder: str | Path, encoders: Sequence[Any] = ()) -> Run:
+    """Open a run folder. encoders: loaded already, to be used instead of equal ones of the run's own.
+
+    Raises Corrupt when the folder is not a whole run.
+    """
     folder = Path(folder)
     if not (folder / "metrics.json").is_file():
         started = folder.with_name(f".{folder.name}.building")
@@ -33,7 +36,7 @@ def open(folder: str | Path) -> Run:
             else ("make one with: sensorium run RECIPE --out " + str(folder))
         )
         raise BadData(f"{folder} is not a run (no metrics.json); {hint}")
-    return Run(folder)
+    return Run(folder, encoders)
 
 
 class Found(NamedTuple):
@@ -50,8 +53,8 @@ class Found(NamedTuple):
 class Run:
     """A run folder, opened: its numbers, heads and indexes, each loaded when first used."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, encoders: Sequence[Any] = ()) -> None:
+        self.folder, self._loaded = folder, [one for one in encoders if one is not None]
         self.metrics: dict[str, Any] = io.read_json(folder / "metrics.json", "make the run anew")
         self.recipe = recipes.load(folder / "recipe.toml")
         self._encoders: dict[str, Any] = {}
@@ -72,7 +75,9 @@ class Run:
     def encoder(self, side: str) -> Any:
         """The encoder of a side; None when its items came as vectors."""
         if side not in self._encoders:
-            self._encoders[side] = self.recipe.part(f"{side}.encoder")
+            fresh = self.recipe.part(f"{side}.encoder")
+            equal = [e for e in self._loaded if fresh is not None and e.fingerprint == fresh.fingerprint]
+            self._encoders[side] = equal[0] if equal else fresh
         return self._encoders[side]
 
     def head(self, side: str) -> Any:
@@ -116,16 +121,14 @@ class Run:
         last = {change.id: change for change in changes}
         if not last:
             return 0
-        index, maker = self.index(side), journal.digest(self._fingerprint(side))
+        index, maker = self.index(side), journal.digest(self.fingerprint(side))
         before, known = index.table, self.places(side)
         gone = [id for id in last if id in known]
         index.remove(gone)
         added = [c for c in last.values() if c.vector is not None and c.encoder == maker]
         if added:
             columns = journal.columns(added, before.columns, len(before))
-            index.add(
-                [c.id for c in added], np.concatenate([self._project_one(side, c.vector) for c in added]), columns
-            )
+            index.add([c.id for c in added], np.concatenate([self.project_one(side, c.vector) for c in added]), columns)
         for direction, shift in list(self._shifts.items()):
             if direction.endswith(f"->{side}") or len(self.sides) == 1:
                 keep = np.ones(len(before), bool)
@@ -141,11 +144,11 @@ class Run:
             self._places[side] = table, {id: row for row, id in enumerate(table.ids.tolist())}
         return self._places[side][1]
 
-    def _fingerprint(self, side: str) -> Mapping[str, Any]:
+    def fingerprint(self, side: str) -> Mapping[str, Any]:
         """What made the vectors that a side's head takes."""
         return io.read_json(self.folder / f"{side}.json")["encoder"]
 
-    def _project_one(self, side: str, vector: np.ndarray) -> np.ndarray:
+    def project_one(self, side: str, vector: np.ndarray) -> np.ndarray:
         """One item, a vector (d_in,) or frames (t, d_in), through its head: (1, d)."""
         from sensorium import head
 
@@ -192,7 +195,10 @@ class Run:
         encoder = self.encoder(side)
         if encoder is None:
             raise BadData(f"the {side} items of {self.folder} came as vectors, so only --vector and --id can ask")
-        return self.project(side, encoder.encode(values))
+        found = encoder.encode(values)
+        if getattr(encoder, "frames", False):
+            return np.concatenate([self.project_one(side, frames) for frames in found])
+        return self.project(side, found)
 
     def project(self, side: str, vectors: np.ndarray) -> np.ndarray:
         """Vectors as a side's encoder gives them, (n, d_in), through its head: (n, d)."""
@@ -242,7 +248,7 @@ class Run:
         if k < 1:
             raise BadRecipe(f"k={k}; expected 1 or more")
         ((name, value),) = given.items()
-        side = side or self._side_of(name, value)
+        side = side or self.side_of(name, value)
         if side not in SIDES:
             raise BadRecipe(f"side '{side}'; expected left or right")
         to = to or ("left" if len(self.sides) == 1 else SIDES[1 - SIDES.index(side)])
@@ -340,7 +346,7 @@ class Run:
                 hits.append({**hit, **({} if chance is None else {"probability": round(chance, 4)}), **told})
         return hits
 
-    def _side_of(self, name: str, value: Any) -> str:
+    def side_of(self, name: str, value: Any) -> str:
         """The side a query belongs to, where that is evident."""
         if len(self.sides) == 1:
             return "left"

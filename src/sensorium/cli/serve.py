@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,8 @@ def serve(
 
     [bold]sensorium serve runs/glyphs --host 0.0.0.0 --token-file token.txt[/bold]
     """
+    # Threads that spin while they wait would take the processor from the thread that answers.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from sensorium.serve import launch
     except ModuleNotFoundError as error:

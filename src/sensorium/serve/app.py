@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 from sensorium import __version__
-from sensorium.serve import live, map, original, problems, runs
+from sensorium.errors import SensoriumError
+from sensorium.serve import (
+    encode,
+    health,
+    items,
+    live,
+    map,
+    media,
+    openapi,
+    original,
+    problems,
+    search,
+)
+from sensorium.serve import (
+    runs as run_pages,
+)
+from sensorium.serve.decode import Decoders
 from sensorium.serve.guard import OPEN, Guard
+from sensorium.serve.metering import Log, Meter, Metering
 from sensorium.serve.settings import Settings
-from sensorium.serve.shelf import Shelf
+from sensorium.serve.shelf import Shelf, Shown
 
 WEB = Path(__file__).parent / "web"
-#: Every part of the server that has routes of its own.
-ROUTES: tuple[Callable[[Shelf, Settings], Any], ...] = (runs.routes, map.routes, live.routes, original.routes)
 
 
 def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> FastAPI:
@@ -30,16 +44,19 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     that would open the server to others without a token.
     """
     settings = (settings or Settings()).check()
-    shelf = Shelf(runs)
+    shelf, decoders, meter, log = Shelf(runs, settings), Decoders(settings), Meter(), Log(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(shelf.refresh)
-        watching = asyncio.create_task(_watch(shelf, settings.reload_seconds))
+        await _refresh(shelf, log)
+        watching = asyncio.create_task(_watch(shelf, settings.reload_seconds, log))
         yield
+        app.state.stopping.set()
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+        await decoders.close()
+        await asyncio.to_thread(shelf.close)
 
     app = FastAPI(
         title="Sensorium",
@@ -48,23 +65,57 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
         docs_url=None,  # its page comes from another host
         redoc_url=None,
         lifespan=lifespan,
-        middleware=[Middleware(Guard, settings=settings, is_open=_is_open)],
+        middleware=[
+            Middleware(Metering, meter=meter, log=log, settings=settings),
+            Middleware(Guard, settings=settings, log=log, is_open=_is_open),
+        ],
     )
-    app.state.shelf, app.state.settings = shelf, settings
+    app.state.shelf, app.state.settings, app.state.stopping = shelf, settings, asyncio.Event()
     problems.install(app)
-    for routes in ROUTES:
-        app.include_router(routes(shelf, settings))
+    for router in (
+        search.routes(shelf, settings, decoders, log),
+        items.routes(shelf, settings, decoders),
+        media.routes(shelf, settings),
+        encode.routes(shelf, settings, decoders),
+        health.routes(shelf, settings, decoders, meter),
+        run_pages.routes(shelf, settings),
+        map.routes(shelf, settings),
+        live.routes(shelf, settings),
+        original.routes(shelf, settings),
+    ):
+        app.include_router(router)
     app.mount("/", StaticFiles(directory=WEB, html=True), name="web")
+    app.openapi = lambda: openapi.document(app, settings.token is not None)  # type: ignore[method-assign]
     return app
 
 
 def _is_open(path: str) -> bool:
     """Whether a path may be fetched without the token: the page's own files hold nothing of the runs."""
-    return path == "/" or path in OPEN or (path.count("..") == 0 and (WEB / path.lstrip("/")).is_file())
+    return path == "/" or path in OPEN or (".." not in path and (WEB / path.lstrip("/")).is_file())
 
 
-async def _watch(shelf: Shelf, seconds: float) -> None:
+async def _watch(shelf: Shelf, seconds: float, log: Log) -> None:
     """Look at the run folders again and again."""
     while True:
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(shelf.refresh)
+        await _refresh(shelf, log)
+
+
+async def _warm(shown: Shown, log: Log) -> None:
+    """Load what the first request would have to wait for."""
+    try:
+        await health.probe(shown)
+    except (SensoriumError, problems.Problem) as error:
+        log.line("warning", "not ready", run=shown.name, fault=str(error))
+
+
+async def _refresh(shelf: Shelf, log: Log) -> None:
+    """Open what is new on the disk, and say so."""
+    before = dict(shelf.faults)
+    for name in await asyncio.to_thread(shelf.refresh):
+        shown = shelf.get(name)
+        log.line("info", "opened", run=name, epoch=shown.epoch)
+        shown.kept["warming"] = asyncio.create_task(_warm(shown, log))
+    for name, fault in shelf.faults.items():
+        if before.get(name) != fault:
+            log.line("warning", "not opened", run=name, fault=fault, served=shelf.state(name) == "ready")

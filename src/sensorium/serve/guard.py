@@ -10,7 +10,8 @@ import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from sensorium.serve.problems import MEDIA_TYPE, document
+from sensorium.serve.metering import Log
+from sensorium.serve.problems import MEDIA_TYPE, Problem, document
 from sensorium.serve.settings import Settings, is_loopback
 
 Scope = MutableMapping[str, Any]
@@ -47,8 +48,8 @@ class Refusal(Exception):
 class Guard:
     """ASGI around an application. is_open: whether a path may be fetched without the token."""
 
-    def __init__(self, app: Any, settings: Settings, is_open: Callable[[str], bool] = OPEN.__contains__) -> None:
-        self.app, self.settings, self.is_open = app, settings, is_open
+    def __init__(self, app: Any, settings: Settings, log: Log, is_open: Callable[[str], bool]) -> None:
+        self.app, self.settings, self.log, self.is_open = app, settings, log, is_open
         self._token = None if settings.token is None else settings.token.get_secret_value().encode()
         self._names = {"localhost", settings.host.lower(), *map(str.lower, settings.hosts)}
         if not settings.loopback:
@@ -73,12 +74,22 @@ class Guard:
             policy = _POLICY.format(host=host).encode("latin-1")
             more = self._policies[host] = [*_HEADERS, (b"content-security-policy", policy)]
 
+        begun = False
+
         async def with_headers(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 message["headers"] = [*message.get("headers", ()), *more]
             await send(message)
 
-        return await self.app(scope, _Counted(receive, self.settings.max_body), with_headers)
+        try:
+            await self.app(scope, _Counted(receive, self.settings.max_body), with_headers)
+        except Exception as error:  # a bug of ours: its traceback is for the log, not for the client
+            self.log.failure(error)
+            if begun:
+                raise
+            await _refuse(scope, receive, send, Refusal(500, "the server failed at this request; its log says why"))
 
     def _check(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> str:
         """The host a request is for. Raises Refusal."""
@@ -152,8 +163,6 @@ class _Counted:
         if message["type"] == "http.request":
             self.left -= len(message.get("body", b""))
             if self.left < 0:
-                from sensorium.serve.problems import Problem
-
                 raise Problem(413, f"the body is larger than {self.limit} bytes", {"connection": "close"})
         return message
 

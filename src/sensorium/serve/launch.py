@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -47,7 +49,20 @@ def serve(runs: Sequence[Path], token_file: Path | None = None, **told: Any) -> 
         ws_per_message_deflate=False,  # sound hardly shrinks, and each stream would pay for it
         proxy_headers=False,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(config, app.state.stopping).run(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's server, which at a signal also tells long answers to come to their end."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self.stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop."""
+        self.stopping.set()
+        super().handle_exit(sig, frame)
 
 
 def listen(host: str, port: int) -> socket.socket:

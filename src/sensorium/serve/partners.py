@@ -54,8 +54,13 @@ def of(shown: Shown) -> Partners:
 
 
 def _load(run: Run) -> Partners:
-    from sensorium import pipeline
+    from sensorium import partners, pipeline
 
+    kept = partners.open(run.folder)
+    if kept is not None:
+        codes = {name: code for code, name in enumerate(SPLITS)}
+        split = np.array([codes.get(name, len(SPLITS)) for name in kept[2].tolist()], np.uint8)
+        return Partners(kept[0], kept[1], split)
     data = run.recipe.part("data").load()
     pairs = pipeline.split(run.recipe, data.pairs).where(label=1)
     right = data.left if data.right is None else data.right

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,9 @@ from typing import Any
 from sensorium.errors import BadRecipe, SensoriumError, nearest
 from sensorium.search import Run
 from sensorium.search import open as open_run
+from sensorium.serve.lanes import Lanes, identify
 from sensorium.serve.problems import Problem
+from sensorium.serve.settings import Settings
 
 _TRIES = 5  # openings of a folder that is exchanged while it is being opened
 
@@ -25,13 +28,15 @@ class Shown:
     run: Run
     epoch: int
     identity: tuple[int, ...]
+    lanes: Lanes
     kept: dict[str, Any] = field(default_factory=dict)  # what routes keep along with this version of the run
 
 
 class Shelf:
     """Runs by folder name. Reading is lock-free: a version, once got, stays whole while it is held."""
 
-    def __init__(self, folders: Sequence[str | Path]) -> None:
+    def __init__(self, folders: Sequence[str | Path], settings: Settings) -> None:
+        self.settings = settings
         self.folders = {Path(folder).resolve().name: Path(folder).absolute() for folder in folders}
         if len(self.folders) < len(folders):
             raise BadRecipe("two of the run folders have the same name; rename one of them")
@@ -84,45 +89,45 @@ class Shelf:
                 if (before is not None and before.identity == identity) or self._refused.get(name) == identity:
                     continue
                 try:
-                    run, identity = _open(folder)
+                    run, lanes, identity = self._open(name, folder)
                 except (SensoriumError, OSError) as error:
                     self.faults[name], self._refused[name] = str(error), identity
                     continue
                 self.faults.pop(name, None)
                 self._refused.pop(name, None)
                 epoch = 0 if before is None else before.epoch + 1
-                self._shown[name] = Shown(name, folder, run, epoch, identity)
+                self._shown[name] = Shown(name, folder, run, epoch, identity, lanes)
                 changed.append(name)
         return changed
 
+    def close(self) -> None:
+        """Compact what was changed live into the indexes; nothing is lost where this does not happen."""
+        for shown in self.ready:
+            for side, kept in shown.lanes.sides.items():
+                if shown.run.journals[side].latest:
+                    with contextlib.suppress(SensoriumError, OSError):
+                        kept.lane.thread.submit(shown.lanes.compact, side).result()
 
-def identify(folder: Path) -> tuple[int, ...]:
-    """Numbers that differ once a folder was exchanged for another or its indexes were."""
-    found = []
-    for path in (folder, folder / "metrics.json", *(folder / "index" / f"{side}.json" for side in ("left", "right"))):
-        try:
-            stat = path.stat()
-        except OSError:
-            found += [0, 0]
-        else:
-            found += [stat.st_ino, 0 if path == folder else stat.st_mtime_ns]
-    return tuple(found)
+    def _open(self, name: str, folder: Path) -> tuple[Run, Lanes, tuple[int, ...]]:
+        """A run with everything loaded that a search needs, all from one version of the folder."""
+        for attempt in range(_TRIES):
+            identity = identify(folder)
+            try:
+                run = open_run(folder, self._encoders())
+                for side in run.sides:
+                    run.head(side)
+                    run.index(side)
+                for direction in {*run.trust, *run.corrections}:  # read now, as the folder may be gone later
+                    run.shift(direction, run.sides[-1] if direction.endswith("right") else run.sides[0])
+                lanes = Lanes(name, run, self.settings)
+            except (SensoriumError, OSError):
+                if identify(folder) == identity or attempt + 1 == _TRIES:
+                    raise
+                continue
+            if identify(folder) == identity:
+                return run, lanes, identity
+        raise BadRecipe(f"{folder} is exchanged faster than it can be opened")
 
-
-def _open(folder: Path) -> tuple[Run, tuple[int, ...]]:
-    """A run with everything loaded that a search needs, all from one version of the folder."""
-    for attempt in range(_TRIES):
-        identity = identify(folder)
-        try:
-            run = open_run(folder)
-            for side in run.sides:
-                run.head(side)
-                run.index(side)
-            run.trust, run.corrections  # noqa: B018  read now, as the folder may be gone later
-        except (SensoriumError, OSError):
-            if identify(folder) == identity or attempt + 1 == _TRIES:
-                raise
-            continue
-        if identify(folder) == identity:
-            return run, identity
-    raise BadRecipe(f"{folder} is exchanged faster than it can be opened")
+    def _encoders(self) -> list[Any]:
+        """Encoders of the runs opened so far: one that a new run needs too is not loaded again."""
+        return [shown.run.encoder(side) for shown in self._shown.values() for side in shown.run.sides]
