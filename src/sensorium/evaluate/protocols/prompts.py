@@ -6,7 +6,7 @@ scores high. Every number therefore stands beside the mean vector's and a ridge 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ def prompt_retrieval(
     group: np.ndarray | None = None,
     seed: int = 0,
     resamples: int = 1000,
+    measures: Sequence[str] = MEASURES,
 ) -> list[dict[str, Any]]:
     """Mean cosine to the right prompt, and its retrieval among all distinct prompts, for each method.
 
@@ -59,7 +60,7 @@ def prompt_retrieval(
                 "seed": seed,
             }
         )
-        found = evaluate(z, candidates, pairs, "test", MEASURES, seed, resamples, directions=("left->right",))
+        found = evaluate(z, candidates, pairs, "test", measures, seed, resamples, directions=("left->right",))
         rows += [{**shared, **row} for row in found]
     return rows
 
