@@ -49,11 +49,11 @@ class Page {
       h("div", { class: "head" }, h("h1", {}, "Live"), h("span", { class: "quiet" }, `heard by ${run}`), this.latency),
       this.note,
       h("div", { class: "live-ask" }, this.listen, drop, this.picker),
+      this.final,
       h("div", { class: "live-grid" },
         h("section", { class: "card live-now", "aria-label": "Now" }, this.portrait, this.word, this.status, this.wave.canvas),
         h("section", { class: "card", "aria-label": "Confidences" }, this.rows),
         h("section", { class: "card", "aria-label": "Valence and arousal" }, this.plane)),
-      this.final,
       h("section", { class: "card stack tight", "aria-label": "Timeline" }, h("h2", {}, "What was felt when"), this.timeline.element)));
     this.zone = root.querySelector(".live");
     for (const [event, on] of [["dragover", true], ["drop", false], ["dragleave", false]]) {
@@ -130,6 +130,12 @@ class Page {
     this.circumplex?.clear();
     this.final.hidden = true;
     this.latency.textContent = "";
+    this.portraitOf(null);
+    for (const { bar, value, row } of this.meters ?? []) {
+      bar.style.setProperty("width", "0");
+      value.textContent = "–";
+      row.classList.remove("first");
+    }
     const stream = this.stream = new Stream(this.run, rate);
     const mine = (on) => (event) => { if (this.stream === stream && !this.gone) on(event.detail); };
     stream.addEventListener("message", mine((message) => this.message(message)));

@@ -2,7 +2,8 @@
 class Pcm extends AudioWorkletProcessor {
   constructor() {
     super();
-    this.block = new Float32Array(Math.round(sampleRate / 50));
+    this.size = Math.round(sampleRate / 50);
+    this.block = new Float32Array(this.size);
     this.at = 0;
   }
 
@@ -12,9 +13,9 @@ class Pcm extends AudioWorkletProcessor {
       let sum = 0;
       for (const channel of input) sum += channel[i];
       this.block[this.at++] = sum / input.length;
-      if (this.at === this.block.length) {
+      if (this.at === this.size) {
         this.port.postMessage(this.block, [this.block.buffer]);
-        this.block = new Float32Array(this.block.length);
+        this.block = new Float32Array(this.size);
         this.at = 0;
       }
     }
