@@ -14,7 +14,7 @@ PACKAGE = Path(sensorium.__file__).parent
 # From the roof to the ground. A module may import only from lower floors, or from its own package.
 FLOORS = [
     {"cli"},
-    {"look", "sweep", "seeds", "serve", "scale"},
+    {"look", "sweep", "seeds", "exchange", "folds", "cross_corpus", "serve", "scale"},
     {"pipeline"},
     {"search", "judge"},
     {"trust"},

@@ -29,10 +29,17 @@ def run(
     [bold]sensorium run glyphs objective=ridge --out runs/ridge[/bold]
 
     [bold]sensorium run arrays data.file=pairs.npz data.left=image data.right=text --out runs/mine[/bold]
+
+    [bold]sensorium run ravdess-best data.root=~/data/RAVDESS data.fold=all --seeds 3[/bold]
     """
     import sensorium
+    from sensorium import folds
+    from sensorium import recipe as recipes
 
     output = Output(as_json)
+    if folds.wanted(recipes.load(recipe, overrides or [])):
+        output.records(folds.every(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet))
+        return
     if seeds > 1:
         from sensorium.seeds import several
 
@@ -99,20 +106,22 @@ def evaluate(
         typer.Argument(
             metavar="OTHER_RUN|KEY=VALUE",
             show_default=False,
-            help="A second run to compare with, or an [evaluate] key to change.",
+            help="A second run to compare with, an [evaluate] key to change, or data=CORPUS to be judged on.",
         ),
     ] = None,
     overrides: Overrides = None,
     as_json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Judge a run again, or compare two runs query by query.
+    """Judge a run again, compare two runs query by query, or judge a classifier on another corpus.
 
     [bold]sensorium evaluate runs/glyphs evaluate.resamples=5000[/bold]
 
     [bold]sensorium evaluate runs/glyphs runs/ridge[/bold]
+
+    [bold]sensorium evaluate runs/ravdess-best data=emodb data.root=~/data/EMO-DB[/bold]
     """
-    from sensorium import pipeline
+    from sensorium import cross_corpus, pipeline
 
     output = Output(as_json)
     if other and "=" not in other:
@@ -120,7 +129,11 @@ def evaluate(
 
         output.records(compare.compare_runs(run, Path(other)))
         return
-    tell(output, pipeline.evaluate_again(run, [*([other] if other else []), *(overrides or [])], quiet))
+    chosen = [*([other] if other else []), *(overrides or [])]
+    if any(key.startswith(("data=", "data.")) for key in chosen):
+        output.records(cross_corpus.judge(run, chosen, quiet))
+        return
+    tell(output, pipeline.evaluate_again(run, chosen, quiet))
 
 
 def index(run: RunFolder, overrides: Overrides = None, as_json: Json = None, quiet: Quiet = False) -> None:

@@ -86,35 +86,61 @@ def import_(
         str, typer.Argument(metavar="KIND", help="What the file is; an unknown kind lists them.", show_default=False)
     ],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="File or folder to read.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Store folder to make.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Store or run folder to make.", show_default=False)],
     options: Choices = None,
     as_json: Json = None,
 ) -> None:
-    """Bring in other people's embedding files as a store.
+    """Bring in other people's embedding files as a store, or their weights as a run.
 
     [bold]sensorium import npz train_text_raw.npz key=text_emb --out stores/texts[/bold]
+
+    [bold]sensorium import model.pth model.pth data.root=~/data/RAVDESS --out runs/theirs[/bold]
     """
+    from sensorium import exchange
     from sensorium.store import importing
 
-    Output(as_json).records([importing.import_(kind, path, out, **key_values(options or []))])
+    if kind in exchange.IMPORTS:
+        told = exchange.import_(kind, path, out, options or [])
+    else:
+        _known("import", kind, [*importing.KINDS, *exchange.IMPORTS])
+        told = importing.import_(kind, path, out, **key_values(options or []))
+    Output(as_json).records([told])
 
 
 def export(
     kind: Annotated[
         str, typer.Argument(metavar="KIND", help="What to write; an unknown kind lists them.", show_default=False)
     ],
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store folder.", show_default=False)],
+    source: Annotated[Path, typer.Argument(metavar="STORE|RUN", help="A store or run folder.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="File or folder to write.", show_default=False)],
     options: Choices = None,
     as_json: Json = None,
 ) -> None:
-    """Write a store in the shape of another tool.
+    """Write a store, or a run's head, in the shape of another tool.
 
     [bold]sensorium export npz stores/texts --out texts.npz key=text_emb[/bold]
+
+    [bold]sensorium export onnx runs/ravdess --out head.onnx[/bold]
+
+    [bold]sensorium export model.pth runs/ravdess --out model.pth[/bold]
     """
+    from sensorium import exchange
     from sensorium.store import exporting
 
-    Output(as_json).records([exporting.export(kind, store, out, **key_values(options or []))])
+    chosen = key_values(options or [])
+    if kind in exchange.EXPORTS:
+        for key in chosen.keys() - {"side"}:
+            raise BadRecipe(f"export {kind} takes no '{key}'; it takes side=left or side=right")
+        told = exchange.export(kind, source, out, **chosen)
+    else:
+        _known("export", kind, [*exporting.KINDS, *exchange.EXPORTS])
+        told = exporting.export(kind, source, out, **chosen)
+    Output(as_json).records([told])
+
+
+def _known(verb: str, kind: str, kinds: list[str]) -> None:
+    if kind not in kinds:
+        raise BadRecipe(f"cannot {verb} '{kind}'; known: {', '.join(kinds)}")
 
 
 VERBS = {"search": search, "import": import_, "export": export}

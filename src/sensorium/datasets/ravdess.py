@@ -47,7 +47,7 @@ class Ravdess:
         root: str,
         channel: str = "speech",
         protocol: str = "emobox",
-        fold: int = 1,
+        fold: int | str = 1,
         train_actors: Sequence[Any] = (),
         validation_actors: Sequence[Any] = (),
         test_actors: Sequence[Any] = (),
@@ -114,5 +114,8 @@ class Ravdess:
             }
         splits = recordings.actor_folds(speaker, _FOLDS[self.protocol])
         if self.fold not in range(1, len(splits) + 1):
-            raise BadRecipe(f"data.fold={self.fold}; {self.protocol} has folds 1 to {len(splits)} for these actors")
+            raise BadRecipe(
+                f"data.fold={self.fold}; {self.protocol} has folds 1 to {len(splits)} for these actors; each in turn: "
+                "sensorium run … data.fold=all, or sensorium.folds.every"
+            )
         return splits[self.fold - 1], {"protocol": self.protocol, "fold": self.fold}

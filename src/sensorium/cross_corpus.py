@@ -1,0 +1,67 @@
+"""A run judged on another corpus: the classes both have, speakers, microphones and language that it never met."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import head, io, pipeline
+from sensorium import recipe as recipes
+from sensorium.errors import BadData, BadRecipe
+from sensorium.evaluate import classes
+from sensorium.types import Data, Items
+
+
+def judge(run: Path | str, overrides: Sequence[str], quiet: bool = False) -> list[dict[str, Any]]:
+    """UA, WA and macro-F1 of a run on all recordings of another corpus whose class the run knows too.
+
+    overrides: ``data=emodb data.root=FOLDER`` and the like, the other corpus; evaluate.resamples. The answer
+    is the best of the common classes. Nothing is fitted, and no part of the other corpus is held back.
+
+    Returns a row a measure: value with its 95% interval over speakers, n_queries, n_candidates (common
+    classes), chance, speakers, left_out (recordings of other classes). Kept as ``cross-<corpus>.json`` in
+    the run. Raises BadRecipe when the run knows no classes, BadData when fewer than two are common.
+    """
+    from sensorium.search import open as open_run
+
+    opened = open_run(run)
+    if opened.recipe.part_name("right.encoder") != "onehot":
+        raise BadRecipe(f"{run} knows no classes (its right encoder is not onehot), so another corpus cannot judge it")
+    plan = recipes.load(opened.folder / "recipe.toml", overrides)
+    known = opened.index("right")
+    names = known.table.ids.tolist()
+    data = plan.part("data").load()
+    emotion = np.asarray(data.right.ids)[data.pairs.right]  # of each clip, in the order of the pairs
+    common = [name for name in names if name in set(emotion.tolist())]
+    if len(common) < 2:
+        raise BadData(
+            f"{plan.part_name('data')} has {', '.join(sorted(set(emotion.tolist())))}, the run knows "
+            f"{', '.join(names)}: fewer than two classes are common, so there is nothing to judge"
+        )
+    own = np.asarray(data.left.meta.get("augmented", np.full(len(data.left), ""))) == ""  # not a changed copy
+    kept = np.flatnonzero(np.isin(emotion, common) & own[data.pairs.left])
+    z = _project(opened, plan, data, data.pairs.left[kept], Path(run), quiet)
+    table = known.vectors(np.arange(len(names)))[[names.index(name) for name in common]]
+    labels = np.array([common.index(name) for name in emotion[kept].tolist()])
+    group = data.pairs.group[kept]
+    after = {"n_queries": len(labels), "n_candidates": len(common), "chance": 1.0 / len(common),
+             "speakers": len(np.unique(group)), "left_out": len(emotion) - len(kept),
+             "classes": " ".join(common)}  # fmt: skip
+    before = {"corpus": plan.part_name("data")}
+    resamples = plan.values["evaluate"]["resamples"]
+    rows = classes.measured(labels, (z @ table.T).argmax(1), group, before, after, resamples, plan.seed)
+    io.write_json(opened.folder / f"cross-{plan.part_name('data').replace('/', '_')}.json", {"results": rows})
+    return rows
+
+
+def _project(opened: Any, plan: recipes.Recipe, data: Data, rows: np.ndarray, run: Path, quiet: bool) -> np.ndarray:
+    """These left items through the run's own encoder and head, (n, d)."""
+    left = data.left
+    items = Items(left.ids[rows], [left.values[row] for row in rows.tolist()], left.kind)
+    table = pipeline.embed_side("left", items, plan, pipeline.stores_beside(run), progress=not quiet)
+    module = opened.head("left")
+    head.check(head.load(opened.folder / "left")[1], table.fingerprint, f"{run}: left head")
+    return head.project(module, table)

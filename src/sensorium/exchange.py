@@ -1,0 +1,155 @@
+"""Runs in other tools' files, and other tools' weights as runs: ONNX, and the document's model.pth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import io, pipeline
+from sensorium import recipe as recipes
+from sensorium.errors import BadRecipe, nearest
+from sensorium.recipe import Recipe
+from sensorium.types import Embeddings
+
+
+def export(kind: str, run: Path | str, out: Path | str, side: str = "left") -> dict[str, Any]:
+    """Write one head of a run as another tool's file; returns what was written, as one record.
+
+    Raises BadRecipe for an unknown kind or side, or a head that the kind has no room for.
+    """
+    from sensorium.search import SIDES
+    from sensorium.search import open as open_run
+
+    if kind not in EXPORTS:
+        raise BadRecipe(f"cannot export a run as '{kind}'; {nearest(kind, EXPORTS)}")
+    if side not in SIDES:
+        raise BadRecipe(f"side={side}; expected left or right")
+    opened = open_run(run)
+    files = EXPORTS[kind](opened, side, Path(out))
+    return {"kind": kind, "run": str(run), "side": side, "out": str(out), "files": [str(file) for file in files]}
+
+
+def _onnx(run: Any, side: str, out: Path) -> list[Path]:
+    """The head's step as a graph, and beside it, as JSON, what goes in and what comes out."""
+    from sensorium import head, portable
+
+    module = run.head(side)
+    inputs = portable.export_onnx(module, out)
+    _, fingerprint = head.load(run.folder / side)
+    other = "right" if side == "left" else "left"
+    labels = run.index(other).table.ids.tolist() if run.recipe.part_name(f"{other}.encoder") == "onehot" else None
+    about = {
+        "inputs": inputs, "outputs": ["outputs", *[f"next_{i}" for i in range(len(inputs) - 1)]],
+        "start": [{"shape": list(part.shape[1:]), "type": str(part.dtype).removeprefix("torch.")}
+                  for part in module.start(1)],
+        "dim_in": module.dim_in, "dim": module.dim, "encoder": fingerprint, "labels": labels,
+    }  # fmt: skip
+    beside = out.with_suffix(".json")
+    io.write_json(beside, about)
+    return [out, beside]
+
+
+def _model_pth(run: Any, side: str, out: Path) -> list[Path]:
+    from sensorium import model_pth
+
+    model_pth.write(run.head(side), out)
+    return [out]
+
+
+def import_(kind: str, path: Path | str, out: Path | str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Make a run of another tool's weights; returns what was made, as one record.
+
+    overrides: recipe keys, such as ``data.root=FOLDER``, on whose test split the run is then judged; of
+    a folder that is not there only the classes are known, which is enough to search and to stream.
+    Raises BadRecipe when the recipe's features or classes do not fit the weights.
+    """
+    if kind not in IMPORTS:
+        raise BadRecipe(f"cannot import '{kind}' as a run; {nearest(kind, IMPORTS)}")
+    plan, module = IMPORTS[kind](Path(path).expanduser(), overrides)
+    seconds: dict[str, float] = {}
+    with pipeline.workplace(Path(out), plan) as folder, pipeline.timed("import", seconds, True):
+        made = _judged(plan, module, Path(out), folder) if _has_data(plan) else _classes_only(plan, module, folder)
+        made["fit"] = {"imported": Path(path).name, "checksum": io.checksum(Path(path).expanduser())}
+        pipeline.write_run(plan, {"seconds": seconds, "recipe": plan.hash, **made}, folder)
+    return {"kind": kind, "run": str(out), "head": plan.part_name("left.head"), "judged": bool(made["results"])}
+
+
+def _model_pth_plan(path: Path, overrides: Sequence[str]) -> tuple[Recipe, Any]:
+    """The recipe ``ravdess`` with the file's LSTM; the file's own code had normalised its frames."""
+    from sensorium import model_pth
+
+    module = model_pth.read(path)
+    own = {key: value for key, value in module.arguments.items() if value is not None}
+    keys = ["left.head=lstm", *[f"left.head.{key}={_toml(value)}" for key, value in own.items()]]
+    plan = recipes.load("ravdess", [*keys, *overrides])
+    encoder, classes = plan.part("left.encoder"), plan.part("right.encoder")
+    if encoder.dim != module.dim_in:
+        raise BadRecipe(
+            f"{path} takes frames of {module.dim_in} numbers, left.encoder gives {encoder.dim}; type: "
+            f"left.encoder.n_mfcc={module.dim_in}"
+        )
+    if classes.dim != module.dim:
+        raise BadRecipe(f"{path} has {module.dim} classes, the recipe names {classes.dim}; type: "
+                        "right.encoder.classes='[…]' and data.…, in the file's order")  # fmt: skip
+    return plan, module
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _has_data(plan: Recipe) -> bool:
+    root = plan.values["data"].get("root", "")
+    return Path(root).expanduser().is_dir()
+
+
+def _heads(plan: Recipe, module: Any, right: Embeddings) -> Any:
+    from sensorium.fit.fitted import Fitted
+
+    other = plan.part("right.head")
+    other.build(right.dim, None, module.dim)
+    return Fitted(module, other)
+
+
+def _judged(plan: Recipe, module: Any, out: Path, folder: Path) -> dict[str, Any]:
+    """All that a run does but the fit."""
+    from sensorium import judge
+
+    data = plan.part("data").load()
+    left, right = pipeline.embed(plan, data, pipeline.stores_beside(out), progress=False)
+    pairs = pipeline.split(plan, data.pairs)
+    fitted = _heads(plan, module, right)
+    pipeline.save_heads(plan, left, right, fitted, folder)
+    zl, zr = pipeline.project(left, right, [fitted.left_head, fitted.right_head])
+    told = judge.judge(plan, data, left, right, pairs, zl, zr, folder)
+    return {**told, "index": pipeline.index(plan, data, zl, zr, folder), "dataset": dict(data.notes),
+            "data": pipeline.data_hash(left, right), "split": pipeline.split_hash(pairs)}  # fmt: skip
+
+
+def _classes_only(plan: Recipe, module: Any, folder: Path) -> dict[str, Any]:
+    """Heads and the index of the classes; no recording is known."""
+    encoder, names = plan.part("left.encoder"), plan.part("right.encoder").classes
+    frames = Embeddings(np.zeros(0, np.str_), np.zeros((0, encoder.dim), np.float32), encoder.fingerprint)
+    classes = plan.part("right.encoder")
+    right = Embeddings(np.array(names), classes.encode(names), classes.fingerprint)
+    fitted = _heads(plan, module, right)
+    pipeline.save_heads(plan, frames, right, fitted, folder)
+    told = {}
+    empty = np.zeros((0, module.dim), np.float32)
+    for side, ids, vectors in (("left", frames.ids, empty), ("right", right.ids, right.vectors)):
+        part = plan.part("index")
+        part.add(ids, vectors, {"text": ids} if side == "right" else {})
+        told[side] = {"items": len(part), "dim": module.dim}
+        with io.publish(folder / "index" / side) as building:
+            part.save(building)
+        stamp = {"head": io.checksum(folder / f"{side}.safetensors"), "part": plan.values["index"]}
+        io.write_json(folder / "index" / f"{side}.json", stamp)
+    verdict = f"Imported, not judged: no recordings in {plan.values['data'].get('root')}; type: data.root=FOLDER."
+    return {"results": [], "verdict": verdict, "index": told, "data": "none", "split": "none", "dataset": {}}
+
+
+EXPORTS: Mapping[str, Callable[[Any, str, Path], list[Path]]] = {"onnx": _onnx, "model.pth": _model_pth}
+IMPORTS: Mapping[str, Callable[[Path, Sequence[str]], tuple[Recipe, Any]]] = {"model.pth": _model_pth_plan}

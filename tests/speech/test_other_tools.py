@@ -1,0 +1,127 @@
+"""A run in other tools' files and back, through the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from test_portable import EmotionLSTM
+from test_ravdess import RATE, actors
+from typer.testing import CliRunner
+
+import sensorium
+from sensorium.cli import app
+from sensorium.errors import BadData, BadRecipe
+from sensorium.lite import Lite
+
+
+def call(*words: object) -> list[dict]:
+    told = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert told.exit_code == 0, told.output
+    return [json.loads(line) for line in told.output.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return actors(tmp_path_factory.mktemp("exchange") / "data", range(1, 5))
+
+
+@pytest.fixture(scope="module")
+def run(root: Path) -> object:
+    return sensorium.run("ravdess", [
+        f"data.root={root}", "data.test_actors=[4]", "data.validation_actors=[3]", "data.copies=0",
+        "left.head.hidden=24", "train.epochs=3", "evaluate.plots=false",
+    ], out=root.parent / "run", quiet=True)  # fmt: skip
+
+
+def test_onnx_numpy_and_the_run_agree(run: object, root: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime")
+    (told,) = call("export", "onnx", run.folder, "--out", tmp_path / "head.onnx")
+    assert told["files"] == [str(tmp_path / "head.onnx"), str(tmp_path / "head.json")]
+    about = json.loads((tmp_path / "head.json").read_text())
+    assert about["labels"][3] == "sad" and about["encoder"]["name"] == "mfcc"
+    samples = soundfile.read(next(root.rglob("*-04.wav")), dtype="float32")[0]
+    frames = run.encoder("left").encode([(samples, RATE)])[0]
+    session = onnxruntime.InferenceSession(str(tmp_path / "head.onnx"), providers=["CPUExecutionProvider"])
+    state = [np.zeros((1, *start["shape"]), start["type"]) for start in about["start"]]
+    graph = []
+    for part in np.array_split(frames, 5):
+        z, *state = session.run(None, dict(zip(about["inputs"], [part[None], *state], strict=True)))
+        graph.append(z[0])
+    lite = Lite(run.folder / "left")
+    numpy = np.concatenate(
+        [*[lite.push(chunk) for chunk in np.array_split(samples, 7)], lite.push(samples[:0], last=True)]
+    )
+    np.testing.assert_allclose(np.concatenate(graph), numpy, atol=1e-5)
+    np.testing.assert_allclose(numpy[-1], run.encode("left", [(samples, RATE)])[0], atol=1e-5)
+
+
+def test_model_pth_out_and_in_again(run: object, root: Path, tmp_path: Path) -> None:
+    """The document's file made of a run, and a run made of that file: the same answers, the same numbers."""
+    call("export", "model.pth", run.folder, "--out", tmp_path / "model.pth")
+    keys = [
+        f"data.root={root}",
+        "data.test_actors=[4]",
+        "data.validation_actors=[3]",
+        "data.copies=0",
+        "evaluate.plots=false",
+    ]
+    (told,) = call("import", "model.pth", tmp_path / "model.pth", "--out", tmp_path / "back", *keys)
+    assert told["judged"] and told["head"] == "lstm"
+    back = sensorium.open(tmp_path / "back")
+    assert [r["value"] for r in back.metrics["results"]] == [r["value"] for r in run.metrics["results"]]
+    clip = next(root.rglob("*-04.wav"))
+    one, other = (r.search(audio=str(clip), k=8) for r in (run, back))
+    assert [h["id"] for h in one] == [h["id"] for h in other]
+    np.testing.assert_allclose([h["score"] for h in one], [h["score"] for h in other], atol=1e-4)
+    again = call("evaluate", tmp_path / "back", "evaluate.resamples=50", "--json", "--quiet")
+    assert {row["measure"] for row in again} >= {"UA", "WA", "macro-F1"}
+
+
+def test_a_model_pth_without_recordings_still_searches_and_streams(root: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    theirs = EmotionLSTM().eval()
+    torch.save({"epoch": 9, "model_state_dict": theirs.state_dict()}, tmp_path / "best_model.pth")
+    (told,) = call(
+        "import", "model.pth", tmp_path / "best_model.pth", "--out", tmp_path / "theirs", "data.root=/nowhere"
+    )
+    assert told == {"kind": "model.pth", "run": str(tmp_path / "theirs"), "head": "lstm", "judged": False}
+    made = sensorium.open(tmp_path / "theirs")
+    clip = next(root.rglob("*-02.wav"))
+    frames = made.encoder("left").encode([str(clip)])[0]
+    with torch.inference_mode():
+        wanted = theirs(torch.from_numpy(frames)[None])[0].numpy()
+    hits = {hit["id"]: hit["score"] for hit in made.search(audio=str(clip), k=8)}
+    np.testing.assert_allclose([hits[name] for name in sensorium.recordings.EMOTIONS], wanted, atol=1e-5)
+    listener = made.stream(RATE)
+    samples = soundfile.read(clip, dtype="float32")[0]
+    for chunk in np.array_split(samples, 9):
+        listener.push(chunk)
+    final = listener.end()
+    chance = np.exp(wanted - wanted.max())
+    said = final["probabilities"]
+    said = [said[name] for name in sensorium.recordings.EMOTIONS] if isinstance(said, dict) else said
+    np.testing.assert_allclose(said, chance / chance.sum(), atol=1e-5)
+    assert CliRunner().invoke(app, ["show", str(tmp_path / "theirs"), "--table"]).exit_code == 0
+    with pytest.raises(BadData, match="no folder /nowhere"):
+        CliRunner().invoke(app, ["evaluate", str(tmp_path / "theirs")], catch_exceptions=False)
+
+
+def test_what_does_not_fit_says_what_to_type(run: object, tmp_path: Path) -> None:
+    torch.save(EmotionLSTM().state_dict(), tmp_path / "model.pth")
+    for words, said in (
+        (("export", "tflite", run.folder, "--out", tmp_path / "x"), "cannot export 'tflite'; known: npy.*onnx, model.pth"),
+        (("export", "onnx", run.folder, "--out", tmp_path / "x.onnx", "side=right"), "takes no frames"),
+        (("export", "onnx", run.folder, "--out", tmp_path / "x.onnx", "side=top"), "expected left or right"),
+        (("export", "onnx", run.folder, "--out", tmp_path / "x.onnx", "opset=1"), "takes no 'opset'"),
+        (("import", "keras", tmp_path / "model.pth", "--out", tmp_path / "y"), "cannot import 'keras'; known: npy.*model.pth"),
+        (("import", "model.pth", tmp_path / "model.pth", "--out", tmp_path / "y", "left.encoder.n_mfcc=20"),
+         "takes frames of 13 numbers, left.encoder gives 20; type: left.encoder.n_mfcc=13"),
+        (("import", "model.pth", tmp_path / "model.pth", "--out", tmp_path / "y", 'right.encoder.classes=["a", "b"]'),
+         "has 8 classes, the recipe names 2"),
+    ):  # fmt: skip
+        with pytest.raises(BadRecipe, match=said):
+            CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert not (tmp_path / "y").exists() and not (tmp_path / "x.onnx").exists()
