@@ -7,6 +7,8 @@ import contextlib
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,9 +22,10 @@ from sensorium.errors import DiskFull
 from sensorium.pairs import SPLITS
 from sensorium.serve import layout, packed, partners
 from sensorium.serve.problems import Problem, responses
-from sensorium.serve.runs import Sample, item, plain, side_of
+from sensorium.serve.runs import Sample, side_of, some, tables
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf, Shown
+from sensorium.table import Table
 
 SLOW_POINTS = 30_000  # points that UMAP and PaCMAP are given unless told otherwise: about a minute
 MOST_SLOW_POINTS = 200_000
@@ -55,6 +58,23 @@ class Methods(BaseModel):
     methods: list[Method]
 
 
+@dataclass(frozen=True)
+class Space:
+    """What there is to be mapped: ids and columns, and vectors (n, d), of each side at one moment."""
+
+    tables: Mapping[str, Table]
+    vectors: Mapping[str, np.ndarray]
+
+
+async def space_of(shown: Shown) -> Space:
+    """The items of a run as they are now; each side is taken in its own thread, where it may change."""
+    found = {}
+    for side, lane in shown.lanes.sides.items():
+        index = shown.run.index(side)
+        found[side] = await lane.lane.do(lambda index=index: (index.table, index.vectors()))
+    return Space({side: one[0] for side, one in found.items()}, {side: one[1] for side, one in found.items()})
+
+
 class Maps:
     """Maps by their key: on disk beside the run, in memory where that fails, or being laid out in a process."""
 
@@ -65,16 +85,17 @@ class Maps:
 
     async def get(self, shown: Shown, method: str, n: int) -> bytes | Working:
         """A map, or for how long it has been worked on. Raises a problem when the work failed."""
-        key = await asyncio.to_thread(key_of, shown, method, n)
+        space = await space_of(shown)
+        key = await asyncio.to_thread(key_of, space, method, n)
         body = await asyncio.to_thread(self._known, shown, key)
         if body is not None:
             return body
         if method == "pca":
-            body = await asyncio.to_thread(_pca, shown)
+            body = await asyncio.to_thread(_pca, space)
             await asyncio.to_thread(self._keep, shown, method, key, body)
             return body
         if key not in self._tasks:
-            self._tasks[key] = (asyncio.create_task(self._work(shown, method, n, key)), time.monotonic())
+            self._tasks[key] = (asyncio.create_task(self._work(shown, space, method, n, key)), time.monotonic())
         task, began = self._tasks[key]
         await asyncio.wait([task], timeout=0.2)
         if not task.done():
@@ -82,9 +103,9 @@ class Maps:
         del self._tasks[key]
         return task.result()
 
-    async def _work(self, shown: Shown, method: str, n: int, key: str) -> bytes:
+    async def _work(self, shown: Shown, space: Space, method: str, n: int, key: str) -> bytes:
         async with self._one:
-            body = await _slow(shown, method, n)
+            body = await _slow(space, method, n)
         await asyncio.to_thread(self._keep, shown, method, key, body)
         return body
 
@@ -116,34 +137,31 @@ def folder_of(shown: Shown) -> Path:
     return shown.folder.with_name(f".{shown.folder.name}.maps")
 
 
-def key_of(shown: Shown, method: str, n: int) -> str:
+def key_of(space: Space, method: str, n: int) -> str:
     """Name of a map: the method, and a hash of ids and vectors (of some rows) so that another run has another."""
     digest = xxhash.xxh3_64(f"{method} {n if method != 'pca' else 0}".encode())
-    for side in shown.run.sides:
-        index = shown.run.index(side)
-        ids = index.table.ids
+    for side, table in space.tables.items():
+        ids, vectors = table.ids, space.vectors[side]
         digest.update(f"{side} {len(ids)} {ids.dtype}".encode())
         digest.update(np.ascontiguousarray(ids).view(np.uint8))
-        digest.update(np.ascontiguousarray(index.vectors(slice(None, None, max(1, len(ids) // 1000)))))
+        digest.update(np.ascontiguousarray(vectors[:: max(1, len(ids) // 1000)]))
     return f"{method}-{digest.hexdigest()}"
 
 
-def _pca(shown: Shown) -> bytes:
+def _pca(space: Space) -> bytes:
     start = time.perf_counter()
-    run = shown.run
-    vectors = [run.index(side).vectors() for side in run.sides]
+    vectors = list(space.vectors.values())
     if not all(map(len, vectors)):
-        raise Problem(409, f"run '{shown.name}' has a side without items; there is nothing to map")
+        raise Problem(409, "this run has a side without items; there is nothing to map")
     laid, shares = layout.pca(vectors)
     rows = [np.arange(len(one), dtype=np.uint32) for one in laid]
-    return _body(shown, "pca", np.concatenate(laid), rows, start, {"explained": shares})
+    return _body(space, "pca", np.concatenate(laid), rows, start, {"explained": shares})
 
 
-async def _slow(shown: Shown, method: str, n: int) -> bytes:
+async def _slow(space: Space, method: str, n: int) -> bytes:
     """Lay out at most n points in a process of its own, which ends with the request's task or the server."""
     start = time.perf_counter()
-    run = shown.run
-    sizes = [len(run.index(side).table) for side in run.sides]
+    sizes = [len(one) for one in space.vectors.values()]
     share = min(1.0, n / max(1, sum(sizes)))
     random = np.random.default_rng(0)
     rows = [np.sort(random.choice(size, round(size * share), replace=False)).astype(np.uint32) for size in sizes]
@@ -151,7 +169,7 @@ async def _slow(shown: Shown, method: str, n: int) -> bytes:
         raise Problem(409, f"{sum(map(len, rows))} points are too few for {method}; take pca")
     with tempfile.TemporaryDirectory(prefix="sensorium-map-") as place:
         source, target = Path(place) / "in.npy", Path(place) / "out.npy"
-        vectors = [run.index(side).vectors(chosen) for side, chosen in zip(run.sides, rows, strict=True)]
+        vectors = [one[chosen] for one, chosen in zip(space.vectors.values(), rows, strict=True)]
         await asyncio.to_thread(np.save, source, np.concatenate(vectors), allow_pickle=False)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "sensorium.serve.layout", method, str(source), str(target),
@@ -167,18 +185,18 @@ async def _slow(shown: Shown, method: str, n: int) -> bytes:
             last = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it was stopped"]
             raise Problem(500, f"{method} failed: {last[0][:300]}; take pca")
         xy = await asyncio.to_thread(np.load, target, allow_pickle=False)
-    return _body(shown, method, xy, rows, start, {})
+    return _body(space, method, xy, rows, start, {})
 
 
 def _body(
-    shown: Shown, method: str, xy: np.ndarray, rows: list[np.ndarray], start: float, more: dict[str, Any]
+    space: Space, method: str, xy: np.ndarray, rows: list[np.ndarray], start: float, more: dict[str, Any]
 ) -> bytes:
     """The answer: points of the left side, then of the right, within about −1 … 1."""
     middle = np.median(xy, 0)
     reach = float(np.quantile(np.abs(xy - middle), 0.999)) or 1.0
     sides, at = [], 0
-    for side, chosen in zip(shown.run.sides, rows, strict=True):
-        sides.append({"name": side, "start": at, "points": len(chosen), "items": len(shown.run.index(side).table)})
+    for (side, table), chosen in zip(space.tables.items(), rows, strict=True):
+        sides.append({"name": side, "start": at, "points": len(chosen), "items": len(table)})
         at += len(chosen)
     header = {"method": method, "sides": sides, "seconds": round(time.perf_counter() - start, 2), **more}
     return packed.pack(header, {"xy": ((xy - middle) / reach).astype(np.float32), "rows": np.concatenate(rows)})
@@ -205,15 +223,16 @@ def column(values: np.ndarray) -> bytes:
     return packed.pack(header, {"codes": code[codes]})
 
 
-def split_column(shown: Shown, side: str) -> np.ndarray:
+def split_column(known: partners.Partners, ids: Mapping[str, Table], side: str) -> np.ndarray:
     """For each item of a side the split its pairs belong to, "" where it has none."""
-    left, right, split = partners.of(shown).rows(shown.run)
-    names = np.array([*SPLITS, ""])
-    found = np.full(len(shown.run.index(side).table), len(SPLITS), np.uint8)
-    found[left if side == shown.run.sides[0] else right] = split
-    if len(shown.run.sides) == 1:
+    both = [table.ids for table in ids.values()]
+    left, right, split = known.rows(both[0], both[-1])
+    found = np.full(len(ids[side]), len(SPLITS), np.uint8)
+    if side == "left":
+        found[left] = split
+    if side == "right" or len(both) == 1:
         found[right] = split
-    return names[found]
+    return np.array([*SPLITS, ""])[found]
 
 
 def routes(shelf: Shelf, settings: Settings) -> APIRouter:
@@ -254,7 +273,8 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
         """True pairs as rows: arrays left (p,), right (p,) and split (p,), codes into the header's splits."""
         shown = shelf.get(run)
         known = await asyncio.to_thread(partners.of, shown)
-        left, right, split = await asyncio.to_thread(known.rows, shown.run)
+        both = [table.ids for table in (await tables(shown)).values()]
+        left, right, split = await asyncio.to_thread(known.rows, both[0], both[-1])
         header = {"splits": [*SPLITS, ""], "why": known.why}
         arrays = {"left": left.astype(np.uint32), "right": right.astype(np.uint32), "split": split.astype(np.uint8)}
         return Response(packed.pack(header, arrays), media_type=packed.MEDIA_TYPE)
@@ -267,11 +287,14 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
         The name ``split`` stands for the split an item was in, unless a column has that name.
         """
         shown = shelf.get(run)
-        columns = shown.run.index(side_of(shown.run, side)).table.columns
+        side_of(shown.run, side)
+        there = await tables(shown)
+        columns = there[side].columns
         if name in columns:
             values = columns[name]
         elif name == "split":
-            values = await asyncio.to_thread(split_column, shown, side)
+            known = await asyncio.to_thread(partners.of, shown)
+            values = await asyncio.to_thread(split_column, known, there, side)
         else:
             raise Problem(404, f"no column '{name[:100]}'; the {side} side has {', '.join([*columns, 'split'])}")
         return Response(await asyncio.to_thread(column, values), media_type=packed.MEDIA_TYPE)
@@ -279,15 +302,10 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     @router.get("/points", responses=responses(400, 404, 503))
     async def points(run: str, rows: str, side: Literal["left", "right"] = "left") -> Sample:
         """The items at some rows of a side, in that order: rows=3,1,4."""
-        shown = shelf.get(run)
-        size = len(shown.run.index(side_of(shown.run, side)).table)
         wanted = rows.split(",")
         if len(wanted) > MOST_ROWS or not all(one.isascii() and one.isdigit() and len(one) < 12 for one in wanted):
             raise Problem(400, f"rows must be at most {MOST_ROWS} row numbers, such as rows=3,1,4")
-        outside = [one for one in wanted if int(one) >= size]
-        if outside:
-            raise Problem(404, f"no row {outside[0]}; the {side} side has {size} items")
-        return Sample(items=plain([item(shown.run, shown.name, side, int(one)) for one in wanted]))
+        return Sample(items=await some(shelf.get(run), side, [int(one) for one in wanted]))
 
     return router
 

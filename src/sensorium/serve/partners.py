@@ -1,4 +1,4 @@
-"""Which indexed items truly belong together, as the data set of a run says: for the map and for single items."""
+"""Which indexed items truly belong together, as a run keeps it or its data set says: for the map and single items."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ class Partners:
     split: np.ndarray
     why: str = ""
 
-    def rows(self, run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows of the left and the right index, and split codes, of the pairs that are indexed on both sides."""
-        other = run.sides[-1]
-        left, known_left = rows_of(self.left, run.index(run.sides[0]).table.ids)
-        right, known_right = rows_of(self.right, run.index(other).table.ids)
+    def rows(self, left_ids: np.ndarray, right_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows among the ids of both sides, and split codes, of the pairs that have both of their items there."""
+        left, known_left = rows_of(self.left, left_ids)
+        right, known_right = rows_of(self.right, right_ids)
         known = known_left & known_right
         return left[known], right[known], self.split[known]
 
@@ -42,7 +41,7 @@ class Partners:
 
 
 def of(shown: Shown) -> Partners:
-    """The true pairs of a run, read from its data set once for each version of its folder. Blocking."""
+    """The true pairs of a run, read once for each version of its folder. Blocking."""
     with _LOADING:
         if "partners" not in shown.kept:
             try:
@@ -64,7 +63,11 @@ def _load(run: Run) -> Partners:
     data = run.recipe.part("data").load()
     pairs = pipeline.split(run.recipe, data.pairs).where(label=1)
     right = data.left if data.right is None else data.right
-    split = np.full(len(pairs), len(SPLITS), np.uint8)
+    return Partners(data.left.ids[pairs.left], right.ids[pairs.right], _codes(pairs.split))
+
+
+def _codes(split: np.ndarray) -> np.ndarray:
+    codes = np.full(len(split), len(SPLITS), np.uint8)
     for code, name in enumerate(SPLITS):
-        split[pairs.split == name] = code
-    return Partners(data.left.ids[pairs.left], right.ids[pairs.right], split)
+        codes[split == name] = code
+    return codes

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
@@ -18,11 +18,10 @@ from sensorium.serve import building
 from sensorium.serve.problems import Problem, responses
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf, Shown
+from sensorium.table import Table
 
 _VALUES = 50  # distinct values of a column up to which they are listed, to choose from
 _PLOTS = {".png": "image/png", ".svg": "image/svg+xml"}
-#: What an item is shown as, by the kind its encoder takes.
-_SHOWN_AS = {"image": "image", "face": "image", "audio": "audio", "text": "text"}
 
 
 class Column(BaseModel):
@@ -40,6 +39,7 @@ class Side(BaseModel):
     kind: Literal["image", "audio", "text", "none"]
     items: int
     columns: list[Column]
+    raw: bool = Field(description="whether space=encoder can be searched")
 
 
 class RunTold(BaseModel):
@@ -91,26 +91,10 @@ class Sample(BaseModel):
     items: list[dict[str, Any]]
 
 
-def kind_of(run: Run, side: str) -> str:
-    """What the items of a side are shown as: "image", "audio", "text" or "none"."""
-    encoder = run.encoder(side)
-    if encoder is not None:
-        return _SHOWN_AS.get(encoder.takes, "none")
-    return "text" if "text" in run.index(side).table.columns else "none"
-
-
 def can_stream(run: Run) -> bool:
     """Whether sound can be read live: its encoder and head both go step by step."""
     parts = (run.encoder("left"), run.head("left")) if "left" in run.sides else ()
     return bool(parts) and all(hasattr(part, "step") and hasattr(part, "start") for part in parts)
-
-
-def item(run: Run, name: str, side: str, row: int) -> dict[str, Any]:
-    """One indexed item as it is shown: id, side, kind, media, columns."""
-    columns = run.index(side).table.row(row)
-    id, kind = columns.pop("id"), kind_of(run, side)
-    media = f"/media/{quote(id)}?run={quote(name, '')}&side={side}" if kind in ("image", "audio") else None
-    return {"id": id, "side": side, "kind": kind, "media": media, "columns": columns}
 
 
 def column_of(name: str, values: np.ndarray) -> Column:
@@ -124,37 +108,48 @@ def column_of(name: str, values: np.ndarray) -> Column:
     return Column(name=name, type=kind, values=distinct[np.argsort(-counts, kind="stable")].tolist())
 
 
-def told(shelf: Shelf, name: str) -> RunTold:
+async def told(shelf: Shelf, name: str) -> RunTold:
     """A run in the list of runs."""
-    state, folder = shelf.state(name), shelf.folders[name]
+    state, folder, fault = shelf.state(name), shelf.folders[name], shelf.faults.get(name)
+    remaking = await asyncio.to_thread(building.running, folder)
     if state != "ready":
-        return RunTold(name=name, state=state, detail=shelf.faults.get(name), remaking=building.running(folder))
+        return RunTold(name=name, state=state, detail=fault, remaking=remaking)
     shown = shelf.get(name)
-    if "told" not in shown.kept:
-        shown.kept["told"] = _told(shown)
-    return shown.kept["told"].model_copy(
-        update={"remaking": building.running(folder), "detail": shelf.faults.get(name)}
+    run = shown.run
+    return RunTold(
+        name=name,
+        state="ready",
+        detail=fault,
+        recipe=run.recipe.name,
+        remaking=remaking,
+        sides={side: await _side(shown, side, table) for side, table in (await tables(shown)).items()},
+        one_table=len(run.sides) == 1,
+        streams=await asyncio.to_thread(can_stream, run),
+        corrected=sorted(run.corrections),
+        calibrated=sorted(direction for direction, one in run.trust.items() if one.get("probability")),
+        results=plain(run.metrics.get("results", [])),
     )
 
 
-def _told(shown: Shown) -> RunTold:
-    run = shown.run
-    sides = {}
-    for side in run.sides:
-        encoder, index = run.encoder(side), run.index(side)
-        columns = [column_of(column, values) for column, values in index.table.columns.items()]
-        takes = "vectors" if encoder is None else encoder.takes
-        sides[side] = Side(takes=takes, kind=kind_of(run, side), items=len(index), columns=columns)
-    return RunTold(
-        name=shown.name,
-        state="ready",
-        recipe=run.recipe.name,
-        sides=sides,
-        one_table=len(run.sides) == 1,
-        streams=can_stream(run),
-        corrected=sorted(run.corrections),
-        calibrated=sorted(direction for direction, told in run.trust.items() if told.get("probability")),
-        results=plain(run.metrics.get("results", [])),
+async def tables(shown: Shown) -> dict[str, Table]:
+    """Ids and columns of every side as they are now; each is taken in its own thread, where it may change."""
+    return {
+        side: await lane.lane.do(lambda s=side: shown.run.index(s).table) for side, lane in shown.lanes.sides.items()
+    }
+
+
+async def _side(shown: Shown, side: str, table: Table) -> Side:
+    known = shown.kept.get(f"columns {side}")
+    if known is None or known[0] is not table:
+        columns = await asyncio.to_thread(lambda: [column_of(*one) for one in table.columns.items()])
+        known = shown.kept[f"columns {side}"] = (table, columns)
+    encoder = shown.run.encoder(side)
+    return Side(
+        takes="vectors" if encoder is None else encoder.takes,
+        kind=shown.lanes.kinds[side],
+        items=len(table),
+        columns=known[1],
+        raw=shown.lanes.has_raw(side),
     )
 
 
@@ -189,11 +184,18 @@ def plots(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "plots").glob("*") if path.suffix in _PLOTS and path.is_file())
 
 
-def sample(shown: Shown, side: str, n: int, seed: int) -> list[dict[str, Any]]:
-    """n items of a side, drawn at random."""
-    size = len(shown.run.index(side).table)
-    rows = np.random.default_rng(seed).choice(size, min(n, size), replace=False)
-    return [item(shown.run, shown.name, side, int(row)) for row in rows]
+async def some(shown: Shown, side: str, rows: Sequence[int]) -> list[dict[str, Any]]:
+    """The items at some rows of a side, as they are shown. Raises a 404 problem for a row that is not there."""
+    side_of(shown.run, side)
+
+    def look() -> list[dict[str, Any]]:
+        size = len(shown.run.index(side).table)
+        outside = [row for row in rows if row >= size]
+        if outside:
+            raise Problem(404, f"no row {outside[0]}; the {side} side has {size} items")
+        return [shown.lanes.item(side, row) for row in rows]
+
+    return await shown.lanes.sides[side].lane.do(look)
 
 
 def side_of(run: Run, side: str) -> str:
@@ -215,7 +217,7 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     @router.get("/runs")
     async def list_runs() -> Runs:
         """Every run that is served, what it takes and what its numbers are."""
-        return Runs(runs=[await asyncio.to_thread(told, shelf, name) for name in shelf.names])
+        return Runs(runs=[await told(shelf, name) for name in shelf.names])
 
     @router.get("/runs/{run}", responses=responses(404))
     async def one_run(run: str) -> RunPage:
@@ -255,8 +257,9 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     ) -> Sample:
         """Items drawn at random, to begin a search from."""
         shown = shelf.get(known(run))
-        side_of(shown.run, side)
-        return Sample(items=plain(await asyncio.to_thread(sample, shown, side, n, seed)))
+        size = len((await tables(shown))[side_of(shown.run, side)])
+        rows = np.random.default_rng(seed).choice(size, min(n, size), replace=False)
+        return Sample(items=await some(shown, side, rows.tolist()))
 
     @router.get("/compare", responses=responses(404, 409, 422))
     async def comparison(a: str, b: str, split: Literal["test", "validation"] = "test") -> dict[str, Any]:
