@@ -36,6 +36,7 @@ class Side(BaseModel):
     """One side of a run: what its encoder takes, what its items are shown as, how many there are."""
 
     takes: str
+    encoder: str | None = Field(description="name of what encodes them; null where they came as vectors")
     kind: Literal["image", "audio", "text", "none"]
     items: int
     columns: list[Column]
@@ -146,6 +147,7 @@ async def _side(shown: Shown, side: str, table: Table) -> Side:
     encoder = shown.run.encoder(side)
     return Side(
         takes="vectors" if encoder is None else encoder.takes,
+        encoder=shown.run.recipe.part_name(f"{side}.encoder"),
         kind=shown.lanes.kinds[side],
         items=len(table),
         columns=known[1],

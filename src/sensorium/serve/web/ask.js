@@ -24,7 +24,9 @@ export function ask(run, given) {
   const names = ways(run);
   const takesFace = Object.values(run.sides).some((side) => side.takes === "face");
   const pictureKind = Object.values(run.sides).some((side) => side.takes === "image") ? "image" : "face";
-  let now = names[0], recording = null, snapping = null;
+  // an encoder that sees nothing but ink is there to be drawn for
+  const inked = names.includes("draw") && Object.values(run.sides).some((side) => side.encoder === "hog");
+  let now = inked ? "draw" : names[0], recording = null, snapping = null;
   const buttons = {}, panels = {};
 
   function choose(name, focus) {

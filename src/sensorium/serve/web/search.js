@@ -9,7 +9,7 @@ import { strokesFromText, picture as drawnPicture } from "./draw.js";
 import { FILES, fileOf, fromParams, requests, sideOf, targetOf, toParams } from "./query.js";
 import { details, forget, grid, label, picture } from "./results.js";
 
-const SIDE_BESIDE = { "": "One list", correction: "Corrected | uncorrected", encoder: "Head | encoder alone" };
+const SIDE_BESIDE = { "": "One list", correction: "Corrected | raw", encoder: "Head | encoder" };
 let page = null;
 
 /** Show the page, or bring the shown one up to date with the link. */
@@ -25,7 +25,6 @@ export async function show(root, { query: params, again }) {
   const chosen = page.adding;
   page.query = query;
   page.panel.set(query.inputs);
-  if (!query.inputs.length && !again) page.panel.choose(run.kind ?? page.panel.now);
   page.adding = chosen && query.inputs.length > 0;
   drawAll();
   await find();
@@ -178,7 +177,7 @@ function drawOptions() {
   const filterButton = h("button", { class: "button", type: "button", "aria-expanded": String(page.open), "aria-controls": "filters", on: { click() { page.open = !page.open; drawOptions(); } } },
     icon("filter"), "Filter", number ? h("span", { class: "tag" }, number) : null);
   const beside = h("select", { class: "select", "aria-label": "Side by side", value: query.beside, on: { change: (event) => change({ beside: event.target.value }) } },
-    Object.entries(SIDE_BESIDE).filter(([name]) => name !== "correction" || run.corrected.length).map(([name, text]) => h("option", { value: name }, text)));
+    Object.entries(SIDE_BESIDE).filter(([name]) => (name !== "correction" || run.corrected.length) && (name !== "encoder" || Object.values(run.sides).some((one) => one.raw))).map(([name, text]) => h("option", { value: name }, text)));
   const many = h("select", { class: "select", "aria-label": "How many", value: query.k, on: { change: (event) => change({ k: +event.target.value }) } },
     [...new Set([6, 12, 24, 48, 96, query.k])].sort((a, b) => a - b).map((k) => h("option", { value: k }, `${k} results`)));
   const vary = debounced((value) => change({ mmr: value }, { soon: true }), 150);
