@@ -28,6 +28,7 @@ from sensorium.stream import STEP
 FORMATS = {"s16": "<i2", "f32": "<f4"}
 _ORDERS = {f'{{"type":"{order.value}"}}': order for order in Order}
 _LEAST = 320  # bytes that a message counts for at least: very short ones cost as much as 10 ms of sound
+_FULL = np.float32(1 / 32768)
 _TEXT = 4096  # characters of an order
 _BAD, _IDLE, _OVER, _LARGE, _MANY, _SLOW, _FAULT = 4400, 4408, 4410, 4413, 4429, 4499, 1011
 
@@ -42,8 +43,8 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
 class Live:
     """All sockets that listen, and their housekeeping."""
 
-    def __init__(self, shelf: Shelf, limits: Limits, together: bool = True) -> None:
-        self.shelf, self.limits, self.together = shelf, limits, together
+    def __init__(self, shelf: Shelf, limits: Limits) -> None:
+        self.shelf, self.limits = shelf, limits
         self.open: set[Connection] = set()
         self._keeping: asyncio.Task[None] | None = None
 
@@ -56,7 +57,7 @@ class Live:
                     _MANY, "Busy", f"{len(self.open)} streams are open, as many as this server takes; try later"
                 )
             shown, rate, kind = self._asked(websocket)
-            voices = await voices_of(shown, self.limits, self.together)
+            voices = await voices_of(shown, self.limits)
         except _Stop as stop:
             await _refuse(websocket, stop)
             return
@@ -95,14 +96,14 @@ class Live:
                 connection.keep(time.monotonic())
 
 
-async def voices_of(shown: Shown, limits: Limits, together: bool = True) -> Voices:
+async def voices_of(shown: Shown, limits: Limits) -> Voices:
     """The one model of this version of a run that all its connections share. Raises _Stop where none can hear."""
     if "voices" not in shown.kept:
         try:
             voice = await asyncio.to_thread(lambda: shown.run.voice)
         except SensoriumError as error:
             raise _Stop(_BAD, type(error).__name__, str(error)) from None
-        shown.kept.setdefault("voices", Voices(voice, limits, together))
+        shown.kept.setdefault("voices", Voices(voice, limits))
     return shown.kept["voices"]
 
 
@@ -233,12 +234,12 @@ class Connection:
         odd = len(data) % self.dtype.itemsize
         self.odd, data = (data[-odd:], data[:-odd]) if odd else (b"", data)
         samples = np.frombuffer(data, self.dtype)
-        if self.kind == "s16":
-            samples = samples * np.float32(1 / 32768)
         try:
-            self.voices.give(self.seat, check_samples(samples))
+            # Integers are sound whatever they are.
+            samples = samples * _FULL if self.kind == "s16" else check_samples(samples)
         except BadData as error:
             raise _Stop(_BAD, "BadData", str(error)) from None
+        self.voices.give(self.seat, samples)
 
     def _order(self, text: str) -> None:
         order = _ORDERS.get(text)

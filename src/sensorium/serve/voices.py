@@ -43,13 +43,10 @@ class Seat:
 
 
 class Voices:
-    """The streams of one version of one run. Use it from one event loop.
+    """The streams of one version of one run. Use it from one event loop."""
 
-    together: step all streams in one call of the model; False calls it for each, as a comparison.
-    """
-
-    def __init__(self, voice: Voice, limits: Limits, together: bool = True) -> None:
-        self.voice, self.limits, self.together = voice, limits, together
+    def __init__(self, voice: Voice, limits: Limits) -> None:
+        self.voice, self.limits = voice, limits
         self.seats: set[Seat] = set()
         self._streams: Streams = voice.streams()
         self._ready: dict[Seat, None] = {}  # those whose inbox holds something, in order of arrival
@@ -93,7 +90,8 @@ class Voices:
         with ThreadPoolExecutor(1, "voices") as worker:
             while self.seats:
                 await self._arrived.wait()
-                await asyncio.sleep(limits.gather)
+                # Each turn costs something by itself: where many wait, fewer and larger ones serve them sooner.
+                await asyncio.sleep(max(limits.gather, min(limits.gather_most, _PATIENCE * len(self.seats))))
                 self._arrived.clear()
                 turns = [(seat, self._turn(seat)) for seat in [*self._ready]]
                 self._ready = {seat: None for seat in self._ready if seat.inbox}
@@ -134,7 +132,7 @@ class Voices:
         for key in left:
             self._streams.close(key)
         queues = [(seat, deque(items)) for seat, items in turns]
-        if not self.together:
+        if not self.limits.together:
             return [answer for queue in queues for answer in self._rounds([queue])]
         return self._rounds(queues)
 
@@ -171,3 +169,4 @@ class Voices:
 
 
 _NOTHING = np.zeros(0, np.float32)
+_PATIENCE = 1e-4  # seconds of waiting for each stream that is open
