@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli import look, make, serve, use
+from sensorium.cli import look, make, serve, stream, use
 from sensorium.errors import SensoriumError
 from sensorium.show import console
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for panel, group in (("Make", make), ("Use", use), ("Use", serve), ("Look", look)):
+for panel, group in (("Make", make), ("Use", use), ("Use", serve), ("Use", stream), ("Look", look)):
     for verb, function in group.VERBS.items():
         app.command(verb, rich_help_panel=panel)(function)
 

@@ -1,0 +1,178 @@
+"""The verb that listens: a file or the microphone, as a live display or as JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from sensorium.cli.options import Json, RunFolder
+from sensorium.errors import BadData, BadRecipe, MissingExtra
+from sensorium.show import Output, console
+
+MICROPHONE = "microphone"
+_CHUNK = 0.1  # seconds
+_WIDTH = 32  # characters of a full bar
+
+
+def stream(
+    run: RunFolder,
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|microphone", help="A recording, or the microphone.", show_default=False)
+    ],
+    pace: Annotated[
+        float, typer.Option("--pace", min=0.0, help="Times real time at which a file is heard; 0: as fast as it goes.")
+    ] = 0.0,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=0.1, help="Stop after so much sound.", show_default=False)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Microphone by number or part of its name.", show_default=False)
+    ] = None,
+    as_json: Json = None,
+) -> None:
+    """Hear what a voice feels, every 100 ms; the last answer is that of the whole recording.
+
+    [bold]sensorium stream runs/ravdess-best voice.wav[/bold]
+
+    [bold]sensorium stream runs/ravdess-best voice.wav --pace 1[/bold]
+
+    [bold]sensorium stream runs/ravdess-best microphone --json[/bold]
+    """
+    import sensorium
+
+    opened = sensorium.open(run)
+    voice = opened.voice  # refuses a run that cannot stream before the microphone is opened
+    chunks, rate = microphone(device) if source == MICROPHONE else recording(source, pace)
+    listener = opened.stream(rate)
+    with contextlib.closing(chunks), Lines() if Output(as_json).json else Display(voice.labels) as shown:
+        heard = 0
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the recording, and its answer still comes
+            for chunk in chunks:
+                heard += len(chunk)
+                shown.show(listener.push(chunk))
+                if seconds is not None and heard >= seconds * rate:
+                    break
+        shown.show([listener.end()])
+
+
+def recording(source: str, pace: float) -> tuple[Iterator[Any], int]:
+    """Chunks of a file at its own rate, and the rate. Raises BadData for one that cannot be read."""
+    from sensorium import audio
+
+    samples, rate = audio.read_channels(source)
+    samples = audio.to_mono(samples, source)
+    size = max(1, round(_CHUNK * rate))
+
+    def chunks() -> Iterator[Any]:
+        start = time.monotonic()
+        for at in range(0, len(samples), size):
+            if pace and (wait := start + (at + size) / rate / pace - time.monotonic()) > 0:
+                time.sleep(wait)
+            yield samples[at : at + size]
+
+    return chunks(), rate
+
+
+def microphone(device: str | None) -> tuple[Iterator[Any], int]:
+    """Chunks of the microphone as they come, and their rate. Raises MissingExtra without sounddevice."""
+    try:
+        import sounddevice
+    except ImportError:
+        raise MissingExtra("sounddevice", "microphone") from None
+    except OSError as error:
+        raise BadRecipe(f"{error}; install PortAudio, such as: apt install libportaudio2") from None
+    arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    chosen = int(device) if device is not None and device.isdigit() else device
+    try:
+        rate = int(sounddevice.query_devices(chosen, "input")["default_samplerate"])
+        source = sounddevice.InputStream(rate, round(_CHUNK * rate), chosen, 1, "float32",
+                                         callback=lambda block, *_: arrived.put(block[:, 0].copy()))  # fmt: skip
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise BadData(
+            f"no microphone '{device or 'default'}': {error}; list them with: python -m sounddevice"
+        ) from None
+
+    def chunks() -> Iterator[Any]:
+        with source:
+            while True:
+                yield arrived.get()
+
+    return chunks(), rate
+
+
+class Lines:
+    """Each message as a line of JSON, at once."""
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, messages: list[dict[str, Any]]) -> None:
+        """Print messages."""
+        import json
+
+        for message in messages:
+            print(json.dumps(message, allow_nan=False), flush=True)
+
+
+class Display:
+    """A bar for each emotion, moving; what was felt when, below; the whole recording's answer at the end."""
+
+    def __init__(self, labels: list[str]) -> None:
+        from rich.live import Live
+
+        self.labels, self.values = labels, [0.0] * len(labels)
+        self.title, self.felt = "listening", list[str]()
+        self._live = Live(self.table(), console=console(), refresh_per_second=12, transient=False)
+
+    def __enter__(self) -> Display:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._live.__exit__(*error)
+
+    def show(self, messages: list[dict[str, Any]]) -> None:
+        """Move the bars to what these messages say."""
+        for message in messages:
+            if message["type"] == "frames":
+                self.values = message["smoothed"]
+                self.title = f"{message['t1']:7.1f} s  {message['emotion'] or 'nobody speaks'}"
+            elif message["type"] == "segment":
+                self.felt.append(
+                    f"{message['start']:.1f}–{message['end']:.1f} s  {message['emotion']}  {message['confidence']:.0%}"
+                )
+            elif message["type"] == "final" and message["emotion"]:
+                self.values = message["probabilities"]
+                self.title = f"{message['seconds']:7.1f} s in all: {message['emotion']} {message['confidence']:.0%}"
+            elif message["type"] == "final":
+                self.title = "nothing was heard"
+        if messages:
+            self._live.update(self.table())
+
+    def table(self) -> Any:
+        """What is on the screen now."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 1))
+        table.add_row(Text(""), Text(self.title, style="bold"))
+        best = max(self.values)
+        for label, value in zip(self.labels, self.values, strict=True):
+            style = "bold green" if value == best and value else ""
+            bar = Text("█" * round(_WIDTH * value), style=style or "cyan")
+            bar.append("·" * (_WIDTH - round(_WIDTH * value)), style="dim")
+            table.add_row(Text(label, style=style), bar.append(f" {value:4.0%}", style=style or "none"))
+        for line in self.felt[-8:]:
+            table.add_row(Text(""), Text(line, style="dim"))
+        return table
+
+
+VERBS = {"stream": stream}
