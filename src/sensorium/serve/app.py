@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -46,9 +47,12 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     settings = (settings or Settings()).check()
     shelf, decoders, meter, log = Shelf(runs, settings), Decoders(settings), Meter(), Log(settings)
 
+    searching = search.endpoint(shelf, settings, decoders, log)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await _refresh(shelf, log)
+        gc.freeze()  # what the runs hold stays; collecting garbage need not look at it again
         watching = asyncio.create_task(_watch(shelf, settings.reload_seconds, log))
         yield
         app.state.stopping.set()
@@ -68,12 +72,13 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
         middleware=[
             Middleware(Metering, meter=meter, log=log, settings=settings),
             Middleware(Guard, settings=settings, log=log, is_open=_is_open),
+            Middleware(search.Shortcut, path="/search", function=searching),
         ],
     )
     app.state.shelf, app.state.settings, app.state.stopping = shelf, settings, asyncio.Event()
     problems.install(app)
     for router in (
-        search.routes(shelf, settings, decoders, log),
+        search.routes(searching),
         items.routes(shelf, settings, decoders),
         media.routes(shelf, settings),
         encode.routes(shelf, settings, decoders),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -38,6 +39,7 @@ def serve(runs: Sequence[Path], token_file: Path | None = None, **told: Any) -> 
     console(stderr=True).print(
         f"[bold]http://{f'[{address}]' if ':' in address else address}:{port}[/bold]  Ctrl-C stops", highlight=False
     )
+    sys.setswitchinterval(0.001)  # the thread that answers must not wait 5 ms for one that searches
     config = uvicorn.Config(
         app,
         log_level="warning",

@@ -73,6 +73,12 @@ def of_sensorium(error: errors.SensoriumError) -> Problem:
     return Problem(status, str(error))
 
 
+def answered(error: Problem | errors.SensoriumError) -> Response:
+    """One of these errors as a response."""
+    problem = error if isinstance(error, Problem) else of_sensorium(error)
+    return respond(problem.status, problem.detail, problem.headers)
+
+
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that may answer with these problems."""
     return {
@@ -87,11 +93,8 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def install(app: FastAPI) -> None:
     """Answer every error of an application with a problem document."""
 
-    async def problem(request: Request, error: Problem) -> Response:
-        return respond(error.status, error.detail, error.headers)
-
-    async def ours(request: Request, error: errors.SensoriumError) -> Response:
-        return await problem(request, of_sensorium(error))
+    async def ours(request: Request, error: Problem | errors.SensoriumError) -> Response:
+        return answered(error)
 
     async def refused(request: Request, error: RequestValidationError | ValidationError) -> Response:
         return respond(422, told(error))
@@ -100,7 +103,7 @@ def install(app: FastAPI) -> None:
         detail = f"{request.method} {request.url.path}: {error.detail}"
         return respond(error.status_code, detail, dict(error.headers or {}))
 
-    app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(Problem, ours)
     app.add_exception_handler(errors.SensoriumError, ours)
     app.add_exception_handler(RequestValidationError, refused)
     app.add_exception_handler(ValidationError, refused)
