@@ -1,0 +1,68 @@
+"""Servers over runs, in this process and as processes of their own; what every error must look like."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+
+@contextlib.contextmanager
+def client_of(runs, **settings):
+    """A client of an application, in this process."""
+    from starlette.testclient import TestClient
+
+    from sensorium.serve import Settings, create_app
+
+    app = create_app(runs, Settings(log="off", **settings))
+    with TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False) as client:
+        yield client
+
+
+class Server:
+    """``sensorium serve`` as a process of its own."""
+
+    def __init__(self, runs, **environment):
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            self.port = one.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = [str(Path(sys.executable).with_name("sensorium")), "serve", *map(str, runs), "--port", str(self.port)]
+        told = {key: value for key, value in os.environ.items() if not key.startswith("SENSORIUM_")}
+        told |= {"SENSORIUM_RELOAD_SECONDS": "0.1", **environment}
+        self.process = subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True)
+        for _ in range(300):
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(self.url + "/readyz", timeout=20).status_code == 200:
+                    return
+            assert self.process.poll() is None, self.process.stderr.read()
+            time.sleep(0.1)
+        raise AssertionError("the server does not get ready")
+
+    def stop(self, sign=signal.SIGTERM) -> str:
+        """End it; returns what it wrote."""
+        self.process.send_signal(sign)
+        return self.process.communicate(timeout=30)[1]
+
+    def kill(self):
+        """kill -9."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def problem(answer, status: int) -> str:
+    """The detail of a problem document, whose form is checked."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = json.loads(answer.content)
+    assert set(told) == {"type", "title", "status", "detail"}
+    assert told["status"] == status and told["title"]
+    return told["detail"]
