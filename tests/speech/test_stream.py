@@ -1,4 +1,4 @@
-"""Many streams at once read what each would alone, at any rate and chunk size."""
+"""Many streams at once read what each would alone, at any rate and chunk size, with every head that steps."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from test_mfcc import RATE, voice
 from sensorium import audio, parts
 from sensorium.encoders.mfcc import Mfcc
 from sensorium.errors import BadData, BadRecipe
-from sensorium.stream import Streams
+from sensorium.stream import Reading, Streams
 
 ENCODER = Mfcc(n_mfcc=5, energy=True, pitch=True, deltas=1, silence="drop")
 
@@ -24,9 +24,10 @@ def head(name: str) -> torch.nn.Module:
 
 
 def offline(made: torch.nn.Module, x: np.ndarray, rate: int = RATE) -> np.ndarray:
+    """What the head reads after the last frame that counts, by its own step over the whole."""
     frames = ENCODER.encode([(x, rate)])[0]
     with torch.inference_mode():
-        return made.step(torch.from_numpy(frames)[None])[0][0].numpy()
+        return made.step(torch.from_numpy(frames)[None])[0][0, -1].numpy()
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -36,20 +37,24 @@ def test_together_as_alone(name: str, sizes: list[list[int]]) -> None:
     made = head(name)
     streams, voices = Streams(ENCODER, made), [voice(0.3, seed) for seed in range(3)]
     keys = [streams.open() for _ in voices]
-    read: dict[int, list[np.ndarray]] = {key: [] for key in keys}
+    read: dict[int, list[Reading]] = {key: [] for key in keys}
     at = [0, 0, 0]
     for step in sizes:
         chunks = {}
         for i, n in enumerate(step):
             chunks[keys[i]] = voices[i][at[i] : at[i] + n]
             at[i] += n
-        for key, z in streams.push(chunks).items():
-            read[key].append(z)
-    for key, z in streams.push({key: x[a:] for key, x, a in zip(keys, voices, at, strict=True)}, last=True).items():
-        read[key].append(z)
+        for key, found in streams.push(chunks).items():
+            read[key] += found
+    rest = {key: x[a:] for key, x, a in zip(keys, voices, at, strict=True)}
+    for key, found in streams.push(rest, ended=keys).items():
+        read[key] += found
     assert len(streams) == 0
     for key, x in zip(keys, voices, strict=True):
-        np.testing.assert_allclose(np.concatenate(read[key]), offline(made, x), atol=1e-5, rtol=1e-5)
+        assert [r.frames for r in read[key]] == [10, 20, 28]
+        for reading in read[key]:
+            wanted = offline(made, x[: round(reading.end * RATE)])
+            np.testing.assert_allclose(reading.values, wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_other_rates_and_a_new_beginning() -> None:
@@ -57,20 +62,29 @@ def test_other_rates_and_a_new_beginning() -> None:
     streams = Streams(ENCODER, made)
     x = audio.resample(voice(0.5), RATE, 44_100)
     key = streams.open(44_100)
-    read = [streams.push({key: chunk})[key] for chunk in np.array_split(x, 11)]
-    read.append(streams.push({key: x[:0]}, last=True)[key])
-    wanted = offline(made, x, 44_100)
-    np.testing.assert_allclose(np.concatenate(read)[: len(wanted)], wanted, atol=1e-4)
+    read = [reading for chunk in np.array_split(x, 11) for reading in streams.push({key: chunk})[key]]
+    read += streams.push({key: x[:0]}, ended=[key])[key]
+    np.testing.assert_allclose(read[-1].values, offline(made, x, 44_100), atol=1e-5, rtol=1e-5)
     key = streams.open()
     streams.push({key: voice(0.5, 1)})
     streams.reset(key)
-    again = streams.push({key: voice(0.5, 2)}, last=True)[key]
-    np.testing.assert_allclose(again, offline(made, voice(0.5, 2)), atol=1e-5, rtol=1e-5)
+    again = streams.push({key: voice(0.5, 2)}, ended=[key])[key]
+    np.testing.assert_allclose(again[-1].values, offline(made, voice(0.5, 2)), atol=1e-5, rtol=1e-5)
     streams.close(key)  # closing twice is no error
+
+
+def test_a_voice_and_a_pause_are_told_apart() -> None:
+    streams = Streams(ENCODER, head("gru"))
+    key, loud = streams.open(), voice(0.3, 1)[: int(0.2 * RATE)]
+    read = streams.push({key: np.concatenate([loud, np.zeros(RATE, np.float32)])}, ended=[key])[key]
+    assert read[0].voice > 0.5 and {reading.voice for reading in read[3:]} == {0.0}
+    assert all(reading.values == read[3].values for reading in read[3:])  # silence is dropped: nothing new is read
 
 
 def test_refusals() -> None:
     with pytest.raises(BadRecipe, match="Identity cannot stream"):
         Streams(ENCODER, parts.make("heads", "identity"))
+    with pytest.raises(BadRecipe, match="cmvn='utterance'"):
+        Streams(Mfcc(cmvn="utterance"), head("lstm"))
     with pytest.raises(BadData, match="sampling rate"):
         Streams(ENCODER, head("lstm")).open(7)

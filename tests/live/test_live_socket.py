@@ -1,0 +1,310 @@
+"""WS /stream on a real socket: equal to offline, fair, and alive whatever comes."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from live_server import RATE, speak
+
+
+def as_bytes(x: np.ndarray, format: str) -> bytes:
+    return x.astype("<f4").tobytes() if format == "f32" else np.round(x * 32767).astype("<i2").tobytes()
+
+
+def from_bytes(data: bytes, format: str) -> np.ndarray:
+    return np.frombuffer(data, "<f4" if format == "f32" else "<i2")
+
+
+@settings(max_examples=15, deadline=None)
+@given(cuts=st.lists(st.integers(0, 20_000), max_size=10), rate=st.sampled_from([8000, 16_000, 22_050, 44_100, 48_000]),
+       format=st.sampled_from(["f32", "s16"]), seconds=st.floats(0.01, 1.2), seed=st.integers(0, 20))  # fmt: skip
+def test_streamed_equals_offline(voice_run, server, cuts, rate, format, seconds, seed):
+    data = as_bytes(speak(seconds, seed, rate), format)
+    with server.stream(rate, format) as stream:
+        at = 0
+        for n in [*cuts, len(data)]:  # of bytes, so that samples are cut too
+            stream.socket.send(data[at : at + n])
+            at += n
+        final = stream.end()
+    wanted = voice_run.voice.offline([(from_bytes(data, format), rate)])[0]
+    np.testing.assert_allclose(final["probabilities"], wanted, atol=1e-5)
+    steps = [p for m in stream.told if m["type"] == "frames" for p in m["probabilities"]]
+    np.testing.assert_allclose(steps[-1], final["probabilities"], atol=1e-6)
+
+
+def test_the_messages(voice_run, server):
+    x = speak(2.0, 4)
+    with server.stream(run="voice") as stream:
+        assert stream.told == [{"type": "ready", "run": "voice", "labels": voice_run.voice.labels, "rate": RATE,
+                                "format": "f32", "step": 0.1}]  # fmt: skip
+        for chunk in np.array_split(x, 20):
+            stream.socket.send(as_bytes(chunk, "f32"))
+        final = stream.end()
+    frames = [m for m in stream.told if m["type"] == "frames"]
+    keys = {"type", "t0", "t1", "probabilities", "smoothed", "emotion", "speech", "skipped"}
+    assert {frozenset(m) for m in frames} == {frozenset(keys)}
+    assert frames[0]["t0"] == 0 and frames[-1]["t1"] == pytest.approx(2.0, abs=0.01)
+    assert sum(len(m["probabilities"]) for m in frames) == 20
+    assert all(sum(m["smoothed"]) == pytest.approx(1, abs=1e-5) and m["skipped"] == 0 for m in frames)
+    segments = [{**m} for m in stream.told if m["type"] == "segment"]
+    assert segments and final["segments"] == segments
+    assert set(final) == {"type", "seconds", "frames", "probabilities", "emotion", "confidence", "felt", "segments"}
+    felt = sum(s["end"] - s["start"] for s in segments)
+    assert sum(final["felt"].values()) == pytest.approx(felt, abs=1e-3)
+
+
+def test_many_at_once_get_what_each_alone_gets(voice_run, server):
+    sounds = [speak(1.0 + 0.05 * i, i) for i in range(24)]
+    finals: dict[int, dict] = {}
+
+    def client(i: int) -> None:
+        rng = np.random.default_rng(i)
+        with server.stream() as stream:
+            x = sounds[i]
+            for chunk in np.split(x, np.sort(rng.integers(0, len(x), 12))):
+                stream.socket.send(as_bytes(chunk, "f32"))
+                time.sleep(rng.uniform(0, 0.01))
+            finals[i] = stream.end()
+
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    wanted = voice_run.voice.offline([(x, RATE) for x in sounds])
+    np.testing.assert_allclose([finals[i]["probabilities"] for i in range(24)], wanted, atol=1e-5)
+
+
+def test_silence(voice_run, server):
+    silence = np.zeros(RATE, np.float32)
+    with server.stream() as stream:
+        stream.socket.send(as_bytes(silence, "f32"))
+        final = stream.end()
+    np.testing.assert_allclose(final["probabilities"], voice_run.voice.offline([(silence, RATE)])[0], atol=1e-5)
+    assert {m["type"] for m in stream.told} == {"ready", "frames", "final"} and final["segments"] == []
+
+
+def test_reset_and_the_next_recording(voice_run, server):
+    first, second, third = (speak(0.6, seed) for seed in (1, 2, 3))
+    with server.stream() as stream:
+        stream.socket.send(as_bytes(first, "f32") + b"\1")  # half a sample is forgotten too
+        stream.socket.send('{"type": "reset"}')
+        assert stream.until("reset") == {"type": "reset"}
+        stream.socket.send(as_bytes(second, "f32"))
+        finals = [stream.end()]
+        stream.socket.send(as_bytes(third, "f32"))
+        finals.append(stream.end())
+        assert stream.end()["emotion"] is None  # nothing came after the last end
+    wanted = voice_run.voice.offline([(second, RATE), (third, RATE)])
+    np.testing.assert_allclose([f["probabilities"] for f in finals], wanted, atol=1e-5)
+    assert finals[1]["seconds"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "why"),
+    [
+        ({"rate": 0}, 4400, "sampling rate 0 Hz"),
+        ({"rate": -5}, 4400, "whole number of Hz"),
+        ({"rate": "abc"}, 4400, "whole number of Hz"),
+        ({"rate": "1e4"}, 4400, "whole number of Hz"),
+        ({"rate": 10**8}, 4400, "expected 1000 to 1000000 Hz"),
+        ({"format": "u8"}, 4400, "expected s16 or f32"),
+        ({"run": "nothing"}, 4404, "no run 'nothing'"),
+    ],
+)
+def test_an_address_that_cannot_be_meant(server, query, code, why):
+    with server.stream(**query) as stream:
+        assert stream.told[0]["type"] == "error" and why in stream.told[0]["detail"]
+        assert stream.closed() == code
+
+
+@pytest.mark.parametrize(
+    ("message", "title", "code", "why"),
+    [
+        (np.array([0, np.nan], "<f4").tobytes(), "BadData", 4400, "NaN or infinite"),
+        (np.array([np.inf], "<f4").tobytes(), "BadData", 4400, "NaN or infinite"),
+        (np.array([12_000], "<f4").tobytes(), "BadData", 4400, "16-bit integers"),
+        (bytes((1 << 20) + 4), "TooLarge", 4413, "at most 1048576"),
+        ("hello", "BadMessage", 4400, "expected {"),
+        ("", "BadMessage", 4400, "expected {"),
+        ("[" * 3000, "BadMessage", 4400, "expected {"),
+        ('{"type": "fly"}', "BadMessage", 4400, "expected {"),
+        ('{"type": ["end"]}', "BadMessage", 4400, "expected {"),
+        ('["type"]', "BadMessage", 4400, "expected {"),
+    ],
+)
+def test_a_message_that_cannot_be_meant(voice_run, server, message, title, code, why):
+    with server.stream() as healthy, server.stream() as stream:
+        x = speak(0.4)
+        healthy.socket.send(as_bytes(x[:3000], "f32"))
+        stream.socket.send(as_bytes(x, "f32"))
+        stream.socket.send(message)
+        error = stream.until("error")
+        assert (error["title"], stream.closed()) == (title, code) and why in error["detail"]
+        healthy.socket.send(as_bytes(x[3000:], "f32"))  # the others notice nothing
+        np.testing.assert_allclose(healthy.end()["probabilities"], voice_run.voice.offline([(x, RATE)])[0], atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.one_of(st.binary(max_size=3000), st.text(max_size=50)), max_size=6), st.sampled_from(["f32", "s16"]))
+def test_whatever_comes_the_server_lives(server, messages, format):
+    with server.stream(format=format) as stream:
+        try:
+            for message in messages:
+                stream.socket.send(message)
+            last = stream.end()
+        except Exception as error:
+            assert type(error).__name__ == "ConnectionClosedError", error
+            last = stream.told[-1]
+        if all(isinstance(message, bytes) for message in messages) and format == "s16":
+            assert last["type"] == "final"  # any bytes are 16-bit sound
+    with server.stream(format=format) as stream:
+        stream.socket.send(b"\0" * 3200)
+        assert stream.end()["type"] == "final"
+
+
+def test_a_client_that_is_killed_leaves_its_place(serving):
+    server = serving(streams=1)
+    for _ in range(3):
+        with server.stream() as stream:
+            assert stream.told[0]["type"] == "ready"
+            stream.socket.send(as_bytes(speak(0.5), "f32"))
+            raw = stream.socket.socket
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            raw.close()  # a reset, without a word
+        for _ in range(100):
+            with server.stream() as another:
+                if another.told[0]["type"] == "ready":
+                    break
+                assert (another.told[0]["title"], another.closed()) == ("Busy", 4429)
+            time.sleep(0.05)
+        else:
+            raise AssertionError("the place was never given back")
+        time.sleep(0.3)
+
+
+def test_who_says_nothing_or_stays_too_long_is_let_go(serving):
+    with serving(idle=0.4).stream() as stream:
+        stream.socket.send(as_bytes(speak(0.3), "f32"))
+        assert stream.until("error")["title"] == "Idle" and stream.closed() == 4408
+    with serving(seconds=0.5).stream() as stream:
+        assert stream.until("error")["title"] == "Over" and stream.closed() == 4410
+
+
+def test_a_flood_is_held_back_not_dropped(voice_run, serving):
+    x, start = speak(4.0), time.monotonic()
+    with serving(speed=8, burst=0.5, ahead=0.5).stream() as stream:
+        for chunk in np.array_split(x, 400):
+            stream.socket.send(as_bytes(chunk, "f32"))
+        final = stream.end()
+    assert time.monotonic() - start > (4.0 - 0.5) / 8 * 0.9  # what the limit means, not how fast we are
+    np.testing.assert_allclose(final["probabilities"], voice_run.voice.offline([(x, RATE)])[0], atol=1e-5)
+
+
+class Deaf:
+    """An ASGI server's side of one socket, whose client takes answers only when told to."""
+
+    def __init__(self, sound: list[bytes]) -> None:
+        self.incoming, self.taking = asyncio.Queue(), asyncio.Event()
+        self.sent: list[dict] = []
+        for message in [{"type": "websocket.connect"}, *({"type": "websocket.receive", "bytes": s} for s in sound)]:
+            self.incoming.put_nowait(message)
+        self.taking.set()
+
+    async def send(self, message: dict) -> None:
+        await self.taking.wait()
+        self.sent.append(message)
+        if message["type"] == "websocket.send" and '"ready"' in message["text"]:
+            self.taking.clear()
+
+    async def serve(self, run, **limits) -> float:
+        from starlette.websockets import WebSocket
+
+        from sensorium.serve.limits import Limits
+        from sensorium.serve.live import Live
+        from sensorium.serve.settings import Settings
+        from sensorium.serve.shelf import Shelf
+
+        shelf = Shelf([run.folder], Settings())
+        await asyncio.to_thread(shelf.refresh)
+        scope = {
+            "type": "websocket",
+            "query_string": b"format=f32",
+            "headers": [],
+            "path": "/stream",
+            "subprotocols": [],
+        }
+        live = Live(shelf, Limits(**limits))
+        self.task = asyncio.create_task(live.connect(WebSocket(scope, self.incoming.get, self.send)))
+        return time.monotonic()
+
+    def told(self) -> list[dict]:
+        return [json.loads(m["text"]) for m in self.sent if m["type"] == "websocket.send"]
+
+
+def test_a_slow_reader_gets_the_latest_and_is_told_what_it_missed(voice_run):
+    async def scene() -> list[dict]:
+        sound = speak(3.0, 1)
+        client = Deaf([])
+        await client.serve(voice_run, backlog=3)
+        while not client.sent or client.taking.is_set():
+            await asyncio.sleep(0.01)
+        for chunk in np.array_split(sound, 30):
+            client.incoming.put_nowait({"type": "websocket.receive", "bytes": as_bytes(chunk, "f32")})
+            await asyncio.sleep(0.03)
+        client.taking.set()
+        client.incoming.put_nowait({"type": "websocket.receive", "text": '{"type":"end"}'})
+        while not any(m["type"] == "final" for m in client.told()):
+            await asyncio.sleep(0.01)
+        client.incoming.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await asyncio.wait_for(client.task, 10)
+        return client.told()
+
+    told = asyncio.run(scene())
+    frames = [m for m in told if m["type"] == "frames"]
+    assert sum(m["skipped"] for m in frames) > 0
+    assert sum(m["skipped"] + len(m["probabilities"]) for m in frames) == 30  # nothing is lost without a count
+    wanted = voice_run.voice.offline([(speak(3.0, 1), RATE)])[0]
+    np.testing.assert_allclose(told[-1]["probabilities"], wanted, atol=1e-5)
+
+
+def test_a_reader_that_takes_nothing_is_let_go(voice_run):
+    async def scene() -> None:
+        client = Deaf([as_bytes(chunk, "f32") for chunk in np.array_split(speak(2.0), 20)])
+        await client.serve(voice_run, slow=0.3)
+        await asyncio.wait_for(client.task, 20)  # ends although the client takes nothing more
+        assert [m["type"] for m in client.told()] == ["ready"]
+
+    asyncio.run(scene())
+
+
+def test_a_new_version_of_the_run_serves_new_streams(voice_run, tmp_path):
+    import shutil
+
+    from live_server import Server
+
+    from sensorium import io
+
+    shutil.copytree(voice_run.folder, tmp_path / "voice")
+    server = Server(tmp_path / "voice")
+    try:
+        with server.stream() as before:
+            shutil.copytree(voice_run.folder, tmp_path / "next")
+            (tmp_path / "next" / ".lock").unlink(missing_ok=True)
+            io.exchange(tmp_path / "next", tmp_path / "voice")
+            time.sleep(2.5)
+            x = speak(0.5)
+            with server.stream() as after:
+                for stream in (before, after):
+                    stream.socket.send(as_bytes(x, "f32"))
+                    np.testing.assert_allclose(
+                        stream.end()["probabilities"], voice_run.voice.offline([(x, RATE)])[0], atol=1e-5
+                    )
+    finally:
+        server.stop()
