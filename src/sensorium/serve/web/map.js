@@ -78,6 +78,7 @@ async function load() {
   const mine = page, { run, wanted } = page, base = `/runs/${encodeURIComponent(run.name)}/map`;
   clearTimeout(page.asking);
   page.cover.hidden = false;
+  if (!page.cover.firstChild) set(page.cover, state("wait"));
   try {
     if (!page.methods.length) { page.methods = (await call(`${base}/methods`)).methods; if (mine === page) drawPanel(); }
     const answer = await request(url(base, { method: wanted.method }));
@@ -98,6 +99,7 @@ async function load() {
     page.element.classList.remove("listing");
     page.plot.set(arrays.xy, flags);
     page.cover.hidden = true;
+    set(page.cover);
     await colour();
     await lines();
   } catch (error) {

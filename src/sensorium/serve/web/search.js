@@ -21,7 +21,7 @@ export async function show(root, { query: params, again }) {
     forget();
     page = build(root, run);
   }
-  const query = fromParams(params);
+  const query = possible(run, fromParams(params));
   const chosen = page.adding;
   page.query = query;
   page.panel.set(query.inputs);
@@ -39,6 +39,12 @@ export function hide() {
 /** Ask again, as after the server was away. */
 export function retry() {
   if (page) { forget(); page.run = context.run ?? page.run; find(); } else window.dispatchEvent(new HashChangeEvent("hashchange"));
+}
+
+/** A link may ask for what this run does not have. */
+function possible(run, query) {
+  const there = { correction: run.corrected.length > 0, encoder: Object.values(run.sides).some((side) => side.raw) };
+  return { ...query, beside: there[query.beside] ? query.beside : "" };
 }
 
 function waitForRun(root, run) {
@@ -177,7 +183,7 @@ function drawOptions() {
   const filterButton = h("button", { class: "button", type: "button", "aria-expanded": String(page.open), "aria-controls": "filters", on: { click() { page.open = !page.open; drawOptions(); } } },
     icon("filter"), "Filter", number ? h("span", { class: "tag" }, number) : null);
   const beside = h("select", { class: "select", "aria-label": "Side by side", value: query.beside, on: { change: (event) => change({ beside: event.target.value }) } },
-    Object.entries(SIDE_BESIDE).filter(([name]) => (name !== "correction" || run.corrected.length) && (name !== "encoder" || Object.values(run.sides).some((one) => one.raw))).map(([name, text]) => h("option", { value: name }, text)));
+    Object.entries(SIDE_BESIDE).filter(([name]) => possible(run, { beside: name }).beside === name).map(([name, text]) => h("option", { value: name }, text)));
   const many = h("select", { class: "select", "aria-label": "How many", value: query.k, on: { change: (event) => change({ k: +event.target.value }) } },
     [...new Set([6, 12, 24, 48, 96, query.k])].sort((a, b) => a - b).map((k) => h("option", { value: k }, `${k} results`)));
   const vary = debounced((value) => change({ mmr: value }, { soon: true }), 150);

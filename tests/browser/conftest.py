@@ -1,0 +1,133 @@
+"""A really served run and Debian's Chromium to look at it with."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+INSTALL = "apt-get install -y chromium && pip install 'sensorium[dev]'"
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream"]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("glyphs"))
+
+
+class Server:
+    """``sensorium serve`` as a process of its own, at ``url``."""
+
+    def __init__(self, *runs: Path, port: int = 0, token: Path | None = None) -> None:
+        self.runs, self.token = runs, token
+        self.start(port)
+
+    def start(self, port: int) -> None:
+        told = ["--token-file", str(self.token)] if self.token else []
+        command = [sys.executable, "-c", "from sensorium.cli import main; main()", "serve", *map(str, self.runs)]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(port), "--log", "off", *told],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        line = self.process.stderr.readline()
+        found = re.search(r"http://[\w.:\[\]]+", line)
+        assert found, f"the server did not start: {line}{self.process.stderr.read() if self.process.poll() else ''}"
+        self.url = found[0]
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(f"{self.url}/healthz", timeout=5).read()
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        raise AssertionError("the server does not answer")
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def stop(self, how: int = signal.SIGTERM) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+        self.process.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def served(glyphs):
+    """The run glyphs and a run that is still to be made, ``lively``, served."""
+    server = Server(glyphs / "runs" / "glyphs", glyphs / "runs" / "lively")
+    server.folder = glyphs / "runs"
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start_server():
+    """start_server(*runs, token=…): a server of the test's own, stopped when it ends."""
+    started = []
+
+    def start(*runs: Path, **told) -> Server:
+        started.append(Server(*runs, **told))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """One browser for a module; playwright's loop must not outlive it, as other tests have loops of their own."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason=f"playwright is not installed; type: {INSTALL}")
+    path = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+    if path is None:
+        pytest.skip(f"no Chromium here; type: {INSTALL}")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """open_page(url, **options of a context): a page whose faults fail the test when it ends."""
+    contexts, faults, foreign = [], [], []
+
+    def make(url: str, allow: tuple[str, ...] = (), **options):
+        options = {"viewport": {"width": 1280, "height": 860}, "reduced_motion": "reduce", **options}
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+
+        def console(message):
+            if message.type == "error" and not any(word in message.text for word in allow):
+                faults.append(message.text)
+
+        home = "/".join(url.split("/")[:3])
+        page.on("console", console)
+        page.on("request", lambda r: foreign.append(r.url) if not r.url.startswith((home, "blob:", "data:")) else None)
+        page.goto(url)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert faults == []
+    assert foreign == [], "the page asked another host"

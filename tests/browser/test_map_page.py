@@ -1,0 +1,152 @@
+"""The map in a real browser, without a GPU: points, colours, lasso, keyboard, pairs; and WebGL2 in software."""
+
+import pytest
+
+PIXELS = """() => { const c = document.querySelector('.plot-canvas'), seen = new Set();
+    const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+    for (let i = 0; i < data.length; i += 4) seen.add((data[i] << 16) + (data[i + 1] << 8) + data[i + 2]);
+    return seen.size; }"""
+
+
+@pytest.fixture
+def page(served, open_page):
+    page = open_page(f"{served.url}/#/map?run=glyphs")
+    drawn(page)
+    return page
+
+
+def drawn(page):
+    page.wait_for_selector(".map-cover", state="hidden")
+    page.wait_for_selector(".map-facts")
+    page.wait_for_timeout(120)
+
+
+def lasso(page):
+    page.get_by_role("button", name="Lasso").click()
+    box = page.locator(".plot-over").bounding_box()
+    x, y = box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.5
+    page.mouse.move(x - 40, y - 40)
+    page.mouse.down()
+    for dx, dy in ((40, -40), (40, 40), (-40, 40), (-40, -40)):
+        page.mouse.move(x + dx, y + dy, steps=4)
+    page.mouse.up()
+    page.wait_for_selector(".map-list li button >> nth=1")
+
+
+def test_both_sides_are_drawn_without_a_gpu(page):
+    assert page.locator(".plot").get_attribute("data-surface") == "Canvas"
+    assert "drawn without a GPU" in page.locator(".map-facts").inner_text()
+    text = page.locator(".legend").inner_text()
+    assert "left: images" in text and "right: texts" in text
+    assert page.evaluate(PIXELS) > 10
+
+
+def test_a_side_can_be_hidden(page):
+    before = page.evaluate(PIXELS)
+    page.locator(".legend button").first.click()
+    page.wait_for_timeout(200)
+    assert page.locator(".legend button").first.get_attribute("aria-pressed") == "false"
+    assert page.evaluate(PIXELS) != before
+
+
+def test_colours_by_a_column_are_in_the_link_and_the_legend(page):
+    page.get_by_label("Colour by").select_option("category")
+    page.wait_for_selector(".legend >> text=Lu")
+    assert "colour=category" in page.url
+    assert "everything else" in page.locator(".legend").inner_text()
+    page.locator(".legend button", has_text="Lu").click()
+    assert page.locator(".legend button", has_text="Lu").get_attribute("aria-pressed") == "true"
+    page.get_by_label("Colour by").select_option("split")
+    page.wait_for_selector(".legend >> text=validation")
+    page.go_back()
+    page.wait_for_selector(".legend >> text=Lu")
+
+
+def test_zoom_and_pan_change_what_is_seen(page):
+    shot = "() => document.querySelector('.plot-canvas').toDataURL().length"
+    before = page.evaluate(shot)
+    page.get_by_role("button", name="Nearer").click()
+    page.wait_for_timeout(300)
+    nearer = page.evaluate(shot)
+    assert nearer != before
+    box = page.locator(".plot-over").bounding_box()
+    page.mouse.move(box["x"] + 700, box["y"] + 400)
+    page.mouse.wheel(0, 400)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 500, box["y"] + 300, steps=5)
+    page.mouse.up()
+    page.get_by_role("button", name="Show all").click()
+    page.wait_for_timeout(300)
+    assert page.evaluate(shot) == before
+
+
+def test_pointing_at_an_item_names_it(page):
+    box = page.locator(".plot-over").bounding_box()
+    for dx in range(0, 120, 3):
+        page.mouse.move(box["x"] + box["width"] * 0.6 + dx, box["y"] + box["height"] * 0.5)
+        page.wait_for_timeout(25)
+        if page.locator(".map-tip").is_visible():
+            break
+    page.wait_for_selector(".map-tip strong")
+    assert page.locator(".map-tip strong").inner_text()
+
+
+def test_a_lasso_lists_items_and_one_leads_to_a_search(page):
+    lasso(page)
+    chosen = int(page.locator(".map-list h2").inner_text().split()[0].replace(",", ""))
+    assert chosen > 3
+    assert page.locator(".map-list li button").count() == min(200, chosen)
+    page.locator(".map-list li button").first.click()
+    page.get_by_role("button", name="Search by it").click()
+    page.wait_for_selector(".hits .hit")
+    assert "id=" in page.url
+    page.go_back()
+    drawn(page)
+
+
+def test_lines_join_the_chosen_with_their_true_partners(page):
+    bare = page.evaluate(PIXELS)
+    page.get_by_label("Lines between true pairs").select_option("all")
+    page.wait_for_function("() => location.hash.includes('pairs=all')")
+    page.wait_for_timeout(900)
+    assert page.evaluate(PIXELS) != bare
+
+
+def test_the_keyboard_moves_and_lists(page):
+    page.locator(".plot-over").focus()
+    for key in ("+", "+", "ArrowLeft", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_selector(".map-list li button")
+    page.wait_for_function("() => document.activeElement.closest('.map-list')")
+    page.get_by_role("button", name="Close the list").click()
+    assert page.locator(".map-list").is_hidden()
+    assert page.evaluate("document.activeElement.className") == "plot-over"
+
+
+def test_a_layout_that_takes_time_says_so(page):
+    umap = page.get_by_role("button", name="UMAP")
+    if umap.is_disabled():
+        assert "pip install 'sensorium[map]'" in page.locator(".map-panel").inner_text()
+        return
+    umap.click()
+    page.wait_for_selector("text=UMAP is being laid out")
+    page.get_by_role("button", name="PCA").click()
+    drawn(page)
+
+
+def test_losing_the_gpu_falls_back_to_the_canvas(chromium, served, open_page):
+    page = open_page(f"{served.url}/#/runs")
+    page.wait_for_selector(".run-card")
+    name = page.evaluate("""async () => {
+        const { Plot } = await import('/plot.js');
+        const place = document.createElement('div');
+        place.style.setProperty('width', '300px'); place.style.setProperty('height', '200px');
+        document.body.append(place);
+        const plot = new Plot(place, { hover() {}, pick() {}, lasso() {} });
+        plot.set(new Float32Array([0, 0, 1, 1, -1, -1]), new Uint8Array([0, 1, 0]));
+        plot.canvas.dispatchEvent(new Event('webglcontextlost', { cancelable: true }));
+        await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame);
+        const name = place.dataset.surface;
+        plot.stop(); place.remove();
+        return name; }""")
+    assert name == "Canvas"

@@ -1,0 +1,102 @@
+"""Runs and system in a real browser: a curve that grows while a fit is running, numbers, card, comparison."""
+
+import threading
+import time
+
+import pytest
+
+import sensorium
+
+
+@pytest.fixture
+def page(served, open_page):
+    return open_page(f"{served.url}/#/runs")
+
+
+def test_cards_show_numbers_with_intervals(page):
+    card = page.locator(".run-card", has_text="glyphs")
+    card.wait_for()
+    assert "hit@1, left → right" in card.inner_text()
+    assert " – " in card.locator("dd").first.inner_text()
+    card.get_by_role("link", name="Open").click()
+    page.wait_for_selector(".chart-line")
+    assert page.url.endswith("#/runs/glyphs")
+
+
+def test_tabs_numbers_plots_card_recipe(served, open_page):
+    page = open_page(f"{served.url}/#/runs/glyphs")
+    page.wait_for_selector(".chart-line")
+    assert page.locator(".verdict").inner_text()
+    page.get_by_role("tab", name="Numbers").click()
+    page.wait_for_selector(".numbers-table")
+    assert page.locator(".numbers-table tbody tr").count() == 18
+    page.get_by_role("tab", name="Numbers").press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('.plot-picture')?.naturalWidth > 100")
+    assert page.evaluate("document.activeElement.textContent") == "Plots"
+    page.get_by_role("tab", name="Card").click()
+    page.wait_for_selector(".prose table")
+    assert page.locator(".prose h3").first.inner_text()
+    assert page.locator(".prose img").count() >= 4
+    page.get_by_role("tab", name="Recipe").click()
+    assert 'name = "hog"' in page.locator(".run-body pre").inner_text()
+
+
+def test_a_curve_grows_while_a_fit_is_running(served, open_page, tiny_vectors):
+    keys = [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", "data.split=split", "objective=infonce",
+            "left.head=mlp", "right.head=mlp", "train.epochs=30", "train.batch=64", "evaluate.plots=false"]  # fmt: skip
+    page = open_page(f"{served.url}/#/runs/lively", allow=("503",))
+    page.wait_for_selector(".run-body")
+    epochs = threading.Semaphore(0)
+
+    def slowly(event):
+        epochs.acquire(timeout=20)
+
+    work = threading.Thread(
+        target=lambda: sensorium.run("arrays", keys, out=served.folder / "lively", quiet=True, on_epoch=slowly)
+    )
+    work.start()
+    try:
+        count = "() => (document.querySelector('.chart-line')?.getAttribute('d').match(/[ML]/g) ?? []).length"
+        for _ in range(4):
+            epochs.release()
+        page.wait_for_selector(".tag.warn >> text=training", timeout=30_000)
+        page.wait_for_function(f"() => ({count})() >= 2")
+        seen = page.evaluate(count)
+        for _ in range(8):
+            epochs.release()
+            time.sleep(0.1)
+        page.wait_for_function(f"before => ({count})() > before", arg=seen)
+        assert page.get_by_role("progressbar").get_attribute("aria-valuemax") == "30"
+    finally:
+        for _ in range(100):
+            epochs.release()
+        work.join(60)
+    page.wait_for_selector(".tag.good >> text=ready", timeout=30_000)
+    page.get_by_role("tab", name="Numbers").click()
+    page.wait_for_selector(".numbers-table")
+
+
+def test_two_runs_are_compared_query_by_query_or_it_says_why_not(served, open_page):
+    page = open_page(f"{served.url}/#/runs?a=glyphs&b=glyphs")
+    page.wait_for_selector("table")
+    assert "undecided" in page.locator("tbody").inner_text()
+    page = open_page(f"{served.url}/#/runs?a=glyphs&b=lively", allow=("409", "422", "503"))
+    page.wait_for_selector(".state.error, table")
+    assert page.locator(".state.error p").inner_text()
+
+
+def test_the_system_page_tells_latency_and_state(served, open_page):
+    page = open_page(f"{served.url}/#/system")
+    page.wait_for_selector("#latency-table")
+    assert (
+        "/search" in page.locator("#latency-table").inner_text()
+        or "/runs" in page.locator("#latency-table").inner_text()
+    )
+    text = page.locator("main").inner_text()
+    assert "load (1, 5, 15 min)" in text and "exact" in text and "21,398" in text
+
+
+def test_a_run_that_is_not_there_says_so(served, open_page):
+    page = open_page(f"{served.url}/#/runs/glyps", allow=("404",))
+    page.wait_for_selector(".state.error")
+    assert "did you mean 'glyphs'" in page.locator(".state.error").inner_text()
