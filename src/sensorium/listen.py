@@ -163,9 +163,13 @@ class Listener:
 
     def end(self) -> dict[str, Any]:
         """The final answer: the probabilities that the whole recording gives offline, and all segments."""
-        self._push(np.zeros(0, np.float32), True)
+        return self.finish()[-1]
+
+    def finish(self) -> list[dict[str, Any]]:
+        """End the stream: what its last frames still say, what ends with it, and at last the final answer."""
+        told = self._push(np.zeros(0, np.float32), True)
         self._key = None
-        return self._ear.end()[-1]
+        return [*told, *self._ear.end()]
 
     def reset(self) -> None:
         """Begin anew at second 0."""

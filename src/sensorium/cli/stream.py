@@ -57,7 +57,7 @@ def stream(
                 shown.show(listener.push(chunk))
                 if seconds is not None and heard >= seconds * rate:
                     break
-        shown.show([listener.end()])
+        shown.show(listener.finish())
 
 
 def recording(source: str, pace: float) -> tuple[Iterator[Any], int]:

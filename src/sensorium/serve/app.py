@@ -86,7 +86,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
         run_pages.routes(shelf, settings),
         map.routes(shelf, settings),
         live.routes(shelf, settings),
-        original.routes(shelf, settings),
+        original.routes(shelf, settings, decoders),
     ):
         app.include_router(router)
     app.mount("/", StaticFiles(directory=WEB, html=True), name="web")

@@ -13,7 +13,6 @@ import binascii
 import contextlib
 import json
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from sensorium import audio, framing
 from sensorium.errors import BadData, BadRecipe, SensoriumError
 from sensorium.recordings import EMOTIONS
+from sensorium.serve.decode import Decoders, Undecodable
 from sensorium.serve.guard import PROTOCOL
 from sensorium.serve.limits import Limits
 from sensorium.serve.problems import Problem
@@ -35,14 +35,14 @@ UPLOAD, FRAMING, FEATURES, INFERENCE, DONE = (
 )  # fmt: skip
 
 
-def routes(shelf: Shelf, settings: Settings) -> APIRouter:
+def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
     """The route of the original's front end."""
     router, limits = APIRouter(), settings.live
     open_now: set[Session] = set()
 
     async def connect(websocket: WebSocket) -> None:
         await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", ()) else None)
-        session = Session(websocket, shelf, limits, settings.max_seconds)
+        session = Session(websocket, shelf, limits, decoders)
         with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
             if len(open_now) >= limits.streams:
                 await session.send("error", message=f"{len(open_now)} sockets are open, as many as this server takes")
@@ -61,8 +61,8 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
 class Session:
     """One socket of the original's front end: what was uploaded, its features, and the answers."""
 
-    def __init__(self, websocket: WebSocket, shelf: Shelf, limits: Limits, max_seconds: float) -> None:
-        self.websocket, self.shelf, self.limits, self.max_seconds = websocket, shelf, limits, max_seconds
+    def __init__(self, websocket: WebSocket, shelf: Shelf, limits: Limits, decoders: Decoders) -> None:
+        self.websocket, self.shelf, self.limits, self.decoders = websocket, shelf, limits, decoders
         self.samples: np.ndarray | None = None
         self.features: np.ndarray | None = None
         self._actions = {
@@ -86,7 +86,7 @@ class Session:
                 await self._act(text)
             except Problem as problem:
                 await self.send("error", message=problem.detail)
-            except (SensoriumError, binascii.Error) as error:
+            except (SensoriumError, Undecodable, binascii.Error) as error:
                 await self.send("error", message=str(error))
 
     async def _act(self, text: str) -> None:
@@ -115,7 +115,9 @@ class Session:
         voice = await self._voice()
         await self.send("processing", stage=FRAMING, progress=5, message="Reading the sound")
         self.samples = self.features = None
-        samples = await asyncio.to_thread(_decode, content, voice.encoder.rate, self.max_seconds)
+        text = content.partition(",")[2] if content.startswith("data:") else content
+        sound, _ = await self.decoders.audio(base64.b64decode(text, validate=True))
+        samples = await asyncio.to_thread(audio.read, sound, voice.encoder.rate)
         frames = framing.count(len(samples), voice.encoder.size, voice.encoder.hop)
         self.samples = samples
         told = f"Audio uploaded and framed into {frames} frames"
@@ -180,11 +182,3 @@ def _prediction(probabilities: np.ndarray, names: Sequence[str]) -> dict[str, An
 
 def _answer(voice: Any, x: np.ndarray) -> np.ndarray:
     return voice.probabilities(voice.head.apply_frames(x, np.array([0, len(x)])))[0]
-
-
-def _decode(content: str, rate: int, max_seconds: float) -> np.ndarray:
-    """Samples of a file in base64, as a bare string or a data URL."""
-    text = content.partition(",")[2] if content.startswith("data:") else content
-    file = BytesIO(base64.b64decode(text, validate=True))
-    file.name = "upload"  # type: ignore[attr-defined]
-    return audio.read(file, rate, max_seconds)

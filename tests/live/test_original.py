@@ -1,0 +1,102 @@
+"""The original's messages: what its front end sends, in the order it sends it, and what it needs back."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from live_server import RATE, speak
+from websockets.sync.client import connect
+
+EMOTIONS = ["Neutral", "Calm", "Happy", "Sad", "Angry", "Fearful", "Disgust", "Surprised"]
+
+
+def wav(x: np.ndarray) -> str:
+    file = io.BytesIO()
+    soundfile.write(file, x, RATE, format="WAV", subtype="PCM_16")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.fixture
+def front_end(server):
+    with connect(f"ws://127.0.0.1:{server.port}/ws", max_size=None) as socket:
+
+        def send(action, **data):
+            socket.send(json.dumps({"action": action, "data": data}))
+
+        def read():
+            return json.loads(socket.recv(20))
+
+        yield send, read, socket
+
+
+def test_the_front_end_reaches_its_prediction(voice_run, front_end):
+    """Its rule: MFCC once the audio is processed, inference once there are MFCC, each asked for once."""
+    send, read, _ = front_end
+    x = speak(1.2, 7)
+    send("upload_audio", content=wav(x), filename="voice.wav")
+    asked, told = set(), []
+    while not told or told[-1]["data"].get("stage") != "completed":
+        told.append(read())
+        stage = told[-1]["data"].get("stage")
+        if stage in ("AUDIO_UPLOAD", "audio_processing") and "mfcc" not in asked:
+            asked.add("mfcc")
+            send("mfcc_extraction")
+        if stage == "MFCC_EXTRACTION" and "inference" not in asked:
+            asked.add("inference")
+            send("model_inference", model_path="/etc/passwd")  # not looked at
+    assert {m["status"] for m in told} == {"processing", "completed"}
+    progress = [m["data"]["progress"] for m in told]
+    assert progress == sorted(progress) and progress[-1] == 100
+    stages = list(dict.fromkeys(m["data"]["stage"] for m in told))
+    assert stages == ["audio_processing", "AUDIO_UPLOAD", "MFCC_EXTRACTION", "LSTM_INFERENCE", "completed"]
+    assert all(isinstance(m["data"]["message"], str) for m in told)
+    for message in told:
+        if partial := message["data"].get("partial_prediction"):
+            assert set(partial) == {"probabilities", "emotion", "class"}
+            assert sum(partial["probabilities"]) == pytest.approx(1) and partial["emotion"] in EMOTIONS
+    final = told[-2]["data"]["final_prediction"]
+    wanted = voice_run.voice.offline([io.BytesIO(base64.b64decode(wav(x)))])[0]
+    np.testing.assert_allclose(final["probabilities"], wanted, atol=1e-5)
+    assert final["confidence"] == final["probabilities"]
+    assert final["class"] == int(np.argmax(final["probabilities"])) and final["emotion"] == EMOTIONS[final["class"]]
+    assert list(final["all_emotions"]) == EMOTIONS
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        ('{"action": "model_inference"}', "No MFCCs found. Extract MFCC first."),
+        ('{"action": "mfcc_extraction", "data": null}', "No audio frames found. Upload audio first."),
+        ('{"action": "upload_audio", "data": {}}', "expected a sound file in base64"),
+        ('{"action": "upload_audio", "data": {"content": "not base64!"}}', "base64"),
+        ('{"action": "upload_audio", "data": {"content": "aGVsbG8="}}', "cannot be used"),
+        ('{"action": "upload_audio", "data": {"content": {"path": "/etc/passwd"}}}', "expected a sound file in base64"),
+        ('{"action": "format_disk"}', "unknown action; expected one of upload_audio"),
+        ('{"action": ["upload_audio"]}', "unknown action"),
+        ('{"action": "upload_audio", "data": 3}', "'data' is no object"),
+        ("[1, 2]", "unknown action"),
+        ("hello", "this is no JSON"),
+        (b"\0\1\2", "a binary message; expected JSON text"),
+    ],
+)
+def test_a_message_that_cannot_be_meant_is_answered_and_the_next_one_too(front_end, message, why):
+    send, read, socket = front_end
+    socket.send(message)
+    told = read()
+    if told["status"] == "processing":  # the upload had begun
+        told = read()
+    assert told["status"] == "error" and why.lower() in told["data"]["message"].lower()
+    send("upload_audio", content="data:audio/wav;base64," + wav(speak(0.3)))
+    assert [read()["data"]["stage"], read()["data"]["stage"]] == ["audio_processing", "AUDIO_UPLOAD"]
+
+
+def test_a_run_of_other_labels_keeps_its_order():
+    from sensorium.serve.original import original_order
+
+    eight = ["surprised", "angry", "calm", "disgust", "fearful", "happy", "neutral", "sad"]
+    rows, names = original_order(eight)
+    assert names == EMOTIONS and [eight[row].capitalize() for row in rows] == EMOTIONS
+    assert original_order(["sad", "bored"]) == ([0, 1], ["Sad", "Bored"])

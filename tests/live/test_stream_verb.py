@@ -1,0 +1,74 @@
+"""sensorium stream: JSON lines in a pipe, a display on a terminal, and what it says when it cannot."""
+
+import importlib.util
+import io
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from live_server import RATE, speak
+from typer.testing import CliRunner
+
+from sensorium.cli import app
+from sensorium.errors import BadData, BadRecipe, MissingExtra
+
+
+@pytest.fixture
+def file(tmp_path):
+    soundfile.write(tmp_path / "voice.wav", speak(1.5, 2), RATE, subtype="PCM_16")
+    return str(tmp_path / "voice.wav")
+
+
+def invoke(*words):
+    return CliRunner().invoke(app, ["stream", *map(str, words)])
+
+
+def test_lines_end_with_the_offline_answer(voice_run, file):
+    lines = [json.loads(line) for line in invoke(voice_run.folder, file, "--json").output.splitlines()]
+    assert lines[-1]["type"] == "final" and {m["type"] for m in lines} >= {"frames", "event", "segment"}
+    np.testing.assert_allclose(lines[-1]["probabilities"], voice_run.voice.offline([file])[0], atol=1e-5)
+    assert sum(len(m["probabilities"]) for m in lines if m["type"] == "frames") == 15
+
+
+def test_at_the_pace_of_speech_it_is_the_same(voice_run, file):
+    quick = invoke(voice_run.folder, file, "--json").output.splitlines()[-1]
+    assert invoke(voice_run.folder, file, "--json", "--pace", "20").output.splitlines()[-1] == quick
+    short = json.loads(invoke(voice_run.folder, file, "--json", "--seconds", "0.5").output.splitlines()[-1])
+    assert short["seconds"] == 0.5
+
+
+def test_the_display_moves(voice_run, file):
+    from rich.console import Console
+
+    from sensorium.cli.stream import Display
+
+    shown, out = Display(voice_run.voice.labels), io.StringIO()
+    stream = voice_run.stream()
+    shown.show(stream.push(speak(1.5, 2)))
+    before = shown.title
+    shown.show([stream.end()])
+    Console(file=out, width=100).print(shown.table())
+    assert before.strip().startswith("1.4 s")
+    assert all(label in out.getvalue() for label in voice_run.voice.labels)
+    assert "in all: " in out.getvalue() and "█" in out.getvalue()
+    told = invoke(voice_run.folder, file, "--table")
+    assert told.exit_code == 0 and "in all: " in told.output
+    shown.show([voice_run.stream().end()])
+    assert shown.title == "nothing was heard"
+
+
+def test_what_it_says_when_it_cannot(voice_run, file, tmp_path):
+    assert isinstance(invoke(tmp_path / "nothing", file).exception, BadData)
+    assert "no sound file" in str(invoke(voice_run.folder, tmp_path / "no.wav").exception)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sounddevice") is not None, reason="sounddevice is installed")
+def test_the_microphone_needs_its_extra(voice_run):
+    error = invoke(voice_run.folder, "microphone").exception
+    assert isinstance(error, MissingExtra) and "pip install 'sensorium[microphone]'" in str(error)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sounddevice") is None, reason="pip install sounddevice")
+def test_a_machine_without_a_microphone_says_so(voice_run):
+    assert isinstance(invoke(voice_run.folder, "microphone", "--device", "no such one").exception, (BadData, BadRecipe))
