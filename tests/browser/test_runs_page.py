@@ -14,7 +14,7 @@ def page(served, open_page):
 
 
 def test_cards_show_numbers_with_intervals(page):
-    card = page.locator(".run-card", has_text="glyphs")
+    card = page.locator(".run-card", has_text="7,333 texts")
     card.wait_for()
     assert "hit@1, left → right" in card.inner_text()
     assert " – " in card.locator("dd").first.inner_text()
@@ -38,6 +38,7 @@ def test_tabs_numbers_plots_card_recipe(served, open_page):
     assert page.locator(".prose h3").first.inner_text()
     assert page.locator(".prose img").count() >= 4
     page.get_by_role("tab", name="Recipe").click()
+    page.wait_for_selector(".prose", state="detached")
     assert 'name = "hog"' in page.locator(".run-body pre").inner_text()
 
 

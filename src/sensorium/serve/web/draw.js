@@ -45,10 +45,7 @@ function trace(context, stroke, place) {
   context.beginPath();
   context.moveTo(...at[0]);
   if (at.length === 1) context.lineTo(at[0][0] + 0.01, at[0][1]);
-  for (let i = 1; i < at.length - 1; i++) { // through the middles, so that corners of the sampling do not show
-    context.quadraticCurveTo(...at[i], (at[i][0] + at[i + 1][0]) / 2, (at[i][1] + at[i + 1][1]) / 2);
-  }
-  if (at.length > 1) context.lineTo(...at[at.length - 1]);
+  for (const point of at.slice(1)) context.lineTo(...point); // corners stay corners
   context.stroke();
 }
 
@@ -107,22 +104,20 @@ export function pad(changed) {
     try { canvas.setPointerCapture(event.pointerId); } catch { /* a pointer that is gone already */ }
     current = [point(event)];
     strokes = [...strokes, current];
-    event.preventDefault();
-    canvas.focus({ preventScroll: true });
     paint();
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!current) return;
     for (const one of event.getCoalescedEvents?.() ?? [event]) {
       const next = point(one), last = current[current.length - 1];
-      if (Math.hypot(next[0] - last[0], next[1] - last[1]) > 0.006) current.push(next);
+      if (Math.hypot(next[0] - last[0], next[1] - last[1]) > 0.004) current.push(next);
     }
     told(false);
   });
   for (const end of ["pointerup", "pointercancel"]) {
     canvas.addEventListener(end, () => {
       if (!current) return;
-      strokes = [...strokes.slice(0, -1), simplify(current, 0.006)];
+      strokes = [...strokes.slice(0, -1), simplify(current, 0.004)];
       current = null;
       told(true);
     });
