@@ -1,0 +1,213 @@
+"""The page Live in a real Chromium, with a fake microphone that plays a recording."""
+
+import json
+import shutil
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from live_server import RATE, Server, speak
+
+CHROMIUM = shutil.which("chromium")
+INSTALL = "apt-get install -y chromium && pip install 'sensorium[dev]'"
+if CHROMIUM is None:
+    pytest.skip(f"no Chromium here; type: {INSTALL}", allow_module_level=True)
+playwright = pytest.importorskip("playwright.sync_api", reason=f"no Playwright here; type: {INSTALL}")
+
+ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+FAKE = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+DONE = ".live-final:not([hidden])"
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    path = tmp_path_factory.mktemp("spoken") / "voice.wav"
+    soundfile.write(path, speak(4.0, 9), RATE, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture(scope="module")
+def launch():
+    """Browsers with arguments of their own."""
+    with playwright.sync_playwright() as started:
+        yield lambda *told: started.chromium.launch(executable_path=CHROMIUM, args=[*ARGS, *told])
+
+
+@pytest.fixture(scope="module")
+def chromium(launch, recording):
+    """A browser whose microphone plays the recording once."""
+    browser = launch(*FAKE, f"--use-file-for-fake-audio-capture={recording}%noloop")
+    yield browser
+    browser.close()
+
+
+class Heard:
+    """What a page really sent on its sockets, and what went wrong on it."""
+
+    def __init__(self, page) -> None:
+        self.rate, self.chunks, self.errors = 0, [], []
+        page.on("websocket", self.socket)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda m: self.errors.append(m.text) if "Content Security Policy" in m.text else None)
+
+    def socket(self, socket) -> None:
+        self.chunks, self.rate = [], int(socket.url.split("rate=")[1].split("&")[0])
+        socket.on("framesent", lambda data: self.chunks.append(data) if isinstance(data, bytes) else None)
+
+    @property
+    def samples(self) -> np.ndarray:
+        return np.frombuffer(b"".join(self.chunks), "<f4")
+
+
+@pytest.fixture
+def page(chromium, server):
+    context = chromium.new_context(viewport={"width": 1200, "height": 850})
+    page = context.new_page()
+    page.heard = Heard(page)
+    page.goto(f"http://127.0.0.1:{server.port}/#/live")
+    page.wait_for_selector(".live-listen")
+    yield page
+    assert page.heard.errors == []
+    context.close()
+
+
+def until(page, wanted: str) -> None:
+    """Wait for a JavaScript expression to hold; asked from outside, as the page's policy allows no eval."""
+    for _ in range(300):
+        if page.evaluate(wanted):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"never: {wanted}")
+
+
+ANSWERED = "Number(document.querySelector('.live')?.dataset.answered ?? 0)"
+
+
+def answer(page) -> tuple[str, list[float]]:
+    page.wait_for_selector(DONE, timeout=30_000)
+    final = page.locator(".live-final")
+    return final.get_attribute("data-emotion"), json.loads(final.get_attribute("data-probabilities"))
+
+
+def test_the_microphone_s_final_answer_is_the_offline_one(voice_run, page):
+    page.click(".live-listen")
+    until(page, f"{ANSWERED} > 2.5")
+    assert page.inner_text(".live-listen") == "Stop"
+    assert page.inner_text(".live-latency").startswith("shown ")
+    assert page.inner_text(".live-word").split()[0] in voice_run.voice.labels
+    assert page.locator(".live-bar").count() >= 1
+    page.click(".live-listen")
+    emotion, probabilities = answer(page)
+    x, rate = page.heard.samples, page.heard.rate
+    assert len(x) > 2 * rate and np.abs(x).max() > 0.01  # the recording did arrive
+    wanted = voice_run.voice.offline([(x, rate)])[0]
+    np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
+    assert emotion == voice_run.voice.labels[int(np.argmax(wanted))]
+    page.click(".live-listen")  # and once more, on the same page
+    until(page, "document.querySelector('.live').dataset.mode === 'listening'")
+    page.click(".live-listen")
+    answer(page)
+
+
+@pytest.mark.parametrize("kind", ["PCM_16", "PCM_24", "FLOAT", "PCM_U8", "stereo", "flac"])
+def test_a_file_s_final_answer_is_the_offline_one(voice_run, page, tmp_path, kind):
+    x, rate = speak(1.5, 3, 44_100), 44_100
+    path = tmp_path / ("voice.flac" if kind == "flac" else "voice.wav")
+    x = np.stack([x, speak(1.5, 4, rate)], 1) if kind == "stereo" else x
+    soundfile.write(path, x, rate, subtype=kind if kind.startswith(("PCM", "FLOAT")) else "PCM_16")
+    page.set_input_files("#live-file", path)
+    emotion, probabilities = answer(page)
+    wanted = voice_run.voice.offline([path])[0]
+    # Browsers scale decoded samples above zero by 32767; what is plain WAV the page reads itself.
+    np.testing.assert_allclose(probabilities, wanted, atol=2e-4 if kind == "flac" else 1e-6)
+    assert emotion == voice_run.voice.labels[int(np.argmax(wanted))]
+    rows = page.locator(".live-row")
+    assert [rows.nth(i).get_attribute("data-emotion") for i in range(8)] == voice_run.voice.labels
+    assert "1.5 s of sound" in page.inner_text(".live-final")
+    if kind != "flac":
+        with soundfile.SoundFile(path) as file:
+            sent = file.read(dtype="float32", always_2d=True).mean(1)
+        np.testing.assert_allclose(page.heard.samples, sent, atol=1e-7)
+
+
+def test_what_is_no_sound_is_explained(page, tmp_path):
+    (tmp_path / "note.wav").write_bytes(b"RIFF this is a note, and no sound at all" * 3)
+    page.set_input_files("#live-file", tmp_path / "note.wav")
+    page.wait_for_selector(".live-note:not([hidden])")
+    assert "note.wav could not be read as sound" in page.inner_text(".live-note")
+
+
+def test_a_denied_microphone_is_explained(launch, server):
+    browser = launch("--deny-permission-prompts", "--use-fake-device-for-media-stream")
+    page = browser.new_page()
+    page.goto(f"http://127.0.0.1:{server.port}/#/live")
+    page.click(".live-listen")
+    page.wait_for_selector(".live-note:not([hidden])")
+    told = page.inner_text(".live-note")
+    assert "The microphone was not allowed" in told and "site settings" in told
+    assert page.inner_text(".live-listen") == "Listen"
+    browser.close()
+
+
+def test_an_insecure_origin_is_explained(launch, serving):
+    server = serving(hosts=["voices.example"])
+    browser = launch(*FAKE, "--host-resolver-rules=MAP voices.example 127.0.0.1")
+    page = browser.new_page()
+    page.goto(f"http://voices.example:{server.port}/#/live")
+    page.click(".live-listen")
+    page.wait_for_selector(".live-note:not([hidden])")
+    assert "ssh -L" in page.inner_text(".live-note") and "https" in page.inner_text(".live-note")
+    browser.close()
+
+
+def test_on_a_phone_everything_fits(chromium, server, voice_run, tmp_path):
+    path = tmp_path / "voice.wav"
+    soundfile.write(path, speak(3.0, 2), RATE)
+    context = chromium.new_context(viewport={"width": 360, "height": 740}, has_touch=True, device_scale_factor=2)
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{server.port}/#/live")
+    page.wait_for_selector(".live-listen")
+    page.set_input_files("#live-file", path)
+    answer(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for selector in (".live-listen", ".live-drop", ".live-row", ".live-circumplex", ".live-bars"):
+        box = page.locator(selector).first.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 360, selector
+    assert page.locator(".live-listen").bounding_box()["height"] >= 44  # a thumb's width
+    context.close()
+
+
+def test_a_lost_connection_is_told_and_mended(chromium, voice_run):
+    server = Server(voice_run.folder)
+    page = chromium.new_page()
+    page.goto(f"http://127.0.0.1:{server.port}/#/live")
+    page.click(".live-listen")
+    until(page, f"{ANSWERED} > 0.5")
+    server.stop()
+    page.wait_for_selector(".live-note:not([hidden])", timeout=20_000)
+    assert "The connection was lost" in page.inner_text(".live-note")
+    time.sleep(0.5)
+    again = Server(voice_run.folder, port=server.port)
+    until(page, "document.querySelector('.live-note').innerText.includes('Heard again')")
+    until(page, "document.querySelector('.live').dataset.mode === 'listening'")
+    page.click(".live-listen")
+    answer(page)
+    page.close()
+    again.stop()
+
+
+def test_leaving_the_page_closes_the_stream(chromium, serving):
+    server = serving(streams=1)
+    page = chromium.new_page()
+    page.goto(f"http://127.0.0.1:{server.port}/#/live")
+    page.click(".live-listen")
+    until(page, f"{ANSWERED} > 0.2")
+    assert not server.ready()
+    page.evaluate("location.hash = '#/system'")
+    for _ in range(100):
+        if server.ready():
+            break
+        time.sleep(0.05)
+    assert server.ready()
+    page.close()
