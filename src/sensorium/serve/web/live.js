@@ -2,7 +2,7 @@
 
 import { context } from "./context.js";
 import { announce, h, icon, set, state } from "./dom.js";
-import { face } from "./faces.js";
+import { PLACES, face } from "./faces.js";
 import { Circumplex, Timeline, Wave } from "./live-draw.js";
 import { Stream } from "./live-socket.js";
 import { NoMicrophone, decode, microphone } from "./live-sound.js";
@@ -55,6 +55,7 @@ class Page {
         h("section", { class: "card", "aria-label": "Confidences" }, this.rows),
         h("section", { class: "card", "aria-label": "Valence and arousal" }, this.plane)),
       h("section", { class: "card stack tight", "aria-label": "Timeline" }, h("h2", {}, "What was felt when"), this.timeline.element)));
+    this.ready(Object.keys(PLACES)); // until the run says what its classes are
     this.zone = root.querySelector(".live");
     for (const [event, on] of [["dragover", true], ["drop", false], ["dragleave", false]]) {
       this.zone.addEventListener(event, (e) => {
