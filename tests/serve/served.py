@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -38,24 +39,31 @@ class Server:
         command = [str(Path(sys.executable).with_name("sensorium")), "serve", *map(str, runs), "--port", str(self.port)]
         told = {key: value for key, value in os.environ.items() if not key.startswith("SENSORIUM_")}
         told |= {"SENSORIUM_RELOAD_SECONDS": "0.1", **environment}
-        self.process = subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True)
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  a pipe that nobody reads would fill
+        self.process = subprocess.Popen(command, env=told, stderr=self._log)
         for _ in range(300):
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(self.url + "/readyz", timeout=20).status_code == 200:
                     return
-            assert self.process.poll() is None, self.process.stderr.read()
+            assert self.process.poll() is None, self.log()
             time.sleep(0.1)
         raise AssertionError("the server does not get ready")
 
     def stop(self, sign=signal.SIGTERM) -> str:
         """End it; returns what it wrote."""
         self.process.send_signal(sign)
-        return self.process.communicate(timeout=30)[1]
+        self.process.wait(30)
+        return self.log()
+
+    def log(self) -> str:
+        """What it wrote so far."""
+        self._log.seek(0)
+        return self._log.read()
 
     def kill(self):
         """kill -9."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
 
 
 def problem(answer, status: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -51,7 +52,8 @@ def serve(runs: Sequence[Path], token_file: Path | None = None, **told: Any) -> 
         ws_per_message_deflate=False,  # sound hardly shrinks, and each stream would pay for it
         proxy_headers=False,
     )
-    Server(config, app.state.stopping).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(config, app.state.stopping).run(sockets=[listener])
 
 
 class Server(uvicorn.Server):
