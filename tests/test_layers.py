@@ -37,6 +37,7 @@ FLOORS = [
         "augment",
         "stream",
         "pooling",
+        "relations",
         "fetch",
         "portable",
         "lite",

@@ -15,6 +15,7 @@ from sensorium.errors import BadRecipe
 from sensorium.framing import Framer
 
 Weights = Mapping[str, np.ndarray]
+_LAGS = (5, 10, 20)  # of sensorium.relations, which loads torch
 
 
 class Lite:
@@ -171,8 +172,12 @@ class _Statistics:
         self.n, self.window, self.fade = 0, 50, 0.5 ** (1.0 / 30.0)
         self.sums, self.early, self.fading = 0.0, np.zeros((2, dim_in)), np.zeros(dim_in)
 
+        blocks = arguments.get("relations", 0)
+        self.relations = _Relations(dim_in, blocks) if blocks else lambda frame: np.zeros(0)
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        pooled = np.array([self._pool(frame) for frame in x.astype(np.float64)]).reshape(len(x), len(self.mean))
+        pooled = [np.concatenate([self._pool(frame), self.relations(frame)]) for frame in x.astype(np.float64)]
+        pooled = np.array(pooled).reshape(len(x), len(self.mean))
         h = ((pooled - self.mean) * self.scale)[None]
         for i, (weight, bias) in enumerate(self.layers):
             h = h @ weight + bias[:, None]
@@ -192,6 +197,34 @@ class _Statistics:
         second = self.early[1] / inside if inside > 0 else mean
         recent = self.fading * (1.0 - self.fade) / (1.0 - self.fade**self.n)
         return np.concatenate([mean, deviation, rest, self.early[0] / min(self.n, window), second, recent])
+
+
+class _Relations:
+    """As :class:`sensorium.relations.Relations`."""
+
+    def __init__(self, dim_in: int, blocks: int) -> None:
+        size = dim_in // blocks
+        i, j = np.triu_indices(size, 1)
+        starts = size * np.arange(blocks)[:, None]
+        self.i, self.j = (starts + i).ravel(), (starts + j).ravel()
+        self.n, self.sums, self.past = 0, 0.0, np.zeros((max(_LAGS), dim_in))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        d = len(x)
+        apart = [x * self.past[-k] for k in _LAGS]
+        self.sums = self.sums + np.concatenate([x, x**2, x[self.i] * x[self.j], *apart])
+        self.past, self.n = np.concatenate([self.past[1:], x[None]]), self.n + 1
+        mean, square, products, *apart = np.split(self.sums, [d, 2 * d, 2 * d + len(self.i), *self._ends(d)])
+        mean = mean / self.n
+        variance = np.maximum(square / self.n - mean**2, 0.0) + 0.05
+        spread = np.sqrt(variance)
+        together = (products / self.n - mean[self.i] * mean[self.j]) / (spread[self.i] * spread[self.j])
+        repeats = [(s / (self.n - k) - mean**2) / variance if self.n > k else np.zeros(d)
+                   for k, s in zip(_LAGS, apart, strict=True)]  # fmt: skip
+        return np.concatenate([together, *repeats])
+
+    def _ends(self, d: int) -> list[int]:
+        return [2 * d + len(self.i) + k * d for k in range(1, len(_LAGS))]
 
 
 _HEADS: dict[str, Callable[..., Callable[[np.ndarray], np.ndarray]]] = {

@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 
 from sensorium import head as heads
 from sensorium import parts, sequences
-from sensorium.errors import BadData
+from sensorium.errors import BadData, BadRecipe
 from sensorium.moments import InputStats
+from sensorium.relations import Relations
 from sensorium.types import Embeddings
 
 SPECS = {
     "lstm": {"hidden": 16},
     "gru": {"hidden": 16},
     "statistics": {"hidden": 16, "members": 3, "depth": 2},
+    "statistics and relations": {"name": "statistics", "hidden": 16, "relations": 1},
     "tcn": {"width": 12, "depth": 3},
 }
 D, C = 5, 8
@@ -90,7 +92,7 @@ def test_a_table_of_sequences_and_the_saved_head(name: str, tmp_path) -> None:
     for i, n in enumerate(lengths):
         x = torch.from_numpy(frames[offsets[i] : offsets[i + 1]])[None]
         np.testing.assert_allclose(found[i], head(x, torch.tensor([n]))[0].detach(), atol=1e-5)
-    heads.save(head, tmp_path / "left", name, {"name": "mfcc"})
+    heads.save(head, tmp_path / "left", SPECS[name].get("name", name), {"name": "mfcc"})
     again, _ = heads.load(tmp_path / "left")
     np.testing.assert_array_equal(heads.project(again, table), found)
     with pytest.raises(BadData, match="1 items have no frames"):
@@ -117,6 +119,31 @@ def test_members_learn_from_different_rows_and_are_averaged() -> None:
     rows = members.train()(x)
     for i in range(5):
         torch.testing.assert_close(rows[i], each[i % 2][i])
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_relations_are_correlations(blocks: int) -> None:
+    """Against NumPy; the small number added to variances hardly matters where these are 100."""
+    x = np.random.default_rng(0).normal(size=(400, 6)) @ np.random.default_rng(1).normal(size=(6, 6)) * 10
+    x = np.cumsum(x, axis=0) / 10  # so that a frame resembles the one before it
+    found = Relations(6, blocks)(torch.from_numpy(x)[None], torch.tensor([400]))[0].numpy()
+    size = 6 // blocks
+    corners = [np.corrcoef(x[:, k : k + size].T)[np.triu_indices(size, 1)] for k in range(0, 6, size)]
+    repeats = [((x[k:] * x[:-k]).mean(0) - x.mean(0) ** 2) / x.var(0) for k in (5, 10, 20)]
+    np.testing.assert_allclose(found, np.concatenate(corners + repeats), atol=2e-2)
+
+
+def test_relations_of_what_hardly_moved_and_hardly_began() -> None:
+    still, one = torch.full((1, 50, 4), 3.0), torch.randn(1, 1, 4)
+    for x in (still, one):
+        assert Relations(4, 2)(x, torch.tensor([x.shape[1]])).abs().max() < 1e-6
+
+
+def test_relations_that_do_not_fit() -> None:
+    with pytest.raises(BadRecipe, match="relations=-1; expected 0"):
+        parts.make("heads", {"name": "statistics", "relations": -1})
+    with pytest.raises(BadRecipe, match="5 columns do not come in relations=2 equal stretches"):
+        parts.make("heads", {"name": "statistics", "relations": 2}).build(D, None, C)
 
 
 def test_statistics_say_what_they_promise() -> None:

@@ -45,7 +45,7 @@ def test_heads_without_frames_are_not_exported(tmp_path: Path) -> None:
         portable.export_onnx(head, tmp_path / "head.onnx")
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "statistics"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "statistics", "statistics and relations"])
 @pytest.mark.parametrize("options", [{}, {**EVERYTHING, "silence": "drop"}, {"silence": "mark", "cmvn": "running"}])
 def test_numpy_alone_equals_torch(name: str, options: dict, tmp_path: Path) -> None:
     encoder = Mfcc(**options)
@@ -60,7 +60,7 @@ def test_numpy_alone_equals_torch(name: str, options: dict, tmp_path: Path) -> N
             torch.full((8,), len(frames)),
         )
     head.eval()
-    heads.save(head, tmp_path / "left", name, encoder.fingerprint)
+    heads.save(head, tmp_path / "left", SPECS[name].get("name", name), encoder.fingerprint)
     with torch.inference_mode():
         wanted = head.step(torch.from_numpy(frames)[None])[0][0].numpy()
     lite = Lite(tmp_path / "left")

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sensorium.errors import BadRecipe
 from sensorium.moments import InputStats
 from sensorium.pooling import Members
 from sensorium.pooling import Statistics as Pool
 from sensorium.preprocess import Preprocess, check_mode, unit
+from sensorium.relations import Relations
 from sensorium.sequences import apply_frames
 from sensorium.types import Rows
 
@@ -19,7 +21,9 @@ State = tuple[Tensor, ...]
 class Statistics(nn.Module):
     """Mean, deviation, magnitude and soft histogram of every column so far → perceptrons, averaged.
 
-    levels: of the histogram. hidden, depth, members, dropout: of the perceptrons. noise: standard
+    relations: how many equal stretches the columns come in, within each of which their correlations are
+    statistics too, and the autocorrelations of every column; 0 for none. levels: of the histogram.
+    hidden, depth, members, dropout: of the perceptrons; depth 0 is one linear layer. noise: standard
     deviation added to the standardised statistics in training.
     dim: output width; None takes that of the other side, such as the number of classes.
     normalize: outputs of unit length; off for the logits of a classifier.
@@ -31,6 +35,7 @@ class Statistics(nn.Module):
     def __init__(
         self,
         levels: int = 5,
+        relations: int = 0,
         hidden: int = 128,
         depth: int = 1,
         members: int = 4,
@@ -42,8 +47,10 @@ class Statistics(nn.Module):
     ) -> None:
         super().__init__()
         check_mode(preprocess)
-        self.arguments = {"levels": levels, "hidden": hidden, "depth": depth, "members": members, "dropout": dropout,
-                          "noise": noise, "dim": dim, "preprocess": preprocess, "normalize": normalize}  # fmt: skip
+        if relations < 0:
+            raise BadRecipe(f"statistics: relations={relations}; expected 0, or the number of stretches of columns")
+        self.arguments = {"levels": levels, "relations": relations, "hidden": hidden, "depth": depth,
+                          "members": members, "dropout": dropout, "noise": noise, "dim": dim, "preprocess": preprocess, "normalize": normalize}  # fmt: skip
         self.normalize, self.noise = normalize, noise
 
     def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
@@ -51,16 +58,19 @@ class Statistics(nn.Module):
         wants = self.arguments
         self.dim_in, self.dim = dim_in, wants["dim"] or like or dim_in
         self.preprocess = Preprocess(wants["preprocess"], dim_in, stats)
-        self.pool = Pool(dim_in, wants["levels"])
-        self.scale = nn.BatchNorm1d(self.pool.dim, affine=False)
-        self.members = Members(
-            self.pool.dim, wants["hidden"], wants["depth"], self.dim, wants["members"], wants["dropout"]
-        )
+        blocks = wants["relations"]
+        if blocks and dim_in % blocks:
+            raise BadRecipe(f"statistics: {dim_in} columns do not come in relations={blocks} equal stretches")
+        self.pool = nn.ModuleList([Pool(dim_in, wants["levels"]), *([Relations(dim_in, blocks)] if blocks else [])])
+        width = sum(part.dim for part in self.pool)
+        self.scale = nn.BatchNorm1d(width, affine=False)
+        self.members = Members(width, wants["hidden"], wants["depth"], self.dim, wants["members"], wants["dropout"])
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Frames x (b, t, d), of which the first ``lengths`` (b,) of each are real → (b, c)."""
         with torch.no_grad():  # nothing is learned up to here
-            pooled = self.scale(self.pool(self.preprocess(x), lengths))
+            frames = self.preprocess(x)
+            pooled = self.scale(torch.cat([part(frames, lengths) for part in self.pool], -1))
         if self.training and self.noise:
             pooled = pooled + self.noise * torch.randn_like(pooled)
         return self._read(pooled)
@@ -70,21 +80,29 @@ class Statistics(nn.Module):
         state = self.start(len(x)) if state is None else state
         if not x.shape[1]:
             return x.new_zeros(len(x), 0, self.dim), state
-        pooled, after = self.pool.step(self.preprocess(x), state)
-        return self._read(self._scaled(pooled)), after
+        return self._each("step", state, self.preprocess(x))
 
     def advance(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, State]:
         """As :func:`sensorium.sequences.advance`: only the last of these frames is read."""
-        pooled, after = self.pool.advance(self.preprocess(x), lengths, state)
-        return self._read(self._scaled(pooled)), after
+        return self._each("advance", state, self.preprocess(x), lengths)
 
     def start(self, b: int = 1) -> State:
         """The state of b new streams."""
-        return self.pool.start(b)
+        return tuple(tensor for part in self.pool for tensor in part.start(b))
 
     def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
         """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""
         return apply_frames(self, vectors, offsets)
+
+    def _each(self, verb: str, state: State, *given: Tensor) -> tuple[Tensor, State]:
+        """What all statistics say, read, and their states one after the other."""
+        pooled, after = [], ()
+        for part in self.pool:
+            own = len(part.start(1))
+            found, left = getattr(part, verb)(*given, state[len(after) : len(after) + own])
+            pooled.append(found)
+            after += left
+        return self._read(self._scaled(torch.cat(pooled, -1))), after
 
     def _scaled(self, pooled: Tensor) -> Tensor:
         return (pooled - self.scale.running_mean) / (self.scale.running_var + self.scale.eps).sqrt()
