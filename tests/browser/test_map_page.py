@@ -1,7 +1,10 @@
 """The map in a real browser, without a GPU: points, colours, lasso, keyboard, pairs; and WebGL2 in software."""
 
+import shutil
+
 import pytest
 
+ARGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PIXELS = """() => { const c = document.querySelector('.plot-canvas'), seen = new Set();
     const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
     for (let i = 0; i < data.length; i += 4) seen.add((data[i] << 16) + (data[i + 1] << 8) + data[i + 2]);
@@ -132,6 +135,43 @@ def test_a_layout_that_takes_time_says_so(page):
     page.wait_for_selector("text=UMAP is being laid out")
     page.get_by_role("button", name="PCA").click()
     drawn(page)
+
+
+def test_webgl_draws_what_the_canvas_draws(chromium, served):
+    """Both surfaces get the same points; with WebGL2 computed in software the pictures are nearly the same."""
+    args = [*ARGS, "--ignore-gpu-blocklist", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    browser = chromium.browser_type.launch(executable_path=shutil.which("chromium"), args=args)
+    try:
+        page = browser.new_page()
+        page.goto(f"{served.url}/healthz")
+        got = page.evaluate("""async () => {
+            const xy = Float32Array.of(-0.5, 0.5, 0.5, 0.5, 0, -0.5), codes = Uint8Array.of(0, 1, 2), flags = Uint8Array.of(0, 1, 2);
+            const palette = new Uint8Array(2048);
+            for (const line of [0, 1]) for (const [code, rgba] of [[0, [255, 0, 0, 255]], [1, [0, 255, 0, 255]], [2, [0, 0, 255, 128]]]) palette.set(rgba, 4 * (256 * line + code));
+            const counts = [];
+            for (const name of ['gl', '2d']) {
+                const { surface } = await import(`/points-${name}.js`);
+                const canvas = document.createElement('canvas'); canvas.width = canvas.height = 100;
+                const made = surface(canvas, { software: true });
+                if (!made) return null;
+                made.points(xy); made.codes(codes); made.flags(flags); made.palette(palette); made.lines(Uint32Array.of(0, 1));
+                made.draw({ x: 0, y: 0, scale: 50 }, 12, [255, 255, 255], [0, 0, 0, 1]);
+                const copy = document.createElement('canvas').getContext('2d'); copy.canvas.width = copy.canvas.height = 100;
+                copy.drawImage(canvas, 0, 0);
+                const data = copy.getImageData(0, 0, 100, 100).data, at = (x, y) => [...data.slice(4 * (100 * y + x), 4 * (100 * y + x) + 3)];
+                const line = [24, 25].some((y) => at(50, y)[0] < 200);
+                counts.push([at(25, 25), at(75, 25), at(50, 75), line, at(10, 90), name === 'gl' ? canvas.getContext('webgl2').getError() : 0]);
+            }
+            const refused = (await import('/points-gl.js')).surface(document.createElement('canvas'));
+            return [...counts, refused === null]; }""")
+    finally:
+        browser.close()
+    if got is None:
+        pytest.skip("this Chromium has no WebGL2, not even in software")
+    for red, green, blue, line, ground, error in got[:2]:
+        assert (red, green, blue, ground) == ([255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255])
+        assert line and error == 0
+    assert got[2], "WebGL2 computed by the processor is slower than the canvas, and must not be taken"
 
 
 def test_losing_the_gpu_falls_back_to_the_canvas(chromium, served, open_page):

@@ -69,6 +69,6 @@ export class Grid {
     this.among(Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys), (i) => {
       if (inside(polygon, this.xy[2 * i], this.xy[2 * i + 1]) && wanted(i)) found.push(i);
     });
-    return found.sort((a, b) => a - b);
+    return Array.from(Uint32Array.from(found).sort());
   }
 }

@@ -29,7 +29,7 @@ export class Plot {
 
   begin() {
     let made = null;
-    try { made = webgl(this.canvas); } catch { made = null; }
+    try { made = webgl(this.canvas); } catch (error) { console.warn(`WebGL2: ${error.message}`); }
     if (!made) {
       const fresh = this.canvas.cloneNode();
       this.canvas.replaceWith(fresh);

@@ -1,13 +1,15 @@
 // Points and lines without a GPU: pixels written into an image, fewer of them while the view moves.
 
-const MOVING = 120000; // points drawn while the view moves
+const MOVING = 100000; // points drawn while the view moves
 const LINES = 6000;    // lines drawn at most
+
+const little = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
 /** The same surface as that of points-gl.js, on a 2-D canvas. */
 export function surface(canvas) {
-  const context = canvas.getContext("2d", { alpha: false });
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
   let xy = new Float32Array(0), codes = new Uint8Array(0), flags = new Uint8Array(0), colours = new Uint8Array(2048), ends = new Uint32Array(0);
-  let image = null;
+  let image = null, words = null;
 
   function dots(view, size, step) {
     const { width, height } = canvas, pixels = image.data, n = xy.length / 2;
@@ -48,9 +50,10 @@ export function surface(canvas) {
     draw(view, size, ground, tint, moving = false) {
       const { width, height } = canvas;
       if (!width || !height) return;
-      context.fillStyle = `rgb(${ground.slice(0, 3).join(" ")})`;
-      context.fillRect(0, 0, width, height);
+      if (!image || image.width !== width || image.height !== height) image = null;
       if (ends.length) {
+        context.fillStyle = `rgb(${ground.slice(0, 3).join(" ")})`;
+        context.fillRect(0, 0, width, height);
         const step = 2 * Math.max(1, Math.ceil(ends.length / 2 / LINES));
         context.strokeStyle = `rgb(${tint.slice(0, 3).join(" ")} / ${tint[3]})`;
         context.lineWidth = 1;
@@ -61,8 +64,13 @@ export function surface(canvas) {
           }
         }
         context.stroke();
+        image = context.getImageData(0, 0, width, height);
+        words = null;
+      } else {
+        image ??= context.createImageData(width, height);
+        words = words?.buffer === image.data.buffer ? words : new Uint32Array(image.data.buffer);
+        words.fill(little ? (255 << 24) | (ground[2] << 16) | (ground[1] << 8) | ground[0] : (ground[0] << 24) | (ground[1] << 16) | (ground[2] << 8) | 255);
       }
-      image = context.getImageData(0, 0, width, height);
       dots(view, size, moving ? Math.max(1, Math.ceil(xy.length / 2 / MOVING)) : 1);
       context.putImageData(image, 0, 0);
     },

@@ -18,7 +18,7 @@ void main() {
   if (chosen) colour.a = 1.0;
 }`;
 const DOT = `#version 300 es
-precision mediump float;
+precision highp float;
 uniform float size;
 in vec4 colour;
 flat in uint kind;
@@ -36,7 +36,7 @@ uniform vec4 view;
 layout(location = 0) in vec2 at;
 void main() { gl_Position = vec4((at - view.xy) * view.zw, 0.0, 1.0); }`;
 const PLAIN = `#version 300 es
-precision mediump float;
+precision highp float;
 uniform vec4 tint;
 out vec4 shown;
 void main() { shown = vec4(tint.rgb * tint.a, tint.a); }`;
@@ -54,10 +54,13 @@ function program(gl, vertex, fragment) {
   return made;
 }
 
-/** A drawing surface on a canvas, or null where there is no WebGL2. */
-export function surface(canvas) {
-  const gl = canvas.getContext("webgl2", { antialias: false, alpha: false, desynchronized: true, powerPreference: "high-performance" });
+/** A drawing surface on a canvas, or null where there is no WebGL2. software: take one that the processor computes,
+ *  too, which for a million points is some ten times slower than the plain canvas. */
+export function surface(canvas, { software = false } = {}) {
+  const gl = canvas.getContext("webgl2", { antialias: false, alpha: false, failIfMajorPerformanceCaveat: !software, powerPreference: "high-performance" });
   if (!gl) return null;
+  const debug = gl.getExtension("WEBGL_debug_renderer_info");
+  if (!software && debug && /swiftshader|llvmpipe|software|basic render/i.test(gl.getParameter(debug.UNMASKED_RENDERER_WEBGL))) return null;
   const dots = program(gl, POINTS, DOT), lines = program(gl, LINES, PLAIN);
   const where = (made, name) => gl.getUniformLocation(made, name);
   const places = gl.createBuffer(), codes = gl.createBuffer(), flags = gl.createBuffer(), ends = gl.createBuffer();
