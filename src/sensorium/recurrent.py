@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sensorium.errors import BadRecipe
 from sensorium.moments import InputStats
 from sensorium.preprocess import Preprocess, check_mode, unit
-from sensorium.sequences import apply_frames, last
+from sensorium.sequences import apply_frames, last, spec_augment
 from sensorium.types import Rows
 
 State = tuple[Tensor, ...]
@@ -22,6 +23,7 @@ class Recurrent(nn.Module):
     dim: output width; None takes that of the other side, such as the number of classes.
     preprocess: of the frames, by statistics of the training frames that the head carries.
     normalize: outputs of unit length; off for the logits of a classifier.
+    spec_augment: probability with which a training sequence has stretches of time and columns hidden.
 
     name: under which the cell's weights are kept. parts: how many tensors its state has.
     """
@@ -30,11 +32,14 @@ class Recurrent(nn.Module):
     takes_frames = True
 
     def __init__(self, name: str, cell: Any, parts: int, /, hidden: int, depth: int, dropout: float = 0.3,
-                 dim: int | None = None, preprocess: str = "standardize", normalize: bool = False) -> None:  # fmt: skip
+                 dim: int | None = None, preprocess: str = "standardize", normalize: bool = False,
+                 spec_augment: float = 0.0) -> None:  # fmt: skip
         super().__init__()
         check_mode(preprocess)
-        self.arguments = {"hidden": hidden, "depth": depth, "dropout": dropout, "dim": dim,
-                          "preprocess": preprocess, "normalize": normalize}  # fmt: skip
+        if not 0 <= spec_augment <= 1:
+            raise BadRecipe(f"{name}: spec_augment={spec_augment}; expected a probability, from 0 to 1")
+        self.arguments = {"hidden": hidden, "depth": depth, "dropout": dropout, "dim": dim, "preprocess": preprocess,
+                          "normalize": normalize, "spec_augment": spec_augment}  # fmt: skip
         self.name, self.cell, self.parts, self.normalize = name, cell, parts, normalize
 
     def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
@@ -51,7 +56,10 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Frames x (b, t, d), of which the first ``lengths`` (b,) of each are real → (b, c)."""
-        h, _ = self.get_submodule(self.name)(self.preprocess(x))
+        x, hide = self.preprocess(x), self.arguments["spec_augment"]
+        if self.training and hide:
+            x = spec_augment(x, lengths, hide)
+        h, _ = self.get_submodule(self.name)(x)
         return self._read(last(h, lengths))
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:

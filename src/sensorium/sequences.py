@@ -26,6 +26,27 @@ def last(x: Tensor, lengths: Tensor) -> Tensor:
     return x[torch.arange(len(x), device=x.device), at]
 
 
+def spec_augment(x: Tensor, lengths: Tensor, probability: float) -> Tensor:
+    """Frames x (b, t, d) of zero mean, of which some sequences have stretches of time and columns at zero.
+
+    Each sequence with this probability: twice up to a tenth of its ``lengths`` (b,) frames, once up to a
+    fifth of its columns, of random width and place (SpecAugment, Park et al. 2019, without warping).
+    """
+    b, t, d = x.shape
+    chosen = torch.rand(b, 1, device=x.device) < probability
+
+    def stretch(count: int, size: Tensor, most: float) -> Tensor:
+        """Which of ``count`` places lie in a random stretch of up to ``most`` of ``size`` (b, 1), (b, count)."""
+        width = torch.rand(b, 1, device=x.device) * most * size
+        start = torch.rand(b, 1, device=x.device) * (size - width)
+        at = torch.arange(count, device=x.device)
+        return chosen & (at >= start) & (at < start + width)
+
+    frames = stretch(t, lengths[:, None], 0.1) | stretch(t, lengths[:, None], 0.1)
+    columns = stretch(d, torch.full((b, 1), d, device=x.device), 0.2)
+    return x.masked_fill(frames[:, :, None] | columns[:, None], 0.0)
+
+
 def apply_frames(head: Any, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
     """Every sequence through a frame head, (n, c) float32, sequences of like length together.
 

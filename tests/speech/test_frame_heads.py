@@ -157,3 +157,30 @@ def test_statistics_say_what_they_promise() -> None:
     assert first == pytest.approx(x[0, :50].mean().item(), abs=1e-5)
     assert second == pytest.approx(x[0, 50:100].mean().item(), abs=1e-5)
     assert abs(recent - x[0, -60:].mean().item()) < 0.5
+
+
+def test_spec_augment_hides_stretches_of_some_sequences() -> None:
+    torch.manual_seed(0)
+    lengths = torch.randint(20, 201, (400,))
+    hidden = sequences.spec_augment(torch.ones(400, 200, 30), lengths, 0.3) == 0
+    touched = hidden.any(2).any(1)
+    assert 0.2 < touched.float().mean() < 0.4
+    frames, columns = hidden.all(2), hidden.all(1)
+    assert (hidden == (frames[:, :, None] | columns[:, None])).all()  # whole frames and whole columns, nothing else
+    real = torch.arange(200) < lengths[:, None]
+    assert not (frames & ~real).any()
+    assert (frames.sum(1) <= 0.2 * lengths + 2).all() and (columns.sum(1) <= 0.2 * 30 + 1).all()
+    assert frames[touched].any() and columns[touched].any()
+    assert not (sequences.spec_augment(torch.ones(9, 50, 4), torch.full((9,), 50), 0.0) == 0).any()
+
+
+def test_spec_augment_is_for_training_only() -> None:
+    head = parts.make("heads", {"name": "lstm", "hidden": 8, "depth": 1, "dropout": 0.0, "spec_augment": 1.0})
+    head.build(D, None, C)
+    x, lengths = torch.randn(4, 50, D), torch.full((4,), 50)
+    head.train()
+    assert (head(x, lengths) != head(x, lengths)).any()
+    head.eval()
+    torch.testing.assert_close(head(x, lengths), head.step(x)[0][:, -1])
+    with pytest.raises(BadRecipe, match="lstm: spec_augment=2; expected a probability"):
+        parts.make("heads", {"name": "lstm", "spec_augment": 2})
