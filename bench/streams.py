@@ -191,7 +191,7 @@ async def load(port: int, streams: int, seconds: float, warm: float) -> dict[str
                 client.send()
     await asyncio.sleep(1.0)
     waits = np.array([wait for c in clients for due, wait in c.found if due >= begin + warm])
-    expected = streams * (seconds / CHUNK - 2)
+    expected = streams * seconds / CHUNK
     for client in clients:
         client.transport.close()
     points = np.percentile(waits, [50, 95, 99]).tolist() if len(waits) else [float("inf")] * 3

@@ -81,7 +81,7 @@ class Felt:
                 told += self._contest(begin, end)
             self._sum += self.smoothed[self._present or 0]
             self._steps += 1
-        elif self.speech and end - self._voiced >= habits.pause:
+        elif self.speech and end - self._voiced >= habits.pause - 1e-6:
             told += self._fall_silent()
         return told
 

@@ -40,9 +40,9 @@ class Voice:
         scores = np.exp(scores - scores.max(1, keepdims=True))
         return scores / scores.sum(1, keepdims=True)
 
-    def streams(self, step: float = STEP) -> Streams:
+    def streams(self, step: float = STEP, habits: Habits | None = None) -> Streams:
         """Many streams of this voice, stepped together."""
-        return Streams(self.encoder, self.head, self.probabilities, step)
+        return Streams(self.encoder, self.head, self.probabilities, step, habits or Habits())
 
     def offline(self, sources: Sequence[Any]) -> np.ndarray:
         """Probabilities (n, c) of whole recordings: paths, or ``(samples, rate)``."""
@@ -92,7 +92,7 @@ class Ear:
     def reset(self) -> None:
         """As if nothing had been heard."""
         self.felt = Felt(self.labels, self.habits)
-        self.samples = 0
+        self.samples, self._began = 0, 0.0
         self.last: Reading | None = None
 
     def hear(self, readings: Sequence[Reading]) -> list[dict[str, Any]]:
@@ -101,13 +101,16 @@ class Ear:
             return []
         told: list[dict[str, Any]] = []
         for reading in readings:
-            told += self.felt.push(reading.begin, reading.end, reading.values, reading.voice)
-        self.last = readings[-1]
+            new = self.felt.push(reading.begin, reading.end, reading.present or reading.values, reading.voice)
+            self.last = reading
+            for message in new:
+                told += [message, *self._utterance(message)]
+        last = readings[-1]
         frames = {
             "type": "frames",
             "t0": round(readings[0].begin, _TIME_DIGITS),
-            "t1": round(self.last.end, _TIME_DIGITS),
-            "probabilities": [[round(p, _DIGITS) for p in reading.values] for reading in readings],
+            "t1": round(last.end, _TIME_DIGITS),
+            "probabilities": [[round(p, _DIGITS) for p in reading.present or reading.values] for reading in readings],
             "smoothed": [round(p, _DIGITS) for p in self.felt.smoothed],
             "emotion": self.felt.emotion,
             "speech": self.felt.speech,
@@ -116,7 +119,9 @@ class Ear:
 
     def end(self) -> list[dict[str, Any]]:
         """What was still going on ends; the last message is of type "final": the whole recording's answer."""
-        told = [_rounded(message) for message in self.felt.end()]
+        told = []
+        for message in self.felt.end():
+            told += [_rounded(message), *map(_rounded, self._utterance(message))]
         values = self.last.values if self.last else None
         best = max(range(len(values)), key=values.__getitem__) if values else None
         seconds: dict[str, float] = {}
@@ -134,6 +139,18 @@ class Ear:
         }
         return [*told, final]
 
+    def _utterance(self, message: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What an utterance says by itself, once it is over, where utterances are read by themselves."""
+        if message.get("event") == "speech_start":
+            self._began = message["t"]
+        values = self.last.present if self.last else None
+        if values is None or message.get("event") != "speech_end":
+            return []
+        best = max(range(len(values)), key=values.__getitem__)
+        return [{"type": "utterance", "start": self._began, "end": message["t"],
+                 "probabilities": [round(p, _DIGITS) for p in values], "emotion": self.labels[best],
+                 "confidence": round(values[best], _DIGITS)}]  # fmt: skip
+
 
 def _rounded(message: Mapping[str, Any]) -> dict[str, Any]:
     return {key: round(value, _TIME_DIGITS) if isinstance(value, float) else value for key, value in message.items()}
@@ -148,10 +165,10 @@ class Listener:
     >>> stream.end()["emotion"]                                # doctest: +SKIP
     """
 
-    def __init__(self, voice: Voice, rate: int = audio.RATE, habits: Habits | None = None) -> None:
-        self.voice, self.labels = voice, voice.labels
-        self._streams = voice.streams()
-        self._key: int | None = self._streams.open(rate)
+    def __init__(self, voice: Voice, rate: int = audio.RATE, utterances: bool = False, habits: Habits | None = None):
+        self.voice, self.labels, habits = voice, voice.labels, habits or Habits()
+        self._streams = voice.streams(habits=habits)
+        self._key: int | None = self._streams.open(rate, utterances)
         self._ear = Ear(voice.labels, rate, habits)
 
     def push(self, samples: np.ndarray) -> list[dict[str, Any]]:

@@ -181,14 +181,16 @@ class Run:
 
         return listen.Voice(self)
 
-    def stream(self, rate: int = 16_000) -> Any:
+    def stream(self, rate: int = 16_000, utterances: bool = False) -> Any:
         """A live stream of sound at ``rate`` Hz: ``push(samples)`` gives events, ``end()`` the final answer.
 
+        utterances: read each utterance by itself, from pause to pause, instead of all sound so far; the
+        final answer is of all sound either way.
         Raises BadRecipe for a run that cannot stream, BadData for a rate that no recording has.
         """
         from sensorium import listen
 
-        return listen.Listener(self.voice, rate)
+        return listen.Listener(self.voice, rate, utterances)
 
     def encode(self, side: str, values: Any) -> np.ndarray:
         """Values of a side's kind, through its encoder and head: (n, d) in the shared space."""

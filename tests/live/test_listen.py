@@ -72,6 +72,31 @@ def test_together_as_alone(voice_run, sizes):
     assert len(streams) == 0
 
 
+@settings(max_examples=12, deadline=None)
+@given(cuts=CUTS, seeds=st.lists(st.integers(0, 30), min_size=1, max_size=3), pause=st.floats(0.9, 1.4))
+def test_an_utterance_is_read_as_if_nothing_had_been_before(voice_run, cuts, seeds, pause):
+    silence = 1e-4 * np.random.default_rng(0).normal(size=int(pause * RATE)).astype(np.float32)
+    x = np.concatenate([part for seed in seeds for part in (speak(0.8, seed), silence)])
+    stream, told = voice_run.stream(utterances=True), []
+    for chunk in chunks(x, cuts):
+        told += stream.push(chunk)
+    told += stream.finish()
+    utterances = [m for m in told if m["type"] == "utterance"]
+    starts = [m["t"] for m in told if m.get("event") == "speech_start"]
+    assert [m["start"] for m in utterances] == starts and utterances
+    # The oracle: frames of the whole recording, those that are voice, cut where an utterance was over.
+    encoder, head = voice_run.voice.encoder, voice_run.voice.head
+    frames = encoder.encode([(x, RATE)])[0]
+    voice = type(encoder)(**{**encoder.arguments, "silence": "mark"}).encode([(x, RATE)])[0][:, -1] > 0
+    over = [0, *(round((m["end"] - 0.015 + 0.6) * 10) * 10 for m in utterances[:-1]), len(voice)]
+    for begin, end, utterance in zip(over, over[1:], utterances, strict=False):
+        own = frames[voice[:begin].sum() : voice[:end].sum()]
+        z = head.apply_frames(own, np.array([0, len(own)]))
+        np.testing.assert_allclose(utterance["probabilities"], voice_run.voice.probabilities(z)[0], atol=1e-5)
+    final, plain = told[-1], voice_run.voice.offline([(x, RATE)])[0]
+    np.testing.assert_allclose(final["probabilities"], plain, atol=1e-5)  # of the whole, either way
+
+
 def test_keys_of_streams_that_ended_are_used_by_no_other(voice_run):
     streams, x = voice_run.voice.streams(), speak(0.4)
     wanted = voice_run.voice.offline([(x, RATE)])[0]

@@ -206,8 +206,8 @@ def test_leaving_the_page_closes_the_stream(chromium, serving):
     assert not server.ready()
     page.evaluate("location.hash = '#/system'")
     for _ in range(100):
-        if server.ready():
+        if free := server.ready():
             break
         time.sleep(0.05)
-    assert server.ready()
+    assert free
     page.close()

@@ -42,7 +42,7 @@ def test_the_messages(voice_run, server):
     x = speak(2.0, 4)
     with server.stream(run="voice") as stream:
         assert stream.told == [{"type": "ready", "run": "voice", "labels": voice_run.voice.labels, "rate": RATE,
-                                "format": "f32", "step": 0.1}]  # fmt: skip
+                                "format": "f32", "utterances": False, "step": 0.1}]  # fmt: skip
         for chunk in np.array_split(x, 20):
             stream.socket.send(as_bytes(chunk, "f32"))
         final = stream.end()
@@ -57,6 +57,21 @@ def test_the_messages(voice_run, server):
     assert set(final) == {"type", "seconds", "frames", "probabilities", "emotion", "confidence", "felt", "segments"}
     felt = sum(s["end"] - s["start"] for s in segments)
     assert sum(final["felt"].values()) == pytest.approx(felt, abs=1e-3)
+
+
+def test_each_utterance_by_itself_as_in_python(voice_run, server):
+    x = np.concatenate([speak(1.2, 3), np.zeros(RATE, np.float32), speak(1.2, 8), np.zeros(RATE, np.float32)])
+    listener = voice_run.stream(utterances=True)
+    wanted = [m for m in [*listener.push(x), *listener.finish()] if m["type"] in ("utterance", "segment", "final")]
+    with server.stream(utterances=1) as stream, server.stream() as plain:
+        for chunk in np.array_split(x, 30):  # both kinds in one batch
+            stream.socket.send(as_bytes(chunk, "f32"))
+            plain.socket.send(as_bytes(chunk, "f32"))
+        final, whole = stream.end(), plain.end()
+    assert stream.told[0]["utterances"] and final["probabilities"] == pytest.approx(whole["probabilities"], abs=1e-6)
+    told = [m for m in stream.told if m["type"] in ("utterance", "segment", "final")]
+    assert [(m["type"], m["emotion"]) for m in told] == [(m["type"], m["emotion"]) for m in wanted]
+    assert sum(m["type"] == "utterance" for m in told) == 2 and not any(m["type"] == "utterance" for m in plain.told)
 
 
 def test_many_at_once_get_what_each_alone_gets(voice_run, server):
@@ -172,21 +187,24 @@ def test_whatever_comes_the_server_lives(server, messages, format):
 def test_a_client_that_is_killed_leaves_its_place(serving):
     server = serving(streams=1)
     for _ in range(3):
-        with server.stream() as stream:
-            assert stream.told[0]["type"] == "ready"
+        with place(server) as stream:
             stream.socket.send(as_bytes(speak(0.5), "f32"))
+            with server.stream() as another:
+                assert (another.told[0]["title"], another.closed()) == ("Busy", 4429)
             raw = stream.socket.socket
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             raw.close()  # a reset, without a word
-        for _ in range(100):
-            with server.stream() as another:
-                if another.told[0]["type"] == "ready":
-                    break
-                assert (another.told[0]["title"], another.closed()) == ("Busy", 4429)
-            time.sleep(0.05)
-        else:
-            raise AssertionError("the place was never given back")
-        time.sleep(0.3)
+
+
+def place(server):
+    """The only place of a server, as soon as whoever had it is noticed to be gone."""
+    for _ in range(100):
+        stream = server.stream()
+        if stream.told[0]["type"] == "ready":
+            return stream
+        stream.socket.close()
+        time.sleep(0.05)
+    raise AssertionError("the place was never given back")
 
 
 def test_who_says_nothing_or_stays_too_long_is_let_go(serving):

@@ -27,6 +27,9 @@ def stream(
     pace: Annotated[
         float, typer.Option("--pace", min=0.0, help="Times real time at which a file is heard; 0: as fast as it goes.")
     ] = 0.0,
+    utterances: Annotated[
+        bool, typer.Option("--utterances", help="Read each utterance by itself, from pause to pause.")
+    ] = False,
     seconds: Annotated[
         float | None, typer.Option("--seconds", min=0.1, help="Stop after so much sound.", show_default=False)
     ] = None,
@@ -48,7 +51,7 @@ def stream(
     opened = sensorium.open(run)
     voice = opened.voice  # refuses a run that cannot stream before the microphone is opened
     chunks, rate = microphone(device) if source == MICROPHONE else recording(source, pace)
-    listener = opened.stream(rate)
+    listener = opened.stream(rate, utterances)
     with contextlib.closing(chunks), Lines() if Output(as_json).json else Display(voice.labels) as shown:
         heard = 0
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the recording, and its answer still comes

@@ -56,12 +56,12 @@ class Live:
                 raise _Stop(
                     _MANY, "Busy", f"{len(self.open)} streams are open, as many as this server takes; try later"
                 )
-            shown, rate, kind = self._asked(websocket)
+            shown, rate, kind, utterances = self._asked(websocket)
             voices = await voices_of(shown, self.limits)
         except _Stop as stop:
             await _refuse(websocket, stop)
             return
-        connection = Connection(websocket, voices, shown.name, rate, kind, self.limits)
+        connection = Connection(websocket, voices, shown.name, rate, kind, utterances, self.limits)
         self.open.add(connection)
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.get_running_loop().create_task(self._keep())
@@ -70,8 +70,8 @@ class Live:
         finally:
             self.open.discard(connection)
 
-    def _asked(self, websocket: WebSocket) -> tuple[Shown, int, str]:
-        """The run, rate and format that a socket's address asks for. Raises _Stop."""
+    def _asked(self, websocket: WebSocket) -> tuple[Shown, int, str, bool]:
+        """The run, rate and format that a socket's address asks for, and whether by utterances. Raises _Stop."""
         query = websocket.query_params
         try:
             shown = self.shelf.get(query.get("run"))
@@ -86,7 +86,7 @@ class Live:
             audio.check_rate(int(text))
         except BadData as error:
             raise _Stop(_BAD, "BadData", str(error)) from None
-        return shown, int(text), kind
+        return shown, int(text), kind, query.get("utterances", "0") not in ("0", "false")
 
     async def _keep(self) -> None:
         """Close sockets that say nothing, take nothing, or stay too long."""
@@ -110,15 +110,11 @@ async def voices_of(shown: Shown, limits: Limits) -> Voices:
 class Connection:
     """One socket: bytes to samples, answers to messages, each within its limits."""
 
-    def __init__(self, websocket: WebSocket, voices: Voices, run: str, rate: int, kind: str, limits: Limits) -> None:
-        self.websocket, self.voices, self.limits, self.run, self.rate, self.kind = (
-            websocket,
-            voices,
-            limits,
-            run,
-            rate,
-            kind,
-        )
+    def __init__(
+        self, websocket: WebSocket, voices: Voices, run: str, rate: int, kind: str, utterances: bool, limits: Limits
+    ) -> None:
+        self.websocket, self.voices, self.limits = websocket, voices, limits
+        self.run, self.rate, self.kind, self.utterances = run, rate, kind, utterances
         self.dtype = np.dtype(FORMATS[kind])
         self.odd = b""  # the beginning of a sample whose end has yet to come
         self.began = self.heard = time.monotonic()
@@ -128,7 +124,7 @@ class Connection:
         self._frames = 0  # messages of type frames in it
         self._wake = asyncio.Event()
         self._last: _Stop | None = None
-        self.seat = voices.join(rate, self.answer, self._failed)
+        self.seat = voices.join(rate, utterances, self.answer, self._failed)
 
     async def serve(self) -> None:
         """Receive and answer until either side has enough."""
@@ -136,7 +132,7 @@ class Connection:
         receiver = asyncio.create_task(self._receive())
         self._tasks = (sender, receiver)
         self.answer([{"type": "ready", "run": self.run, "labels": self.voices.voice.labels, "rate": self.rate,
-                      "format": self.kind, "step": STEP}])  # fmt: skip
+                      "format": self.kind, "utterances": self.utterances, "step": STEP}])  # fmt: skip
         try:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             if receiver.done() and self._last is not None and not sender.done():

@@ -33,9 +33,9 @@ class Seat:
     after which nothing more comes.
     """
 
-    def __init__(self, rate: int, ear: Ear, answer: Callable[[list[dict[str, Any]]], None],
+    def __init__(self, rate: int, utterances: bool, ear: Ear, answer: Callable[[list[dict[str, Any]]], None],
                  fail: Callable[[Exception], None]) -> None:  # fmt: skip
-        self.rate, self.ear, self.answer, self.fail = rate, ear, answer, fail
+        self.rate, self.utterances, self.ear, self.answer, self.fail = rate, utterances, ear, answer, fail
         self.key: int | None = None  # of its stream; the worker opens it
         self.inbox: deque[np.ndarray | Order] = deque()
         self.waiting = 0  # samples in the inbox
@@ -59,10 +59,10 @@ class Voices:
         """Memory that the states of all streams take."""
         return self._streams.bytes
 
-    def join(self, rate: int, answer: Callable[[list[dict[str, Any]]], None],
+    def join(self, rate: int, utterances: bool, answer: Callable[[list[dict[str, Any]]], None],
              fail: Callable[[Exception], None]) -> Seat:  # fmt: skip
-        """A place for a new stream of sound at ``rate`` Hz."""
-        seat = Seat(rate, Ear(self.voice.labels, rate), answer, fail)
+        """A place for a new stream of sound at ``rate`` Hz, perhaps with each utterance read by itself."""
+        seat = Seat(rate, utterances, Ear(self.voice.labels, rate), answer, fail)
         self.seats.add(seat)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._serve())
@@ -149,7 +149,7 @@ class Voices:
                 if queue:
                     orders[seat] = queue.popleft()  # type: ignore[assignment]
                 if seat.key is None:
-                    seat.key = streams.open(seat.rate)
+                    seat.key = streams.open(seat.rate, seat.utterances)
                 chunks[seat.key] = parts[0] if len(parts) == 1 else np.concatenate(parts or [_NOTHING])
             ended = [seat.key for seat, order in orders.items() if order is Order.END]
             found = streams.push(chunks, ended)  # type: ignore[arg-type]

@@ -16,15 +16,15 @@ function protocols() {
 
 /** Tells of "message" (detail: what the server said), "lost", "back" and "closed" (detail: why, in words). */
 export class Stream extends EventTarget {
-  constructor(run, rate) {
+  constructor(run, rate, utterances) {
     super();
-    Object.assign(this, { run, rate, socket: null, ready: false, ended: false, sent: 0, error: null, pause: 500 });
+    Object.assign(this, { run, rate, utterances, socket: null, ready: false, ended: false, sent: 0, error: null, pause: 500 });
     this.connect();
   }
 
   connect() {
     const base = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}`;
-    const socket = new WebSocket(base + url("/stream", { run: this.run, rate: this.rate, format: "f32" }), protocols());
+    const socket = new WebSocket(base + url("/stream", { run: this.run, rate: this.rate, format: "f32", utterances: this.utterances ? 1 : undefined }), protocols());
     socket.binaryType = "arraybuffer";
     socket.addEventListener("message", ({ data }) => this.hear(JSON.parse(data)));
     socket.addEventListener("close", (event) => this.closed(event));

@@ -44,11 +44,13 @@ class Page {
     this.rows = h("div", { class: "live-rows" });
     this.plane = h("div", { class: "live-plane" });
     this.final = h("section", { class: "card live-final", hidden: true, "aria-label": "Final answer" });
+    this.apart = h("input", { type: "checkbox", id: "live-apart", checked: true });
     const drop = h("label", { class: "live-drop", for: "live-file" }, icon("upload"), h("span", {}, "Drop a recording here, or choose one"));
     root.append(h("div", { class: "live" },
       h("div", { class: "head" }, h("h1", {}, "Live"), h("span", { class: "quiet" }, `heard by ${run}`), this.latency),
       this.note,
-      h("div", { class: "live-ask" }, this.listen, drop, this.picker),
+      h("div", { class: "live-ask" }, this.listen, drop, this.picker,
+        h("label", { class: "check live-apart", for: "live-apart", title: "What is shown begins anew after each pause; otherwise it is of all sound so far. The final answer is of the whole recording either way." }, this.apart, "Each utterance by itself")),
       this.final,
       h("div", { class: "live-grid" },
         h("section", { class: "card live-now", "aria-label": "Now" }, this.portrait, this.word, this.status, this.wave.canvas),
@@ -137,7 +139,7 @@ class Page {
       value.textContent = "–";
       row.classList.remove("first");
     }
-    const stream = this.stream = new Stream(this.run, rate);
+    const stream = this.stream = new Stream(this.run, rate, this.apart.checked);
     const mine = (on) => (event) => { if (this.stream === stream && !this.gone) on(event.detail); };
     stream.addEventListener("message", mine((message) => this.message(message)));
     stream.addEventListener("closed", mine((why) => { this.silence(); this.setMode("idle"); this.tell("The stream has ended", why); }));
