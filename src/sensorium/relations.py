@@ -57,17 +57,18 @@ class Relations(nn.Module):
         """More frames x (b, t, d), the first ``lengths`` (b,) of each real → statistics after these (b, p), state."""
         count, sums, past = state
         t, size = x.shape[1], self.dim_in // self.blocks
-        wide = torch.where(valid(lengths, t)[..., None], x, 0.0).double()
-        held = torch.cat([past, wide], 1)
+        # Training reads whole sequences at once, and needs no more digits than its gradients have.
+        wide = torch.where(valid(lengths, t)[..., None], x, 0.0).to(x.dtype if self.training else past.dtype)
+        held = torch.cat([past.to(wide.dtype), wide], 1)
         i, j = self.pairs
         block = wide.reshape(len(x), t, self.blocks, size).transpose(1, 2)
         products = block.transpose(2, 3) @ block  # (b, blocks, size, size)
-        apart = [torch.einsum("btd,btd->bd", wide, held[:, LAGS[-1] - k : LAGS[-1] - k + t]) for k in LAGS]
+        apart = [(wide * held[:, LAGS[-1] - k : LAGS[-1] - k + t]).sum(1) for k in LAGS]
         squares = products.diagonal(dim1=2, dim2=3).flatten(1)
         sums = sums + torch.cat([wide.sum(1), squares, products[:, i // size, i % size, j % size], *apart], -1)
         count = count + lengths[:, None]
         newest = lengths[:, None] + torch.arange(LAGS[-1])  # where the last frames stand among all held
-        past = held.gather(1, newest[..., None].expand(-1, -1, self.dim_in))
+        past = held.gather(1, newest[..., None].expand(-1, -1, self.dim_in)).double()
         return self._statistics(count.clamp_min(1), sums).to(x.dtype), (count, sums, past)
 
     def start(self, b: int = 1) -> State:

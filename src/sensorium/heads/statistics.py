@@ -16,6 +16,7 @@ from sensorium.sequences import apply_frames
 from sensorium.types import Rows
 
 State = tuple[Tensor, ...]
+_ROWS = 32  # sequences whose sums are made together: their products stay in the cache
 
 
 class Statistics(nn.Module):
@@ -50,7 +51,8 @@ class Statistics(nn.Module):
         if relations < 0:
             raise BadRecipe(f"statistics: relations={relations}; expected 0, or the number of stretches of columns")
         self.arguments = {"levels": levels, "relations": relations, "hidden": hidden, "depth": depth,
-                          "members": members, "dropout": dropout, "noise": noise, "dim": dim, "preprocess": preprocess, "normalize": normalize}  # fmt: skip
+                          "members": members, "dropout": dropout, "noise": noise, "dim": dim,
+                          "preprocess": preprocess, "normalize": normalize}  # fmt: skip
         self.normalize, self.noise = normalize, noise
 
     def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
@@ -69,8 +71,8 @@ class Statistics(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Frames x (b, t, d), of which the first ``lengths`` (b,) of each are real → (b, c)."""
         with torch.no_grad():  # nothing is learned up to here
-            frames = self.preprocess(x)
-            pooled = self.scale(torch.cat([part(frames, lengths) for part in self.pool], -1))
+            some = zip(x.split(_ROWS), lengths.split(_ROWS), strict=True)
+            pooled = self.scale(torch.cat([self._pooled(self.preprocess(rows), n) for rows, n in some]))
         if self.training and self.noise:
             pooled = pooled + self.noise * torch.randn_like(pooled)
         return self._read(pooled)
@@ -93,6 +95,9 @@ class Statistics(nn.Module):
     def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
         """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""
         return apply_frames(self, vectors, offsets)
+
+    def _pooled(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        return torch.cat([part(frames, lengths) for part in self.pool], -1)
 
     def _each(self, verb: str, state: State, *given: Tensor) -> tuple[Tensor, State]:
         """What all statistics say, read, and their states one after the other."""
