@@ -77,18 +77,18 @@ def project(left_head: object, left: object, rows: np.ndarray) -> np.ndarray:
 
 
 def logistic(root: Path) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
-    """Mean and deviation of 13 MFCC of each clip through a standardised logistic regression."""
+    """Mean and deviation of 20 MFCC and their slopes of each clip through a standardised logistic regression."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     paths = sorted(root.glob("Actor_*/*.*"))
     label = np.array([int(p.stem.split("-")[2]) for p in paths])
-    frames = Mfcc().encode([str(p) for p in paths])
+    frames = Mfcc(n_mfcc=20, n_mels=64, deltas=1).encode([str(p) for p in paths])
     x = np.array([np.concatenate([f.mean(0), f.std(0)]) for f in frames])
 
     def judge(train: np.ndarray, test: np.ndarray) -> dict[str, float]:
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000)).fit(x[train], label[train])
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(x[train], label[train])
         return recognition(label[test], model.predict(x[test]))
 
     judge.actor = np.array([int(p.stem[-2:]) for p in paths])
