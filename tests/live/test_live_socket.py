@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -194,6 +195,28 @@ def test_a_client_that_is_killed_leaves_its_place(serving):
             raw = stream.socket.socket
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             raw.close()  # a reset, without a word
+
+
+def test_a_server_that_is_behind_serves_those_it_has(voice_run, serving):
+    server = serving(behind=1e-9)  # any turn is too long
+    x = speak(0.5)
+    time.sleep(2.1)  # the turns of its start are forgotten
+    with server.stream() as stream:
+        stream.socket.send(as_bytes(x, "f32"))
+        stream.until("frames")
+        with server.stream() as another:
+            assert another.told[0]["title"] == "Busy" and "behind" in another.told[0]["detail"]
+            assert another.closed() == 4429
+        np.testing.assert_allclose(stream.end()["probabilities"], voice_run.voice.offline([(x, RATE)])[0], atol=1e-5)
+
+
+def test_how_many_listen_is_among_the_metrics(server):
+    import urllib.request
+
+    with place(server):
+        text = urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics").read().decode()
+    assert re.search(r"^sensorium_streams_open [1-9]", text, re.M)
+    urllib.request.urlopen(f"http://127.0.0.1:{server.port}/readyz").read()  # and the run is found ready
 
 
 def place(server):

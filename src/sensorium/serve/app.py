@@ -85,7 +85,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
         health.routes(shelf, settings, decoders, meter),
         run_pages.routes(shelf, settings),
         map.routes(shelf, settings),
-        live.routes(shelf, settings),
+        live.routes(shelf, settings, meter),
         original.routes(shelf, settings, decoders),
     ):
         app.include_router(router)

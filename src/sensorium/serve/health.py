@@ -113,7 +113,8 @@ async def probe(shown: Shown) -> None:
     side = next((s for s in run.sides if getattr(run.encoder(s), "takes", None) == "text"), run.sides[0])
     to = run.sides[-1] if side == run.sides[0] else run.sides[0]
     if getattr(run.encoder(side), "takes", None) == "text":
-        raw = await lanes.encode(side, _WORDS)
+        # An encoder of class names knows no other words.
+        raw = await lanes.encode(side, getattr(run.encoder(side), "classes", [_WORDS])[0])
     else:
         raw = np.ones(run.head(side).dim_in, np.float32)
     if raw.ndim == 1:

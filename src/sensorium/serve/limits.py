@@ -12,6 +12,7 @@ class Limits(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SENSORIUM_LIVE_", extra="ignore")
 
     streams: int = Field(1000, gt=0, description="sockets that listen at once; a further one is refused")
+    behind: float = Field(0.5, gt=0, description="seconds a turn of all streams may take before new ones are refused")
     seconds: float = Field(4 * 3600.0, gt=0, description="how long one socket may stay open")
     idle: float = Field(60.0, gt=0, description="seconds without a message after which a socket is closed")
     message: int = Field(1 << 20, gt=0, description="bytes of one message of sound")

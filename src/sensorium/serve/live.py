@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 from fastapi import APIRouter
+from prometheus_client import Gauge
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sensorium import audio
@@ -19,6 +20,7 @@ from sensorium.errors import BadData, SensoriumError
 from sensorium.listen import check_samples
 from sensorium.serve.guard import PROTOCOL
 from sensorium.serve.limits import Limits
+from sensorium.serve.metering import Meter
 from sensorium.serve.problems import Problem
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf, Shown
@@ -33,9 +35,11 @@ _TEXT = 4096  # characters of an order
 _BAD, _IDLE, _OVER, _LARGE, _MANY, _SLOW, _FAULT = 4400, 4408, 4410, 4413, 4429, 4499, 1011
 
 
-def routes(shelf: Shelf, settings: Settings) -> APIRouter:
+def routes(shelf: Shelf, settings: Settings, meter: Meter) -> APIRouter:
     """The route of live sound."""
     router, live = APIRouter(), Live(shelf, settings.live)
+    gauge = Gauge("sensorium_streams_open", "Sockets that listen", registry=meter.registry)
+    gauge.set_function(lambda: len(live.open))
     router.add_api_websocket_route("/stream", live.connect)
     return router
 
@@ -52,12 +56,13 @@ class Live:
         """One socket from its first message to its last."""
         await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", ()) else None)
         try:
-            if len(self.open) >= self.limits.streams:
-                raise _Stop(
-                    _MANY, "Busy", f"{len(self.open)} streams are open, as many as this server takes; try later"
-                )
             shown, rate, kind, utterances = self._asked(websocket)
             voices = await voices_of(shown, self.limits)
+            if len(self.open) >= self.limits.streams:
+                told = f"{len(self.open)} streams are open, as many as this server takes; try again later"
+                raise _Stop(_MANY, "Busy", told)
+            if voices.behind:
+                raise _Stop(_MANY, "Busy", "this server is behind with the streams it has; try again later")
         except _Stop as stop:
             await _refuse(websocket, stop)
             return
@@ -146,6 +151,8 @@ class Connection:
 
     def answer(self, messages: list[dict[str, Any]]) -> None:
         """Queue messages; of a reader who is behind, older frames are dropped and counted in ``skipped``."""
+        if self._last is not None:  # an error is the last word
+            return
         for message in messages:
             if message["type"] == "frames":
                 message["skipped"] = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
+import torch
 
 from sensorium.listen import Ear, Voice
 from sensorium.serve.limits import Limits
@@ -53,6 +55,12 @@ class Voices:
         self._gone: list[Seat] = []  # whose streams are to be forgotten
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._took, self._ended = 0.0, 0.0  # by the last turn, and when that was
+
+    @property
+    def behind(self) -> bool:
+        """Whether the streams that are open are more than can be served in time; they come first then."""
+        return self._took > self.limits.behind and time.monotonic() - self._ended < _LATELY
 
     @property
     def bytes(self) -> int:
@@ -87,7 +95,8 @@ class Voices:
     async def _serve(self) -> None:
         """Turn after turn, as long as anyone is here."""
         loop, limits = asyncio.get_running_loop(), self.limits
-        with ThreadPoolExecutor(1, "voices") as worker:
+        # Alone in its thread: the other cores have the sockets, and threads of one operation would wait for each other.
+        with ThreadPoolExecutor(1, "voices", lambda: torch.set_num_threads(1)) as worker:
             while self.seats:
                 await self._arrived.wait()
                 # Each turn costs something by itself: where many wait, fewer and larger ones serve them sooner.
@@ -99,6 +108,7 @@ class Voices:
                     self._arrived.set()
                 left = [seat.key for seat in self._gone if seat.key is not None]
                 self._gone = []
+                start = time.monotonic()
                 try:
                     answers = await loop.run_in_executor(worker, self._compute, turns, left)
                 except Exception as error:  # a fault of ours must not silence the other streams
@@ -108,6 +118,8 @@ class Voices:
                         seat.key = None
                         seat.fail(error)
                     continue
+                self._ended = time.monotonic()
+                self._took = self._ended - start
                 for seat, messages in answers:
                     if seat in self.seats:
                         seat.answer(messages)
@@ -169,4 +181,5 @@ class Voices:
 
 
 _NOTHING = np.zeros(0, np.float32)
+_LATELY = 2.0  # seconds for which a slow turn is remembered
 _PATIENCE = 1e-4  # seconds of waiting for each stream that is open
