@@ -17,8 +17,8 @@ _SLOPE = 1e-3  # of correlation a sample of lag
 
 @functools.lru_cache(16)
 def mel_filters(n_mels: int, fft: int, rate: int, fmin: float, fmax: float) -> Tensor:
-    """:func:`sensorium.mel.filters` as a tensor (fft // 2 + 1, n_mels) float64."""
-    return torch.from_numpy(mel.filters(n_mels, fft, rate, fmin, fmax))
+    """:func:`sensorium.mel.filters` as a tensor (fft // 2 + 1, n_mels) float32."""
+    return torch.from_numpy(mel.filters(n_mels, fft, rate, fmin, fmax)).float()
 
 
 @functools.lru_cache(16)

@@ -196,8 +196,9 @@ class Mfcc:
             if wants["n_mfcc"] or wants["mels"]:
                 fmax = wants["fmax"] or self.rate / 2
                 filters = spectra.mel_filters(wants["n_mels"], wants["fft"], self.rate, wants["fmin"], fmax)
-                # In float64, as float32 sums of 40 terms of -100 dB depend on the block by up to 5e-5.
-                mel = spectra.decibels(power.double() @ filters)
+                # Decibels in float64, as float32 sums of 40 terms of -100 dB depend on the block by up to 5e-5;
+                # the powers before them are all positive, and their sums do not.
+                mel = spectra.decibels((power @ filters).double())
                 if wants["n_mfcc"]:
                     parts.append((mel @ spectra.dct(wants["n_mels"], wants["n_mfcc"])).float())
                 if wants["mels"]:
