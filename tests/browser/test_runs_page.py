@@ -75,6 +75,10 @@ def test_a_curve_grows_while_a_fit_is_running(served, open_page, tiny_vectors):
     page.wait_for_selector(".tag.good >> text=ready", timeout=30_000)
     page.get_by_role("tab", name="Numbers").click()
     page.wait_for_selector(".numbers-table")
+    page.get_by_role("link", name="Search").last.click()  # its items came as vectors: one is named
+    page.get_by_label("Id of an item to search by").fill("im7")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".hits.texts .hit")
 
 
 def test_two_runs_are_compared_query_by_query_or_it_says_why_not(served, open_page):

@@ -12,10 +12,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
+from sensorium.errors import SensoriumError
 from sensorium.evaluate import compare
 from sensorium.search import Run
 from sensorium.serve import building
-from sensorium.serve.problems import Problem, responses
+from sensorium.serve.problems import Problem, of_sensorium, responses
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf, Shown
 from sensorium.table import Table
@@ -267,7 +268,13 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     async def comparison(a: str, b: str, split: Literal["test", "validation"] = "test") -> dict[str, Any]:
         """What run b has over run a, query by query: differences, intervals and p-values by paired bootstrap."""
         folders = [shelf.folders[known(name)] for name in (a, b)]
-        rows = await asyncio.to_thread(compare.compare_runs, *folders, split=split)
+        try:
+            rows = await asyncio.to_thread(compare.compare_runs, *folders, split=split)
+        except SensoriumError as error:  # where the folders lie is nobody's business
+            problem, text = of_sensorium(error), str(error)
+            for name, folder in zip((a, b), folders, strict=True):
+                text = text.replace(str(folder), name)
+            raise Problem(problem.status, text) from None
         return {"a": a, "b": b, "rows": plain(rows)}
 
     return router

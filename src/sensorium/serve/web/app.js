@@ -115,7 +115,14 @@ connection.addEventListener("token", ({ detail }) => {
 });
 
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); root.focus(); });
-context.addEventListener("runs", () => { navigation(); runChoice(); });
+let told = "";
+context.addEventListener("runs", () => {
+  const now = JSON.stringify(context.runs.map((run) => [run.name, run.streams]));
+  if (now === told) return; // what is under the pointer stays there
+  told = now;
+  navigation();
+  runChoice();
+});
 context.addEventListener("run", runChoice);
 window.addEventListener("hashchange", showRoute);
 

@@ -11,12 +11,14 @@ const TABS = {
   picture: { title: "Picture", icon: "picture", takes: ["image", "face"] },
   sound: { title: "Sound", icon: "sound", takes: ["audio"] },
 };
+const ITEM = { title: "Item", icon: "search" };
 const TAB_OF = { text: "words", draw: "draw", image: "picture", face: "picture", audio: "sound" };
 
 /** The ways in that a run has. */
 export function ways(run) {
   const takes = new Set(Object.values(run.sides).map((side) => side.takes));
-  return Object.keys(TABS).filter((name) => TABS[name].takes.some((one) => takes.has(one)));
+  const found = Object.keys(TABS).filter((name) => TABS[name].takes.some((one) => takes.has(one)));
+  return found.length ? found : ["item"]; // vectors cannot be typed or drawn, but items can be named
 }
 
 /** The panel: element, and set(inputs). given(kind, value, {soon, pushed}) is called with each new input, "" for none. */
@@ -46,6 +48,11 @@ export function ask(run, given) {
   words.addEventListener("input", soon);
   panels.words = h("form", { class: "ask-words", role: "search" }, words, h("button", { class: "button primary", "aria-label": "Search" }, icon("search")));
   panels.words.addEventListener("submit", (event) => { event.preventDefault(); soon.cancel(); given("text", words.value.trim(), { pushed: true }); });
+
+  // an item by its id, where nothing else can be given
+  const id = h("input", { class: "input words", type: "search", placeholder: "Id of an item", "aria-label": "Id of an item to search by", autocomplete: "off" });
+  panels.item = h("form", { class: "ask-words", role: "search" }, id, h("button", { class: "button primary", "aria-label": "Search" }, icon("search")));
+  panels.item.addEventListener("submit", (event) => { event.preventDefault(); given("id", id.value.trim(), { pushed: true }); });
 
   // drawing
   const drawn = debounced((strokes) => given("draw", strokes.length ? strokesToText(strokes) : "", { soon: true }), 180);
@@ -120,10 +127,11 @@ export function ask(run, given) {
   }
 
   for (const name of names) {
-    buttons[name] = h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`, on: { click: () => choose(name) } }, icon(TABS[name].icon), TABS[name].title);
-    Object.assign(panels[name], { id: `panel-${name}` });
+    buttons[name] = h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`, on: { click: () => choose(name) } }, icon((TABS[name] ?? ITEM).icon), (TABS[name] ?? ITEM).title);
+    if (panels[name].tagName === "FORM") panels[name] = h("div", {}, panels[name]);
+    panels[name].id = `panel-${name}`;
     panels[name].classList.add("ask-panel");
-    if (name !== "words") panels[name].setAttribute("role", "tabpanel");
+    panels[name].setAttribute("role", "tabpanel");
     panels[name].setAttribute("aria-labelledby", `tab-${name}`);
   }
   const tabs = h("div", { class: "segments", role: "tablist", "aria-label": "What to search by", on: { keydown(event) {
@@ -134,15 +142,8 @@ export function ask(run, given) {
     buttons[next].focus();
     event.preventDefault();
   } } }, names.map((name) => buttons[name]));
-  const element = h("div", { class: "ask" }, tabs, names.map((name) => name === "words"
-    ? h("div", { role: "tabpanel", "aria-labelledby": "tab-words", class: "ask-panel", id: "panel-words" }, panels.words) : panels[name]));
-  if (names.includes("words")) {
-    panels.words.removeAttribute("id");
-    panels.words.removeAttribute("aria-labelledby");
-    panels.words.classList.remove("ask-panel");
-    panels.words = element.querySelector("#panel-words");
-  }
-  if (names.length) choose(now);
+  const element = h("div", { class: "ask" }, tabs, names.map((name) => panels[name]));
+  choose(now);
 
   // anything dropped or pasted anywhere on the page
   const over = (event) => { if ([...event.dataTransfer.types].includes("Files")) { event.preventDefault(); element.classList.add("over"); } };
@@ -171,6 +172,7 @@ export function ask(run, given) {
     set(inputs) {
       const of = (kind) => inputs.findLast((input) => input.kind === kind)?.value ?? "";
       if (document.activeElement !== words || !of("text").startsWith(words.value.trim())) words.value = of("text");
+      id.value = of("id");
       drawing.set(of("draw") ? strokesFromText(of("draw")) : []);
       const way = inputs.length ? TAB_OF[inputs[inputs.length - 1].kind] : undefined;
       if (way && names.includes(way) && way !== now) choose(way);

@@ -256,7 +256,7 @@ async function begin() {
     if (mine !== page || page.query.inputs.length) return;
     results.dataset.begun = page.seed;
     set(results, h("div", { class: "begin" }, h("div", { class: "head" }, h("h2", {}, "Start from one of these"),
-      h("p", { class: "muted" }, Object.values(run.sides).map((one) => `${one.items.toLocaleString("en")} ${one.kind === "none" ? "items" : `${one.kind}s`}`).join(" and "), ", and your own input."),
+      h("p", { class: "muted" }, Object.values(run.sides).map((one) => `${one.items.toLocaleString("en")} ${one.kind === "none" ? "items" : `${one.kind}s`}`).join(" and "), "."),
       h("button", { class: "button small plain", type: "button", on: { click() { page.seed++; begin(); } } }, icon("shuffle"), "Others")),
     h("ul", { class: `wall ${run.sides[side].kind}` }, items.map((item) => h("li", {}, h("button", { type: "button", title: label(item), "aria-label": `Search by ${label(item)}`, on: { click: () => actions.onSearch(item) } },
       item.kind === "image" ? picture(item, "wall-picture") : h("span", {}, label(item))))))));
