@@ -9,12 +9,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="type: pip install 'sensorium[serve]'")
 
-from served import Server, client_of
-
-KEYS = [
-    "data.fonts=DejaVuSansMono", "data.test=300", "data.validation=200", "right.encoder=hashing", "objective=ridge",
-    "left.head=linear", "right.head=linear", "evaluate.baselines=[]", "evaluate.resamples=50", "evaluate.plots=false",
-]  # fmt: skip
+from served import KEYS, Server, client_of
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,12 @@ from pathlib import Path
 
 import httpx
 
+#: A small run of symbols and their names.
+KEYS = [
+    "data.fonts=DejaVuSansMono", "data.test=300", "data.validation=200", "right.encoder=hashing", "objective=ridge",
+    "left.head=linear", "right.head=linear", "evaluate.baselines=[]", "evaluate.resamples=50", "evaluate.plots=false",
+]  # fmt: skip
+
 
 @contextlib.contextmanager
 def client_of(runs, **settings):

@@ -11,7 +11,7 @@ import time
 import httpx
 import numpy as np
 import pytest
-from conftest import KEYS
+from served import KEYS
 
 import sensorium
 from sensorium import io
