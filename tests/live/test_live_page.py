@@ -28,11 +28,12 @@ def recording(tmp_path_factory, request):
     """A clip of RAVDESS where the real data is, else a made-up voice; played from its first sound on."""
     path = tmp_path_factory.mktemp("spoken") / "voice.wav"
     x = speak(4.0, 9)
+    real = None
     with contextlib.suppress(pytest.skip.Exception):
         real = request.getfixturevalue("shared_data") / "ravdess-actors01-12-flac16k.tar"
-        archive = tarfile.open(real)
-        clip = archive.extractfile("ravdess/Actor_01/03-01-05-02-01-01-01.flac").read()
-        archive.close()
+    if real is not None:
+        with tarfile.open(real) as archive:
+            clip = archive.extractfile("ravdess/Actor_01/03-01-05-02-01-01-01.flac").read()
         x = np.tile(soundfile.read(io.BytesIO(clip))[0], 2)
     soundfile.write(path, x, RATE, subtype="PCM_16")
     return path
