@@ -16,7 +16,7 @@ PAGES = ["search?run=glyphs", "search?run=glyphs&q=umbrella", "map?run=glyphs&co
 
 def settled(page):
     page.wait_for_function(
-        "() => !document.querySelector('main .wait') && document.querySelector('main').children.length"
+        "() => !document.querySelector('main .wait') && document.querySelector('main > :not(noscript)')"
     )
     page.wait_for_timeout(150)
 
