@@ -52,7 +52,6 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await _refresh(shelf, log)
-        gc.freeze()  # what the runs hold stays; collecting garbage need not look at it again
         watching = asyncio.create_task(_watch(shelf, settings.reload_seconds, log))
         yield
         app.state.stopping.set()
@@ -117,7 +116,12 @@ async def _warm(shown: Shown, log: Log) -> None:
 async def _refresh(shelf: Shelf, log: Log) -> None:
     """Open what is new on the disk, and say so."""
     before = dict(shelf.faults)
-    for name in await asyncio.to_thread(shelf.refresh):
+    changed = await asyncio.to_thread(shelf.refresh)
+    if changed:
+        gc.unfreeze()  # the versions before may go now
+        gc.collect()
+        gc.freeze()  # what the runs hold stays; collecting garbage need not look at it each time
+    for name in changed:
         shown = shelf.get(name)
         log.line("info", "opened", run=name, epoch=shown.epoch)
         shown.kept["warming"] = asyncio.create_task(_warm(shown, log))

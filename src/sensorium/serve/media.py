@@ -44,7 +44,7 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     ) -> Response:
         lanes: Lanes = shelf.get(run).lanes
         at = await side_of(lanes, side, id)
-        found = await asyncio.to_thread(lanes.media, at, id)
+        found = await lanes.sides[at].lane.do(lambda: lanes.media(at, id))  # where live changes are made, too
         if found is None:
             raise Problem(404, f"run '{lanes.name}' keeps nothing to show of item '{id}'")
         kind, content = found
