@@ -93,12 +93,6 @@ class Sample(BaseModel):
     items: list[dict[str, Any]]
 
 
-def can_stream(run: Run) -> bool:
-    """Whether sound can be read live: its encoder and head both go step by step."""
-    parts = (run.encoder("left"), run.head("left")) if "left" in run.sides else ()
-    return bool(parts) and all(hasattr(part, "step") and hasattr(part, "start") for part in parts)
-
-
 def column_of(name: str, values: np.ndarray) -> Column:
     """A column as it is told."""
     kind = "number" if values.dtype.kind in "iufb" else "text"
@@ -126,7 +120,7 @@ async def told(shelf: Shelf, name: str) -> RunTold:
         remaking=remaking,
         sides={side: await _side(shown, side, table) for side, table in (await tables(shown)).items()},
         one_table=len(run.sides) == 1,
-        streams=await asyncio.to_thread(can_stream, run),
+        streams=await asyncio.to_thread(lambda: run.streams),
         corrected=sorted(run.corrections),
         calibrated=sorted(direction for direction, one in run.trust.items() if one.get("probability")),
         results=plain(run.metrics.get("results", [])),
