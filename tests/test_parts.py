@@ -37,6 +37,15 @@ def test_dotted_path_and_file(tmp_path, monkeypatch):
     assert (by_path.times, by_path.sign, by_file.times, by_file.sign) == (2, -1.0, 3, 1.0)
 
 
+def test_a_part_may_be_a_partial_of_a_class_that_several_share(tmp_path):
+    (tmp_path / "flipping.py").write_text(PART + "from functools import partial\nTwice = partial(Flip, 2)\n")
+    part = parts.find("heads", f"{tmp_path}/flipping.py:Twice")
+    assert parts.arguments(part) == {"sign": -1.0}  # what is settled already is no key
+    assert parts.make("heads", {"name": f"{tmp_path}/flipping.py:Twice", "sign": 3.0}).times == 2
+    with pytest.raises(BadRecipe, match="takes no 'times'"):
+        parts.make("heads", {"name": f"{tmp_path}/flipping.py:Twice", "times": 3})
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

@@ -43,8 +43,10 @@ def judge(
     }
     names = class_names(data, judged["test"], pairs)
     if names is not None:
-        for split, one in judged.items():
-            rows[split] += classes.results(one["left->right"], zl, zr, plan.seed, keys["resamples"])
+        forth = {split: one["left->right"] for split, one in judged.items()}
+        said = {split: classes.predictions(one, zl, zr, corrections.get("left->right")) for split, one in forth.items()}
+        for split, one in forth.items():
+            rows[split] += classes.results(one, *said[split], plan.seed, keys["resamples"])
     # The closed forms beside it are not corrected for hubness, so the comparison is without.
     raw = judged["test"] if not corrections else evaluate.per_query(zl, zr, pairs, "test", keys["directions"])
     other = left if right is None else right
@@ -66,17 +68,15 @@ def judge(
         told["failures"] += breakdown.failures(one, zl, zr, query_ids, candidate_ids)
     told["breakdown"] = worst_groups(judged["test"], pairs, plan)
     if names is not None:
-        forth = judged["test"]["left->right"]
-        told["classes"] = classes.table(forth, zl, zr, names)
-        told["breakdown"] = {"direction": "left->right", "measure": "WA",
-                             "worst": classes.by_group(forth, zl, zr, pairs.group_names)}  # fmt: skip
+        told["classes"] = classes.table(*said["test"], names)
+        worst = classes.by_group(*said["test"], forth["test"].group, pairs.group_names)
+        told["breakdown"] = {"direction": "left->right", "measure": "WA", "worst": worst}
     if left.offsets is None and (right is None or right.offsets is None):
         told["gap"] = gap.before_and_after(left.vectors, other.vectors, zl, zr, pairs)
     compare.save(folder / compare.FILE, [one for both in judged.values() for one in both.values()], *ids)
     if keys["plots"]:
-        names = None if right is None or data.right.kind != "text" else np.asarray(data.right.values, np.str_)
         pictures.draw(folder, judged["test"], zl, zr, pairs, leaky=bool(leaks and leaks.leaky),
-                      calibration=told["calibration"], class_names=names, seed=plan.seed)  # fmt: skip
+                      class_table=told.get("classes"), calibration=told["calibration"], seed=plan.seed)  # fmt: skip
     return told
 
 

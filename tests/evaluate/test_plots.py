@@ -97,14 +97,14 @@ def test_a_runs_pictures(tmp_path):
     (tmp_path / "history.jsonl").write_text("\n".join(json.dumps(e) for e in [{"lr": 0.1}, *EVENTS]) + "\n")
     judged = evaluate.per_query(left, right, pairs)
     table = calibration.reliability(PROBABILITY, PROBABILITY > 0.4)
-    names = np.array(["sad", "calm", "happy", "angry"])
-    drawn = pictures.draw(tmp_path, judged, left, right, pairs, class_names=names,
+    labels, predicted = classes.predictions(judged["left->right"], left, right)
+    of_classes = classes.table(labels, predicted, ["sad", "calm", "happy", "angry"])
+    drawn = pictures.draw(tmp_path, judged, left, right, pairs, class_table=of_classes,
                           calibration={"left->right": {"test": {"reliability": table}}, "right->left": {}})  # fmt: skip
     assert {p.name for p in drawn} == {"ranks.png", "similarities.png", "confusion_matrix.png", "groups.png",
                                        "reliability_left_to_right.png", "training_history.png"}  # fmt: skip
     assert [path for path, _ in pictures.present(tmp_path)] == [
         f"plots/{name}" for name in pictures.CAPTIONS if (tmp_path / "plots" / name).exists()]  # fmt: skip
-    labels, predicted = classes.predictions(judged["left->right"], left, right)
     assert (labels == predicted).mean() == pytest.approx(judged["left->right"].values("hit@1").mean())
 
 

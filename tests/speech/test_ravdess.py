@@ -102,6 +102,12 @@ def test_a_leaky_split_is_stamped(tmp_path: Path) -> None:
     ], out=tmp_path / "run", quiet=True)  # fmt: skip
     assert made.metrics["leaks"]["leaky"] and all(row["leaky"] for row in made.metrics["results"])
     assert "LEAKY" in (made.folder / "README.md").read_text()
+    # a correction for hubness is in every number of a class table, or in none
+    corrected = pipeline.evaluate_again(made.folder, ["evaluate.correction=csls"], quiet=True)
+    value = {row["measure"]: row["value"] for row in corrected.metrics["results"]}
+    assert value["WA"] == pytest.approx(value["hit@1"])
+    counts = np.array(corrected.metrics["classes"]["confusion"])
+    assert np.trace(counts) / counts.sum() == pytest.approx(value["hit@1"])
 
 
 def test_changed_copies_train_but_are_not_found(run: object) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from sensorium import scores
 from sensorium.evaluate import Judged, breakdown, statistics
+from sensorium.evaluate.corrections import Correction
 from sensorium.evaluate.protocols.emotions import confusion, recognition
 from sensorium.pairs import Pairs
 from sensorium.types import Rows
@@ -22,22 +23,30 @@ def is_class_table(pairs: Pairs) -> bool:
     """Whether the right side is a few classes: every left row has one, and all were met in training."""
     related = pairs.where(None, 1)
     test, train = np.unique(related.where("test").right), np.unique(related.where("train").right)
+    if pairs.same_table or not 1 < len(test) <= MOST or not np.isin(test, train).all():
+        return False  # most tables are no class tables, and this says so before anything large is sorted
     edges = np.unique(np.stack([related.left, related.right], 1), axis=0)
-    single = len(np.unique(edges[:, 0])) == len(edges)
-    return not pairs.same_table and single and 1 < len(test) <= MOST and bool(np.isin(test, train).all())
+    return len(np.unique(edges[:, 0])) == len(edges)
 
 
-def predictions(judged: Judged, zl: Rows, zr: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """True and predicted class of each query, (q,) each, as positions into the judged candidates."""
+def predictions(
+    judged: Judged, zl: Rows, zr: Rows, correction: Correction | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """True and predicted class of each query, (q,) each, as positions into the judged candidates.
+
+    correction: for hubness, where the ranks have it too.
+    """
     relevance = judged.relevance
     q = np.asarray(zl[relevance.queries], np.float32)
     classes = np.asarray(zr[relevance.candidates], np.float32)
-    return relevance.relevant[relevance.offsets[:-1]], scores.topk(q, classes, 1)[0][:, 0]
+    found = scores.topk(q, classes, 1) if correction is None else correction.topk(q, classes, 1)
+    return relevance.relevant[relevance.offsets[:-1]], found[0][:, 0]
 
 
-def results(judged: Judged, zl: Rows, zr: Rows, seed: int = 0, resamples: int = 1000) -> list[dict[str, Any]]:
+def results(
+    judged: Judged, labels: np.ndarray, predicted: np.ndarray, seed: int = 0, resamples: int = 1000
+) -> list[dict[str, Any]]:
     """UA, WA and macro-F1 as rows of ``metrics.json``, see :func:`sensorium.evaluate.results`."""
-    labels, predicted = predictions(judged, zl, zr)
     about = {"n_queries": len(labels), "n_candidates": len(judged.relevance.candidates), "split": judged.split,
              "seed": seed}  # fmt: skip
     return measured(labels, predicted, judged.group, {"direction": judged.direction}, about, resamples, seed)
@@ -85,21 +94,21 @@ def intervals(
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
-def table(judged: Judged, zl: Rows, zr: Rows, names: Sequence[str]) -> dict[str, Any]:
+def table(labels: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     """Classes by name, their confusion counts (row true, column predicted) and the recall of each."""
-    labels, predicted = predictions(judged, zl, zr)
     counts = confusion(labels, predicted, range(len(names)))
     there = counts.sum(1)
     recall = [int(right) / int(n) if n else None for right, n in zip(np.diag(counts), there, strict=True)]
     return {"names": list(names), "confusion": counts.tolist(), "recall": recall}
 
 
-def by_group(judged: Judged, zl: Rows, zr: Rows, names: np.ndarray | None) -> list[dict[str, Any]]:
-    """UA, WA and macro-F1 of each group, such as each speaker; the lowest WA first, which is its ``value``."""
-    labels, predicted = predictions(judged, zl, zr)
-    rows = breakdown.by(labels == predicted, judged.group, names, least=1)
-    called = {str(g if names is None else names[g]): g for g in np.unique(judged.group).tolist()}
+def by_group(
+    labels: np.ndarray, predicted: np.ndarray, group: np.ndarray, names: np.ndarray | None
+) -> list[dict[str, Any]]:
+    """UA, WA and macro-F1 of each group (q,), such as each speaker; the lowest WA first, which is its ``value``."""
+    rows = breakdown.by(labels == predicted, group, names, least=1)
+    called = {str(g if names is None else names[g]): g for g in np.unique(group).tolist()}
     for row in rows:
-        mine = judged.group == called[row["name"]]
+        mine = group == called[row["name"]]
         row |= {name: recognition(labels[mine], predicted[mine])[key] for name, key in MEASURES.items()}
     return rows

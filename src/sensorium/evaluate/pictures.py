@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import scores
-from sensorium.evaluate import Judged, breakdown, classes, plots
-from sensorium.evaluate.protocols.emotions import confusion
+from sensorium.evaluate import Judged, breakdown, plots
 from sensorium.pairs import Pairs
 from sensorium.types import Rows
 
@@ -39,15 +38,15 @@ def draw(
     *,
     leaky: bool = False,
     calibration: Mapping[str, Any] | None = None,
-    class_names: np.ndarray | None = None,
+    class_table: Mapping[str, Any] | None = None,
     measure: str = "hit@10",
     seed: int = 0,
 ) -> list[Path]:
     """Draw what the judged test split supports into ``folder``/plots; returns the files.
 
     judged: by direction, of one split. zl (n, d), zr (m, d): head outputs of the whole tables.
-    calibration: by direction, with ``test.reliability``. class_names (m,): what to call the right
-    table's rows when it is a class table. ``folder``/history.jsonl is drawn when it is there.
+    calibration: by direction, with ``test.reliability``. class_table: names and confusion counts, see
+    :func:`sensorium.evaluate.classes.table`. ``folder``/history.jsonl is drawn when it is there.
     """
     out = Path(folder) / "plots"
     ranks = {arrow(d): one.first for d, one in judged.items()}
@@ -56,12 +55,9 @@ def draw(
     split = next(iter(judged.values())).split
     drawn.append(plots.similarities(*true_and_random(zl, zr, pairs, split, seed), out / "similarities.png", leaky))
     forth = judged.get("left->right")
-    if forth is not None and classes.is_class_table(pairs):
-        labels, predicted = classes.predictions(forth, zl, zr)
-        candidates = forth.relevance.candidates
-        names = candidates if class_names is None else class_names[candidates]
-        table = confusion(labels, predicted, range(len(candidates)))
-        drawn.append(plots.confusion(table, [str(n) for n in names], out / "confusion_matrix.png", leaky))
+    if class_table:
+        counts = np.array(class_table["confusion"])
+        drawn.append(plots.confusion(counts, class_table["names"], out / "confusion_matrix.png", leaky))
         measure = "hit@1"
     if forth is not None and 1 < len(np.unique(forth.group)) <= len(forth.group) / _GROUPS:
         rows = breakdown.by_group(forth, measure, pairs.group_names, least=_GROUPS, seed=seed)
