@@ -1,6 +1,7 @@
 """wav2vec 2.0, HuBERT, WavLM and Whisper from tiny random weights: what transformers says of one recording, in any batch."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,26 @@ def test_what_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
         _ = encoder("wavlm", "nobody/no-such-model").dim
 
 
+def test_an_id_is_found_in_the_cache(models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the hub's own client lays it out: a snapshot by its commit, branches and tags that point to it."""
+    from huggingface_hub import constants
+
+    commit = "0123456789" * 4
+    cached = tmp_path / "models--someone--tiny-hubert"
+    shutil.copytree(models["hubert"], cached / "snapshots" / commit)
+    for ref in ("main", "v2"):
+        (cached / "refs").mkdir(exist_ok=True)
+        (cached / "refs" / ref).write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    local = encoder("hubert", models["hubert"])
+    for revision in ("", "main", "v2", commit):
+        cached_one = parts.make("encoders", {"name": "hubert", "model": "someone/tiny-hubert", "revision": revision})
+        assert cached_one.fingerprint == local.fingerprint
+    np.testing.assert_array_equal(cached_one.encode(sounds()[:2]), local.encode(sounds()[:2]))
+    with pytest.raises(BadData, match="not in the cache"):
+        _ = parts.make("encoders", {"name": "hubert", "model": "someone/tiny-hubert", "revision": "v3"}).dim
+
+
 def test_damaged_weights_are_never_replaced_by_random_ones(models: dict[str, Path], tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -233,13 +254,20 @@ def test_what_layers_refuses(arguments: dict, said: str) -> None:
         layers(**arguments)
 
 
-def test_the_recipe_runs_from_sound_to_search(models: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "keys",
+    [[], ["left.encoder.pooling=mean+std"], ["left.encoder.pooling=frames"],
+     ["left.encoder.layers=one", "left.encoder.pooling=frames", "left.head=lstm", "left.head.hidden=8"]],
+    ids=["mean", "mean+std", "frames", "lstm on frames"],
+)  # fmt: skip
+def test_the_recipe_runs_from_sound_to_search(keys: list[str], models: dict[str, Path], tmp_path: Path) -> None:
     from test_ravdess import actors
 
     root = actors(tmp_path / "data", range(1, 5))
     run = sensorium.run("ravdess-ssl", [
         f"data.root={root}", "data.test_actors=[4]", "data.validation_actors=[3]", "left.head.layers=3",
-        f"left.encoder.model={models['wavlm']}", "train.epochs=3", "train.batch=16",
+        f"left.encoder.model={models['wavlm']}", "train.epochs=2", "train.batch=16",
+        "evaluate.plots=false", *keys,
     ], out=tmp_path / "run", quiet=True)  # fmt: skip
     assert {row["measure"] for row in run.metrics["results"]} >= {"hit@1"}
     clip = next(root.rglob("*-04.wav"))
