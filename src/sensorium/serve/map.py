@@ -129,14 +129,18 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
         side_of(shown.run, side)
         there = await tables(shown)
         columns = there[side].columns
-        if name in columns:
-            values = columns[name]
-        elif name == "split":
-            known = await asyncio.to_thread(partners.of, shown)
-            values = await asyncio.to_thread(split_column, known, there, side)
-        else:
-            raise Problem(404, f"no column '{name[:100]}'; the {side} side has {', '.join([*columns, 'split'])}")
-        return Response(await asyncio.to_thread(column, values), media_type=packed.MEDIA_TYPE)
+        known = shown.kept.get(f"column {side} {name}")
+        if known is None or known[0] is not there[side]:
+            if name in columns:
+                values = columns[name]
+            elif name == "split":
+                pairs = await asyncio.to_thread(partners.of, shown)
+                values = await asyncio.to_thread(split_column, pairs, there, side)
+            else:
+                raise Problem(404, f"no column '{name[:100]}'; the {side} side has {', '.join([*columns, 'split'])}")
+            known = (there[side], await asyncio.to_thread(column, values))
+            shown.kept[f"column {side} {name}"] = known
+        return Response(known[1], media_type=packed.MEDIA_TYPE)
 
     @router.get("/points", responses=responses(400, 404, 503))
     async def points(run: str, rows: str, side: Literal["left", "right"] = "left") -> Sample:
