@@ -3,7 +3,8 @@
     python -m bench.serve [--quick] [--seconds 10] [--connections 32] [--soak MINUTES] [--run runs/glyphs]
 
 By vector: 50,000 × 512 unit vectors of 32 latent dimensions, a linear head, ten neighbours of one query a
-request. The peer is bench/plain_server.py: FastAPI with a pydantic body over FAISS's HNSW32 (or flat) index.
+request. The peer is bench/plain_server.py: FastAPI with a pydantic body over FAISS's HNSW32 (or flat) index; both
+HNSW indexes search 64 wide.
 "Unbatched" is our own server with batches of one. By text: a run whose right side takes text through MiniLM
 (``--run``, by default one made here), a new sentence each request. Every server is a fresh process; the load
 generator is another (bench/load.py). ``--soak`` reports the server's memory over so many minutes instead.
@@ -31,7 +32,7 @@ ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "SENSORIUM_LOG": "war
 
 def make(folder: Path, rows: int, width: int) -> None:
     """Vectors, a run for each kind of index, and the bodies of requests."""
-    import sensorium
+    from sensorium import pipeline
 
     random = np.random.default_rng(0)
     turn = random.standard_normal((32, width), np.float32)
@@ -45,9 +46,9 @@ def make(folder: Path, rows: int, width: int) -> None:
     np.savez(folder / "pairs.npz", left=left, right=right, ids=np.array([f"r{i}" for i in range(rows)]))
     keys = [f"data.file={folder / 'pairs.npz'}", "data.left=left", "data.right=right", "data.ids=ids",
             "left.head=linear", "right.head=linear", "objective=procrustes"]  # fmt: skip
-    for index in ("exact", "faiss"):
-        run = sensorium.pipeline.run(
-            "arrays", [*keys, f"index={index}"], out=folder / "runs" / index, quiet=True, stages=("index",)
+    for index, more in (("exact", []), ("faiss", ["index.ef_search=64"])):
+        run = pipeline.run(
+            "arrays", [*keys, f"index={index}", *more], out=folder / "runs" / index, quiet=True, stages=("index",)
         )
     np.save(folder / "projected.npy", run.index("right").vectors(np.arange(rows)))
     queries = some(2000)
@@ -137,7 +138,20 @@ def by_vector(folder: Path, connections: int, seconds: float) -> None:
 def by_text(run: Path, folder: Path, connections: int, seconds: float) -> None:
     """Sentences through MiniLM, encoded in batches and one by one."""
     random = np.random.default_rng(0)
-    words = ["arrow", "circle", "heart", "letter", "small", "black", "white", "heavy", "double", "left", "right", "sign"]
+    words = [
+        "arrow",
+        "circle",
+        "heart",
+        "letter",
+        "small",
+        "black",
+        "white",
+        "heavy",
+        "double",
+        "left",
+        "right",
+        "sign",
+    ]
     lines = [json.dumps({"text": " ".join(random.choice(words, 6)), "k": 10}).encode() for _ in range(5000)]
     (folder / "texts.jsonl").write_bytes(b"\n".join(lines))
     found = {}
