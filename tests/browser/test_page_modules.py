@@ -119,3 +119,21 @@ def test_ticks_are_round_and_cover_the_range(blank):
     )
     assert np.allclose(got[0], [0, 0.25, 0.5, 0.75, 1]) and np.allclose(got[1], [0.2, 0.4, 0.6, 0.8])
     assert got[2] == [5]
+
+
+def test_the_microphone_is_recorded(blank):
+    blank.mouse.click(10, 10)  # sound needs a gesture
+    content = blank.evaluate(
+        """async () => { const { record } = await import('/wav.js'); let loudest = 0;
+        const running = await record((level) => { loudest = Math.max(loudest, level); });
+        const until = performance.now() + 8000;
+        while (!loudest && performance.now() < until) await new Promise((done) => setTimeout(done, 100));
+        await new Promise((done) => setTimeout(done, 300));
+        const file = await running.stop();
+        return [file.type, [...new Uint8Array(await file.arrayBuffer())]]; }"""
+    )
+    assert content[0] == "audio/wav"
+    with wave.open(io.BytesIO(bytes(content[1]))) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        assert len(samples) > 0.1 * file.getframerate()
+        assert np.abs(samples).max() > 100  # the make-believe microphone beeps

@@ -275,3 +275,17 @@ def test_an_unknown_item_is_said_not_hidden(served, open_page):
     page = open_page(f"{served.url}/#/search?run=glyphs&id=nothing&from=left", allow=("404",))
     page.wait_for_selector(".state.error")
     assert "nothing" in page.get_by_role("alert").inner_text()
+
+
+def test_no_match_is_said_and_the_nearest_shown_faintly(served, open_page):
+    page = open_page(f"{served.url}/#/search?run=glyphs")
+
+    def doubtful(route):  # what the server answers, as a run says it that knows which scores to believe
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "no_match": True})
+
+    page.route("**/search", doubtful)
+    say(page, "umbrella")
+    page.wait_for_selector(".doubtful .hits")
+    assert page.locator(".no-match").inner_text().startswith("No match.")
+    assert float(page.locator(".doubtful .hits").evaluate("e => getComputedStyle(e).opacity")) < 1

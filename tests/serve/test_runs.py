@@ -140,3 +140,12 @@ def test_partners_are_known_from_both_sides():
     left, right, _ = pairs.rows(np.array(["b", "a"]), np.array(["y"]))
     assert (left.tolist(), right.tolist()) == ([1], [0])
     assert pytest.approx(len(pairs.split)) == 3
+
+
+def test_the_pages_files_are_asked_after_at_every_visit(client):
+    for path, kind in (("/", "text/html"), ("/app.js", "text/javascript"), ("/tokens.css", "text/css"), ("/icon.svg", "image/svg+xml")):  # fmt: skip
+        answer = client.get(path)
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith(kind)
+        assert answer.headers["cache-control"] == "no-cache"
+        assert client.get(path, headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+    assert client.get("/..%2Fapp.py").status_code == 404

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
-from starlette.staticfiles import StaticFiles
 
 from sensorium import __version__
 from sensorium.errors import SensoriumError
@@ -23,6 +22,7 @@ from sensorium.serve import (
     media,
     openapi,
     original,
+    page,
     problems,
     search,
 )
@@ -88,7 +88,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
         original.routes(shelf, settings, decoders),
     ):
         app.include_router(router)
-    app.mount("/", StaticFiles(directory=WEB, html=True), name="web")
+    app.mount("/", page.files(WEB), name="web")
     app.openapi = lambda: openapi.document(app, settings.token is not None)  # type: ignore[method-assign]
     return app
 
