@@ -42,7 +42,7 @@ def test_axe_has_no_serious_finding(served, open_page, scheme):
     ).Axe()
     page = open_page(f"{served.url}/#/system", color_scheme=scheme)
     found = []
-    for hash in PAGES:
+    for hash in PAGES if scheme == "light" else PAGES[1:6:2]:
         page.goto(f"{served.url}/#/{hash}")
         settled(page)
         for one in axe.run(page).response["violations"]:
@@ -69,12 +69,13 @@ def test_dark_follows_the_system_and_can_be_chosen(served, open_page):
     assert page.evaluate(background) == "rgb(245, 246, 248)"
 
 
-@pytest.mark.parametrize("hash", PAGES)
-def test_nothing_sticks_out_on_a_phone(served, open_page, hash):
-    page = open_page(f"{served.url}/#/{hash}", viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
-    settled(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    assert page.locator("nav.nav a").first.bounding_box()["y"] > 600  # within reach of the thumb
+def test_nothing_sticks_out_on_a_phone(served, open_page):
+    page = open_page(f"{served.url}/#/system", viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    for hash in PAGES:
+        page.goto(f"{served.url}/#/{hash}")
+        settled(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, hash
+        assert page.locator("nav.nav a").first.bounding_box()["y"] > 600, hash  # within reach of the thumb
 
 
 def test_tab_goes_through_the_page_in_reading_order(served, open_page):
