@@ -117,6 +117,7 @@ def test_large_bodies_and_headers_are_refused(symbols):
         assert "1000" in problem(client.post("/search", content=chunks, headers=json_type), 413)
         assert "2000" in problem(client.get("/runs", headers={"x-long": "y" * 3000}), 431)
         problem(client.get("/runs", headers={"content-length": "-5"}), 413)
+        assert "2000" in problem(client.get("/items/" + "a" * 3000), 414)
         twice = [("host", "127.0.0.1"), ("authorization", "a"), ("authorization", "b")]
         problem(client.get("/runs", headers=twice), 400)
 

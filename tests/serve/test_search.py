@@ -171,6 +171,13 @@ def test_bodies_that_are_no_json(client):
     problem(client.get("/nowhere"), 404)
 
 
+def test_megabytes_of_a_wrong_name_are_refused_shortly(client):
+    long = "x" * 3_000_000
+    for body in ({"id": long}, {"text": "a", "run": long}, {"text": "a", "where": {long: 1}}, {long: 1}):
+        assert len(problem(client.post("/search", json=body), 422)) < 3000
+    assert len(problem(client.post("/v1/embeddings", json={"model": long, "input": "a"}), 422)) < 3000
+
+
 def test_a_run_that_is_asked_by_name(symbols, copied):
     other = copied.rename(copied.with_name("others"))
     with client_of([symbols, other]) as client:

@@ -15,7 +15,7 @@ from sensorium.serve import queries
 from sensorium.serve.decode import Decoders
 from sensorium.serve.lanes import Lanes
 from sensorium.serve.problems import Problem, responses, told
-from sensorium.serve.queries import Side
+from sensorium.serve.queries import Name, Side
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf
 
@@ -28,7 +28,7 @@ class EncodeRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    run: str | None = Field(None, description="name of the run; needed when several are served")
+    run: Name | None = Field(None, description="name of the run; needed when several are served")
     side: Side | None = Field(None, description="needed when both sides take this kind")
     text: list[Text] | None = Field(None, min_length=1)
     image: list[str] | None = Field(None, min_length=1)
@@ -50,7 +50,7 @@ class EmbeddingsRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    model: str
+    model: Name
     input: Text | Annotated[list[Text], Field(min_length=1)]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, description="refused unless it is the width that the run has")
@@ -160,7 +160,8 @@ async def document(request: Request, model: type[Any]) -> Any:
     if kind != "application/json":
         raise Problem(415, f"content type '{kind[:60]}'; send application/json")
     try:
-        return model.model_validate_json(await request.body())
+        body = await request.body()
+        return await queries.aside(len(body), model.model_validate_json, body)
     except ValidationError as error:
         raise Problem(422, told(error)) from None
 

@@ -100,6 +100,9 @@ class Guard:
                 if name in found:
                     raise Refusal(400, f"header {name.decode()} is given twice; send it once")
                 found[name] = value
+        line = len(scope["path"]) + len(scope.get("query_string", b""))
+        if line > self.settings.max_header:
+            raise Refusal(414, f"an address of {line} characters; at most {self.settings.max_header} are read")
         if size > self.settings.max_header:
             raise Refusal(431, f"headers of {size} bytes; at most {self.settings.max_header} are read")
         host = found.get(b"host", b"").decode("latin-1").lower()

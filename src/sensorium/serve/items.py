@@ -14,7 +14,7 @@ from sensorium.serve import partners, queries
 from sensorium.serve.decode import Decoders, Undecodable
 from sensorium.serve.lanes import Lanes
 from sensorium.serve.problems import Problem, responses, told
-from sensorium.serve.queries import Input, Number, Side, Whole
+from sensorium.serve.queries import Input, Name, Number, Side, Whole
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf, Shown
 
@@ -46,9 +46,9 @@ class NewItem(Input):
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
 
     id: Id = Field(description="a new id, or one to replace")
-    run: str | None = Field(None, description="name of the run; needed when several are served")
+    run: Name | None = Field(None, description="name of the run; needed when several are served")
     side: Side = Field(description="the side to add to")
-    columns: dict[str, str | bool | Whole | Number] = Field(
+    columns: dict[Name, str | bool | Whole | Number] = Field(
         default_factory=dict, description="values of the side's columns; what is left out is empty"
     )
     replace: bool = Field(False, description="take the place of an item that has this id")
@@ -93,7 +93,8 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
         if kind != "application/json":
             raise Problem(415, f"content type '{kind[:60]}'; send application/json")
         try:
-            new = NewItem.model_validate_json(await request.body())
+            body = await request.body()
+            new = await queries.aside(len(body), NewItem.model_validate_json, body)
         except ValidationError as error:
             raise Problem(422, told(error)) from None
         lanes: Lanes = shelf.get(new.run).lanes
@@ -166,7 +167,7 @@ async def _change(new: NewItem, lanes: Lanes, settings: Settings, decoders: Deco
         if name == "text":
             columns.setdefault("text", value)
         else:
-            content = queries.unpacked(value, name)
+            content = await queries.aside(len(value), queries.unpacked, value, name)
             try:
                 _, media_type = await (decoders.audio(content) if name == "audio" else decoders.image(content))
             except Undecodable as error:

@@ -24,6 +24,7 @@ STATUS: dict[type[errors.SensoriumError], int] = {
     errors.DiskFull: 507,
     errors.MissingExtra: 501,
 }
+_LONGEST = 2000  # characters of a detail; a request may have sent megabytes of a wrong name
 _SHOWN = 3  # findings of a refused document that are told
 
 
@@ -111,5 +112,7 @@ def install(app: FastAPI) -> None:
 
 
 def _printable(text: str) -> str:
-    """Text that JSON can carry: lone surrogates, which no encoding has, are written as escapes."""
+    """Text that JSON can carry, of bounded length: lone surrogates, which no encoding has, are written as escapes."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

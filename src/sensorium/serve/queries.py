@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,11 +19,13 @@ from sensorium.serve.problems import Problem
 from sensorium.serve.settings import Settings
 
 INPUTS = ("text", "image", "audio", "face", "id", "vector")
+_MANY = 1 << 18  # bytes of a document or file that take longer to read than a thread to ask
 FILES = ("image", "audio", "face")
 Side = Literal["left", "right"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-Value = str | bool | Whole | Number
+Name = Annotated[str, Field(max_length=500)]
+Value = Annotated[str, Field(max_length=10_000)] | bool | Whole | Number
 Operator = Literal["==", "!=", "<", "<=", ">", ">="]
 
 
@@ -36,7 +38,7 @@ class Input(BaseModel):
     image: str | None = Field(None, description="a picture file in base64")
     audio: str | None = Field(None, description="a sound file in base64")
     face: str | None = Field(None, description="a picture of a face in base64")
-    id: str | None = Field(None, description="an item of the run")
+    id: Name | None = Field(None, description="an item of the run")
     vector: list[Number] | None = Field(None, min_length=1, description="a vector as the side's encoder gives it")
     from_: Side | None = Field(None, alias="from", description="the side the input belongs to, when not evident")
 
@@ -50,11 +52,11 @@ class Weighted(Input):
 class SearchRequest(Input):
     """A search: one input, or several weighted ones under ``queries``."""
 
-    run: str | None = Field(None, description="name of the run; needed when several are served")
+    run: Name | None = Field(None, description="name of the run; needed when several are served")
     queries: list[Weighted] | None = Field(None, min_length=1, description="inputs of a combined search")
     k: int = Field(10, ge=1, lt=2**31, description="how many to find")
     to: Side | None = Field(None, description="the side to search; by default the other one")
-    where: dict[str, Value | list[Value] | dict[Operator, Value]] | None = Field(
+    where: dict[Name, Value | list[Value] | dict[Operator, Value]] | None = Field(
         None, description="column: value, [any of these], or {operator: value}"
     )
     corrected: bool = Field(True, description="apply the run's hubness correction, if it has one")
@@ -154,12 +156,17 @@ async def encoded(name: str, value: Any, side: str, lanes: Lanes, settings: Sett
         if len(value) > settings.max_text:
             raise Problem(413, f"text of {len(value)} characters; at most {settings.max_text}")
         return await lanes.encode(side, value)
-    content = value if isinstance(value, bytes) else unpacked(value, name)
+    content = value if isinstance(value, bytes) else await aside(len(value), unpacked, value, name)
     try:
         array, _ = await (decoders.audio(content) if name == "audio" else decoders.image(content))
     except Undecodable as error:
         raise Problem(422, str(error)) from None
     return await lanes.encode(side, array)
+
+
+async def aside(size: int, function: Callable[..., Any], *values: Any) -> Any:
+    """What a function makes of so many bytes: here when they are few, in a thread when others would have to wait."""
+    return function(*values) if size < _MANY else await asyncio.to_thread(function, *values)
 
 
 def as_vector(values: list[float], settings: Settings) -> np.ndarray:

@@ -115,7 +115,8 @@ async def read(request: Request) -> tuple[SearchRequest, dict[str, bytes]]:
     """A request's question and uploaded files, from JSON or a form."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        return parse(await request.body()), {}
+        body = await request.body()
+        return await queries.aside(len(body), parse, body), {}
     if kind != "multipart/form-data":
         raise Problem(415, f"content type '{kind[:60]}'; send application/json or multipart/form-data")
     files: dict[str, bytes] = {}
@@ -135,7 +136,7 @@ async def read(request: Request) -> tuple[SearchRequest, dict[str, bytes]]:
                 raise Problem(422, f"form field '{name[:60]}'; expected query (JSON) and files {', '.join(FILES)}")
     finally:
         await form.close()
-    return parse(text.encode("utf-8", "replace")), files
+    return await queries.aside(len(text), parse, text.encode("utf-8", "replace")), files
 
 
 def parse(body: bytes) -> SearchRequest:
