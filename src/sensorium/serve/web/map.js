@@ -7,7 +7,7 @@ import { context, go, link } from "./context.js";
 import { announce, h, icon, set, state } from "./dom.js";
 import { CATEGORIES, continuous, OTHER, SIDES, theme } from "./palette.js";
 import { Plot } from "./plot.js";
-import { details, label, picture } from "./results.js";
+import { details, label, MANY, picture } from "./results.js";
 
 const LISTED = 200;
 let page = null;
@@ -206,7 +206,7 @@ function drawLegend(legend) {
       h("div", { class: "ramp-ends" }, h("span", {}, short(legend.low)), h("span", {}, short(legend.high))));
   }
   if (legend.type === "sides") {
-    return h("ul", { class: "legend" }, legend.entries.map((one) => entry(`${one.name}: ${page.run.sides[one.name].kind === "none" ? "items" : `${page.run.sides[one.name].kind}s`}`, one.count, SIDES[now][one.right ? 1 : 0], one.right, !page.hidden.has(one.name), () => {
+    return h("ul", { class: "legend" }, legend.entries.map((one) => entry(`${one.name}: ${MANY[page.run.sides[one.name].kind]}`, one.count, SIDES[now][one.right ? 1 : 0], one.right, !page.hidden.has(one.name), () => {
       if (page.hidden.has(one.name)) page.hidden.delete(one.name); else page.hidden.add(one.name);
       repaint();
       drawPanel();

@@ -6,6 +6,9 @@ import { h, icon, set } from "./dom.js";
 
 const NAMES = ["name", "title", "caption", "text", "label", "transcript"];
 
+/** What items of a kind are called, many of them. */
+export const MANY = { image: "pictures", audio: "sounds", text: "texts", none: "items" };
+
 /** What an item is called: a column that names it, else its id. */
 export function label(item) {
   for (const name of NAMES) if (item.columns?.[name]) return String(item.columns[name]);

@@ -5,6 +5,7 @@ import { chart, interval } from "./chart.js";
 import { context, go, link } from "./context.js";
 import { h, icon, set, state } from "./dom.js";
 import { markdown } from "./markdown.js";
+import { MANY } from "./results.js";
 
 const STAGES = { embed: "embedding", fit: "training", evaluate: "judging", index: "indexing" };
 const TABS = [["curves", "Training"], ["numbers", "Numbers"], ["plots", "Plots"], ["card", "Card"], ["recipe", "Recipe"]];
@@ -53,7 +54,7 @@ async function all(root, keep) {
     const best = run.results.filter((result) => ["hit@1", "hit@10", "MRR"].includes(result.measure)).slice(0, 6);
     return h("li", { class: "card run-card" }, h("div", { class: "row between" }, h("h2", {}, h("a", { href: link(`runs/${encodeURIComponent(run.name)}`) }, run.name)), stateTag(run)),
       run.detail ? h("p", { class: "note bad" }, run.detail) : null,
-      Object.keys(run.sides).length ? h("p", { class: "muted" }, Object.entries(run.sides).map(([name, side], i) => [i ? " and " : "", h("span", { class: `side-${name}` }, `${side.items.toLocaleString("en")} ${side.kind === "none" ? "items" : `${side.kind}s`}`)])) : null,
+      Object.keys(run.sides).length ? h("p", { class: "muted" }, Object.entries(run.sides).map(([name, side], i) => [i ? " and " : "", h("span", { class: `side-${name}` }, `${side.items.toLocaleString("en")} ${MANY[side.kind]}`)])) : null,
       best.length ? h("dl", { class: "numbers" }, best.map((result) => h("div", {}, h("dt", {}, `${result.measure}, ${arrow(result.direction)}`), h("dd", {}, percent(result), h("span", { class: "quiet" }, ` ${percent(result, result.low)} – ${percent(result, result.high)}`))))) : null,
       h("div", { class: "row between" }, h("a", { class: "button small", href: link(`runs/${encodeURIComponent(run.name)}`) }, "Open"),
         run.state === "ready" && context.runs.length > 1 ? h("label", { class: "check quiet" }, h("input", { type: "checkbox", on: { change: (event) => {

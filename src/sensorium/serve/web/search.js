@@ -7,7 +7,7 @@ import { announce, debounced, h, icon, set, state } from "./dom.js";
 import { count, filters } from "./filters.js";
 import { strokesFromText, picture as drawnPicture } from "./draw.js";
 import { FILES, fileOf, fromParams, requests, sideOf, targetOf, toParams } from "./query.js";
-import { details, forget, grid, label, picture } from "./results.js";
+import { details, forget, grid, label, MANY, picture } from "./results.js";
 
 const SIDE_BESIDE = { "": "One list", correction: "Corrected | raw", encoder: "Head | encoder" };
 let page = null;
@@ -175,10 +175,9 @@ function drawChips() {
 function drawOptions() {
   const { run, query } = page, target = targetOf(run, query), side = run.sides[target];
   const sides = Object.keys(run.sides);
-  const kinds = { image: "pictures", audio: "sounds", text: "texts", none: "items" };
   const find_ = sides.length < 2 ? null : h("div", { class: "segments", role: "group", "aria-label": "What to find" }, sides.map((name) =>
     h("button", { type: "button", "aria-pressed": String(name === target), on: { click: () => change({ to: name, where: {} }) } },
-      h("span", { class: `dot ${name}` }), run.sides.left.kind === run.sides.right.kind ? `${name} ${kinds[run.sides[name].kind]}` : kinds[run.sides[name].kind])));
+      h("span", { class: `dot ${name}` }), run.sides.left.kind === run.sides.right.kind ? `${name} ${MANY[run.sides[name].kind]}` : MANY[run.sides[name].kind])));
   const number = count(query.where);
   const filterButton = h("button", { class: "button", type: "button", "aria-expanded": String(page.open), "aria-controls": "filters", on: { click() { page.open = !page.open; drawOptions(); } } },
     icon("filter"), "Filter", number ? h("span", { class: "tag" }, number) : null);
@@ -256,7 +255,7 @@ async function begin() {
     if (mine !== page || page.query.inputs.length) return;
     results.dataset.begun = page.seed;
     set(results, h("div", { class: "begin" }, h("div", { class: "head" }, h("h2", {}, "Start from one of these"),
-      h("p", { class: "muted" }, Object.values(run.sides).map((one) => `${one.items.toLocaleString("en")} ${one.kind === "none" ? "items" : `${one.kind}s`}`).join(" and "), "."),
+      h("p", { class: "muted" }, Object.values(run.sides).map((one) => `${one.items.toLocaleString("en")} ${MANY[one.kind]}`).join(" and "), "."),
       h("button", { class: "button small plain", type: "button", on: { click() { page.seed++; begin(); } } }, icon("shuffle"), "Others")),
     h("ul", { class: `wall ${run.sides[side].kind}` }, items.map((item) => h("li", {}, h("button", { type: "button", title: label(item), "aria-label": `Search by ${label(item)}`, on: { click: () => actions.onSearch(item) } },
       item.kind === "image" ? picture(item, "wall-picture") : h("span", {}, label(item))))))));
