@@ -12,7 +12,7 @@ def frames(samples: np.ndarray, size: int, hop: int) -> np.ndarray:
     """
     if len(samples) < size:
         samples = np.pad(samples, (0, size - len(samples)))
-    return np.lib.stride_tricks.sliding_window_view(samples, size)[::hop]
+    return np.lib.stride_tricks.sliding_window_view(samples, size, writeable=samples.flags.writeable)[::hop]
 
 
 def count(n: int, size: int, hop: int) -> int:
@@ -34,7 +34,7 @@ class Framer:
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Frames (k, size) completed by these samples (n,); k may be 0."""
-        kept = np.concatenate([self.kept, samples])
+        kept = np.concatenate([self.kept, samples]) if len(self.kept) else samples
         dropped = min(self.skip, len(kept))
         kept, self.skip = kept[dropped:], self.skip - dropped
         if len(kept) < self.size:

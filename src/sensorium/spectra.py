@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +15,8 @@ from sensorium.mel import FLOOR
 
 _SHARP = 200.0  # of the soft maximum over lags
 _SLOPE = 1e-3  # of correlation a sample of lag
+_LARGEST = 4096  # frames whose memory is kept
+_kept = threading.local()
 
 
 @functools.lru_cache(16)
@@ -33,9 +37,29 @@ def hann(size: int) -> Tensor:
     return torch.hann_window(size, periodic=True)
 
 
-def power(frames: Tensor, fft: int) -> Tensor:
-    """Power spectra (t, fft // 2 + 1) of frames (t, size), Hann-windowed and zero-padded to ``fft``."""
-    return _squared(torch.fft.rfft(frames * hann(frames.shape[1]), n=fft))
+def power(frames: Sequence[Tensor], fft: int) -> Tensor:
+    """Power spectra (t, fft // 2 + 1) of frames, Hann-windowed and zero-padded to ``fft``.
+
+    frames: stretches (t_i, size), which may overlap in memory; windowing is what copies them together.
+    """
+    size, at = frames[0].shape[1], 0
+    padded, spectrum = _room(sum(map(len, frames)), fft)
+    padded[:, size:].zero_()
+    for some in frames:
+        torch.mul(some, hann(size), out=padded[at : at + len(some), :size])
+        at += len(some)
+    return _squared(torch.fft.rfft(padded, out=spectrum))
+
+
+def _room(t: int, fft: int) -> tuple[Tensor, Tensor]:
+    """Memory for t padded frames and their spectra, kept by each thread: new pages cost as much as the transform."""
+    room = getattr(_kept, "room", None)
+    if room is None or len(room[0]) < t or room[0].shape[1] != fft:
+        with torch.inference_mode(False):
+            room = torch.empty(t, fft), torch.empty(t, fft // 2 + 1, dtype=torch.complex64)
+        if t <= _LARGEST:
+            _kept.room = room
+    return room[0][:t], room[1][:t]
 
 
 def decibels(power: Tensor) -> Tensor:

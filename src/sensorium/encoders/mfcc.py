@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +16,7 @@ from sensorium.errors import BadRecipe
 from sensorium.framing import Framer
 
 State = tuple[np.ndarray, ...]
-_BLOCK = 512  # frames a pass: their spectra stay in the cache
+_BLOCK = 1600  # frames a pass: enough to share among threads, few enough to stay in the cache
 _WORDS = {"cmvn": ("none", "running", "utterance"), "silence": ("keep", "mark", "drop")}
 _PITCH = 0.05  # seconds of signal that pitch is taken from: three periods of 60 Hz
 
@@ -96,14 +97,16 @@ class Mfcc:
     def encode(self, values: Sequence[Any]) -> list[np.ndarray]:
         """Frames (t_i, d) float32 of each recording: a path, or ``(samples, rate)``. t_i is at least 1."""
 
-        def one(value: Any) -> np.ndarray:
-            return self._normalised(self.push([Stream(self)], [audio.read(value, self.rate)], last=True)[0])
+        threads = min(sum(not isinstance(value, tuple) for value in values), len(os.sched_getaffinity(0)))
+        with ThreadPoolExecutor(max(1, threads)) as pool:  # for disk and decoder; torch has threads of its own
+            read = functools.partial(audio.read, rate=self.rate)
+            samples = pool.map(read, values) if threads > 1 else map(read, values)
+            return [x for group in _groups(samples, _BLOCK * self.hop) for x in self._together(group)]
 
-        threads = min(len(values), len(os.sched_getaffinity(0)))
-        if threads < 2:
-            return [one(value) for value in values]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(one, values))
+    def _together(self, recordings: list[np.ndarray]) -> list[np.ndarray]:
+        """The frames of some recordings, in one go."""
+        found = self.push([Stream(self) for _ in recordings], recordings, last=True)
+        return [self._normalised(x) for x in found]
 
     def stream(self) -> Stream:
         """A new stream's state. Raises BadRecipe where the normalisation needs the whole utterance."""
@@ -121,7 +124,7 @@ class Mfcc:
         framed = [stream.framer.push(chunk) for stream, chunk in zip(streams, chunks, strict=True)]
         if last:
             framed = [new if len(new) else s.framer.finish() for s, new in zip(streams, framed, strict=True)]
-        base, level = self._spectra(framed[0] if len(framed) == 1 else np.concatenate(framed))
+        base, level = self._spectra(framed)
         ends = np.cumsum([len(new) for new in framed])[:-1]
         parts = zip(streams, np.split(base, ends), np.split(level, ends), strict=True)
         return [stream.follow(x, loud) for stream, x, loud in parts]
@@ -152,7 +155,7 @@ class Mfcc:
         rows = max(1, _BLOCK // t)
         for at in range(0, b, rows):
             part = slice(at, at + rows)
-            spectra, loud = self._block(view[part].reshape(-1, self.span))
+            spectra, loud = self._block([view[part].reshape(-1, self.span)])
             base[part], level[part] = spectra.reshape(-1, t, self.base), loud.reshape(-1, t)
         n, peak, *rest = state
         fade = wants["silence_release"] * self.hop / self.rate
@@ -173,24 +176,32 @@ class Mfcc:
             x = np.concatenate([x, voice[..., None].astype(np.float32)], 2)
         return x, counted, voice, (n + t, peak, *pasts, *sums)
 
-    def _spectra(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What each frame gives by itself: (t, base) and its level in dBFS, (t,)."""
-        base, level = np.empty((len(frames), self.base), np.float32), np.empty(len(frames), np.float32)
-        for start in range(0, len(frames), _BLOCK):
+    def _spectra(self, framed: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """What each frame gives by itself: (t, base) and its level in dBFS, (t,); 0 where nobody asks for levels.
+
+        framed: stretches of frames (t_i, span) after one another.
+        """
+        ends = np.cumsum([0, *map(len, framed)])
+        base, level = np.empty((ends[-1], self.base), np.float32), np.zeros(ends[-1], np.float32)
+        loud = self.arguments["silence"] != "keep"
+        for start in range(0, len(base), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            base[rows], level[rows] = self._block(frames[rows])
+            cut = [x[max(0, start - at) : max(0, start + _BLOCK - at)] for at, x in zip(ends, framed, strict=False)]
+            base[rows], level[rows] = self._block([x for x in cut if len(x)], loud)
         return base, level
 
-    def _block(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _block(self, framed: list[np.ndarray], loud: bool = True) -> tuple[np.ndarray, np.ndarray | float]:
         import torch
 
         from sensorium import spectra
 
         wants = self.arguments
         with torch.inference_mode():
-            long = torch.from_numpy(np.require(frames, np.float32, ["C", "W"]))  # frames that overlap are copied
-            short = long[:, self.span - self.size :]
-            level = spectra.decibels(short.square().mean(1))
+            long = [torch.from_numpy(np.require(x, np.float32, "W")) for x in framed]
+            short = [x[:, self.span - self.size :] for x in long]
+            level = None
+            if loud or wants["energy"]:
+                level = spectra.decibels(torch.cat([x.square().mean(1) for x in short]))
             power = spectra.power(short, wants["fft"])
             parts = []
             if wants["n_mfcc"] or wants["mels"]:
@@ -206,16 +217,29 @@ class Mfcc:
             if wants["energy"]:
                 parts.append(level[:, None])
             if wants["pitch"]:
-                parts.append(spectra.pitch(long, self.rate))
+                parts.append(spectra.pitch(torch.cat(long), self.rate))
             if wants["shape"]:
                 parts.append(spectra.shape(power, self.rate))
-            return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).numpy(), level.numpy()
+            base = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+            return base.numpy(), 0.0 if level is None else level.numpy()
 
     def _normalised(self, x: np.ndarray) -> np.ndarray:
         if self.arguments["cmvn"] != "utterance":
             return x
         wide = x.astype(np.float64)
         return ((wide - wide.mean(0)) / np.sqrt(wide.var(0) + RunningNorm().prior)).astype(np.float32)
+
+
+def _groups(recordings: Iterable[np.ndarray], samples: int) -> Iterator[list[np.ndarray]]:
+    """Recordings in order, in lists of at most so many samples together, or of one recording."""
+    group: list[np.ndarray] = []
+    for recording in recordings:
+        if group and sum(map(len, group)) + len(recording) > samples:
+            yield group
+            group = []
+        group.append(recording)
+    if group:
+        yield group
 
 
 class Stream:
