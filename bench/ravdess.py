@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work", help="keep embeddings here, for the next run")
     parser.add_argument("--other", nargs="*", default=[], help="corpora to be judged on too: emodb=FOLDER …")
-    parser.add_argument("--quick", action="store_true", help="two folds, one seed, three steps, no copies: does it run?")
+    parser.add_argument("--quick", action="store_true", help="two folds of three steps, no copies: does it run?")
     args = parser.parse_args()
     others = dict(other.split("=", 1) for other in args.other)
     with tempfile.TemporaryDirectory() as temporary:

@@ -59,7 +59,11 @@ def test_the_folder_holds_everything_and_nothing_is_left_beside_it(made):
         "plots",
         "per_query.npz",
     } <= names
-    assert {p.name for p in (made.folder / "plots").iterdir()} >= {"training_history.png", "ranks.png", "similarities.png"}
+    assert {p.name for p in (made.folder / "plots").iterdir()} >= {
+        "training_history.png",
+        "ranks.png",
+        "similarities.png",
+    }
     assert {p.name for p in made.folder.parent.iterdir()} <= {"mine", "embeddings"}
 
 
