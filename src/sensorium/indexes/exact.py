@@ -22,7 +22,7 @@ from sensorium.table import Table
 from sensorium.types import Hits, blocks
 
 _WORTH_CODES = 4_000_000  # numbers in the vectors from which an int8 copy pays
-_TILE = 1 << 21  # integer scores computed at a time
+_TILE = 1 << 20  # integer scores computed at a time: more would leave the cache
 _SPARSE = 0.05  # share of rows a filter must leave for the whole to be scanned
 
 
