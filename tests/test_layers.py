@@ -13,6 +13,7 @@ PACKAGE = Path(sensorium.__file__).parent
 
 # From the roof to the ground. A module may import only from lower floors, or from its own package.
 FLOORS = [
+    {"__main__"},
     {"cli"},
     {"look", "sweep", "seeds", "exchange", "folds", "cross_corpus", "serve", "scale"},
     {"pipeline"},
@@ -46,7 +47,7 @@ FLOORS = [
     },
     {"moments", "scores", "positives", "framing", "audio", "spectra", "causal", "sequences"},
     {"pairs", "table", "parts", "pickled", "study", "diversity"},
-    {"types", "io", "space", "trials", "mel", "felt"},
+    {"types", "io", "space", "trials", "mel", "felt", "progress"},
     {"errors"},
 ]
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}

@@ -229,16 +229,3 @@ def test_several_processes_embed_into_one_store(tmp_path):
     assert store.verify(tmp_path / "s") == []
     named = {f.name for f in store.manifest.read(tmp_path / "s").files()}
     assert {p.name for p in (tmp_path / "s").iterdir()} == named | {"manifest.json", ".lock"}
-
-
-def test_a_bar_is_drawn_on_a_terminal_only(tmp_path, capfd, monkeypatch):
-    from sensorium.store import progress
-
-    with progress.bar("embedding", 10) as advance:
-        advance(10)
-    assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with progress.bar("embedding text", 10) as advance, progress.bar("embedding image", 5) as other:
-        advance(10)
-        other(5)
-    assert "embedding text" in capfd.readouterr().err

@@ -1,9 +1,8 @@
-"""What happened during a fit: JSON lines always, TensorBoard and a progress line where wanted."""
+"""What happened during a fit: JSON lines always, TensorBoard where wanted."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,36 +59,3 @@ class History:
         self.flush()
         if self._board is not None:
             self._board.close()
-
-
-class Progress:
-    """One line on the terminal: steps, loss, validation, pairs a second, time left. Silent elsewhere."""
-
-    def __init__(self, total: int, done: int, shown: bool) -> None:
-        self.bar = None
-        if shown and sys.stderr.isatty():
-            from rich import progress
-            from rich.console import Console
-
-            columns = (progress.TextColumn("fit"), progress.BarColumn(), progress.MofNCompleteColumn(),
-                       progress.TextColumn("{task.description}"), progress.TimeRemainingColumn())  # fmt: skip
-            self.bar = progress.Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
-            self.task = self.bar.add_task("", total=total, completed=done)
-            self.bar.start()
-            self._shown = 0.0
-
-    def show(self, state: Any, pairs_a_step: int) -> None:
-        """Bring the line up to date with a :class:`~sensorium.fit.state.State`, a few times a second."""
-        if self.bar is None or time.monotonic() - self._shown < 0.25:
-            return
-        self._shown = time.monotonic()
-        told = f"loss {state.loss / max(state.since, 1):.4f}" if state.since else ""
-        if state.watch.best is not None:
-            told += f"  best {state.watch.best:.4f}"
-        rate = state.since * pairs_a_step / max(state.seconds, 1e-9)
-        self.bar.update(self.task, completed=state.step, description=f"{told}  {rate:,.0f} pairs/s")
-
-    def close(self) -> None:
-        """Take the line away."""
-        if self.bar is not None:
-            self.bar.stop()

@@ -18,10 +18,11 @@ from sensorium.fit.blame import not_finite
 from sensorium.fit.build import build
 from sensorium.fit.fitted import Fitted
 from sensorium.fit.fused import FusedStep
-from sensorium.fit.history import History, Progress
+from sensorium.fit.history import History
 from sensorium.fit.initialise import initialise
 from sensorium.fit.options import TrainOptions
 from sensorium.fit.schedule import learning_rate
+from sensorium.fit.shown import Progress
 from sensorium.fit.state import State
 from sensorium.fit.step import AutogradStep
 from sensorium.fit.surroundings import choose_device, interrupts, keep_freed_memory, memory_budget, reseed, threads

@@ -1,0 +1,99 @@
+"""How far long work is: bars with rate and time left on a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+EVERY = 30.0  # seconds between the lines of a log; work that ends sooner writes none
+
+_guard = threading.Lock()
+_shown: dict[str, Any] = {"bars": None, "users": 0}
+
+
+@contextlib.contextmanager
+def bar(what: str, total: int, show: bool = True) -> Iterator[Callable[[int], None]]:
+    """Give a function that takes how many more are done. Where standard error is no terminal, see :class:`Log`."""
+    if not show or not total:
+        yield lambda done: None
+        return
+    if not sys.stderr.isatty():
+        yield Log(what, total).advance
+        return
+    with _guard:
+        if not _shown["users"]:
+            _shown["bars"] = _bars()
+            _shown["bars"].start()
+        _shown["users"] += 1
+        bars = _shown["bars"]
+        task = bars.add_task(what, total=total)
+    try:
+        yield lambda done: bars.advance(task, done)
+    finally:
+        with _guard:
+            _shown["users"] -= 1
+            if not _shown["users"]:
+                bars.stop()
+
+
+class Log:
+    """Lines on a standard error that is no terminal: one every ``EVERY`` seconds, with rate and time left.
+
+    what: is done. total: how many there are. done: how many were done before, as by an interrupted fit.
+    """
+
+    def __init__(self, what: str, total: int, done: int = 0) -> None:
+        self.what, self.total, self.done, self.before = what, total, done, done
+        self.started = self.told = time.monotonic()
+        self._guard = threading.Lock()
+
+    def advance(self, more: int) -> None:
+        """So many more are done."""
+        with self._guard:
+            self.done += more
+        self.tell()
+
+    def reach(self, done: int, note: Callable[[], str] = str) -> None:
+        """So many are done by now; ``note`` is asked for more to say only when a line is due."""
+        self.done = done
+        self.tell(note)
+
+    def tell(self, note: Callable[[], str] = str) -> None:
+        """Write a line if one is due."""
+        now = time.monotonic()
+        with self._guard:
+            if now - self.told < EVERY:
+                return
+            self.told = now
+        rate = (self.done - self.before) / (now - self.started)
+        left = f"{_duration((self.total - self.done) / rate)} left" if rate else "not moving yet"
+        text = ", ".join(part for part in (f"{self.done:,} of {self.total:,}", note(), left) if part)
+        print(f"{self.what:>9}  {text}", file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """As 42 s, 3:05 min or 2:07 h."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02} h"
+
+
+def _bars() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Items a second."""
+
+        def render(self, task: Any) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f}/s")
+
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(),
+                    TimeRemainingColumn(), console=Console(stderr=True))  # fmt: skip
