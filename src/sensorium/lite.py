@@ -128,7 +128,7 @@ class Features:
 
     def _shape(self, power: np.ndarray) -> np.ndarray:
         """As :func:`sensorium.spectra.shape`."""
-        hz = np.linspace(0.0, self.rate / 2, power.shape[1])
+        hz = mel.bins(self.wants["fft"], self.rate)
         total, split = power.sum(1) + mel.FLOOR, int(np.searchsorted(hz, 1000.0))
         tilt = np.log((power[:, split:].sum(1) + mel.FLOOR) / (power[:, :split].sum(1) + mel.FLOOR))
         flatness = np.log(power + mel.FLOOR).mean(1) - np.log(total / power.shape[1])

@@ -21,10 +21,15 @@ def mel_to_hz(mel: np.ndarray | float) -> np.ndarray:
     return np.where(mel >= 15.0, 1000.0 * np.exp((mel - 15.0) * math.log(6.4) / 27.0), mel * 200.0 / 3.0)
 
 
+def bins(fft: int, rate: int) -> np.ndarray:
+    """Frequency of each bin of a spectrum, (fft // 2 + 1,) Hz float64; that of an odd ``fft`` ends below half the rate."""
+    return np.arange(fft // 2 + 1) * (rate / fft)
+
+
 def filters(n_mels: int, fft: int, rate: int, fmin: float, fmax: float) -> np.ndarray:
     """Triangular filters of equal area, (fft // 2 + 1, n_mels) float64, as librosa's ``norm="slaney"``."""
     edge = mel_to_hz(np.linspace(hz_to_mel(fmin), hz_to_mel(fmax), n_mels + 2))
-    hz = np.linspace(0.0, rate / 2, fft // 2 + 1)[:, None]
+    hz = bins(fft, rate)[:, None]
     rising = (hz - edge[:-2]) / (edge[1:-1] - edge[:-2])
     falling = (edge[2:] - hz) / (edge[2:] - edge[1:-1])
     area = 2.0 / (edge[2:] - edge[:-2])

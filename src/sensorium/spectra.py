@@ -120,12 +120,12 @@ def _smooth(n: int) -> int:
         n += 2
 
 
-def shape(power: Tensor, rate: int) -> Tensor:
-    """Shape of power spectra (t, f), (t, 3).
+def shape(power: Tensor, fft: int, rate: int) -> Tensor:
+    """Shape of power spectra (t, fft // 2 + 1), (t, 3).
 
     Columns: ln(centroid in Hz) - 7; ln(energy above / below 1 kHz); ln(flatness), 0 for white noise.
     """
-    hz = torch.linspace(0.0, rate / 2, power.shape[1])
+    hz = torch.from_numpy(mel.bins(fft, rate)).float()
     total = power.sum(1) + FLOOR
     split = int(torch.searchsorted(hz, 1000.0))
     tilt = torch.log((power[:, split:].sum(1) + FLOOR) / (power[:, :split].sum(1) + FLOOR))

@@ -219,7 +219,7 @@ class Mfcc:
             if wants["pitch"]:
                 parts.append(spectra.pitch(torch.cat(long), self.rate))
             if wants["shape"]:
-                parts.append(spectra.shape(power, self.rate))
+                parts.append(spectra.shape(power, wants["fft"], self.rate))
             base = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
             return base.numpy(), 0.0 if level is None else level.numpy()
 
