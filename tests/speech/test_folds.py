@@ -14,6 +14,7 @@ import sensorium
 from sensorium import cross_corpus, folds, io
 from sensorium.cli import app
 from sensorium.errors import BadData, BadRecipe
+from sensorium.evaluate import across
 
 QUICK = ["data.copies=0", "train.batch=32", "train.epochs=25", "left.head.hidden=32", "left.head.members=1",
          "evaluate.plots=false", "evaluate.resamples=50"]  # fmt: skip
@@ -41,10 +42,40 @@ def test_every_fold_and_seed_in_one_command(tmp_path: Path) -> None:
     assert ua["mean"] == pytest.approx(table.mean()) and (ua["folds"], ua["seeds"]) == (3, 2)
     assert ua["std_folds"] == pytest.approx(np.std(table.mean(1), ddof=1))
     assert ua["std_seeds"] == pytest.approx(np.std(table.mean(0), ddof=1))
-    assert io.read_json(tmp_path / "runs/folds.json")["results"] == rows
+    told = io.read_json(tmp_path / "runs/folds.json")
+    assert told["results"] == rows
+    # An actor's numbers are the mean over seeds of its own fold; the counts those of all six runs.
+    each = {k: [m["results"] for (fold, _), m in made.items() if fold == k] for k in (1, 2, 3)}
+    for actor, fold in (("1", 1), ("4", 2), ("8", 3)):
+        (group,) = [row for row in told["groups"] if row["name"] == actor]
+        assert group["n"] == 16
+        wa = np.mean([row["value"] for results in each[fold] for row in results if row["measure"] == "WA"])
+        assert group["WA"] == group["value"] == pytest.approx(wa)
+    counts = np.array(told["classes"]["confusion"])
+    assert (counts == np.sum([m["classes"]["confusion"] for m in made.values()], 0)).all() and counts.sum() == 6 * 16
+    assert told["classes"]["recall"] == pytest.approx((np.diag(counts) / counts.sum(1)).tolist())
+    card = (tmp_path / "runs/README.md").read_text("utf-8")
+    assert "3 folds, 2 seeds each" in card and f"± {100 * ua['std_folds']:.1f}" in card and "| surprised |" in card
+    assert "LEAKY" not in card
+    assert (tmp_path / "runs/plots/confusion_matrix.png").stat().st_size > 10_000
     before = (tmp_path / "runs/fold-1/seed-0/metrics.json").stat().st_mtime_ns
-    assert folds.every("ravdess-best", [*keys, "data.fold=all"], seeds=2, out=tmp_path / "runs", quiet=True) == rows
+    again = folds.every("ravdess-best", [*keys, "data.fold=all"], seeds=2, out=tmp_path / "runs", quiet=True)
+    assert again["results"] == rows
     assert (tmp_path / "runs/fold-1/seed-0/metrics.json").stat().st_mtime_ns == before  # nothing was run again
+
+
+def test_a_leaky_fold_marks_the_whole() -> None:
+    def metrics(value: float, leaky: bool) -> dict:
+        row = {"direction": "left->right", "measure": "hit@1", "split": "test", "value": value}
+        return {"results": [{**row, "leaky": True} if leaky else row]}
+
+    told = across.summarise([[metrics(0.2, False)], [metrics(0.6, True)]])
+    (row,) = told["results"]
+    assert row["leaky"] and row["mean"] == pytest.approx(0.4) and row["std_folds"] == pytest.approx(0.2 * 2**0.5)
+    assert row["std_seeds"] is None and told["groups"] == [] and "classes" not in told
+    card = across.card(told, "ravdess")
+    assert "every fold — **LEAKY**" in card and "| 40.0 LEAKY |" in card and "1 seed each" in card
+    assert not across.summarise([[metrics(0.2, False)]])["results"][0].get("leaky")
 
 
 def test_what_has_no_folds(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import Json, Out, Overrides, Quiet, RecipeName, RunFolder, Seed, tell
+from sensorium.cli.options import Json, Out, Overrides, Quiet, RecipeName, RunFolder, Seed, tell, tell_folds
 from sensorium.errors import BadRecipe
 from sensorium.show import Output
 
@@ -38,7 +38,7 @@ def run(
 
     output = Output(as_json)
     if folds.wanted(recipes.load(recipe, overrides or [])):
-        output.records(folds.every(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet))
+        tell_folds(output, folds.every(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet))
         return
     if seeds > 1:
         from sensorium.seeds import several

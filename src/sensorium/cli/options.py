@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,20 @@ def tell(output: Output, made: Any, failures: bool = False) -> None:
         output.records(made.metrics["results"])
         return
     shown.print_run(made.metrics, made.folder, failures)
+
+
+def tell_folds(output: Output, told: Mapping[str, Any]) -> None:
+    """Print what every fold together says: tables for people, the results as JSON lines for programs."""
+    from sensorium.evaluate import across
+
+    if output.json:
+        output.records(told["results"])
+        return
+    output.records(
+        across.table(told), title=f"{told['folds']} folds, {told['seeds']} seeds; percent, ranks as they are"
+    )
+    output.records(across.group_table(told), title="Every group, worst first; percent")
+    output.say(f"card: {told['folder']}/README.md")
 
 
 def read_vector(path: Path) -> Any:
