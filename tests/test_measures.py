@@ -142,8 +142,9 @@ def test_evaluate_both_directions():
     ]
     for row in rows:
         assert set(row) == {
-            "direction", "measure", "value", "low", "high", "n_queries", "n_candidates", "split", "seed",
+            "direction", "measure", "value", "low", "high", "n_queries", "n_candidates", "n_groups", "split", "seed",
         }  # fmt: skip
+        assert row["n_groups"] == len(np.unique(pairs.where("test", 1).group))
         assert row["low"] <= row["value"] <= row["high"]
         assert row["split"] == "test" and row["seed"] == 3
     judged = per_query(left, right, pairs)["left->right"]

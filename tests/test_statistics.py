@@ -80,6 +80,22 @@ def test_coverage():
     assert 0.90 <= inside / 200 <= 0.985
 
 
+def test_few_groups_cover_less_than_they_say():
+    """What FEW rests on: with two groups "95%" holds little more than half of the time, with FEW most of it."""
+    rng = np.random.default_rng(0)
+
+    def covered(groups, trials=200):
+        hits = 0
+        for trial in range(trials):
+            of_group = np.clip(rng.normal(0.5, 0.1, groups), 0, 1)
+            values = (rng.random((groups, 60)) < of_group[:, None]).astype(float).ravel()
+            low, high = statistics.interval(values, np.repeat(np.arange(groups), 60), resamples=200, seed=trial)
+            hits += low <= 0.5 <= high
+        return hits / trials
+
+    assert covered(2) < 0.7 < 0.8 < covered(statistics.FEW)
+
+
 def test_one_group_falls_back_to_its_queries():
     values = np.random.default_rng(7).standard_normal(50)
     assert statistics.interval(values, np.zeros(50)) == statistics.interval(values, np.arange(50))

@@ -80,7 +80,8 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -
     if metrics["results"]:
         split = metrics["results"][0]["split"]
         print_table(card.table(metrics), title=f"{split} split; percent, ranks as they are; 95% intervals over groups")
-        out.print(metrics["verdict"])
+        for told in filter(None, (card.caution(metrics), metrics["verdict"])):
+            out.print(told)
     for finding in leaks.get("findings", ()):
         out.print(f"{'LEAKY: ' if finding['leaky'] else 'note: '}{finding['text']}", markup=False)
     told = ", ".join(

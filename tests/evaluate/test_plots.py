@@ -185,6 +185,24 @@ def test_no_match_that_never_answers():
     assert "No threshold on the score keeps first answers at most 10% wrong" in card.card(told, "", Path("x"))
 
 
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (1, "All queries are of one group: the intervals say nothing"),
+        (3, "rest on 3 groups and are too narrow"),
+        (9, "9 groups"),
+        (10, ""),
+    ],
+)
+def test_card_warns_of_intervals_over_few_groups(groups, said):
+    told = metrics()
+    told["results"] = [{**row, "n_groups": groups} for row in told["results"]]
+    warned = card.caution(told)
+    assert said in warned and bool(warned) == bool(said)
+    text = card.card(told, "", Path("x"))
+    assert (f"**{warned}**" in text) == bool(said) and "****" not in text
+
+
 def test_table_has_the_baseline_beside():
     row = card.table(metrics())[0]
     assert list(row) == ["direction", "measure", "value", "95% interval", "ridge", "queries", "candidates"]

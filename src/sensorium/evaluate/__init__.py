@@ -87,7 +87,8 @@ def per_query(
 def results(
     judged: dict[str, Judged], measures: Sequence[str | Measure] = DEFAULT, seed: int = 0, resamples: int = 1000
 ) -> list[dict[str, Any]]:
-    """Rows of ``metrics.json``: direction, measure, value, low, high, n_queries, n_candidates, split, seed.
+    """Rows of ``metrics.json``: direction, measure, value, low, high, n_queries, n_candidates,
+    n_groups, split, seed.
 
     low and high bound the central 95% of bootstrap resamples over groups. The values are
     fractions, except for median_rank and mean_rank.
@@ -96,6 +97,7 @@ def results(
     rows = []
     for direction, one in judged.items():
         values = [one.values(measure) for measure in parsed]
+        groups = len(np.unique(one.group))
         ends = statistics.intervals(values, one.group, [m.statistic for m in parsed], resamples, seed)
         for measure, (low, high) in zip(parsed, ends, strict=True):
             rows.append(
@@ -107,6 +109,7 @@ def results(
                     "high": high,
                     "n_queries": len(one.relevance.queries),
                     "n_candidates": len(one.relevance.candidates),
+                    "n_groups": groups,
                     "split": one.split,
                     "seed": seed,
                 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.evaluate import pictures
+from sensorium.evaluate.statistics import FEW
 
 _STAMP = "**LEAKY**"
 
@@ -50,6 +51,17 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
             row["value"] += " LEAKY"
         rows.append(row)
     return rows
+
+
+def caution(metrics: Mapping[str, Any]) -> str:
+    """What to know of the intervals where the split has too few groups for them; empty where it has enough."""
+    groups = min((row["n_groups"] for row in metrics.get("results", ()) if "n_groups" in row), default=FEW)
+    if groups >= FEW:
+        return ""
+    if groups == 1:
+        return "All queries are of one group: the intervals say nothing of how another group would do."
+    return (f"The intervals rest on {groups} groups and are too narrow to be believed; more groups tell more: "
+            "a larger data.test, or every fold with data.fold=all where there are folds.")  # fmt: skip
 
 
 def group_table(metrics: Mapping[str, Any], most: int = 24) -> list[dict[str, str]]:
@@ -97,6 +109,7 @@ def _numbers(metrics: Mapping[str, Any]) -> str:
             "Percent, except ranks; ties count against us; intervals are 95%, by bootstrap over groups "
             f"(seed {seed}). hit@k: any relevant in the first k. recall@k: share of the relevants in the first k. "
             "mAP: queries without a hit count as 0."]  # fmt: skip
+    text += [f"**{told}**" for told in [caution(metrics)] if told]
     groups = group_table(metrics)
     if groups:
         text += [f"Groups, worst first, by {metrics['breakdown'].get('measure', 'hit@10')}:", markdown(groups)]

@@ -47,8 +47,8 @@ def results(
     judged: Judged, labels: np.ndarray, predicted: np.ndarray, seed: int = 0, resamples: int = 1000
 ) -> list[dict[str, Any]]:
     """UA, WA and macro-F1 as rows of ``metrics.json``, see :func:`sensorium.evaluate.results`."""
-    about = {"n_queries": len(labels), "n_candidates": len(judged.relevance.candidates), "split": judged.split,
-             "seed": seed}  # fmt: skip
+    about = {"n_queries": len(labels), "n_candidates": len(judged.relevance.candidates),
+             "n_groups": len(np.unique(judged.group)), "split": judged.split, "seed": seed}  # fmt: skip
     return measured(labels, predicted, judged.group, {"direction": judged.direction}, about, resamples, seed)
 
 

