@@ -14,7 +14,7 @@ from sweep_trial import SPACE, bowl
 from sensorium import recipe as recipes
 from sensorium import space as spaces
 from sensorium.errors import BadRecipe, Busy, SensoriumError
-from sensorium.seeds import several
+from sensorium.seeds import several, summarise
 from sensorium.space import Choice, Range
 from sensorium.study import Study
 from sensorium.sweep import search, sweep
@@ -315,3 +315,9 @@ def test_several_seeds_give_mean_and_spread(tmp_path, monkeypatch):
     assert again[0]["seeds"] == 3
     with pytest.raises(BadRecipe, match="--seeds 1; expected 2 or more"):
         several(RECIPE, seeds=1, out=tmp_path / "seeds")
+
+
+def test_a_stamp_on_one_seed_stays_on_the_mean():
+    row = {"direction": "left->right", "measure": "hit@1", "split": "test", "value": 0.5}
+    assert summarise([[row], [{**row, "leaky": True}]])[0]["leaky"]
+    assert "leaky" not in summarise([[row], [row]])[0]

@@ -54,9 +54,10 @@ def summarise(results: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, 
     """Mean and spread over runs of the rows that ``metrics.json`` keeps under ``results``.
 
     Rows are matched by direction, measure and split, in the order of the first run; one that a
-    run lacks is left out.
+    run lacks is left out, and one that any run was stamped in stays ``leaky``.
     """
     keys = [_key(row) for row in results[0]]
+    leaky = {_key(row) for one in results for row in one if row.get("leaky")}
     values = [{_key(row): row["value"] for row in one} for one in results]
     rows = []
     for key in keys:
@@ -66,7 +67,7 @@ def summarise(results: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, 
         direction, measure, split = key
         rows.append({"direction": direction, "measure": measure, "split": split, "mean": float(column.mean()),
                      "std": float(column.std(ddof=1)), "lowest": float(column.min()), "highest": float(column.max()),
-                     "seeds": len(column)})  # fmt: skip
+                     "seeds": len(column), **({"leaky": True} if key in leaky else {})})  # fmt: skip
     return rows
 
 
