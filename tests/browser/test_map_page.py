@@ -1,6 +1,9 @@
 """The map in a real browser, without a GPU: points, colours, lasso, keyboard, pairs; and WebGL2 in software."""
 
+import json
 import shutil
+import urllib.parse
+import urllib.request
 
 import pytest
 
@@ -190,3 +193,35 @@ def test_losing_the_gpu_falls_back_to_the_canvas(chromium, served, open_page):
         plot.stop(); place.remove();
         return name; }""")
     assert name == "Canvas"
+
+
+def test_a_map_whose_items_were_removed_meanwhile_is_drawn_anew(served, open_page):
+    mine = [f"{place} of the map's own test" for place in ("first", "second")]
+    for id in mine:
+        body = json.dumps({"id": id, "run": "glyphs", "side": "right", "text": "ARROW"}).encode()
+        asked = urllib.request.Request(f"{served.url}/items", body, {"content-type": "application/json"})
+        urllib.request.urlopen(asked).read()
+
+    def remove(id):
+        where = f"{served.url}/items/{urllib.parse.quote(id)}?run=glyphs&side=right"
+        urllib.request.urlopen(urllib.request.Request(where, method="DELETE")).read()
+
+    try:
+        page = open_page(f"{served.url}/#/map?run=glyphs", allow=("410",))
+        drawn(page)
+        page.locator(".legend button").first.click()  # only the names' side
+        remove(mine[0])
+        with page.expect_response(lambda r: "/map/points" in r.url) as refused, \
+             page.expect_response(lambda r: r.url.endswith("/map?method=pca")) as again:  # fmt: skip
+            page.locator(".plot-over").focus()
+            page.keyboard.press("Enter")  # lists what is around the middle
+        assert refused.value.status == 410 and again.value.status == 200
+        drawn(page)
+        with page.expect_response(lambda r: "/map/points" in r.url) as told:
+            page.locator(".plot-over").focus()
+            page.keyboard.press("Enter")
+        page.wait_for_selector(".map-list li button")
+        names = [item["columns"]["name"] for item in told.value.json()["items"]]
+        assert set(page.locator(".map-list li button").all_inner_texts()) >= set(names)
+    finally:
+        remove(mine[1])

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from served import client_of
+from served import client_of, problem
 
 from sensorium.serve import coordinates, layout, map, packed
 
@@ -15,6 +15,19 @@ def unpacked(answer):
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == packed.MEDIA_TYPE
     return packed.unpack(answer.content)
+
+
+def points(client, header, side, rows):
+    """The items that a map's rows are."""
+    generation = next(one["generation"] for one in header["sides"] if one["name"] == side)
+    asked = {"side": side, "rows": ",".join(plain(rows)), "generation": generation}
+    answer = client.get("/runs/symbols/map/points", params=asked)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["items"]
+
+
+def plain(rows):
+    return [str(int(row)) for row in rows]
 
 
 def test_pca_is_that_of_both_sides_weighted_alike():
@@ -66,9 +79,28 @@ def test_items_added_while_serving_are_on_the_map(copied):
         assert client.post("/items", json=new).status_code == 201
         after, arrays = unpacked(client.get("/runs/symbols/map"))
         assert after["sides"][1]["points"] == before["sides"][1]["points"] + 1
-        item = client.get("/runs/symbols/map/points", params={"side": "right", "rows": str(arrays["rows"][-1])}).json()
-        assert item["items"][0]["id"] == "mine"
+        (item,) = points(client, after, "right", [arrays["rows"][-1]])
+        assert item["id"] == "mine"
         assert len(list((copied.parent / ".symbols.maps").iterdir())) == 1  # the old one is gone
+
+
+def test_rows_of_a_map_from_before_a_removal_are_refused(copied):
+    with client_of([copied]) as client:
+        header, arrays = unpacked(client.get("/runs/symbols/map"))
+        old = {one["name"]: one["generation"] for one in header["sides"]}
+        first, second = points(client, header, "right", [0, 1])
+        new = {"side": "right", "id": "mine, and longer than any other id there is", "text": "A SYMBOL OF MY OWN"}
+        assert client.post("/items", json=new).status_code == 201
+        assert points(client, header, "right", [0, 1]) == [first, second]  # what was added moved nothing
+        assert client.delete("/items/" + first["id"], params={"side": "right"}).status_code == 204
+        for path in ("points?rows=0&side=right&generation={right}", "column?name=name&side=right&generation={right}",
+                     "pairs?right={right}", "pairs?left={left}&right={right}"):  # fmt: skip
+            answer = client.get("/runs/symbols/map/" + path.format(**old))
+            assert "load the map again" in problem(answer, 410), path
+        unpacked(client.get("/runs/symbols/map/pairs", params={"left": old["left"]}))  # that side is as it was
+        again, _ = unpacked(client.get("/runs/symbols/map"))
+        assert again["sides"][1]["generation"] != old["right"]
+        assert points(client, again, "right", [0]) == [second]
 
 
 def test_a_disk_that_takes_nothing_costs_only_the_cache(client, monkeypatch):
@@ -81,13 +113,13 @@ def test_a_disk_that_takes_nothing_costs_only_the_cache(client, monkeypatch):
 
 
 def test_pairs_join_each_picture_with_its_name(client):
+    whole, _ = unpacked(client.get("/runs/symbols/map"))
     header, arrays = unpacked(client.get("/runs/symbols/map/pairs"))
     assert header["splits"] == ["train", "validation", "test", ""] and header["why"] == ""
     rows = [0, len(arrays["left"]) // 2, len(arrays["left"]) - 1]
     ids = {}
     for side in ("left", "right"):
-        wanted = ",".join(str(arrays[side][row]) for row in rows)
-        told = client.get("/runs/symbols/map/points", params={"side": side, "rows": wanted}).json()["items"]
+        told = points(client, whole, side, [arrays[side][row] for row in rows])
         ids[side] = [item["columns"]["codepoint"] for item in told]
     assert ids["left"] == ids["right"]
     assert np.bincount(arrays["split"], minlength=3)[2] >= 300  # the held-out symbols
@@ -115,9 +147,16 @@ def test_a_column_of_numbers_keeps_them():
 @pytest.mark.parametrize(
     ("path", "status", "word"),
     [
-        ("map/points?side=left&rows=1,x", 400, "row numbers"),
-        ("map/points?side=left&rows=99999999", 404, "no row 99999999"),
-        ("map/points?side=left&rows=" + ",".join(["1"] * 201), 400, "200"),
+        ("map/points?side=left&rows=1", 422, "generation"),
+        ("map/points?generation=0-2d06800538d394c2&side=left&rows=1,x", 400, "row numbers"),
+        ("map/points?generation=0-2d06800538d394c2&side=left&rows=99999999", 404, "no row 99999999"),
+        ("map/points?generation=0-2d06800538d394c2&side=left&rows=" + ",".join(["1"] * 201), 400, "200"),
+        *(
+            (f"map/points?generation={wrong}&side=left&rows=1", 410, "load the map again")
+            for wrong in ("1-0", "-1-0", "x", "-", "ffffffff-0", "fffffffffffffff-0", "%F0%9F%98%80")
+        ),
+        ("map/column?side=left&name=category&generation=1-0", 410, "load the map again"),
+        ("map/pairs?right=1-0", 410, "load the map again"),
         ("map/column?side=left&name=colour", 404, "category"),
         ("map?method=tsne", 422, "method"),
     ],

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from sensorium import io
 from sensorium.errors import DiskFull
-from sensorium.serve import layout, packed
+from sensorium.serve import generation, layout, packed
 from sensorium.serve.problems import Problem
 from sensorium.serve.shelf import Shown
 from sensorium.table import Table
@@ -26,6 +26,7 @@ from sensorium.table import Table
 _MOST_WAITING = 4  # maps being laid out or waiting to be
 _LATER = {"retry-after": "30"}
 _KEPT_IN_MEMORY = 4  # maps kept where the disk takes none
+_FORMAT = 2  # of a map's header; those of an earlier one are made anew
 
 
 class Working(BaseModel):
@@ -122,7 +123,7 @@ def folder_of(shown: Shown) -> Path:
 
 def key_of(space: Space, method: str, n: int) -> str:
     """Name of a map: the method, and a hash of ids and vectors (of some rows) so that another run has another."""
-    digest = xxhash.xxh3_64(f"{method} {n if method != 'pca' else 0}".encode())
+    digest = xxhash.xxh3_64(f"{_FORMAT} {method} {n if method != 'pca' else 0}".encode())
     for side, table in space.tables.items():
         ids, vectors = table.ids, space.vectors[side]
         digest.update(f"{side} {len(ids)} {ids.dtype}".encode())
@@ -179,7 +180,8 @@ def _body(
     reach = float(np.quantile(np.abs(xy - middle), 0.999)) or 1.0
     sides, at = [], 0
     for (side, table), chosen in zip(space.tables.items(), rows, strict=True):
-        sides.append({"name": side, "start": at, "points": len(chosen), "items": len(table)})
+        named = generation.of(table.ids)
+        sides.append({"name": side, "start": at, "points": len(chosen), "items": len(table), "generation": named})
         at += len(chosen)
     header = {"method": method, "sides": sides, "seconds": round(time.perf_counter() - start, 2), **more}
     return packed.pack(header, {"xy": ((xy - middle) / reach).astype(np.float32), "rows": np.concatenate(rows)})

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from sensorium.pairs import SPLITS
-from sensorium.serve import layout, packed, partners
+from sensorium.serve import generation, layout, packed, partners
 from sensorium.serve.coordinates import Maps, Working
 from sensorium.serve.problems import Problem, responses
 from sensorium.serve.runs import Sample, side_of, some, tables
@@ -24,6 +24,7 @@ MOST_SLOW_POINTS = 200_000
 NAMED = 11  # categories with a colour of their own; the rest are "other", coded 255
 OTHER = 255
 MOST_ROWS = 200  # items told of by one request
+Generation = Annotated[str | None, Query(max_length=40)]
 
 
 class Method(BaseModel):
@@ -88,7 +89,8 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     ) -> Response:
         """Coordinates of both sides: arrays xy (points, 2) and rows (points,), or 202 while they are worked on.
 
-        n: points at most, of both sides together; PCA always takes all.
+        n: points at most, of both sides together; PCA always takes all. Each side in the header has a
+        ``generation``, which the routes beside this one take to be sure that a row is still the same item.
         """
         shown = shelf.get(run)
         if not layout.installed(method):
@@ -106,28 +108,43 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
         return Methods(methods=[Method(name=name, title=title, installed=ok, install=None if ok else install(name))
                                 for name, title, ok in there])  # fmt: skip
 
-    @router.get("/pairs", responses={200: {"content": {packed.MEDIA_TYPE: {}}}, **responses(404, 503)},
+    @router.get("/pairs", responses={200: {"content": {packed.MEDIA_TYPE: {}}}, **responses(404, 410, 503)},
                 response_class=Response)  # fmt: skip
-    async def pairs(run: str) -> Response:
-        """True pairs as rows: arrays left (p,), right (p,) and split (p,), codes into the header's splits."""
+    async def pairs(run: str, left: Generation = None, right: Generation = None) -> Response:
+        """True pairs as rows: arrays left (p,), right (p,) and split (p,), codes into the header's splits.
+
+        left, right: the generations that the map was of; 410 where its rows are no longer those.
+        """
         shown = shelf.get(run)
         known = await asyncio.to_thread(partners.of, shown)
-        both = [table.ids for table in (await tables(shown)).values()]
-        left, right, split = await asyncio.to_thread(known.rows, both[0], both[-1])
+        there = await tables(shown)
+        for side, told in (("left", left), ("right", right)):
+            if told is not None and side in there:
+                await asyncio.to_thread(generation.check, shown, side, there[side], told)
+        both = [table.ids for table in there.values()]
+        a, b, split = await asyncio.to_thread(known.rows, both[0], both[-1])
         header = {"splits": [*SPLITS, ""], "why": known.why}
-        arrays = {"left": left.astype(np.uint32), "right": right.astype(np.uint32), "split": split.astype(np.uint8)}
+        arrays = {"left": a.astype(np.uint32), "right": b.astype(np.uint32), "split": split.astype(np.uint8)}
         return Response(packed.pack(header, arrays), media_type=packed.MEDIA_TYPE)
 
-    @router.get("/column", responses={200: {"content": {packed.MEDIA_TYPE: {}}}, **responses(404, 503)},
+    @router.get("/column", responses={200: {"content": {packed.MEDIA_TYPE: {}}}, **responses(404, 410, 503)},
                 response_class=Response)  # fmt: skip
-    async def one_column(run: str, name: str, side: Literal["left", "right"] = "left") -> Response:
+    async def one_column(
+        run: str,
+        name: str,
+        side: Literal["left", "right"] = "left",
+        told: Annotated[str | None, Query(alias="generation", max_length=40)] = None,
+    ) -> Response:
         """A metadata column of every item of a side: array values (numbers) or codes (categories).
 
-        The name ``split`` stands for the split an item was in, unless a column has that name.
+        The name ``split`` stands for the split an item was in, unless a column has that name. generation:
+        that of the map's side; 410 where its rows are no longer those.
         """
         shown = shelf.get(run)
         side_of(shown.run, side)
         there = await tables(shown)
+        if told is not None:
+            await asyncio.to_thread(generation.check, shown, side, there[side], told)
         columns = there[side].columns
         known = shown.kept.get(f"column {side} {name}")
         if known is None or known[0] is not there[side]:
@@ -142,13 +159,18 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
             shown.kept[f"column {side} {name}"] = known
         return Response(known[1], media_type=packed.MEDIA_TYPE)
 
-    @router.get("/points", responses=responses(400, 404, 503))
-    async def points(run: str, rows: str, side: Literal["left", "right"] = "left") -> Sample:
-        """The items at some rows of a side, in that order: rows=3,1,4."""
+    @router.get("/points", responses=responses(400, 404, 410, 422, 503))
+    async def points(
+        run: str,
+        rows: str,
+        told: Annotated[str, Query(alias="generation", max_length=40, description="of this side, as the map told it")],
+        side: Literal["left", "right"] = "left",
+    ) -> Sample:
+        """The items at some rows of a side, in that order: rows=3,1,4; 410 where rows are no longer what they were."""
         wanted = rows.split(",")
         if len(wanted) > MOST_ROWS or not all(one.isascii() and one.isdigit() and len(one) < 12 for one in wanted):
             raise Problem(400, f"rows must be at most {MOST_ROWS} row numbers, such as rows=3,1,4")
-        return Sample(items=await some(shelf.get(run), side, [int(one) for one in wanted]))
+        return Sample(items=await some(shelf.get(run), side, [int(one) for one in wanted], told))
 
     return router
 

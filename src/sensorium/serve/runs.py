@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from sensorium.errors import SensoriumError
 from sensorium.evaluate import compare
 from sensorium.search import Run
-from sensorium.serve import building
+from sensorium.serve import building, generation
 from sensorium.serve.problems import Problem, of_sensorium, responses
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf, Shown
@@ -181,12 +181,19 @@ def plots(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "plots").glob("*") if path.suffix in _PLOTS and path.is_file())
 
 
-async def some(shown: Shown, side: str, rows: Sequence[int]) -> list[dict[str, Any]]:
-    """The items at some rows of a side, as they are shown. Raises a 404 problem for a row that is not there."""
+async def some(shown: Shown, side: str, rows: Sequence[int], told: str | None = None) -> list[dict[str, Any]]:
+    """The items at some rows of a side, as they are shown.
+
+    told: the generation that the rows are of. Raises a 404 problem for a row that is not there, and 410 for
+    rows that are no longer those.
+    """
     side_of(shown.run, side)
 
     def look() -> list[dict[str, Any]]:
-        size = len(shown.run.index(side).table)
+        table = shown.run.index(side).table
+        if told is not None:
+            generation.check(shown, side, table, told)
+        size = len(table)
         outside = [row for row in rows if row >= size]
         if outside:
             raise Problem(404, f"no row {outside[0]}; the {side} side has {size} items")

@@ -6,12 +6,12 @@ import { CATEGORIES, continuous, OTHER, rgb, SIDES } from "./palette.js";
 
 const REST = 255; // the code of "everything else"
 
-/** A column of every side that has it: {type, values} per side; sides without it are left out. */
+/** A column of every side (of the map's) that has it: {type, values} per side; sides without it are left out. */
 export async function columnOf(run, sides, name) {
   const found = {};
-  await Promise.all(sides.map(async (side) => {
+  await Promise.all(sides.map(async ({ name: side, generation }) => {
     if (name !== "split" && !run.sides[side].columns.some((column) => column.name === name)) return;
-    const answer = await request(url(`/runs/${encodeURIComponent(run.name)}/map/column`, { side, name }));
+    const answer = await request(url(`/runs/${encodeURIComponent(run.name)}/map/column`, { side, name, generation }));
     found[side] = unpack(await answer.arrayBuffer());
   }));
   return found;

@@ -95,6 +95,9 @@ async function load() {
     const flags = new Uint8Array(arrays.rows.length);
     for (const side of header.sides) if (side.name === "right") flags.fill(1, side.start, side.start + side.points);
     page.chosen = [];
+    page.items.clear(); // rows may be others now
+    page.tip.hidden = true;
+    page.tip.dataset.of = "";
     page.list.hidden = true;
     page.element.classList.remove("listing");
     page.plot.set(arrays.xy, flags);
@@ -108,14 +111,26 @@ async function load() {
   }
 }
 
+/** Items were removed since this map was drawn: its rows mean others now, so it is drawn anew, once. */
+function stale(error, map) {
+  if (error.status !== 410) return false;
+  if (page && page.map === map && page.stale !== map) {
+    page.stale = map;
+    page.tip.hidden = true;
+    announce("Items have changed: the map is drawn anew");
+    load();
+  }
+  return true;
+}
+
 function title(method) { return page.methods.find((one) => one.name === method)?.title ?? method; }
 
 async function colour() {
   const mine = page, { run, map, wanted } = page;
   let columns = {};
   try {
-    if (wanted.colour) columns = await columnOf(run, map.sides.map((side) => side.name), wanted.colour);
-  } catch (error) { announce(error.message); }
+    if (wanted.colour) columns = await columnOf(run, map.sides, wanted.colour);
+  } catch (error) { if (stale(error, map)) return; announce(error.message); }
   if (mine !== page || map !== page.map || wanted.colour !== page.wanted.colour) return;
   const made = colouring(map, columns);
   page.codes = made.codes;
@@ -138,7 +153,8 @@ function sideOf(i) { return page.map.sides.find((side) => i >= side.start && i <
 async function truePairs() {
   if (page.map.pairs) return page.map.pairs;
   const { map, run } = page;
-  const { arrays } = unpack(await (await request(`/runs/${encodeURIComponent(run.name)}/map/pairs`)).arrayBuffer());
+  const generations = Object.fromEntries(map.sides.map((side) => [side.name, side.generation]));
+  const { arrays } = unpack(await (await request(url(`/runs/${encodeURIComponent(run.name)}/map/pairs`, generations))).arrayBuffer());
   const [left, right] = [map.sides[0], map.sides[map.sides.length - 1]];
   const where = (side) => {
     const places = new Int32Array(side.items).fill(-1);
@@ -155,10 +171,10 @@ async function truePairs() {
 }
 
 async function lines() {
-  const mine = page, how = page.wanted.pairs;
+  const mine = page, how = page.wanted.pairs, map = page.map;
   if (how === "none" || (how === "chosen" && !page.chosen.length)) return page.plot.put("lines", new Uint32Array(0));
   let pairs;
-  try { pairs = await truePairs(); } catch (error) { announce(error.message); return; }
+  try { pairs = await truePairs(); } catch (error) { if (!stale(error, map)) announce(error.message); return; }
   if (mine !== page || how !== page.wanted.pairs) return;
   if (how === "chosen") {
     const chosen = new Set(page.chosen), kept = [];
@@ -223,13 +239,13 @@ function short(x) { return Math.abs(x) >= 1e5 || (x !== 0 && Math.abs(x) < 1e-3)
 
 /** Items of points, fetched together and remembered. */
 async function itemsOf(points) {
-  const mine = page, wanted = points.filter((i) => !page.items.has(keyOf(i)));
-  for (const side of page.map.sides) {
+  const mine = page, { map, run } = page, wanted = points.filter((i) => !page.items.has(keyOf(i)));
+  for (const side of map.sides) {
     const rows = wanted.filter((i) => sideOf(i) === side);
     for (let at = 0; at < rows.length; at += LISTED) {
       const part = rows.slice(at, at + LISTED);
-      const { items } = await call(url(`/runs/${encodeURIComponent(page.run.name)}/map/points`, { side: side.name, rows: part.map((i) => page.map.rows[i]).join(",") }));
-      if (mine !== page) return [];
+      const { items } = await call(url(`/runs/${encodeURIComponent(run.name)}/map/points`, { side: side.name, generation: side.generation, rows: part.map((i) => map.rows[i]).join(",") }));
+      if (mine !== page || map !== page.map) return [];
       part.forEach((i, k) => page.items.set(keyOf(i), items[k]));
     }
   }
@@ -259,14 +275,15 @@ function hover(i, event) {
   };
   if (known) return fill(known);
   page.tip.hidden = true;
-  const mine = page;
-  waiting = setTimeout(() => itemsOf([i]).then(([item]) => { if (item && mine === page && page.plot.hovered === i) fill(item); }, () => {}), 60);
+  const mine = page, { map } = page;
+  waiting = setTimeout(() => { if (mine === page && map === page.map) itemsOf([i]).then(([item]) => { if (item && mine === page && page.plot.hovered === i) fill(item); }, (error) => stale(error, map)); }, 60);
 }
 
 const actions = { onSearch(item) { go(link("search", { run: page.run.name, id: item.id, from: page.run.one_table ? "" : item.side })); } };
 
 async function pick(i) {
-  const mine = page;
+  if (!page?.map) return;
+  const mine = page, { map } = page;
   page.tip.hidden = true;
   page.chosen = [i];
   page.plot.choose(page.chosen);
@@ -274,11 +291,12 @@ async function pick(i) {
   try {
     const [item] = await itemsOf([i]);
     if (mine === page && item) details(item, actions, page.plot.over);
-  } catch (error) { announce(error.message); }
+  } catch (error) { if (!stale(error, map)) announce(error.message); }
 }
 
 async function lasso(points, byKey = false) {
-  const mine = page;
+  if (!page?.map) return;
+  const mine = page, { map } = page;
   page.chosen = points;
   page.plot.choose(points);
   lines();
@@ -303,5 +321,5 @@ async function lasso(points, byKey = false) {
     set(body, items.map((item) => h("li", {}, h("button", { type: "button", on: { click: (event) => details(item, actions, event.currentTarget) } },
       item.kind === "image" && item.media ? picture(item, "small-picture") : h("span", { class: "blank" }, h("span", { class: `dot ${item.side}` })), h("span", {}, label(item))))));
     if (byKey) body.querySelector("button")?.focus();
-  } catch (error) { set(body, h("li", {}, h("p", { class: "note bad" }, error.message))); }
+  } catch (error) { if (!stale(error, map)) set(body, h("li", {}, h("p", { class: "note bad" }, error.message))); }
 }
