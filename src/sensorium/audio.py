@@ -157,9 +157,18 @@ def name_of(source: Any) -> str:
 
 
 def files_below(folder: Path, suffixes: Sequence[str] | frozenset[str] = SUFFIXES) -> list[Path]:
-    """Every sound file below a folder, sorted, without hidden ones."""
-    found = Path(folder).rglob("*")
-    return sorted(p for p in found if p.suffix.lower() in suffixes and not p.name.startswith(".") and p.is_file())
+    """Every sound file below a folder, sorted, without hidden ones; folders behind links are entered once."""
+    found, entered = [], set()
+    for at, below, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(at)
+        if real in entered:
+            below.clear()  # a link back to where the walk was
+            continue
+        entered.add(real)
+        below.sort()
+        paths = [Path(at, name) for name in names if not name.startswith(".")]
+        found += [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
+    return sorted(found)
 
 
 def _decode(source: Any, name: str, max_seconds: float) -> tuple[np.ndarray, int]:

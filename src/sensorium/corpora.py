@@ -48,8 +48,7 @@ class Corpus:
         """Read names, not sound. Raises BadData for wrong names, BadRecipe for impossible lists."""
         if self.download:
             self.obtain()
-        found, other = recordings.collect(self.root, self.parse, self.title, self.allow_other)
+        found, notes = recordings.collect(self.root, self.parse, self.title, self.allow_other)
         found, left_out = recordings.readable(found, self.bad)
-        notes = {"named_otherwise": len(other), **left_out}
-        data = recordings.corpus(found, self.root, self.classes, self.lists, notes)
+        data = recordings.corpus(found, self.root, self.classes, self.lists, {**notes, **left_out})
         return augment.with_copies(data, **self.copies)

@@ -177,8 +177,8 @@ class Pairs:
     def split_by_group(self, fractions: Mapping[str, float], seed: int = 0) -> Pairs:
         """Assign whole groups to splits at random.
 
-        fractions: share of groups, or absolute number of groups when > 1, for "validation"
-        and "test"; the rest trains. Raises BadRecipe when nothing would be left to train on.
+        fractions: share of groups, one at least, or absolute number of groups when > 1, for
+        "validation" and "test"; the rest trains. Raises BadRecipe when nothing would be left to train on.
         """
         groups = np.unique(self.group)
         order = np.random.default_rng(seed).permutation(groups)
@@ -186,7 +186,7 @@ class Pairs:
         start = 0
         for name in ("test", "validation"):
             share = fractions.get(name, 0)
-            count = int(share) if share > 1 else round(share * len(groups))
+            count = int(share) if share > 1 else max(share > 0, round(share * len(groups)))
             assigned[order[start : start + count]] = name
             start += count
         if start >= len(groups):

@@ -67,29 +67,37 @@ _RAVDESS = ("modality", "channel", "emotion", "intensity", "statement", "repetit
 
 def collect(
     root: Path | str, parse: Parse, corpus: str, allow_other: bool = False
-) -> tuple[list[Recording], list[Path]]:
-    """Every recording below ``root`` in the order of its path, and the sound files named otherwise.
+) -> tuple[list[Recording], dict[str, Any]]:
+    """Every recording below ``root`` in the order of its path, and notes of what was left out.
 
-    Raises BadData when there is none, or, unless ``allow_other``, when some files are named otherwise.
+    A clip that lies there more than once, as in a copy of the folder within itself or as wav and FLAC, is
+    taken once: names say which clip it is. Raises BadData when there is none, or, unless ``allow_other``,
+    when some files are named otherwise.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
         raise BadData(f"no folder {root}; type: data.root=FOLDER with the recordings of {corpus}")
     paths = audio.files_below(root)
     parsed = [(path, parse(path)) for path in paths]
-    found = [recording for _, recording in parsed if recording is not None]
+    found = {(r.speaker, r.path.stem): r for _, r in reversed(parsed) if r is not None}
     other = [path for path, recording in parsed if recording is None]
+    expected = f"expected names such as {parse.__doc__.split(':')[0].replace('``', '')}"
+    if not paths:
+        raise BadData(f"no sound file below {root}; {expected}, or type: sensorium download RECIPE data.root={root}")
     if not found:
         raise BadData(
-            f"{root}: none of {len(paths)} sound files is named as in {corpus}; "
-            f"expected {parse.__doc__.split(':')[0]}; for other names use data=speech_folder"
+            f"{root}: none of {len(paths)} sound files is named as in {corpus}; {expected}; "
+            "for other names use data=speech_folder"
         )
     if other and not allow_other:
         raise BadData(
             f"{root}: {len(other)} of {len(paths)} sound files are not named as in {corpus}, such as "
             f"{other[0].name}; move them away, or type: data.allow_other=true"
         )
-    return found, other
+    notes: dict[str, Any] = {"named_otherwise": len(other)}
+    if repeated := len(paths) - len(other) - len(found):
+        notes["repeated"] = repeated
+    return sorted(found.values(), key=lambda r: r.path), notes
 
 
 def check_bad(bad: str) -> None:
@@ -140,46 +148,61 @@ def leaky(n: int, seed: int = 0) -> np.ndarray:
     return split
 
 
-def hold_out(speaker: np.ndarray, lists: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """The lists with whole training speakers moved to validation: the last sixth, one at least.
+def by_speakers(speaker: np.ndarray, lists: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+    """Split words (n,) by the lists "train", "validation" and "test" of whole speakers, and notes.
 
-    Raises BadRecipe when fewer than two speakers are there to train on.
+    Train left empty takes all that remain; speakers in no list get the word "" and the caller leaves them
+    out. Validation left empty takes whole training speakers: the last sixth, one at least. A training
+    speaker who is alone keeps training, and every sixth clip validates, which the notes say.
+
+    Raises BadRecipe for a speaker in two lists or one that has no recording, or when none is left to train on.
     """
-    train = list(lists["train"]) or sorted(set(speaker.tolist()) - set(lists["test"]), key=lambda n: (len(n), n))
-    if len(train) < 2:
-        raise BadRecipe(f"data: {len(train)} training actors; at least 2 are needed, one of whom validates")
-    count = max(1, round(len(train) / 6))
-    return {"train": train[:-count], "validation": train[-count:], "test": list(lists["test"])}
-
-
-def speaker_split(
-    speaker: np.ndarray, train: Sequence[Any] = (), validation: Sequence[Any] = (), test: Sequence[Any] = ()
-) -> np.ndarray:
-    """Split words (n,) by lists of whole speakers; train left empty takes all that remain.
-
-    Speakers in no list get no part of the data: their word is "" and the caller leaves them out.
-    Raises BadRecipe for a speaker in two lists or one that has no recording.
-    """
-    lists = {"train": as_speakers(train), "validation": as_speakers(validation), "test": as_speakers(test)}
-    known = set(speaker.tolist())
+    named = {name: as_speakers(names, speaker, f"data.{name}_actors") for name, names in lists.items()}
     owner: dict[str, str] = {}
-    for split, names in lists.items():
+    for split, names in named.items():
         for name in names:
-            if name not in known:
-                raise BadRecipe(f"data.{split}_actors: '{name}' has no recording; there are {_listed(known)}")
             if owner.setdefault(name, split) != split:
                 raise BadRecipe(f"data: actor '{name}' is both in {owner[name]}_actors and {split}_actors; choose one")
-    rest = "" if lists["train"] else "train"
-    return np.array([owner.get(name, rest) for name in speaker.tolist()], "<U10")
+    rest = "" if named["train"] else "train"
+    split = np.array([owner.get(name, rest) for name in speaker.tolist()], "<U10")
+    train = sorted(set(speaker[split == "train"].tolist()), key=_by_number)
+    if not train:
+        raise BadRecipe("data: no actor is left to train on; take some out of data.test_actors or validation_actors")
+    if named["validation"]:
+        return split, {}
+    if len(train) > 1:
+        split[np.isin(speaker, train[-max(1, round(len(train) / 6)) :])] = "validation"
+        return split, {}
+    split[np.flatnonzero(split == "train")[::6]] = "validation"
+    return split, {"warning": f"the one training actor, {train[0]}, validates too, with every sixth clip"}
 
 
-def as_speakers(names: Sequence[Any]) -> list[str]:
-    """Speakers as text, as they come from a list of numbers or words."""
-    return [str(name) for name in names]
+def as_speakers(names: Any, speaker: np.ndarray, key: str) -> list[str]:
+    """Speakers by their names, or by their numbers with or without leading zeros.
+
+    names: texts and numbers, or one of them. speaker (n,): of every recording. Raises BadRecipe, naming
+    ``key``, for one that has no recording.
+    """
+    known = sorted(set(speaker.tolist()), key=_by_number)
+    numbers = {name.lstrip("0"): name for name in known if name.isdecimal()}
+    found = []
+    for name in [names] if isinstance(names, (str, int)) else names:
+        text = str(name)
+        if text not in known and text.lstrip("0") not in numbers:
+            raise BadRecipe(
+                f"{key}: '{text}' has no recording; there are {', '.join(known)}: type {key}='{_shown(known)}'"
+            )
+        found.append(text if text in known else numbers[text.lstrip("0")])
+    return found
 
 
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names, key=lambda n: (len(n), n)))
+def _shown(known: Sequence[str]) -> str:
+    """The last speakers as a list to type."""
+    return "[" + ", ".join(n if n.isdecimal() and n[0] != "0" else f'"{n}"' for n in known[-2:]) + "]"
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    return len(name), name
 
 
 def classes_of(found: Sequence[Recording]) -> list[str]:
@@ -210,9 +233,10 @@ def data(
     place = {name: row for row, name in enumerate(classes)}
     pairs = Pairs.of(np.arange(len(chosen)), [place[e] for e in emotion.tolist()], group=speaker,
                      split=None if split is None else split[kept])  # fmt: skip
-    return Data(
-        left, right, pairs, {"recordings": len(chosen), "speakers": len(set(speaker.tolist())), **(notes or {})}
-    )
+    counts = {"recordings": len(chosen), "speakers": len(set(speaker.tolist()))}
+    if len(chosen) < len(found):
+        counts["in_no_split"] = len(found) - len(chosen)
+    return Data(left, right, pairs, {**counts, **(notes or {})})
 
 
 def corpus(
@@ -236,10 +260,9 @@ def corpus(
     kept = [i for i, r in enumerate(found) if not classes or r.emotion in classes]
     chosen = [found[i] for i in kept]
     speaker = np.array([r.speaker for r in chosen], np.str_)
-    split = None if split is None else split[kept]
+    split, told = None if split is None else split[kept], {}
     if lists["test"]:
-        named = {name: as_speakers(names) for name, names in lists.items()}
-        split = speaker_split(speaker, **(named if named["validation"] else hold_out(speaker, named)))
+        split, told = by_speakers(speaker, lists)
     elif lists["train"] or lists["validation"]:
         raise BadRecipe("data: train_actors or validation_actors without test_actors; type: data.test_actors=[…]")
-    return data(chosen, root, classes or present, split, notes)
+    return data(chosen, root, classes or present, split, {**(notes or {}), **told})

@@ -9,6 +9,7 @@ from sensorium import parts, recordings
 from sensorium.datasets import cremad, emodb, savee, tess
 from sensorium.encoders.onehot import Onehot
 from sensorium.errors import BadData, BadRecipe, SensoriumError
+from sensorium.pairs import Pairs
 
 
 def touch(folder: Path, names: list[str]) -> Path:
@@ -86,6 +87,69 @@ def test_ravdess_by_actors(tmp_path: Path) -> None:
     assert len(data.left) == 5 * 16 and set(data.left.meta["speaker"][data.pairs.split == "validation"]) == {"4"}
 
 
+def test_actors_go_by_their_numbers(tmp_path: Path) -> None:
+    actors(tmp_path, range(1, 13))
+    for written in ([6], ["6"], ["06"], 6, "06"):
+        data = load("ravdess", root=str(tmp_path), test_actors=written)
+        assert set(data.left.meta["speaker"][data.pairs.split == "test"]) == {"6"}
+    touch(tmp_path / "emodb", ["03a01Fa.wav", "08a01Wa.wav", "10a02Na.wav", "11a02Na.wav"])
+    data = load("emodb", root=str(tmp_path / "emodb"), test_actors=[3])
+    assert data.left.meta["speaker"][data.pairs.split == "test"].tolist() == ["03"]
+    with pytest.raises(BadRecipe, match=r"data.test_actors: '4' has no recording.*type data.test_actors='\["):
+        load("emodb", root=str(tmp_path / "emodb"), test_actors=[4])
+
+
+def test_a_clip_that_lies_there_twice_is_taken_once(tmp_path: Path) -> None:
+    """As in the copy of RAVDESS that holds itself once more, and where some clips are both wav and FLAC."""
+    actors(tmp_path, range(1, 5))
+    actors(tmp_path / "audio_speech_actors_01-24", range(1, 5))
+    actors(tmp_path / "more", range(1, 2), "flac")
+    data = load("ravdess", root=str(tmp_path), test_actors=[4])
+    assert len(data.left) == 4 * 16 and data.notes["repeated"] == 4 * 16 + 16
+    assert {Path(value).parts[-3] for value in data.left.values} == {tmp_path.name}
+    touch(tmp_path / "video", ["01-01-01-01-01-01-01.mp4", "01-01-01-01-01-01-02.mp4", "02-01-03-01-01-01-02.mp4"])
+    (tmp_path / "Actor_02/03-01-01-01-01-01-02.wav").unlink()
+    (tmp_path / "audio_speech_actors_01-24/Actor_02/03-01-01-01-01-01-02.wav").unlink()
+    data = load("ravdess", root=str(tmp_path), test_actors=[4])
+    assert len(data.left) == 4 * 16 and data.left.meta["modality"].tolist().count("full-av") == 1
+
+
+def test_folders_behind_links_are_read_once(tmp_path: Path) -> None:
+    actors(tmp_path / "elsewhere", range(1, 5))
+    root = tmp_path / "root"
+    root.mkdir()
+    for actor in range(1, 5):
+        (root / f"Actor_{actor:02d}").symlink_to(tmp_path / "elsewhere" / f"Actor_{actor:02d}")
+    (root / "Actor_01" / "back").symlink_to(root)
+    assert len(load("ravdess", root=str(root), test_actors=[4]).left) == 4 * 16
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadData, match="no sound file below .*expected names such as 03-01-06-02-01-01-12.wav"):
+        load("ravdess", root=str(tmp_path / "empty"))
+
+
+def test_one_actor_left_to_train_on_validates_with_some_clips(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        [f"{who}_{word}_{e}.wav" for who in ("OAF", "YAF") for word in ("back", "bar") for e in ("sad", "ps", "fear")],
+    )
+    data = load("tess", root=str(tmp_path), test_actors=["OAF"])
+    assert [data.pairs.split.tolist().count(s) for s in ("train", "validation", "test")] == [5, 1, 6]
+    assert "YAF, validates too" in data.notes["warning"]
+
+
+def test_some_classes_of_some_channel(tmp_path: Path) -> None:
+    actors(tmp_path, range(1, 5))
+    data = load("ravdess", root=str(tmp_path), test_actors=[4], classes=["sad", "angry"])
+    assert data.right.ids.tolist() == ["sad", "angry"] and set(data.left.meta["emotion"]) == {"sad", "angry"}
+
+
+def test_every_split_gets_a_speaker_of_a_few() -> None:
+    pairs = Pairs.of(np.arange(8), np.arange(8), group=["DC", "JE", "JK", "KL"] * 2)
+    split = pairs.split_by_group({"test": 0.1, "validation": 0.1}).split
+    assert [split.tolist().count(s) for s in ("train", "validation", "test")] == [4, 2, 2]
+    assert "validation" not in pairs.split_by_group({"test": 0.1, "validation": 0}).split
+
+
 def test_a_leaky_split_says_so(tmp_path: Path) -> None:
     actors(tmp_path, range(1, 5))
     data = load("ravdess", root=str(tmp_path), protocol="leaky-random")
@@ -103,7 +167,10 @@ def test_a_leaky_split_says_so(tmp_path: Path) -> None:
         ({"validation_actors": [1]}, "without test_actors"),
         ({"test_actors": [30]}, "'30' has no recording; there are 1, 2, 3"),
         ({"test_actors": [1], "validation_actors": [1]}, "both in validation_actors and test_actors"),
-        ({"test_actors": [1], "train_actors": [2]}, "1 training actors; at least 2"),
+        ({"test_actors": list(range(1, 25))}, "no actor is left to train on"),
+        ({"test_actors": [1], "train_actors": [1, 2]}, "both in train_actors and test_actors"),
+        ({"fold": 2.0}, "folds 1 to 6"),
+        ({"classes": ["anger"]}, "did you mean 'angry'"),
         ({"channel": "song"}, "none of"),
         ({"copies": -1}, "0 copies or more"),
         ({"augment_kinds": ["sped"]}, "did you mean 'speed'"),
@@ -183,6 +250,36 @@ def test_own_recordings_in_a_table(tmp_path: Path) -> None:
             load("speech_folder", csv=str(table), root=str(tmp_path / "clips"))
     with pytest.raises(BadRecipe, match="data.root=FOLDER or data.csv=TABLE"):
         load("speech_folder")
+
+
+def test_tables_as_other_programs_write_them(tmp_path: Path) -> None:
+    touch(tmp_path, ["1.wav", "2.wav", "Zoë.wav"])
+    table, rows = tmp_path / "table.csv", ["1.wav,glad,ann", "2.wav, sad,bob", "Zoë.wav,glad,Zoë"]
+    plain = "\n".join(["path,emotion,speaker", *rows, ""])
+    for text, encoding in (
+        (plain, "utf-8"),
+        (plain, "utf-8-sig"),
+        (plain, "utf-16"),
+        (plain.replace(",", ";"), "utf-8"),
+        (plain.replace(",", "\t").replace("\n", "\r\n"), "utf-8"),
+        (plain.replace("path,emotion,speaker", "Path, Emotion ,SPEAKER"), "utf-8"),
+    ):
+        table.write_bytes(text.encode(encoding))
+        data = load("speech_folder", csv=str(table))
+        assert data.left.meta["emotion"].tolist() == ["glad", "sad", "glad"]
+        assert data.left.meta["speaker"].tolist() == ["ann", "bob", "Zoë"]
+    for content, said in (
+        (plain.encode("latin-1"), "no table in UTF-8"),
+        (b"", "no column 'path' .no rows."),
+        (b"path,emotion\n", "a header and no rows"),
+        (b"path,emotion\n1.wav,glad,ann\n", "row 2 has 3 cells, the header 2"),
+    ):
+        table.write_bytes(content)
+        with pytest.raises(BadData, match=said):
+            load("speech_folder", csv=str(table))
+    table.write_text("path,emotion,split\n1.wav,glad,train\n2.wav,sad,\nZoë.wav,sad,test\n", encoding="utf-8")
+    data = load("speech_folder", csv=str(table))
+    assert data.pairs.split.tolist() == ["train", "test"] and data.notes["in_no_split"] == 1
 
 
 def test_onehot() -> None:

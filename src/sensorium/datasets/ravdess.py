@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import augment, fetch, recordings
-from sensorium.errors import BadRecipe
+from sensorium.errors import BadRecipe, nearest
 from sensorium.types import Data
 
 _CHANNELS = {"speech": ("speech",), "song": ("song",), "both": ("speech", "song")}
@@ -30,12 +30,12 @@ class Ravdess:
     """Left: clips of one actor each. Right: the eight emotions' names. Group: the actor.
 
     root: folder with ``Actor_01`` …, of wav, FLAC or any other sound files named as RAVDESS's.
-    channel: "speech", "song" or "both".
+    channel: "speech", "song" or "both". classes: which emotions to take, all eight when left empty.
     protocol and fold (from 1): "emobox" (six folds, Ma et al. 2024), "five-fold" (Luna-Jiménez et al.
         2021), in which the next fold's actors validate; or "leaky-random", which puts clips of one actor on
         both sides, as many a paper does, and says so.
     test_actors, validation_actors, train_actors: whole actors instead of a protocol. Validation left
-        empty takes a sixth of the training actors, train left empty all that remain.
+        empty takes a sixth of the training actors, train left empty all that remain. 6, "6" and "06" are one.
     copies, augment, augment_kinds: so many changed copies of each training clip; each kind of speed,
         pitch, gain and noise is applied to a copy with probability ``augment``.
     bad: what to do with recordings that cannot be read: "stop" at them, or "skip" them, having tried each.
@@ -46,6 +46,7 @@ class Ravdess:
         self,
         root: str,
         channel: str = "speech",
+        classes: Sequence[str] = (),
         protocol: str = "emobox",
         fold: int | str = 1,
         train_actors: Sequence[Any] = (),
@@ -63,11 +64,15 @@ class Ravdess:
         recordings.check_bad(bad)
         if channel not in _CHANNELS:
             raise BadRecipe(f"data.channel='{channel}'; expected speech, song or both")
+        for name in classes:
+            if name not in recordings.EMOTIONS:
+                raise BadRecipe(f"data.classes: no recording is '{name}'; {nearest(name, recordings.EMOTIONS)}")
         if protocol not in _PROTOCOLS:
             raise BadRecipe(f"data.protocol='{protocol}'; expected {', '.join(_PROTOCOLS)}")
         if (train_actors or validation_actors) and not test_actors:
             raise BadRecipe("data: train_actors or validation_actors without test_actors; type: data.test_actors=[…]")
-        self.root, self.channel, self.protocol, self.fold = Path(root).expanduser(), channel, protocol, fold
+        self.root, self.channel, self.classes = Path(root).expanduser(), channel, list(classes)
+        self.protocol, self.fold = protocol, fold
         self.lists = {"train": train_actors, "validation": validation_actors, "test": test_actors}
         self.copies, self.augment, self.augment_kinds = copies, augment, augment_kinds
         self.split_seed, self.allow_other, self.bad = split_seed, allow_other, bad
@@ -79,41 +84,50 @@ class Ravdess:
 
     def folds(self) -> int:
         """How many folds the protocol has for the actors that are there; ``fold`` is one of 1 to this."""
-        speakers = {r.speaker for r in recordings.collect(self.root, recordings.ravdess, "RAVDESS", True)[0]}
         if self.protocol not in _FOLDS or self.lists["test"]:
             raise BadRecipe(f"data.fold=all needs data.protocol={' or '.join(_FOLDS)}, and no data.test_actors")
+        speakers = {r.speaker for r in self._heard()[0]}
         return len(recordings.actor_folds(np.array(sorted(speakers)), _FOLDS[self.protocol]))
 
     def load(self) -> Data:
         """Read names, not sound. Raises BadData for wrong names or missing actors, BadRecipe for impossible lists."""
+        heard, notes = self._heard()
+        heard, left_out = recordings.readable(heard, self.bad)
+        split, told = self._split(np.array([r.speaker for r in heard], np.str_))
+        notes = {**told, "channel": self.channel, **notes, **left_out}
+        data = recordings.data(heard, self.root, self.classes or recordings.EMOTIONS, split, notes)
+        return augment.with_copies(data, self.copies, self.augment, self.augment_kinds, self.split_seed)
+
+    def _heard(self) -> tuple[list[recordings.Recording], dict[str, Any]]:
+        """The recordings of the channel and the classes that can be heard, and notes of what was left out.
+
+        What is there as sound is not taken from its video too.
+        """
         if self.download:
             self.obtain()
-        found, other = recordings.collect(self.root, recordings.ravdess, "RAVDESS", self.allow_other)
-        heard = [r for r in found if r.columns["channel"] in _CHANNELS[self.channel] and
-                 r.columns["modality"] != "video-only"]  # fmt: skip
+        found, notes = recordings.collect(self.root, recordings.ravdess, "RAVDESS", self.allow_other)
+        wanted = set(self.classes or recordings.EMOTIONS)
+        of_channel = [r for r in found if r.columns["channel"] in _CHANNELS[self.channel] and r.emotion in wanted]
+        alone = {r.path.stem[2:] for r in of_channel if r.columns["modality"] == "audio-only"}
+        heard = [r for r in of_channel if r.columns["modality"] == "audio-only" or
+                 (r.columns["modality"] == "full-av" and r.path.stem[2:] not in alone)]  # fmt: skip
         if not heard:
             raise BadRecipe(
                 f"data.channel='{self.channel}': none of {len(found)} recordings below {self.root} is of it"
             )
-        heard, left_out = recordings.readable(heard, self.bad)
-        split, told = self._split(np.array([r.speaker for r in heard], np.str_))
-        notes = {**told, "channel": self.channel, "named_otherwise": len(other), **left_out}
-        data = recordings.data(heard, self.root, recordings.EMOTIONS, split, notes)
-        return augment.with_copies(data, self.copies, self.augment, self.augment_kinds, self.split_seed)
+        return heard, notes
 
     def _split(self, speaker: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         if self.lists["test"]:
-            lists = {name: recordings.as_speakers(names) for name, names in self.lists.items()}
-            if not lists["validation"]:
-                lists = recordings.hold_out(speaker, lists)
-            return recordings.speaker_split(speaker, **lists), {"protocol": "actors"}
+            split, told = recordings.by_speakers(speaker, self.lists)
+            return split, {"protocol": "actors", **told}
         if self.protocol == "leaky-random":
             return recordings.leaky(len(speaker), self.split_seed), {
                 "protocol": "leaky-random",
                 "warning": "clips of one actor are in training and test: these numbers flatter",
             }
         splits = recordings.actor_folds(speaker, _FOLDS[self.protocol])
-        if self.fold not in range(1, len(splits) + 1):
+        if not isinstance(self.fold, int) or self.fold not in range(1, len(splits) + 1):
             raise BadRecipe(
                 f"data.fold={self.fold}; {self.protocol} has folds 1 to {len(splits)} for these actors; each in turn: "
                 "sensorium run … data.fold=all, or sensorium.folds.every"

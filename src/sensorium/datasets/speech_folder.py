@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class SpeechFolder:
         any, names the speaker; without one, every clip is a group of its own and the notes say so.
     csv: table with a header, ``path,emotion`` and optionally ``speaker`` and ``split`` (train, dev or
         validation, test); paths are relative to ``root``, or to the table where root is left out.
-        Further columns become metadata.
+        Further columns become metadata. Rows without a word where others have one are left out.
     classes, test_actors, validation_actors, train_actors (speakers), copies, bad: as in ``ravdess``.
     """
 
@@ -73,16 +74,15 @@ class SpeechFolder:
         return found
 
     def _from_table(self) -> tuple[list[Recording], np.ndarray | None]:
-        if not self.table.is_file():
-            raise BadData(f"no table {self.table}; expected a CSV with the columns path and emotion")
-        with open(self.table, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        header, rows = read_table(self.table)
         for column in ("path", "emotion"):
-            if not rows or column not in rows[0]:
-                there = ", ".join(rows[0]) if rows else "no rows"
+            if column not in header:
+                there = ", ".join(header) or "no rows"
                 raise BadData(
                     f"{self.table}: no column '{column}' ({there}); expected path, emotion[, speaker][, split]"
                 )
+        if not rows:
+            raise BadData(f"{self.table} has a header and no rows; expected one a recording")
         lost = [r["path"] for r in rows if not (self.root / (r["path"] or "?")).is_file()]
         if lost:
             raise BadData(
@@ -92,8 +92,38 @@ class SpeechFolder:
         blank = [i + 2 for i, r in enumerate(rows) if not r["emotion"]]
         if blank:
             raise BadData(f"{self.table}: {len(blank)} rows name no emotion, such as line {blank[0]}; fill them in")
-        own = ("path", "emotion", "speaker", "split", None)
+        own = ("path", "emotion", "speaker", "split")
         found = [Recording(self.root / r["path"], r["emotion"], r.get("speaker") or r["path"],
-                           {k: v or "" for k, v in r.items() if k not in own}) for r in rows]  # fmt: skip
-        split = np.array([r["split"] or "" for r in rows], np.str_) if rows[0].get("split") is not None else None
-        return found, split if split is not None and (split != "").any() else None
+                           {k: v for k, v in r.items() if k not in own}) for r in rows]  # fmt: skip
+        split = np.array([r.get("split", "") for r in rows], np.str_)
+        return found, split if (split != "").any() else None
+
+
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Column names and rows of a CSV with a header, split at commas, semicolons or tabs, in UTF-8 or UTF-16.
+
+    Names of the columns that mean something here may be written in any case. Raises BadData for a file
+    that is no such table, and for a row with more cells than the header has.
+    """
+    if not path.is_file():
+        raise BadData(f"no table {path}; expected a CSV with the columns path and emotion")
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        first = text.partition("\n")[0]
+        header, *cells = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadData(f"{path} is no table in UTF-8 ({error}); save it as CSV in UTF-8") from None
+    except ValueError:  # not a line
+        return [], []
+    own = {"path", "emotion", "speaker", "split"}
+    header = [name.strip().lower() if name.strip().lower() in own else name.strip() for name in header]
+    rows = []
+    for line, row in enumerate(cells, 2):
+        if len(row) > len(header):
+            raise BadData(
+                f"{path}: row {line} has {len(row)} cells, the header {len(header)}; put cells with commas in quotes"
+            )
+        if any(cell.strip() for cell in row):
+            rows.append(dict.fromkeys(header, "") | dict(zip(header, map(str.strip, row), strict=False)))
+    return header, rows

@@ -39,6 +39,9 @@ class Onehot:
         rows = []
         for value in values:
             if str(value) not in self.classes:
-                raise BadData(f"'{value}' is none of the {self.dim} classes; {nearest(str(value), self.classes)}")
+                raise BadData(
+                    f"'{value}' is none of the {self.dim} classes; {nearest(str(value), self.classes)}; name it in "
+                    "right.encoder.classes='[…]', or leave it out by data.classes='[…]'"
+                )
             rows.append(self.classes.index(str(value)))
         return np.eye(self.dim, dtype=np.float32)[rows]
