@@ -1,5 +1,6 @@
-"""Fixtures shared by all tests."""
+"""Fixtures shared by all tests, and an end to whatever hangs."""
 
+import faulthandler
 import os
 from pathlib import Path
 
@@ -10,7 +11,33 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 
+#: Seconds that fixtures may take to end, after which the process is ended with every thread's traceback.
+ENDING = float(os.environ.get("SENSORIUM_TESTS_ENDING", "300"))
+ERRORS = pytest.StashKey()
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+def pytest_configure(config):
+    config.stash[ERRORS] = open(os.dup(2), "w")  # noqa: SIM115  the error stream itself, before it is captured
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item):
+    """The timeout of a test fires once; what its fixtures then still wait for, such as a browser that died, is here.
+
+    pytest's own faulthandler_timeout would not do: it is called off as soon as a test has failed.
+    """
+    faulthandler.dump_traceback_later(ENDING, exit=True, file=item.config.stash[ERRORS])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """Threads that never end would keep the process from ending, too."""
+    faulthandler.dump_traceback_later(ENDING, exit=True, file=session.config.stash[ERRORS])
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def test_items_added_while_serving_are_on_the_map(copied):
 
 def test_rows_of_a_map_from_before_a_removal_are_refused(copied):
     with client_of([copied]) as client:
-        header, arrays = unpacked(client.get("/runs/symbols/map"))
+        header, _ = unpacked(client.get("/runs/symbols/map"))
         old = {one["name"]: one["generation"] for one in header["sides"]}
         first, second = points(client, header, "right", [0, 1])
         new = {"side": "right", "id": "mine, and longer than any other id there is", "text": "A SYMBOL OF MY OWN"}
