@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +14,9 @@ from sensorium.errors import BadRecipe
 from sensorium.framing import Framer
 
 State = tuple[np.ndarray, ...]
-_BLOCK = 1600  # frames a pass: enough to share among threads, few enough to stay in the cache
+_BLOCK = 800  # frames a pass: few enough to stay in the cache
+_TOGETHER = 32  # recordings that a thread takes at a time
+_SAMPLES = 1 << 22  # of recordings that are framed in one go
 _WORDS = {"cmvn": ("none", "running", "utterance"), "silence": ("keep", "mark", "drop")}
 _PITCH = 0.05  # seconds of signal that pitch is taken from: three periods of 60 Hz
 
@@ -96,16 +96,27 @@ class Mfcc:
 
     def encode(self, values: Sequence[Any]) -> list[np.ndarray]:
         """Frames (t_i, d) float32 of each recording: a path, or ``(samples, rate)``. t_i is at least 1."""
+        import torch
 
-        threads = min(sum(not isinstance(value, tuple) for value in values), len(os.sched_getaffinity(0)))
-        with ThreadPoolExecutor(max(1, threads)) as pool:  # for disk and decoder; torch has threads of its own
-            read = functools.partial(audio.read, rate=self.rate)
-            samples = pool.map(read, values) if threads > 1 else map(read, values)
-            return [x for group in _groups(samples, _BLOCK * self.hop) for x in self._together(group)]
+        if not len(values):
+            return []
+        threads = min(len(values), torch.get_num_threads())
+        size = min(_TOGETHER, -(-len(values) // threads))
+        shares = [values[i : i + size] for i in range(0, len(values), size)]
+        if len(shares) == 1:
+            return self._together(values)
+        # Threads that each take whole recordings share the work better than torch's own within each small step.
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                return [x for found in pool.map(self._together, shares) for x in found]
+            finally:
+                torch.set_num_threads(torch.get_num_threads())  # the pool's 1 would be what later threads start with
 
-    def _together(self, recordings: list[np.ndarray]) -> list[np.ndarray]:
-        """The frames of some recordings, in one go."""
-        found = self.push([Stream(self) for _ in recordings], recordings, last=True)
+    def _together(self, values: Sequence[Any]) -> list[np.ndarray]:
+        """The frames of some recordings, no more of them in memory than make a few passes."""
+        found: list[np.ndarray] = []
+        for group in _groups((audio.read(value, rate=self.rate) for value in values), _SAMPLES):
+            found += self.push([Stream(self) for _ in group], group, last=True)
         return [self._normalised(x) for x in found]
 
     def stream(self) -> Stream:
@@ -181,13 +192,13 @@ class Mfcc:
 
         framed: stretches of frames (t_i, span) after one another.
         """
-        ends = np.cumsum([0, *map(len, framed)])
-        base, level = np.empty((ends[-1], self.base), np.float32), np.zeros(ends[-1], np.float32)
+        t = sum(map(len, framed))
+        base, level = np.empty((t, self.base), np.float32), np.zeros(t, np.float32)
         loud = self.arguments["silence"] != "keep"
-        for start in range(0, len(base), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            cut = [x[max(0, start - at) : max(0, start + _BLOCK - at)] for at, x in zip(ends, framed, strict=False)]
-            base[rows], level[rows] = self._block([x for x in cut if len(x)], loud)
+        at = 0
+        for block in _blocks(framed):
+            rows = slice(at, at := at + sum(map(len, block)))
+            base[rows], level[rows] = self._block(block, loud)
         return base, level
 
     def _block(self, framed: list[np.ndarray], loud: bool = True) -> tuple[np.ndarray, np.ndarray | float]:
@@ -206,12 +217,12 @@ class Mfcc:
             parts = []
             if wants["n_mfcc"] or wants["mels"]:
                 fmax = wants["fmax"] or self.rate / 2
-                filters = spectra.mel_filters(wants["n_mels"], wants["fft"], self.rate, wants["fmin"], fmax)
+                mel = spectra.mel_spectrum(power, wants["n_mels"], wants["fft"], self.rate, wants["fmin"], fmax)
                 # Decibels in float64, as float32 sums of 40 terms of -100 dB depend on the block by up to 5e-5;
                 # the powers before them are all positive, and their sums do not.
-                mel = spectra.decibels((power @ filters).double())
+                mel = spectra.decibels(mel, torch.float64)
                 if wants["n_mfcc"]:
-                    parts.append((mel @ spectra.dct(wants["n_mels"], wants["n_mfcc"])).float())
+                    parts.append(spectra.cepstrum(mel, wants["n_mfcc"]).float())
                 if wants["mels"]:
                     parts.append(mel.float())
             if wants["energy"]:
@@ -240,6 +251,21 @@ def _groups(recordings: Iterable[np.ndarray], samples: int) -> Iterator[list[np.
         group.append(recording)
     if group:
         yield group
+
+
+def _blocks(framed: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Stretches of frames (t_i, span) cut and gathered into lists of ``_BLOCK`` frames, the last of fewer."""
+    block, room = [], _BLOCK
+    for stretch in framed:
+        while len(stretch):
+            block.append(stretch[:room])
+            stretch = stretch[room:]
+            room -= len(block[-1])
+            if not room:
+                yield block
+                block, room = [], _BLOCK
+    if block:
+        yield block
 
 
 class Stream:
