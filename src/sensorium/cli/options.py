@@ -55,9 +55,8 @@ def tell_folds(output: Output, told: Mapping[str, Any]) -> None:
     if output.json:
         output.records(told["results"])
         return
-    output.records(
-        across.table(told), title=f"{told['folds']} folds, {told['seeds']} seeds; percent, ranks as they are"
-    )
+    seeds = f"{told['seeds']} seed{'s' * (told['seeds'] > 1)} each"
+    output.records(across.table(told), title=f"{told['folds']} folds, {seeds}; percent, ranks as they are")
     output.records(across.group_table(told), title="Every group, worst first; percent")
     output.say(f"card: {told['folder']}/README.md")
 
