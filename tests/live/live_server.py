@@ -28,23 +28,22 @@ class Server:
     """The application on a real socket, in a thread of this process."""
 
     def __init__(self, folder: Path, port: int = 0, **limits) -> None:
-        import uvicorn
-
         from sensorium.serve import Settings, create_app
+        from sensorium.serve.launch import Server as Uvicorn
         from sensorium.serve.limits import Limits
 
-        hosts = limits.pop("hosts", [])
-        settings = Settings(log="off", hosts=hosts, live=Limits(**limits))
+        told = {key: limits.pop(key) for key in [*limits] if key in Settings.model_fields}
+        settings = Settings(log="off", drain_seconds=1, live=Limits(**limits), **told)
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(("127.0.0.1", port))
         self.port = self.socket.getsockname()[1]
-        config = uvicorn.Config(create_app([folder], settings), log_level="critical", ws_max_size=settings.live.upload,
-                                ws_per_message_deflate=False, timeout_graceful_shutdown=1)  # fmt: skip
-        self.server = uvicorn.Server(config)
+        self.app = create_app([folder], settings)
+        self.server = Uvicorn(self.app)
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
         self.thread.start()
-        for _ in range(600):
+        until = time.monotonic() + 60
+        while time.monotonic() < until and self.thread.is_alive():
             if self.server.started and self.ready():
                 return
             time.sleep(0.05)

@@ -101,6 +101,22 @@ def test_foreign_origins_are_refused(client):
     assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
 
 
+def test_pages_that_are_allowed_may_open_sockets_and_nothing_else(symbols):
+    page = {"origin": "http://localhost:5173"}
+    with client_of([symbols], origins=["http://LOCALHOST:5173"]) as client:
+        with client.websocket_connect("ws://127.0.0.1:8000/stream", headers=page) as socket:
+            assert socket.receive_json()["type"] == "error", "let in, and told that this run hears nothing"
+        assert "--allow-origin" in problem(client.get("/runs", headers=page), 403)
+        with (
+            pytest.raises(WebSocketDisconnect),
+            client.websocket_connect("ws://127.0.0.1:8000/stream", headers={"origin": "http://localhost:5174"}),
+        ):
+            pass
+    for wrong in ("localhost:5173", "http://", "http://localhost:5173/", "*", "file:///page.html"):
+        with pytest.raises(BadRecipe, match="such as http://localhost:5173"):
+            Settings(origins=[wrong]).check()
+
+
 def test_every_answer_carries_the_policy(client):
     for path in ("/", "/runs", "/nowhere", "/healthz"):
         headers = client.get(path).headers

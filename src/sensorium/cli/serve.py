@@ -30,6 +30,12 @@ def serve(
         list[str] | None,
         typer.Option("--allow-host", help="A further name the server answers to; repeatable.", show_default=False),
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-origin", help="A page elsewhere whose sockets are taken; repeatable.", show_default=False
+        ),
+    ] = None,
     log: Annotated[
         str | None, typer.Option("--log", help="debug, info, warning or off. Default: info.", show_default=False)
     ] = None,
@@ -50,7 +56,7 @@ def serve(
         if (error.name or "").split(".")[0] in ("sensorium", ""):
             raise
         raise MissingExtra(error.name or "fastapi", "serve") from None
-    told = {"host": host, "port": port, "hosts": allow_host, "log": log}
+    told = {"host": host, "port": port, "hosts": allow_host, "origins": allow_origin, "log": log}
     launch.serve(runs, token_file, **{key: value for key, value in told.items() if value is not None})
 
 

@@ -29,6 +29,7 @@ from sensorium.serve import (
 from sensorium.serve import (
     runs as run_pages,
 )
+from sensorium.serve.budget import Budget
 from sensorium.serve.decode import Decoders
 from sensorium.serve.guard import OPEN, Guard
 from sensorium.serve.metering import Log, Meter, Metering
@@ -46,6 +47,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     """
     settings = (settings or Settings()).check()
     shelf, decoders, meter, log = Shelf(runs, settings), Decoders(settings), Meter(), Log(settings)
+    budget = Budget(settings.max_bodies)
 
     searching = search.endpoint(shelf, settings, decoders, log)
 
@@ -70,11 +72,12 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
         lifespan=lifespan,
         middleware=[
             Middleware(Metering, meter=meter, log=log, settings=settings),
-            Middleware(Guard, settings=settings, log=log, is_open=_is_open),
+            Middleware(Guard, settings=settings, log=log, is_open=_is_open, budget=budget),
             Middleware(search.Shortcut, path="/search", function=searching),
         ],
     )
     app.state.shelf, app.state.settings, app.state.stopping = shelf, settings, asyncio.Event()
+    app.state.budget = budget
     problems.install(app)
     for router in (
         search.routes(searching),
@@ -85,7 +88,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
         run_pages.routes(shelf, settings),
         map.routes(shelf, settings),
         live.routes(shelf, settings, meter),
-        original.routes(shelf, settings, decoders),
+        original.routes(shelf, settings, decoders, budget),
     ):
         app.include_router(router)
     app.mount("/", page.files(WEB), name="web")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -10,6 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from sensorium.serve.budget import Budget
 from sensorium.serve.metering import Log
 from sensorium.serve.problems import MEDIA_TYPE, Problem, document
 from sensorium.serve.settings import Settings, is_loopback
@@ -28,6 +30,8 @@ _POLICY = (
     "media-src 'self' blob:; connect-src 'self' ws://{host} wss://{host}; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+_FULL = "requests of {} bytes together are under way, as much as this server takes; try again"
+_LATER = {"retry-after": "1"}
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -46,12 +50,16 @@ class Refusal(Exception):
 
 
 class Guard:
-    """ASGI around an application. is_open: whether a path may be fetched without the token."""
+    """ASGI around an application.
 
-    def __init__(self, app: Any, settings: Settings, log: Log, is_open: Callable[[str], bool]) -> None:
-        self.app, self.settings, self.log, self.is_open = app, settings, log, is_open
+    is_open: whether a path may be fetched without the token. budget: of the bodies under way.
+    """
+
+    def __init__(self, app: Any, settings: Settings, log: Log, is_open: Callable[[str], bool], budget: Budget) -> None:
+        self.app, self.settings, self.log, self.is_open, self.budget = app, settings, log, is_open, budget
         self._token = None if settings.token is None else settings.token.get_secret_value().encode()
         self._names = {"localhost", settings.host.lower(), *map(str.lower, settings.hosts)}
+        self._origins = tuple(map(str.lower, settings.origins))
         if not settings.loopback:
             self._names |= {socket.gethostname().lower()}
         self._policies: dict[str, list[tuple[bytes, bytes]]] = {}
@@ -83,13 +91,16 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *more]
             await send(message)
 
+        body = _Body(receive, self.settings, self.budget)
         try:
-            await self.app(scope, _Counted(receive, self.settings.max_body), with_headers)
+            await self.app(scope, body, with_headers)
         except Exception as error:  # a bug of ours: its traceback is for the log, not for the client
             self.log.failure(error)
             if begun:
                 raise
             await _refuse(scope, receive, send, Refusal(500, "the server failed at this request; its log says why"))
+        finally:
+            self.budget.give(body.size)
 
     def _check(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> str:
         """The host a request is for. Raises Refusal."""
@@ -108,14 +119,17 @@ class Guard:
         host = found.get(b"host", b"").decode("latin-1").lower()
         if not self._knows(host):
             raise Refusal(421, f"this server does not answer to host '{host[:100]}'; allow it with --allow-host")
-        origin = found.get(b"origin")
-        if origin is not None and origin.decode("latin-1").lower() not in (f"http://{host}", f"https://{host}"):
-            raise Refusal(403, "requests from pages of another origin are refused")
+        origin = found.get(b"origin", b"").decode("latin-1").lower()
+        known = (f"http://{host}", f"https://{host}", *(self._origins if scope["type"] == "websocket" else ()))
+        if b"origin" in found and origin not in known:
+            raise Refusal(403, "requests from pages of another origin are refused; allow its sockets: --allow-origin")
         length = found.get(b"content-length")
         if length is not None and (not length.isdigit() or len(length) > 15 or int(length) > self.settings.max_body):
             raise Refusal(413, f"body of {length[:20].decode('latin-1')} bytes; at most {self.settings.max_body}")
         if self._token is not None and not (scope["type"] == "http" and self.is_open(scope["path"])):
             self._check_token(scope, found)
+        if length is not None and not self.budget.fits(int(length)):
+            raise Refusal(503, _FULL.format(self.budget.used))
         return host
 
     def _knows(self, host: str) -> bool:
@@ -154,19 +168,32 @@ def _token_of(protocols: Any) -> bytes:
     return b""
 
 
-class _Counted:
-    """A receive that raises once a body of unknown length has grown over the limit."""
+class _Body:
+    """A receive that counts a body as it comes, and ends one that grows too large, or stops coming.
 
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self.receive, self.left = receive, limit
-        self.limit = limit
+    Attributes: size, bytes of it that count among those of all bodies.
+    """
+
+    def __init__(self, receive: Receive, settings: Settings, budget: Budget) -> None:
+        self.receive, self.limit, self.patience = receive, settings.max_body, settings.body_seconds
+        self.budget, self.size, self._whole = budget, 0, False
 
     async def __call__(self) -> MutableMapping[str, Any]:
-        message = await self.receive()
-        if message["type"] == "http.request":
-            self.left -= len(message.get("body", b""))
-            if self.left < 0:
-                raise Problem(413, f"the body is larger than {self.limit} bytes", {"connection": "close"})
+        if self._whole:  # what may still come is that the client goes, whenever it likes
+            return await self.receive()
+        try:
+            async with asyncio.timeout(self.patience):
+                message = await self.receive()
+        except TimeoutError:
+            told = f"nothing came of the body for {self.patience:g} s; send the request again"
+            raise Problem(408, told, {"connection": "close"}) from None
+        self._whole = not message.get("more_body", False)
+        size = len(message.get("body", b""))
+        if self.size + size > self.limit:
+            raise Problem(413, f"the body is larger than {self.limit} bytes", {"connection": "close"})
+        if not self.budget.take(size):
+            raise Problem(503, _FULL.format(self.budget.used), {**_LATER, "connection": "close"})
+        self.size += size
         return message
 
 
@@ -179,7 +206,9 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) 
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode()), *_HEADERS]
     if refusal.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    if refusal.status in (413, 431):
+    if refusal.status == 503:
+        headers += [(name.encode(), value.encode()) for name, value in _LATER.items()]
+    if refusal.status in (413, 431, 503):
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from sensorium.errors import BadRecipe
+from sensorium.serve import wire
 from sensorium.serve.app import create_app
 from sensorium.serve.settings import Settings, read_token
 from sensorium.show import console
@@ -41,32 +43,64 @@ def serve(runs: Sequence[Path], token_file: Path | None = None, **told: Any) -> 
         f"[bold]http://{f'[{address}]' if ':' in address else address}:{port}[/bold]  Ctrl-C stops", highlight=False
     )
     sys.setswitchinterval(0.001)  # the thread that answers must not wait 5 ms for one that searches
-    config = uvicorn.Config(
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(app).run(sockets=[listener])
+
+
+def configured(app: FastAPI) -> uvicorn.Config:
+    """How uvicorn serves one of our applications."""
+    settings = app.state.settings
+    return uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         server_header=False,
         h11_max_incomplete_event_size=settings.max_header,
         timeout_graceful_shutdown=int(settings.drain_seconds),
+        ws=wire.protocol(settings, app.state.budget),
         ws_max_size=settings.live.upload,
         ws_per_message_deflate=False,  # sound hardly shrinks, and each stream would pay for it
+        # A sender who is held back answers no ping: its answer waits behind its sound. Silence is noticed elsewhere.
+        ws_ping_timeout=None,
         proxy_headers=False,
     )
-    with contextlib.suppress(KeyboardInterrupt):
-        Server(config, app.state.stopping).run(sockets=[listener])
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server, which at a signal also tells long answers to come to their end."""
+    """Uvicorn's server, which at a signal also ends long answers, and waits for no one for ever."""
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
-        super().__init__(config)
-        self.stopping = stopping
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(configured(app))
+        self.stopping, self.patience = app.state.stopping, app.state.settings.header_seconds
+        self._since: dict[Any, float] = {}  # when each connection was first seen without a whole request
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close connections that opened, or were kept, and sent no request, and sockets in the midst of a message."""
+        if counter % 10 == 0:  # about once a second
+            now = time.monotonic()
+            idle = [one for one in self.server_state.connections if _idle(one)]
+            self._since = {one: self._since.get(one, now) for one in idle}
+            for one, since in self._since.items():
+                if now - since > self.patience:
+                    one.transport.abort()
+            for one in [*self.server_state.connections]:
+                if getattr(one, "stalled", bool)():
+                    one.fail(1008, "a message was begun and did not go on")
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop."""
         self.stopping.set()
         super().handle_exit(sig, frame)
+
+
+def _idle(connection: Any) -> bool:
+    """Whether a connection has no request under way; a WebSocket always has."""
+    cycle = getattr(connection, "cycle", _SOCKET)
+    return cycle is None or (cycle is not _SOCKET and cycle.response_complete)
+
+
+_SOCKET = object()
 
 
 def listen(host: str, port: int) -> socket.socket:

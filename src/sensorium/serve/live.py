@@ -29,6 +29,7 @@ from sensorium.stream import STEP
 
 FORMATS = {"s16": "<i2", "f32": "<f4"}
 _ORDERS = {f'{{"type":"{order.value}"}}': order for order in Order}
+_SAID = {"0": False, "false": False, "1": True, "true": True}
 _LEAST = 320  # bytes that a message counts for at least: very short ones cost as much as 10 ms of sound
 _FULL = np.float32(1 / 32768)
 _TEXT = 4096  # characters of an order
@@ -91,7 +92,10 @@ class Live:
             audio.check_rate(int(text))
         except BadData as error:
             raise _Stop(_BAD, "BadData", str(error)) from None
-        return shown, int(text), kind, query.get("utterances", "0") not in ("0", "false")
+        apart = query.get("utterances", "0")
+        if apart not in _SAID:
+            raise _Stop(_BAD, "BadData", f"utterances '{apart[:40]}'; expected 0 or 1")
+        return shown, int(text), kind, _SAID[apart]
 
     async def _keep(self) -> None:
         """Close sockets that say nothing, take nothing, or stay too long."""
@@ -242,13 +246,17 @@ class Connection:
             samples = samples * _FULL if self.kind == "s16" else check_samples(samples)
         except BadData as error:
             raise _Stop(_BAD, "BadData", str(error)) from None
-        self.voices.give(self.seat, samples)
+        if len(samples):
+            self.voices.give(self.seat, samples)
 
     def _order(self, text: str) -> None:
         order = _ORDERS.get(text)
         if order is None:
             try:
-                order = Order(json.loads(text[: _TEXT + 1])["type"])
+                told = json.loads(text[: _TEXT + 1])
+                order = Order(told["type"])
+                if len(told) > 1:  # a rate, say: it is part of the address
+                    raise ValueError
             except (ValueError, KeyError, TypeError, RecursionError):
                 told = 'expected {"type":"end"} or {"type":"reset"}, and sound as binary messages'
                 raise _Stop(_BAD, "BadMessage", f"text {text[:40]!r}; {told}") from None

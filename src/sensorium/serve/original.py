@@ -13,6 +13,7 @@ import binascii
 import contextlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from sensorium import audio, framing
 from sensorium.errors import BadData, BadRecipe, SensoriumError
 from sensorium.recordings import EMOTIONS
+from sensorium.serve import queries
+from sensorium.serve.budget import Budget
 from sensorium.serve.decode import Decoders, Undecodable
 from sensorium.serve.guard import PROTOCOL
 from sensorium.serve.limits import Limits
@@ -35,15 +38,15 @@ UPLOAD, FRAMING, FEATURES, INFERENCE, DONE = (
 )  # fmt: skip
 
 
-def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
+def routes(shelf: Shelf, settings: Settings, decoders: Decoders, budget: Budget) -> APIRouter:
     """The route of the original's front end."""
     router, limits = APIRouter(), settings.live
     open_now: set[Session] = set()
 
     async def connect(websocket: WebSocket) -> None:
         await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", ()) else None)
-        session = Session(websocket, shelf, limits, decoders)
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
+        session = Session(websocket, shelf, limits, decoders, budget)
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
             if len(open_now) >= limits.streams:
                 await session.send("error", message=f"{len(open_now)} sockets are open, as many as this server takes")
                 await websocket.close(4429)
@@ -53,6 +56,7 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
                 await session.serve()
             finally:
                 open_now.discard(session)
+                session.keep()
 
     router.add_api_websocket_route("/ws", connect)
     return router
@@ -61,8 +65,9 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
 class Session:
     """One socket of the original's front end: what was uploaded, its features, and the answers."""
 
-    def __init__(self, websocket: WebSocket, shelf: Shelf, limits: Limits, decoders: Decoders) -> None:
+    def __init__(self, websocket: WebSocket, shelf: Shelf, limits: Limits, decoders: Decoders, budget: Budget) -> None:
         self.websocket, self.shelf, self.limits, self.decoders = websocket, shelf, limits, decoders
+        self.budget, self._kept = budget, 0
         self.samples: np.ndarray | None = None
         self.features: np.ndarray | None = None
         self._actions = {
@@ -89,37 +94,50 @@ class Session:
             except (SensoriumError, Undecodable, binascii.Error) as error:
                 await self.send("error", message=str(error))
 
+    def keep(self, samples: np.ndarray | None = None, features: np.ndarray | None = None) -> None:
+        """Have these, and nothing else, between two messages. Raises a 503 problem where they are too much."""
+        self.budget.give(self._kept)
+        self._kept, self.samples, self.features = 0, None, None
+        size = sum(part.nbytes for part in (samples, features) if part is not None)
+        if not self.budget.take(size):
+            raise Problem(503, "the server keeps as much sound as it takes; upload it again later")
+        self._kept, self.samples, self.features = size, samples, features
+
     async def _act(self, text: str) -> None:
         try:
-            message = json.loads(text)
+            message = await queries.aside(len(text), json.loads, text)
             action, data = message["action"], message.get("data") or {}
             act = self._actions[action]
         except (ValueError, RecursionError):
             raise BadData('this is no JSON; expected {"action": …, "data": {…}}') from None
         except (KeyError, TypeError, AttributeError):
             raise BadData(f"unknown action; expected one of {', '.join(self._actions)}") from None
+        if isinstance(data, str):
+            data = {"content": data}
         if not isinstance(data, dict):
             raise BadData('\'data\' is no object; expected {"action": …, "data": {…}}')
         await act(data)
 
     async def send(self, status: str, **data: Any) -> None:
-        """One message as the original's front end reads it."""
+        """One message as the original's front end reads it. Raises TimeoutError where it takes nothing."""
         text = orjson.dumps({"status": status, "data": data}, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-        await self.websocket.send_text(text)
+        async with asyncio.timeout(self.limits.slow):
+            await self.websocket.send_text(text)
 
     async def upload(self, data: dict[str, Any]) -> None:
-        """``content``: base64 of a sound file of any kind that can be read."""
+        """``content``, or the data itself: base64 of a sound file of any kind that can be read."""
         content = data.get("content")
         if not isinstance(content, str) or not content:
             raise BadData("upload_audio without data.content; expected a sound file in base64")
         voice = await self._voice()
         await self.send("processing", stage=FRAMING, progress=5, message="Reading the sound")
-        self.samples = self.features = None
+        self.keep()
         text = content.partition(",")[2] if content.startswith("data:") else content
-        sound, _ = await self.decoders.audio(base64.b64decode(text, validate=True))
+        content = await queries.aside(len(text), partial(base64.b64decode, validate=True), text)
+        sound, _ = await self.decoders.audio(content)
         samples = await asyncio.to_thread(audio.read, sound, voice.encoder.rate)
         frames = framing.count(len(samples), voice.encoder.size, voice.encoder.hop)
-        self.samples = samples
+        self.keep(samples)
         told = f"Audio uploaded and framed into {frames} frames"
         await self.send("completed", stage=UPLOAD, progress=25, message=told)
 
@@ -129,7 +147,7 @@ class Session:
             raise BadData("No audio frames found. Upload audio first.")
         encoder = (await self._voice()).encoder
         await self.send("processing", stage=FRAMING, progress=30, message="Computing MFCCs")
-        self.features = (await asyncio.to_thread(encoder.encode, [(self.samples, encoder.rate)]))[0]
+        self.keep(self.samples, (await asyncio.to_thread(encoder.encode, [(self.samples, encoder.rate)]))[0])
         told = f"MFCC extraction done. Shape: {self.features.shape}"
         await self.send("completed", stage=FEATURES, progress=50, message=told)
 

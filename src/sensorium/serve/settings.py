@@ -22,8 +22,12 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     token: SecretStr | None = Field(None, description="what a client must send as Authorization: Bearer …")
     hosts: list[str] = Field(default_factory=list, description="further names this server answers to")
+    origins: list[str] = Field(default_factory=list, description="further pages whose sockets are taken, by origin")
 
     max_body: int = Field(32 << 20, gt=0, description="bytes of a request's body")
+    max_bodies: int = Field(256 << 20, gt=0, description="bytes of all bodies and socket messages under way together")
+    header_seconds: float = Field(10.0, gt=0, description="time a connection has to send the head of a request")
+    body_seconds: float = Field(30.0, gt=0, description="longest wait for the next piece of a body")
     max_header: int = Field(16 << 10, gt=0, description="bytes of all headers of a request")
     max_pixels: int = Field(40_000_000, gt=0, description="pixels of a picture")
     max_seconds: float = Field(600.0, gt=0, description="seconds of a sound")
@@ -54,7 +58,7 @@ class Settings(BaseSettings):
         return is_loopback(self.host)
 
     def check(self) -> Settings:
-        """These settings. Raises BadRecipe where they would open the server to others without a token."""
+        """These settings. Raises BadRecipe where they cannot be meant, or would open the server without a token."""
         if not self.loopback and self.token is None:
             raise BadRecipe(
                 f"--host {self.host} is reachable from other machines and no token is set; "
@@ -62,6 +66,16 @@ class Settings(BaseSettings):
             )
         if self.token is not None and len(self.token.get_secret_value()) < 16:
             raise BadRecipe("the token is shorter than 16 characters; make one with: openssl rand -hex 24")
+        for origin in self.origins:
+            scheme, _, rest = origin.partition("://")
+            if scheme not in ("http", "https") or not rest or "/" in rest:
+                raise BadRecipe(f"--allow-origin {origin} is no origin; type one such as http://localhost:5173")
+        largest = max(self.max_body, self.live.upload)
+        if self.max_bodies < largest:
+            raise BadRecipe(
+                f"max_bodies={self.max_bodies} leaves no room for one request of {largest} bytes; "
+                f"set SENSORIUM_MAX_BODIES={largest} or more, or max_body and live.upload lower"
+            )
         return self
 
 

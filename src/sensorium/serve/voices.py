@@ -40,7 +40,7 @@ class Seat:
         self.rate, self.utterances, self.ear, self.answer, self.fail = rate, utterances, ear, answer, fail
         self.key: int | None = None  # of its stream; the worker opens it
         self.inbox: deque[np.ndarray | Order] = deque()
-        self.waiting = 0  # samples in the inbox
+        self.waiting = 0  # samples in the inbox; an order counts as some, too
         self.taken = asyncio.Event()  # some of them were taken
 
 
@@ -87,8 +87,7 @@ class Voices:
     def give(self, seat: Seat, item: np.ndarray | Order) -> None:
         """Samples, or an order between them."""
         seat.inbox.append(item)
-        if isinstance(item, np.ndarray):
-            seat.waiting += len(item)
+        seat.waiting += _size(seat, item)
         self._ready[seat] = None
         self._arrived.set()
 
@@ -126,14 +125,16 @@ class Voices:
         self._streams, self._gone = self.voice.streams(), []
 
     def _turn(self, seat: Seat) -> list[np.ndarray | Order]:
-        """What one stream has computed in this turn: no more than its share."""
+        """What one stream has computed in this turn: no more than its share, up to its next order.
+
+        So one stream's orders, each of which costs about as much as opening it, never make the others wait.
+        """
         items: list[np.ndarray | Order] = []
-        samples, most = 0, self.limits.turn * seat.rate
-        while seat.inbox and samples < most:
+        taken, most = 0, self.limits.turn * seat.rate
+        while seat.inbox and taken < most and not (items and isinstance(items[-1], Order)):
             items.append(seat.inbox.popleft())
-            if isinstance(items[-1], np.ndarray):
-                samples += len(items[-1])
-        seat.waiting -= samples
+            taken += _size(seat, items[-1])
+        seat.waiting -= taken
         seat.taken.set()
         return items
 
@@ -180,6 +181,12 @@ class Voices:
         return [(seat, messages) for seat, messages in told.items() if messages]
 
 
+def _size(seat: Seat, item: np.ndarray | Order) -> int:
+    """The samples that something in an inbox counts as."""
+    return len(item) if isinstance(item, np.ndarray) else round(_ORDER * seat.rate)
+
+
+_ORDER = 0.1  # seconds of sound that an order counts as
 _NOTHING = np.zeros(0, np.float32)
 _LATELY = 2.0  # seconds for which a slow turn is remembered
 _PATIENCE = 1e-4  # seconds of waiting for each stream that is open
