@@ -4,6 +4,7 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 
 from sensorium import parts
@@ -44,6 +45,40 @@ def test_a_part_may_be_a_partial_of_a_class_that_several_share(tmp_path):
     assert parts.make("heads", {"name": f"{tmp_path}/flipping.py:Twice", "sign": 3.0}).times == 2
     with pytest.raises(BadRecipe, match="takes no 'times'"):
         parts.make("heads", {"name": f"{tmp_path}/flipping.py:Twice", "times": 3})
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "message"),
+    [
+        ("heads", {"name": "lstm", "hidden": "abc"}, "left.hidden='abc'; expected a whole number"),
+        ("heads", {"name": "lstm", "hidden": 16.0}, "left.hidden=16.0; expected a whole number"),
+        ("heads", {"name": "lstm", "normalize": 1}, "left.normalize=1; expected true or false"),
+        ("heads", {"name": "lstm", "depth": True}, "left.depth=True; expected a whole number"),
+        ("encoders", {"name": "mfcc", "silence_db": float("nan")}, "left.silence_db=nan; expected a number"),
+        ("encoders", {"name": "mfcc", "cmvn": 3}, "left.cmvn=3; expected text"),
+        ("datasets", {"name": "ravdess", "root": 2024}, "left.root=2024; expected text"),
+        (
+            "datasets",
+            {"name": "ravdess", "root": "a", "test_actors": 1.5},
+            "expected a list.* or a whole number or text",
+        ),
+        ("datasets", {"name": "ravdess", "root": "a", "augment_kinds": "speed"}, "expected a list, '\\[…\\]'"),
+        ("encoders", {"name": "onehot", "classes": ["a", 1]}, "expected a list"),
+    ],
+)
+def test_values_of_another_kind_are_refused(kind, spec, message):
+    with pytest.raises(BadRecipe, match=message):
+        parts.make(kind, spec, "left")
+
+
+def test_values_that_fit(tmp_path):
+    assert (
+        parts.make("heads", {"name": "lstm", "hidden": np.int64(3), "dropout": 0, "dim": None}).arguments["dropout"]
+        == 0
+    )
+    assert parts.make("datasets", {"name": "ravdess", "root": tmp_path, "test_actors": 3, "fold": "all"}).fold == "all"
+    (tmp_path / "own.py").write_text("class Own:\n    def __init__(self, a: 'Unknown', b=1): self.a, self.b = a, b\n")
+    assert parts.make("heads", {"name": f"{tmp_path}/own.py:Own", "a": "x", "b": "y"}).b == "y"
 
 
 @pytest.mark.parametrize(

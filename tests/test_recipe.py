@@ -123,3 +123,8 @@ def test_the_shipped_toml_is_flat():
     for name in recipes.names():
         values = tomllib.loads((recipes.HERE / f"{name}.toml").read_text("utf-8"))
         assert set(values) <= {*recipes.SECTIONS, "name", "seed"}
+
+
+def test_a_value_of_another_kind_is_refused_before_anything_is_read():
+    with pytest.raises(BadRecipe, match="left.head.hidden='wide'; expected a whole number"):
+        recipes.load(SMALL, ["left.head.hidden=wide"])

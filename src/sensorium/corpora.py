@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sensorium import augment, fetch, recordings
 from sensorium.errors import BadRecipe
 from sensorium.fetch import Archive
-from sensorium.recordings import Parse
+from sensorium.recordings import Parse, Speakers
 from sensorium.types import Data
 
 
@@ -27,8 +26,8 @@ class Corpus:
     """
 
     def __init__(self, title: str, parse: Parse, source: Sequence[Archive] | str, /, root: str,
-                 classes: Sequence[str] = (), train_actors: Sequence[Any] = (), validation_actors: Sequence[Any] = (),
-                 test_actors: Sequence[Any] = (), copies: int = 0, augment: float = 0.3,
+                 classes: Sequence[str] = (), train_actors: Speakers = (), validation_actors: Speakers = (),
+                 test_actors: Speakers = (), copies: int = 0, augment: float = 0.3,
                  augment_kinds: Sequence[str] = augment.KINDS, split_seed: int = 0, allow_other: bool = False,
                  bad: str = "stop", download: bool = False, mirror: str = "") -> None:  # fmt: skip
         recordings.check_bad(bad)

@@ -11,8 +11,12 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import numbers
+import os
 import sys
-from collections.abc import Callable, Mapping
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,7 +100,8 @@ def make(kind: str, spec: str | Mapping[str, Any], where: str = "") -> Any:
     """Build a part from its name or from ``{name = …, key = …}``.
 
     ``where`` is the recipe key (such as ``left.head``) that error messages point to.
-    Raises BadRecipe for an unknown part, an unknown key (naming the nearest) or a missing one.
+    Raises BadRecipe for an unknown part, an unknown key (naming the nearest), a missing one or a value
+    of another kind than the part declares.
     """
     spec = {"name": spec} if isinstance(spec, str) else dict(spec)
     where = where or kind
@@ -108,7 +113,47 @@ def make(kind: str, spec: str | Mapping[str, Any], where: str = "") -> Any:
     for key in spec:
         if key not in known:
             raise BadRecipe(f"{where}: '{name}' takes no '{key}'; {nearest(key, known)}")
+    check(part, spec, where)
     missing = [key for key, default in known.items() if default is inspect.Parameter.empty and key not in spec]
     if missing:
         raise BadRecipe(f"{where}: '{name}' needs {', '.join(missing)}; type: {where}.{missing[0]}=…")
     return part(**spec)
+
+
+def check(part: Callable[..., Any], given: Mapping[str, Any], where: str) -> None:
+    """Raise BadRecipe, saying what was expected, for a value that is not of the kind that the part declares."""
+    made = part.func if isinstance(part, partial) else part
+    try:
+        hints = typing.get_type_hints(made.__init__ if inspect.isclass(made) else made)
+    except NameError:  # of someone's own part, with names that only a type checker knows
+        return
+    for key, value in given.items():
+        wanted = typing.get_args(hints.get(key)) if _is_union(hints.get(key)) else (hints.get(key, Any),)
+        if not any(_fits(value, kind) for kind in wanted):
+            told = [_CALLED.get(typing.get_origin(kind) or kind) for kind in wanted]
+            raise BadRecipe(f"{where}.{key}={value!r}; expected {' or '.join(filter(None, told))}")
+
+
+_CALLED = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Sequence: "a list, '[…]'"}
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a plain kind; of any other kind nothing is said."""
+    if kind is int:
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if kind is float:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value
+    if kind is str:
+        return isinstance(value, (str, os.PathLike))
+    if kind in (bool, type(None)):
+        return isinstance(value, kind)
+    if typing.get_origin(kind) is Sequence:
+        each = typing.get_args(kind)[0]
+        return (
+            not isinstance(value, (str, Mapping)) and isinstance(value, Iterable) and all(_fits(v, each) for v in value)
+        )
+    return True

@@ -204,11 +204,13 @@ def _fill(slot: str, spec: Any) -> dict[str, Any]:
     spec = {"name": spec} if isinstance(spec, str) else dict(spec)
     if "name" not in spec:
         raise BadRecipe(f"{slot} needs a name; type: {slot}=NAME ({_choices(slot)})")
-    known = parts.arguments(parts.find(SLOTS[slot], spec["name"]))
+    part = parts.find(SLOTS[slot], spec["name"])
+    known = parts.arguments(part)
     extra = SPLITTING if slot == "data" else {}
     for key in spec:
         if key != "name" and key not in known and key not in extra:
             raise BadRecipe(f"no key '{slot}.{key}' ('{spec['name']}'); {nearest(key, [*known, *extra])}")
+    parts.check(part, {key: value for key, value in spec.items() if key in known}, slot)
     defaults = {k: d for k, d in known.items() if d is not None and d is not inspect.Parameter.empty}
     return _plain({**defaults, **spec})
 

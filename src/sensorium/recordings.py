@@ -36,6 +36,9 @@ FOLDS: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "luna": ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22)),
 }
 
+#: A list of speakers in a recipe; one of them may stand alone.
+Speakers = Sequence[Any] | int | str
+
 #: A file's path → what its name says; None when it is not named like the corpus.
 Parse = Callable[[Path], "Recording | None"]
 
@@ -148,7 +151,7 @@ def leaky(n: int, seed: int = 0) -> np.ndarray:
     return split
 
 
-def by_speakers(speaker: np.ndarray, lists: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+def by_speakers(speaker: np.ndarray, lists: Mapping[str, Speakers]) -> tuple[np.ndarray, dict[str, Any]]:
     """Split words (n,) by the lists "train", "validation" and "test" of whole speakers, and notes.
 
     Train left empty takes all that remain; speakers in no list get the word "" and the caller leaves them
@@ -177,10 +180,10 @@ def by_speakers(speaker: np.ndarray, lists: Mapping[str, Any]) -> tuple[np.ndarr
     return split, {"warning": f"the one training actor, {train[0]}, validates too, with every sixth clip"}
 
 
-def as_speakers(names: Any, speaker: np.ndarray, key: str) -> list[str]:
+def as_speakers(names: Speakers, speaker: np.ndarray, key: str) -> list[str]:
     """Speakers by their names, or by their numbers with or without leading zeros.
 
-    names: texts and numbers, or one of them. speaker (n,): of every recording. Raises BadRecipe, naming
+    speaker (n,): of every recording. Raises BadRecipe, naming
     ``key``, for one that has no recording.
     """
     known = sorted(set(speaker.tolist()), key=_by_number)
@@ -243,7 +246,7 @@ def corpus(
     found: Sequence[Recording],
     root: Path,
     classes: Sequence[str],
-    lists: Mapping[str, Sequence[Any]],
+    lists: Mapping[str, Speakers],
     notes: Mapping[str, Any] | None = None,
     split: np.ndarray | None = None,
 ) -> Data:

@@ -169,7 +169,7 @@ def test_a_leaky_split_says_so(tmp_path: Path) -> None:
         ({"test_actors": [1], "validation_actors": [1]}, "both in validation_actors and test_actors"),
         ({"test_actors": list(range(1, 25))}, "no actor is left to train on"),
         ({"test_actors": [1], "train_actors": [1, 2]}, "both in train_actors and test_actors"),
-        ({"fold": 2.0}, "folds 1 to 6"),
+        ({"fold": 2.0}, "fold=2.0; expected a whole number"),
         ({"classes": ["anger"]}, "did you mean 'angry'"),
         ({"channel": "song"}, "none of"),
         ({"copies": -1}, "0 copies or more"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from sensorium import augment, fetch, recordings
 from sensorium.errors import BadRecipe, nearest
+from sensorium.recordings import Speakers
 from sensorium.types import Data
 
 _CHANNELS = {"speech": ("speech",), "song": ("song",), "both": ("speech", "song")}
@@ -49,9 +50,9 @@ class Ravdess:
         classes: Sequence[str] = (),
         protocol: str = "emobox",
         fold: int | str = 1,
-        train_actors: Sequence[Any] = (),
-        validation_actors: Sequence[Any] = (),
-        test_actors: Sequence[Any] = (),
+        train_actors: Speakers = (),
+        validation_actors: Speakers = (),
+        test_actors: Speakers = (),
         copies: int = 0,
         augment: float = 0.3,
         augment_kinds: Sequence[str] = ("speed", "pitch", "noise", "gain"),

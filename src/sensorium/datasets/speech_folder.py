@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium import audio, augment, recordings
 from sensorium.errors import BadData, BadRecipe
-from sensorium.recordings import Recording
+from sensorium.recordings import Recording, Speakers
 from sensorium.types import Data
 
 
@@ -27,8 +27,8 @@ class SpeechFolder:
     classes, test_actors, validation_actors, train_actors (speakers), copies, bad: as in ``ravdess``.
     """
 
-    def __init__(self, root: str = "", csv: str = "", classes: Sequence[str] = (), train_actors: Sequence[Any] = (),
-                 validation_actors: Sequence[Any] = (), test_actors: Sequence[Any] = (), copies: int = 0,
+    def __init__(self, root: str = "", csv: str = "", classes: Sequence[str] = (), train_actors: Speakers = (),
+                 validation_actors: Speakers = (), test_actors: Speakers = (), copies: int = 0,
                  augment: float = 0.3, augment_kinds: Sequence[str] = augment.KINDS, split_seed: int = 0,
                  bad: str = "stop") -> None:  # fmt: skip
         recordings.check_bad(bad)
