@@ -55,7 +55,8 @@ def _onnx(run: Any, side: str, out: Path) -> list[Path]:
 def _model_pth(run: Any, side: str, out: Path) -> list[Path]:
     from sensorium import model_pth
 
-    model_pth.write(run.head(side), out)
+    encoder = run.encoder(side)
+    model_pth.write(run.head(side), out, getattr(encoder, "arguments", {}).get("cmvn", "none"))
     return [out]
 
 
@@ -63,28 +64,50 @@ def import_(kind: str, path: Path | str, out: Path | str, overrides: Sequence[st
     """Make a run of another tool's weights; returns what was made, as one record.
 
     overrides: recipe keys, such as ``data.root=FOLDER``, on whose test split the run is then judged; of
-    a folder that is not there only the classes are known, which is enough to search and to stream.
-    Raises BadRecipe when the recipe's features or classes do not fit the weights.
+    a folder that is not there only the classes are known, which is enough to search and to stream. And
+    ``normalization=``, how the frames that the weights were trained on had been normalised, one of
+    ``model_pth.NORMALIZATIONS`` or a file with mean and std: weights do not show it, so it must be said
+    unless the file says it.
+    Raises BadRecipe when it is not said or the recipe's features or classes do not fit the weights.
     """
     if kind not in IMPORTS:
         raise BadRecipe(f"cannot import '{kind}' as a run; {nearest(kind, IMPORTS)}")
-    plan, module = IMPORTS[kind](Path(path).expanduser(), overrides)
+    plan, module, normalization = IMPORTS[kind](Path(path).expanduser(), overrides)
+    if normalization == "training" and not _has_data(plan):
+        raise BadRecipe("normalization=training takes mean and deviation of recordings; type: data.root=FOLDER")
     seconds: dict[str, float] = {}
     with pipeline.workplace(Path(out), plan) as folder, pipeline.timed("import", seconds, True):
-        made = _judged(plan, module, Path(out), folder) if _has_data(plan) else _classes_only(plan, module, folder)
-        made["fit"] = {"imported": Path(path).name, "checksum": io.checksum(Path(path).expanduser())}
+        measure = normalization == "training"
+        made = (_judged(plan, module, Path(out), folder, measure) if _has_data(plan)
+                else _classes_only(plan, module, folder))  # fmt: skip
+        made["fit"] = {"imported": Path(path).name, "checksum": io.checksum(Path(path).expanduser()),
+                       "normalization": normalization}  # fmt: skip
         pipeline.write_run(plan, {"seconds": seconds, "recipe": plan.hash, **made}, folder)
-    return {"kind": kind, "run": str(out), "head": plan.part_name("left.head"), "judged": bool(made["results"])}
+    return {"kind": kind, "run": str(out), "head": plan.part_name("left.head"), "normalization": normalization,
+            "judged": bool(made["results"])}  # fmt: skip
 
 
-def _model_pth_plan(path: Path, overrides: Sequence[str]) -> tuple[Recipe, Any]:
-    """The recipe ``ravdess`` with the file's LSTM; the file's own code had normalised its frames."""
+def _model_pth_plan(path: Path, overrides: Sequence[str]) -> tuple[Recipe, Any, str]:
+    """The recipe ``ravdess`` with the file's LSTM, and how its frames are normalised."""
     from sensorium import model_pth
 
-    module = model_pth.read(path)
+    keys = [key for key in overrides if not key.startswith("normalization=")]
+    given = [key.partition("=")[2] for key in overrides if key.startswith("normalization=")]
+    normalization = given[-1] if given else model_pth.said(path)
+    if normalization is None:
+        told = "; ".join(f"{name}: {meaning}" for name, meaning in model_pth.NORMALIZATIONS.items())
+        raise BadRecipe(
+            f"{path} does not say how its frames were normalised, and the wrong way makes its answers noise; type "
+            f"normalization=WORD or normalization=FILE, .json or .npz with mean and std ({told})"
+        )
+    measured = None if normalization in model_pth.NORMALIZATIONS else model_pth.statistics(_named(normalization))
+    module = model_pth.read(path, "standardize" if measured or normalization == "training" else "none")
+    if measured:
+        model_pth.normalise(module, *measured)
     own = {key: value for key, value in module.arguments.items() if value is not None}
-    keys = ["left.head=lstm", *[f"left.head.{key}={_toml(value)}" for key, value in own.items()]]
-    plan = recipes.load("ravdess", [*keys, *overrides])
+    cmvn = normalization if normalization in ("utterance", "running") else "none"
+    head = ["left.head=lstm", *[f"left.head.{key}={_toml(value)}" for key, value in own.items()]]
+    plan = recipes.load("ravdess", ["data.copies=0", f"left.encoder.cmvn={cmvn}", *head, *keys])
     encoder, classes = plan.part("left.encoder"), plan.part("right.encoder")
     if encoder.dim != module.dim_in:
         raise BadRecipe(
@@ -94,7 +117,17 @@ def _model_pth_plan(path: Path, overrides: Sequence[str]) -> tuple[Recipe, Any]:
     if classes.dim != module.dim:
         raise BadRecipe(f"{path} has {module.dim} classes, the recipe names {classes.dim}; type: "
                         "right.encoder.classes='[…]' and data.…, in the file's order")  # fmt: skip
-    return plan, module
+    return plan, module, normalization
+
+
+def _named(normalization: str) -> Path:
+    """The file that stands for a normalisation. Raises BadRecipe for a word that is none."""
+    from sensorium import model_pth
+
+    if not normalization.endswith((".json", ".npz")):
+        known = nearest(normalization, model_pth.NORMALIZATIONS)
+        raise BadRecipe(f"normalization={normalization}; {known} (or a .json or .npz file with mean and std)")
+    return Path(normalization).expanduser()
 
 
 def _toml(value: Any) -> str:
@@ -114,13 +147,17 @@ def _heads(plan: Recipe, module: Any, right: Embeddings) -> Any:
     return Fitted(module, other)
 
 
-def _judged(plan: Recipe, module: Any, out: Path, folder: Path) -> dict[str, Any]:
-    """All that a run does but the fit."""
+def _judged(plan: Recipe, module: Any, out: Path, folder: Path, measure: bool) -> dict[str, Any]:
+    """All that a run does but the fit; ``measure``: input statistics are those of the training frames."""
     from sensorium import judge
+    from sensorium.fit.build import input_statistics
+    from sensorium.preprocess import Preprocess
 
     data = plan.part("data").load()
     left, right = pipeline.embed(plan, data, pipeline.stores_beside(out), progress=False)
     pairs = pipeline.split(plan, data.pairs)
+    if measure:
+        module.preprocess = Preprocess("standardize", module.dim_in, input_statistics(left, pairs.where("train").left))
     fitted = _heads(plan, module, right)
     pipeline.save_heads(plan, left, right, fitted, folder)
     zl, zr = pipeline.project(left, right, [fitted.left_head, fitted.right_head])
@@ -152,4 +189,4 @@ def _classes_only(plan: Recipe, module: Any, folder: Path) -> dict[str, Any]:
 
 
 EXPORTS: Mapping[str, Callable[[Any, str, Path], list[Path]]] = {"onnx": _onnx, "model.pth": _model_pth}
-IMPORTS: Mapping[str, Callable[[Path, Sequence[str]], tuple[Recipe, Any]]] = {"model.pth": _model_pth_plan}
+IMPORTS: Mapping[str, Callable[[Path, Sequence[str]], tuple[Recipe, Any, str]]] = {"model.pth": _model_pth_plan}

@@ -54,8 +54,10 @@ class Lite:
             x = x * self.weights["preprocess.scale"]
         if "preprocess.matrix" in self.weights:
             x = x @ self.weights["preprocess.matrix"]
+        if self.arguments["preprocess"] == "unit":
+            x = _unit(x)
         z = self.head(x.astype(np.float32))
-        return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) if self.arguments["normalize"] else z
+        return _unit(z) if self.arguments["normalize"] else z
 
 
 class Features:
@@ -232,6 +234,10 @@ _HEADS: dict[str, Callable[..., Callable[[np.ndarray], np.ndarray]]] = {
     "gru": lambda *given: _recurrent(*given, kind="gru"),
     "statistics": _Statistics,
 }
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

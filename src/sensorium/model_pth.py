@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io as buffers
+import json
+import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,13 +19,90 @@ from sensorium.errors import BadData, BadRecipe
 _WRAPPED = ("model_state_dict", "state_dict", "model")
 
 
-def read(path: Path | str) -> Any:
+#: How the frames that a file was trained on had been normalised; what ``normalization=`` takes beside a file's name.
+NORMALIZATIONS = {
+    "none": "raw frames, as a file that was exported here takes them",
+    "utterance": "each recording by its own mean and deviation; cannot stream",
+    "running": "by the mean and deviation of the frames so far, the stream's stand-in for utterance",
+    "training": "by the mean and deviation of the training recordings below data.root",
+}
+_NOTE = "sensorium_normalization"
+
+
+def read(path: Path | str, preprocess: str = "none") -> Any:
     """A state dict ``lstm.weight_ih_l0`` … ``fc.bias``, bare or inside a checkpoint, as our lstm head.
 
-    Sizes are read off the tensors. The head expects frames as the file's own training normalised them.
-    Raises BadData when it is no such file, or would need code to be executed.
+    Sizes are read off the tensors. preprocess: what the head does to frames before the file's weights see
+    them; its statistics are neutral until :func:`normalise` sets them.
+    Raises BadData when it is no such file, holds NaN or infinity, or would need code to be executed.
     """
-    path = Path(path)
+    weights = {key.removeprefix("module."): value.float() for key, value in _tensors(Path(path)).items()}
+    for key in ("lstm.weight_ih_l0", "lstm.weight_hh_l0", "fc.weight"):
+        if key not in weights or weights[key].ndim != 2:
+            raise BadData(
+                f"{path} has no matrix '{key}', but {', '.join(sorted(weights)[:3])} …; expected an EmotionLSTM"
+            )
+    for key, value in weights.items():
+        if not value.isfinite().all():
+            raise BadData(
+                f"{path}: '{key}' holds NaN or infinity; its training went astray: take an earlier checkpoint"
+            )
+    depth = sum(key.startswith("lstm.weight_ih_l") and not key.endswith("_reverse") for key in weights)
+    hidden, dim_in = weights["lstm.weight_hh_l0"].shape[1], weights["lstm.weight_ih_l0"].shape[1]
+    spec = {
+        "name": "lstm",
+        "hidden": hidden,
+        "depth": depth,
+        "dim": len(weights["fc.weight"]),
+        "preprocess": preprocess,
+    }
+    head = parts.make("heads", spec)
+    head.build(dim_in)
+    neutral = {f"preprocess.{key}": value for key, value in head.preprocess.state_dict().items()}
+    try:
+        head.load_state_dict({**neutral, **weights})
+    except RuntimeError as error:
+        raise BadData(f"{path} is not the document's LSTM: {str(error).splitlines()[-1].strip()}") from None
+    return head.eval()
+
+
+def said(path: Path | str) -> str | None:
+    """The normalisation that a file says it needs, as those do that were exported here; None where it says nothing."""
+    about = getattr(_tensors(Path(path)), "_metadata", None)
+    own = about.get("") if isinstance(about, dict) else None
+    told = own.get(_NOTE) if isinstance(own, dict) else None
+    return told if isinstance(told, str) and told in NORMALIZATIONS else None
+
+
+def statistics(path: Path) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (d,) of a ``.npz`` or ``.json`` file with ``mean`` and ``std``.
+
+    Raises BadData when there is no such file or the numbers cannot be meant.
+    """
+    try:
+        held = dict(np.load(path, allow_pickle=False)) if path.suffix == ".npz" else json.loads(path.read_text("utf-8"))
+        mean, std = (torch.from_numpy(np.array(held[key], np.float32)) for key in ("mean", "std"))
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise BadData(
+            f"{path} holds no input statistics ({type(error).__name__}: {error}); expected .npz or .json with the "
+            "numbers mean and std, one a coefficient"
+        ) from None
+    if mean.ndim != 1 or mean.shape != std.shape or not mean.isfinite().all() or not (std > 0).all():
+        raise BadData(f"{path}: mean and std of shapes {tuple(mean.shape)} and {tuple(std.shape)}; expected as many "
+                      "finite numbers of each, std above 0")  # fmt: skip
+    return mean, std
+
+
+def normalise(head: Any, mean: Tensor, std: Tensor) -> None:
+    """Set the statistics (d,) of a head read with preprocess "standardize". Raises BadData for another width."""
+    if len(mean) != head.dim_in:
+        raise BadData(f"statistics of {len(mean)} numbers do not fit the head, which takes frames of {head.dim_in}")
+    head.preprocess.mean.copy_(mean)
+    head.preprocess.scale.copy_(1.0 / std)
+
+
+def _tensors(path: Path) -> Any:
+    """The state dict that a file holds, by itself or in a checkpoint."""
     if not path.is_file():
         raise BadData(f"no file {path}; expected a state dict of the document's LSTM")
     try:
@@ -31,34 +112,25 @@ def read(path: Path | str) -> Any:
     held = next((held[key] for key in _WRAPPED if isinstance(held, dict) and isinstance(held.get(key), dict)), held)
     if not isinstance(held, dict) or not all(isinstance(value, Tensor) for value in held.values()):
         raise BadData(f"{path} holds no state dict; expected lstm.weight_ih_l0 … fc.bias")
-    weights = {key.removeprefix("module."): value.float() for key, value in held.items()}
-    for key in ("lstm.weight_ih_l0", "lstm.weight_hh_l0", "fc.weight"):
-        if key not in weights or weights[key].ndim != 2:
-            raise BadData(
-                f"{path} has no matrix '{key}', but {', '.join(sorted(weights)[:3])} …; expected an EmotionLSTM"
-            )
-    depth = sum(key.startswith("lstm.weight_ih_l") and not key.endswith("_reverse") for key in weights)
-    hidden, dim_in = weights["lstm.weight_hh_l0"].shape[1], weights["lstm.weight_ih_l0"].shape[1]
-    spec = {"name": "lstm", "hidden": hidden, "depth": depth, "dim": len(weights["fc.weight"]), "preprocess": "none"}
-    head = parts.make("heads", spec)
-    head.build(dim_in)
-    try:
-        head.load_state_dict(weights)
-    except RuntimeError as error:
-        raise BadData(f"{path} is not the document's LSTM: {str(error).splitlines()[-1].strip()}") from None
-    return head.eval()
+    return held
 
 
-def write(head: Any, path: Path | str) -> None:
+def write(head: Any, path: Path | str, normalization: str = "none") -> None:
     """An lstm head as the document's ``model.pth``: a bare state dict that its own code loads.
 
     The input statistics are folded into the first layer, so the file takes raw frames:
-    W (x - m) s + b = (W s) x + (b - W s m). Raises BadRecipe for other heads or whitened inputs.
+    W (x - m) s + b = (W s) x + (b - W s m). normalization: what its frames went through before, which the
+    file's metadata say, where other programs do not look.
+    Raises BadRecipe for other heads or inputs that cannot be folded.
     """
     held = head.state_dict()
-    if "lstm.weight_ih_l0" not in held or "preprocess.matrix" in held or head.normalize:
+    folds = head.arguments.get("preprocess") in ("none", "center", "standardize")
+    if "lstm.weight_ih_l0" not in held or not folds or head.normalize:
         raise BadRecipe("model.pth holds an lstm head with preprocess none, center or standardize and normalize off")
-    weights = {key: value.detach().clone() for key, value in held.items() if not key.startswith("preprocess.")}
+    weights = OrderedDict(
+        (key, value.detach().clone()) for key, value in held.items() if not key.startswith("preprocess.")
+    )
+    weights._metadata = OrderedDict({"": {"version": 1, _NOTE: normalization}})  # where torch keeps versions of modules
     if "preprocess.mean" in held:
         scale = held.get("preprocess.scale", torch.ones_like(held["preprocess.mean"])).double()
         folded = weights["lstm.weight_ih_l0"].double() * scale

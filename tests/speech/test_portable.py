@@ -16,6 +16,7 @@ from sensorium.encoders.mfcc import Mfcc
 from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.lite import Lite
 from sensorium.moments import InputStats
+from sensorium.preprocess import MODES
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -43,6 +44,18 @@ def test_heads_without_frames_are_not_exported(tmp_path: Path) -> None:
     head.build(4)
     with pytest.raises(BadRecipe, match="takes no frames"):
         portable.export_onnx(head, tmp_path / "head.onnx")
+
+
+@pytest.mark.parametrize("preprocess", MODES)
+def test_numpy_alone_prepares_frames_as_torch_does(preprocess: str, tmp_path: Path) -> None:
+    encoder, x = Mfcc(), voice(0.8)
+    frames = encoder.encode([(x, RATE)])[0]
+    head = parts.make("heads", {"name": "lstm", "hidden": 8, "depth": 1, "preprocess": preprocess})
+    head.build(encoder.dim, InputStats.of(frames, np.arange(len(frames))), C)
+    heads.save(head.eval(), tmp_path / "left", "lstm", encoder.fingerprint)
+    with torch.inference_mode():
+        wanted = head.step(torch.from_numpy(frames)[None])[0][0].numpy()
+    np.testing.assert_allclose(Lite(tmp_path / "left").push(x, last=True), wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "statistics", "statistics and relations"])
@@ -117,8 +130,12 @@ def test_model_pth_out(tmp_path: Path) -> None:
     theirs.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True))
     x = torch.from_numpy(frames[:200].astype(np.float32)).reshape(2, 100, 13)
     torch.testing.assert_close(theirs(x), ours(x, torch.tensor([100, 100])), atol=1e-5, rtol=1e-4)
-    with pytest.raises(BadRecipe, match="an lstm head"):
-        model_pth.write(made("gru"), tmp_path / "no.pth")
+    assert model_pth.said(tmp_path / "model.pth") == "none"
+    for head in (made("gru"), parts.make("heads", {"name": "lstm", "preprocess": "unit"})):
+        if not hasattr(head, "dim_in"):
+            head.build(13, None, 8)
+        with pytest.raises(BadRecipe, match="an lstm head"):
+            model_pth.write(head, tmp_path / "no.pth")
 
 
 class Evil:
@@ -135,7 +152,8 @@ def test_model_pth_that_is_none(tmp_path: Path) -> None:
         model_pth.read(path)
     assert not Path("/tmp/pwned-by-a-pickle").exists()
     for held, said in (([1, 2], "holds no state dict"), ({"a": torch.zeros(1)}, "no matrix 'lstm.weight_ih_l0'"),
-                       ({**EmotionLSTM().state_dict(), "extra": torch.zeros(1)}, "is not the document's LSTM")):  # fmt: skip
+                       ({**EmotionLSTM().state_dict(), "extra": torch.zeros(1)}, "is not the document's LSTM"),
+                       ({**EmotionLSTM().state_dict(), "fc.bias": torch.full((8,), torch.nan)}, "'fc.bias' holds NaN")):  # fmt: skip
         torch.save(held, path)
         with pytest.raises(BadData, match=said):
             model_pth.read(path)

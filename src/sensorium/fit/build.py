@@ -43,8 +43,12 @@ def _follows(head: Any) -> int:
 def _build(head: Any, table: Embeddings, rows: np.ndarray, like: int | None) -> None:
     if not hasattr(head, "dim_in"):
         wanted = head.arguments.get("preprocess", "none") != "none" or "rank" in head.arguments
-        stats = InputStats.of(table.vectors, _vector_rows(table, np.unique(rows))) if wanted else None
-        head.build(table.dim, stats, like)
+        head.build(table.dim, input_statistics(table, rows) if wanted else None, like)
+
+
+def input_statistics(table: Embeddings, rows: np.ndarray) -> InputStats:
+    """Statistics of some items of a table, each counted once: of their vectors, or of all their frames."""
+    return InputStats.of(table.vectors, _vector_rows(table, np.unique(rows)))
 
 
 def _vector_rows(table: Embeddings, items: np.ndarray) -> np.ndarray:
