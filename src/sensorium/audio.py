@@ -63,8 +63,8 @@ def to_mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:
         samples = samples / 2.0 ** (8 * samples.dtype.itemsize - 1)
     elif samples.dtype.kind != "f":
         raise BadData(f"{name}: samples of type {samples.dtype}; expected numbers")
-    if samples.ndim == 2:
-        samples = samples.mean(1)
+    if samples.ndim == 2:  # a mean over one channel takes longer than reading the file
+        samples = samples.mean(1) if samples.shape[1] > 1 else samples[:, 0]
     samples = np.ascontiguousarray(samples, np.float32)
     if not np.isfinite(samples).all():
         bad = int(np.count_nonzero(~np.isfinite(samples)))
@@ -180,7 +180,10 @@ def _decode(source: Any, name: str, max_seconds: float) -> tuple[np.ndarray, int
     try:
         with soundfile.SoundFile(source) as file:
             _check_length(file.frames / file.samplerate, name, max_seconds)
-            samples = file.read(dtype="float32", always_2d=True)
+            if file.subtype == "PCM_16":  # the library's own way to float32 takes twice as long, and gives the same
+                samples = file.read(dtype="int16", always_2d=True) * np.float32(2.0**-15)
+            else:
+                samples = file.read(dtype="float32", always_2d=True)
             if len(samples) < file.frames:
                 raise BadData(f"{name} is truncated: {len(samples)} of {file.frames} samples are there; restore it")
             return samples, file.samplerate

@@ -27,6 +27,17 @@ def test_lossless_formats_give_their_samples(tmp_path: Path, suffix: str, subtyp
     np.testing.assert_allclose(audio.read(path), tone(), atol=within)
 
 
+@pytest.mark.parametrize("suffix", ["wav", "flac", "au"])
+def test_sixteen_bits_are_exact_fractions_of_full_scale(tmp_path: Path, suffix: str) -> None:
+    path, samples = tmp_path / f"a.{suffix}", np.arange(-(2**15), 2**15).astype(np.int16)
+    soundfile.write(path, samples, 16_000, subtype="PCM_16")
+    found = audio.read(path)
+    assert found.dtype == np.float32 and (found == samples / 2.0**15).all()
+    assert (found == soundfile.read(path, dtype="float32")[0]).all()
+    soundfile.write(path, np.stack([samples, -np.maximum(samples, -(2**15) + 1)], 1), 16_000, subtype="PCM_16")
+    np.testing.assert_allclose(audio.read(path), np.r_[-(2.0**-16), np.zeros(2**16 - 1)], atol=0)
+
+
 @pytest.mark.parametrize("format_,suffix", [("OGG", "ogg"), ("MP3", "mp3")])
 def test_lossy_formats_sound_the_same(tmp_path: Path, format_: str, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
