@@ -94,7 +94,7 @@ def import_(
 
     [bold]sensorium import npz train_text_raw.npz key=text_emb --out stores/texts[/bold]
 
-    [bold]sensorium import model.pth model.pth data.root=~/data/RAVDESS --out runs/theirs[/bold]
+    [bold]sensorium import model.pth model.pth normalization=utterance data.root=~/data/RAVDESS --out runs/theirs[/bold]
     """
     from sensorium import exchange
     from sensorium.store import importing
