@@ -16,7 +16,7 @@ from sensorium.framing import Framer
 State = tuple[np.ndarray, ...]
 _BLOCK = 800  # frames a pass: few enough to stay in the cache
 _TOGETHER = 32  # recordings that a thread takes at a time
-_SAMPLES = 1 << 22  # of recordings that are framed in one go
+_SAMPLES = 1 << 20  # of recordings that are framed in one go
 _WORDS = {"cmvn": ("none", "running", "utterance"), "silence": ("keep", "mark", "drop")}
 _PITCH = 0.05  # seconds of signal that pitch is taken from: three periods of 60 Hz
 
