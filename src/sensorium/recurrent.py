@@ -38,6 +38,11 @@ class Recurrent(nn.Module):
         check_mode(preprocess)
         if not 0 <= spec_augment <= 1:
             raise BadRecipe(f"{name}: spec_augment={spec_augment}; expected a probability, from 0 to 1")
+        if hidden < 1 or depth < 1 or not 0 <= dropout < 1:
+            raise BadRecipe(
+                f"{name}: hidden={hidden}, depth={depth}, dropout={dropout}; expected hidden and depth of 1 or more, "
+                "and dropout from 0 to below 1"
+            )
         self.arguments = {"hidden": hidden, "depth": depth, "dropout": dropout, "dim": dim, "preprocess": preprocess,
                           "normalize": normalize, "spec_augment": spec_augment}  # fmt: skip
         self.name, self.cell, self.parts, self.normalize = name, cell, parts, normalize

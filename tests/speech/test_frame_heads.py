@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from sensorium import head as heads
 from sensorium import parts, sequences
 from sensorium.errors import BadData, BadRecipe
+from sensorium.fit.build import build
 from sensorium.moments import InputStats
+from sensorium.pairs import Pairs
 from sensorium.relations import Relations
 from sensorium.types import Embeddings
 
@@ -184,3 +186,26 @@ def test_spec_augment_is_for_training_only() -> None:
     torch.testing.assert_close(head(x, lengths), head.step(x)[0][:, -1])
     with pytest.raises(BadRecipe, match="lstm: spec_augment=2; expected a probability"):
         parts.make("heads", {"name": "lstm", "spec_augment": 2})
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("lstm", {"hidden": 0}), ("gru", {"depth": 0}), ("lstm", {"dropout": 2}), ("tcn", {"kernel": 0}),
+        ("tcn", {"depth": 0}), ("tcn", {"width": -1}), ("tcn", {"dropout": 1.0}), ("statistics", {"members": 0}),
+        ("statistics", {"levels": -1}), ("statistics", {"depth": -1}), ("statistics", {"hidden": 0}),
+        ("statistics", {"dropout": -0.1}), ("statistics", {"noise": -1.0}),
+    ],
+)  # fmt: skip
+def test_sizes_that_cannot_be(name: str, wrong: dict) -> None:
+    key, value = next(iter(wrong.items()))
+    with pytest.raises(BadRecipe, match=f"{name}: .*{key}={value}.*expected"):
+        parts.make("heads", {"name": name, **wrong})
+
+
+def test_a_head_for_vectors_is_no_head_for_frames() -> None:
+    frames = Embeddings(np.array(["a", "b"]), np.ones((5, 3), np.float32), {}, offsets=np.array([0, 2, 5]))
+    names = Embeddings(np.array(["x", "y"]), np.eye(2, dtype=np.float32), {})
+    pairs = Pairs.of([0, 1], [0, 1])
+    with pytest.raises(BadRecipe, match="sequences of frames, but the MLP head.*lstm, gru, tcn, statistics"):
+        build(frames, names, pairs, parts.make("heads", "mlp"), parts.make("heads", "identity"))

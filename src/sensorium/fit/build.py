@@ -41,6 +41,11 @@ def _follows(head: Any) -> int:
 
 
 def _build(head: Any, table: Embeddings, rows: np.ndarray, like: int | None) -> None:
+    if table.offsets is not None and not hasattr(head, "apply_frames"):
+        raise BadRecipe(
+            f"the items are sequences of frames, but the {type(head).__name__} head takes one vector an item; choose a "
+            "head that takes frames (lstm, gru, tcn, statistics), or an encoder that pools"
+        )
     if not hasattr(head, "dim_in"):
         wanted = head.arguments.get("preprocess", "none") != "none" or "rank" in head.arguments
         head.build(table.dim, input_statistics(table, rows) if wanted else None, like)

@@ -50,6 +50,11 @@ class Statistics(nn.Module):
         check_mode(preprocess)
         if relations < 0:
             raise BadRecipe(f"statistics: relations={relations}; expected 0, or the number of stretches of columns")
+        if min(levels, depth, noise) < 0 or min(hidden, members) < 1 or not 0 <= dropout < 1:
+            raise BadRecipe(
+                f"statistics: levels={levels}, hidden={hidden}, depth={depth}, members={members}, dropout={dropout}, "
+                f"noise={noise}; expected hidden and members of 1 or more, dropout from 0 to below 1, the others 0 or above"
+            )
         self.arguments = {"levels": levels, "relations": relations, "hidden": hidden, "depth": depth,
                           "members": members, "dropout": dropout, "noise": noise, "dim": dim,
                           "preprocess": preprocess, "normalize": normalize}  # fmt: skip

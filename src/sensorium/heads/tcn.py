@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sensorium.errors import BadRecipe
 from sensorium.moments import InputStats
 from sensorium.preprocess import Preprocess, check_mode, unit
 from sensorium.sequences import apply_frames, valid
@@ -41,6 +42,11 @@ class Tcn(nn.Module):
     ) -> None:
         super().__init__()
         check_mode(preprocess)
+        if min(width, depth, kernel) < 1 or not 0 <= dropout < 1:
+            raise BadRecipe(
+                f"tcn: width={width}, depth={depth}, kernel={kernel}, dropout={dropout}; expected 1 or more of each, "
+                "and dropout from 0 to below 1"
+            )
         self.arguments = {"width": width, "depth": depth, "kernel": kernel, "dropout": dropout, "dim": dim,
                           "preprocess": preprocess, "normalize": normalize}  # fmt: skip
         self.normalize = normalize
