@@ -132,6 +132,7 @@ def test_reset_and_the_next_recording(voice_run, server):
         ({"rate": 10**8}, 4400, "expected 1000 to 1000000 Hz"),
         ({"format": "u8"}, 4400, "expected s16 or f32"),
         ({"run": "nothing"}, 4404, "no run 'nothing'"),
+        ({"utterances": "perhaps"}, 4400, "expected 0 or 1"),
     ],
 )
 def test_an_address_that_cannot_be_meant(server, query, code, why):
@@ -153,6 +154,7 @@ def test_an_address_that_cannot_be_meant(server, query, code, why):
         ('{"type": "fly"}', "BadMessage", 4400, "expected {"),
         ('{"type": ["end"]}', "BadMessage", 4400, "expected {"),
         ('["type"]', "BadMessage", 4400, "expected {"),
+        ('{"type": "reset", "rate": 8000}', "BadMessage", 4400, "expected {"),
     ],
 )
 def test_a_message_that_cannot_be_meant(voice_run, server, message, title, code, why):

@@ -91,6 +91,31 @@ def test_a_message_that_cannot_be_meant_is_answered_and_the_next_one_too(front_e
     assert told["status"] == "error" and why.lower() in told["data"]["message"].lower()
     send("upload_audio", content="data:audio/wav;base64," + wav(speak(0.3)))
     assert [read()["data"]["stage"], read()["data"]["stage"]] == ["audio_processing", "AUDIO_UPLOAD"]
+    socket.send(json.dumps({"action": "upload_audio", "data": wav(speak(0.3))}))  # the sound as the data itself
+    assert [read()["data"]["stage"], read()["data"]["stage"]] == ["audio_processing", "AUDIO_UPLOAD"]
+
+
+def test_what_is_kept_between_two_messages_is_bounded(voice_run, serving):
+    server = serving(max_body=300_000, upload=300_000, max_bodies=300_000)
+    loud = json.dumps({"action": "upload_audio", "data": wav(speak(3.0))})  # 128 kB, and 192 kB of samples
+    with connect(f"ws://127.0.0.1:{server.port}/ws") as first, connect(f"ws://127.0.0.1:{server.port}/ws") as second:
+
+        def ask(socket, message):
+            socket.send(message)
+            while (told := json.loads(socket.recv(20)))["status"] == "processing":
+                pass
+            return told
+
+        assert ask(first, json.dumps({"action": "upload_audio", "data": wav(speak(1.0))}))["status"] == "completed"
+        assert ask(first, '{"action": "mfcc_extraction"}')["status"] == "completed"
+        refused = ask(second, loud)
+        assert refused["status"] == "error" and "upload it again later" in refused["data"]["message"]
+        assert ask(first, '{"action": "model_inference"}')["data"]["final_prediction"]["emotion"] in EMOTIONS
+        first.close()
+        for _ in range(100):
+            if (told := ask(second, loud))["status"] == "completed":
+                break
+        assert told["status"] == "completed"
 
 
 def test_a_run_of_other_labels_keeps_its_order():

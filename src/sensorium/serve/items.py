@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sensorium import journal
@@ -14,7 +14,7 @@ from sensorium.serve import partners, queries
 from sensorium.serve.decode import Decoders, Undecodable
 from sensorium.serve.lanes import Lanes
 from sensorium.serve.problems import Problem, responses, told
-from sensorium.serve.queries import Input, Name, Number, Side, Whole
+from sensorium.serve.queries import Input, Name, Number, RunQuery, Side, SideQuery, Whole
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf, Shown
 
@@ -74,8 +74,8 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
     @router.get("/items/{id:path}", summary="One item", responses=responses(400, 404, 422, 503))
     async def item(
         id: str,
-        run: Annotated[str | None, Query(description="name of the run; needed when several are served")] = None,
-        side: Annotated[Side | None, Query(description="needed when both sides have an item of this id")] = None,
+        run: RunQuery = None,
+        side: SideQuery = None,
     ) -> ItemPage:
         shown = shelf.get(run)
         at = await side_of(shown.lanes, side, id)
@@ -113,8 +113,8 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
     )
     async def remove(
         id: str,
-        run: Annotated[str | None, Query(description="name of the run; needed when several are served")] = None,
-        side: Annotated[Side | None, Query(description="needed when both sides have an item of this id")] = None,
+        run: RunQuery = None,
+        side: SideQuery = None,
     ) -> Response:
         lanes: Lanes = shelf.get(run).lanes
         at = await side_of(lanes, side, id)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated
 
 import xxhash
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.responses import FileResponse
 
 from sensorium.serve.items import side_of
 from sensorium.serve.lanes import Lanes
 from sensorium.serve.problems import Problem, responses
-from sensorium.serve.queries import Side
+from sensorium.serve.queries import RunQuery, SideQuery
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf
 
@@ -39,8 +38,8 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     async def media(
         request: Request,
         id: str,
-        run: Annotated[str | None, Query(description="name of the run; needed when several are served")] = None,
-        side: Annotated[Side | None, Query(description="needed when both sides have an item of this id")] = None,
+        run: RunQuery = None,
+        side: SideQuery = None,
     ) -> Response:
         lanes: Lanes = shelf.get(run).lanes
         at = await side_of(lanes, side, id)

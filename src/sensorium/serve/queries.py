@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.serve.decode import Decoders, Undecodable
@@ -22,6 +23,9 @@ INPUTS = ("text", "image", "audio", "face", "id", "vector")
 _MANY = 1 << 18  # bytes of a document or file that take longer to read than a thread to ask
 FILES = ("image", "audio", "face")
 Side = Literal["left", "right"]
+#: What the routes of one item ask for besides its id.
+RunQuery = Annotated[str | None, Query(description="name of the run; needed when several are served")]
+SideQuery = Annotated[Side | None, Query(description="needed when both sides have an item of this id")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Name = Annotated[str, Field(max_length=500)]

@@ -1,0 +1,194 @@
+"""The socket itself: huge and half messages, who is held back, who takes nothing, who only gives orders."""
+
+import base64
+import json
+import os
+import socket
+import struct
+import time
+
+import numpy as np
+import pytest
+from live_server import RATE, Server, speak
+
+BINARY, TEXT, CLOSE = 2, 1, 8
+
+
+class Raw:
+    """A client that says what a proper library would not."""
+
+    def __init__(self, server: Server, path: str = "/stream?format=s16", receive: int | None = None) -> None:
+        self.socket = socket.socket()
+        if receive is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        self.socket.connect(("127.0.0.1", server.port))
+        self.socket.settimeout(20)
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade",
+                 f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "", ""]  # fmt: skip
+        self.socket.sendall("\r\n".join(lines).encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self.socket.recv(1)
+        assert b" 101 " in head
+
+    def __enter__(self) -> "Raw":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, kind: int, data: bytes, declared: int | None = None) -> None:
+        """One frame, or the beginning of one that is declared to be longer."""
+        size = len(data) if declared is None else declared
+        head = bytes([0x80 | kind])
+        head += bytes([0x80 | size]) if size < 126 else bytes([0xFF]) + struct.pack(">Q", size)
+        self.socket.sendall(head + bytes(4) + data)
+
+    def more(self, size: int) -> None:
+        """Zeros, as long as they are taken."""
+        for _ in range(size >> 16):
+            try:
+                self.socket.sendall(bytes(1 << 16))
+            except OSError:
+                return
+
+    def closed(self) -> int:
+        """The code with which the server closes."""
+        while True:
+            kind, data = self.frame()
+            if kind == CLOSE:
+                return struct.unpack(">H", data[:2])[0]
+
+    def frame(self) -> tuple[int, bytes]:
+        head = self.exactly(2)
+        size = head[1]
+        if size == 126:
+            (size,) = struct.unpack(">H", self.exactly(2))
+        return head[0] & 15, self.exactly(size)
+
+    def exactly(self, size: int) -> bytes:
+        found = b""
+        while len(found) < size:
+            found += (more := self.socket.recv(size - len(found)))
+            assert more, "closed without a word"
+        return found
+
+
+def settled(server: Server) -> None:
+    """Wait until all that was counted has been given back."""
+    for _ in range(200):
+        if not server.app.state.budget.used and not server.server.server_state.connections:
+            return
+        time.sleep(0.05)
+    raise AssertionError((server.app.state.budget.used, server.server.server_state.connections))
+
+
+@pytest.fixture(scope="module")
+def small(voice_run):
+    """A server with room for two million bytes, that waits three seconds for the rest of a message."""
+    server = Server(voice_run.folder, max_body=1_000_000, upload=1_000_000, max_bodies=2_000_000, message=100_000,
+                    body_seconds=3, slow=0.5)  # fmt: skip
+    yield server
+    server.stop()
+
+
+def test_a_huge_message_is_ended_before_it_is_here(small):
+    with Raw(small) as stream:
+        stream.send(BINARY, b"", declared=900_000)
+        stream.more(900_000)
+        assert stream.closed() == 1009
+    with Raw(small) as stream:  # and what no limit allows, as soon as it is announced
+        stream.send(BINARY, b"", declared=1 << 60)
+        assert stream.closed() == 1009
+    settled(small)
+
+
+def test_what_all_sockets_send_is_bounded_together(small):
+    with Raw(small, "/ws") as first, Raw(small, "/ws") as second, Raw(small, "/ws") as third:
+        for one in (first, second):
+            one.send(TEXT, bytes(800_000), declared=800_001)
+        third.send(TEXT, b"", declared=900_000)
+        third.more(900_000)
+        assert third.closed() == 1013
+    settled(small)
+    with Raw(small, "/ws") as fourth:
+        fourth.send(TEXT, b'"' + b" " * 900_000)
+        assert b"unknown action" in fourth.frame()[1]
+    settled(small)
+
+
+def test_half_a_message_is_not_waited_for(small):
+    with Raw(small, "/ws") as one:
+        one.send(TEXT, b"{", declared=1000)
+        assert one.closed() == 1008
+    settled(small)
+
+
+def test_pings_count_for_nothing(small):
+    with Raw(small) as stream:
+        for _ in range(3000):  # with what surrounds them, more than a message may have
+            stream.send(9, b"a" * 100)
+        stream.send(TEXT, b'{"type":"end"}')
+        while (found := stream.frame())[0] != TEXT or b"final" not in found[1]:
+            pass
+    settled(small)
+
+
+def test_a_sender_who_is_held_back_is_not_taken_for_dead(voice_run, serving):
+    server = serving(speed=2, burst=0.2)
+    config = server.server.config
+    config.ws_ping_interval = 0.2
+    if config.ws_ping_timeout is not None:
+        config.ws_ping_timeout = 0.2
+    x = np.round(speak(4.0) * 32767).astype("<i2")
+    with server.stream(format="s16") as stream:  # its answers to pings wait behind two seconds of sound
+        for chunk in np.array_split(x, 40):
+            stream.socket.send(chunk.tobytes())
+        final = stream.end()
+    np.testing.assert_allclose(final["probabilities"], voice_run.voice.offline([(x, RATE)])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("path", ["/stream?format=s16&rate=1000", "/ws"])
+def test_a_client_that_takes_nothing_is_cut_off(voice_run, path):
+    server = Server(voice_run.folder, slow=0.3, speed=1e6, burst=1e6, idle=1e3)
+    server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+    try:
+        with Raw(server, path, receive=1024) as deaf:
+            try:
+                for _ in range(100):
+                    if path == "/ws":
+                        for _ in range(100):
+                            deaf.send(TEXT, b'{"action": "fly"}')
+                    else:
+                        deaf.send(BINARY, np.random.default_rng(0).bytes(16_000))
+            except OSError:
+                pass  # cut off already
+            settled(server)
+    finally:
+        server.stop()
+
+
+def test_orders_of_one_do_not_make_the_others_wait(server):
+    with server.stream() as busy, server.stream() as stream:
+        for _ in range(400):
+            busy.socket.send('{"type":"end"}')
+        stream.socket.send(speak(0.5).astype("<f4").tobytes())
+        assert stream.end()["emotion"]
+        finals = 0
+        while True:  # what had been answered to the busy one by then
+            try:
+                finals += json.loads(busy.socket.recv(0))["type"] == "final"
+            except TimeoutError:
+                break
+        assert finals < 100
+        for _ in range(400 - finals):
+            busy.until("final")  # none is lost
+
+
+def test_two_streams_that_are_opened_and_closed_leave_nothing(small):
+    for _ in range(20):
+        with Raw(small) as stream:
+            stream.send(BINARY, bytes(3201))
+            stream.send(TEXT, b'{"type":"reset"}')
+    settled(small)
