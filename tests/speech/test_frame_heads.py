@@ -52,6 +52,24 @@ def test_a_stream_reads_what_the_file_gives(name: str, cuts: list[int], seed: in
             torch.testing.assert_close(read[:, t - 1], whole, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "cell"), [("lstm", torch.nn.LSTM), ("gru", torch.nn.GRU)])
+@settings(max_examples=20, deadline=None)
+@given(lengths=st.lists(st.integers(1, 150), min_size=1, max_size=40))
+def test_training_in_stretches_equals_the_whole_padded_batch(name: str, cell: type, lengths: list[int]) -> None:
+    """Outputs and gradients are those of the plain cell over all padded frames, read at the last valid one."""
+    head = made(name, dropout=0.0).train()
+    x, count = torch.randn(len(lengths), max(lengths), D), torch.tensor(lengths)
+    plain = cell(D, SPECS[name]["hidden"], head.arguments["depth"], batch_first=True)
+    plain.load_state_dict(head.get_submodule(name).state_dict())
+    h = plain(head.preprocess(x))[0][torch.arange(len(lengths)), count - 1]
+    wanted, found = head.fc(h), head(x, count)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    found.square().sum().backward()
+    wanted.square().sum().backward()
+    for key, weight in head.get_submodule(name).named_parameters():
+        torch.testing.assert_close(weight.grad, plain.get_parameter(key).grad, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_padding_is_never_read(name: str) -> None:
     head = made(name)

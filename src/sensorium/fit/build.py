@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def _follows(head: Any) -> int:
 
 
 def _build(head: Any, table: Embeddings, rows: np.ndarray, like: int | None) -> None:
-    if table.offsets is not None and not hasattr(head, "apply_frames"):
+    if table.offsets is not None and len(inspect.signature(head.forward).parameters) < 2:  # frames and their lengths
         raise BadRecipe(
             f"the items are sequences of frames, but the {type(head).__name__} head takes one vector an item; choose a "
             "head that takes frames (lstm, gru, tcn, statistics), or an encoder that pools"

@@ -53,7 +53,7 @@ class Statistics(nn.Module):
         if min(levels, depth, noise) < 0 or min(hidden, members) < 1 or not 0 <= dropout < 1:
             raise BadRecipe(
                 f"statistics: levels={levels}, hidden={hidden}, depth={depth}, members={members}, dropout={dropout}, "
-                f"noise={noise}; expected hidden and members of 1 or more, dropout from 0 to below 1, the others 0 or above"
+                f"noise={noise}; expected hidden and members from 1, dropout from 0 to below 1, the others from 0"
             )
         self.arguments = {"levels": levels, "relations": relations, "hidden": hidden, "depth": depth,
                           "members": members, "dropout": dropout, "noise": noise, "dim": dim,
