@@ -1,4 +1,4 @@
-"""Frame sequences of unequal length: padding, the last valid frame, pooling that streams, heads applied."""
+"""Frame sequences of unequal length: padding, stretches hidden in training, heads applied and advanced."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ _FRAMES = 1 << 15  # padded frames a pass
 def valid(lengths: Tensor, t: int) -> Tensor:
     """Which of t padded frames are real, (b, t) bool; lengths (b,)."""
     return torch.arange(t, device=lengths.device) < lengths[:, None]
-
-
-def last(x: Tensor, lengths: Tensor) -> Tensor:
-    """The last valid frame, (b, d), of x (b, t, d): never a padded one."""
-    at = (lengths - 1).clamp_min(0)
-    return x[torch.arange(len(x), device=x.device), at]
 
 
 def spec_augment(x: Tensor, lengths: Tensor, probability: float) -> Tensor:
