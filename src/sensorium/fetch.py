@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import http.client
 import json
 import stat
 import time
@@ -14,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from sensorium import io
+from sensorium import io, progress
 from sensorium.errors import BadData, Corrupt
 
 MAX_BYTES = 64 << 30  # of an archive's content
@@ -48,6 +50,8 @@ def obtain(archives: Sequence[Archive], folder: Path, mirror: str = "", wait: fl
     retry, doubled every time. Raises BadData when a server cannot be reached or says no, Corrupt when
     what came is not what its publisher put up, DiskFull.
     """
+    if folder.exists() and not folder.is_dir():
+        raise BadData(f"{folder} is a file; type: data.root=FOLDER to fetch into")
     there = []
     for archive in archives:
         target = folder / Path(archive.name).stem
@@ -129,7 +133,7 @@ def _receive(url: str, part: Path, wait: float) -> None:
             if error.code < 500 and error.code != 429:
                 raise BadData(f"{url}: the server answered {error.code} ({error.reason}); mend the address") from None
             trouble = f"the server answered {error.code}"
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
             trouble = str(getattr(error, "reason", error))
         left = _TRIES if part.is_file() and part.stat().st_size > before else left - 1
         if not left:
@@ -144,20 +148,25 @@ def _continue(url: str, part: Path, start: int) -> bool:
         if start and answer.status != 206:
             start = 0  # the server sends the whole file again
         expected = answer.headers.get("Content-Length")
-        came = 0
-        with io.disk_full(part), open(part, "r+b" if start else "wb") as file:
+        came, chunks = 0, round(int(expected or 0) / _CHUNK)
+        with (
+            io.disk_full(part),
+            open(part, "r+b" if start else "wb") as file,
+            progress.bar(f"{part.stem}, MiB", chunks) as advance,
+        ):
             file.seek(start)
             while chunk := answer.read(_CHUNK):
                 file.write(chunk)
                 came += len(chunk)
+                advance(1)
         return expected is None or came == int(expected)
 
 
 def unpack(archive: Path, folder: Path, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES) -> None:
     """A zip file's content as ``folder``, all of it or nothing.
 
-    Raises Corrupt for a damaged file; BadData for one with paths that lead out of the folder, links, or
-    more files or bytes than allowed, whether it says so or not.
+    Raises Corrupt for a damaged file; BadData for one with paths that lead out of the folder or stand twice,
+    links, or more files or bytes than allowed, whether it says so or not.
     """
     try:
         with zipfile.ZipFile(archive) as packed:
@@ -192,11 +201,24 @@ def _check(archive: Path, members: Sequence[zipfile.ZipInfo], max_bytes: int, ma
 
 
 def _write(packed: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     left = member.file_size
-    with packed.open(member) as source, open(path, "xb") as file:
-        while chunk := source.read(min(_CHUNK, left + 1)):
-            left -= len(chunk)
-            if left < 0:
-                raise BadData(f"{packed.filename}: '{member.filename}' is larger than it says; nothing was unpacked")
-            file.write(chunk)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with packed.open(member) as source, open(path, "xb") as file:
+            while chunk := source.read(min(_CHUNK, left + 1)):
+                left -= len(chunk)
+                if left < 0:
+                    raise BadData(
+                        f"{packed.filename}: '{member.filename}' is larger than it says; nothing was unpacked"
+                    )
+                file.write(chunk)
+    except OSError as error:
+        told = _UNWRITABLE.get(error.errno)
+        if told is None:
+            raise
+        raise BadData(f"{packed.filename}: '{member.filename[:80]}' {told}; nothing was unpacked") from None
+
+
+_TWICE = "stands there twice, or as a file and as a folder"
+_UNWRITABLE = {errno.EEXIST: _TWICE, errno.ENOTDIR: _TWICE, errno.EISDIR: _TWICE,
+               errno.ENAMETOOLONG: "has a longer name than a file can have"}  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sensorium import fetch, parts
+from sensorium import fetch, parts, progress
 from sensorium.cli import app
 from sensorium.datasets import emodb, ravdess, tess
 from sensorium.errors import BadData, BadRecipe, Corrupt
@@ -86,6 +86,15 @@ def test_a_broken_download_goes_on(server: Server, tmp_path: Path, ranges: bool)
     assert list(tmp_path.iterdir()) == [path]
     fetch.download(f"{server.url}/a.bin", path, MD5)
     assert len(server.asked) == 3  # what is there and whole is not fetched again
+
+
+def test_a_slow_download_says_how_far_it_is(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    server.files["a.zip"] = bytes(3 << 20)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    fetch.download(f"{server.url}/a.zip", tmp_path / "a.zip", "md5:" + hashlib.md5(bytes(3 << 20)).hexdigest(), 0.01)
+    assert "a.zip, MiB  1 of 3" in capsys.readouterr().err
 
 
 def test_what_came_before_a_kill_is_used(server: Server, tmp_path: Path) -> None:
@@ -222,3 +231,45 @@ def test_what_only_people_may_fetch_says_where(name: str, where: str, tmp_path: 
         CliRunner().invoke(
             app, ["download", "arrays", "data.file=x.npz", "data.left=a", "data.right=b"], catch_exceptions=False
         )
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BadData, match="is a file; type: data.root=FOLDER"):
+        parts.make("datasets", {"name": "ravdess", "root": str(tmp_path / "file")}).obtain()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(["a", "a"], "stands there twice"), (["a", "a/b"], "as a file and as a folder"),
+     (["a/b", "a"], "as a file and as a folder"), (["x" * 300], "longer name than a file can have")],
+)  # fmt: skip
+def test_names_that_cannot_all_be(tmp_path: Path, names: list[str], said: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, b"sound")
+    with pytest.raises(BadData, match=f"{said}.*; nothing was unpacked"):
+        fetch.unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_an_answer_in_pieces_that_ends_early(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a length, as servers send what they pack anew: a cut is noticed, and the file is asked for again."""
+    whole = Server.answer
+
+    def answer(self: Server, request: http.server.BaseHTTPRequestHandler) -> None:
+        if self.asked:
+            whole(self, request)
+            return
+        self.asked.append(None)
+        request.protocol_version = "HTTP/1.1"
+        request.send_response(200)
+        request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        request.wfile.write(b"1000\r\n" + CONTENT[:100])
+        request.close_connection = True
+
+    monkeypatch.setattr(Server, "answer", answer)
+    server.files["a.zip"] = CONTENT
+    assert fetch.download(f"{server.url}/a.zip", tmp_path / "a.zip", MD5, 0.01).read_bytes() == CONTENT
