@@ -96,7 +96,7 @@ def test_a_message_that_cannot_be_meant_is_answered_and_the_next_one_too(front_e
 
 
 def test_what_is_kept_between_two_messages_is_bounded(voice_run, serving):
-    server = serving(max_body=300_000, upload=300_000, max_bodies=300_000)
+    server = serving(max_body=300_000, upload=300_000, max_bodies=350_000)
     loud = json.dumps({"action": "upload_audio", "data": wav(speak(3.0))})  # 128 kB, and 192 kB of samples
     with connect(f"ws://127.0.0.1:{server.port}/ws") as first, connect(f"ws://127.0.0.1:{server.port}/ws") as second:
 

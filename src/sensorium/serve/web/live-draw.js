@@ -5,6 +5,7 @@ import { h, s, set } from "./dom.js";
 
 const SECONDS = 10; // of sound that the wave shows
 const COLUMNS = 50; // of it in a second
+const QUIET = 0.1; // of full scale: what is quieter is drawn smaller
 const SPAN = 30; // least seconds that the timeline shows
 
 /** The last seconds of sound as a wave on a canvas: push(samples, rate) as they come, draw() as often as shown. */
@@ -35,11 +36,12 @@ export class Wave {
     if (!width) return;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const pen = canvas.getContext("2d"), n = this.peaks.length, wide = width / n;
+    const loudest = Math.max(QUIET, ...this.peaks); // quiet voices fill the height too, and noise does not
     pen.clearRect(0, 0, width, height);
     pen.fillStyle = getComputedStyle(canvas).color;
     for (let i = 0; i < n; i++) {
       const place = this.at - n + i;
-      const tall = Math.max(scale, Math.sqrt(place < 0 ? 0 : this.peaks[place % n]) * height * 0.94);
+      const tall = Math.max(scale, Math.sqrt((place < 0 ? 0 : this.peaks[place % n]) / loudest) * height * 0.94);
       pen.fillRect(i * wide, (height - tall) / 2, Math.max(1, wide - scale), tall);
     }
   }
@@ -100,11 +102,11 @@ export class Circumplex {
     this.trail = s("g");
     this.dot = s("circle", { class: "live-dot", cx: 0, cy: 0, r: 4.5 });
     const word = (x, y, text, anchor = "middle") => s("text", { class: "live-axis", x, y, "text-anchor": anchor }, text);
-    this.points = labels.filter((label) => PLACES[label]).map((label) => this.point(label));
+    const known = labels.filter((label) => PLACES[label]);
     this.element = s("svg", { class: "live-circumplex", viewBox: "-124 -118 248 236", role: "img", "aria-label": "Valence and arousal of what is felt" },
       s("circle", { class: "live-circle", r: 100 }), s("path", { class: "live-cross", d: "M-100 0H100M0-100V100" }),
       word(0, -105, "excited"), word(0, 112, "quiet"), word(-104, -4, "unpleasant", "start"), word(104, -4, "pleasant", "end"),
-      this.points, this.trail, this.dot);
+      known.map((label) => this.point(label)), this.trail, this.dot, known.map((label) => this.name(label)));
     this.source = h("p", { class: "quiet" }, `Places of the words: ${SOURCE}. The dot is the mean by confidence.`);
     this.clear();
   }
@@ -116,10 +118,15 @@ export class Circumplex {
   }
 
   point(label) {
+    const [valence, arousal] = PLACES[label];
+    return s("circle", { class: `feel-${label}`, cx: 100 * valence, cy: -100 * arousal, r: 4 });
+  }
+
+  /** Its name, above the trail. */
+  name(label) {
     const [valence, arousal] = PLACES[label], below = label === "disgust" || label === "neutral" ? 13 : label === "angry" ? 4 : -7;
     const [dx, anchor] = label === "angry" ? [8, "start"] : label === "fearful" ? [-6, "end"] : [0, "middle"];
-    return s("g", {}, s("circle", { class: `feel-${label}`, cx: 100 * valence, cy: -100 * arousal, r: 4 }),
-      s("text", { x: 100 * valence + dx, y: -100 * arousal + below, "text-anchor": anchor }, label));
+    return s("text", { class: "live-name", x: 100 * valence + dx, y: -100 * arousal + below, "text-anchor": anchor }, label);
   }
 
   move(x, y) {

@@ -14,11 +14,14 @@ function protocols() {
   return ["sensorium", `sensorium.token.${btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "")}`];
 }
 
-/** Tells of "message" (detail: what the server said), "lost", "back" and "closed" (detail: why, in words). */
+/**
+ * Tells of "message" (detail: what the server said), "lost" (detail: {was: whether it had been open, why}), "back" (detail:
+ * {anew: whether a new recording begins}) and "closed" (detail: why, in words).
+ */
 export class Stream extends EventTarget {
   constructor(run, rate, utterances) {
     super();
-    Object.assign(this, { run, rate, utterances, socket: null, ready: false, ended: false, sent: 0, error: null, pause: 500 });
+    Object.assign(this, { run, rate, utterances, socket: null, ready: false, ended: false, waiting: false, anew: false, error: null, pause: 500 });
     this.connect();
   }
 
@@ -33,9 +36,9 @@ export class Stream extends EventTarget {
 
   hear(message) {
     if (message.type === "ready") {
-      const again = this.sent > 0;
-      Object.assign(this, { ready: true, sent: 0, pause: 500 });
-      if (again) this.dispatchEvent(new Event("back"));
+      const { waiting, anew } = this;
+      Object.assign(this, { ready: true, waiting: false, anew: false, error: null, pause: 500 });
+      if (waiting) this.dispatchEvent(new CustomEvent("back", { detail: { anew } }));
     } else if (message.type === "error") this.error = message.detail;
     this.dispatchEvent(new CustomEvent("message", { detail: message }));
     if (message.type === "final") this.stop();
@@ -48,8 +51,11 @@ export class Stream extends EventTarget {
       if (!this.stopped) this.dispatchEvent(new CustomEvent("closed", { detail: this.error || reason || `The connection was closed (${code}).` }));
       return;
     }
-    if (was) this.dispatchEvent(new Event("lost"));
-    this.sent = Math.max(this.sent, 1); // the next one is a new beginning
+    this.anew ||= was;
+    if (!this.waiting) {
+      this.waiting = true;
+      this.dispatchEvent(new CustomEvent("lost", { detail: { was, why: this.error } }));
+    }
     this.timer = setTimeout(() => this.connect(), this.pause);
     this.pause = Math.min(this.pause * 1.7, 5000);
   }
@@ -58,15 +64,15 @@ export class Stream extends EventTarget {
   send(samples) {
     if (!this.ready || this.socket.bufferedAmount > AHEAD) return false;
     this.socket.send(samples);
-    this.sent += samples.length;
     return true;
   }
 
   /** The recording is over: the final answer will come. */
   end() {
     this.ended = true;
-    if (this.ready) this.socket.send('{"type":"end"}');
-    else this.stop();
+    if (this.ready) { this.socket.send('{"type":"end"}'); return; }
+    this.stop();
+    this.dispatchEvent(new CustomEvent("closed", { detail: "There was no connection when the recording ended, so it has no answer." }));
   }
 
   /** Close, whatever is still to come. */

@@ -11,8 +11,8 @@ const WHY = {
   NotReadableError: ["The microphone is in use", "Another program holds it. Close that program and listen again."],
 };
 
-/** Open the microphone, as it is: no noise suppression, as training had none. block(Float32Array) gets 20 ms at a time. */
-export async function microphone(block) {
+/** Open the microphone, as it is: no noise suppression, as training had none. block(Float32Array) gets 20 ms at a time; ended() is called when it goes away. */
+export async function microphone(block, ended) {
   if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia) {
     throw new NoMicrophone("This page may not use the microphone",
       `Browsers give it to pages over https and on this machine only, and ${location.origin} is neither. Reach the server through a tunnel (ssh -L 8000:localhost:8000 …) or put https in front of it. A recording can be dropped here either way.`);
@@ -34,6 +34,7 @@ export async function microphone(block) {
   }
   const node = new AudioWorkletNode(context, "pcm", { numberOfOutputs: 0 });
   node.port.onmessage = ({ data }) => block(data);
+  for (const track of media.getTracks()) track.addEventListener("ended", ended); // not upon stop() below
   context.createMediaStreamSource(media).connect(node);
   return {
     rate: context.sampleRate,

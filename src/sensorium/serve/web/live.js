@@ -97,7 +97,7 @@ class Page {
     this.tell(null);
     this.setMode("asking");
     try {
-      const source = await microphone((block) => this.heard(block));
+      const source = await microphone((block) => this.heard(block), () => this.unplugged());
       if (this.gone) return source.stop();
       this.source = source;
       this.begin(source.rate, "listening");
@@ -116,6 +116,7 @@ class Page {
     this.tell(null);
     try {
       const { samples, rate } = await decode(file);
+      await this.silence(); // someone may have begun to listen meanwhile
       if (this.gone) return;
       this.begin(rate, "file");
       await this.feed(samples, rate, this.stream);
@@ -143,8 +144,13 @@ class Page {
     const mine = (on) => (event) => { if (this.stream === stream && !this.gone) on(event.detail); };
     stream.addEventListener("message", mine((message) => this.message(message)));
     stream.addEventListener("closed", mine((why) => { this.silence(); this.setMode("idle"); this.tell("The stream has ended", why); }));
-    stream.addEventListener("lost", mine(() => this.tell("The connection was lost", "Trying again; what you say meanwhile is not heard.")));
-    stream.addEventListener("back", mine(() => { this.tell("Heard again", "A new recording began after the gap.", "good"); this.restart(); }));
+    stream.addEventListener("lost", mine(({ was, why }) => this.tell(was ? "The connection was lost" : "The server does not hear this page yet",
+      `${why ? `It says: ${why}. ` : ""}Trying again; what you say meanwhile is not heard.`)));
+    stream.addEventListener("back", mine(({ anew }) => {
+      if (!anew) return this.tell(null);
+      this.tell("Heard again", "A new recording began after the gap.", "good");
+      this.restart();
+    }));
     this.setMode(mode);
   }
 
@@ -154,6 +160,13 @@ class Page {
     this.timeline.clear();
     this.circumplex?.clear();
     if (this.mode === "file") { this.silence(); this.stream.stop(); this.setMode("idle"); this.tell("The connection was lost", "Drop the recording again."); }
+  }
+
+  /** The microphone was disconnected, or taken away in the browser's settings. */
+  unplugged() {
+    if (this.mode !== "listening") return;
+    this.finish();
+    this.tell("The microphone was disconnected", "What was heard until then has its answer.");
   }
 
   /** Samples from the microphone. */
@@ -219,6 +232,7 @@ class Page {
     if (this.mode === "listening") this.status.textContent = speech ? "Listening…" : "Listening… nobody speaks.";
     if (skipped) this.tell("This page is behind", `${skipped} steps were not shown.`);
     requestAnimationFrame(() => {
+      if (this.mode === "done") return; // the final answer came before this was shown
       this.timeline.to(t1, emotion && this.since !== null ? { emotion, since: this.since } : null);
       this.measure(t1);
     });
