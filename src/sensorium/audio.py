@@ -17,6 +17,7 @@ _KINDS = "wav flac ogg oga opus mp3 m4a aac aif aiff au caf wma webm mp4"
 SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split(" "))
 MAX_SECONDS = 3600.0  # a longer file is refused before it fills the memory
 _RATES = (1_000, 1_000_000)  # Hz; what a header may claim
+_LOUDEST = 1e12  # times full scale; what is far above overflows in spectra, and is no sound
 
 
 def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.ndarray:
@@ -29,10 +30,10 @@ def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.
     if hasattr(source, "samples"):  # a recipe for samples, such as an augmented recording
         return source.samples(rate)
     if isinstance(source, tuple):
-        samples, found = source
-        return resample(to_mono(np.asarray(samples), "samples"), int(found), rate)
-    samples, found = read_channels(source, max_seconds)
-    return resample(to_mono(samples, name_of(source)), found, rate)
+        (samples, found), name = source, "samples"
+    else:
+        (samples, found), name = read_channels(source, max_seconds), name_of(source)
+    return resample(to_mono(np.asarray(samples), name), int(found), rate, name)
 
 
 def read_channels(source: Any, max_seconds: float = MAX_SECONDS) -> tuple[np.ndarray, int]:
@@ -64,22 +65,25 @@ def to_mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:
     elif samples.dtype.kind != "f":
         raise BadData(f"{name}: samples of type {samples.dtype}; expected numbers")
     if samples.ndim == 2:  # a mean over one channel takes longer than reading the file
-        samples = samples.mean(1) if samples.shape[1] > 1 else samples[:, 0]
-    samples = np.ascontiguousarray(samples, np.float32)
+        samples = samples.mean(1, dtype=np.float64) if samples.shape[1] > 1 else samples[:, 0]
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        samples = np.ascontiguousarray(samples, np.float32)
     if not np.isfinite(samples).all():
         bad = int(np.count_nonzero(~np.isfinite(samples)))
         raise BadData(
             f"{name}: {bad} of {len(samples)} samples are NaN or infinite; mend the recording, or leave it out"
         )
+    if (loudest := float(np.abs(samples).max())) > _LOUDEST:
+        raise BadData(f"{name}: samples up to {loudest:.3g} times full scale; mend the recording, or leave it out")
     return samples
 
 
-def resample(samples: np.ndarray, found: int, rate: int) -> np.ndarray:
+def resample(samples: np.ndarray, found: int, rate: int, name: str = "samples") -> np.ndarray:
     """Samples (n,) from ``found`` to ``rate`` Hz by soxr's high-quality filter; at least one sample is left.
 
     Raises BadData for a rate that no recording has.
     """
-    check_rate(found)
+    check_rate(found, name)
     if found == rate:
         return samples
     changed = _soxr().resample(samples, found, rate, quality="HQ")
@@ -87,10 +91,10 @@ def resample(samples: np.ndarray, found: int, rate: int) -> np.ndarray:
     return changed if len(changed) else samples.mean(keepdims=True)
 
 
-def check_rate(rate: int) -> None:
+def check_rate(rate: int, name: str = "") -> None:
     """Raise BadData unless a rate in Hz is one that recordings have."""
     if not _RATES[0] <= rate <= _RATES[1]:
-        raise BadData(f"sampling rate {rate} Hz; expected {_RATES[0]} to {_RATES[1]} Hz")
+        raise BadData(f"{name}{': ' if name else ''}sampling rate {rate} Hz; expected {_RATES[0]} to {_RATES[1]} Hz")
 
 
 class Resampler:

@@ -67,7 +67,16 @@ def broken(folder: Path) -> dict[str, tuple[Path, str]]:
     for name, (content, _) in contents.items():
         (folder / name).write_bytes(content)
     told = {name: (folder / name, said) for name, (_, said) in contents.items()}
-    return told | {"NaN": (nan, "1 of 800 samples are NaN"), "no samples": (no_samples, "holds no samples")}
+    told |= {"NaN": (nan, "1 of 800 samples are NaN"), "no samples": (no_samples, "holds no samples")}
+    for name, samples, rate, subtype, said in (
+        ("overflowing", np.full(RATE, 3e38), RATE, "FLOAT", "samples up to 3e.38 times full scale"),
+        ("overflowing-stereo", np.full((RATE, 2), 3e38), RATE, "FLOAT", "samples up to 3e.38 times full scale"),
+        ("beyond-float32", np.full(RATE, 1e300), RATE, "DOUBLE", "samples are NaN or infinite"),
+        ("one-hertz", np.zeros(5), 1, "PCM_16", "sampling rate 1 Hz"),
+    ):
+        soundfile.write(folder / f"{name}.wav", samples, rate, subtype=subtype)
+        told[name] = (folder / f"{name}.wav", said)
+    return told
 
 
 @pytest.fixture(scope="module")
