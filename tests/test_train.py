@@ -222,7 +222,7 @@ def test_starting_where_no_linear_map_fits():
 class Frames(torch.nn.Module):
     """Mean over the valid frames, then a linear map: the least a head of sequences can be."""
 
-    settled, takes_frames = False, True
+    settled, needs_frames = False, True
 
     def __init__(self) -> None:
         super().__init__()
@@ -253,6 +253,43 @@ def test_heads_of_frame_sequences_get_padded_frames_and_lengths():
         assert not x[row, length[i] :].any()
     fitted = train(data=(left, right, pairs), heads=(Frames(), identity()), epochs=15, batch=32)
     assert fitted.notes["validation"] > 0.7
+
+
+class Pooling(Frames):
+    """The same, saying what of it no weight takes part in; counts how often that is asked for."""
+
+    rows = 0
+
+    def frozen(self, x, lengths):
+        Pooling.rows += len(x)
+        valid = torch.arange(x.shape[1])[None, :] < lengths[:, None]
+        return (x * valid[..., None]).sum(1) / lengths[:, None]
+
+    def forward(self, x, lengths=None):
+        return torch.nn.functional.normalize(self.map(x if lengths is None else self.frozen(x, lengths)), dim=1)
+
+
+def test_what_no_weight_takes_part_in_is_made_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    kind, length = rng.integers(0, 4, 200), rng.integers(1, 9, 200)
+    offsets = np.append(0, np.cumsum(length))
+    frames = (rng.normal(size=(4, 6))[np.repeat(kind, length)] + rng.normal(size=(offsets[-1], 6))).astype("f4")
+    left = Embeddings(np.arange(200).astype(str), frames, {}, offsets=offsets)
+    right = Embeddings(np.array(list("abcd")), np.eye(4, dtype=np.float32), {})
+    pairs = Pairs.of(np.arange(200), kind, group=np.arange(200), split=np.repeat(["train", "validation"], [150, 50]))
+
+    def fit(head):
+        Pooling.rows = 0
+        fitted = train(data=(left, right, pairs), heads=(head, identity()), epochs=6, batch=32)
+        return [(e["loss"], e["validation"]) for e in fitted.history], Pooling.rows
+
+    held, rows = fit(Pooling())
+    assert rows == 200 + 2  # every item, and one of each split to learn how wide they are
+    np.testing.assert_allclose(held, fit(Frames())[0], rtol=1e-5)
+    monkeypatch.setattr("sensorium.fit.loop.memory_budget", lambda device: 0)
+    read, rows = fit(Pooling())
+    assert rows > 6 * 128 and read[0][0] == pytest.approx(held[0][0], rel=1e-5)  # batch by batch, to the same end
+    np.testing.assert_allclose(read, held, rtol=1e-4)
 
 
 # --- batches ---------------------------------------------------------------------------------------

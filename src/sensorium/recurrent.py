@@ -31,7 +31,7 @@ class Recurrent(nn.Module):
     """
 
     settled = False
-    takes_frames = True
+    needs_frames = True
 
     def __init__(self, name: str, cell: Any, parts: int, /, hidden: int, depth: int, dropout: float = 0.3,
                  dim: int | None = None, preprocess: str = "standardize", normalize: bool = False,

@@ -70,6 +70,23 @@ def test_training_in_stretches_equals_the_whole_padded_batch(name: str, cell: ty
         torch.testing.assert_close(weight.grad, plain.get_parameter(key).grad, atol=1e-4, rtol=1e-4)
 
 
+def test_statistics_made_beforehand_are_read_alike() -> None:
+    for name in ("statistics", "statistics and relations"):
+        head, lengths = made(name), torch.tensor([30, 4, 1, 17])
+        x = torch.randn(4, 30, D)
+        with torch.inference_mode():
+            torch.testing.assert_close(head(head.frozen(x, lengths)), head(x, lengths))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_single_vectors_under_a_head_of_frames_are_refused(name: str) -> None:
+    head = parts.make("heads", {"name": name, **SPECS[name]})
+    single = Embeddings(np.array(["a", "b"]), np.eye(2, D, dtype=np.float32), {})
+    classes = Embeddings(np.array(["x", "y"]), np.eye(2, dtype=np.float32), {})
+    with pytest.raises(BadRecipe, match="the items are one vector each, but the .* head reads sequences of frames"):
+        build(single, classes, Pairs.of([0, 1], [0, 1], group=[0, 1]), head, parts.make("heads", "identity"))
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_padding_is_never_read(name: str) -> None:
     head = made(name)

@@ -15,9 +15,11 @@ from sensorium.errors import BadData
 from sensorium.fit.options import TrainOptions
 from sensorium.pairs import Pairs
 from sensorium.positives import Partners, Positives
+from sensorium.sequences import alike
 from sensorium.types import Embeddings, blocks
 
 _READ = 1 << 12  # rows read at a time into memory: few enough to stay in the cache
+_FRAMES = 1 << 15  # padded frames likewise
 
 
 class Batch(NamedTuple):
@@ -33,7 +35,8 @@ class Side:
 
     Held in memory, in the dtype they are used in, when ``budget`` bytes hold them; else ``table``
     is None and they are read batch by batch. change: what is done to vectors before they are
-    used, once when held: a settled head, or a head's input statistics.
+    used, once when held: a settled head, or a head's input statistics. frozen: the same for sequences of
+    frames, (b, t, d) and lengths (b,) in, a vector (b, w) each out; without it they come as they are.
     """
 
     def __init__(
@@ -44,12 +47,16 @@ class Side:
         budget: int,
         dtype: torch.dtype = torch.float32,
         change: Callable[[Tensor], Tensor] | None = None,
+        frozen: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         self.vectors, self.offsets = embeddings.vectors, embeddings.offsets
-        self.dtype, self.device, self.change = dtype, device, change
+        self.dtype, self.device, self.change, self.frozen = dtype, device, change, frozen
         self.table: Tensor | None = None
         rows = np.unique(rows)
-        if self.offsets is None and len(rows) * embeddings.dim * dtype.itemsize <= budget:
+        dim = embeddings.dim
+        if self.offsets is not None:
+            dim = self._pooled(rows[:1]).shape[1] if frozen and len(rows) else 0
+        if dim and len(rows) * dim * dtype.itemsize <= budget:
             self.position = np.zeros(len(embeddings.vectors), np.int64)
             self.position[rows] = np.arange(len(rows))
             self.table = self._hold(rows)
@@ -59,13 +66,17 @@ class Side:
         if self.table is not None:
             at = torch.from_numpy(self.position[rows])
             return self.table.index_select(0, at.to(self.device))
-        return self._read(rows) if self.offsets is None else self._frames(rows)
+        if self.offsets is None:
+            return self._read(rows)
+        return self._pooled(rows) if self.frozen else self._frames(rows)
 
     def _hold(self, rows: np.ndarray) -> Tensor:
         """All rows in one tensor, filled block by block so that no second copy is ever whole."""
         table = None
-        for part in blocks(len(rows), _READ):
-            x = self._read(rows[part])
+        single = self.offsets is None
+        parts = blocks(len(rows), _READ) if single else alike(np.diff(self.offsets)[rows], _FRAMES)
+        for part in parts:
+            x = self._read(rows[part]) if single else self._pooled(rows[part])
             table = x.new_empty((len(rows), x.shape[1])) if table is None else table
             table[part] = x
         return table
@@ -82,6 +93,11 @@ class Side:
             x = torch.from_numpy(block).to(self.device)
         with torch.no_grad():
             return (x if self.change is None else self.change(x)).to(self.dtype)
+
+    @torch.no_grad()
+    def _pooled(self, rows: np.ndarray) -> Tensor:
+        """What is frozen of a head, (b, w), of the frames of these rows."""
+        return self.frozen(*self._frames(rows)).to(self.dtype)
 
     def _frames(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         start, length = self.offsets[rows], np.diff(self.offsets)[rows]

@@ -47,6 +47,11 @@ def _build(head: Any, table: Embeddings, rows: np.ndarray, like: int | None) -> 
             f"the items are sequences of frames, but the {type(head).__name__} head takes one vector an item; choose a "
             "head that takes frames (lstm, gru, tcn, statistics), or an encoder that pools"
         )
+    if table.offsets is None and getattr(head, "needs_frames", False):
+        raise BadRecipe(
+            f"the items are one vector each, but the {type(head).__name__} head reads sequences of frames; choose "
+            "another head (linear, mlp, layers), or an encoder that gives frames"
+        )
     if not hasattr(head, "dim_in"):
         wanted = head.arguments.get("preprocess", "none") != "none" or "rank" in head.arguments
         head.build(table.dim, input_statistics(table, rows) if wanted else None, like)

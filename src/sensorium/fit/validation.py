@@ -50,7 +50,10 @@ class Validation:
         if pairs.same_table:
             rows = (np.concatenate(rows),) * 2
         budget = memory_budget(device)
-        self.sides = tuple(Side(table, of, device, budget) for table, of in zip((left, right), rows, strict=True))
+        self.sides = tuple(
+            Side(table, of, device, budget, frozen=getattr(head, "frozen", None))
+            for table, of, head in zip((left, right), rows, self.heads, strict=True)
+        )
 
     def __bool__(self) -> bool:
         return bool(self.relevance)

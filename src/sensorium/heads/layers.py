@@ -25,7 +25,6 @@ class Layers(nn.Module):
     """
 
     settled = False
-    takes_frames = True
 
     def __init__(self, layers: int, hidden: int = 256, dropout: float = 0.2, dim: int | None = None,
                  preprocess: str = "standardize", normalize: bool = False) -> None:  # fmt: skip
@@ -57,16 +56,18 @@ class Layers(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """x (b, L·d), or frames (b, t, L·d) of which the first ``lengths`` (b,) of each are real → (b, c)."""
+        x = x if lengths is None else self.frozen(x, lengths)
         each = self.preprocess(x).unflatten(-1, (self.layers, -1))
-        h = torch.einsum("l,...ld->...d", self.weight.softmax(0), each)
-        if lengths is not None:
-            real = valid(lengths, x.shape[1])[..., None]
-            h = (h * real).sum(1) / lengths.clamp_min(1)[:, None]
-        h = self.dropout(h)
+        h = self.dropout(torch.einsum("l,bld->bd", self.weight.softmax(0), each))
         if self.hidden is not None:
             h = self.dropout(nn.functional.gelu(self.hidden(h)))
         z = self.fc(h)
         return unit(z) if self.normalize else z
+
+    def frozen(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """What no weight takes part in: the mean over the valid frames, (b, L·d), of which the rest is linear."""
+        real = valid(lengths, x.shape[1])[..., None]
+        return (x * real).sum(1) / lengths.clamp_min(1)[:, None]
 
     def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
         """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""

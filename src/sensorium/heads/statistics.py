@@ -31,7 +31,7 @@ class Statistics(nn.Module):
     """
 
     settled = False
-    takes_frames = True
+    needs_frames = True
 
     def __init__(
         self,
@@ -73,11 +73,15 @@ class Statistics(nn.Module):
         self.scale = nn.BatchNorm1d(width, affine=False)
         self.members = Members(width, wants["hidden"], wants["depth"], self.dim, wants["members"], wants["dropout"])
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Frames x (b, t, d), of which the first ``lengths`` (b,) of each are real → (b, c)."""
+    def frozen(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """What no weight takes part in: the statistics (b, w) of frames x (b, t, d)."""
+        some = zip(x.split(_ROWS), lengths.split(_ROWS), strict=True)
+        return torch.cat([self._pooled(self.preprocess(rows), n) for rows, n in some])
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Frames x (b, t, d), of which the first ``lengths`` (b,) of each are real, or their statistics → (b, c)."""
         with torch.no_grad():  # nothing is learned up to here
-            some = zip(x.split(_ROWS), lengths.split(_ROWS), strict=True)
-            pooled = self.scale(torch.cat([self._pooled(self.preprocess(rows), n) for rows, n in some]))
+            pooled = self.scale(x if lengths is None else self.frozen(x, lengths))
         if self.training and self.noise:
             pooled = pooled + self.noise * torch.randn_like(pooled)
         return self._read(pooled)

@@ -28,7 +28,7 @@ class Tcn(nn.Module):
     """
 
     settled = False
-    takes_frames = True
+    needs_frames = True
 
     def __init__(
         self,
