@@ -19,11 +19,13 @@ def judge(run: Path | str, overrides: Sequence[str], quiet: bool = False) -> lis
     """UA, WA and macro-F1 of a run on all recordings of another corpus whose class the run knows too.
 
     overrides: ``data=emodb data.root=FOLDER`` and the like, the other corpus; evaluate.resamples. The answer
-    is the best of the common classes. Nothing is fitted, and no part of the other corpus is held back.
+    is the best of the common classes. Nothing is fitted, and no part of the other corpus is held back but
+    recordings that the run itself was made of, as when it is the same corpus with another channel.
 
     Returns a row a measure: value with its 95% interval over speakers, n_queries, n_candidates (common
-    classes), chance, speakers, left_out (recordings of other classes). Kept as ``cross-<corpus>.json`` in
-    the run. Raises BadRecipe when the run knows no classes, BadData when fewer than two are common.
+    classes), chance, speakers, left_out (recordings of other classes), own (recordings of the run). Kept as
+    ``cross-<corpus>.json`` in the run. Raises BadRecipe when the run knows no classes, BadData when fewer
+    than two are common or all recordings are the run's own.
     """
     from sensorium.search import open as open_run
 
@@ -38,23 +40,42 @@ def judge(run: Path | str, overrides: Sequence[str], quiet: bool = False) -> lis
     common = [name for name in names if name in set(emotion.tolist())]
     if len(common) < 2:
         raise BadData(
-            f"{plan.part_name('data')} has {', '.join(sorted(set(emotion.tolist())))}, the run knows "
-            f"{', '.join(names)}: fewer than two classes are common, so there is nothing to judge"
+            f"{plan.part_name('data')} has {_some(sorted(set(emotion.tolist())))}, the run knows "
+            f"{_some(names)}: fewer than two classes are common, so there is nothing to judge"
         )
-    own = np.asarray(data.left.meta.get("augmented", np.full(len(data.left), ""))) == ""  # not a changed copy
-    kept = np.flatnonzero(np.isin(emotion, common) & own[data.pairs.left])
+    changed = np.asarray(data.left.meta.get("augmented", np.full(len(data.left), ""))) != ""
+    own = _own(opened, plan, data.left.ids) & ~changed
+    chosen = np.isin(emotion, common) & ~changed[data.pairs.left]
+    kept = np.flatnonzero(chosen & ~own[data.pairs.left])
+    if not len(kept):
+        raise BadData(f"all {int(own.sum())} recordings are the run's own; its test split is judged by: "
+                      f"sensorium evaluate {run}")  # fmt: skip
     z = _project(opened, plan, data, data.pairs.left[kept], Path(run), quiet)
     table = known.vectors(np.arange(len(names)))[[names.index(name) for name in common]]
     labels = np.array([common.index(name) for name in emotion[kept].tolist()])
     group = data.pairs.group[kept]
     after = {"n_queries": len(labels), "n_candidates": len(common), "chance": 1.0 / len(common),
-             "speakers": len(np.unique(group)), "left_out": len(emotion) - len(kept),
+             "speakers": len(np.unique(group)), "left_out": len(emotion) - int(chosen.sum()),
+             "own": int(chosen.sum()) - len(kept),
              "classes": " ".join(common)}  # fmt: skip
     before = {"corpus": plan.part_name("data")}
     resamples = plan.values["evaluate"]["resamples"]
     rows = classes.measured(labels, (z @ table.T).argmax(1), group, before, after, resamples, plan.seed)
     io.write_json(opened.folder / f"cross-{plan.part_name('data').replace('/', '_')}.json", {"results": rows})
     return rows
+
+
+def _own(opened: Any, plan: recipes.Recipe, ids: np.ndarray) -> np.ndarray:
+    """Which recordings (n,) the run was made of: those of the same name in the same folder."""
+    before, now = opened.recipe.values["data"], plan.values["data"]
+    places = {str(Path(str(data.get("root") or data.get("csv"))).expanduser().resolve()) for data in (before, now)}
+    if before["name"] != now["name"] or len(places) > 1:
+        return np.zeros(len(ids), bool)
+    return np.isin(ids, opened.index("left").table.ids)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 def _project(opened: Any, plan: recipes.Recipe, data: Data, rows: np.ndarray, run: Path, quiet: bool) -> np.ndarray:

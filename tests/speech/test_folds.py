@@ -140,6 +140,22 @@ def test_a_run_is_judged_on_another_corpus(run: object, tmp_path: Path) -> None:
     assert {r["measure"]: r["value"] for r in kept} == {m: r["value"] for m, r in rows.items()}
 
 
+def test_recordings_of_the_run_itself_are_no_other_corpus(run: object, tmp_path: Path) -> None:
+    root = run.recipe.values["data"]["root"]
+    with pytest.raises(BadData, match="all 80 recordings are the run's own; its test split.*sensorium evaluate"):
+        cross_corpus.judge(run.folder, ["data=ravdess", f"data.root={root}", "data.protocol=leaky-random"], quiet=True)
+    sung = Path(root) / "Actor_01" / "03-02-03-01-01-01-01.wav"
+    soundfile.write(sung, np.zeros(RATE // 2, np.float32), RATE)
+    soundfile.write(sung.with_name("03-02-04-01-01-01-01.wav"), np.zeros(RATE // 2, np.float32), RATE)
+    try:
+        keys = ["data=ravdess", f"data.root={root}", "data.channel=both", "data.protocol=leaky-random"]
+        rows = cross_corpus.judge(run.folder, keys, quiet=True)
+        assert {(row["n_queries"], row["own"]) for row in rows} == {(2, 80)}
+    finally:
+        sung.unlink()
+        sung.with_name("03-02-04-01-01-01-01.wav").unlink()
+
+
 def test_corpora_with_nothing_in_common(run: object, tmp_path: Path) -> None:
     for word in ("glad", "cross"):
         (tmp_path / "own" / word / "ann").mkdir(parents=True)
