@@ -3,6 +3,9 @@
 import importlib.util
 import io
 import json
+import sys
+import threading
+import types
 
 import numpy as np
 import pytest
@@ -72,3 +75,52 @@ def test_the_microphone_needs_its_extra(voice_run):
 @pytest.mark.skipif(importlib.util.find_spec("sounddevice") is None, reason="pip install sounddevice")
 def test_a_machine_without_a_microphone_says_so(voice_run):
     assert isinstance(invoke(voice_run.folder, "microphone", "--device", "no such one").exception, (BadData, BadRecipe))
+
+
+class Microphones(types.ModuleType):
+    """PortAudio's interface over a recording instead of a sound card: blocks come from a thread, until unplugged."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(self, samples: np.ndarray, rate: int, busy: bool = False) -> None:
+        super().__init__("sounddevice")
+        self.samples, self.rate, self.busy, self.closed = samples, rate, busy, False
+
+    def query_devices(self, device, kind):
+        if device == "no such one":
+            raise ValueError("No input device matching 'no such one'")
+        return {"default_samplerate": float(self.rate)}
+
+    def InputStream(self, rate, size, device, channels, dtype, callback, finished_callback):
+        def play():
+            for at in range(0, len(self.samples), size):
+                callback(self.samples[at : at + size, None], size, None, None)
+            finished_callback()
+
+        def start():
+            if self.busy:
+                raise self.PortAudioError("Error starting stream: Device unavailable [PaErrorCode -9985]")
+            threading.Thread(target=play).start()
+
+        def close():
+            self.closed = True
+
+        return types.SimpleNamespace(start=start, close=close)
+
+
+def test_what_the_microphone_hears_is_answered_as_a_file_is(voice_run, monkeypatch):
+    microphone = Microphones(speak(1.3, 5, 44_100), 44_100)
+    monkeypatch.setitem(sys.modules, "sounddevice", microphone)
+    told = [json.loads(line) for line in invoke(voice_run.folder, "microphone", "--json").output.splitlines()]
+    wanted = voice_run.voice.offline([(microphone.samples, 44_100)])[0]
+    np.testing.assert_allclose(told[-1]["probabilities"], wanted, atol=1e-5)
+    assert told[-1]["seconds"] == pytest.approx(1.3) and microphone.closed
+
+
+def test_a_microphone_that_cannot_be_opened_says_so(voice_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", Microphones(speak(0.2), RATE, busy=True))
+    error = invoke(voice_run.folder, "microphone").exception
+    assert isinstance(error, BadData) and "Device unavailable" in str(error) and "python -m sounddevice" in str(error)
+    error = invoke(voice_run.folder, "microphone", "--device", "no such one").exception
+    assert isinstance(error, BadData) and "no microphone 'no such one'" in str(error)

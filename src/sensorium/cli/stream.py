@@ -94,16 +94,18 @@ def microphone(device: str | None) -> tuple[Iterator[Any], int]:
     try:
         rate = int(sounddevice.query_devices(chosen, "input")["default_samplerate"])
         source = sounddevice.InputStream(rate, round(_CHUNK * rate), chosen, 1, "float32",
-                                         callback=lambda block, *_: arrived.put(block[:, 0].copy()))  # fmt: skip
+                                         callback=lambda block, *_: arrived.put(block[:, 0].copy()),
+                                         finished_callback=lambda: arrived.put(None))  # fmt: skip
+        source.start()
     except (sounddevice.PortAudioError, ValueError) as error:
         raise BadData(
             f"no microphone '{device or 'default'}': {error}; list them with: python -m sounddevice"
         ) from None
 
     def chunks() -> Iterator[Any]:
-        with source:
-            while True:
-                yield arrived.get()
+        with contextlib.closing(source):
+            while (chunk := arrived.get()) is not None:  # None: it was unplugged, and its answer still comes
+                yield chunk
 
     return chunks(), rate
 
