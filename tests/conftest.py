@@ -1,5 +1,6 @@
 """Fixtures shared by all tests, and an end to whatever hangs."""
 
+import contextlib
 import faulthandler
 import os
 from pathlib import Path
@@ -11,7 +12,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 
-#: Seconds that fixtures may take to end, after which the process is ended with every thread's traceback.
+#: Seconds that fixtures may take to begin (they fit runs, on a machine that may be busy) and to end, after which the
+#: process is ended with every thread's traceback. The timeout of a test is of the test itself.
+BEGINNING = float(os.environ.get("SENSORIUM_TESTS_BEGINNING", "900"))
 ENDING = float(os.environ.get("SENSORIUM_TESTS_ENDING", "300"))
 ERRORS = pytest.StashKey()
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -21,17 +24,30 @@ def pytest_configure(config):
     config.stash[ERRORS] = open(os.dup(2), "w")  # noqa: SIM115  the error stream itself, before it is captured
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item):
-    """The timeout of a test fires once; what its fixtures then still wait for, such as a browser that died, is here.
+@contextlib.contextmanager
+def within(seconds, config):
+    """End the process where this takes longer.
 
-    pytest's own faulthandler_timeout would not do: it is called off as soon as a test has failed.
+    pytest's own faulthandler_timeout would not do: it is called off as soon as a test has failed, and a fixture may
+    then still wait for what the test broke, such as a browser that died.
     """
-    faulthandler.dump_traceback_later(ENDING, exit=True, file=item.config.stash[ERRORS])
+    faulthandler.dump_traceback_later(seconds, exit=True, file=config.stash[ERRORS])
     try:
-        return (yield)
+        yield
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item):
+    with within(BEGINNING, item.config):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item):
+    with within(ENDING, item.config):
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)
