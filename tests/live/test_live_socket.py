@@ -218,6 +218,7 @@ def test_how_many_listen_is_among_the_metrics(server):
     with place(server):
         text = urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics").read().decode()
     assert re.search(r"^sensorium_streams_open [1-9]", text, re.M)
+    assert re.search(r"^sensorium_bytes_under_way [0-9]", text, re.M)
     urllib.request.urlopen(f"http://127.0.0.1:{server.port}/readyz").read()  # and the run is found ready
 
 

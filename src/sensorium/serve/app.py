@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
+from prometheus_client import Gauge
 from starlette.middleware import Middleware
 
 from sensorium import __version__
@@ -48,6 +49,8 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     settings = (settings or Settings()).check()
     shelf, decoders, meter, log = Shelf(runs, settings), Decoders(settings), Meter(), Log(settings)
     budget = Budget(settings.max_bodies)
+    held = Gauge("sensorium_bytes_under_way", "Bytes of bodies and messages under way", registry=meter.registry)
+    held.set_function(lambda: budget.used)
 
     searching = search.endpoint(shelf, settings, decoders, log)
 
