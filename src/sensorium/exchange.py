@@ -55,8 +55,7 @@ def _onnx(run: Any, side: str, out: Path) -> list[Path]:
 def _model_pth(run: Any, side: str, out: Path) -> list[Path]:
     from sensorium import model_pth
 
-    encoder = run.encoder(side)
-    model_pth.write(run.head(side), out, getattr(encoder, "arguments", {}).get("cmvn", "none"))
+    model_pth.write(run.head(side), out, getattr(run.encoder(side), "arguments", None))
     return [out]
 
 
@@ -93,7 +92,8 @@ def _model_pth_plan(path: Path, overrides: Sequence[str]) -> tuple[Recipe, Any, 
 
     keys = [key for key in overrides if not key.startswith("normalization=")]
     given = [key.partition("=")[2] for key in overrides if key.startswith("normalization=")]
-    normalization = given[-1] if given else model_pth.said(path)
+    features = model_pth.said(path)
+    normalization = given[-1] if given else features and features["cmvn"]
     if normalization is None:
         told = "; ".join(f"{name}: {meaning}" for name, meaning in model_pth.NORMALIZATIONS.items())
         raise BadRecipe(
@@ -107,7 +107,8 @@ def _model_pth_plan(path: Path, overrides: Sequence[str]) -> tuple[Recipe, Any, 
     own = {key: value for key, value in module.arguments.items() if value is not None}
     cmvn = normalization if normalization in ("utterance", "running") else "none"
     head = ["left.head=lstm", *[f"left.head.{key}={_toml(value)}" for key, value in own.items()]]
-    plan = recipes.load("ravdess", ["data.copies=0", f"left.encoder.cmvn={cmvn}", *head, *keys])
+    frames = [f"left.encoder.{key}={_toml(value)}" for key, value in (features or {}).items()]
+    plan = recipes.load("ravdess", ["data.copies=0", *frames, f"left.encoder.cmvn={cmvn}", *head, *keys])
     encoder, classes = plan.part("left.encoder"), plan.part("right.encoder")
     if encoder.dim != module.dim_in:
         raise BadRecipe(

@@ -6,6 +6,7 @@ import io as buffers
 import json
 import zipfile
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ NORMALIZATIONS = {
     "running": "by the mean and deviation of the frames so far, the stream's stand-in for utterance",
     "training": "by the mean and deviation of the training recordings below data.root",
 }
-_NOTE = "sensorium_normalization"
+_NOTE = "sensorium_features"
 
 
 def read(path: Path | str, preprocess: str = "none") -> Any:
@@ -66,12 +67,16 @@ def read(path: Path | str, preprocess: str = "none") -> Any:
     return head.eval()
 
 
-def said(path: Path | str) -> str | None:
-    """The normalisation that a file says it needs, as those do that were exported here; None where it says nothing."""
+def said(path: Path | str) -> dict[str, Any] | None:
+    """The ``mfcc`` arguments that a file exported here says its frames come from; None where it says nothing."""
     about = getattr(_tensors(Path(path)), "_metadata", None)
     own = about.get("") if isinstance(about, dict) else None
-    told = own.get(_NOTE) if isinstance(own, dict) else None
-    return told if isinstance(told, str) and told in NORMALIZATIONS else None
+    text = own.get(_NOTE) if isinstance(own, dict) else None
+    try:
+        told = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) and told.get("cmvn") in ("none", "utterance", "running") else None
 
 
 def statistics(path: Path) -> tuple[Tensor, Tensor]:
@@ -115,22 +120,27 @@ def _tensors(path: Path) -> Any:
     return held
 
 
-def write(head: Any, path: Path | str, normalization: str = "none") -> None:
+def write(head: Any, path: Path | str, features: Mapping[str, Any] | None = None) -> None:
     """An lstm head as the document's ``model.pth``: a bare state dict that its own code loads.
 
     The input statistics are folded into the first layer, so the file takes raw frames:
-    W (x - m) s + b = (W s) x + (b - W s m). normalization: what its frames went through before, which the
-    file's metadata say, where other programs do not look.
+    W (x - m) s + b = (W s) x + (b - W s m). features: arguments of the encoder that makes these frames,
+    which the file's metadata say, where other programs do not look.
     Raises BadRecipe for other heads or inputs that cannot be folded.
     """
     held = head.state_dict()
     folds = head.arguments.get("preprocess") in ("none", "center", "standardize")
     if "lstm.weight_ih_l0" not in held or not folds or head.normalize:
-        raise BadRecipe("model.pth holds an lstm head with preprocess none, center or standardize and normalize off")
+        raise BadRecipe(
+            "model.pth holds an lstm head with preprocess none, center or standardize and normalize off, not "
+            f"{type(head).__name__} with {head.arguments}; type: sensorium export onnx RUN --out head.onnx"
+        )
     weights = OrderedDict(
         (key, value.detach().clone()) for key, value in held.items() if not key.startswith("preprocess.")
     )
-    weights._metadata = OrderedDict({"": {"version": 1, _NOTE: normalization}})  # where torch keeps versions of modules
+    weights._metadata = OrderedDict(
+        {"": {"version": 1, _NOTE: json.dumps({"cmvn": "none", **(features or {})})}}
+    )  # where torch keeps versions of modules
     if "preprocess.mean" in held:
         scale = held.get("preprocess.scale", torch.ones_like(held["preprocess.mean"])).double()
         folded = weights["lstm.weight_ih_l0"].double() * scale

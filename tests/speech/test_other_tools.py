@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(root: Path) -> object:
     return sensorium.run("ravdess", [
         f"data.root={root}", "data.test_actors=[4]", "data.validation_actors=[3]", "data.copies=0",
-        "left.head.hidden=24", "train.epochs=3", "evaluate.plots=false",
+        "left.head.hidden=24", "train.epochs=3", "evaluate.plots=false", "left.encoder.n_mels=30",
     ], out=root.parent / "run", quiet=True)  # fmt: skip
 
 
