@@ -120,6 +120,12 @@ def answer(page) -> tuple[str, list[float]]:
     return final.get_attribute("data-emotion"), json.loads(final.get_attribute("data-probabilities"))
 
 
+def place(page, name: str) -> list[float]:
+    """Where a circle of the plane of valence and arousal is."""
+    circle = page.locator(f".live-circumplex .{name}")
+    return [float(circle.get_attribute(at)) for at in ("cx", "cy")]
+
+
 def test_the_microphone_s_final_answer_is_the_offline_one(voice_run, page):
     page.click(".live-listen")
     until(page, f"{ANSWERED} > 2.5")
@@ -155,6 +161,8 @@ def test_a_file_s_final_answer_is_the_offline_one(voice_run, page, tmp_path, kin
     rows = page.locator(".live-row")
     assert [rows.nth(i).get_attribute("data-emotion") for i in range(8)] == voice_run.voice.labels
     assert "1.5 s of sound" in page.inner_text(".live-final")
+    places = [place(page, f"feel-{label}") for label in voice_run.voice.labels]
+    np.testing.assert_allclose(place(page, "live-dot"), np.array(probabilities) @ np.array(places), atol=0.1)
     if kind != "flac":
         with soundfile.SoundFile(path) as file:
             sent = file.read(dtype="float32", always_2d=True).mean(1)

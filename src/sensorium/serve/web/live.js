@@ -279,6 +279,7 @@ class Page {
       set(this.final, h("h2", {}, "Nothing was heard"), h("p", { class: "muted" }, "No sound came in."));
     } else {
       this.meter(message.probabilities);
+      this.circumplex.push(message.probabilities);
       this.portraitOf(message.emotion, message.confidence);
       const felt = Object.entries(message.felt).sort((a, b) => b[1] - a[1]).map(([name, seconds]) => `${name} ${seconds.toFixed(1)} s`);
       set(this.final, face(message.emotion), h("div", {},
