@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+PATIENCE = 60.0  # seconds that a busy machine is waited for
 INSTALL = "apt-get install -y chromium && pip install 'sensorium[dev]'"
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
         "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
@@ -44,7 +45,8 @@ class Server:
         found = re.search(r"http://[\w.:\[\]]+", line)
         assert found, f"the server did not start: {line}{self.process.stderr.read() if self.process.poll() else ''}"
         self.url = found[0]
-        for _ in range(200):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             try:
                 urllib.request.urlopen(f"{self.url}/healthz", timeout=5).read()
                 return
@@ -90,6 +92,19 @@ def start_server():
         server.stop()
 
 
+@pytest.fixture
+def until():
+    """until(page, holds): asks a question of a page again and again, by the clock and not by counting, until it holds."""
+
+    def wait(page, holds):
+        end = time.monotonic() + PATIENCE
+        while not holds():
+            assert time.monotonic() < end, "never"
+            page.wait_for_timeout(50)
+
+    return wait
+
+
 @pytest.fixture(scope="module")
 def chromium():
     """One browser for a module; playwright's loop must not outlive it, as other tests have loops of their own."""
@@ -113,7 +128,7 @@ def open_page(chromium):
         context = chromium.new_context(**options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.on("pageerror", lambda error: faults.append(str(error)))
 
         def console(message):

@@ -1,11 +1,16 @@
 """The map in a real browser, without a GPU: points, colours, lasso, keyboard, pairs; and WebGL2 in software."""
 
+import contextlib
 import json
 import shutil
 import urllib.parse
 import urllib.request
 
 import pytest
+
+pytest.importorskip("playwright", reason="type: pip install 'sensorium[dev]'")
+
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 ARGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PIXELS = """() => { const c = document.querySelector('.plot-canvas'), seen = new Set();
@@ -21,10 +26,17 @@ def page(served, open_page):
     return page
 
 
+SHOT = "() => document.querySelector('.plot-canvas').toDataURL().length"
+
+
 def drawn(page):
+    """Wait until the map is there and two pictures of it are the same."""
     page.wait_for_selector(".map-cover", state="hidden")
     page.wait_for_selector(".map-facts")
-    page.wait_for_timeout(120)
+    before, now = None, -1
+    while before != now:
+        page.wait_for_timeout(120)
+        before, now = now, page.evaluate(SHOT)
 
 
 def lasso(page):
@@ -47,12 +59,11 @@ def test_both_sides_are_drawn_without_a_gpu(page):
     assert page.evaluate(PIXELS) > 10
 
 
-def test_a_side_can_be_hidden(page):
+def test_a_side_can_be_hidden(page, until):
     before = page.evaluate(PIXELS)
     page.locator(".legend button").first.click()
-    page.wait_for_timeout(200)
+    until(page, lambda: page.evaluate(PIXELS) != before)
     assert page.locator(".legend button").first.get_attribute("aria-pressed") == "false"
-    assert page.evaluate(PIXELS) != before
 
 
 def test_colours_by_a_column_are_in_the_link_and_the_legend(page):
@@ -68,13 +79,10 @@ def test_colours_by_a_column_are_in_the_link_and_the_legend(page):
     page.wait_for_selector(".legend >> text=Lu")
 
 
-def test_zoom_and_pan_change_what_is_seen(page):
-    shot = "() => document.querySelector('.plot-canvas').toDataURL().length"
-    before = page.evaluate(shot)
+def test_zoom_and_pan_change_what_is_seen(page, until):
+    before = page.evaluate(SHOT)
     page.get_by_role("button", name="Nearer").click()
-    page.wait_for_timeout(300)
-    nearer = page.evaluate(shot)
-    assert nearer != before
+    until(page, lambda: page.evaluate(SHOT) != before)
     box = page.locator(".plot-over").bounding_box()
     page.mouse.move(box["x"] + 700, box["y"] + 400)
     page.mouse.wheel(0, 400)
@@ -82,18 +90,16 @@ def test_zoom_and_pan_change_what_is_seen(page):
     page.mouse.move(box["x"] + 500, box["y"] + 300, steps=5)
     page.mouse.up()
     page.get_by_role("button", name="Show all").click()
-    page.wait_for_timeout(300)
-    assert page.evaluate(shot) == before
+    until(page, lambda: page.evaluate(SHOT) == before)
 
 
 def test_pointing_at_an_item_names_it(page):
     box = page.locator(".plot-over").bounding_box()
     for dx in range(0, 120, 3):
-        page.mouse.move(box["x"] + box["width"] * 0.6 + dx, box["y"] + box["height"] * 0.5)
-        page.wait_for_timeout(25)
-        if page.locator(".map-tip").is_visible():
+        with contextlib.suppress(PlaywrightTimeout):  # nothing is there: a little further
+            page.mouse.move(box["x"] + box["width"] * 0.6 + dx, box["y"] + box["height"] * 0.5)
+            page.wait_for_selector(".map-tip strong", timeout=1000)
             break
-    page.wait_for_selector(".map-tip strong")
     assert page.locator(".map-tip strong").inner_text()
 
 
@@ -110,12 +116,11 @@ def test_a_lasso_lists_items_and_one_leads_to_a_search(page):
     drawn(page)
 
 
-def test_lines_join_the_chosen_with_their_true_partners(page):
+def test_lines_join_the_chosen_with_their_true_partners(page, until):
     bare = page.evaluate(PIXELS)
     page.get_by_label("Lines between true pairs").select_option("all")
     page.wait_for_function("() => location.hash.includes('pairs=all')")
-    page.wait_for_timeout(900)
-    assert page.evaluate(PIXELS) != bare
+    until(page, lambda: page.evaluate(PIXELS) != bare)
 
 
 def test_the_keyboard_moves_and_lists(page):

@@ -138,5 +138,5 @@ def test_a_token_is_asked_for_and_a_lost_server_is_waited_for(glyphs, start_serv
     page.wait_for_selector(".banner >> text=does not answer")
     page.wait_for_selector(".state.error")
     server.start(port)
-    page.wait_for_selector(".hits .hit", timeout=40_000)  # asked again by itself
+    page.wait_for_selector(".hits .hit")  # asked again by itself
     page.wait_for_selector(".banner", state="hidden")

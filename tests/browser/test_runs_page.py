@@ -50,7 +50,7 @@ def test_a_curve_grows_while_a_fit_is_running(served, open_page, tiny_vectors):
     epochs = threading.Semaphore(0)
 
     def slowly(event):
-        epochs.acquire(timeout=20)
+        epochs.acquire(timeout=120)
 
     work = threading.Thread(
         target=lambda: sensorium.run("arrays", keys, out=served.folder / "lively", quiet=True, on_epoch=slowly)
@@ -60,7 +60,7 @@ def test_a_curve_grows_while_a_fit_is_running(served, open_page, tiny_vectors):
         count = "() => (document.querySelector('.chart-line')?.getAttribute('d').match(/[ML]/g) ?? []).length"
         for _ in range(4):
             epochs.release()
-        page.wait_for_selector(".tag.warn >> text=training", timeout=30_000)
+        page.wait_for_selector(".tag.warn >> text=training")
         page.wait_for_function(f"() => ({count})() >= 2")
         seen = page.evaluate(count)
         for _ in range(8):
@@ -72,7 +72,7 @@ def test_a_curve_grows_while_a_fit_is_running(served, open_page, tiny_vectors):
         for _ in range(100):
             epochs.release()
         work.join(60)
-    page.wait_for_selector(".tag.good >> text=ready", timeout=30_000)
+    page.wait_for_selector(".tag.good >> text=ready")
     page.get_by_role("tab", name="Numbers").click()
     page.wait_for_selector(".numbers-table")
     page.get_by_role("link", name="Search").last.click()  # its items came as vectors: one is named

@@ -36,6 +36,8 @@ def draw(page, *strokes):
             if i == 0:
                 page.mouse.down()
         page.mouse.up()
+    # The page asks once the pen has rested: by its own clock, as one outside runs on while a busy page does not.
+    page.evaluate("new Promise(rested => setTimeout(rested, 400))")
 
 
 PLUS = [[(0.5, 0.15), (0.5, 0.85)], [(0.15, 0.5), (0.85, 0.5)]]

@@ -47,7 +47,8 @@ class Server:
         told |= {"SENSORIUM_RELOAD_SECONDS": "0.1", **environment}
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  a pipe that nobody reads would fill
         self.process = subprocess.Popen(command, env=told, stderr=self._log)
-        for _ in range(300):
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(self.url + "/readyz", timeout=20).status_code == 200:
                     return
@@ -80,3 +81,11 @@ def problem(answer, status: int) -> str:
     assert set(told) == {"type", "title", "status", "detail"}
     assert told["status"] == status and told["title"]
     return told["detail"]
+
+
+def until(holds, patience: float = 120.0) -> None:
+    """Ask again and again until it holds; a busy machine may take its time."""
+    end = time.monotonic() + patience
+    while not holds():
+        assert time.monotonic() < end, "never"
+        time.sleep(0.1)

@@ -11,7 +11,7 @@ import time
 import httpx
 import numpy as np
 import pytest
-from served import KEYS
+from served import KEYS, until
 
 import sensorium
 from sensorium import io
@@ -107,10 +107,7 @@ def test_live_items_move_into_a_retrained_run(copied, serve):
     assert httpx.post(server.url + "/items", json=body, timeout=20).status_code == 201
     before = httpx.post(server.url + "/encode", json={"text": ["purple elephant"]}).json()["vectors"][0]
     made = sensorium.run("glyphs", [*KEYS, "objective=cca"], out=copied, quiet=True)
-    for _ in range(200):
-        if httpx.get(server.url + "/system").json()["runs"][0]["epoch"] >= 1:
-            break
-        time.sleep(0.1)
+    until(lambda: httpx.get(server.url + "/system", timeout=60).json()["runs"][0]["epoch"] >= 1)
     after = httpx.post(server.url + "/encode", json={"text": ["purple elephant"]}).json()["vectors"][0]
     assert not np.allclose(before, after), "another head"
     assert find(server, "purple elephant") == "mine"
@@ -139,32 +136,27 @@ def test_a_folder_exchanged_under_load_fails_no_request(copied, serve, tmp_path)
         fresh = tmp_path / "fresh"
         shutil.copytree(other, fresh)
         io.exchange(fresh, copied)
+    until(lambda: httpx.get(server.url + "/system", timeout=60).json()["runs"][0]["epoch"] >= 1)
     time.sleep(1.0)
     stop.set()
     for thread in threads:
         thread.join(30)
-    told = httpx.get(server.url + "/system").json()["runs"][0]
     assert failures == [] and len(answers) > 20 and all(answer == answers[0] for answer in answers)
-    assert told["epoch"] >= 1
 
     bad = tmp_path / "bad"
     shutil.copytree(other, bad)
     (bad / "right.safetensors").write_bytes(b"junk")
     io.exchange(bad, copied)
-    for _ in range(100):
-        fault = httpx.get(server.url + "/runs").json()["runs"][0]["detail"]
-        if fault:
-            break
-        time.sleep(0.1)
-    assert "right.safetensors" in fault
+    until(lambda: "right.safetensors" in (shown(server)["detail"] or ""))
     assert httpx.post(server.url + "/search", json={"text": "arrow", "k": 3}).status_code == 200
     shutil.copytree(other, fresh)
     io.exchange(fresh, copied)
-    for _ in range(100):
-        if httpx.get(server.url + "/runs").json()["runs"][0]["detail"] is None:
-            break
-        time.sleep(0.1)
-    assert httpx.get(server.url + "/runs").json()["runs"][0]["state"] == "ready"
+    until(lambda: shown(server)["detail"] is None)
+    assert shown(server)["state"] == "ready"
+
+
+def shown(server) -> dict:
+    return httpx.get(server.url + "/runs", timeout=60).json()["runs"][0]
 
 
 def test_requests_under_way_are_answered_before_the_end(copied, serve):
