@@ -110,7 +110,7 @@ def with_copies(data: Data, copies: int, probability: float, kinds: Sequence[str
     if copies < 0 or not 0 < probability <= 1 or not kinds:
         raise BadRecipe(
             f"data.copies={copies}, data.augment={probability}, {len(kinds)} augment_kinds; "
-            "expected 0 copies or more, a probability above 0 and up to 1, and a kind"
+            "expected 0 copies or more, a probability above 0 and up to 1, and a kind; for none type: data.copies=0"
         )
     left, pairs = data.left, data.pairs
     if not copies:

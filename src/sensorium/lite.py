@@ -26,7 +26,7 @@ class Lite:
     ...     logits = lite.push(chunk)                          # (k, c), one row a new frame
 
     The outputs equal those of the torch parts to 1e-5. Raises BadRecipe for heads or encoders other
-    than lstm, gru, statistics and mfcc; Corrupt when the files are damaged.
+    than lstm, gru, statistics, tcn and mfcc; Corrupt when the files are damaged.
     """
 
     def __init__(self, stem: Path | str) -> None:
@@ -201,6 +201,33 @@ class _Statistics:
         return np.concatenate([mean, deviation, rest, self.early[0] / min(self.n, window), second, recent])
 
 
+class _Tcn:
+    """As :class:`sensorium.heads.tcn.Tcn`."""
+
+    def __init__(self, weights: Weights, arguments: Mapping[str, Any], dim_in: int) -> None:
+        self.weights, taps, depth = weights, arguments["kernel"], arguments["depth"]
+        widths = [dim_in, *[arguments["width"]] * (depth - 1)]
+        self.past = [np.zeros(((taps - 1) * 2**i + 1, d), np.float32) for i, d in enumerate(widths)]
+        self.sums = np.zeros((3, arguments["width"]))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return np.array([self._step(frame) for frame in x], np.float32).reshape(-1, len(self.weights["fc.bias"]))
+
+    def _step(self, x: np.ndarray) -> np.ndarray:
+        w = self.weights
+        for i, past in enumerate(self.past):
+            past[:-1], past[-1] = past[1:], x
+            y = np.einsum("oik,ki->o", w[f"layers.{i}.weight"], past[:: 2**i]) + w[f"layers.{i}.bias"]
+            y = (y - y.mean()) / np.sqrt(y.var() + 1e-5) * w[f"norms.{i}.weight"] + w[f"norms.{i}.bias"]
+            x = np.maximum(y, 0.0) + (x if len(x) == len(y) else 0.0)
+        attention = w["attention.weight"] @ x + w["attention.bias"]
+        weight, wide = np.exp(4.0 * np.tanh(attention / 4.0)).astype(np.float64), x.astype(np.float64)
+        self.sums += [weight, weight * wide, weight * wide * wide]
+        mean, square = self.sums[1:] / np.maximum(self.sums[0], 1e-9)
+        deviation = np.sqrt(np.maximum(square - mean * mean, 0.0) + 1e-3)
+        return w["fc.weight"] @ np.concatenate([mean, deviation]) + w["fc.bias"]
+
+
 class _Relations:
     """As :class:`sensorium.relations.Relations`."""
 
@@ -233,6 +260,7 @@ _HEADS: dict[str, Callable[..., Callable[[np.ndarray], np.ndarray]]] = {
     "lstm": lambda *given: _recurrent(*given, kind="lstm"),
     "gru": lambda *given: _recurrent(*given, kind="gru"),
     "statistics": _Statistics,
+    "tcn": _Tcn,
 }
 
 

@@ -159,6 +159,7 @@ def test_normalisations() -> None:
         ({"silence": "cut"}, "keep, mark, drop"),
         ({"cmvn": "all"}, "none, running, utterance"),
         ({"deltas": 3}, "0, 1 or 2"),
+        ({"rate": 500}, "mfcc.rate=500; expected 2000 to 1000000 Hz"),
         ({"fft": 256}, "2 to fft=256"),
         ({"n_mfcc": 50}, "n_mfcc up to n_mels"),
         ({"fmin": 9000.0}, "fmin below fmax"),

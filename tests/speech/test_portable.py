@@ -58,7 +58,7 @@ def test_numpy_alone_prepares_frames_as_torch_does(preprocess: str, tmp_path: Pa
     np.testing.assert_allclose(Lite(tmp_path / "left").push(x, last=True), wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "statistics", "statistics and relations"])
+@pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("options", [{}, {**EVERYTHING, "silence": "drop"}, {"silence": "mark", "cmvn": "running"}])
 def test_numpy_alone_equals_torch(name: str, options: dict, tmp_path: Path) -> None:
     encoder = Mfcc(**options)

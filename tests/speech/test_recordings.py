@@ -173,6 +173,7 @@ def test_a_leaky_split_says_so(tmp_path: Path) -> None:
         ({"classes": ["anger"]}, "did you mean 'angry'"),
         ({"channel": "song"}, "none of"),
         ({"copies": -1}, "0 copies or more"),
+        ({"augment": 0}, "for none type: data.copies=0"),
         ({"augment_kinds": ["sped"]}, "did you mean 'speed'"),
     ],
 )

@@ -67,6 +67,8 @@ class Mfcc:
                 raise BadRecipe(f"mfcc.{key}='{self.arguments[key]}'; expected one of {', '.join(words)}")
         if deltas not in (0, 1, 2):
             raise BadRecipe(f"mfcc.deltas={deltas}; expected 0, 1 or 2")
+        if not 2_000 <= rate <= 1_000_000:
+            raise BadRecipe(f"mfcc.rate={rate}; expected 2000 to 1000000 Hz")
         self.size, self.hop = round(frame * rate / 1000), round(hop * rate / 1000)  # samples
         if not self.hop > 0 or not 1 < self.size <= fft:
             raise BadRecipe(
