@@ -22,7 +22,7 @@ def mel_to_hz(mel: np.ndarray | float) -> np.ndarray:
 
 
 def bins(fft: int, rate: int) -> np.ndarray:
-    """Frequency of each bin of a spectrum, (fft // 2 + 1,) Hz float64; that of an odd ``fft`` ends below half the rate."""
+    """Frequency of each bin of a spectrum, (fft // 2 + 1,) Hz float64; of an odd ``fft`` the last is below rate / 2."""
     return np.arange(fft // 2 + 1) * (rate / fft)
 
 
