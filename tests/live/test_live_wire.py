@@ -86,9 +86,9 @@ def settled(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def small(voice_run):
-    """A server with room for two million bytes, that waits three seconds for the rest of a message."""
+    """A server with room for two million bytes."""
     server = Server(voice_run.folder, max_body=1_000_000, upload=1_000_000, max_bodies=2_000_000, message=100_000,
-                    body_seconds=3, slow=0.5)  # fmt: skip
+                    slow=0.5)  # fmt: skip
     yield server
     server.stop()
 
@@ -118,11 +118,12 @@ def test_what_all_sockets_send_is_bounded_together(small):
     settled(small)
 
 
-def test_half_a_message_is_not_waited_for(small):
-    with Raw(small, "/ws") as one:
+def test_half_a_message_is_not_waited_for(serving):
+    server = serving(body_seconds=0.5)
+    with Raw(server, "/ws") as one:
         one.send(TEXT, b"{", declared=1000)
         assert one.closed() == 1008
-    settled(small)
+    settled(server)
 
 
 def test_pings_count_for_nothing(small):
