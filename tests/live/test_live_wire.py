@@ -104,20 +104,6 @@ def test_a_huge_message_is_ended_before_it_is_here(small):
     settled(small)
 
 
-def test_what_all_sockets_send_is_bounded_together(small):
-    with Raw(small, "/ws") as first, Raw(small, "/ws") as second, Raw(small, "/ws") as third:
-        for one in (first, second):
-            one.send(TEXT, bytes(800_000), declared=800_001)
-        third.send(TEXT, b"", declared=900_000)
-        third.more(900_000)
-        assert third.closed() == 1013
-    settled(small)
-    with Raw(small, "/ws") as fourth:
-        fourth.send(TEXT, b'"' + b" " * 900_000)
-        assert b"unknown action" in fourth.frame()[1]
-    settled(small)
-
-
 def test_half_a_message_is_not_waited_for(serving):
     server = serving(body_seconds=0.5)
     with Raw(server, "/ws") as one:
