@@ -34,8 +34,9 @@ def judge(
     keys = plan.values["evaluate"]
     leaks = trust.audit(plan, data, left, right, pairs)
     corrections, hubness = trust.correct(plan, pairs, zl, zr, folder)
+    every = classes.known(pairs)
     judged = {
-        split: evaluate.per_query(zl, zr, pairs, split, keys["directions"], corrections)
+        split: evaluate.per_query(zl, zr, pairs, split, keys["directions"], corrections, every)
         for split in ("validation", "test")
     }
     rows = {
@@ -48,7 +49,9 @@ def judge(
         for split, one in forth.items():
             rows[split] += classes.results(one, *said[split], plan.seed, keys["resamples"])
     # The closed forms beside it are not corrected for hubness, so the comparison is without.
-    raw = judged["test"] if not corrections else evaluate.per_query(zl, zr, pairs, "test", keys["directions"])
+    raw = judged["test"]
+    if corrections:
+        raw = evaluate.per_query(zl, zr, pairs, "test", keys["directions"], among=every)
     other = left if right is None else right
     told = {
         "results": rows["test"] if leaks is None else leaks.stamp(rows["test"]),
@@ -144,8 +147,10 @@ def baselines(
         left_rows, right_rows = (
             (np.concatenate([test.left, test.right]),) * 2 if pairs.same_table else (test.left, test.right)
         )
+        every = classes.known(pairs)
+        right_rows = right_rows if every is None else np.concatenate([right_rows, every])
         zl, zr = some_rows(fitted.left_head, left, left_rows), some_rows(fitted.right_head, right, right_rows)
-        other = evaluate.per_query(zl, zr, pairs, "test", keys["directions"])
+        other = evaluate.per_query(zl, zr, pairs, "test", keys["directions"], among=every)
         told[name] = {
             "results": evaluate.results(other, keys["measures"], plan.seed, keys["resamples"]),
             "advantage": advantage(judged, other, plan.seed, keys["resamples"]),

@@ -203,13 +203,13 @@ class Pairs:
         move = (self.split == "train") & np.isin(self.group, chosen)
         return replace(self, split=np.where(move, name, self.split))
 
-    def relevance(self, direction: str, split: str | None = None) -> Relevance:
+    def relevance(self, direction: str, split: str | None = None, among: np.ndarray | None = None) -> Relevance:
         """Queries, candidates and relevants of one direction: "left->right" or "right->left".
 
         Queries are the rows with at least one related partner in the split; candidates are all
-        rows of the other side that the split names, related or not. Within one table a
-        relation counts both ways, every row of the split is a candidate, and ``own`` marks the
-        query itself.
+        rows of the other side that the split names, related or not, and those of ``among``, such as
+        classes that the split happens to lack. Within one table a relation counts both ways, every
+        row of the split is a candidate, and ``own`` marks the query itself.
         """
         if direction not in ("left->right", "right->left"):
             raise BadRecipe(f"direction '{direction}'; expected 'left->right' or 'right->left'")
@@ -221,6 +221,9 @@ class Pairs:
         elif direction == "right->left":
             query, other = other, query
         candidates, position = np.unique(other, return_inverse=True)
+        if among is not None:
+            candidates = np.union1d(candidates, among)
+            position = np.searchsorted(candidates, other)
         related = label == 1
         edges, first = np.unique(np.stack([query[related], position[related]], 1), axis=0, return_index=True)
         queries, starts = np.unique(edges[:, 0], return_index=True)

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
+from sensorium import evaluate
 from sensorium.evaluate import classes, statistics
+from sensorium.pairs import Pairs
 
 
 @settings(max_examples=20, deadline=None)
@@ -24,6 +26,28 @@ def test_rows_are_the_fields_numbers(seed: int, c: int, groups: int) -> None:
     assert rows["WA"]["value"] == pytest.approx(np.mean(labels == predicted)) and rows["WA"]["n"] == 1
     low, high = statistics.interval((labels == predicted).astype(float), group, "mean", 50, seed % 1000)
     assert (rows["WA"]["low"], rows["WA"]["high"]) == pytest.approx((low, high))  # the same resamples, as a mean
+
+
+def test_a_class_that_the_test_split_lacks_can_still_be_said() -> None:
+    """A wrong answer counts as one, though the class it names has no test item."""
+    zr = np.eye(3, dtype=np.float32)
+    zl = zr[[0, 1, 2, 0, 1, 2, 2]]  # the last two test items, of classes 0 and 1, are taken for class 2
+    label = np.array([0, 1, 2, 0, 1, 0, 1])
+    pairs = Pairs.of(np.arange(7), label, group=np.arange(7), split=["train"] * 3 + ["test"] * 4)
+    flattered = evaluate.per_query(zl, zr, pairs, "test", ["left->right"])["left->right"]
+    assert len(flattered.relevance.candidates) == 2
+    judged = evaluate.per_query(zl, zr, pairs, "test", ["left->right"], among=classes.known(pairs))["left->right"]
+    assert judged.relevance.candidates.tolist() == [0, 1, 2] and judged.ranks.tolist() == [1, 1, 3, 3]
+    true, said = classes.predictions(judged, zl, zr)
+    assert true.tolist() == [0, 1, 0, 1] and said.tolist() == [0, 1, 2, 2]
+    rows = {r["measure"]: r["value"] for r in classes.results(judged, true, said, resamples=20)}
+    assert rows["UA"] == rows["WA"] == 0.5
+    told = classes.table(true, said, ["a", "b", "c"])
+    assert told["recall"] == [0.5, 0.5, None] and np.sum(told["confusion"]) == 4
+    assert (
+        classes.known(Pairs.of(np.arange(40), np.arange(40), group=np.arange(40), split=["train"] * 39 + ["test"]))
+        is None
+    )
 
 
 def test_intervals_by_resampling_one_by_one() -> None:

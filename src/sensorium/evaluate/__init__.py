@@ -61,16 +61,18 @@ def per_query(
     split: str = "test",
     directions: Sequence[str] = DIRECTIONS,
     corrections: Mapping[str, Any] | None = None,
+    among: np.ndarray | None = None,
 ) -> dict[str, Judged]:
     """Ranks of every relevant, by direction: what measures, breakdowns, comparisons and plots read.
 
     zl (n, d) and zr (m, d): head outputs of the two whole tables; ``pairs`` holds their rows.
     corrections: by direction, what corrects its scores for hubness (see ``evaluate.corrections``).
+    among: right rows that are candidates too though the split does not name them, such as classes.
     Raises BadData when the split has no related pair.
     """
     judged = {}
     for direction in directions:
-        relevance = pairs.relevance(direction, split)
+        relevance = pairs.relevance(direction, split, among if direction == "left->right" else None)
         if not len(relevance.queries):
             present = sorted(set(np.unique(pairs.split[pairs.label == 1]).tolist()))
             raise BadData(

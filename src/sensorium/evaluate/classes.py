@@ -29,6 +29,11 @@ def is_class_table(pairs: Pairs) -> bool:
     return len(np.unique(edges[:, 0])) == len(edges)
 
 
+def known(pairs: Pairs) -> np.ndarray | None:
+    """Right rows (c,) of a class table, those included that a split happens to lack; None of any other table."""
+    return np.unique(pairs.where(None, 1).right) if is_class_table(pairs) else None
+
+
 def predictions(
     judged: Judged, zl: Rows, zr: Rows, correction: Correction | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
