@@ -75,13 +75,14 @@ class Raw:
         return found
 
 
-def settled(server: Server) -> None:
-    """Wait until all that was counted has been given back."""
+def used(server: Server, least: int) -> None:
+    """Wait until at least so many bytes are counted as under way; 0: until nothing and nobody is left."""
+    budget, open_sockets = server.app.state.budget, server.server.server_state.connections
     for _ in range(200):
-        if not server.app.state.budget.used and not server.server.server_state.connections:
+        if budget.used >= least if least else not budget.used and not open_sockets:
             return
         time.sleep(0.05)
-    raise AssertionError((server.app.state.budget.used, server.server.server_state.connections))
+    raise AssertionError((budget.used, open_sockets))
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,21 @@ def small(voice_run):
     server.stop()
 
 
+def test_what_all_sockets_send_is_bounded_together(small):
+    with Raw(small, "/ws") as first, Raw(small, "/ws") as second, Raw(small, "/ws") as third:
+        for one in (first, second):
+            one.send(TEXT, bytes(800_000), declared=800_001)
+        used(small, 1_600_000)  # whose bytes are read last is turned away, and that is to be the third
+        third.send(TEXT, b"", declared=900_000)
+        third.more(900_000)
+        assert third.closed() == 1013
+    used(small, 0)
+    with Raw(small, "/ws") as fourth:
+        fourth.send(TEXT, b"[" + b" " * 900_000)
+        assert b"this is no JSON" in fourth.frame()[1]
+    used(small, 0)
+
+
 def test_a_huge_message_is_ended_before_it_is_here(small):
     with Raw(small) as stream:
         stream.send(BINARY, b"", declared=900_000)
@@ -101,7 +117,7 @@ def test_a_huge_message_is_ended_before_it_is_here(small):
     with Raw(small) as stream:  # and what no limit allows, as soon as it is announced
         stream.send(BINARY, b"", declared=1 << 60)
         assert stream.closed() == 1009
-    settled(small)
+    used(small, 0)
 
 
 def test_half_a_message_is_not_waited_for(serving):
@@ -109,7 +125,7 @@ def test_half_a_message_is_not_waited_for(serving):
     with Raw(server, "/ws") as one:
         one.send(TEXT, b"{", declared=1000)
         assert one.closed() == 1008
-    settled(server)
+    used(server, 0)
 
 
 def test_pings_count_for_nothing(small):
@@ -119,7 +135,7 @@ def test_pings_count_for_nothing(small):
         stream.send(TEXT, b'{"type":"end"}')
         while (found := stream.frame())[0] != TEXT or b"final" not in found[1]:
             pass
-    settled(small)
+    used(small, 0)
 
 
 def test_a_sender_who_is_held_back_is_not_taken_for_dead(voice_run, serving):
@@ -151,7 +167,7 @@ def test_a_client_that_takes_nothing_is_cut_off(voice_run, path):
                         deaf.send(BINARY, np.random.default_rng(0).bytes(16_000))
             except OSError:
                 pass  # cut off already
-            settled(server)
+            used(server, 0)
     finally:
         server.stop()
 
@@ -178,4 +194,4 @@ def test_two_streams_that_are_opened_and_closed_leave_nothing(small):
         with Raw(small) as stream:
             stream.send(BINARY, bytes(3201))
             stream.send(TEXT, b'{"type":"reset"}')
-    settled(small)
+    used(small, 0)
