@@ -1,5 +1,7 @@
 """What workers can import: a trial, a bowl with its top at x = 3 and y = "good"; and a small data set."""
 
+import contextlib
+import fcntl
 import os
 import signal
 import sys
@@ -29,14 +31,21 @@ def bowl(overrides, folder, report):
     top = -((float(values["x"]) - 3.0) ** 2) - (0.0 if values.get("y", "good") == "good" else 5.0)
     for epoch in range(3):
         report(epoch, top - (2 - epoch))
-        fuse = folder.parent.parent / "kill_after"
-        if fuse.is_file():  # counts reports down, over all processes of the sweep
-            left = int(Path(fuse).read_text()) - 1
-            fuse.write_text(str(left))
-            if left == 0:
-                fuse.unlink()
-                os.kill(os.getpid(), signal.SIGKILL)
+        burn(folder.parent.parent / "kill_after")
     return top
+
+
+def burn(fuse):
+    """Count a report down, over all processes of the sweep; whoever comes to 0 is killed."""
+    with contextlib.suppress(FileNotFoundError), open(fuse, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        left = int(file.read()) - 1
+        file.seek(0)
+        file.truncate()
+        file.write(str(left))
+        if left == 0:
+            fuse.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Paired:
