@@ -44,7 +44,7 @@ def test_tabs_numbers_plots_card_recipe(served, open_page):
 
 def test_a_curve_grows_while_a_fit_is_running(served, open_page, tiny_vectors):
     keys = [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", "data.split=split", "objective=infonce",
-            "left.head=mlp", "right.head=mlp", "train.epochs=30", "train.batch=64", "evaluate.plots=false"]  # fmt: skip
+            "left.head=mlp", "right.head=mlp", "train.epochs=400", "train.batch=64", "evaluate.plots=false"]  # fmt: skip
     page = open_page(f"{served.url}/#/runs/lively", allow=("503",))
     page.wait_for_selector(".run-body")
     epochs = threading.Semaphore(0)
@@ -58,19 +58,22 @@ def test_a_curve_grows_while_a_fit_is_running(served, open_page, tiny_vectors):
     work.start()
     try:
         count = "() => (document.querySelector('.chart-line')?.getAttribute('d').match(/[ML]/g) ?? []).length"
-        for _ in range(4):
-            epochs.release()
+
+        def grown(least):
+            """One epoch after the other until the curve has so many points: the history is written twice a second."""
+            end = time.monotonic() + 60
+            while (found := page.evaluate(count)) < least:
+                assert time.monotonic() < end
+                epochs.release()
+                page.wait_for_timeout(300)
+            return found
+
+        seen = grown(2)
         page.wait_for_selector(".tag.warn >> text=training")
-        page.wait_for_function(f"() => ({count})() >= 2")
-        seen = page.evaluate(count)
-        for _ in range(8):
-            epochs.release()
-            time.sleep(0.1)
-        page.wait_for_function(f"before => ({count})() > before", arg=seen)
-        assert page.get_by_role("progressbar").get_attribute("aria-valuemax") == "30"
+        grown(seen + 1)
+        assert page.get_by_role("progressbar").get_attribute("aria-valuemax") == "400"
     finally:
-        for _ in range(100):
-            epochs.release()
+        epochs.release(400)
         work.join(60)
     page.wait_for_selector(".tag.good >> text=ready")
     page.get_by_role("tab", name="Numbers").click()
