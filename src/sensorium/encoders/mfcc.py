@@ -12,6 +12,7 @@ from sensorium import audio
 from sensorium.causal import REACH, Activity, Deltas, RunningNorm, normalised, slopes, voiced
 from sensorium.errors import BadRecipe
 from sensorium.framing import Framer
+from sensorium.memory import keep_freed_memory
 
 State = tuple[np.ndarray, ...]
 _BLOCK = 800  # frames a pass: few enough to stay in the cache
@@ -102,6 +103,7 @@ class Mfcc:
 
         if not len(values):
             return []
+        keep_freed_memory()
         threads = min(len(values), torch.get_num_threads())
         size = min(_TOGETHER, -(-len(values) // threads))
         shares = [values[i : i + size] for i in range(0, len(values), size)]

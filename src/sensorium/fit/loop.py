@@ -25,9 +25,10 @@ from sensorium.fit.schedule import learning_rate
 from sensorium.fit.shown import Progress
 from sensorium.fit.state import State
 from sensorium.fit.step import AutogradStep
-from sensorium.fit.surroundings import choose_device, interrupts, keep_freed_memory, memory_budget, reseed, threads
+from sensorium.fit.surroundings import choose_device, interrupts, memory_budget, reseed, threads
 from sensorium.fit.validation import Validation
 from sensorium.fit.weights import Weights
+from sensorium.memory import keep_freed_memory
 from sensorium.pairs import Pairs
 from sensorium.positives import Partners
 from sensorium.types import Embeddings

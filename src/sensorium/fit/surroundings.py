@@ -40,16 +40,6 @@ def reseed(seed: int, device: torch.device) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def keep_freed_memory() -> None:
-    """Have the C library hold on to memory that a step frees, as the next step asks for it again.
-
-    glibc raises its thresholds for giving memory back to the size of the largest block it saw
-    freed, up to 32 MB; without this a step spends a tenth of its time on page faults.
-    """
-    block = torch.empty((32 << 20) - (1 << 16), dtype=torch.uint8)
-    del block
-
-
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
     """Within, torch uses this many threads; 0 leaves what is set."""
