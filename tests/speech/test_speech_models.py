@@ -12,6 +12,7 @@ import transformers
 import sensorium
 from sensorium import parts, store
 from sensorium.errors import BadData, BadRecipe, Corrupt
+from sensorium.moments import InputStats
 from sensorium.types import Items, as_ids
 
 RATE = 16_000
@@ -227,6 +228,24 @@ def test_layer_weights_of_means_are_means_of_weighted_layers() -> None:
     flat = np.concatenate([x[i, :n].numpy() for i, n in enumerate(lengths)])
     offsets = np.concatenate([[0], np.cumsum(lengths.numpy())])
     np.testing.assert_allclose(head.apply_frames(flat, offsets), wanted.detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("preprocess", ["none", "center", "standardize", "whiten", "unit"])
+def test_frames_are_preprocessed_before_their_mean_is_taken(preprocess: str) -> None:
+    frames = np.random.default_rng(0).normal(2, 3, size=(300, 12))
+    head = parts.make("heads", {"name": "layers", "layers": 3, "hidden": 5, "preprocess": preprocess})
+    head.build(12, InputStats.of(frames, np.arange(300)), 4)
+    head.eval()
+    x, lengths = torch.randn(3, 9, 12) * 3 + 2, torch.tensor([9, 2, 5])
+    means = torch.stack([head.preprocess(x[i, :n]).mean(0) for i, n in enumerate(lengths)])
+    share = head.weight.softmax(0)
+    pooled = sum(share[k] * means[:, 4 * k : 4 * k + 4] for k in range(3))
+    wanted = head.fc(torch.nn.functional.gelu(head.hidden(pooled)))
+    torch.testing.assert_close(head(x, lengths), wanted)
+    if preprocess == "unit":
+        assert head.frozen is None
+    else:
+        torch.testing.assert_close(head(head.frozen(x, lengths)), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_layer_weights_find_the_layer_that_knows() -> None:

@@ -38,6 +38,8 @@ class Layers(nn.Module):
         self.arguments = {"layers": layers, "hidden": hidden, "dropout": dropout, "dim": dim,
                           "preprocess": preprocess, "normalize": normalize}  # fmt: skip
         self.layers, self.normalize = layers, normalize
+        if preprocess == "unit":
+            self.frozen = None
 
     def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
         """Make the weights. Raises BadRecipe when the input is not so many layers side by side."""
@@ -56,8 +58,8 @@ class Layers(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """x (b, L·d), or frames (b, t, L·d) of which the first ``lengths`` (b,) of each are real → (b, c)."""
-        x = x if lengths is None else self.frozen(x, lengths)
-        each = self.preprocess(x).unflatten(-1, (self.layers, -1))
+        x = self.preprocess(x)
+        each = (x if lengths is None else _mean(x, lengths)).unflatten(-1, (self.layers, -1))
         h = self.dropout(torch.einsum("l,bld->bd", self.weight.softmax(0), each))
         if self.hidden is not None:
             h = self.dropout(nn.functional.gelu(self.hidden(h)))
@@ -65,10 +67,18 @@ class Layers(nn.Module):
         return unit(z) if self.normalize else z
 
     def frozen(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """What no weight takes part in: the mean over the valid frames, (b, L·d), of which the rest is linear."""
-        real = valid(lengths, x.shape[1])[..., None]
-        return (x * real).sum(1) / lengths.clamp_min(1)[:, None]
+        """What no weight takes part in: the mean over the valid frames, (b, L·d).
+
+        The weights come after it as well as before, and so do all ways of preprocessing but unit length,
+        which is a frame's own: under that nothing is frozen.
+        """
+        return _mean(x, lengths)
 
     def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
         """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""
         return apply_frames(self, vectors, offsets)
+
+
+def _mean(x: Tensor, lengths: Tensor) -> Tensor:
+    """Mean (b, d) over the first ``lengths`` (b,) frames of each sequence of x (b, t, d)."""
+    return (x * valid(lengths, x.shape[1])[..., None]).sum(1) / lengths.clamp_min(1)[:, None]
