@@ -47,7 +47,7 @@ FLOORS = [
     },
     {"moments", "scores", "positives", "framing", "audio", "spectra", "causal", "sequences"},
     {"pairs", "table", "parts", "pickled", "study", "diversity"},
-    {"types", "io", "space", "trials", "mel", "felt", "progress", "memory"},
+    {"types", "io", "space", "trials", "mel", "felt", "progress", "memory", "workers"},
     {"errors"},
 ]
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}

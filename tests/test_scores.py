@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sensorium import scores
+from sensorium import scores, workers
 from sensorium.errors import BadData
 from sensorium.pairs import Pairs, Relevance
-from sensorium.scores import coded, dense, machine, many, narrow, nearest, plain, ranking, sparse, workers
+from sensorium.scores import coded, dense, machine, many, narrow, nearest, plain, ranking, sparse
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
 
@@ -256,9 +256,10 @@ def test_threads_do_not_change_results(three_threads, monkeypatch, torch):
         scores.topk(q, c, 5)
 
 
-def test_the_number_of_torch_threads_stays(torch):
+def test_each_worker_computes_alone_and_the_number_of_torch_threads_stays(torch):
     before = torch.get_num_threads()
-    workers.each(abs, [1], torch)
+    workers._pool.cache_clear()  # only threads that have not computed yet could get it wrong
+    assert set(workers.each(lambda _: torch.get_num_threads(), range(20), torch)) == {1}
     assert torch.get_num_threads() == before
     with ThreadPoolExecutor(1) as later:
         assert later.submit(torch.get_num_threads).result() == before

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,7 @@ _KINDS = "wav flac ogg oga opus mp3 m4a aac aif aiff au caf wma webm mp4"
 SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split(" "))
 MAX_SECONDS = 3600.0  # a longer file is refused before it fills the memory
 _RATES = (1_000, 1_000_000)  # Hz; what a header may claim
+_WHOLE = 1 << 28  # bytes of a wav file that are read in one go
 _LOUDEST = 1e12  # times full scale; what is far above overflows in spectra, and is no sound
 
 
@@ -37,15 +40,13 @@ def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.
 
 
 def read_channels(source: Any, max_seconds: float = MAX_SECONDS) -> tuple[np.ndarray, int]:
-    """Samples (n, channels) as they are in the file, float32, and their rate in Hz."""
+    """Samples (n, channels) as they are in the file, int16 or float32, and their rate in Hz."""
     name = name_of(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
-        if not path.is_file():
-            raise BadData(f"no sound file {path}; expected one of the formats that soundfile or PyAV reads")
-        if path.stat().st_size == 0:
-            raise BadData(f"{path} is empty (0 bytes); restore it, or leave it out")
-        _check_riff(path)
+        size = _size(path)
+        if (found := _read_wave(path, size, max_seconds)) is not None:
+            return found
         source = path
     samples, rate = _decode(source, name, max_seconds)
     if not len(samples):
@@ -57,25 +58,27 @@ def to_mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:
     """(n,) or (n, channels) of any numeric type as finite mono float32; integers become fractions of full scale."""
     if samples.ndim not in (1, 2) or not len(samples):
         raise BadData(f"{name}: samples of shape {samples.shape}; expected (n,) or (n, channels) with n of 1 or more")
+    bounded = samples.dtype.kind != "f"
     if samples.dtype.kind == "u":  # unsigned formats are offset binary: silence is in the middle
         half = 2.0 ** (8 * samples.dtype.itemsize - 1)
         samples = (samples.astype(np.float64) - half) / half
     elif samples.dtype.kind == "i":
-        samples = samples / 2.0 ** (8 * samples.dtype.itemsize - 1)
+        full = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        samples = samples * (np.float32(1 / full) if full <= 2**15 else 1 / full)  # float32 holds shorts exactly
     elif samples.dtype.kind != "f":
         raise BadData(f"{name}: samples of type {samples.dtype}; expected numbers")
     if samples.ndim == 2:  # a mean over one channel takes longer than reading the file
         samples = samples.mean(1, dtype=np.float64) if samples.shape[1] > 1 else samples[:, 0]
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
         samples = np.ascontiguousarray(samples, np.float32)
-    if not np.isfinite(samples).all():
-        bad = int(np.count_nonzero(~np.isfinite(samples)))
-        raise BadData(
-            f"{name}: {bad} of {len(samples)} samples are NaN or infinite; mend the recording, or leave it out"
-        )
-    if (loudest := float(np.abs(samples).max())) > _LOUDEST:
-        raise BadData(f"{name}: samples up to {loudest:.3g} times full scale; mend the recording, or leave it out")
-    return samples
+    # NaN and infinity go through maximum and minimum, which are several times faster than looking for them.
+    if bounded or -_LOUDEST <= samples.min() <= samples.max() <= _LOUDEST:
+        return samples
+    if bad := int(np.count_nonzero(~np.isfinite(samples))):
+        fault = f"{bad} of {len(samples)} samples are NaN or infinite"
+    else:
+        fault = f"samples up to {np.abs(samples).max():.3g} times full scale"
+    raise BadData(f"{name}: {fault}; mend the recording, or leave it out")
 
 
 def resample(samples: np.ndarray, found: int, rate: int, name: str = "samples") -> np.ndarray:
@@ -185,7 +188,7 @@ def _decode(source: Any, name: str, max_seconds: float) -> tuple[np.ndarray, int
         with soundfile.SoundFile(source) as file:
             _check_length(file.frames / file.samplerate, name, max_seconds)
             if file.subtype == "PCM_16":  # the library's own way to float32 takes twice as long, and gives the same
-                samples = file.read(dtype="int16", always_2d=True) * np.float32(2.0**-15)
+                samples = file.read(dtype="int16", always_2d=True)
             else:
                 samples = file.read(dtype="float32", always_2d=True)
             if len(samples) < file.frames:
@@ -228,15 +231,51 @@ def _check_length(seconds: float, name: str, max_seconds: float) -> None:
         raise BadData(f"{name} is {seconds:.0f} s long; at most {max_seconds:.0f} s are read: cut it into parts")
 
 
-def _check_riff(path: Path) -> None:
-    """A wav whose header promises more bytes than the file has was cut off; readers keep silent about it."""
-    with open(path, "rb") as file:
-        head = file.read(12)
-    if len(head) == 12 and head[:4] == b"RIFF" and head[8:] == b"WAVE":
-        promised = int.from_bytes(head[4:8], "little") + 8
-        # 0 and the largest values are what streaming writers leave there.
-        if promised < 0xFFFFFF00 and promised != 8 and promised > path.stat().st_size + 1:
-            raise BadData(f"{path} is truncated: {path.stat().st_size} of {promised} bytes are there; restore it")
+def _size(path: Path) -> int:
+    """Bytes of a file that is there and not empty."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # a path may hold what no file system takes
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
+        raise BadData(f"no sound file {path}; expected one of the formats that soundfile or PyAV reads")
+    if not status.st_size:
+        raise BadData(f"{path} is empty (0 bytes); restore it, or leave it out")
+    return status.st_size
+
+
+def _read_wave(path: Path, size: int, max_seconds: float) -> tuple[np.ndarray, int] | None:
+    """Samples (n, channels) int16 and rate of a wav file of 16 bits a sample; None of any other.
+
+    In a fifth of soundfile's time and with one read, as threads that read side by side wait for one another at
+    every call into the system. Whatever is unusual is left to soundfile.
+    """
+    with open(path, "rb", buffering=0) as file:
+        whole = file.read(size if path.suffix.lower() == ".wav" and size <= _WHOLE else 12)
+    if whole[:4] != b"RIFF" or whole[8:12] != b"WAVE":
+        return None
+    # A header that promises more than the file has: it was cut off, and readers keep silent about it.
+    # 0 and the largest values are what streaming writers leave there.
+    promised = int.from_bytes(whole[4:8], "little") + 8
+    if promised < 0xFFFFFF00 and promised != 8 and promised > size + 1:
+        raise BadData(f"{path} is truncated: {size} of {promised} bytes are there; restore it")
+    at, form = 12, None
+    while at + 24 <= len(whole):
+        kind, length = struct.unpack_from("<4sI", whole, at)
+        if kind == b"fmt ":
+            form = struct.unpack_from("<HHIIHH", whole, at + 8)
+        elif kind == b"data":
+            break
+        at += 8 + length + length % 2
+    else:
+        return None
+    tag, channels, rate, _, step, bits = form or (0,) * 6
+    if (tag, bits, step) != (1, 16, 2 * channels) or not rate or not length or length % step:
+        return None
+    if at + 8 + length > len(whole):
+        return None
+    _check_length(length / step / rate, str(path), max_seconds)
+    return np.frombuffer(whole, "<i2", length // 2, at + 8).reshape(-1, channels), rate
 
 
 def _soxr() -> Any:

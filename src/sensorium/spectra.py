@@ -16,40 +16,38 @@ from sensorium.mel import FLOOR
 
 _SHARP = 200.0  # of the soft maximum over lags
 _SLOPE = 1e-3  # of correlation a sample of lag
-_ROOM = 2048  # frames
+_NEIGHBOURS = 8  # mel filters
+_ROOM = 1024  # frames
 _LARGEST = 4096  # frames whose memory is kept
 _kept = threading.local()
 
 
-def mel_spectrum(power: Tensor, n_mels: int, fft: int, rate: int, fmin: float, fmax: float) -> Tensor:
-    """Power (t, fft // 2 + 1) through :func:`sensorium.mel.filters`, (t, n_mels)."""
-    return torch.cat([power[:, seen] @ some for seen, some in _mel_filters(n_mels, fft, rate, fmin, fmax)], 1)
+def mel_spectrum(power: Tensor, fft: int, rate: int, fmin: float, fmax: float, out: Tensor) -> None:
+    """Power (t, fft // 2 + 1) through :func:`sensorium.mel.filters`, into ``out`` (n_mels, t)."""
+    for part, seen, some in _mel_filters(len(out), fft, rate, fmin, fmax):
+        torch.mm(some, power[:, seen].T, out=out[part])
 
 
 @functools.lru_cache(16)
-def _mel_filters(n_mels: int, fft: int, rate: int, fmin: float, fmax: float) -> tuple[tuple[slice, Tensor], ...]:
-    """The filters in two parts, each with the bins that it sees.
+def _mel_filters(n_mels: int, fft: int, rate: int, fmin: float, fmax: float) -> list[tuple[slice, slice, Tensor]]:
+    """Filters in parts of a few neighbours: which they are, the bins that they see, and their weights at these bins.
 
-    Low ones see few bins, high ones few of the low bins: together little more than half of all products. The
-    first part is a multiple of 8 filters, for which products are fastest.
+    Each filter sees few bins: a third of the time of one product of all, a fifth for 128 filters. Parts of 4
+    to 12 take the same; this way round, narrow products are several times faster than with time as rows.
     """
-    whole = mel.filters(n_mels, fft, rate, fmin, fmax)
-
-    def cut(first: int, end: int) -> tuple[slice, Tensor]:
-        some = whole[:, first:end]
-        bins = np.flatnonzero(some.any(1))
+    whole = mel.filters(n_mels, fft, rate, fmin, fmax).T
+    parts = []
+    for at in range(0, n_mels, _NEIGHBOURS):
+        part = slice(at, min(at + _NEIGHBOURS, n_mels))
+        bins = np.flatnonzero(whole[part].any(0))
         seen = slice(int(bins[0]), int(bins[-1]) + 1) if len(bins) else slice(0, 1)
-        return seen, torch.from_numpy(some[seen]).float().contiguous()
-
-    def products(parts: Sequence[tuple[slice, Tensor]]) -> int:
-        return sum(some.numel() for _, some in parts)
-
-    return min([(cut(0, n_mels),), *((cut(0, c), cut(c, n_mels)) for c in range(8, n_mels, 8))], key=products)
+        parts.append((part, seen, torch.from_numpy(whole[part, seen]).float().contiguous()))
+    return parts
 
 
 def cepstrum(decibels: Tensor, n: int) -> Tensor:
-    """The first n coefficients (t, n) of a mel spectrum in dB (t, n_mels) float64, by :func:`sensorium.mel.dct`."""
-    return (_dct(decibels.shape[1], n) @ decibels.T).T  # this way round the narrow product is nearly twice as fast
+    """The first n coefficients (n, t) of a mel spectrum in dB (n_mels, t) float64, by :func:`sensorium.mel.dct`."""
+    return _dct(len(decibels), n) @ decibels
 
 
 @functools.lru_cache(16)
@@ -67,37 +65,30 @@ def power(frames: Sequence[Tensor], fft: int) -> Tensor:
     """Power spectra (t, fft // 2 + 1) of frames, Hann-windowed and zero-padded to ``fft``.
 
     frames: stretches (t_i, size), which may overlap in memory; windowing is what copies them together.
-    The spectra lie in memory that the thread's next call writes over.
     """
     size, at = frames[0].shape[1], 0
-    padded, spectrum, powers = _room(sum(map(len, frames)), size, fft)
+    padded = _padded(sum(map(len, frames)), size, fft)
     for some in frames:
-        torch.mul(some, hann(size), out=padded[at : at + len(some), :size])
-        at += len(some)
-    parts = torch.view_as_real(torch.fft.rfft(padded, out=spectrum)).square_()
-    # Adding the two halves is several times faster than a sum over pairs.
-    return torch.add(parts[..., 0], parts[..., 1], out=powers)
+        torch.mul(some, hann(size), out=padded[at : (at := at + len(some)), :size])
+    return _squared(torch.fft.rfft(padded))  # with ``out`` it would copy its result there
 
 
-def _room(t: int, size: int, fft: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Memory for t frames padded with zeros beyond ``size``, for their spectra, and for the power.
-
-    Each thread keeps its own: new pages cost as much as the transform. NumPy asks for huge ones, torch does not.
-    """
-    key, room = getattr(_kept, "room", (None, ()))
-    if key != (size, fft) or len(room[0]) < t:
-        most, bins = max(t, _ROOM), fft // 2 + 1
-        whole = torch.from_numpy(np.zeros(most * (fft + 3 * bins), np.float32))
-        padded, spectrum, powers = whole.split([most * fft, most * 2 * bins, most * bins])
-        room = padded.view(most, fft), torch.view_as_complex(spectrum.view(most, bins, 2)), powers.view(most, bins)
+def _padded(t: int, size: int, fft: int) -> Tensor:
+    """Memory for t frames, (t, fft), that is zero beyond ``size``; each thread keeps its own."""
+    key, kept = getattr(_kept, "padded", (None, ()))
+    if key != (size, fft) or len(kept) < t:
+        kept = torch.zeros(max(t, _ROOM), fft)
         if t <= _LARGEST:
-            _kept.room = (size, fft), room
-    return tuple(part[:t] for part in room)
+            _kept.padded = (size, fft), kept
+    return kept[:t]
 
 
 def decibels(power: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """10 log10 with librosa's floor, and no ceiling relative to the clip's maximum, which cannot stream."""
-    return power.clamp_min(FLOOR).to(dtype).log10_().mul_(10.0)
+    found = power.clamp_min(FLOOR).to(dtype)
+    values = found.numpy()
+    np.log10(values, out=values)  # NumPy's takes a third of the time of torch's on processors with AVX-512
+    return found.mul_(10.0)
 
 
 def pitch(frames: Tensor, rate: int, low: float = 60.0, high: float = 500.0) -> Tensor:

@@ -1,6 +1,7 @@
 """Reading sound: formats, rates, channels, and every way a file can be bad."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +163,34 @@ def test_resampling_a_stream_gives_what_the_file_gives(cuts: list[int], rate: in
     assert abs(len(found) - len(whole)) <= 1
     n = min(len(found), len(whole))
     np.testing.assert_allclose(found[:n], whole[:n], atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_wav_gives_what_soundfile_gives(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Whatever other chunks there are, and whatever the header says that is unusual."""
+    channels, rate = data.draw(st.integers(1, 3), "channels"), data.draw(st.sampled_from([8000, 16000, 44100]), "rate")
+    n = data.draw(st.integers(1, 50), "n")
+    samples = np.random.default_rng(n).integers(-(2**15), 2**15, (n, channels)).astype("<i2")
+    fmt = b"fmt " + struct.pack("<IHHIIHH", 16, 1, channels, rate, rate * channels * 2, channels * 2, 16)
+    junk = st.binary(max_size=7).map(lambda x: b"junk" + struct.pack("<I", len(x)) + x + b"\0" * (len(x) % 2))
+    before, after = (b"".join(data.draw(st.lists(junk, max_size=2))) for _ in range(2))
+    said = data.draw(st.sampled_from([samples.nbytes, samples.nbytes + 100, 0xFFFFFFFF]), "length said")
+    body = b"WAVE" + fmt + before + b"data" + struct.pack("<I", said) + samples.tobytes() + after
+    promised = data.draw(st.sampled_from([len(body), 0, 0xFFFFFFFF]), "promised")
+    path = tmp_path_factory.mktemp("wav") / "a.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", promised) + body)
+    try:
+        wanted, wanted_rate = soundfile.read(path, dtype="int16", always_2d=True)
+    except soundfile.LibsndfileError:
+        return
+    found, found_rate = audio.read_channels(path)
+    assert found_rate == wanted_rate == rate
+    np.testing.assert_array_equal(found if found.dtype == np.int16 else np.round(found * 2**15), wanted)
+
+
+@pytest.mark.parametrize("kind,subtype", [("WAVEX", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "ULAW"), ("RF64", "PCM_16")])
+def test_other_kinds_of_wav_are_soundfile_s(tmp_path: Path, kind: str, subtype: str) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(), 16_000, subtype=subtype, format=kind)
+    np.testing.assert_array_equal(audio.read(path), soundfile.read(path, dtype="float32")[0])

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensorium import audio
+from sensorium import audio, workers
 from sensorium.causal import REACH, Activity, Deltas, RunningNorm, normalised, slopes, voiced
 from sensorium.errors import BadRecipe
 from sensorium.framing import Framer
 from sensorium.memory import keep_freed_memory
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 State = tuple[np.ndarray, ...]
 _BLOCK = 800  # frames a pass: few enough to stay in the cache
+_LOGS = 2048  # frames whose logarithms are taken in one go
 _TOGETHER = 32  # recordings that a thread takes at a time
 _SAMPLES = 1 << 20  # of recordings that are framed in one go
 _WORDS = {"cmvn": ("none", "running", "utterance"), "silence": ("keep", "mark", "drop")}
@@ -101,20 +104,13 @@ class Mfcc:
         """Frames (t_i, d) float32 of each recording: a path, or ``(samples, rate)``. t_i is at least 1."""
         import torch
 
-        if not len(values):
-            return []
         keep_freed_memory()
-        threads = min(len(values), torch.get_num_threads())
-        size = min(_TOGETHER, -(-len(values) // threads))
+        size = max(1, min(_TOGETHER, -(-len(values) // workers.count(torch))))
         shares = [values[i : i + size] for i in range(0, len(values), size)]
         if len(shares) == 1:
             return self._together(values)
         # Threads that each take whole recordings share the work better than torch's own within each small step.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            try:
-                return [x for found in pool.map(self._together, shares) for x in found]
-            finally:
-                torch.set_num_threads(torch.get_num_threads())  # the pool's 1 would be what later threads start with
+        return [x for found in workers.each(self._together, shares, torch) for x in found]
 
     def _together(self, values: Sequence[Any]) -> list[np.ndarray]:
         """The frames of some recordings, no more of them in memory than make a few passes."""
@@ -139,7 +135,7 @@ class Mfcc:
         framed = [stream.framer.push(chunk) for stream, chunk in zip(streams, chunks, strict=True)]
         if last:
             framed = [new if len(new) else s.framer.finish() for s, new in zip(streams, framed, strict=True)]
-        base, level = self._spectra(framed)
+        base, level = self._spectra(framed, sum(map(len, framed)), self.arguments["silence"] != "keep")
         ends = np.cumsum([len(new) for new in framed])[:-1]
         parts = zip(streams, np.split(base, ends), np.split(level, ends), strict=True)
         return [stream.follow(x, loud) for stream, x, loud in parts]
@@ -166,12 +162,10 @@ class Mfcc:
         wants, b = self.arguments, len(samples)
         view = np.lib.stride_tricks.sliding_window_view(samples, self.span, 1)[:, :: self.hop]
         t = view.shape[1]
-        base, level = np.empty((b, t, self.base), np.float32), np.empty((b, t), np.float32)
         rows = max(1, _BLOCK // t)
-        for at in range(0, b, rows):
-            part = slice(at, at + rows)
-            spectra, loud = self._block([view[part].reshape(-1, self.span)])
-            base[part], level[part] = spectra.reshape(-1, t, self.base), loud.reshape(-1, t)
+        stretches = (view[at : at + rows].reshape(-1, self.span) for at in range(0, b, rows))
+        base, level = self._spectra(stretches, b * t, True)
+        base, level = base.reshape(b, t, -1), level.reshape(b, t)
         n, peak, *rest = state
         fade = wants["silence_release"] * self.hop / self.rate
         voice, peak = voiced(level, peak, wants["silence_db"], wants["silence_floor"], fade)
@@ -191,52 +185,56 @@ class Mfcc:
             x = np.concatenate([x, voice[..., None].astype(np.float32)], 2)
         return x, counted, voice, (n + t, peak, *pasts, *sums)
 
-    def _spectra(self, framed: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """What each frame gives by itself: (t, base) and its level in dBFS, (t,); 0 where nobody asks for levels.
+    def _spectra(self, framed: Iterable[np.ndarray], t: int, levels: bool) -> tuple[np.ndarray, np.ndarray]:
+        """What each frame gives by itself: (t, base) and its level in dBFS, (t,), or 0 where ``levels`` is false.
 
-        framed: stretches of frames (t_i, span) after one another.
+        framed: stretches of frames (t_i, span) after one another, t in all.
         """
-        t = sum(map(len, framed))
-        base, level = np.empty((t, self.base), np.float32), np.zeros(t, np.float32)
-        loud = self.arguments["silence"] != "keep"
-        at = 0
-        for block in _blocks(framed):
-            rows = slice(at, at := at + sum(map(len, block)))
-            base[rows], level[rows] = self._block(block, loud)
-        return base, level
-
-    def _block(self, framed: list[np.ndarray], loud: bool = True) -> tuple[np.ndarray, np.ndarray | float]:
         import torch
 
         from sensorium import spectra
 
         wants = self.arguments
+        base, level = np.empty((t, self.base), np.float32), np.zeros(t, np.float32)
+        levels = levels or wants["energy"]
+        n, mels = wants["n_mfcc"], wants["n_mels"] * wants["mels"]
+        power = torch.empty(wants["n_mels"] if n or mels else 0, t)
+        at = 0
         with torch.inference_mode():
-            long = [torch.from_numpy(np.require(x, np.float32, "W")) for x in framed]
-            short = [x[:, self.span - self.size :] for x in long]
-            level = None
-            if loud or wants["energy"]:
-                level = spectra.decibels(torch.cat([x.square().mean(1) for x in short]))
-            power = spectra.power(short, wants["fft"])
-            parts = []
-            if wants["n_mfcc"] or wants["mels"]:
-                fmax = wants["fmax"] or self.rate / 2
-                mel = spectra.mel_spectrum(power, wants["n_mels"], wants["fft"], self.rate, wants["fmin"], fmax)
+            for block in _blocks(framed):
+                rows = slice(at, at := at + sum(map(len, block)))
+                self._block(block, power[:, rows], level[rows] if levels else None, base[rows, n + mels :])
+            for at in range(0, t if len(power) else 0, _LOGS):
+                rows = slice(at, at + _LOGS)
                 # Decibels in float64, as float32 sums of 40 terms of -100 dB depend on the block by up to 5e-5;
                 # the powers before them are all positive, and their sums do not.
-                mel = spectra.decibels(mel, torch.float64)
-                if wants["n_mfcc"]:
-                    parts.append(spectra.cepstrum(mel, wants["n_mfcc"]).float())
-                if wants["mels"]:
-                    parts.append(mel.float())
-            if wants["energy"]:
-                parts.append(level[:, None])
-            if wants["pitch"]:
-                parts.append(spectra.pitch(torch.cat(long), self.rate))
-            if wants["shape"]:
-                parts.append(spectra.shape(power, wants["fft"], self.rate))
-            base = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-            return base.numpy(), 0.0 if level is None else level.numpy()
+                loud = spectra.decibels(power[:, rows], torch.float64)
+                base[rows, n : n + mels] = loud[:mels].T.numpy()
+                if n:
+                    base[rows, :n] = spectra.cepstrum(loud, n).T.numpy()
+        return base, level
+
+    def _block(self, framed: list[np.ndarray], mel: Tensor, level: np.ndarray | None, rest: np.ndarray) -> None:
+        """Write mel spectra (n_mels, t), levels (t,) and all columns behind the mel's of stretches of frames."""
+        import torch
+
+        from sensorium import spectra
+
+        wants = self.arguments
+        long = [torch.from_numpy(x if x.flags.writeable else x.copy()) for x in framed]
+        short = [x[:, self.span - self.size :] for x in long] if self.span > self.size else long
+        power = spectra.power(short, wants["fft"])
+        if len(mel):
+            spectra.mel_spectrum(power, wants["fft"], self.rate, wants["fmin"], wants["fmax"] or self.rate / 2, mel)
+        if level is not None:
+            level[:] = spectra.decibels(torch.cat([x.square().mean(1) for x in short])).numpy()
+        at = 0
+        if wants["energy"]:
+            rest[:, 0], at = level, 1
+        if wants["pitch"]:
+            rest[:, at : at + 2], at = spectra.pitch(torch.cat(long), self.rate).numpy(), at + 2
+        if wants["shape"]:
+            rest[:, at:] = spectra.shape(power, wants["fft"], self.rate).numpy()
 
     def _normalised(self, x: np.ndarray) -> np.ndarray:
         if self.arguments["cmvn"] != "utterance":

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import scores
+from sensorium import scores, workers
 from sensorium.kept import Kept
-from sensorium.scores import coded, machine, nearest, workers
+from sensorium.scores import coded, machine, nearest
 from sensorium.scores.definition import lengths
 from sensorium.scores.source import Source
 from sensorium.table import Table

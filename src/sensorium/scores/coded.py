@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.scores import machine, narrow, workers
+from sensorium import workers
+from sensorium.scores import machine, narrow
 from sensorium.scores.definition import lengths
 from sensorium.scores.source import Source
 from sensorium.types import blocks

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.scores import coded, narrow, workers
+from sensorium import workers
+from sensorium.scores import coded, narrow
 from sensorium.scores.definition import UNIT, at_least, error32, lengths
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.scores import coded, machine, workers
+from sensorium import workers
+from sensorium.scores import coded, machine
 from sensorium.scores.definition import error32, near_scores, scores_at
 from sensorium.scores.source import Source, same_width
 from sensorium.types import Rows, blocks

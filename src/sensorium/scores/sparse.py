@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.scores import coded, workers
+from sensorium import workers
+from sensorium.scores import coded
 from sensorium.scores.definition import at_least, error32
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets

@@ -34,10 +34,16 @@ def count(torch: Any) -> int:
         return _pool(torch)[1]
 
 
+def alone(torch: Any) -> None:
+    """Have the calling thread, which has not computed yet, work without torch's others."""
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # a thread takes over the number last set anywhere when it first asks: now, not later
+
+
 @lru_cache(maxsize=1)
 def _pool(torch: Any) -> tuple[ThreadPoolExecutor, int]:
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, "sensorium-scores", lambda: torch.set_num_threads(1))
+    pool = ThreadPoolExecutor(threads, "sensorium-worker", alone, (torch,))
     ready = threading.Barrier(threads + 1)
     for _ in range(threads):  # none can serve two, so all are started
         pool.submit(ready.wait)
