@@ -34,8 +34,19 @@ def count(torch: Any) -> int:
         return _pool(torch)[1]
 
 
-def alone(torch: Any) -> None:
-    """Have the calling thread, which has not computed yet, work without torch's others."""
+def started(threads: int, name: str, torch: Any) -> ThreadPoolExecutor:
+    """So many threads of that name, in each of which torch works without its others; later threads have them."""
+    number, ready = torch.get_num_threads(), threading.Barrier(threads + 1)
+    pool = ThreadPoolExecutor(threads, name, _alone, (torch,))
+    for _ in range(threads):  # none can serve two, so all are started
+        pool.submit(ready.wait)
+    ready.wait()
+    # The number is kept per thread, but the last one set is what threads to come would start with.
+    torch.set_num_threads(number)
+    return pool
+
+
+def _alone(torch: Any) -> None:
     torch.set_num_threads(1)
     torch.get_num_threads()  # a thread takes over the number last set anywhere when it first asks: now, not later
 
@@ -43,14 +54,7 @@ def alone(torch: Any) -> None:
 @lru_cache(maxsize=1)
 def _pool(torch: Any) -> tuple[ThreadPoolExecutor, int]:
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, "sensorium-worker", alone, (torch,))
-    ready = threading.Barrier(threads + 1)
-    for _ in range(threads):  # none can serve two, so all are started
-        pool.submit(ready.wait)
-    ready.wait()
-    # The number is kept per thread, but the last one set is what threads to come would start with.
-    torch.set_num_threads(threads)
-    return pool, threads
+    return started(threads, "sensorium-worker", torch), threads
 
 
 os.register_at_fork(after_in_child=_pool.cache_clear)

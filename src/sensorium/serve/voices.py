@@ -7,14 +7,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Any
 
 import numpy as np
 import torch
 
+from sensorium import workers
 from sensorium.listen import Ear, Voice
+from sensorium.memory import keep_freed_memory
 from sensorium.serve.limits import Limits
 from sensorium.stream import Streams
 
@@ -95,7 +96,8 @@ class Voices:
         """Turn after turn, as long as anyone is here."""
         loop, limits = asyncio.get_running_loop(), self.limits
         # Alone in its thread: the other cores have the sockets, and threads of one operation would wait for each other.
-        with ThreadPoolExecutor(1, "voices", lambda: torch.set_num_threads(1)) as worker:
+        keep_freed_memory()  # a turn of many streams takes half the time
+        with workers.started(1, "voices", torch) as worker:
             while self.seats:
                 await self._arrived.wait()
                 # Each turn costs something by itself: where many wait, fewer and larger ones serve them sooner.
