@@ -304,6 +304,29 @@ def test_recipes_that_do_not_fit_the_data(tmp_path, tiny_vectors, overrides, err
     assert not (tmp_path / "mine").exists()
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["left.head=mlp", "left.head.dropout=1.5"], "mlp: dropout is 1.5"),
+        (["right.head=mlp", "right.head.hidden=-3"], "hidden -3"),
+        (["objective=infonce", "objective.temperature=-1"], "temperature=-1; expected a number above 0"),
+        (['evaluate.baselines=["infonce"]'], "'infonce' is trained; expected closed forms"),
+        (['evaluate.baselines=["rigde"]'], "did you mean 'ridge'"),
+    ],
+)
+def test_what_a_part_cannot_take_is_said_before_anything_is_loaded(tmp_path, monkeypatch, overrides, message):
+    monkeypatch.setattr("sensorium.datasets.arrays.Arrays.load", lambda self: pytest.fail("the data were loaded"))
+    with pytest.raises(BadRecipe, match=message):
+        sensorium.run("arrays", ["data.file=none.npz", *overrides], out=tmp_path / "run", quiet=True)
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_second_encoder_is_refused_before_the_first_takes_its_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("sensorium.store.embed", lambda *_, **__: pytest.fail("something was embedded"))
+    with pytest.raises(BadRecipe, match="right.encoder 'hog' takes image, but the right items are text"):
+        sensorium.run("glyphs", ["right.encoder=hog"], out=tmp_path / "run", quiet=True)
+
+
 @pytest.mark.parametrize(("row", "value", "message"), [(3, np.nan, "im3"), (5, np.inf, "im5"), (9, 0.0, "im9")])
 def test_vectors_that_cannot_be_meant_are_named(tmp_path, tiny_vectors, row, value, message):
     arrays = dict(np.load(tiny_vectors))

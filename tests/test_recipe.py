@@ -90,6 +90,18 @@ def test_numbers_round_trip(value):
         (["justaword"], "'justaword' is not an override; expected key=value"),
         (["=3"], "'=3' is not an override"),
         (["train.lr.x=3"], "train.lr=.*expected a number"),
+        (["evaluate.resamples=0"], "evaluate.resamples=0; expected a whole number, 1 or above"),
+        (["evaluate.resamples=true"], "evaluate.resamples=True; expected a whole number"),
+        (["evaluate.directions=[]"], r"evaluate.directions=\[\]; expected a list, such as"),
+        (['evaluate.directions=["left-right"]'], "evaluate.directions='left-right'; did you mean 'left->right'"),
+        (["evaluate.measures=hit@1"], "evaluate.measures='hit@1'; expected a list"),
+        (['evaluate.measures=["hits@1"]'], "no measure 'hits@1'; did you mean 'hit'"),
+        (['evaluate.measures=["hit"]'], "type: hit@10"),
+        (["evaluate.baselines=[3]"], r"evaluate.baselines=\[3\]; expected a list"),
+        (["evaluate.leaks=stemp"], "evaluate.leaks='stemp'; did you mean 'stamp'"),
+        (["evaluate.correction=cls"], "evaluate.correction='cls'; did you mean 'csls'"),
+        (["evaluate.calibrate=3"], "evaluate.calibrate=3; expected true or false"),
+        (["evaluate.plots=no"], "evaluate.plots='no'; expected true or false"),
     ],
 )
 def test_refusals(overrides, message):

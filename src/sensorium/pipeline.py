@@ -57,6 +57,7 @@ def run(
     plan = recipes.load(recipe, overrides)
     out = Path(out) if out is not None else Path("runs") / plan.name
     seconds: dict[str, float] = {}
+    plan.try_parts()  # a slip in the last of them shall not cost the time of the first
     with workplace(out, plan) as folder:
         with timed("load", seconds, quiet):
             data = plan.part("data").load()
@@ -135,28 +136,34 @@ def stores_beside(out: Path) -> Path:
 
 def embed(plan: Recipe, data: Data, stores: Path, progress: bool = True) -> tuple[Embeddings, Embeddings | None]:
     """Vectors of both sides: taken as they are, or encoded once into a store and reused."""
-    left = embed_side("left", data.left, plan, stores, progress)
-    if data.right is None:
-        return left, None
-    return left, embed_side("right", data.right, plan, stores, progress)
+    sides = [(side, items) for side, items in (("left", data.left), ("right", data.right)) if items is not None]
+    for side, items in sides:
+        encoder_for(side, items, plan)  # both are refused before the first takes its time
+    tables = [embed_side(side, items, plan, stores, progress) for side, items in sides]
+    return tables[0], tables[1] if len(tables) > 1 else None
+
+
+def encoder_for(side: str, items: Items, plan: Recipe) -> Any:
+    """One side's encoder, None for vectors. Raises BadRecipe when it does not take this kind of item."""
+    slot = f"{side}.encoder"
+    encoder = plan.part(slot)
+    if items.kind == "vector":
+        if encoder is not None:
+            raise BadRecipe(f"{slot} is set, but the {side} items are vectors already; leave it out")
+    elif encoder is None:
+        raise BadRecipe(f"the {side} items are {items.kind}; name what encodes them: {slot}=NAME")
+    elif encoder.takes != items.kind:
+        raise BadRecipe(f"{slot} '{plan.part_name(slot)}' takes {encoder.takes}, but the {side} items are {items.kind}")
+    return encoder
 
 
 def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bool) -> Embeddings:
     """One side's vectors. Raises BadRecipe when the encoder does not take this kind of item."""
     from sensorium import store
 
-    encoder = plan.part(f"{side}.encoder")
-    if items.kind == "vector":
-        if encoder is not None:
-            raise BadRecipe(f"{side}.encoder is set, but the {side} items are vectors already; leave it out")
-        return Embeddings(items.ids, items.values, dict(items.source), items.meta)
+    encoder = encoder_for(side, items, plan)
     if encoder is None:
-        raise BadRecipe(f"the {side} items are {items.kind}; name what encodes them: {side}.encoder=NAME")
-    if encoder.takes != items.kind:
-        raise BadRecipe(
-            f"{side}.encoder '{plan.part_name(f'{side}.encoder')}' takes {encoder.takes}, "
-            f"but the {side} items are {items.kind}"
-        )
+        return Embeddings(items.ids, items.values, dict(items.source), items.meta)
     try:
         return store.embed(items, encoder, stores / store_name(side, plan, encoder.fingerprint), progress=progress)
     except BadData as error:
@@ -339,6 +346,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> A
                 f"Type: sensorium run {before.recipe.name} {override}"
             )
     plan = recipes.load(folder / "recipe.toml", overrides)
+    plan.try_parts()
     seconds = dict(before.metrics["seconds"])
     data = plan.part("data").load()
     left, right = embed(plan, data, stores_beside(folder), progress=not quiet)

@@ -41,17 +41,6 @@ SPLITTING = {
     "validation": 0.1,  # the same, for choosing: early stopping, strengths, corrections
     "split_seed": 0,  # the split stays the same whatever the run's seed
 }
-#: Keys of [evaluate].
-EVALUATE = {
-    "measures": ["hit@1", "hit@5", "hit@10", "recall@5", "recall@10", "MRR", "median_rank", "mAP@10", "nDCG@10"],
-    "directions": ["left->right", "right->left"],
-    "resamples": 1000,  # bootstrap resamples over groups
-    "baselines": ["ridge", "procrustes", "cca"],  # closed forms printed beside a trained head
-    "leaks": "stamp",  # "stamp" marks a leaky number, "refuse" makes it an error, "off" does not look
-    "correction": "auto",  # hubness: "auto" chooses on validation; "none", "csls", "inverted_softmax", ...
-    "calibrate": True,  # turn scores into probabilities, fitted on validation
-    "plots": True,
-}
 SECTIONS = ("data", "left", "right", "objective", "train", "index", "evaluate")
 
 
@@ -82,6 +71,15 @@ class Recipe:
             known = parts.arguments(part)
             spec = {key: value for key, value in spec.items() if key == "name" or key in known}
         return parts.make(SLOTS[slot], spec, slot)
+
+    def try_parts(self) -> None:
+        """Build every part but the data once, which is cheap; raises BadRecipe for what one of them cannot take."""
+        for slot in SLOTS:
+            if slot != "data":
+                self.part(slot)
+        for name in self.values["evaluate"]["baselines"]:
+            if not parts.make("objectives", name, "evaluate.baselines").closed:
+                raise BadRecipe(f"evaluate.baselines: '{name}' is trained; expected closed forms, such as ridge")
 
     def part_name(self, slot: str) -> str | None:
         """Name of the part in a slot."""
@@ -164,6 +162,8 @@ def _value(text: str) -> Any:
 
 
 def _resolve(values: dict[str, Any]) -> dict[str, Any]:
+    from sensorium.evaluate import options  # with NumPy, which listing recipes does not wait for
+
     for section in values:
         if section not in (*SECTIONS, "seed"):
             raise BadRecipe(f"no section '{section}'; {nearest(section, (*SECTIONS, 'seed'))}")
@@ -187,8 +187,9 @@ def _resolve(values: dict[str, Any]) -> dict[str, Any]:
     if "index" not in resolved:
         resolved["index"] = _fill("index", "exact")
     resolved["train"] = _keys("train", values.get("train", {}), TrainOptions.defaults())
-    resolved["evaluate"] = _keys("evaluate", values.get("evaluate", {}), EVALUATE)
-    TrainOptions(**resolved["train"])  # refuses values that cannot be meant
+    resolved["evaluate"] = _keys("evaluate", values.get("evaluate", {}), options.DEFAULTS)
+    TrainOptions(**resolved["train"])  # refuses values that cannot be meant, as the next line does
+    options.check(resolved["evaluate"])
     return resolved
 
 
