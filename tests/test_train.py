@@ -238,14 +238,22 @@ class Frames(torch.nn.Module):
         return torch.nn.functional.normalize(self.map(mean), dim=1)
 
 
-def test_heads_of_frame_sequences_get_padded_frames_and_lengths():
+def sequences(noise):
+    """200 items of one to eight frames of four kinds, and the kinds: two tables and their pairs."""
     rng = np.random.default_rng(0)
     kind, length = rng.integers(0, 4, 200), rng.integers(1, 9, 200)
     offsets = np.append(0, np.cumsum(length))
-    frames = (rng.normal(size=(4, 6))[np.repeat(kind, length)] + 0.5 * rng.normal(size=(offsets[-1], 6))).astype("f4")
-    left = Embeddings(np.arange(200).astype(str), frames, {}, offsets=offsets)
+    frames = rng.normal(size=(4, 6))[np.repeat(kind, length)] + noise * rng.normal(size=(offsets[-1], 6))
+    left = Embeddings(np.arange(200).astype(str), frames.astype("f4"), {}, offsets=offsets)
     right = Embeddings(np.array(list("abcd")), np.eye(4, dtype=np.float32), {})
-    pairs = Pairs.of(np.arange(200), kind, group=np.arange(200), split=np.repeat(["train", "validation"], [150, 50]))
+    split = np.repeat(["train", "validation"], [150, 50])
+    return left, right, Pairs.of(np.arange(200), kind, group=np.arange(200), split=split)
+
+
+def test_heads_of_frame_sequences_get_padded_frames_and_lengths():
+    left, right, pairs = sequences(noise=0.5)
+    frames, offsets = left.vectors, left.offsets
+    length = np.diff(offsets)
     x, lengths = Side(left, np.arange(200), CPU, 1 << 30).take(np.array([7, 3]))
     assert lengths.tolist() == length[[7, 3]].tolist() and x.shape == (2, length[[7, 3]].max(), 6)
     for row, i in ((0, 7), (1, 3)):
@@ -270,17 +278,11 @@ class Pooling(Frames):
 
 
 def test_what_no_weight_takes_part_in_is_made_once(monkeypatch):
-    rng = np.random.default_rng(0)
-    kind, length = rng.integers(0, 4, 200), rng.integers(1, 9, 200)
-    offsets = np.append(0, np.cumsum(length))
-    frames = (rng.normal(size=(4, 6))[np.repeat(kind, length)] + rng.normal(size=(offsets[-1], 6))).astype("f4")
-    left = Embeddings(np.arange(200).astype(str), frames, {}, offsets=offsets)
-    right = Embeddings(np.array(list("abcd")), np.eye(4, dtype=np.float32), {})
-    pairs = Pairs.of(np.arange(200), kind, group=np.arange(200), split=np.repeat(["train", "validation"], [150, 50]))
+    data = sequences(noise=1.0)
 
     def fit(head):
         Pooling.rows = 0
-        fitted = train(data=(left, right, pairs), heads=(head, identity()), epochs=6, batch=32)
+        fitted = train(data=data, heads=(head, identity()), epochs=6, batch=32)
         return [(e["loss"], e["validation"]) for e in fitted.history], Pooling.rows
 
     held, rows = fit(Pooling())
@@ -290,6 +292,15 @@ def test_what_no_weight_takes_part_in_is_made_once(monkeypatch):
     read, rows = fit(Pooling())
     assert rows > 6 * 128 and read[0][0] == pytest.approx(held[0][0], rel=1e-5)  # batch by batch, to the same end
     np.testing.assert_allclose(read, held, rtol=1e-4)
+
+
+def test_items_of_frames_are_mixed_where_one_vector_of_each_is_made_first():
+    data = sequences(noise=0.5)
+    asked = {"epochs": 15, "batch": 32, "mixup": 0.4, "structure": 0.1}
+    assert train(data=data, heads=(Pooling(), identity()), **asked).notes["validation"] > 0.7
+    for key in ("mixup", "structure"):
+        with pytest.raises(BadRecipe, match=f"train.{key} works on one vector an item.*set train.{key}=0"):
+            train(data=data, heads=(Frames(), identity()), batch=32, **{key: 0.4})
 
 
 # --- batches ---------------------------------------------------------------------------------------
