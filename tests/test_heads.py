@@ -192,6 +192,7 @@ def test_pca_of_few_rows() -> None:
         ({"name": "mlp", "activation": "rellu"}, "mlp: activation 'rellu'; did you mean 'relu'"),
         ({"name": "mlp", "dropout": 1.0}, "mlp: dropout is 1.0"),
         ({"name": "mlp", "depth": 0}, "mlp: depth 0 and hidden 512 must be at least 1"),
+        ({"name": "mlp", "gain": -1.0}, "mlp: gain=-1.0; expected a number above 0"),
         ({"name": "linear", "preprocess": "standardise"}, "preprocess 'standardise'; did you mean 'standardize'"),
         ({"name": "pca", "rank": 0}, "pca: rank is 0"),
         ({"name": "pca", "rank": 13}, "pca: rank 13 of vectors that are 12 wide"),
@@ -200,6 +201,14 @@ def test_pca_of_few_rows() -> None:
 def test_bad_arguments(spec: dict, message: str) -> None:
     with pytest.raises(BadRecipe, match=message):
         built(spec)
+
+
+@pytest.mark.parametrize("name", ["gru", "layers", "linear", "lstm", "mlp", "statistics", "tcn"])
+@pytest.mark.parametrize("dim", [0, -1])
+def test_no_output_width_below_one(name: str, dim: int) -> None:
+    more = {"layers": 2} if name == "layers" else {}
+    with pytest.raises(BadRecipe, match=f"dim={dim} of a head; expected 1 or more"):
+        parts.make("heads", {"name": name, "dim": dim, **more})
 
 
 def test_initialise_that_cannot_be() -> None:

@@ -154,6 +154,10 @@ def test_hold_out_moves_whole_training_groups():
     held = pairs.hold_out("validation", 0.25, 0)
     assert (held.split == "validation").sum() == 2 and (held.split == "test").sum() == 2
     assert len(np.unique(held.group[held.split == "validation"])) == 1
+    three = pairs.hold_out("validation", 3, 0)  # a number, where it is above 1
+    assert len(np.unique(three.group[three.split == "validation"])) == 3 and (three.split == "train").sum() == 2
+    with pytest.raises(BadRecipe, match="4 groups wanted for validation, but there are only 4 training groups"):
+        pairs.hold_out("validation", 4)
     with pytest.raises(BadData, match="at least 2 needed"):
         pairs.take(np.arange(2)).hold_out("validation", 0.5)
 

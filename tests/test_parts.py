@@ -54,7 +54,9 @@ def test_a_part_may_be_a_partial_of_a_class_that_several_share(tmp_path):
         ("heads", {"name": "lstm", "hidden": 16.0}, "left.hidden=16.0; expected a whole number"),
         ("heads", {"name": "lstm", "normalize": 1}, "left.normalize=1; expected true or false"),
         ("heads", {"name": "lstm", "depth": True}, "left.depth=True; expected a whole number"),
-        ("encoders", {"name": "mfcc", "silence_db": float("nan")}, "left.silence_db=nan; expected a number"),
+        ("encoders", {"name": "mfcc", "silence_db": float("nan")}, "left.silence_db=nan; expected a finite number"),
+        ("encoders", {"name": "mfcc", "hop": float("-inf")}, "left.hop=-inf; expected a finite number"),
+        ("encoders", {"name": "mfcc", "hop": 10**400}, "expected a finite number"),
         ("encoders", {"name": "mfcc", "cmvn": 3}, "left.cmvn=3; expected text"),
         ("datasets", {"name": "ravdess", "root": 2024}, "left.root=2024; expected text"),
         (

@@ -64,5 +64,6 @@ def test_fixed_scale_and_bias_are_not_learned():
 
 
 def test_a_scale_that_cannot_be_meant():
-    with pytest.raises(BadRecipe, match="scale=0; expected a number above 0"):
-        SigLIP(scale=0)
+    for scale in (0, 0.5, 20_000.0):
+        with pytest.raises(BadRecipe, match=f"scale={scale}.*expected 1 to 10000"):
+            SigLIP(scale=scale)

@@ -529,6 +529,11 @@ def test_a_diverging_fit_says_so():
         train(lr=1e30, clip=0, warmup=0, heads=(Linear(dim=8, normalize=False), Linear(dim=8, normalize=False)))
 
 
+def test_a_head_that_does_not_fit_into_memory():
+    with pytest.raises(BadRecipe, match="the MLP head with .*hidden=1000000000000.* does not fit into memory"):
+        train(heads=(MLP(hidden=10**12), MLP()))
+
+
 def test_heads_of_different_widths():
     with pytest.raises(BadRecipe, match=r"left.head gives vectors of 12 numbers, right.head of 9.*left.head.dim=9 or"):
         train(heads=(MLP(dim=12), MLP(dim=9)))

@@ -14,6 +14,7 @@ from sensorium.errors import BadRecipe, nearest
 from sensorium.types import Data, Items, as_ids
 
 KINDS = ("speed", "pitch", "gain", "noise")
+_MOST = 1000  # copies of each recording
 SPEED = (0.86, 1.14)  # times as fast, which moves pitch and formants with it
 PITCH = (-3.0, 3.0)  # semitones, at the same length
 GAIN = (-6.0, 6.0)  # dB
@@ -107,10 +108,10 @@ def with_copies(data: Data, copies: int, probability: float, kinds: Sequence[str
     for kind in kinds:
         if kind not in KINDS:
             raise BadRecipe(f"data.augment_kinds: '{kind}'; {nearest(kind, KINDS)}")
-    if copies < 0 or not 0 < probability <= 1 or not kinds:
+    if not 0 <= copies <= _MOST or not 0 < probability <= 1 or not kinds:
         raise BadRecipe(
             f"data.copies={copies}, data.augment={probability}, {len(kinds)} augment_kinds; "
-            "expected 0 copies or more, a probability above 0 and up to 1, and a kind; for none type: data.copies=0"
+            f"expected 0 to {_MOST} copies, a probability above 0 and up to 1, and a kind; for none type: data.copies=0"
         )
     left, pairs = data.left, data.pairs
     if not copies:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import io, parts
-from sensorium.errors import BadData, Corrupt, Mismatch
+from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch
 from sensorium.types import Embeddings, Rows, blocks
 
 FORMAT = 1  # of the two files a head is saved as; see docs/formats.md
@@ -43,6 +43,12 @@ def apply(head: Any, vectors: Rows, rows: np.ndarray | None = None, block: int =
     finally:
         head.train(training)
     return z
+
+
+def check_dim(dim: int | None) -> None:
+    """Raise BadRecipe for an output width that no head can have."""
+    if dim is not None and dim < 1:
+        raise BadRecipe(f"dim={dim} of a head; expected 1 or more, or leave it out for the width of the other side")
 
 
 def project(head: Any, table: Embeddings) -> np.ndarray:

@@ -185,8 +185,7 @@ class Pairs:
         assigned = np.full(int(groups.max()) + 1 if len(groups) else 1, "train", "<U10")
         start = 0
         for name in ("test", "validation"):
-            share = fractions.get(name, 0)
-            count = int(share) if share > 1 else max(share > 0, round(share * len(groups)))
+            count = _groups_of(fractions.get(name, 0), len(groups))
             assigned[order[start : start + count]] = name
             start += count
         if start >= len(groups):
@@ -194,11 +193,16 @@ class Pairs:
         return replace(self, split=assigned[self.group])
 
     def hold_out(self, name: str, fraction: float, seed: int = 0) -> Pairs:
-        """Move a share of the training groups into the split ``name`` (used when none was given)."""
+        """Move a share of the training groups, or a number above 1 of them, into the split ``name``.
+
+        Raises BadData or BadRecipe when no group would be left to train on.
+        """
         train = np.unique(self.group[self.split == "train"])
         if len(train) < 2:
             raise BadData(f"cannot hold out a {name} split: {len(train)} training groups, at least 2 needed")
-        count = min(len(train) - 1, max(1, round(fraction * len(train))))
+        count = max(1, _groups_of(fraction, len(train)))
+        if count >= len(train):
+            raise BadRecipe(f"{count} groups wanted for {name}, but there are only {len(train)} training groups")
         chosen = np.random.default_rng(seed).permutation(train)[:count]
         move = (self.split == "train") & np.isin(self.group, chosen)
         return replace(self, split=np.where(move, name, self.split))
@@ -250,6 +254,11 @@ def rows_of(wanted: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray
     rows = order[at]
     known = ids[rows] == wanted
     return np.where(known, rows, 0).astype(np.int64), known
+
+
+def _groups_of(share: float, n: int) -> int:
+    """How many of n groups a share means, one at least; or an absolute number, above 1."""
+    return int(share) if share > 1 else max(share > 0, round(share * n))
 
 
 def _split_words(split: Any) -> np.ndarray:

@@ -134,7 +134,13 @@ def check(part: Callable[..., Any], given: Mapping[str, Any], where: str) -> Non
             raise BadRecipe(f"{where}.{key}={value!r}; expected {' or '.join(filter(None, told))}")
 
 
-_CALLED = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Sequence: "a list, '[…]'"}
+_CALLED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    Sequence: "a list, '[…]'",
+}
 
 
 def _is_union(hint: Any) -> bool:
@@ -146,7 +152,8 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is int:
         return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if kind is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value
+        # Neither NaN nor infinity, which no key means and JSON cannot say.
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if kind is str:
         return isinstance(value, (str, os.PathLike))
     if kind in (bool, type(None)):

@@ -212,6 +212,11 @@ def _fill(slot: str, spec: Any) -> dict[str, Any]:
         if key != "name" and key not in known and key not in extra:
             raise BadRecipe(f"no key '{slot}.{key}' ('{spec['name']}'); {nearest(key, [*known, *extra])}")
     parts.check(part, {key: value for key, value in spec.items() if key in known}, slot)
+    for key in extra:
+        if key in spec and key == "split_seed":
+            _whole_number(f"{slot}.{key}", spec[key])
+        elif key in spec and key not in known:
+            _share(f"{slot}.{key}", spec[key])
     defaults = {k: d for k, d in known.items() if d is not None and d is not inspect.Parameter.empty}
     return _plain({**defaults, **spec})
 
@@ -243,6 +248,12 @@ def _whole_number(key: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise BadRecipe(f"{key}={value!r}; expected a whole number, 0 or above")
     return value
+
+
+def _share(key: str, value: Any) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not (0 <= value <= 1 or (1 < value < 1e12 and value == int(value))):
+        raise BadRecipe(f"{key}={value!r}; expected a share of the groups from 0 to 1, or their number")
 
 
 def _plain(value: Any) -> Any:

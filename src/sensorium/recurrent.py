@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe
+from sensorium.head import check_dim
 from sensorium.moments import InputStats
 from sensorium.preprocess import Preprocess, check_mode, unit
 from sensorium.sequences import apply_frames, spec_augment
@@ -16,6 +17,7 @@ from sensorium.types import Rows
 
 State = tuple[Tensor, ...]
 _STRETCHES = 6  # of time at most, in training
+_DEEPEST = 100  # layers
 _SHORTEST = 16  # frames; a call for fewer costs more than it saves
 
 
@@ -38,12 +40,13 @@ class Recurrent(nn.Module):
                  spec_augment: float = 0.0) -> None:  # fmt: skip
         super().__init__()
         check_mode(preprocess)
+        check_dim(dim)
         if not 0 <= spec_augment <= 1:
             raise BadRecipe(f"{name}: spec_augment={spec_augment}; expected a probability, from 0 to 1")
-        if hidden < 1 or depth < 1 or not 0 <= dropout < 1:
+        if hidden < 1 or not 1 <= depth <= _DEEPEST or not 0 <= dropout < 1:
             raise BadRecipe(
-                f"{name}: hidden={hidden}, depth={depth}, dropout={dropout}; expected hidden and depth of 1 or more, "
-                "and dropout from 0 to below 1"
+                f"{name}: hidden={hidden}, depth={depth}, dropout={dropout}; expected hidden of 1 or more, depth "
+                f"of 1 to {_DEEPEST}, and dropout from 0 to below 1"
             )
         self.arguments = {"hidden": hidden, "depth": depth, "dropout": dropout, "dim": dim, "preprocess": preprocess,
                           "normalize": normalize, "spec_augment": spec_augment}  # fmt: skip

@@ -229,7 +229,8 @@ def test_spec_augment_is_for_training_only() -> None:
         ("lstm", {"hidden": 0}), ("gru", {"depth": 0}), ("lstm", {"dropout": 2}), ("tcn", {"kernel": 0}),
         ("tcn", {"depth": 0}), ("tcn", {"width": -1}), ("tcn", {"dropout": 1.0}), ("statistics", {"members": 0}),
         ("statistics", {"levels": -1}), ("statistics", {"depth": -1}), ("statistics", {"hidden": 0}),
-        ("statistics", {"dropout": -0.1}), ("statistics", {"noise": -1.0}),
+        ("statistics", {"dropout": -0.1}), ("statistics", {"noise": -1.0}), ("lstm", {"depth": 101}),
+        ("statistics", {"levels": 101}),
     ],
 )  # fmt: skip
 def test_sizes_that_cannot_be(name: str, wrong: dict) -> None:

@@ -172,7 +172,7 @@ def test_a_leaky_split_says_so(tmp_path: Path) -> None:
         ({"fold": 2.0}, "fold=2.0; expected a whole number"),
         ({"classes": ["anger"]}, "did you mean 'angry'"),
         ({"channel": "song"}, "none of"),
-        ({"copies": -1}, "0 copies or more"),
+        ({"copies": -1}, "0 to 1000 copies"),
         ({"augment": 0}, "for none type: data.copies=0"),
         ({"augment_kinds": ["sped"]}, "did you mean 'speed'"),
     ],

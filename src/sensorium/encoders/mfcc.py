@@ -22,6 +22,8 @@ _LOGS = 2048  # frames whose logarithms are taken in one go
 _TOGETHER = 32  # recordings that a thread takes at a time
 _SAMPLES = 1 << 20  # of recordings that are framed in one go
 _WORDS = {"cmvn": ("none", "running", "utterance"), "silence": ("keep", "mark", "drop")}
+_LONGEST = 10_000  # milliseconds of a frame
+_POINTS = 1 << 17  # of a transform
 _PITCH = 0.05  # seconds of signal that pitch is taken from: three periods of 60 Hz
 
 
@@ -73,6 +75,11 @@ class Mfcc:
             raise BadRecipe(f"mfcc.deltas={deltas}; expected 0, 1 or 2")
         if not 2_000 <= rate <= 1_000_000:
             raise BadRecipe(f"mfcc.rate={rate}; expected 2000 to 1000000 Hz")
+        if not (0 < frame <= _LONGEST and 0 < hop <= _LONGEST and fft <= _POINTS and n_mels <= _POINTS):
+            raise BadRecipe(
+                f"mfcc: frame={frame}, hop={hop}, fft={fft}, n_mels={n_mels}; expected frames and hops above 0 and "
+                f"up to {_LONGEST} ms, and at most {_POINTS} points and filters"
+            )
         self.size, self.hop = round(frame * rate / 1000), round(hop * rate / 1000)  # samples
         if not self.hop > 0 or not 1 < self.size <= fft:
             raise BadRecipe(

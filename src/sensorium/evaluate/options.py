@@ -21,6 +21,7 @@ DEFAULTS = {
     "calibrate": True,  # turn scores into probabilities, fitted on validation
     "plots": True,
 }
+_MOST = 100_000  # resamples; the ends of an interval of 95% no longer move
 _WORDS = {"leaks": POLICIES, "correction": ("auto", "none", *METHODS)}
 
 
@@ -34,8 +35,8 @@ def check(values: Mapping[str, Any]) -> None:
     for key, words in _WORDS.items():
         _known(key, values[key], words)
     resamples = values["resamples"]
-    if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 1:
-        raise BadRecipe(f"evaluate.resamples={resamples!r}; expected a whole number, 1 or above")
+    if isinstance(resamples, bool) or not isinstance(resamples, int) or not 1 <= resamples <= _MOST:
+        raise BadRecipe(f"evaluate.resamples={resamples!r}; expected a whole number, 1 to {_MOST}")
     for key in ("calibrate", "plots"):
         if not isinstance(values[key], bool):
             raise BadRecipe(f"evaluate.{key}={values[key]!r}; expected true or false")

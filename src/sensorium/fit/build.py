@@ -54,7 +54,14 @@ def _build(head: Any, table: Embeddings, rows: np.ndarray, like: int | None) -> 
         )
     if not hasattr(head, "dim_in"):
         wanted = head.arguments.get("preprocess", "none") != "none" or "rank" in head.arguments
-        head.build(table.dim, input_statistics(table, rows) if wanted else None, like)
+        stats = input_statistics(table, rows) if wanted else None
+        try:
+            head.build(table.dim, stats, like)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+                raise
+            asked = ", ".join(f"{key}={value}" for key, value in head.arguments.items() if isinstance(value, int))
+            raise BadRecipe(f"the {type(head).__name__} head with {asked} does not fit into memory") from error
 
 
 def input_statistics(table: Embeddings, rows: np.ndarray) -> InputStats:

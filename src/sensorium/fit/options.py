@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -25,6 +26,7 @@ _WHOLE = {  # key: smallest value
     "checkpoint_every": 0,
     "threads": 0,
 }
+_THREADS = 4096
 _REAL: dict[str, tuple[Callable[[float], bool], str]] = {
     "lr": (lambda v: v > 0, "above 0"),
     "weight_decay": (lambda v: v >= 0, "0 or above"),
@@ -101,11 +103,14 @@ class TrainOptions:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise BadRecipe(f"train.{key}={value!r}; expected a whole number, {least} or above")
+        if self.threads > _THREADS:
+            raise BadRecipe(f"train.threads={self.threads}; expected at most {_THREADS}, or 0 for all cores")
         for key, (allowed, range_) in _REAL.items():
             value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not allowed(value):
+            number = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
+            if not number or not allowed(value):
                 raise BadRecipe(f"train.{key}={value!r}; expected a number, {range_}")
-        if self.device != "auto" and self.device.split(":")[0] not in ("cpu", "cuda"):
+        if self.device != "auto" and str(self.device).split(":")[0] not in ("cpu", "cuda"):
             raise BadRecipe(f"train.device={self.device!r}; expected auto, cpu or cuda")
         name, _, k = str(self.monitor).partition("@")
         if self.monitor not in ("MRR", "median_rank") and not (name == "hit" and k.isdecimal() and int(k) > 0):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe
+from sensorium.head import check_dim
 from sensorium.moments import InputStats
 from sensorium.preprocess import Preprocess, check_mode, unit
 from sensorium.sequences import apply_frames, valid
@@ -30,6 +31,7 @@ class Layers(nn.Module):
                  preprocess: str = "standardize", normalize: bool = False) -> None:  # fmt: skip
         super().__init__()
         check_mode(preprocess)
+        check_dim(dim)
         if layers < 1 or hidden < 0 or not 0 <= dropout < 1:
             raise BadRecipe(
                 f"layers: layers={layers}, hidden={hidden}, dropout={dropout}; expected 1 layer or more, hidden 0 or "

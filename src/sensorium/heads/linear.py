@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe
+from sensorium.head import check_dim
 from sensorium.moments import InputStats
 from sensorium.preprocess import Preprocess, affine_of, check_mode, settle, typical_length, unit
 from sensorium.types import Affine
@@ -22,6 +23,7 @@ class Linear(nn.Module):
     def __init__(self, dim: int | None = None, preprocess: str = "standardize", normalize: bool = True) -> None:
         super().__init__()
         check_mode(preprocess)
+        check_dim(dim)
         self.arguments = {"dim": dim, "preprocess": preprocess, "normalize": normalize}
         self.normalize = normalize
 

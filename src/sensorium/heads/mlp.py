@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe, nearest
+from sensorium.head import check_dim
 from sensorium.moments import InputStats
 from sensorium.preprocess import Preprocess, check_mode, settle, typical_length, unit
 from sensorium.types import Affine
@@ -44,10 +45,13 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         check_mode(preprocess)
+        check_dim(dim)
         if activation not in ACTIVATIONS:
             raise BadRecipe(f"mlp: activation '{activation}'; {nearest(activation, ACTIVATIONS)}")
         if not 0 <= dropout < 1:
             raise BadRecipe(f"mlp: dropout is {dropout}; expected a probability from 0 to below 1")
+        if gain is not None and gain <= 0:
+            raise BadRecipe(f"mlp: gain={gain}; expected a number above 0, such as 0.1")
         if depth < 1 or hidden < 1:
             raise BadRecipe(f"mlp: depth {depth} and hidden {hidden} must be at least 1; else use 'linear'")
         self.arguments = {

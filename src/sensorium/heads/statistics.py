@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe
+from sensorium.head import check_dim
 from sensorium.moments import InputStats
 from sensorium.pooling import Members
 from sensorium.pooling import Statistics as Pool
@@ -16,6 +17,7 @@ from sensorium.sequences import apply_frames
 from sensorium.types import Rows
 
 State = tuple[Tensor, ...]
+_MOST = 100  # levels, and layers
 _ROWS = 32  # sequences whose sums are made together: their products stay in the cache
 
 
@@ -48,12 +50,15 @@ class Statistics(nn.Module):
     ) -> None:
         super().__init__()
         check_mode(preprocess)
+        check_dim(dim)
         if relations < 0:
             raise BadRecipe(f"statistics: relations={relations}; expected 0, or the number of stretches of columns")
-        if min(levels, depth, noise) < 0 or min(hidden, members) < 1 or not 0 <= dropout < 1:
+        small = levels <= _MOST and depth <= _MOST
+        if min(levels, depth, noise) < 0 or not small or min(hidden, members) < 1 or not 0 <= dropout < 1:
             raise BadRecipe(
                 f"statistics: levels={levels}, hidden={hidden}, depth={depth}, members={members}, dropout={dropout}, "
-                f"noise={noise}; expected hidden and members from 1, dropout from 0 to below 1, the others from 0"
+                f"noise={noise}; expected hidden and members from 1, dropout from 0 to below 1, the others from 0, "
+                f"levels and depth to {_MOST}"
             )
         self.arguments = {"levels": levels, "relations": relations, "hidden": hidden, "depth": depth,
                           "members": members, "dropout": dropout, "noise": noise, "dim": dim,

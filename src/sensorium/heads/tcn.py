@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium.errors import BadRecipe
+from sensorium.head import check_dim
 from sensorium.moments import InputStats
 from sensorium.preprocess import Preprocess, check_mode, unit
 from sensorium.sequences import apply_frames, valid
@@ -42,6 +43,7 @@ class Tcn(nn.Module):
     ) -> None:
         super().__init__()
         check_mode(preprocess)
+        check_dim(dim)
         if min(width, depth, kernel) < 1 or not 0 <= dropout < 1:
             raise BadRecipe(
                 f"tcn: width={width}, depth={depth}, kernel={kernel}, dropout={dropout}; expected 1 or more of each, "

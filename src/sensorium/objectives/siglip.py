@@ -12,6 +12,8 @@ from sensorium import contrastive
 from sensorium.errors import BadRecipe
 from sensorium.positives import Positives
 
+_MOST = 10_000  # float32 scores times more than this are noise
+
 
 class SigLIP(nn.Module):
     """L = -(1/b) sum_ij log sigmoid( y_ij (t s_ij + a) ), y_ij = 1 for true partners, else -1.
@@ -27,8 +29,8 @@ class SigLIP(nn.Module):
         self, scale: float = 10.0, bias: float = -10.0, learnable: bool = True, largest_scale: float = 100.0
     ) -> None:
         super().__init__()
-        if not scale > 0:
-            raise BadRecipe(f"siglip: scale={scale!r}; expected a number above 0, such as 10")
+        if not 1 <= scale <= _MOST:
+            raise BadRecipe(f"siglip: scale={scale!r}; expected 1 to {_MOST}, such as 10")
         self.largest_scale = max(largest_scale, scale)
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learnable)
         self.bias = nn.Parameter(torch.tensor(float(bias)), requires_grad=learnable)
