@@ -1,6 +1,7 @@
 """The command line: exit status 2 and one clear line for what a caller can mend; JSON for programs."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -53,6 +54,29 @@ def test_search_by_vector_file(run, tmp_path):
 
     np.save(tmp_path / "q.npy", np.ones(24, np.float32))
     assert len(sensorium("search", run, "--vector", tmp_path / "q.npy").stdout.splitlines()) == 10
+
+
+def test_more_hits_than_there_are_items(run):
+    done = sensorium("search", run, "--id", "im7", "--from", "left", "-k", 10**12, "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 300 * 5
+
+
+@pytest.mark.parametrize("what", [3.0, ["a"], {"x": [1.0]}])
+def test_files_that_hold_no_vector(run, tmp_path, what):
+    import numpy as np
+
+    path = tmp_path / "v.npy"
+    with open(path, "wb") as file:
+        np.savez(file, **what) if isinstance(what, dict) else np.save(file, np.array(what))
+    done = sensorium("search", run, "--vector", path)
+    assert done.returncode == 2 and "v.npy holds no vector; expected a .npy file of numbers" in done.stderr
+
+
+def test_an_unknown_id_does_not_list_them_all(run):
+    done = sensorium("search", run, "--id", "zzz")
+    assert done.returncode == 2 and "no item 'zzz' in" in done.stderr and " more" in done.stderr
+    assert len(done.stderr) < 2000
 
 
 def test_filters(run):
@@ -113,6 +137,21 @@ def test_a_mistake_is_one_line_and_exit_status_2(words, message, tmp_path):
     done = sensorium(*words, cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_folders_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for words, message in (
+        (("run", "glyphs", "--out", "file"), "--out file is no folder to make; expected one such as runs/glyphs"),
+        (("run", "glyphs", "--out", "."), "--out . is no folder to make"),
+        (("run", "glyphs", "--out", "file/below"), "error: .*Not a directory"),
+        (("search", "", "--text", "a"), "is not a run"),
+        (("serve", "nowhere"), "nowhere is not a run .no metrics.json.; make one with: sensorium run RECIPE"),
+        (("export", "npz", ".", "--out", "x"), "is no store; 'npz' is written from one"),
+    ):
+        done = sensorium(*words, cwd=tmp_path)
+        assert done.returncode == 2 and re.search(message, done.stderr), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_mistake_as_json(tmp_path):

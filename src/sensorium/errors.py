@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_TOLD = 40  # names at most, of those that are known
+
 
 class SensoriumError(Exception):
     """Base of everything a caller can mend."""
@@ -54,6 +56,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("xyz", ["ridge", "cca"])
     'known: cca, ridge'
     """
-    known = sorted(known)
+    known = sorted(set(known))
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+    more = f" and {len(known) - _TOLD} more" if len(known) > _TOLD else ""
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known[:_TOLD])}{more}"

@@ -46,6 +46,8 @@ def find(kind: str, name: str) -> Callable[..., Any]:
     Raises BadRecipe when no such part exists (naming the nearest); a part whose optional
     dependency is absent raises MissingExtra itself, from the file that needs it.
     """
+    if not isinstance(name, str):
+        raise BadRecipe(f"no {kind} are called {name!r}; expected text, such as '{next(iter(names(kind)))}'")
     if ":" in name:
         return _find_outside(kind, name)
     if name not in names(kind):

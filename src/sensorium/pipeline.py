@@ -8,6 +8,7 @@ from the last checkpoint.
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,6 +96,8 @@ def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
 
     An interrupted run of the same recipe is found again and continued; of another, cleared away.
     """
+    if out.name in ("", "..") or out.is_file():
+        raise BadRecipe(f"--out {out} is no folder to make; expected one such as runs/{plan.name}")
     if out.exists() and not (out / "metrics.json").is_file() and any(p.name != ".lock" for p in out.iterdir()):
         raise BadRecipe(f"{out} is not empty and not a run; choose another folder with --out")
     building = out.with_name(f".{out.name}.building")
@@ -176,8 +179,6 @@ def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bo
 
 def store_name(side: str, plan: Recipe, fingerprint: Mapping[str, Any]) -> str:
     """Folder of one side's store: data set, side, encoder, and the start of its fingerprint's hash."""
-    import json
-
     digest = xxhash.xxh3_64_hexdigest(json.dumps(dict(fingerprint), sort_keys=True, default=str).encode())
     names = (plan.part_name("data"), side, plan.part_name(f"{side}.encoder"), digest[:8])
     return "-".join(name.replace("/", "_").replace(":", "_") for name in names)
@@ -395,6 +396,5 @@ def write_run(plan: Recipe, metrics: dict[str, Any], folder: Path) -> None:
     from sensorium.evaluate.card import card
 
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-    text = plan.toml()
-    io.write(folder / "README.md", card(metrics, text, folder))
+    io.write(folder / "README.md", card(metrics, plan.toml(), folder))
     io.write_json(folder / "metrics.json", {"format": FORMAT, "name": plan.name, **metrics})

@@ -29,7 +29,7 @@ def open(folder: str | Path, encoders: Sequence[Any] = ()) -> Run:
     """
     folder = Path(folder)
     if not (folder / "metrics.json").is_file():
-        started = folder.with_name(f".{folder.name}.building")
+        started = folder.parent / f".{folder.name}.building"
         hint = (
             f"it was interrupted; type: sensorium run {folder.name} --out {folder}"
             if started.exists()
@@ -265,6 +265,7 @@ class Run:
         else:
             query = self.encode(side, [value])
         direction = "left->right" if len(self.sides) == 1 else f"{side}->{to}"
+        k = min(k, max(1, len(self.index(to))))
         if mmr is None:
             return self.nearest(query, to, k, where, exclude, direction, corrected)[0]
         found = self.find(query, to, diversity.POOL * k, where, exclude, direction, corrected)

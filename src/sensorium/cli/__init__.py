@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from typing import Annotated
@@ -22,6 +23,8 @@ app = typer.Typer(
 for panel, group in (("Make", make), ("Use", use), ("Use", serve), ("Use", stream), ("Look", look)):
     for verb, function in group.VERBS.items():
         app.command(verb, rich_help_panel=panel)(function)
+#: What the system says of a path that the caller can mend; any other failure of it is a bug with a traceback.
+_MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 @app.callback(invoke_without_command=True)
@@ -49,18 +52,23 @@ def main() -> None:
     """Entry point: errors a caller can mend are one line and exit status 2; bugs keep their traceback."""
     try:
         app()
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
     except SensoriumError as error:
         if "--json" in sys.argv:
             print(json.dumps({"error": type(error).__name__, "message": str(error)}), file=sys.stderr)
         else:
             console(stderr=True).print(f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True)
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in _MENDABLE:
+            raise
+        console(stderr=True).print(f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
     except KeyboardInterrupt:
         console(stderr=True).print("\nstopped; the same command goes on from the last checkpoint", soft_wrap=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
 
 
 def _escape(text: str) -> str:

@@ -66,9 +66,12 @@ def read_vector(path: Path) -> Any:
     import numpy as np
 
     try:
-        return np.load(path, allow_pickle=False)
+        vector = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise BadRecipe(f"{path} is not a .npy file: {error}") from None
+    if not isinstance(vector, np.ndarray) or vector.ndim not in (1, 2) or vector.dtype.kind not in "iuf":
+        raise BadRecipe(f"{path} holds no vector; expected a .npy file of numbers, shape (d,)")
+    return vector
 
 
 def key_values(texts: list[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sensorium.cli.options import Choices, Json, RunFolder, conditions, key_values, read_vector
-from sensorium.errors import BadRecipe
+from sensorium.errors import BadData, BadRecipe
 from sensorium.show import Output
 
 
@@ -134,6 +134,8 @@ def export(
         told = exchange.export(kind, source, out, **chosen)
     else:
         _known("export", kind, [*exporting.KINDS, *exchange.EXPORTS])
+        if not (source / "manifest.json").is_file() and not any(source.glob("*.items.parquet")):
+            raise BadData(f"{source} is no store; '{kind}' is written from one, such as those in runs/embeddings")
         told = exporting.export(kind, source, out, **chosen)
     Output(as_json).records([told])
 

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from sensorium.errors import BadRecipe
+from sensorium.search import open as open_run
 from sensorium.serve import wire
 from sensorium.serve.app import create_app
 from sensorium.serve.settings import Settings, read_token
@@ -27,7 +28,8 @@ def serve(runs: Sequence[Path], token_file: Path | None = None, **told: Any) -> 
     """Serve run folders until a signal says to stop.
 
     token_file: file whose first line is the token. told: fields of Settings, over what the
-    environment says. Raises BadRecipe for settings that cannot be meant or an address in use.
+    environment says. Raises BadRecipe for settings that cannot be meant or an address in use, BadData
+    when none of the folders is a run.
     """
     if token_file is not None:
         told["token"] = read_token(token_file)
@@ -36,6 +38,8 @@ def serve(runs: Sequence[Path], token_file: Path | None = None, **told: Any) -> 
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise BadRecipe(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if not any((Path(run) / "metrics.json").is_file() for run in runs):
+        open_run(runs[0])  # says why not; a damaged one among others is said of while they are served
     app = create_app(runs, settings)
     listener = listen(settings.host, settings.port)
     address, port = listener.getsockname()[:2]
