@@ -146,6 +146,7 @@ def test_filters_narrow_and_may_leave_nothing(made):
         ({}, BadRecipe, "exactly one of text"),
         ({"text": "a", "id": "b"}, BadRecipe, "exactly one of text"),
         ({"text": "a"}, BadRecipe, "no side of .* takes text"),
+        ({"text": " "}, BadRecipe, "text is empty; give the words"),
         ({"id": "im9999"}, BadData, "no item 'im9999'.*did you mean 'im"),
         ({"id": "im7", "k": 0}, BadRecipe, "k=0; expected 1 or more"),
         ({"id": "im7", "side": "up"}, BadRecipe, "side 'up'; expected left or right"),

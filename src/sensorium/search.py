@@ -250,6 +250,8 @@ class Run:
         if k < 1:
             raise BadRecipe(f"k={k}; expected 1 or more")
         ((name, value),) = given.items()
+        if name == "text" and not str(value).strip():
+            raise BadRecipe("text is empty; give the words to search for")
         side = side or self.side_of(name, value)
         if side not in SIDES:
             raise BadRecipe(f"side '{side}'; expected left or right")
