@@ -250,8 +250,11 @@ def _read_wave(path: Path, size: int, max_seconds: float) -> tuple[np.ndarray, i
     In a fifth of soundfile's time and with one read, as threads that read side by side wait for one another at
     every call into the system. Whatever is unusual is left to soundfile.
     """
-    with open(path, "rb", buffering=0) as file:
-        whole = file.read(size if path.suffix.lower() == ".wav" and size <= _WHOLE else 12)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            whole = file.read(size if path.suffix.lower() == ".wav" and size <= _WHOLE else 12)
+    except OSError as error:
+        raise BadData(f"{path} cannot be read ({error.strerror}); mend that, or leave it out") from None
     if whole[:4] != b"RIFF" or whole[8:12] != b"WAVE":
         return None
     # A header that promises more than the file has: it was cut off, and readers keep silent about it.

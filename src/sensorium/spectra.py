@@ -17,8 +17,8 @@ from sensorium.mel import FLOOR
 _SHARP = 200.0  # of the soft maximum over lags
 _SLOPE = 1e-3  # of correlation a sample of lag
 _NEIGHBOURS = 8  # mel filters
-_ROOM = 1024  # frames
-_LARGEST = 4096  # frames whose memory is kept
+_ROOM = 1 << 19  # samples: about a thousand frames of 512 points
+_LARGEST = 4 * _ROOM  # whose memory is kept
 _kept = threading.local()
 
 
@@ -77,8 +77,8 @@ def _padded(t: int, size: int, fft: int) -> Tensor:
     """Memory for t frames, (t, fft), that is zero beyond ``size``; each thread keeps its own."""
     key, kept = getattr(_kept, "padded", (None, ()))
     if key != (size, fft) or len(kept) < t:
-        kept = torch.zeros(max(t, _ROOM), fft)
-        if t <= _LARGEST:
+        kept = torch.zeros(max(t, _ROOM // fft), fft)
+        if t * fft <= _LARGEST:
             _kept.padded = (size, fft), kept
     return kept[:t]
 

@@ -1,7 +1,9 @@
 """Reading sound: formats, rates, channels, and every way a file can be bad."""
 
 import io
+import os
 import struct
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +196,19 @@ def test_other_kinds_of_wav_are_soundfile_s(tmp_path: Path, kind: str, subtype: 
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(), 16_000, subtype=subtype, format=kind)
     np.testing.assert_array_equal(audio.read(path), soundfile.read(path, dtype="float32")[0])
+
+
+def test_a_file_that_may_not_be_read() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mine.wav"
+        soundfile.write(path, tone(), 16_000)
+        path.chmod(0)
+        os.chmod(folder, 0o755)
+        user = os.geteuid()
+        try:
+            if user == 0:  # who may read everything
+                os.seteuid(65534)
+            with pytest.raises(BadData, match=r"mine.wav cannot be read \(Permission denied\); mend that"):
+                audio.read(path)
+        finally:
+            os.seteuid(user)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 State = tuple[np.ndarray, ...]
-_BLOCK = 800  # frames a pass: few enough to stay in the cache
+_PASS = 400_000  # samples of padded frames that are transformed in one go: few enough to stay in the cache
 _LOGS = 2048  # frames whose logarithms are taken in one go
 _TOGETHER = 32  # recordings that a thread takes at a time
 _SAMPLES = 1 << 20  # of recordings that are framed in one go
@@ -90,6 +90,7 @@ class Mfcc:
                 f"mfcc: n_mfcc={n_mfcc} of n_mels={n_mels}, {fmin} to {fmax or rate / 2} Hz; "
                 "expected n_mfcc up to n_mels, and fmin below fmax up to half the rate"
             )
+        self.block = max(1, _PASS // fft)  # frames a pass
         self.base = n_mfcc + n_mels * mels + energy + 2 * pitch + 3 * shape
         if not self.base:
             raise BadRecipe("mfcc: nothing is left of a frame; set n_mfcc, mels, energy, pitch or shape")
@@ -169,7 +170,7 @@ class Mfcc:
         wants, b = self.arguments, len(samples)
         view = np.lib.stride_tricks.sliding_window_view(samples, self.span, 1)[:, :: self.hop]
         t = view.shape[1]
-        rows = max(1, _BLOCK // t)
+        rows = max(1, self.block // t)
         stretches = (view[at : at + rows].reshape(-1, self.span) for at in range(0, b, rows))
         base, level = self._spectra(stretches, b * t, True)
         base, level = base.reshape(b, t, -1), level.reshape(b, t)
@@ -208,7 +209,7 @@ class Mfcc:
         power = torch.empty(wants["n_mels"] if n or mels else 0, t)
         at = 0
         with torch.inference_mode():
-            for block in _blocks(framed):
+            for block in _blocks(framed, self.block):
                 rows = slice(at, at := at + sum(map(len, block)))
                 self._block(block, power[:, rows], level[rows] if levels else None, base[rows, n + mels :])
             for at in range(0, t if len(power) else 0, _LOGS):
@@ -262,9 +263,9 @@ def _groups(recordings: Iterable[np.ndarray], samples: int) -> Iterator[list[np.
         yield group
 
 
-def _blocks(framed: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Stretches of frames (t_i, span) cut and gathered into lists of ``_BLOCK`` frames, the last of fewer."""
-    block, room = [], _BLOCK
+def _blocks(framed: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    """Stretches of frames (t_i, span) cut and gathered into lists of ``size`` frames, the last of fewer."""
+    block, room = [], size
     for stretch in framed:
         while len(stretch):
             block.append(stretch[:room])
@@ -272,7 +273,7 @@ def _blocks(framed: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
             room -= len(block[-1])
             if not room:
                 yield block
-                block, room = [], _BLOCK
+                block, room = [], size
     if block:
         yield block
 
