@@ -1,9 +1,9 @@
-"""MFCC of a batch of recordings: ours against librosa and a plain torch.stft, in one run on the same machine.
+"""MFCC of a batch of recordings: ours against librosa, in one run on the same machine.
 
     python -m bench.mfcc [--files 256] [--seconds 4] [--quick]
 
-Both get the same samples and the same parameters: in memory, and as 16-bit wav and
-FLAC files that both read themselves. (White noise is what FLAC decodes slowest.)
+Both get the same samples and the same parameters: in memory, and as wav and FLAC files of 16 bits
+that both read themselves.
 Needs librosa: pip install librosa
 """
 

@@ -157,6 +157,9 @@ def test_folders_that_cannot_be(tmp_path):
 def test_a_mistake_as_json(tmp_path):
     done = sensorium("run", "glyps", "--json", cwd=tmp_path)
     assert done.returncode == 2 and json.loads(done.stderr)["error"] == "BadRecipe"
+    (tmp_path / "file").write_text("x")
+    done = sensorium("run", "glyphs", "--out", "file/below", "--json", cwd=tmp_path)
+    assert done.returncode == 2 and json.loads(done.stderr)["error"] == "NotADirectoryError"
 
 
 @pytest.mark.parametrize(("text", "message"), [("font", "expected COLUMN=VALUE"), ("knd=3", "no column 'knd'; known")])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sensorium import audio
@@ -185,7 +185,7 @@ def test_any_wav_gives_what_soundfile_gives(tmp_path_factory: pytest.TempPathFac
     try:
         wanted, wanted_rate = soundfile.read(path, dtype="int16", always_2d=True)
     except soundfile.LibsndfileError:
-        return
+        assume(False)
     found, found_rate = audio.read_channels(path)
     assert found_rate == wanted_rate == rate
     np.testing.assert_array_equal(found if found.dtype == np.int16 else np.round(found * 2**15), wanted)
@@ -208,6 +208,10 @@ def test_a_file_that_may_not_be_read() -> None:
         try:
             if user == 0:  # who may read everything
                 os.seteuid(65534)
+            try:
+                path.stat()
+            except PermissionError:
+                pytest.skip("the folder of temporary files is closed to others; type: TMPDIR=/tmp make test")
             with pytest.raises(BadData, match=r"mine.wav cannot be read \(Permission denied\); mend that"):
                 audio.read(path)
         finally:

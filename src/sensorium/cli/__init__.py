@@ -55,16 +55,13 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except SensoriumError as error:
+    except (SensoriumError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _MENDABLE:
+            raise
         if "--json" in sys.argv:
             print(json.dumps({"error": type(error).__name__, "message": str(error)}), file=sys.stderr)
         else:
             console(stderr=True).print(f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in _MENDABLE:
-            raise
-        console(stderr=True).print(f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         console(stderr=True).print("\nstopped; the same command goes on from the last checkpoint", soft_wrap=True)
