@@ -18,6 +18,14 @@ def test_an_address_in_use_is_named():
             launch.listen("127.0.0.1", one.getsockname()[1])
 
 
+def test_a_socket_takes_connections_before_they_are_served():
+    with launch.listen("127.0.0.1", 0) as listener:
+        with pytest.raises(BadRecipe, match="Address already in use"):
+            launch.listen("127.0.0.1", listener.getsockname()[1])
+        with socket.create_connection(listener.getsockname(), timeout=5):
+            pass
+
+
 def test_settings_that_cannot_be_meant_are_named(symbols):
     with pytest.raises(BadRecipe, match="log: Input should be"):
         launch.serve([symbols], log="loud")

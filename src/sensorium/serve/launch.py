@@ -108,12 +108,16 @@ _SOCKET = object()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises BadRecipe when the address is in use or not ours."""
+    """A socket that takes connections, which wait until they are served.
+
+    Raises BadRecipe when the address is in use or not ours.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host.strip("[]"), port))
+        listener.listen()  # two sockets may be bound to one address as long as neither does
     except OSError as error:
         listener.close()
         reason = os.strerror(error.errno) if error.errno else str(error)
