@@ -69,15 +69,14 @@ def project(head: Any, table: Embeddings) -> np.ndarray:
 def save(head: Any, stem: Path, name: str, encoder: Mapping[str, Any]) -> None:
     """Write ``stem``.safetensors and ``stem``.json, each whole or not at all.
 
-    name: what ``parts.find("heads", name)`` finds it by; one of ours is recorded under its own name.
+    name: what ``parts.find("heads", name)`` finds it by.
     encoder: fingerprint of what made the vectors it was fitted on.
     """
     from safetensors.torch import save as pack
 
-    module = type(head).__module__
     description = {
         "format": FORMAT,
-        "name": module.rpartition(".")[2] if module.startswith("sensorium.heads.") else name,
+        "name": name,
         "arguments": dict(head.arguments),
         "dim_in": head.dim_in,
         "dim": head.dim,
