@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium import evaluate, fit, head, parts, scores
+from sensorium import evaluate, fit, parts, scores
+from sensorium import heads as head
 from sensorium.evaluate import calibration, conformal, gap, hubness, leaks, measures, risk
 from sensorium.evaluate.biases import METHODS
 from sensorium.evaluate.card import markdown

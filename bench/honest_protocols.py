@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium import fit, head, parts
+from sensorium import fit, heads, parts
 from sensorium.evaluate import leaks
 from sensorium.evaluate.card import markdown
 from sensorium.evaluate.protocols import outfits, voices
@@ -99,7 +99,7 @@ def spoken(data: Path) -> list[dict[str, str]]:
     rows = []
     for name in ("cca", "ridge"):
         fitted = fit.solve(left, right, pairs, identity(), identity(), parts.make("objectives", name))
-        z, v = head.apply(fitted.left_head, left.vectors, texts), head.apply(fitted.right_head, right.vectors, clips)
+        z, v = heads.apply(fitted.left_head, left.vectors, texts), heads.apply(fitted.right_head, right.vectors, clips)
         # The captions of a clip agree with each other, so clips are what the bootstrap draws.
         found = voices.emotion_retrieval(z, v, emotion[clip][texts], emotion[clips], group=clip[texts])
         values = {r["measure"]: f"{percent(r['value'])} [{percent(r['low'])}, {percent(r['high'])}]" for r in found}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium import fit, head, parts
+from sensorium import fit, heads, parts
 from sensorium.encoders.minilm import Minilm
 from sensorium.evaluate.card import markdown
 from sensorium.evaluate.protocols import prompts
@@ -57,7 +57,7 @@ def fitted(name: str, faces: np.ndarray, targets: np.ndarray, which: np.ndarray,
     options = fit.TrainOptions(epochs=60, batch=32, lr=1e-4, monitor="MRR", direction="left->right")
     told = fit.train(*tables, pairs, left, parts.find("heads", "identity")(), parts.make("objectives", objective),
                      options, None, seed)  # fmt: skip
-    return head.apply(told.left_head, faces)
+    return heads.apply(told.left_head, faces)
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ from scipy.linalg import orthogonal_procrustes
 from sklearn.cross_decomposition import CCA as SklearnCCA
 from sklearn.linear_model import Ridge as SklearnRidge
 
-from sensorium import fit, head, parts
+from sensorium import fit, parts
+from sensorium import heads as head
 from sensorium.errors import BadData, BadRecipe
 from sensorium.moments import Moments
 from sensorium.objectives.cca import CCA

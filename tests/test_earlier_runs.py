@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import sensorium
-from sensorium import head as heads
-from sensorium import parts
+from sensorium import heads, parts
 
 EARLIER = Path(__file__).parent / "fixtures" / "earlier"
 NAMES = sorted(folder.name for folder in EARLIER.iterdir())

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA as SklearnPCA
 
-from sensorium import head, parts
+from sensorium import heads, parts
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch
+from sensorium.heads._preprocess import MODES, Preprocess
 from sensorium.moments import InputStats
-from sensorium.preprocess import MODES, Preprocess
 from sensorium.types import Affine, Embeddings
 
 X = (np.random.default_rng(0).standard_normal((500, 12)) @ np.diag(np.arange(1, 13.0)) + 5).astype(np.float32)
@@ -44,15 +44,15 @@ def label(spec) -> str:
 def test_contract(spec, tmp_path: Path) -> None:
     torch.manual_seed(0)
     one = built(spec)
-    z = head.apply(one, X)
+    z = heads.apply(one, X)
     assert z.shape == (500, one.dim) and z.dtype == np.float32
     if one.normalize:
         np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, rtol=1e-5)
     encoder = {"name": "hog", "cells": 8, "scale": 0.5, "gray": True}
-    head.save(one, tmp_path / "left", spec if isinstance(spec, str) else spec["name"], encoder)
-    again, fingerprint = head.load(tmp_path / "left")
+    heads.save(one, tmp_path / "left", spec if isinstance(spec, str) else spec["name"], encoder)
+    again, fingerprint = heads.load(tmp_path / "left")
     assert fingerprint == encoder and again.arguments == one.arguments
-    assert np.array_equal(head.apply(again, X), z)
+    assert np.array_equal(heads.apply(again, X), z)
     assert {k: v.numpy().tobytes() for k, v in again.state_dict().items()} == {
         k: v.numpy().tobytes() for k, v in one.state_dict().items()
     }
@@ -62,15 +62,15 @@ def test_contract(spec, tmp_path: Path) -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=label)
 def test_blocks_rows_and_maps_do_not_matter(spec, tmp_path: Path) -> None:
     one = built(spec).train()
-    whole = head.apply(one, X)
+    whole = heads.apply(one, X)
     assert one.training
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    np.testing.assert_allclose(head.apply(one, mapped, block=37), whole, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(heads.apply(one, mapped, block=37), whole, rtol=0, atol=1e-6)
     rows = np.array([400, 3, 3, 77])
-    np.testing.assert_allclose(head.apply(one, mapped, rows), whole[rows], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(heads.apply(one, mapped, rows), whole[rows], rtol=0, atol=1e-6)
     table = Embeddings(np.arange(500).astype(str), mapped, {})
-    np.testing.assert_allclose(head.project(one, table), whole, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(heads.project(one, table), whole, rtol=0, atol=1e-6)
 
 
 def test_widths_that_are_left_open() -> None:
@@ -145,7 +145,7 @@ def test_initialise_starts_at_the_closed_form(mode: str, name: str, normalize: b
     expected = affine(X.astype(np.float64))
     if normalize:
         expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(head.apply(one, X), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(heads.apply(one, X), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
     if name == "linear" and not normalize:
         back = one.affine()
         np.testing.assert_allclose(back.weight, affine.weight, rtol=0, atol=1e-5)
@@ -233,13 +233,13 @@ def test_statistics_of_another_width() -> None:
 
 def test_vectors_of_another_width() -> None:
     with pytest.raises(BadData, match=r"shape \(3, 10\) do not fit the Linear head, which takes \(n, 12\)"):
-        head.apply(built("linear"), np.ones((3, 10), np.float32))
+        heads.apply(built("linear"), np.ones((3, 10), np.float32))
 
 
 def test_frames_need_a_head_that_takes_them() -> None:
     ragged = Embeddings(np.array(["a", "b"]), X[:5], {}, offsets=np.array([0, 2, 5]))
     with pytest.raises(BadData, match="sequences of frames, but the Linear head takes one vector"):
-        head.project(built("linear"), ragged)
+        heads.project(built("linear"), ragged)
 
 
 # Files
@@ -260,15 +260,15 @@ def test_a_head_from_elsewhere_is_found_again(tmp_path: Path) -> None:
     name = f"{tmp_path / 'double.py'}:Double"
     one = parts.make("heads", name)
     one.build(12)
-    head.save(one, tmp_path / "left", name, {})
-    again, _ = head.load(tmp_path / "left")
-    assert np.array_equal(head.apply(again, X), 2 * X)
+    heads.save(one, tmp_path / "left", name, {})
+    again, _ = heads.load(tmp_path / "left")
+    assert np.array_equal(heads.apply(again, X), 2 * X)
 
 
 def test_the_tensors_file_describes_itself(tmp_path: Path) -> None:
     from safetensors import safe_open
 
-    head.save(built("linear"), tmp_path / "left", "linear", {"name": "hog"})
+    heads.save(built("linear"), tmp_path / "left", "linear", {"name": "hog"})
     with safe_open(tmp_path / "left.safetensors", "np") as file:
         told = json.loads(file.metadata()["sensorium"])
     beside = json.loads((tmp_path / "left.json").read_text())
@@ -277,7 +277,7 @@ def test_the_tensors_file_describes_itself(tmp_path: Path) -> None:
 
 def test_damaged_files(tmp_path: Path) -> None:
     stem = tmp_path / "left"
-    head.save(built("linear"), stem, "linear", {})
+    heads.save(built("linear"), stem, "linear", {})
     tensors, beside = tmp_path / "left.safetensors", tmp_path / "left.json"
     whole, text = tensors.read_bytes(), beside.read_text()
 
@@ -285,13 +285,13 @@ def test_damaged_files(tmp_path: Path) -> None:
     flipped[-3] ^= 4
     tensors.write_bytes(flipped)
     with pytest.raises(Corrupt, match=r"left\.safetensors is damaged: checksum"):
-        head.load(stem)
+        heads.load(stem)
     tensors.write_bytes(whole[:-10])
     with pytest.raises(Corrupt, match="is damaged"):
-        head.load(stem)
+        heads.load(stem)
     tensors.unlink()
     with pytest.raises(Corrupt, match=r"left\.safetensors is missing; fit the head again"):
-        head.load(stem)
+        heads.load(stem)
     tensors.write_bytes(whole)
     told = json.loads(text)
     for wrong, message in (
@@ -302,25 +302,25 @@ def test_damaged_files(tmp_path: Path) -> None:
     ):
         beside.write_text(json.dumps(wrong))
         with pytest.raises(Corrupt, match=message):
-            head.load(stem)
+            heads.load(stem)
     beside.unlink()
     with pytest.raises(Corrupt, match=r"left\.json is missing"):
-        head.load(stem)
+        heads.load(stem)
     beside.write_text(text)
-    assert head.load(stem)[0].dim == 7
+    assert heads.load(stem)[0].dim == 7
 
 
 def test_check_names_both_sides() -> None:
     made = {"name": "minilm", "revision": "1", "pooling": "mean"}
-    head.check(made, dict(reversed(made.items())), "runs/a: left head")
+    heads.check(made, dict(reversed(made.items())), "runs/a: left head")
     with pytest.raises(Mismatch) as caught:
-        head.check(made, {"name": "roberta", "revision": "1", "layer": 3}, "runs/a: left head")
+        heads.check(made, {"name": "roberta", "revision": "1", "layer": 3}, "runs/a: left head")
     message = str(caught.value)
     assert "runs/a: left head was fitted on vectors of 'minilm', these are of 'roberta'" in message
     assert "layer: (absent) against 3; name: 'minilm' against 'roberta'; pooling: 'mean' against (absent)" in message
     assert "revision" not in message
     with pytest.raises(Mismatch, match="these are of an unknown encoder"):
-        head.check(made, {}, "left head")
+        heads.check(made, {}, "left head")
 
 
 @pytest.mark.parametrize(
@@ -330,15 +330,15 @@ def test_check_finite_names_the_rows(value: float, fault: str) -> None:
     bad = np.ones((50, 4), np.float32)
     bad[[7, 20, 33, 48], 0 if value else slice(None)] = value
     with pytest.raises(BadData, match=rf"left vectors: 4 of 50 rows hold {fault}, such as row 7, 20, 33; mend"):
-        head.check_finite(bad, None, "left vectors", block=16)
+        heads.check_finite(bad, None, "left vectors", block=16)
     ids = np.array([f"item{i}" for i in range(50)])
     with pytest.raises(BadData, match=r"such as row 7 \(id 'item7'\), 20 \(id 'item20'\)"):
-        head.check_finite(bad, ids, "left vectors", block=16)
+        heads.check_finite(bad, ids, "left vectors", block=16)
 
 
 def test_check_finite_lets_good_rows_through() -> None:
-    head.check_finite(-np.eye(5), None, "vectors")
-    head.check_finite(np.eye(5, dtype=np.int64), None, "vectors")
-    head.check_finite(np.empty((0, 5)), None, "vectors")
+    heads.check_finite(-np.eye(5), None, "vectors")
+    heads.check_finite(np.eye(5, dtype=np.int64), None, "vectors")
+    heads.check_finite(np.empty((0, 5)), None, "vectors")
     with pytest.raises(BadData, match="values of type <U1, expected numbers"):
-        head.check_finite(np.array([["a"]]), None, "vectors")
+        heads.check_finite(np.array([["a"]]), None, "vectors")

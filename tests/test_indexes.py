@@ -6,9 +6,9 @@ import pytest
 from sensorium import io, parts, scores
 from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.indexes import exact as exact_file
+from sensorium.indexes._rows import Kept
 from sensorium.indexes.exact import Exact
 from sensorium.indexes.faiss import Faiss
-from sensorium.kept import Kept
 from sensorium.scores import coded, machine
 
 pytest.importorskip("faiss")

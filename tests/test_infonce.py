@@ -9,8 +9,8 @@ from contrastive_reference import RELATIONS, batch_of, infonce, relation, unit_r
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium import contrastive
 from sensorium.errors import BadRecipe
+from sensorium.objectives import _contrastive
 from sensorium.objectives.infonce import InfoNCE
 from sensorium.positives import Positives
 
@@ -29,10 +29,10 @@ def both_ways(objective, zl, zr, positives):
 @pytest.mark.parametrize("kind", RELATIONS)
 def test_equal_to_the_dense_formula_in_float64(monkeypatch, kind, both, masked, temperature, blocks):
     if blocks != "one block":
-        monkeypatch.setattr(contrastive, "BLOCK", 7 * B * 8)
-        monkeypatch.setattr(contrastive, "TILE", 17 * B * 8)
+        monkeypatch.setattr(_contrastive, "BLOCK", 7 * B * 8)
+        monkeypatch.setattr(_contrastive, "TILE", 17 * B * 8)
         if blocks == "tiles made twice":
-            monkeypatch.setattr(contrastive, "KEEP", 1)
+            monkeypatch.setattr(_contrastive, "KEEP", 1)
     positives, partners, same = batch_of(relation(kind), B)
     zl, zr = unit_rows(B, D, 1), unit_rows(B, D, 2)
     wanted = infonce(zl, zr, 1 / temperature, partners, both, masked, same)
@@ -46,8 +46,8 @@ def test_equal_to_the_dense_formula_in_float64(monkeypatch, kind, both, masked, 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("kind", RELATIONS)
 def test_narrow_arithmetic_stays_near(monkeypatch, kind, dtype, tolerance):
-    monkeypatch.setattr(contrastive, "KEEP", 1)
-    monkeypatch.setattr(contrastive, "BLOCK", 1)
+    monkeypatch.setattr(_contrastive, "KEEP", 1)
+    monkeypatch.setattr(_contrastive, "BLOCK", 1)
     positives, partners, same = batch_of(relation(kind), B)
     zl, zr = unit_rows(B, D, 1), unit_rows(B, D, 2)
     gradients = torch.autograd.grad(infonce(zl, zr, 1 / 0.07, partners, True, False, same), [zl, zr])

@@ -397,7 +397,7 @@ def test_cross_entropy_says_what_it_misses():
 @pytest.fixture
 def teacher(tmp_path):
     """A run folder with two linear heads, and the tables they are of."""
-    from sensorium import head as heads
+    from sensorium import heads
     from sensorium.heads.linear import Linear
 
     tables, modules = [], []
@@ -553,8 +553,7 @@ def test_distill_says_what_it_misses(teacher, tmp_path):
     ],
 )
 def test_training_learns_to_retrieve(name, arguments, tmp_path):
-    from sensorium import fit
-    from sensorium import head as heads
+    from sensorium import fit, heads
     from sensorium.heads.identity import Identity
     from sensorium.heads.linear import Linear
 

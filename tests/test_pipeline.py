@@ -92,11 +92,11 @@ def test_metrics_carry_what_a_number_needs(made):
 
 
 def test_numbers_equal_a_brute_force_reading_of_the_saved_heads(made, tiny_vectors):
-    from sensorium import head
+    from sensorium import heads
 
     arrays = np.load(tiny_vectors)
-    zl = head.apply(made.head("left"), arrays["image"])
-    zr = head.apply(made.head("right"), arrays["text"].reshape(-1, 16))
+    zl = heads.apply(made.head("left"), arrays["image"])
+    zr = heads.apply(made.head("right"), arrays["text"].reshape(-1, 16))
     test = np.flatnonzero(arrays["split"] == "test")
     candidates = (test[:, None] * 5 + np.arange(5)).ravel()
     scores = zl[test].astype(np.float64) @ zr[candidates].astype(np.float64).T

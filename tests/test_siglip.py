@@ -7,8 +7,8 @@ from contrastive_reference import RELATIONS, batch_of, relation, siglip, unit_ro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium import contrastive
 from sensorium.errors import BadRecipe
+from sensorium.objectives import _contrastive
 from sensorium.objectives.siglip import SigLIP
 from sensorium.positives import Positives
 
@@ -18,7 +18,7 @@ B, D = 40, 12
 @pytest.mark.parametrize("block", [1 << 25, 7 * B * 8])
 @pytest.mark.parametrize("kind", RELATIONS)
 def test_equal_to_the_dense_formula_in_float64(monkeypatch, kind, block):
-    monkeypatch.setattr(contrastive, "BLOCK", block)
+    monkeypatch.setattr(_contrastive, "BLOCK", block)
     positives, partners, same = batch_of(relation(kind), B)
     zl, zr = unit_rows(B, D, 1), unit_rows(B, D, 2)
     objective = SigLIP().double()

@@ -20,7 +20,7 @@ from sensorium.fit.options import TrainOptions
 from sensorium.fit.schedule import Watch, learning_rate
 from sensorium.fit.step import AutogradStep
 from sensorium.fit.weights import Weights
-from sensorium.head import project
+from sensorium.heads import project
 from sensorium.heads.linear import Linear
 from sensorium.heads.mlp import MLP
 from sensorium.objectives.infonce import InfoNCE

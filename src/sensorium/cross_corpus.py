@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import head, io, pipeline
+from sensorium import heads, io, pipeline
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe
 from sensorium.evaluate import classes
@@ -84,5 +84,5 @@ def _project(opened: Any, plan: recipes.Recipe, data: Data, rows: np.ndarray, ru
     items = Items(left.ids[rows], [left.values[row] for row in rows.tolist()], left.kind)
     table = pipeline.embed_side("left", items, plan, pipeline.stores_beside(run), progress=not quiet)
     module = opened.head("left")
-    head.check(head.load(opened.folder / "left")[1], table.fingerprint, f"{run}: left head")
-    return head.project(module, table)
+    heads.check(heads.load(opened.folder / "left")[1], table.fingerprint, f"{run}: left head")
+    return heads.project(module, table)

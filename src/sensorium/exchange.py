@@ -34,11 +34,11 @@ def export(kind: str, run: Path | str, out: Path | str, side: str = "left") -> d
 
 def _onnx(run: Any, side: str, out: Path) -> list[Path]:
     """The head's step as a graph, and beside it, as JSON, what goes in and what comes out."""
-    from sensorium import head, portable
+    from sensorium import heads, portable
 
     module = run.head(side)
     inputs = portable.export_onnx(module, out)
-    _, fingerprint = head.load(run.folder / side)
+    _, fingerprint = heads.load(run.folder / side)
     other = "right" if side == "left" else "left"
     labels = run.index(other).table.ids.tolist() if run.recipe.part_name(f"{other}.encoder") == "onehot" else None
     about = {
@@ -152,7 +152,7 @@ def _judged(plan: Recipe, module: Any, out: Path, folder: Path, measure: bool) -
     """All that a run does but the fit; ``measure``: input statistics are those of the training frames."""
     from sensorium import judge
     from sensorium.fit.build import input_statistics
-    from sensorium.preprocess import Preprocess
+    from sensorium.heads._preprocess import Preprocess
 
     data = plan.part("data").load()
     left, right = pipeline.embed(plan, data, pipeline.stores_beside(out), progress=False)

@@ -160,11 +160,11 @@ def baselines(
 
 def some_rows(module: Any, table: Embeddings, rows: np.ndarray) -> np.ndarray:
     """A table through a head where ``rows`` need it, (n, d) float32, and zeros elsewhere."""
-    from sensorium import head
+    from sensorium import heads
 
     rows = np.unique(rows)
     z = np.zeros((len(table), module.dim), np.float32)
-    z[rows] = head.apply(module, table.vectors, rows)
+    z[rows] = heads.apply(module, table.vectors, rows)
     return z
 
 

@@ -15,7 +15,7 @@ from sensorium.errors import BadRecipe
 from sensorium.framing import Framer
 
 Weights = Mapping[str, np.ndarray]
-_LAGS = (5, 10, 20)  # of sensorium.relations, which loads torch
+_LAGS = (5, 10, 20)  # of sensorium.heads._relations, which loads torch
 
 
 class Lite:
@@ -162,7 +162,7 @@ def _recurrent(weights: Weights, arguments: Mapping[str, Any], dim_in: int, kind
 
 
 class _Statistics:
-    """As :class:`sensorium.pooling.Statistics` and the perceptrons after it."""
+    """As :class:`sensorium.heads._pooling.Statistics` and the perceptrons after it."""
 
     def __init__(self, weights: Weights, arguments: Mapping[str, Any], dim_in: int) -> None:
         k = arguments["levels"]
@@ -229,7 +229,7 @@ class _Tcn:
 
 
 class _Relations:
-    """As :class:`sensorium.relations.Relations`."""
+    """As :class:`sensorium.heads._relations.Relations`."""
 
     def __init__(self, dim_in: int, blocks: int) -> None:
         size = dim_in // blocks

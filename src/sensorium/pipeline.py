@@ -202,7 +202,7 @@ def split(plan: Recipe, pairs: Pairs) -> Pairs:
 
 def check(plan: Recipe, left: Embeddings, right: Embeddings | None, pairs: Pairs) -> None:
     """Refuse NaN, infinite and zero vectors, naming the rows, before anything is fitted."""
-    from sensorium import head
+    from sensorium import heads as head
 
     for side, table in (("left", left), ("right", right)):
         if table is not None:
@@ -245,7 +245,7 @@ def fit(
 
 def save_heads(plan: Recipe, left: Embeddings, right: Embeddings | None, fitted: Any, folder: Path) -> None:
     """Both heads with the fingerprints of the encoders they belong to; one when they are tied."""
-    from sensorium import head
+    from sensorium import heads as head
 
     for side, table, module in (("left", left, fitted.left_head), ("right", right, fitted.right_head)):
         if table is not None:
@@ -254,7 +254,7 @@ def save_heads(plan: Recipe, left: Embeddings, right: Embeddings | None, fitted:
 
 def project(left: Embeddings, right: Embeddings | None, heads: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Both tables through their heads, computed once for judging and for the index."""
-    from sensorium import head
+    from sensorium import heads as head
 
     zl = head.project(heads[0], left)
     return zl, zl if right is None else head.project(heads[1], right)

@@ -82,13 +82,13 @@ class Run:
 
     def head(self, side: str) -> Any:
         """The head of a side, checked against the encoder it was fitted for."""
-        from sensorium import head
+        from sensorium import heads
 
         if side not in self._heads:
-            module, fingerprint = head.load(self.folder / side)
+            module, fingerprint = heads.load(self.folder / side)
             encoder = self.encoder(side)
             if encoder is not None:
-                head.check(fingerprint, encoder.fingerprint, f"{self.folder}: {side} head")
+                heads.check(fingerprint, encoder.fingerprint, f"{self.folder}: {side} head")
             self._heads[side] = module
         return self._heads[side]
 
@@ -150,12 +150,12 @@ class Run:
 
     def project_one(self, side: str, vector: np.ndarray) -> np.ndarray:
         """One item, a vector (d_in,) or frames (t, d_in), through its head: (1, d)."""
-        from sensorium import head
+        from sensorium import heads
 
         if vector.ndim == 1:
             return self.project(side, vector)
         table = Embeddings(np.array(["live"]), vector, {}, offsets=np.array([0, len(vector)]))
-        return head.project(self.head(side), table)
+        return heads.project(self.head(side), table)
 
     def _stamp(self, side: str) -> Mapping[str, Any]:
         return io.read_json(self.folder / "index" / f"{side}.json", f"type: sensorium index {self.folder}")
@@ -204,11 +204,11 @@ class Run:
 
     def project(self, side: str, vectors: np.ndarray) -> np.ndarray:
         """Vectors as a side's encoder gives them, (n, d_in), through its head: (n, d)."""
-        from sensorium import head
+        from sensorium import heads
 
         vectors = np.atleast_2d(np.asarray(vectors, np.float32))
-        head.check_finite(vectors, None, "query vector")
-        return head.apply(self.head(side), vectors)
+        heads.check_finite(vectors, None, "query vector")
+        return heads.apply(self.head(side), vectors)
 
     def search(
         self,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sensorium import fetch, parts, progress
+from sensorium import parts, progress
 from sensorium.cli import app
-from sensorium.datasets import emodb, ravdess, tess
+from sensorium.datasets import _download, emodb, ravdess, tess
 from sensorium.errors import BadData, BadRecipe, Corrupt
 
 
@@ -80,11 +80,11 @@ def zipped(files: dict[str, bytes], folder: Path | None = None) -> bytes:
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_broken_download_goes_on(server: Server, tmp_path: Path, ranges: bool) -> None:
     server.files["a.bin"], server.breaks, server.ranges = CONTENT, 2, ranges
-    path = fetch.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5, wait=0.01)
+    path = _download.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5, wait=0.01)
     assert path.read_bytes() == CONTENT
     assert server.asked == [None, "bytes=1000-", "bytes=2000-" if ranges else "bytes=1000-"]
     assert list(tmp_path.iterdir()) == [path]
-    fetch.download(f"{server.url}/a.bin", path, MD5)
+    _download.download(f"{server.url}/a.bin", path, MD5)
     assert len(server.asked) == 3  # what is there and whole is not fetched again
 
 
@@ -93,40 +93,42 @@ def test_a_slow_download_says_how_far_it_is(
 ) -> None:
     server.files["a.zip"] = bytes(3 << 20)
     monkeypatch.setattr(progress, "EVERY", 0.0)
-    fetch.download(f"{server.url}/a.zip", tmp_path / "a.zip", "md5:" + hashlib.md5(bytes(3 << 20)).hexdigest(), 0.01)
+    _download.download(
+        f"{server.url}/a.zip", tmp_path / "a.zip", "md5:" + hashlib.md5(bytes(3 << 20)).hexdigest(), 0.01
+    )
     assert "a.zip, MiB  1 of 3" in capsys.readouterr().err
 
 
 def test_what_came_before_a_kill_is_used(server: Server, tmp_path: Path) -> None:
     server.files["a.bin"] = CONTENT
     (tmp_path / "a.bin.part").write_bytes(CONTENT[:5000])
-    assert fetch.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5).read_bytes() == CONTENT
+    assert _download.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5).read_bytes() == CONTENT
     assert server.asked == ["bytes=5000-"]
     (tmp_path / "b.bin.part").write_bytes(CONTENT)  # all came, but it was not renamed any more
     server.files["b.bin"] = CONTENT
-    assert fetch.download(f"{server.url}/b.bin", tmp_path / "b.bin", MD5).read_bytes() == CONTENT
+    assert _download.download(f"{server.url}/b.bin", tmp_path / "b.bin", MD5).read_bytes() == CONTENT
 
 
 def test_a_beginning_of_another_version_is_thrown_away(server: Server, tmp_path: Path) -> None:
     server.files["a.bin"] = CONTENT
     (tmp_path / "a.bin.part").write_bytes(b"x" * 5000)
-    assert fetch.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5).read_bytes() == CONTENT
+    assert _download.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5).read_bytes() == CONTENT
 
 
 def test_trouble_is_named(server: Server, tmp_path: Path) -> None:
     server.files["a.bin"] = CONTENT + b"tampered"
     with pytest.raises(Corrupt, match="expected md5:.*another mirror"):
-        fetch.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5)
+        _download.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5)
     assert not any(tmp_path.iterdir())
     with pytest.raises(BadData, match="answered 404"):
-        fetch.download(f"{server.url}/nothing", tmp_path / "a.bin", MD5)
+        _download.download(f"{server.url}/nothing", tmp_path / "a.bin", MD5)
     server.status = 503
     with pytest.raises(BadData, match="answered 503; check the connection and run again"):
-        fetch.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5, wait=0.001)
+        _download.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5, wait=0.001)
     with pytest.raises(BadData, match="http:// or https://"):
-        fetch.download("file:///etc/passwd", tmp_path / "a.bin", MD5)
+        _download.download("file:///etc/passwd", tmp_path / "a.bin", MD5)
     with pytest.raises(BadData, match="expected md5"):
-        fetch.digest(__file__, "crc:1")
+        _download.digest(__file__, "crc:1")
 
 
 @pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "..\\out.txt", "C:/out.txt"])
@@ -134,7 +136,7 @@ def test_paths_that_lead_out(tmp_path: Path, name: str) -> None:
     archive = tmp_path / "a.zip"
     archive.write_bytes(zipped({"good.txt": b"good", name: b"bad"}))
     with pytest.raises(BadData, match="leads out of the folder; nothing was unpacked"):
-        fetch.unpack(archive, tmp_path / "to")
+        _download.unpack(archive, tmp_path / "to")
     assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
 
 
@@ -145,20 +147,20 @@ def test_links_bombs_and_damage(tmp_path: Path) -> None:
         link.external_attr = 0o120777 << 16
         packed.writestr(link, "/etc/passwd")
     with pytest.raises(BadData, match="'link' is a link"):
-        fetch.unpack(archive, to)
+        _download.unpack(archive, to)
     archive.write_bytes(zipped({"bomb": bytes(30_000_000)}))
     with pytest.raises(BadData, match="as bombs do"):
-        fetch.unpack(archive, to)
+        _download.unpack(archive, to)
     archive.write_bytes(zipped({str(i): b"1" for i in range(9)}))
     with pytest.raises(BadData, match="holds 9 files of 9 bytes; at most 8"):
-        fetch.unpack(archive, to, max_files=8)
+        _download.unpack(archive, to, max_files=8)
     with pytest.raises(BadData, match="at most 1000000 of 8"):
-        fetch.unpack(archive, to, max_bytes=8)
+        _download.unpack(archive, to, max_bytes=8)
     whole = zipped({"a": CONTENT})
     for damaged in (whole[:100], b"no zip", whole[:60] + b"???" + whole[63:]):
         archive.write_bytes(damaged)
         with pytest.raises(Corrupt, match="not a whole zip file"):
-            fetch.unpack(archive, to)
+            _download.unpack(archive, to)
     assert not to.exists()
 
 
@@ -168,7 +170,7 @@ def test_a_file_larger_than_it_says(tmp_path: Path) -> None:
     lying = whole.replace(size, (100).to_bytes(4, "little"))
     (tmp_path / "a.zip").write_bytes(lying)
     with pytest.raises((BadData, Corrupt)):
-        fetch.unpack(tmp_path / "a.zip", tmp_path / "to")
+        _download.unpack(tmp_path / "a.zip", tmp_path / "to")
     assert not (tmp_path / "to").exists()
 
 
@@ -197,16 +199,16 @@ def test_the_download_step_of_emodb_asks_the_record(
         {"key": archive.name, "checksum": "md5:" + hashlib.md5(content).hexdigest()},
     ]
     server.files["record"] = json.dumps({"files": files}).encode()
-    made = fetch.Archive(f"{server.url}/{archive.name}", f"{server.url}/record")
-    monkeypatch.setattr(fetch, "_TRIES", 2)
-    assert fetch.obtain([made], tmp_path / "data", wait=0.001) == [tmp_path / "data" / "emodb"]
+    made = _download.Archive(f"{server.url}/{archive.name}", f"{server.url}/record")
+    monkeypatch.setattr(_download, "_TRIES", 2)
+    assert _download.obtain([made], tmp_path / "data", wait=0.001) == [tmp_path / "data" / "emodb"]
     assert len(parts.make("datasets", {"name": "emodb", "root": str(tmp_path / "data")}).load().left) == 2
     for record in (b"{}", b"no json", json.dumps({"files": files[:1]}).encode()):
         server.files["record"] = record
         with pytest.raises(BadData, match="does not say what emodb.zip should be"):
-            fetch.published(made)
+            _download.published(made)
     with pytest.raises(BadData, match="check the connection"):
-        fetch.published(made._replace(checksum=f"{server.url}/nothing"))
+        _download.published(made._replace(checksum=f"{server.url}/nothing"))
 
 
 def test_the_verb_verifies_what_it_downloads(server: Server, tmp_path: Path) -> None:
@@ -250,7 +252,7 @@ def test_names_that_cannot_all_be(tmp_path: Path, names: list[str], said: str) -
         for name in names:
             archive.writestr(name, b"sound")
     with pytest.raises(BadData, match=f"{said}.*; nothing was unpacked"):
-        fetch.unpack(tmp_path / "a.zip", tmp_path / "out")
+        _download.unpack(tmp_path / "a.zip", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
@@ -272,4 +274,4 @@ def test_an_answer_in_pieces_that_ends_early(server: Server, tmp_path: Path, mon
 
     monkeypatch.setattr(Server, "answer", answer)
     server.files["a.zip"] = CONTENT
-    assert fetch.download(f"{server.url}/a.zip", tmp_path / "a.zip", MD5, 0.01).read_bytes() == CONTENT
+    assert _download.download(f"{server.url}/a.zip", tmp_path / "a.zip", MD5, 0.01).read_bytes() == CONTENT

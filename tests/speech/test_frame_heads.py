@@ -6,13 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium import head as heads
-from sensorium import parts, sequences
+from sensorium import heads, parts, sequences
 from sensorium.errors import BadData, BadRecipe
 from sensorium.fit.build import build
+from sensorium.heads._relations import Relations
 from sensorium.moments import InputStats
 from sensorium.pairs import Pairs
-from sensorium.relations import Relations
 from sensorium.types import Embeddings
 
 SPECS = {
@@ -146,7 +145,7 @@ def test_the_documents_lstm() -> None:
 
 
 def test_members_learn_from_different_rows_and_are_averaged() -> None:
-    from sensorium.pooling import Members
+    from sensorium.heads._pooling import Members
 
     torch.manual_seed(0)
     members = Members(4, 8, 1, 3, 2, dropout=0.0)
@@ -184,7 +183,7 @@ def test_relations_that_do_not_fit() -> None:
 
 
 def test_statistics_say_what_they_promise() -> None:
-    from sensorium.pooling import Statistics
+    from sensorium.heads._pooling import Statistics
 
     x = torch.randn(1, 4000, 1)
     pooled = Statistics(1, levels=3)(x, torch.tensor([4000]))[0]

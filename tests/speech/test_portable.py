@@ -10,13 +10,12 @@ import torch
 from test_frame_heads import SPECS, C, D, made
 from test_mfcc import EVERYTHING, RATE, voice
 
-from sensorium import head as heads
-from sensorium import model_pth, parts, portable
+from sensorium import heads, model_pth, parts, portable
 from sensorium.encoders.mfcc import Mfcc
 from sensorium.errors import BadData, BadRecipe, Corrupt
+from sensorium.heads._preprocess import MODES
 from sensorium.lite import Lite
 from sensorium.moments import InputStats
-from sensorium.preprocess import MODES
 
 
 @pytest.mark.parametrize("name", SPECS)

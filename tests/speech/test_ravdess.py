@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 import sensorium
-from sensorium import augment, head, io, parts, pipeline, recipe
+from sensorium import augment, heads, io, parts, pipeline, recipe
 from sensorium.augment import Variant
 from sensorium.errors import BadData, BadRecipe
 from sensorium.evaluate.protocols.emotions import recognition
@@ -120,7 +120,7 @@ def test_a_stream_ends_where_the_file_does(run: object, tmp_path: Path) -> None:
     """Features and head together, from raw chunks: what the index says of the file, the stream says at its end."""
     from sensorium.lite import Lite
 
-    left, _ = head.load(run.folder / "left")
+    left, _ = heads.load(run.folder / "left")
     plan = recipe.load(run.folder / "recipe.toml")
     encoder = plan.part("left.encoder")
     path = next(Path(plan.values["data"]["root"]).rglob("03-01-05-01-01-01-06.wav"))
@@ -156,7 +156,7 @@ def test_the_document_recipe_trains(tmp_path: Path) -> None:
     assert {key: kept["train"][key] for key in ("schedule", "patience", "checkpoint_every", "lr", "weight_decay")} == {
         "schedule": "plateau", "patience": 15, "checkpoint_every": 10, "lr": 1e-3, "weight_decay": 0.0}  # fmt: skip
     assert (made.folder / "history.jsonl").read_text().count("\n") >= 3
-    left, fingerprint = head.load(made.folder / "left")
+    left, fingerprint = heads.load(made.folder / "left")
     assert fingerprint["name"] == "mfcc" and left.dim_in == 13 and left.dim == 8
     mean = left.state_dict()["preprocess.mean"]
     assert mean.shape == (13,) and mean.abs().sum() > 1  # statistics of the training frames, not neutral ones
@@ -232,5 +232,5 @@ def test_real_actors(shared_data: Path, tmp_path: Path) -> None:
     left, right = pipeline.embed(plan, data, tmp_path / "stores", progress=False)
     fitted = pipeline.fit(plan, left, right, data.pairs, None, progress=False)
     test = data.pairs.where("test")
-    told = recognition(test.right, head.project(fitted.left_head, left)[test.left].argmax(1))
+    told = recognition(test.right, heads.project(fitted.left_head, left)[test.left].argmax(1))
     assert told["UA"] > 0.2  # chance is 0.125

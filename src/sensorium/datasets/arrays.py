@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium import foreign
 from sensorium.errors import BadData, BadRecipe, nearest
-from sensorium.head import check_finite
+from sensorium.heads import check_finite
 from sensorium.pairs import Pairs
 from sensorium.types import Data, Items, as_ids, check_unique
 

@@ -6,9 +6,9 @@ import re
 from functools import partial
 from pathlib import Path
 
-from sensorium.corpora import Corpus
-from sensorium.fetch import Archive
-from sensorium.recordings import Recording
+from sensorium.datasets._corpora import Corpus
+from sensorium.datasets._download import Archive
+from sensorium.datasets._speech import Recording
 
 #: The release of its authors, https://zenodo.org/records/7447302, which states the checksum.
 ARCHIVES = (Archive("https://zenodo.org/records/7447302/files/emodb.zip", "https://zenodo.org/api/records/7447302"),)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import augment, fetch, recordings
+from sensorium import augment
+from sensorium.datasets import _download, _speech
+from sensorium.datasets._speech import Speakers
 from sensorium.errors import BadRecipe, nearest
-from sensorium.recordings import Speakers
 from sensorium.types import Data
 
 _CHANNELS = {"speech": ("speech",), "song": ("song",), "both": ("speech", "song")}
@@ -20,9 +21,9 @@ _PROTOCOLS = (*_FOLDS, "leaky-random")
 
 #: The audio-only archives of the record https://zenodo.org/records/1188976 (CC BY-NC-SA 4.0), 434 MB.
 ARCHIVES = {
-    "speech": fetch.Archive("https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
+    "speech": _download.Archive("https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
                             "md5:bc696df654c87fed845eb13823edef8a"),
-    "song": fetch.Archive("https://zenodo.org/records/1188976/files/Audio_Song_Actors_01-24.zip",
+    "song": _download.Archive("https://zenodo.org/records/1188976/files/Audio_Song_Actors_01-24.zip",
                           "md5:5411230427d67a21e18aa4d466e6d1b9"),
 }  # fmt: skip
 
@@ -62,12 +63,12 @@ class Ravdess:
         download: bool = False,
         mirror: str = "",
     ) -> None:
-        recordings.check_bad(bad)
+        _speech.check_bad(bad)
         if channel not in _CHANNELS:
             raise BadRecipe(f"data.channel='{channel}'; expected speech, song or both")
         for name in classes:
-            if name not in recordings.EMOTIONS:
-                raise BadRecipe(f"data.classes: no recording is '{name}'; {nearest(name, recordings.EMOTIONS)}")
+            if name not in _speech.EMOTIONS:
+                raise BadRecipe(f"data.classes: no recording is '{name}'; {nearest(name, _speech.EMOTIONS)}")
         if protocol not in _PROTOCOLS:
             raise BadRecipe(f"data.protocol='{protocol}'; expected {', '.join(_PROTOCOLS)}")
         if (train_actors or validation_actors) and not test_actors:
@@ -81,33 +82,33 @@ class Ravdess:
 
     def obtain(self) -> list[Path]:
         """Fetch what is missing of the archives of the channel."""
-        return fetch.obtain([ARCHIVES[name] for name in _CHANNELS[self.channel]], self.root, self.mirror)
+        return _download.obtain([ARCHIVES[name] for name in _CHANNELS[self.channel]], self.root, self.mirror)
 
     def folds(self) -> int:
         """How many folds the protocol has for the actors that are there; ``fold`` is one of 1 to this."""
         if self.protocol not in _FOLDS or self.lists["test"]:
             raise BadRecipe(f"data.fold=all needs data.protocol={' or '.join(_FOLDS)}, and no data.test_actors")
         speakers = {r.speaker for r in self._heard()[0]}
-        return len(recordings.actor_folds(np.array(sorted(speakers)), _FOLDS[self.protocol]))
+        return len(_speech.actor_folds(np.array(sorted(speakers)), _FOLDS[self.protocol]))
 
     def load(self) -> Data:
         """Read names, not sound. Raises BadData for wrong names or missing actors, BadRecipe for impossible lists."""
         heard, notes = self._heard()
-        heard, left_out = recordings.readable(heard, self.bad)
+        heard, left_out = _speech.readable(heard, self.bad)
         split, told = self._split(np.array([r.speaker for r in heard], np.str_))
         notes = {**told, "channel": self.channel, **notes, **left_out}
-        data = recordings.data(heard, self.root, self.classes or recordings.EMOTIONS, split, notes)
+        data = _speech.data(heard, self.root, self.classes or _speech.EMOTIONS, split, notes)
         return augment.with_copies(data, self.copies, self.augment, self.augment_kinds, self.split_seed)
 
-    def _heard(self) -> tuple[list[recordings.Recording], dict[str, Any]]:
+    def _heard(self) -> tuple[list[_speech.Recording], dict[str, Any]]:
         """The recordings of the channel and the classes that can be heard, and notes of what was left out.
 
         What is there as sound is not taken from its video too.
         """
         if self.download:
             self.obtain()
-        found, notes = recordings.collect(self.root, recordings.ravdess, "RAVDESS", self.allow_other)
-        wanted = set(self.classes or recordings.EMOTIONS)
+        found, notes = _speech.collect(self.root, _speech.ravdess, "RAVDESS", self.allow_other)
+        wanted = set(self.classes or _speech.EMOTIONS)
         of_channel = [r for r in found if r.columns["channel"] in _CHANNELS[self.channel] and r.emotion in wanted]
         alone = {r.path.stem[2:] for r in of_channel if r.columns["modality"] == "audio-only"}
         heard = [r for r in of_channel if r.columns["modality"] == "audio-only" or
@@ -120,14 +121,14 @@ class Ravdess:
 
     def _split(self, speaker: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         if self.lists["test"]:
-            split, told = recordings.by_speakers(speaker, self.lists)
+            split, told = _speech.by_speakers(speaker, self.lists)
             return split, {"protocol": "actors", **told}
         if self.protocol == "leaky-random":
-            return recordings.leaky(len(speaker), self.split_seed), {
+            return _speech.leaky(len(speaker), self.split_seed), {
                 "protocol": "leaky-random",
                 "warning": "clips of one actor are in training and test: these numbers flatter",
             }
-        splits = recordings.actor_folds(speaker, _FOLDS[self.protocol])
+        splits = _speech.actor_folds(speaker, _FOLDS[self.protocol])
         if not isinstance(self.fold, int) or self.fold not in range(1, len(splits) + 1):
             raise BadRecipe(
                 f"data.fold={self.fold}; {self.protocol} has folds 1 to {len(splits)} for these actors; each in turn: "

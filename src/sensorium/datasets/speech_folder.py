@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import audio, augment, recordings
+from sensorium import audio, augment
+from sensorium.datasets import _speech
+from sensorium.datasets._speech import Recording, Speakers
 from sensorium.errors import BadData, BadRecipe
-from sensorium.recordings import Recording, Speakers
 from sensorium.types import Data
 
 
@@ -31,7 +32,7 @@ class SpeechFolder:
                  validation_actors: Speakers = (), test_actors: Speakers = (), copies: int = 0,
                  augment: float = 0.3, augment_kinds: Sequence[str] = augment.KINDS, split_seed: int = 0,
                  bad: str = "stop") -> None:  # fmt: skip
-        recordings.check_bad(bad)
+        _speech.check_bad(bad)
         if not root and not csv:
             raise BadRecipe("speech_folder needs recordings; type: data.root=FOLDER or data.csv=TABLE")
         self.table = Path(csv).expanduser() if csv else None
@@ -47,13 +48,13 @@ class SpeechFolder:
         alone = len({r.speaker for r in found}) == len(found) > 1
         notes = {"warning": "no speakers are known: clips of one voice may be on both sides"} if alone else {}
         notes |= left_out
-        data = recordings.corpus(found, self.root, self.classes, self.lists, notes, split)
+        data = _speech.corpus(found, self.root, self.classes, self.lists, notes, split)
         return augment.with_copies(data, **self.copies)
 
     def _readable(
         self, found: list[Recording], split: np.ndarray | None
     ) -> tuple[list[Recording], np.ndarray | None, dict[str, Any]]:
-        kept, notes = recordings.readable(found, self.bad)
+        kept, notes = _speech.readable(found, self.bad)
         there = {r.path for r in kept}
         return kept, None if split is None else split[[r.path in there for r in found]], notes
 

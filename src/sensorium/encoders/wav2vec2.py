@@ -2,6 +2,6 @@
 
 from functools import partial
 
-from sensorium.speech_models import Speech, Waveform
+from sensorium.encoders._speech_transformer import Speech, Waveform
 
 Wav2vec2 = partial(Speech, "wav2vec2", partial(Waveform, "Wav2Vec2Model"), "facebook/wav2vec2-base")

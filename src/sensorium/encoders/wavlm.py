@@ -2,6 +2,6 @@
 
 from functools import partial
 
-from sensorium.speech_models import Speech, Waveform
+from sensorium.encoders._speech_transformer import Speech, Waveform
 
 Wavlm = partial(Speech, "wavlm", partial(Waveform, "WavLMModel"), "microsoft/wavlm-base-plus")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.speech_models import Speech, load
+from sensorium.encoders._speech_transformer import Speech, load
 
 
 class MelWindows:

@@ -4,6 +4,6 @@ from functools import partial
 
 from torch import nn
 
-from sensorium.recurrent import Recurrent
+from sensorium.heads._recurrent import Recurrent
 
 Gru = partial(Recurrent, "gru", nn.GRU, 1, hidden=128, depth=1)

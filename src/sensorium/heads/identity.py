@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from sensorium.heads._preprocess import unit
 from sensorium.moments import InputStats
-from sensorium.preprocess import unit
 from sensorium.types import Affine
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe
-from sensorium.head import check_dim
+from sensorium.heads import check_dim
+from sensorium.heads._preprocess import Preprocess, affine_of, check_mode, settle, typical_length, unit
 from sensorium.moments import InputStats
-from sensorium.preprocess import Preprocess, affine_of, check_mode, settle, typical_length, unit
 from sensorium.types import Affine
 
 
@@ -15,7 +15,7 @@ class Linear(nn.Module):
     """z = P(x) W + b, at unit length with ``normalize``.
 
     dim: output width; None takes that of the other side, or else the input's.
-    preprocess: P, see :class:`sensorium.preprocess.Preprocess`.
+    preprocess: P, see :class:`sensorium.heads._preprocess.Preprocess`.
     """
 
     settled = False

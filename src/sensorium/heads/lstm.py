@@ -4,6 +4,6 @@ from functools import partial
 
 from torch import nn
 
-from sensorium.recurrent import Recurrent
+from sensorium.heads._recurrent import Recurrent
 
 Lstm = partial(Recurrent, "lstm", nn.LSTM, 2, hidden=256, depth=2)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe, nearest
-from sensorium.head import check_dim
+from sensorium.heads import check_dim
+from sensorium.heads._preprocess import Preprocess, check_mode, settle, typical_length, unit
 from sensorium.moments import InputStats
-from sensorium.preprocess import Preprocess, check_mode, settle, typical_length, unit
 from sensorium.types import Affine
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
@@ -22,7 +22,7 @@ class MLP(nn.Module):
     residual: adds a linear path from input to output, so that the head can start at a closed form.
     layer_norm: normalises each hidden layer before its activation.
     gain: Xavier-uniform initialisation with this gain and zero biases; None leaves torch's own.
-    preprocess: P, see :class:`sensorium.preprocess.Preprocess`.
+    preprocess: P, see :class:`sensorium.heads._preprocess.Preprocess`.
 
     Linear-ReLU-Linear is depth=1; 768→512→256 with dropout .1 is hidden=512, dim=256, dropout=0.1;
     Linear-LayerNorm-tanh-Linear is layer_norm=true, activation="tanh".

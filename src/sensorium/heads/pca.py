@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe
+from sensorium.heads._preprocess import unit
 from sensorium.moments import InputStats
-from sensorium.preprocess import unit
 from sensorium.types import Affine
 
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe
-from sensorium.head import check_dim
+from sensorium.heads import check_dim
+from sensorium.heads._pooling import Members
+from sensorium.heads._pooling import Statistics as Pool
+from sensorium.heads._preprocess import Preprocess, check_mode, unit
+from sensorium.heads._relations import Relations
 from sensorium.moments import InputStats
-from sensorium.pooling import Members
-from sensorium.pooling import Statistics as Pool
-from sensorium.preprocess import Preprocess, check_mode, unit
-from sensorium.relations import Relations
 from sensorium.sequences import apply_frames
 from sensorium.types import Rows
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium.errors import BadRecipe
-from sensorium.head import check_dim
+from sensorium.heads import check_dim
+from sensorium.heads._preprocess import Preprocess, check_mode, unit
 from sensorium.moments import InputStats
-from sensorium.preprocess import Preprocess, check_mode, unit
 from sensorium.sequences import apply_frames, valid
 from sensorium.types import Rows
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import scores, workers
-from sensorium.kept import Kept
+from sensorium.indexes._rows import Kept
 from sensorium.scores import coded, machine, nearest
 from sensorium.scores.definition import lengths
 from sensorium.scores.source import Source

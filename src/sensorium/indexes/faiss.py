@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium import io, scores
 from sensorium.errors import BadRecipe, MissingExtra
-from sensorium.kept import REMEDY, Kept
+from sensorium.indexes._rows import REMEDY, Kept
 from sensorium.table import Table
 from sensorium.types import Hits
 

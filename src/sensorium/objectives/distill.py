@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import head as heads
+from sensorium import heads
 from sensorium.errors import BadRecipe
 from sensorium.pairs import Pairs
 from sensorium.positives import Positives

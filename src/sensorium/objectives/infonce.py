@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sensorium import contrastive
 from sensorium.errors import BadRecipe
+from sensorium.objectives import _contrastive
 from sensorium.positives import Positives
 
 
@@ -24,7 +24,7 @@ class InfoNCE(nn.Module):
     partners: "positive" as above, or "mask": only the own partner is positive and further
         partners are left out of the softmax.
 
-    Memory is linear in the batch: see :mod:`sensorium.contrastive`.
+    Memory is linear in the batch: see :mod:`sensorium.objectives._contrastive`.
     """
 
     closed = False
@@ -66,10 +66,10 @@ class InfoNCE(nn.Module):
         positives: Positives,
         sides: tuple[bool, bool] = (True, True),
         bound: float | None = None,
-    ) -> contrastive.Gradients:
+    ) -> _contrastive.Gradients:
         """The loss with its gradients to zl, zr (b, d); ``scale`` is that to ``log_scale``."""
         scale = self.scale
-        found = contrastive.infonce(
+        found = _contrastive.infonce(
             zl,
             zr,
             scale,
@@ -82,10 +82,10 @@ class InfoNCE(nn.Module):
         )
         return found if found.scale is None else found._replace(scale=found.scale * scale)
 
-    def learned(self, found: contrastive.Gradients) -> list[tuple[nn.Parameter, Tensor]]:
+    def learned(self, found: _contrastive.Gradients) -> list[tuple[nn.Parameter, Tensor]]:
         """The objective's own parameters, each with its gradient."""
         return [] if self.log_scale is None else [(self.log_scale, found.scale)]
 
     def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
         """The loss of a batch zl, zr (b, d), differentiable by autograd."""
-        return contrastive.differentiable(partial(self.gradients, positives=positives), zl, zr, self.log_scale)
+        return _contrastive.differentiable(partial(self.gradients, positives=positives), zl, zr, self.log_scale)

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sensorium import contrastive
 from sensorium.errors import BadRecipe
+from sensorium.objectives import _contrastive
 from sensorium.positives import Positives
 
 _MOST = 10_000  # float32 scores times more than this are noise
@@ -47,19 +47,19 @@ class SigLIP(nn.Module):
         positives: Positives,
         sides: tuple[bool, bool] = (True, True),
         bound: float | None = None,
-    ) -> contrastive.Gradients:
+    ) -> _contrastive.Gradients:
         """The loss with its gradients to zl, zr (b, d); ``scale`` is that to ``log_scale``."""
         scale = self.scale
-        found = contrastive.siglip(
+        found = _contrastive.siglip(
             zl, zr, scale, self.bias.item(), positives, sides=sides, slope=self.bias.requires_grad
         )
         return found if found.scale is None else found._replace(scale=found.scale * scale)
 
-    def learned(self, found: contrastive.Gradients) -> list[tuple[nn.Parameter, Tensor]]:
+    def learned(self, found: _contrastive.Gradients) -> list[tuple[nn.Parameter, Tensor]]:
         """The objective's own parameters, each with its gradient."""
         return [(self.log_scale, found.scale), (self.bias, found.bias)] if self.bias.requires_grad else []
 
     def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
         """The loss of a batch zl, zr (b, d), differentiable by autograd."""
         find = partial(self.gradients, positives=positives)
-        return contrastive.differentiable(find, zl, zr, self.log_scale, self.bias)
+        return _contrastive.differentiable(find, zl, zr, self.log_scale, self.bias)

@@ -22,8 +22,8 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sensorium import audio, framing
+from sensorium.datasets._speech import EMOTIONS
 from sensorium.errors import BadData, BadRecipe, SensoriumError
-from sensorium.recordings import EMOTIONS
 from sensorium.serve import queries
 from sensorium.serve.budget import Budget
 from sensorium.serve.decode import Decoders, Undecodable

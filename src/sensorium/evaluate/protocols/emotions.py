@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.datasets._speech import FOLDS
+from sensorium.datasets._speech import actor_folds as folds
 from sensorium.errors import BadData
-from sensorium.recordings import FOLDS
-from sensorium.recordings import actor_folds as folds
 
 __all__ = ["FOLDS", "confusion", "folds", "ravdess", "recognition"]
 

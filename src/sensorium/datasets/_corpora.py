@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sensorium import augment, fetch, recordings
+from sensorium import augment
+from sensorium.datasets import _download, _speech
+from sensorium.datasets._download import Archive
+from sensorium.datasets._speech import Parse, Speakers
 from sensorium.errors import BadRecipe
-from sensorium.fetch import Archive
-from sensorium.recordings import Parse, Speakers
 from sensorium.types import Data
 
 
@@ -30,7 +31,7 @@ class Corpus:
                  test_actors: Speakers = (), copies: int = 0, augment: float = 0.3,
                  augment_kinds: Sequence[str] = augment.KINDS, split_seed: int = 0, allow_other: bool = False,
                  bad: str = "stop", download: bool = False, mirror: str = "") -> None:  # fmt: skip
-        recordings.check_bad(bad)
+        _speech.check_bad(bad)
         self.title, self.parse, self.source = title, parse, source
         self.root, self.classes, self.allow_other, self.bad = Path(root).expanduser(), classes, allow_other, bad
         self.lists = {"train": train_actors, "validation": validation_actors, "test": test_actors}
@@ -41,13 +42,13 @@ class Corpus:
         """Fetch what is missing of the archives. Raises BadRecipe where there is none that a program may fetch."""
         if isinstance(self.source, str):
             raise BadRecipe(f"{self.title} is in no public archive that can be fetched: {self.source}")
-        return fetch.obtain(self.source, self.root, self.mirror)
+        return _download.obtain(self.source, self.root, self.mirror)
 
     def load(self) -> Data:
         """Read names, not sound. Raises BadData for wrong names, BadRecipe for impossible lists."""
         if self.download:
             self.obtain()
-        found, notes = recordings.collect(self.root, self.parse, self.title, self.allow_other)
-        found, left_out = recordings.readable(found, self.bad)
-        data = recordings.corpus(found, self.root, self.classes, self.lists, {**notes, **left_out})
+        found, notes = _speech.collect(self.root, self.parse, self.title, self.allow_other)
+        found, left_out = _speech.readable(found, self.bad)
+        data = _speech.corpus(found, self.root, self.classes, self.lists, {**notes, **left_out})
         return augment.with_copies(data, **self.copies)
