@@ -50,7 +50,7 @@ def make_data(folder: Path, n: int) -> None:
 
 
 def moments_of(x: np.ndarray, y: np.ndarray, needs: tuple[str, ...], products: str = "float32"):
-    from sensorium.moments import Moments
+    from sensorium.numerics.moments import Moments
 
     moments = Moments(x.shape[1], y.shape[1], needs, products)
     for start in range(0, len(x), BLOCK):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from sensorium.pairs import Pairs
-from sensorium.positives import Partners
+from sensorium.pairs.positives import Partners
 
 
 def infonce(zl, zr, scale, partners, both=True, masked=False, same=None):

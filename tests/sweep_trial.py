@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from sensorium.errors import BadData, DiskFull
+from sensorium.experiments.search_space import Choice, Range
 from sensorium.pairs import Pairs
-from sensorium.space import Choice, Range
 from sensorium.types import Data, Items
 
 SPACE = {"x": Range(-10.0, 10.0), "y": Choice(("good", "bad"))}
@@ -67,7 +67,7 @@ class Paired:
 if __name__ == "__main__":
     import sweep_trial  # so that workers find the trial under its importable name
 
-    from sensorium.sweep import search
+    from sensorium.experiments.sweep import search
 
     folder, trials, workers = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     search(sweep_trial.bowl, SPACE, folder, {}, trials=trials, pruner="none", workers=workers)

@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sensorium import fit, parts
 from sensorium import heads as head
 from sensorium.errors import BadData, BadRecipe
-from sensorium.moments import Moments
+from sensorium.numerics.moments import Moments
 from sensorium.objectives.cca import CCA
 from sensorium.objectives.procrustes import Procrustes
 from sensorium.objectives.ridge import Ridge

@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from sensorium import foreign
 from sensorium.errors import BadData, BadRecipe
+from sensorium.formats import arrays
 
 rng = np.random.default_rng(0)
 MATRIX = rng.normal(size=(5, 3)).astype(np.float32)
@@ -29,7 +29,7 @@ class Evil:
 def test_npz_by_key(tmp_path, save):
     save(tmp_path / "a.npz", x=MATRIX, fortran=np.asfortranarray(MATRIX), names=NAMES, one=np.float64(3),
          empty=np.zeros((0, 3), np.float32), half=MATRIX.astype(np.float16))  # fmt: skip
-    found = foreign.read(tmp_path / "a.npz")
+    found = arrays.read(tmp_path / "a.npz")
     assert set(found) == {"x", "fortran", "names", "one", "empty", "half"} and len(found) == 6
     for name in ("x", "fortran"):
         assert np.array_equal(found[name], MATRIX) and found[name].dtype == np.float32
@@ -50,9 +50,9 @@ def test_npz_by_key(tmp_path, save):
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_text_in_object_arrays(tmp_path, values, expected, order):
     np.savez(tmp_path / "a.npz", names=np.array(values, dtype=object, order=order))
-    assert foreign.read(tmp_path / "a.npz")["names"].tolist() == expected
+    assert arrays.read(tmp_path / "a.npz")["names"].tolist() == expected
     np.save(tmp_path / "b.npy", np.array(values, dtype=object))
-    assert foreign.read(tmp_path / "b.npy")["vectors"].tolist() == expected
+    assert arrays.read(tmp_path / "b.npy")["vectors"].tolist() == expected
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -63,7 +63,7 @@ def test_every_protocol_of_pickle_is_read_as_text(tmp_path, protocol):
     content = head.getvalue() + pickle.dumps(array, protocol=protocol)
     (tmp_path / "a.npy").write_bytes(content)
     try:
-        assert foreign.read(tmp_path / "a.npy")["vectors"].tolist() == ["x", "yé", ""]
+        assert arrays.read(tmp_path / "a.npy")["vectors"].tolist() == ["x", "yé", ""]
     except BadData:
         assert protocol < 2  # older than anything NumPy has written for arrays
 
@@ -82,7 +82,7 @@ def test_a_malicious_pickle_is_inert(tmp_path, place):
     with pytest.raises(
         BadData, match=r"a\.npz:names is a pickle of something else .*refused, since reading it would run"
     ):
-        foreign.read(tmp_path / "a.npz")["names"]
+        arrays.read(tmp_path / "a.npz")["names"]
     assert not flag.exists()
     np.load(tmp_path / "a.npz", allow_pickle=True)["names"]  # the same bytes do harm where pickles are run
     assert flag.exists()
@@ -97,14 +97,14 @@ def test_garbage_pickles_are_refused(tmp_path, content):
     np.lib.format.write_array_header_1_0(head, {"descr": "|O", "fortran_order": False, "shape": (2,)})
     (tmp_path / "a.npy").write_bytes(head.getvalue() + content)
     with pytest.raises(BadData, match=r"a\.npy is a pickle of"):
-        foreign.read(tmp_path / "a.npy")
+        arrays.read(tmp_path / "a.npy")
 
 
 def test_objects_that_are_not_text_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.array([["a"], ["b", "c"]], dtype=object), y=np.array([{}, {}], dtype=object))
     for name in "xy":
         with pytest.raises(BadData, match=f"a.npz:{name} (holds list objects|is a pickle of)"):
-            foreign.read(tmp_path / "a.npz")[name]
+            arrays.read(tmp_path / "a.npz")[name]
 
 
 def test_npy_with_ids_and_columns_beside(tmp_path):
@@ -112,16 +112,16 @@ def test_npy_with_ids_and_columns_beside(tmp_path):
     (tmp_path / "ids.json").write_text(json.dumps(list(range(5))))
     (tmp_path / "metadata.csv").write_text("id,path,category\n1,x.jpg,shoe\n0,y.jpg,hat\n")
     for path in (tmp_path, tmp_path / "embeddings.npy"):
-        found = foreign.read(path)
+        found = arrays.read(path)
         assert np.array_equal(found["vectors"], MATRIX) and isinstance(found["vectors"], np.memmap)
         assert found["ids"].tolist() == list("01234")
         assert found["category"].tolist() == ["hat", "shoe", "", "", ""]
     (tmp_path / "ids.json").write_text("[1]")
     with pytest.raises(BadData, match=r"ids\.json has 1 ids for the 5 rows of embeddings\.npy"):
-        foreign.read(tmp_path)
+        arrays.read(tmp_path)
     (tmp_path / "ids.json").write_text("[")
     with pytest.raises(BadData, match=r"ids\.json is not valid JSON"):
-        foreign.read(tmp_path)
+        arrays.read(tmp_path)
 
 
 def test_torch_files(tmp_path):
@@ -130,34 +130,34 @@ def test_torch_files(tmp_path):
         torch.save(torch.from_numpy(MATRIX), tmp_path / f"{side}_embeddings.pt")
     ids = [f"x.wav#{k}" for k in range(1, 6)]
     (tmp_path / "metadata.json").write_text(json.dumps({"ids": ids, "shapes": {}, "sample_rate": 32000}))
-    found = foreign.read(tmp_path / "audio_embeddings.pt")
+    found = arrays.read(tmp_path / "audio_embeddings.pt")
     assert np.array_equal(found["vectors"], MATRIX) and found["ids"].tolist() == ids
-    both = foreign.read(tmp_path)
+    both = arrays.read(tmp_path)
     assert set(both) == {"audio_embeddings", "text_embeddings", "ids"}
     torch.save({"x": torch.from_numpy(MATRIX).bfloat16(), "names": ["a"] * 5, "n": 3}, tmp_path / "b.pt")
-    found = foreign.read(tmp_path / "b.pt")
+    found = arrays.read(tmp_path / "b.pt")
     assert found["x"].dtype == np.float32 and found["names"].tolist() == ["a"] * 5 and "n" not in found
     torch.save([torch.ones(3)] * 5, tmp_path / "c.pt")
-    assert foreign.read(tmp_path / "c.pt")["vectors"].shape == (5, 3)
+    assert arrays.read(tmp_path / "c.pt")["vectors"].shape == (5, 3)
     flag = tmp_path / "executed"
     torch.save({"x": Evil(flag)}, tmp_path / "evil.pt")
     with pytest.raises(BadData, match=r"evil\.pt cannot be read as tensors and plain values"):
-        foreign.read(tmp_path / "evil.pt")
+        arrays.read(tmp_path / "evil.pt")
     assert not flag.exists()
     torch.save("text", tmp_path / "d.pt")
     with pytest.raises(BadData, match=r"d\.pt holds a str; expected a tensor or a dict of tensors"):
-        foreign.read(tmp_path / "d.pt")
+        arrays.read(tmp_path / "d.pt")
 
 
 def test_safetensors(tmp_path):
     from safetensors.numpy import save_file
 
     save_file({"x": MATRIX}, tmp_path / "a.safetensors", metadata={"ids": json.dumps(NAMES.tolist())})
-    found = foreign.read(tmp_path / "a.safetensors")
+    found = arrays.read(tmp_path / "a.safetensors")
     assert np.array_equal(found["x"], MATRIX) and found["ids"].tolist() == NAMES.tolist()
     (tmp_path / "b.safetensors").write_bytes(b"x" * 30)
     with pytest.raises(BadData, match=r"b\.safetensors is not a readable \.safetensors file"):
-        foreign.read(tmp_path / "b.safetensors")
+        arrays.read(tmp_path / "b.safetensors")
 
 
 def test_parquet(tmp_path):
@@ -167,14 +167,14 @@ def test_parquet(tmp_path):
     table = pa.table({"id": NAMES.tolist(), "v": [row.tolist() for row in MATRIX], "n": [1, 2, 3, 4, 5],
                       "ragged": [[1.0], [1.0, 2.0], [1.0], [], [1.0]], "t": ["x", None, "y", "z", "w"]})  # fmt: skip
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
-    found = foreign.read(tmp_path / "a.parquet")
+    found = arrays.read(tmp_path / "a.parquet")
     np.testing.assert_allclose(found["v"], MATRIX)
     assert found["id"].tolist() == NAMES.tolist() and found["n"].sum() == 15 and found["t"][1] == ""
     with pytest.raises(BadData, match="rows of different lengths"):
         found["ragged"]
     (tmp_path / "b.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(BadData, match=r"b\.parquet is not a readable Parquet file"):
-        foreign.read(tmp_path / "b.parquet")
+        arrays.read(tmp_path / "b.parquet")
 
 
 def test_clip_retrieval_folders(tmp_path):
@@ -188,55 +188,55 @@ def test_clip_retrieval_folders(tmp_path):
         pq.write_table(
             pa.table({"image_path": [f"{part}/{n}" for n in NAMES]}), tmp_path / f"metadata/metadata_{part}.parquet"
         )
-    found = foreign.read(tmp_path)
+    found = arrays.read(tmp_path)
     assert found["img_emb"].shape == (15, 3) and found["image_path"][10] == "10/a"
     assert np.array_equal(found["img_emb"][5:10], MATRIX.astype(np.float16) + 1)
     (tmp_path / "metadata" / "metadata_1.parquet").unlink()
     with pytest.raises(BadData, match=r"parts \[0, 1, 10\] of vectors, but \[0, 10\] of metadata"):
-        foreign.read(tmp_path)
+        arrays.read(tmp_path)
 
 
 def test_damage_and_unknown_things_are_named(tmp_path):
     with pytest.raises(BadRecipe, match=r"no file .*no\.npz; give the path of an .*\.npz"):
-        foreign.read(tmp_path / "no.npz")
+        arrays.read(tmp_path / "no.npz")
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(BadRecipe, match=r"cannot read '\.txt' files; "):
-        foreign.read(tmp_path / "a.txt")
+        arrays.read(tmp_path / "a.txt")
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadRecipe, match=r"empty is no store, holds no img_emb"):
-        foreign.read(tmp_path / "empty")
+        arrays.read(tmp_path / "empty")
     np.savez(tmp_path / "a.npz", x=MATRIX)
     content = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "b.npz").write_bytes(content[:100])
     with pytest.raises(BadData, match=r"b\.npz is not a readable \.npz file .*save or download it again"):
-        foreign.read(tmp_path / "b.npz")
+        arrays.read(tmp_path / "b.npz")
     np.savez_compressed(tmp_path / "c.npz", x=rng.normal(size=(50, 50)))
     content = bytearray((tmp_path / "c.npz").read_bytes())
     content[2000:2100] = b"\0" * 100
     (tmp_path / "c.npz").write_bytes(content)
     with pytest.raises(BadData, match=r"c\.npz:x is (damaged|cut short)"):
-        foreign.read(tmp_path / "c.npz")["x"]
+        arrays.read(tmp_path / "c.npz")["x"]
     np.save(tmp_path / "d.npy", MATRIX)
     os.truncate(tmp_path / "d.npy", 150)
     with pytest.raises(BadData, match=r"d\.npy is cut short: float32 \(5, 3\) needs 188 bytes"):
-        foreign.read(tmp_path / "d.npy")
+        arrays.read(tmp_path / "d.npy")
     (tmp_path / "e.npy").write_bytes(b"not an array at all")
     with pytest.raises(BadData, match=r"e\.npy is not an \.npy array"):
-        foreign.read(tmp_path / "e.npy")
+        arrays.read(tmp_path / "e.npy")
     (tmp_path / "f.npy").write_bytes(b"\x93NUMPY\x01\x00\x10\x00{'descr': 'zz9'}")
     with pytest.raises(BadData, match=r"f\.npy has a damaged header"):
-        foreign.read(tmp_path / "f.npy")
+        arrays.read(tmp_path / "f.npy")
 
 
 def test_split_and_pick(tmp_path):
-    assert foreign.split("a.npz:key")[1] == "key" and foreign.split("a.npz")[1] == ""
+    assert arrays.split("a.npz:key")[1] == "key" and arrays.split("a.npz")[1] == ""
     (tmp_path / "a:b.npz").write_text("")
-    assert foreign.split(str(tmp_path / "a:b.npz")) == (tmp_path / "a:b.npz", "")
-    assert foreign.pick({"y": MATRIX}, ("x", "y"), "f", "array") == "y"
+    assert arrays.split(str(tmp_path / "a:b.npz")) == (tmp_path / "a:b.npz", "")
+    assert arrays.pick({"y": MATRIX}, ("x", "y"), "f", "array") == "y"
     with pytest.raises(BadRecipe, match="f has no array called 'x'; it holds y"):
-        foreign.pick({"y": MATRIX}, ("x",), "f", "array")
+        arrays.pick({"y": MATRIX}, ("x",), "f", "array")
 
 
 def test_the_real_files_are_read_without_pickles(shared_data):
-    found = foreign.read(shared_data / "flickr8k-pairs-4000.npz")
+    found = arrays.read(shared_data / "flickr8k-pairs-4000.npz")
     assert found["image"].shape == (4000, 1280) and found["captions"].shape == (4000, 5)

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA as SklearnPCA
 from sensorium import heads, parts
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch
 from sensorium.heads._preprocess import MODES, Preprocess
-from sensorium.moments import InputStats
+from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine, Embeddings
 
 X = (np.random.default_rng(0).standard_normal((500, 12)) @ np.diag(np.arange(1, 13.0)) + 5).astype(np.float32)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.errors import BadData
-from sensorium.moments import InputStats, Moments
+from sensorium.numerics.moments import InputStats, Moments
 
 
 def paired(n: int, seed: int = 0, offset: float = 50.0) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from sensorium.objectives.cross_entropy import CrossEntropy
 from sensorium.objectives.mse import Mse
 from sensorium.objectives.triplet import Triplet
 from sensorium.pairs import Pairs
-from sensorium.positives import Partners, Positives
+from sensorium.pairs.positives import Partners, Positives
 from sensorium.types import Embeddings
 
 

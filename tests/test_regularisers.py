@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sensorium.errors import BadRecipe
 from sensorium.pairs import Pairs
-from sensorium.positives import Partners, Positives
+from sensorium.pairs.positives import Partners, Positives
 from sensorium.regularisers import mixup, structure
 
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sensorium import scores, workers
+from sensorium import scores
 from sensorium.errors import BadData
+from sensorium.numerics import threads as workers
 from sensorium.pairs import Pairs, Relevance
 from sensorium.scores import coded, dense, machine, many, narrow, nearest, plain, ranking, sparse
 from sensorium.scores.source import Source

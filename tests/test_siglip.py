@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sensorium.errors import BadRecipe
 from sensorium.objectives import _contrastive
 from sensorium.objectives.siglip import SigLIP
-from sensorium.positives import Positives
+from sensorium.pairs.positives import Positives
 
 B, D = 40, 12
 

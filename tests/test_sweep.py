@@ -12,13 +12,13 @@ import pytest
 from sweep_trial import SPACE, bowl
 
 from sensorium import recipe as recipes
-from sensorium import space as spaces
 from sensorium.errors import BadRecipe, Busy, SensoriumError
-from sensorium.seeds import several, summarise
-from sensorium.space import Choice, Range
-from sensorium.study import Study
-from sensorium.sweep import search, sweep
-from sensorium.trials import Outcome
+from sensorium.experiments import search_space as spaces
+from sensorium.experiments.search_space import Choice, Range
+from sensorium.experiments.seeds import several, summarise
+from sensorium.experiments.study import Study
+from sensorium.experiments.sweep import search, sweep
+from sensorium.experiments.trials import Outcome
 
 
 def test_space_syntax():

@@ -27,7 +27,7 @@ from sensorium.objectives.infonce import InfoNCE
 from sensorium.objectives.ridge import Ridge
 from sensorium.objectives.siglip import SigLIP
 from sensorium.pairs import Pairs
-from sensorium.positives import Positives
+from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings
 
 CPU = torch.device("cpu")

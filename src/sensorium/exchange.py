@@ -34,10 +34,11 @@ def export(kind: str, run: Path | str, out: Path | str, side: str = "left") -> d
 
 def _onnx(run: Any, side: str, out: Path) -> list[Path]:
     """The head's step as a graph, and beside it, as JSON, what goes in and what comes out."""
-    from sensorium import heads, portable
+    from sensorium import heads
+    from sensorium.formats import onnx
 
     module = run.head(side)
-    inputs = portable.export_onnx(module, out)
+    inputs = onnx.export_onnx(module, out)
     _, fingerprint = heads.load(run.folder / side)
     other = "right" if side == "left" else "left"
     labels = run.index(other).table.ids.tolist() if run.recipe.part_name(f"{other}.encoder") == "onehot" else None

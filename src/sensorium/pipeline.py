@@ -172,9 +172,9 @@ def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bo
     except BadData as error:
         if items.kind != "audio":
             raise
-        from sensorium import audio
+        from sensorium.modalities.audio import files
 
-        raise audio.counted(error, items.values) from error
+        raise files.counted(error, items.values) from error
 
 
 def store_name(side: str, plan: Recipe, fingerprint: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sensorium.errors import BadRecipe
-from sensorium.positives import Positives
+from sensorium.pairs.positives import Positives
 from sensorium.types import blocks
 
 if TYPE_CHECKING:

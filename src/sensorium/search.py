@@ -166,10 +166,10 @@ class Run:
     @cached_property
     def streams(self) -> bool:
         """Whether live sound can be heard with this run: see :meth:`stream`."""
-        from sensorium import listen
+        from sensorium.stream import session
 
         try:
-            listen.check(self)
+            session.check(self)
         except SensoriumError:
             return False
         return True
@@ -177,9 +177,9 @@ class Run:
     @cached_property
     def voice(self) -> Any:
         """What hears in this run: encoder, head and class names. Raises BadRecipe for a run that cannot stream."""
-        from sensorium import listen
+        from sensorium.stream import session
 
-        return listen.Voice(self)
+        return session.Voice(self)
 
     def stream(self, rate: int = 16_000, utterances: bool = False) -> Any:
         """A live stream of sound at ``rate`` Hz: ``push(samples)`` gives events, ``end()`` the final answer.
@@ -188,9 +188,9 @@ class Run:
         final answer is of all sound either way.
         Raises BadRecipe for a run that cannot stream, BadData for a rate that no recording has.
         """
-        from sensorium import listen
+        from sensorium.stream import session
 
-        return listen.Listener(self.voice, rate, utterances)
+        return session.Listener(self.voice, rate, utterances)
 
     def encode(self, side: str, values: Any) -> np.ndarray:
         """Values of a side's kind, through its encoder and head: (n, d) in the shared space."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.felt import Felt, Habits
+from sensorium.stream.tracker import Felt, Habits
 
 LABELS = ["a", "b", "c"]
 STEP, FRAME = 0.1, 0.115

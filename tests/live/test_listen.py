@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from live_server import RATE, speak
 
 import sensorium
-from sensorium import audio
 from sensorium.errors import BadData, BadRecipe
+from sensorium.modalities.audio import files
 
 CUTS = st.lists(st.integers(0, 9000), max_size=12)
 
@@ -166,7 +166,7 @@ def test_every_policy_of_the_encoder_streams(extra):
 
     from sensorium import parts
     from sensorium.encoders.mfcc import Mfcc
-    from sensorium.stream import Streams, offline
+    from sensorium.stream.batch import Streams, offline
 
     encoder = Mfcc(**{"n_mfcc": 5, "pitch": True, "deltas": 1, "silence": "drop", **extra})
     torch.manual_seed(0)
@@ -185,7 +185,7 @@ def test_a_file_and_its_samples_are_the_same(voice_run, tmp_path):
     import soundfile
 
     soundfile.write(tmp_path / "voice.wav", speak(0.5), RATE, subtype="PCM_16")
-    samples, rate = audio.read_channels(tmp_path / "voice.wav")
+    samples, rate = files.read_channels(tmp_path / "voice.wav")
     np.testing.assert_array_equal(
         voice_run.voice.offline([tmp_path / "voice.wav"]), voice_run.voice.offline([(samples[:, 0], rate)])
     )

@@ -12,8 +12,8 @@ import soundfile
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sensorium import audio
 from sensorium.errors import BadData
+from sensorium.modalities.audio import files as audio
 
 
 def tone(seconds: float = 0.5, rate: int = 16_000, hz: float = 440.0) -> np.ndarray:

@@ -11,10 +11,11 @@ from test_ravdess import RATE, actors
 from typer.testing import CliRunner
 
 import sensorium
-from sensorium import cross_corpus, folds, io
+from sensorium import io
 from sensorium.cli import app
 from sensorium.errors import BadData, BadRecipe
 from sensorium.evaluate import across
+from sensorium.experiments import cross_corpus, folds
 
 QUICK = ["data.copies=0", "train.batch=32", "train.epochs=25", "left.head.hidden=32", "left.head.members=1",
          "evaluate.plots=false", "evaluate.resamples=50"]  # fmt: skip

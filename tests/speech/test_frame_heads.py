@@ -6,11 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium import heads, parts, sequences
+from sensorium import heads, parts
 from sensorium.errors import BadData, BadRecipe
 from sensorium.fit.build import build
 from sensorium.heads._relations import Relations
-from sensorium.moments import InputStats
+from sensorium.numerics import ragged
+from sensorium.numerics.moments import InputStats
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
 
@@ -108,8 +109,8 @@ def test_streams_stepped_as_one_batch(name: str) -> None:
     chunks = [torch.randn(1, 6, D) for _ in range(4)]
     with torch.inference_mode():
         states = [head.step(torch.randn(1, n, D), head.start())[1] for n in (3, 60, 1, 120)]
-        together, after = head.step(torch.cat(chunks), sequences.gather(states))
-        for i, (chunk, state, later) in enumerate(zip(chunks, states, sequences.scatter(after), strict=True)):
+        together, after = head.step(torch.cat(chunks), ragged.gather(states))
+        for i, (chunk, state, later) in enumerate(zip(chunks, states, ragged.scatter(after), strict=True)):
             alone, own = head.step(chunk, state)
             torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=1e-5)
             for a, b in zip(own, later, strict=True):
@@ -198,7 +199,7 @@ def test_statistics_say_what_they_promise() -> None:
 def test_spec_augment_hides_stretches_of_some_sequences() -> None:
     torch.manual_seed(0)
     lengths = torch.randint(20, 201, (400,))
-    hidden = sequences.spec_augment(torch.ones(400, 200, 30), lengths, 0.3) == 0
+    hidden = ragged.spec_augment(torch.ones(400, 200, 30), lengths, 0.3) == 0
     touched = hidden.any(2).any(1)
     assert 0.2 < touched.float().mean() < 0.4
     frames, columns = hidden.all(2), hidden.all(1)
@@ -207,7 +208,7 @@ def test_spec_augment_hides_stretches_of_some_sequences() -> None:
     assert not (frames & ~real).any()
     assert (frames.sum(1) <= 0.2 * lengths + 2).all() and (columns.sum(1) <= 0.2 * 30 + 1).all()
     assert frames[touched].any() and columns[touched].any()
-    assert not (sequences.spec_augment(torch.ones(9, 50, 4), torch.full((9,), 50), 0.0) == 0).any()
+    assert not (ragged.spec_augment(torch.ones(9, 50, 4), torch.full((9,), 50), 0.0) == 0).any()
 
 
 def test_spec_augment_is_for_training_only() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensorium.framing import Framer, count, frames
+from sensorium.modalities.audio.framing import Framer, count, frames
 
 
 @given(n=st.integers(1, 300), size=st.integers(1, 60), hop=st.integers(1, 90), every=st.integers(1, 3))

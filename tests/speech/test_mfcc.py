@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium import mel, spectra, workers
 from sensorium.encoders.mfcc import Mfcc
 from sensorium.errors import BadData, BadRecipe
+from sensorium.modalities.audio import mel, spectra
+from sensorium.numerics import threads as workers
 
 RATE = 16_000
 EVERYTHING = {"mels": True, "energy": True, "pitch": True, "shape": True, "deltas": 2}

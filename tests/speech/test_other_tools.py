@@ -15,7 +15,7 @@ import sensorium
 from sensorium.cli import app
 from sensorium.encoders.mfcc import Mfcc
 from sensorium.errors import BadData, BadRecipe
-from sensorium.lite import Lite
+from sensorium.stream.lite import Lite
 
 
 def call(*words: object) -> list[dict]:

@@ -10,19 +10,20 @@ import torch
 from test_frame_heads import SPECS, C, D, made
 from test_mfcc import EVERYTHING, RATE, voice
 
-from sensorium import heads, model_pth, parts, portable
+from sensorium import heads, model_pth, parts
 from sensorium.encoders.mfcc import Mfcc
 from sensorium.errors import BadData, BadRecipe, Corrupt
+from sensorium.formats import onnx
 from sensorium.heads._preprocess import MODES
-from sensorium.lite import Lite
-from sensorium.moments import InputStats
+from sensorium.numerics.moments import InputStats
+from sensorium.stream.lite import Lite
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_onnx_with_state_equals_the_head(name: str, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime")
     head = made(name)
-    inputs = portable.export_onnx(head, tmp_path / "head.onnx")
+    inputs = onnx.export_onnx(head, tmp_path / "head.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "head.onnx"), providers=["CPUExecutionProvider"])
     assert [i.name for i in session.get_inputs()] == inputs
     for b, blocks in ((1, (1, 1, 130)), (3, (7, 60))):
@@ -42,7 +43,7 @@ def test_heads_without_frames_are_not_exported(tmp_path: Path) -> None:
     head = parts.make("heads", "identity")
     head.build(4)
     with pytest.raises(BadRecipe, match="takes no frames"):
-        portable.export_onnx(head, tmp_path / "head.onnx")
+        onnx.export_onnx(head, tmp_path / "head.onnx")
 
 
 @pytest.mark.parametrize("preprocess", MODES)
@@ -84,7 +85,7 @@ def test_numpy_alone_equals_torch(name: str, options: dict, tmp_path: Path) -> N
 def test_numpy_alone_loads_no_torch(tmp_path: Path) -> None:
     encoder, head = Mfcc(), made("lstm")
     heads.save(head, tmp_path / "left", "lstm", {**encoder.fingerprint})
-    code = ("import sys, numpy as np; from sensorium.lite import Lite; "
+    code = ("import sys, numpy as np; from sensorium.stream.lite import Lite; "
             f"lite = Lite({str(tmp_path / 'left')!r}); lite.features.push(np.zeros(900, np.float32)); "
             "assert not {'torch', 'scipy', 'soundfile'} & set(sys.modules)")  # fmt: skip
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

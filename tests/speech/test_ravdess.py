@@ -10,10 +10,11 @@ import soundfile
 import torch
 
 import sensorium
-from sensorium import augment, heads, io, parts, pipeline, recipe
-from sensorium.augment import Variant
+from sensorium import heads, io, parts, pipeline, recipe
 from sensorium.errors import BadData, BadRecipe
 from sensorium.evaluate.protocols.emotions import recognition
+from sensorium.modalities.audio import augment
+from sensorium.modalities.audio.augment import Variant
 
 RATE = 16_000
 
@@ -118,7 +119,7 @@ def test_changed_copies_train_but_are_not_found(run: object) -> None:
 
 def test_a_stream_ends_where_the_file_does(run: object, tmp_path: Path) -> None:
     """Features and head together, from raw chunks: what the index says of the file, the stream says at its end."""
-    from sensorium.lite import Lite
+    from sensorium.stream.lite import Lite
 
     left, _ = heads.load(run.folder / "left")
     plan = recipe.load(run.folder / "recipe.toml")

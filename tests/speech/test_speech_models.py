@@ -12,7 +12,7 @@ import transformers
 import sensorium
 from sensorium import parts, store
 from sensorium.errors import BadData, BadRecipe, Corrupt
-from sensorium.moments import InputStats
+from sensorium.numerics.moments import InputStats
 from sensorium.types import Items, as_ids
 
 RATE = 16_000

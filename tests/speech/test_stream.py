@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from test_frame_heads import SPECS
 from test_mfcc import RATE, voice
 
-from sensorium import audio, parts
+from sensorium import parts
 from sensorium.encoders.mfcc import Mfcc
 from sensorium.errors import BadData, BadRecipe
-from sensorium.stream import Reading, Streams
+from sensorium.modalities.audio import files
+from sensorium.stream.batch import Reading, Streams
 
 ENCODER = Mfcc(n_mfcc=5, energy=True, pitch=True, deltas=1, silence="drop")
 
@@ -60,7 +61,7 @@ def test_together_as_alone(name: str, sizes: list[list[int]]) -> None:
 def test_other_rates_and_a_new_beginning() -> None:
     made = head("statistics")
     streams = Streams(ENCODER, made)
-    x = audio.resample(voice(0.5), RATE, 44_100)
+    x = files.resample(voice(0.5), RATE, 44_100)
     key = streams.open(44_100)
     read = [reading for chunk in np.array_split(x, 11) for reading in streams.push({key: chunk})[key]]
     read += streams.push({key: x[:0]}, ended=[key])[key]

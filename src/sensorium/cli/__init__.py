@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from sensorium.cli import look, make, serve, stream, use
+from sensorium.cli.output import console
 from sensorium.errors import SensoriumError
-from sensorium.show import console
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sensorium.cli.options import Json, tell
-from sensorium.show import Output
+from sensorium.cli.output import Output
 
 
 def ls(
@@ -24,7 +24,7 @@ def ls(
 
     [bold]sensorium ls heads[/bold]
     """
-    from sensorium import look
+    from sensorium.cli import doctor as look
 
     Output(as_json).records(look.listing(kind), ["kind", "name", "about"])
 
@@ -63,7 +63,7 @@ def doctor(
 
     [bold]sensorium doctor runs/embeddings/glyphs-left-hog-1a2b3c4d[/bold]
     """
-    from sensorium import look
+    from sensorium.cli import doctor as look
 
     findings = look.doctor(what)
     Output(as_json).records(findings, ["check", "state", "found"])

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from sensorium.cli.options import Json, Out, Overrides, Quiet, RecipeName, RunFolder, Seed, tell, tell_folds
+from sensorium.cli.output import Output
 from sensorium.errors import BadRecipe
-from sensorium.show import Output
 
 
 def run(
@@ -33,15 +33,15 @@ def run(
     [bold]sensorium run ravdess-best data.root=~/data/RAVDESS data.fold=all --seeds 3[/bold]
     """
     import sensorium
-    from sensorium import folds
     from sensorium import recipe as recipes
+    from sensorium.experiments import folds
 
     output = Output(as_json)
     if folds.wanted(recipes.load(recipe, overrides or [])):
         tell_folds(output, folds.every(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet))
         return
     if seeds > 1:
-        from sensorium.seeds import several
+        from sensorium.experiments.seeds import several
 
         told = several(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
         output.records(told)
@@ -121,7 +121,8 @@ def evaluate(
 
     [bold]sensorium evaluate runs/ravdess-best data=emodb data.root=~/data/EMO-DB[/bold]
     """
-    from sensorium import cross_corpus, pipeline
+    from sensorium import pipeline
+    from sensorium.experiments import cross_corpus
 
     output = Output(as_json)
     if other and "=" not in other:
@@ -164,7 +165,7 @@ def sweep(
 
     [bold]sensorium sweep glyphs train.lr=1e-4..1e-2:log left.head.hidden=256|512 --trials 20[/bold]
     """
-    from sensorium.sweep import sweep as run_sweep
+    from sensorium.experiments.sweep import sweep as run_sweep
 
     Output(as_json).records(
         run_sweep(

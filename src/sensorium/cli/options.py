@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sensorium.cli.output import Output
 from sensorium.errors import BadRecipe
-from sensorium.show import Output
 
 Overrides = Annotated[
     list[str] | None,
@@ -40,7 +40,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no stag
 
 def tell(output: Output, made: Any, failures: bool = False) -> None:
     """Print a run's numbers: the table for people, the results as JSON lines for programs."""
-    from sensorium import show as shown
+    from sensorium.cli import output as shown
 
     if output.json:
         output.records(made.metrics["results"])

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from sensorium.cli.options import Json, RunFolder
+from sensorium.cli.output import Output, console
 from sensorium.errors import BadData, BadRecipe, MissingExtra
-from sensorium.show import Output, console
 
 MICROPHONE = "microphone"
 _CHUNK = 0.1  # seconds
@@ -65,10 +65,10 @@ def stream(
 
 def recording(source: str, pace: float) -> tuple[Iterator[Any], int]:
     """Chunks of a file at its own rate, and the rate. Raises BadData for one that cannot be read."""
-    from sensorium import audio
+    from sensorium.modalities.audio import files
 
-    samples, rate = audio.read_channels(source)
-    samples = audio.to_mono(samples, source)
+    samples, rate = files.read_channels(source)
+    samples = files.to_mono(samples, source)
     size = max(1, round(_CHUNK * rate))
 
     def chunks() -> Iterator[Any]:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from sensorium.cli.options import Choices, Json, RunFolder, conditions, key_values, read_vector
+from sensorium.cli.output import Output
 from sensorium.errors import BadData, BadRecipe
-from sensorium.show import Output
 
 
 def search(

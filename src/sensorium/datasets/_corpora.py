@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sensorium import augment
 from sensorium.datasets import _download, _speech
 from sensorium.datasets._download import Archive
 from sensorium.datasets._speech import Parse, Speakers
 from sensorium.errors import BadRecipe
+from sensorium.modalities.audio import augment
 from sensorium.types import Data
 
 

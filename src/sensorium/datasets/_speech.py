@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import audio
 from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.modalities.audio import files
 from sensorium.pairs import Pairs
 from sensorium.types import Data, Items, as_ids
 
@@ -80,7 +80,7 @@ def collect(
     root = Path(root).expanduser()
     if not root.is_dir():
         raise BadData(f"no folder {root}; type: data.root=FOLDER with the recordings of {corpus}")
-    paths = audio.files_below(root)
+    paths = files.files_below(root)
     parsed = [(path, parse(path)) for path in paths]
     found = {(r.speaker, r.path.stem): r for _, r in reversed(parsed) if r is not None}
     other = [path for path, recording in parsed if recording is None]
@@ -114,7 +114,7 @@ def readable(found: Sequence[Recording], bad: str) -> tuple[list[Recording], dic
 
     Raises BadData when none can be read.
     """
-    broken = audio.unreadable([r.path for r in found]) if bad == "skip" else {}
+    broken = files.unreadable([r.path for r in found]) if bad == "skip" else {}
     if broken and len(broken) == len(found):
         raise BadData(f"none of {len(found)} recordings can be read, such as: {broken[0]}")
     notes = {"unreadable": len(broken), "unreadable_such_as": list(broken.values())[:3]} if broken else {}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium import foreign
 from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.formats import arrays
 from sensorium.heads import check_finite
 from sensorium.pairs import Pairs
 from sensorium.types import Data, Items, as_ids, check_unique
@@ -112,7 +112,7 @@ class Arrays:
                         "or data.left=a.npz:KEY data.right=b.npz:KEY"
                     )
             return _open(self.left, VECTORS, 0), _open(self.right, VECTORS, 1)
-        path, columns = Path(self.file), foreign.read(self.file)
+        path, columns = Path(self.file), arrays.read(self.file)
         known = [pair for pair in VECTORS if all(key in columns for key in pair)]
         if self.left is None and self.right is None and known:
             names = known[0]
@@ -227,8 +227,8 @@ class Side:
 
 def _open(spec: str, usual: tuple[tuple[str, str], ...], side: int) -> Side:
     """The array that ``path`` or ``path:key`` means."""
-    where, key = foreign.split(spec)
-    columns = foreign.read(where)
+    where, key = arrays.split(spec)
+    columns = arrays.read(where)
     if not key:
         known = [k for k in dict.fromkeys(pair[side] for pair in usual) if k in columns]
         vectors = [k for k, x in _readable(columns) if x.dtype.kind == "f" and x.ndim in (2, 3)]

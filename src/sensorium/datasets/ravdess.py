@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import augment
 from sensorium.datasets import _download, _speech
 from sensorium.datasets._speech import Speakers
 from sensorium.errors import BadRecipe, nearest
+from sensorium.modalities.audio import augment
 from sensorium.types import Data
 
 _CHANNELS = {"speech": ("speech",), "song": ("song",), "both": ("speech", "song")}
@@ -132,6 +132,6 @@ class Ravdess:
         if not isinstance(self.fold, int) or self.fold not in range(1, len(splits) + 1):
             raise BadRecipe(
                 f"data.fold={self.fold}; {self.protocol} has folds 1 to {len(splits)} for these actors; each in turn: "
-                "sensorium run … data.fold=all, or sensorium.folds.every"
+                "sensorium run … data.fold=all, or sensorium.experiments.folds.every"
             )
         return splits[self.fold - 1], {"protocol": self.protocol, "fold": self.fold}

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import audio, augment
 from sensorium.datasets import _speech
 from sensorium.datasets._speech import Recording, Speakers
 from sensorium.errors import BadData, BadRecipe
+from sensorium.modalities.audio import augment, files
 from sensorium.types import Data
 
 
@@ -62,7 +62,7 @@ class SpeechFolder:
         if not self.root.is_dir():
             raise BadData(f"no folder {self.root}; type: data.root=FOLDER with a folder per emotion")
         found = []
-        for path in audio.files_below(self.root):
+        for path in files.files_below(self.root):
             emotion, *between = path.relative_to(self.root).parts[:-1] or ("",)
             if emotion:
                 found.append(

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sensorium import audio, io, sequences
+from sensorium import io
 from sensorium.errors import BadData, BadRecipe, Corrupt, MissingExtra
+from sensorium.modalities.audio import files
+from sensorium.numerics import ragged
 
 _FRAMES = 3000  # padded frames a pass, a minute of sound: all layers of them are held at once
 _WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
@@ -114,10 +116,10 @@ class Speech:
         if not len(values):
             return [] if self.frames else np.zeros((0, self.dim), np.float32)
         network = self._loaded
-        longest = min(network.longest, round(self.chunk * audio.RATE))
+        longest = min(network.longest, round(self.chunk * files.RATE))
         chunks, owner = [], []
         for item, value in enumerate(values):
-            samples = network.prepare(audio.read(value, audio.RATE))
+            samples = network.prepare(files.read(value, files.RATE))
             parts = np.array_split(samples, -(-len(samples) // longest))
             chunks += parts
             owner += [item] * len(parts)
@@ -134,7 +136,7 @@ class Speech:
         import torch
 
         lengths = np.array([self._loaded.frames(len(chunk)) for chunk in chunks])
-        for rows in sequences.alike(lengths, _FRAMES):
+        for rows in ragged.alike(lengths, _FRAMES):
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
                 states = self._loaded.states([chunks[row] for row in rows])
                 chosen = states if self.layers == "all" else [states[self.layer]]
@@ -164,7 +166,7 @@ class Waveform:
     so would hear the padding; the transformer takes a padded batch, whose padding it masks.
     """
 
-    longest = 60 * audio.RATE
+    longest = 60 * files.RATE
 
     def __init__(self, architecture: str, folder: Path) -> None:
         import torch

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensorium import audio, workers
-from sensorium.causal import REACH, Activity, Deltas, RunningNorm, normalised, slopes, voiced
 from sensorium.errors import BadRecipe
-from sensorium.framing import Framer
-from sensorium.memory import keep_freed_memory
+from sensorium.modalities.audio import files
+from sensorium.modalities.audio.causal import REACH, Activity, Deltas, RunningNorm, normalised, slopes, voiced
+from sensorium.modalities.audio.framing import Framer
+from sensorium.numerics import threads
+from sensorium.numerics.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +54,7 @@ class Mfcc:
         fft: int = 512,
         frame: float = 25.0,
         hop: float = 10.0,
-        rate: int = audio.RATE,
+        rate: int = files.RATE,
         fmin: float = 0.0,
         fmax: float = 0.0,
         mels: bool = False,
@@ -113,17 +114,17 @@ class Mfcc:
         import torch
 
         keep_freed_memory()
-        size = max(1, min(_TOGETHER, -(-len(values) // workers.count(torch))))
+        size = max(1, min(_TOGETHER, -(-len(values) // threads.count(torch))))
         shares = [values[i : i + size] for i in range(0, len(values), size)]
         if len(shares) == 1:
             return self._together(values)
         # Threads that each take whole recordings share the work better than torch's own within each small step.
-        return [x for found in workers.each(self._together, shares, torch) for x in found]
+        return [x for found in threads.each(self._together, shares, torch) for x in found]
 
     def _together(self, values: Sequence[Any]) -> list[np.ndarray]:
         """The frames of some recordings, no more of them in memory than make a few passes."""
         found: list[np.ndarray] = []
-        for group in _groups((audio.read(value, rate=self.rate) for value in values), _SAMPLES):
+        for group in _groups((files.read(value, rate=self.rate) for value in values), _SAMPLES):
             found += self.push([Stream(self) for _ in group], group, last=True)
         return [self._normalised(x) for x in found]
 
@@ -200,7 +201,7 @@ class Mfcc:
         """
         import torch
 
-        from sensorium import spectra
+        from sensorium.modalities.audio import spectra
 
         wants = self.arguments
         base, level = np.empty((t, self.base), np.float32), np.zeros(t, np.float32)
@@ -226,7 +227,7 @@ class Mfcc:
         """Write mel spectra (n_mels, t), levels (t,) and all columns behind the mel's of stretches of frames."""
         import torch
 
-        from sensorium import spectra
+        from sensorium.modalities.audio import spectra
 
         wants = self.arguments
         long = [torch.from_numpy(x if x.flags.writeable else x.copy()) for x in framed]

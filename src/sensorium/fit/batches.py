@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sensorium.errors import BadData
 from sensorium.fit.options import TrainOptions
+from sensorium.numerics.ragged import alike
 from sensorium.pairs import Pairs
-from sensorium.positives import Partners, Positives
-from sensorium.sequences import alike
+from sensorium.pairs.positives import Partners, Positives
 from sensorium.types import Embeddings, blocks
 
 _READ = 1 << 12  # rows read at a time into memory: few enough to stay in the cache

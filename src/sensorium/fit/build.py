@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadRecipe
-from sensorium.moments import InputStats
+from sensorium.numerics.moments import InputStats
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
 

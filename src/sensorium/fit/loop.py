@@ -28,9 +28,9 @@ from sensorium.fit.step import AutogradStep
 from sensorium.fit.surroundings import choose_device, interrupts, memory_budget, reseed, threads
 from sensorium.fit.validation import Validation
 from sensorium.fit.weights import Weights
-from sensorium.memory import keep_freed_memory
+from sensorium.numerics.memory import keep_freed_memory
 from sensorium.pairs import Pairs
-from sensorium.positives import Partners
+from sensorium.pairs.positives import Partners
 from sensorium.types import Embeddings
 
 VALIDATIONS = 100  # about as many in a fit of more epochs than this, one an epoch in others

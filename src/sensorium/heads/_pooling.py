@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium.sequences import valid
+from sensorium.numerics.ragged import valid
 
 State = tuple[Tensor, ...]
 

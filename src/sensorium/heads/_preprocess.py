@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.errors import BadData, BadRecipe, nearest
-from sensorium.moments import InputStats
+from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
 #: What may happen to a head's input: nothing, unit length per row, or what the training rows' statistics say.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
 from sensorium.heads._preprocess import Preprocess, check_mode, unit
-from sensorium.moments import InputStats
-from sensorium.sequences import apply_frames, spec_augment
+from sensorium.numerics.moments import InputStats
+from sensorium.numerics.ragged import apply_frames, spec_augment
 from sensorium.types import Rows
 
 State = tuple[Tensor, ...]
@@ -90,7 +90,7 @@ class Recurrent(nn.Module):
         return tuple(torch.zeros(shape) for _ in range(self.parts))
 
     def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
-        """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""
+        """Every sequence of a table, (n, c) float32; see :func:`sensorium.numerics.ragged.apply_frames`."""
         return apply_frames(self, vectors, offsets)
 
     def _last(self, x: Tensor, lengths: Tensor) -> Tensor:

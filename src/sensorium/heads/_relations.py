@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sensorium.sequences import valid
+from sensorium.numerics.ragged import valid
 
 State = tuple[Tensor, ...]
 

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from sensorium.heads._preprocess import unit
-from sensorium.moments import InputStats
+from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
 

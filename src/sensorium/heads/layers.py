@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
 from sensorium.heads._preprocess import Preprocess, check_mode, unit
-from sensorium.moments import InputStats
-from sensorium.sequences import apply_frames, valid
+from sensorium.numerics.moments import InputStats
+from sensorium.numerics.ragged import apply_frames, valid
 from sensorium.types import Rows
 
 
@@ -77,7 +77,7 @@ class Layers(nn.Module):
         return _mean(x, lengths)
 
     def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
-        """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""
+        """Every sequence of a table, (n, c) float32; see :func:`sensorium.numerics.ragged.apply_frames`."""
         return apply_frames(self, vectors, offsets)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
 from sensorium.heads._preprocess import Preprocess, affine_of, check_mode, settle, typical_length, unit
-from sensorium.moments import InputStats
+from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
 

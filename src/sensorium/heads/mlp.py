@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sensorium.errors import BadRecipe, nearest
 from sensorium.heads import check_dim
 from sensorium.heads._preprocess import Preprocess, check_mode, settle, typical_length, unit
-from sensorium.moments import InputStats
+from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}

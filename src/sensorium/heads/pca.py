@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe
 from sensorium.heads._preprocess import unit
-from sensorium.moments import InputStats
+from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
 

@@ -12,8 +12,8 @@ from sensorium.heads._pooling import Members
 from sensorium.heads._pooling import Statistics as Pool
 from sensorium.heads._preprocess import Preprocess, check_mode, unit
 from sensorium.heads._relations import Relations
-from sensorium.moments import InputStats
-from sensorium.sequences import apply_frames
+from sensorium.numerics.moments import InputStats
+from sensorium.numerics.ragged import apply_frames
 from sensorium.types import Rows
 
 State = tuple[Tensor, ...]
@@ -99,7 +99,7 @@ class Statistics(nn.Module):
         return self._each("step", state, self.preprocess(x))
 
     def advance(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, State]:
-        """As :func:`sensorium.sequences.advance`: only the last of these frames is read."""
+        """As :func:`sensorium.numerics.ragged.advance`: only the last of these frames is read."""
         return self._each("advance", state, self.preprocess(x), lengths)
 
     def start(self, b: int = 1) -> State:
@@ -107,7 +107,7 @@ class Statistics(nn.Module):
         return tuple(tensor for part in self.pool for tensor in part.start(b))
 
     def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
-        """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""
+        """Every sequence of a table, (n, c) float32; see :func:`sensorium.numerics.ragged.apply_frames`."""
         return apply_frames(self, vectors, offsets)
 
     def _pooled(self, frames: Tensor, lengths: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
 from sensorium.heads._preprocess import Preprocess, check_mode, unit
-from sensorium.moments import InputStats
-from sensorium.sequences import apply_frames, valid
+from sensorium.numerics.moments import InputStats
+from sensorium.numerics.ragged import apply_frames, valid
 from sensorium.types import Rows
 
 State = tuple[Tensor, ...]
@@ -89,7 +89,7 @@ class Tcn(nn.Module):
         return (*past, torch.zeros(b, 3 * self.arguments["width"], dtype=torch.float64))
 
     def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
-        """Every sequence of a table, (n, c) float32; see :func:`sensorium.sequences.apply_frames`."""
+        """Every sequence of a table, (n, c) float32; see :func:`sensorium.numerics.ragged.apply_frames`."""
         return apply_frames(self, vectors, offsets)
 
     def _reach(self, layer: int) -> int:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import scores, workers
+from sensorium import scores
 from sensorium.indexes._rows import Kept
+from sensorium.numerics import threads
 from sensorium.scores import coded, machine, nearest
 from sensorium.scores.definition import lengths
 from sensorium.scores.source import Source
@@ -92,7 +93,7 @@ class Exact:
             found = nearest.scan(asking, q, self._parts(len(q), use), source, k, mask=mask)
             positions[rows], best[rows] = found
 
-        workers.each(answer, blocks(len(queries), nearest.share(len(queries), use.torch)), use.torch)
+        threads.each(answer, blocks(len(queries), nearest.share(len(queries), use.torch)), use.torch)
         return self.kept.hits(positions, best)
 
     def report(self, vectors: np.ndarray) -> dict[str, Any]:

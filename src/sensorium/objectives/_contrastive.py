@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sensorium.positives import Positives
+from sensorium.pairs.positives import Positives
 from sensorium.types import blocks
 
 KEEP = 64 << 20  # bytes of logits that are kept whole, rather than in blocks and perhaps made twice

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sensorium.errors import BadData, BadRecipe
-from sensorium.moments import Moments
+from sensorium.numerics.moments import Moments
 from sensorium.types import Affine, Solution
 
 Validate = Callable[[Affine | None, Affine | None], float]

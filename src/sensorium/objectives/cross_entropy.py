@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sensorium.errors import BadRecipe
 from sensorium.pairs import Pairs
-from sensorium.positives import Positives
+from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings
 
 _MOST_CLASSES = 50_000

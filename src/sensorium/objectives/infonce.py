@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe
 from sensorium.objectives import _contrastive
-from sensorium.positives import Positives
+from sensorium.pairs.positives import Positives
 
 
 class InfoNCE(nn.Module):

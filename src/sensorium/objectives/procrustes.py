@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sensorium.errors import BadData
-from sensorium.moments import Moments
+from sensorium.numerics.moments import Moments
 from sensorium.types import Affine, Solution
 
 

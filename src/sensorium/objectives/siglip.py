@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sensorium.errors import BadRecipe
 from sensorium.objectives import _contrastive
-from sensorium.positives import Positives
+from sensorium.pairs.positives import Positives
 
 _MOST = 10_000  # float32 scores times more than this are noise
 

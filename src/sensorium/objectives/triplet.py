@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from sensorium.errors import BadRecipe, nearest
 from sensorium.pairs import Pairs
-from sensorium.positives import Positives
+from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings, blocks
 
 _NEGATIVES = ("random", "hard", "semi-hard")

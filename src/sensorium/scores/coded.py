@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import workers
+from sensorium.numerics import threads
 from sensorium.scores import machine, narrow
 from sensorium.scores.definition import lengths
 from sensorium.scores.source import Source
@@ -59,9 +59,9 @@ class Segment:
 
     def __init__(self, c: np.ndarray, space: narrow.Space, torch: Any) -> None:
         units = list(blocks(len(c), _UNIT))
-        greatest = workers.each(lambda unit: float(np.abs(space.candidates(c[unit])).max()), units, torch)
+        greatest = threads.each(lambda unit: float(np.abs(space.candidates(c[unit])).max()), units, torch)
         step = narrow.step_of(max(greatest))
-        coded = workers.each(lambda unit: encode(c[unit], lengths(c[unit]), space, torch, step), units, torch)
+        coded = threads.each(lambda unit: encode(c[unit], lengths(c[unit]), space, torch, step), units, torch)
         self.size = len(c)
         self.codes = torch.cat([block.codes for block in coded])
         self.units = [replace(block, codes=None) for block in coded]
@@ -100,7 +100,7 @@ class Asking:
     @classmethod
     def together(cls, q: np.ndarray, length: np.ndarray, space: narrow.Space, torch: Any) -> Asking:
         """The same for many queries, by all threads. Not to be called in one of them."""
-        parts = workers.each(lambda rows: cls(q[rows], length[rows], space, torch), blocks(len(q), _UNIT), torch)
+        parts = threads.each(lambda rows: cls(q[rows], length[rows], space, torch), blocks(len(q), _UNIT), torch)
         return parts[0]._with(lambda name: _joined([getattr(part, name) for part in parts], torch))
 
     def take(self, rows: np.ndarray) -> Asking:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import workers
+from sensorium.numerics import threads
 from sensorium.scores import coded, narrow
 from sensorium.scores.definition import UNIT, at_least, error32, lengths
 from sensorium.scores.source import Source
@@ -36,7 +36,7 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
             with adding:
                 above[some] += here
 
-        workers.each(among, blocks(len(source), _COLUMNS), torch)
+        threads.each(among, blocks(len(source), _COLUMNS), torch)
     return above
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import workers
+from sensorium.numerics import threads
 from sensorium.scores import coded, machine
 from sensorium.scores.definition import error32, near_scores, scores_at
 from sensorium.scores.source import Source, same_width
@@ -58,7 +58,7 @@ def topk(
             positions[rows], scores[rows] = _by_float32(q, length, source, k, mine)
 
     if use.int8:
-        workers.each(answer, blocks(len(asking), share(len(asking), use.torch)), use.torch)
+        threads.each(answer, blocks(len(asking), share(len(asking), use.torch)), use.torch)
     else:
         for rows in blocks(len(asking), _ROWS):
             answer(rows)
@@ -74,7 +74,7 @@ class _Parts:
         self.source, self.torch, self.space = source, torch, coded.space_of(source)
         self.held: list[coded.Block] = []
         if len(source) * source.width <= _HELD:
-            self.held = workers.each(lambda part: self._code(*source.read(part)), blocks(len(source), _COLUMNS), torch)
+            self.held = threads.each(lambda part: self._code(*source.read(part)), blocks(len(source), _COLUMNS), torch)
 
     def __iter__(self) -> Iterator[Part]:
         for n, (part, c, length) in enumerate(self.source.blocks(_COLUMNS)):
@@ -86,7 +86,7 @@ class _Parts:
 
 def share(queries: int, torch: Any) -> int:
     """How many queries a thread takes at a time: all threads busy, products not too thin, memory bounded."""
-    return int(np.clip(-(-queries // workers.count(torch)), 1, _ROWS))
+    return int(np.clip(-(-queries // threads.count(torch)), 1, _ROWS))
 
 
 def scan(

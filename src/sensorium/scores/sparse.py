@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import workers
+from sensorium.numerics import threads
 from sensorium.scores import coded
 from sensorium.scores.definition import at_least, error32
 from sensorium.scores.source import Source
@@ -43,7 +43,7 @@ def suits(targets: Targets, source: Source, torch: Any) -> np.ndarray:
         for slot in range(low.shape[1]):
             near[rows, slot] = np.count_nonzero(tile >= low[rows, slot, None], axis=1)
 
-    workers.each(count_near, blocks(len(targets.q), _ROWS), torch)
+    threads.each(count_near, blocks(len(targets.q), _ROWS), torch)
     return near[targets.row, targets.slot] <= _FEW * len(sample)
 
 
@@ -81,5 +81,5 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
                 settle(*(np.concatenate(x) for x in zip(*waiting, strict=True)))
                 waiting.clear()
 
-    workers.each(among, blocks(len(source), _COLUMNS), torch)
+    threads.each(among, blocks(len(source), _COLUMNS), torch)
     return above[targets.row, targets.slot]

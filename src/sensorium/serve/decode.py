@@ -138,12 +138,12 @@ def decode_image(content: bytes, pixels: int) -> tuple[np.ndarray, dict[str, Any
 
 def decode_audio(content: bytes, seconds: float) -> tuple[np.ndarray, dict[str, Any]]:
     """A sound file as mono float32; raises Undecodable."""
-    from sensorium import audio
     from sensorium.errors import SensoriumError
+    from sensorium.modalities.audio import files
 
     try:
-        samples, rate = audio.read_channels(io.BytesIO(content), seconds)
-        mono = audio.to_mono(samples, "the recording")
+        samples, rate = files.read_channels(io.BytesIO(content), seconds)
+        mono = files.to_mono(samples, "the recording")
     except SensoriumError as error:
         raise Undecodable(str(error)) from error
     return mono, {"rate": rate, "media_type": _sound_type(content)}

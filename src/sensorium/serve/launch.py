@@ -16,12 +16,12 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from sensorium.cli.output import console
 from sensorium.errors import BadRecipe
 from sensorium.search import open as open_run
 from sensorium.serve import wire
 from sensorium.serve.app import create_app
 from sensorium.serve.settings import Settings, read_token
-from sensorium.show import console
 
 
 def serve(runs: Sequence[Path], token_file: Path | None = None, **told: Any) -> None:

@@ -15,9 +15,8 @@ from fastapi import APIRouter
 from prometheus_client import Gauge
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from sensorium import audio
 from sensorium.errors import BadData, SensoriumError
-from sensorium.listen import check_samples
+from sensorium.modalities.audio import files
 from sensorium.serve.guard import PROTOCOL
 from sensorium.serve.limits import Limits
 from sensorium.serve.metering import Meter
@@ -25,7 +24,8 @@ from sensorium.serve.problems import Problem
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf, Shown
 from sensorium.serve.voices import Order, Voices
-from sensorium.stream import STEP
+from sensorium.stream.batch import STEP
+from sensorium.stream.session import check_samples
 
 FORMATS = {"s16": "<i2", "f32": "<f4"}
 _ORDERS = {f'{{"type":"{order.value}"}}': order for order in Order}
@@ -83,13 +83,13 @@ class Live:
             shown = self.shelf.get(query.get("run"))
         except Problem as problem:
             raise _Stop(4000 + problem.status, "NoRun", problem.detail) from None
-        kind, text = query.get("format", "s16"), query.get("rate", str(audio.RATE))
+        kind, text = query.get("format", "s16"), query.get("rate", str(files.RATE))
         if kind not in FORMATS:
             raise _Stop(_BAD, "BadData", f"format '{kind[:40]}'; expected {' or '.join(FORMATS)}")
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise _Stop(_BAD, "BadData", f"rate '{text[:40]}'; expected a whole number of Hz, such as 48000")
         try:
-            audio.check_rate(int(text))
+            files.check_rate(int(text))
         except BadData as error:
             raise _Stop(_BAD, "BadData", str(error)) from None
         apart = query.get("utterances", "0")

@@ -21,9 +21,9 @@ import orjson
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from sensorium import audio, framing
 from sensorium.datasets._speech import EMOTIONS
 from sensorium.errors import BadData, BadRecipe, SensoriumError
+from sensorium.modalities.audio import files, framing
 from sensorium.serve import queries
 from sensorium.serve.budget import Budget
 from sensorium.serve.decode import Decoders, Undecodable
@@ -135,7 +135,7 @@ class Session:
         text = content.partition(",")[2] if content.startswith("data:") else content
         content = await queries.aside(len(text), partial(base64.b64decode, validate=True), text)
         sound, _ = await self.decoders.audio(content)
-        samples = await asyncio.to_thread(audio.read, sound, voice.encoder.rate)
+        samples = await asyncio.to_thread(files.read, sound, voice.encoder.rate)
         frames = framing.count(len(samples), voice.encoder.size, voice.encoder.hop)
         self.keep(samples)
         told = f"Audio uploaded and framed into {frames} frames"

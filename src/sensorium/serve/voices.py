@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from sensorium import workers
-from sensorium.listen import Ear, Voice
-from sensorium.memory import keep_freed_memory
+from sensorium.numerics import threads
+from sensorium.numerics.memory import keep_freed_memory
 from sensorium.serve.limits import Limits
-from sensorium.stream import Streams
+from sensorium.stream.batch import Streams
+from sensorium.stream.session import Ear, Voice
 
 _log = logging.getLogger("sensorium.serve")
 
@@ -97,7 +97,7 @@ class Voices:
         loop, limits = asyncio.get_running_loop(), self.limits
         # Alone in its thread: the other cores have the sockets, and threads of one operation would wait for each other.
         keep_freed_memory()  # a turn of many streams takes half the time
-        with workers.started(1, "voices", torch) as worker:
+        with threads.started(1, "voices", torch) as worker:
             while self.seats:
                 await self._arrived.wait()
                 # Each turn costs something by itself: where many wait, fewer and larger ones serve them sooner.

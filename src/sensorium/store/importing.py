@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import foreign
 from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.formats import arrays
 from sensorium.store.writing import append
 from sensorium.types import as_ids
 
@@ -65,7 +65,7 @@ def import_(
     ending = "" if path.is_dir() else path.suffix.lower()
     if path.exists() and ending not in KINDS[kind].endings:
         raise BadRecipe(f"{path} is no '{kind}' file; '{kind}' is {KINDS[kind].about}")
-    columns = foreign.clip_retrieval(path) if kind == "clip-retrieval" and path.is_dir() else foreign.read(path)
+    columns = arrays.clip_retrieval(path) if kind == "clip-retrieval" and path.is_dir() else arrays.read(path)
     key = _vectors_name(columns, key, KINDS[kind].vectors, path)
     vectors = columns[key]
     offsets = columns["offsets"] if "offsets" in columns and len(columns["offsets"]) != len(vectors) else None

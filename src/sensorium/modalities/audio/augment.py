@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sensorium import audio
 from sensorium.errors import BadRecipe, nearest
+from sensorium.modalities.audio import files
 from sensorium.types import Data, Items, as_ids
 
 KINDS = ("speed", "pitch", "gain", "noise")
@@ -36,13 +36,13 @@ class Variant(NamedTuple):
 
     def samples(self, rate: int) -> np.ndarray:
         """Mono float32 samples (n,) at ``rate`` Hz."""
-        x = audio.read(self.path, rate)
+        x = files.read(self.path, rate)
         if self.speed != 1.0:
-            x = audio.resample(x, round(rate * self.speed), rate)
+            x = files.resample(x, round(rate * self.speed), rate)
         if self.semitones:
             factor = 2.0 ** (self.semitones / 12.0)
             # Stretched to be longer, then played faster by as much: the same length, another pitch.
-            x = audio.resample(stretch(x, factor, rate), round(rate * factor), rate)
+            x = files.resample(stretch(x, factor, rate), round(rate * factor), rate)
         if self.gain:
             x = x * np.float32(10.0 ** (self.gain / 20.0))
         if np.isfinite(self.noise):
@@ -73,7 +73,7 @@ def stretch(x: np.ndarray, factor: float, rate: int) -> np.ndarray:
     size, search = int(0.032 * rate) // 2 * 2, int(0.008 * rate)
     half = size // 2
     if len(x) < 2 * size:
-        return audio.resample(x, rate, round(rate * factor))  # too short to have a pitch of its own
+        return files.resample(x, rate, round(rate * factor))  # too short to have a pitch of its own
     window = np.hanning(size + 1)[:size].astype(np.float32)
     padded = np.concatenate([np.zeros(half + search, np.float32), x, np.zeros(size + 2 * search, np.float32)])
     count = int(np.ceil(len(x) * factor / half)) + 1

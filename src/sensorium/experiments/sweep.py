@@ -12,12 +12,12 @@ import numpy as np
 
 from sensorium import io
 from sensorium import recipe as recipes
-from sensorium import space as spaces
 from sensorium.errors import BadRecipe, nearest
 from sensorium.evaluate import compare, parse
-from sensorium.space import Range, Space
-from sensorium.study import Study
-from sensorium.trials import Outcome, Try, run_here, run_parallel
+from sensorium.experiments import search_space as spaces
+from sensorium.experiments.search_space import Range, Space
+from sensorium.experiments.study import Study
+from sensorium.experiments.trials import Outcome, Try, run_here, run_parallel
 
 # A trial is judged on validation only; what else a run makes would be made for nothing.
 LIGHT = (

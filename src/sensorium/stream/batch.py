@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from sensorium import audio, sequences
 from sensorium.errors import BadRecipe
-from sensorium.felt import Habits
+from sensorium.modalities.audio import files
+from sensorium.numerics import ragged
+from sensorium.stream.tracker import Habits
 
 STEP = 0.1  # seconds between two readings
 _DEEP = 8  # steps of one stream taken at once where many wait, as of a file
@@ -77,12 +78,12 @@ class Streams:
         held = sum(part.nbytes for part in (*self._features, *self._whole, *self._present))
         return held + sum(4 * stream.size for stream in self._open.values())
 
-    def open(self, rate: int = audio.RATE, utterances: bool = False) -> int:
+    def open(self, rate: int = files.RATE, utterances: bool = False) -> int:
         """A new stream of sound at ``rate`` Hz; its key. Raises BadData for a rate that no recording has.
 
         utterances: read each utterance by itself too.
         """
-        resampler = audio.Resampler(rate, self.encoder.rate)
+        resampler = files.Resampler(rate, self.encoder.rate)
         if not self._free:
             self._grow()
         key, self._next = self._next, self._next + 1
@@ -98,7 +99,7 @@ class Streams:
     def reset(self, key: int) -> None:
         """Begin a stream anew, at second 0: nothing heard before counts any more."""
         stream = self._open[key]
-        stream.resampler = audio.Resampler(stream.rate, self.encoder.rate)
+        stream.resampler = files.Resampler(stream.rate, self.encoder.rate)
         self._begin(stream)
 
     def push(self, chunks: Mapping[int, np.ndarray], ended: Collection[int] = ()) -> dict[int, list[Reading]]:
@@ -228,7 +229,7 @@ class _Reader:
     def advance(self, head: Any, frames: np.ndarray, lengths: np.ndarray) -> _Reader:
         """More frames (b, t, d), the first ``lengths`` (b,) of each real."""
         real = torch.from_numpy(lengths)
-        z, state = sequences.advance(head, torch.from_numpy(np.ascontiguousarray(frames)), real, self.state)
+        z, state = ragged.advance(head, torch.from_numpy(np.ascontiguousarray(frames)), real, self.state)
         return _Reader(state, torch.where(real[:, None] > 0, z, self.latest))
 
 
@@ -246,7 +247,7 @@ class _Stream:
     __slots__ = ("_skip", "frames", "heard", "quiet", "rate", "resampler", "size", "slot", "spoken", "utterances",
                  "waiting")  # fmt: skip
 
-    def __init__(self, slot: int, rate: int, resampler: audio.Resampler, utterances: bool) -> None:
+    def __init__(self, slot: int, rate: int, resampler: files.Resampler, utterances: bool) -> None:
         self.slot, self.rate, self.resampler, self.utterances = slot, rate, resampler, utterances
 
     def begin(self, silence: int) -> None:

@@ -145,7 +145,7 @@ def _npy_header(file: BinaryIO, where: str) -> tuple[tuple[int, ...], bool, np.d
 
 
 def _strings(file: BinaryIO, where: str, shape: tuple[int, ...]) -> np.ndarray:
-    from sensorium.pickled import read_strings
+    from sensorium.formats.pickled import read_strings
 
     return read_strings(file, where, shape)
 

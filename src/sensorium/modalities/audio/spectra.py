@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium import mel
-from sensorium.mel import FLOOR
+from sensorium.modalities.audio import mel
+from sensorium.modalities.audio.mel import FLOOR
 
 _SHARP = 200.0  # of the soft maximum over lags
 _SLOPE = 1e-3  # of correlation a sample of lag
@@ -23,7 +23,7 @@ _kept = threading.local()
 
 
 def mel_spectrum(power: Tensor, fft: int, rate: int, fmin: float, fmax: float, out: Tensor) -> None:
-    """Power (t, fft // 2 + 1) through :func:`sensorium.mel.filters`, into ``out`` (n_mels, t)."""
+    """Power (t, fft // 2 + 1) through :func:`sensorium.modalities.audio.mel.filters`, into ``out`` (n_mels, t)."""
     for part, seen, some in _mel_filters(len(out), fft, rate, fmin, fmax):
         torch.mm(some, power[:, seen].T, out=out[part])
 
@@ -46,7 +46,7 @@ def _mel_filters(n_mels: int, fft: int, rate: int, fmin: float, fmax: float) -> 
 
 
 def cepstrum(decibels: Tensor, n: int) -> Tensor:
-    """The first n coefficients (n, t) of a mel spectrum in dB (n_mels, t) float64, by :func:`sensorium.mel.dct`."""
+    """The first n coefficients (n, t) of a mel spectrum in dB (n_mels, t) float64, by :func:`mel.dct`."""
     return _dct(len(decibels), n) @ decibels
 
 

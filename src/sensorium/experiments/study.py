@@ -13,10 +13,10 @@ import numpy as np
 import xxhash
 
 from sensorium import io
-from sensorium import space as spaces
 from sensorium.errors import BadRecipe, MissingExtra
-from sensorium.space import Range, Space
-from sensorium.trials import Job, Outcome
+from sensorium.experiments import search_space as spaces
+from sensorium.experiments.search_space import Range, Space
+from sensorium.experiments.trials import Job, Outcome
 
 if TYPE_CHECKING:
     import optuna

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import audio
 from sensorium.errors import BadData, BadRecipe
-from sensorium.felt import Felt, Habits
-from sensorium.stream import STEP, Reading, Streams, offline
+from sensorium.modalities.audio import files
+from sensorium.stream.batch import STEP, Reading, Streams, offline
+from sensorium.stream.tracker import Felt, Habits
 
 LOUDEST = 1000.0  # times full scale: float samples beyond it are some other format's numbers
 _DIGITS = 7  # of probabilities in messages; times have _TIME_DIGITS
@@ -165,7 +165,7 @@ class Listener:
     >>> stream.end()["emotion"]                                # doctest: +SKIP
     """
 
-    def __init__(self, voice: Voice, rate: int = audio.RATE, utterances: bool = False, habits: Habits | None = None):
+    def __init__(self, voice: Voice, rate: int = files.RATE, utterances: bool = False, habits: Habits | None = None):
         self.voice, self.labels, habits = voice, voice.labels, habits or Habits()
         self._streams = voice.streams(habits=habits)
         self._key: int | None = self._streams.open(rate, utterances)

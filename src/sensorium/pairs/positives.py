@@ -150,7 +150,7 @@ def _join(rows: np.ndarray, wanted: np.ndarray, order: np.ndarray, at_right: np.
 
 def _component_keys(left: np.ndarray, right: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Connected component of every left and every right row, as small codes; -1 for rows without pairs."""
-    from sensorium.pairs import _components
+    from sensorium.pairs.pairs import _components
 
     keys = np.full(width, -1, np.int64), np.full(width, -1, np.int64)
     component = _components(left, right, same_table=False)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import io, mel
-from sensorium.causal import Activity, Deltas, RunningNorm
+from sensorium import io
 from sensorium.errors import BadRecipe
-from sensorium.framing import Framer
+from sensorium.modalities.audio import mel
+from sensorium.modalities.audio.causal import Activity, Deltas, RunningNorm
+from sensorium.modalities.audio.framing import Framer
 
 Weights = Mapping[str, np.ndarray]
 _LAGS = (5, 10, 20)  # of sensorium.heads._relations, which loads torch
@@ -109,7 +110,7 @@ class Features:
         return np.concatenate(parts, 1).astype(np.float32), level.astype(np.float32)
 
     def _pitch(self, frames: np.ndarray) -> np.ndarray:
-        """As :func:`sensorium.spectra.pitch`."""
+        """As :func:`sensorium.modalities.audio.spectra.pitch`."""
         size = frames.shape[1]
         window = _hann(size)
         fft = 1 << (2 * size - 1).bit_length()
@@ -129,7 +130,7 @@ class Features:
         return np.stack([log_pitch, np.maximum((weight * ratio).sum(1), 0.0)], 1)
 
     def _shape(self, power: np.ndarray) -> np.ndarray:
-        """As :func:`sensorium.spectra.shape`."""
+        """As :func:`sensorium.modalities.audio.spectra.shape`."""
         hz = mel.bins(self.wants["fft"], self.rate)
         total, split = power.sum(1) + mel.FLOOR, int(np.searchsorted(hz, 1000.0))
         tilt = np.log((power[:, split:].sum(1) + mel.FLOOR) / (power[:, :split].sum(1) + mel.FLOOR))

@@ -1,0 +1,1 @@
+"""Formats: other people's files, read safely, and files for other people's tools."""

@@ -1,0 +1,1 @@
+"""Audio: files and recordings read to samples, framing, spectra, cepstra and augmentation."""

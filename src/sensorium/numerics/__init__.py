@@ -1,0 +1,1 @@
+"""Numerics: running moments, ragged sequences, threads and memory of the numeric libraries."""
