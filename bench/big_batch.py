@@ -22,7 +22,7 @@ def run(way: str, objective: str, batch: int, dim: int, steps: int) -> dict:
     import torch
     from torch.nn import functional as F
 
-    from sensorium import fit
+    from sensorium import fitting
     from sensorium.heads.linear import Linear
     from sensorium.objectives.infonce import InfoNCE
     from sensorium.objectives.siglip import SigLIP
@@ -49,7 +49,9 @@ def run(way: str, objective: str, batch: int, dim: int, steps: int) -> dict:
         pairs = Pairs.of(rows, rows, group=rows, split=np.full(batch, "train"))
         tables = (Embeddings(rows.astype(str), v, {}) for v in (x, y))
         heads = (Linear(dim=dim, preprocess="none") for _ in range(2))
-        fitted = fit.train(*tables, pairs, *heads, made, fit.TrainOptions(batch=batch, steps=steps, precision=way))
+        fitted = fitting.train(
+            *tables, pairs, *heads, made, fitting.TrainOptions(batch=batch, steps=steps, precision=way)
+        )
         seconds = sum(event["seconds"] for event in fitted.history)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"peak": peak, "imported": imported, "seconds": seconds / steps}

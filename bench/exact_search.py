@@ -59,7 +59,7 @@ def main() -> None:
     import faiss
 
     from sensorium.indexes.exact import Exact
-    from sensorium.scores import machine
+    from sensorium.scores import cpu_features
 
     vectors, queries = data(rows, options.width, max(BATCHES))
     ids = np.arange(rows)
@@ -67,7 +67,7 @@ def main() -> None:
     flat.add(vectors)
     index = Exact()
     index.add(ids, vectors)
-    use = machine.measure()
+    use = cpu_features.measure()
     start = time.perf_counter()
     index.search(queries[:1], K)
     print(f"{rows:,} × {options.width}, k = {K}; int8 products: {use.int8}; first search, which codes the vectors:")

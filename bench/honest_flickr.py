@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium import evaluate, fit, parts, scores
+from sensorium import evaluate, fitting, parts, scores
 from sensorium import heads as head
-from sensorium.evaluate import calibration, conformal, gap, hubness, leaks, measures, risk
-from sensorium.evaluate.biases import METHODS
+from sensorium.evaluate import calibration, conformal, hubness, leaks, measures, modality_gap, selective
 from sensorium.evaluate.card import markdown
-from sensorium.evaluate.corrections import Correction, Taken
+from sensorium.evaluate.hubness_corrections import Correction, Taken
+from sensorium.evaluate.hubness_methods import METHODS
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
 
@@ -50,7 +50,7 @@ def closed(name: str, picture: Embeddings, caption: Embeddings, pairs: Pairs, sw
     sides = (caption, picture) if swapped else (picture, caption)
     if swapped:
         pairs = replace(pairs, left=pairs.right, right=pairs.left)
-    fitted = fit.solve(*sides, pairs, identity(), identity(), parts.make("objectives", name))
+    fitted = fitting.solve(*sides, pairs, identity(), identity(), parts.make("objectives", name))
     z = head.apply(fitted.left_head, sides[0].vectors), head.apply(fitted.right_head, sides[1].vectors)
     return z[::-1] if swapped else z
 
@@ -101,7 +101,7 @@ def trust_rows(name: str, zl: np.ndarray, zr: np.ndarray, pairs: Pairs) -> list[
         score, right, first, group = first_hits(zl, zr, pairs, direction, "validation", correction)
         fitted = calibration.choose(score, right, group)
         one = conformal.one_per_group(group)
-        rule = risk.threshold(score[one], right[one], RISK)
+        rule = selective.threshold(score[one], right[one], RISK)
         sets = conformal.top_set(-first.astype(float), first, 0.9, group)
         score, right, first, group = first_hits(zl, zr, pairs, direction, "test", correction)
         raw = calibration.calibration_error(calibration.reliability(np.clip(score, 0, 1), right))
@@ -134,7 +134,7 @@ def main() -> None:
             mine = {r["measure"]: f"{percent(r['value'])} [{percent(r['low'])}, {percent(r['high'])}]"
                     for r in found if r["direction"] == direction}  # fmt: skip
             retrieval.append({"method": name, "direction": arrow, **mine})
-        told = gap.gap(zl, zr, pairs)
+        told = modality_gap.gap(zl, zr, pairs)
         gaps.append({"heads": name, **{key: f"{told[key]:.3f}" for key in told if key != "n"}})
     print(markdown(retrieval), "\n")
     print(markdown(hubness_rows(*heads["ridge, picture → text"], pairs)), "\n")

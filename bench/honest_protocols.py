@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium import fit, heads, parts
+from sensorium import fitting, heads, parts
 from sensorium.evaluate import leaks
 from sensorium.evaluate.card import markdown
 from sensorium.evaluate.protocols import outfits, voices
@@ -98,7 +98,7 @@ def spoken(data: Path) -> list[dict[str, str]]:
     texts, clips = np.flatnonzero(split[clip] == "test"), np.flatnonzero(split == "test")
     rows = []
     for name in ("cca", "ridge"):
-        fitted = fit.solve(left, right, pairs, identity(), identity(), parts.make("objectives", name))
+        fitted = fitting.solve(left, right, pairs, identity(), identity(), parts.make("objectives", name))
         z, v = heads.apply(fitted.left_head, left.vectors, texts), heads.apply(fitted.right_head, right.vectors, clips)
         # The captions of a clip agree with each other, so clips are what the bootstrap draws.
         found = voices.emotion_retrieval(z, v, emotion[clip][texts], emotion[clips], group=clip[texts])

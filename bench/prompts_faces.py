@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium import fit, heads, parts
+from sensorium import fitting, heads, parts
 from sensorium.encoders.minilm import Minilm
 from sensorium.evaluate.card import markdown
 from sensorium.evaluate.protocols import prompts
@@ -54,8 +54,8 @@ def fitted(name: str, faces: np.ndarray, targets: np.ndarray, which: np.ndarray,
                                 "layer_norm": True, **more})  # fmt: skip
     tables = [Embeddings(np.arange(len(x)).astype(str), x, {}) for x in (faces, targets)]
     pairs = Pairs.of(np.arange(len(faces)), which, group=np.arange(len(faces)), split=split)
-    options = fit.TrainOptions(epochs=60, batch=32, lr=1e-4, monitor="MRR", direction="left->right")
-    told = fit.train(*tables, pairs, left, parts.find("heads", "identity")(), parts.make("objectives", objective),
+    options = fitting.TrainOptions(epochs=60, batch=32, lr=1e-4, monitor="MRR", direction="left->right")
+    told = fitting.train(*tables, pairs, left, parts.find("heads", "identity")(), parts.make("objectives", objective),
                      options, None, seed)  # fmt: skip
     return heads.apply(told.left_head, faces)
 

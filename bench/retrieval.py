@@ -157,12 +157,12 @@ def anonymous() -> int:
 
 def one(method: str, folder: Path, name: str, queries: int) -> None:
     """Run one method in this process; print what it took as JSON."""
-    from sensorium.scores import machine
+    from sensorium.scores import cpu_features
 
     call = METHODS[method][0]
     q, c = (np.load(folder / f"{name}-{side}.npy", mmap_mode="r") for side in "qc")
     float(q.max()), float(c.max())  # the files are in the page cache for everybody
-    machine.measure()  # imports torch, for everybody
+    cpu_features.measure()  # imports torch, for everybody
     call(np.array(q[:600]), np.array(c[:600]))
     peak, done = [0], threading.Event()
 

@@ -14,7 +14,7 @@ plain       the best plain loop: index slices, targets normalised once, fused Ad
 ntxent      pytorch-metric-learning's NTXentLoss in the plain loop (the right side as reference embeddings);
             it compares every positive with every negative pair, b · b(b-1) numbers: 3 steps, batch 1,024 only
 clip        open_clip's ClipLoss, as published, in the plain loop (two-way)
-ours        sensorium.fit.train; fp32, bf16 and auto
+ours        sensorium.fitting.train; fp32, bf16 and auto
 floor       the matrix products of one step, forward and backward, and nothing else
 """
 
@@ -120,8 +120,8 @@ def plain(case, x, y, steps, seed, loss_of, bf16: bool, loader: bool):
 
 
 def ours(case, x, y, steps, seed, precision):
-    from sensorium import fit
-    from sensorium.fit import loop  # noqa: F401 - imported on demand otherwise, and imports are not what is timed
+    from sensorium import fitting
+    from sensorium.fitting import loop  # noqa: F401 - imported on demand otherwise, and imports are not what is timed
     from sensorium.heads.identity import Identity
     from sensorium.heads.mlp import MLP
     from sensorium.objectives.infonce import InfoNCE
@@ -133,11 +133,11 @@ def ours(case, x, y, steps, seed, precision):
     left, right = (MLP(dim=case["dim"], hidden=case["hidden"], activation="relu", preprocess="none") for _ in range(2))
     right = right if case["both"] else Identity()
     pairs = Pairs.of(np.arange(n), np.arange(n), group=np.arange(n), split=np.full(n, "train"))
-    options = fit.TrainOptions(steps=steps, batch=case["batch"], lr=5e-4, warmup=0, schedule="constant",
+    options = fitting.TrainOptions(steps=steps, batch=case["batch"], lr=5e-4, warmup=0, schedule="constant",
                                precision=precision)  # fmt: skip
     started = time.perf_counter()
     tables, objective = (Embeddings(ids, v, {}) for v in (x, y)), InfoNCE(TEMPERATURE, both=case["both"])
-    fit.train(*tables, pairs, left, right, objective, options, None, seed)
+    fitting.train(*tables, pairs, left, right, objective, options, None, seed)
     return (left, right), time.perf_counter() - started
 
 

@@ -6,7 +6,7 @@ from scipy.linalg import orthogonal_procrustes
 from sklearn.cross_decomposition import CCA as SklearnCCA
 from sklearn.linear_model import Ridge as SklearnRidge
 
-from sensorium import fit, parts
+from sensorium import fitting, parts
 from sensorium import heads as head
 from sensorium.errors import BadData, BadRecipe
 from sensorium.numerics.moments import Moments
@@ -199,7 +199,7 @@ def heads(*specs) -> list:
     return [parts.make("heads", spec) for spec in specs]
 
 
-def hit_at_1(fitted: fit.Fitted, left: Embeddings, right: Embeddings, pairs: Pairs) -> float:
+def hit_at_1(fitted: fitting.Fitted, left: Embeddings, right: Embeddings, pairs: Pairs) -> float:
     test = pairs.where("test", label=1)
     z, candidates = head.project(fitted.left_head, left)[test.left], head.project(fitted.right_head, right)
     within = np.unique(test.right)
@@ -210,7 +210,7 @@ def hit_at_1(fitted: fit.Fitted, left: Embeddings, right: Embeddings, pairs: Pai
 @pytest.mark.parametrize("right_head", ["identity", {"name": "pca", "rank": 6}, "mlp"])
 def test_solve_settles_heads_that_retrieve(objective: str, right_head) -> None:
     left, right, pairs = many_to_many()
-    fitted = fit.solve(left, right, pairs, *heads("mlp", right_head), parts.make("objectives", objective))
+    fitted = fitting.solve(left, right, pairs, *heads("mlp", right_head), parts.make("objectives", objective))
     assert hit_at_1(fitted, left, right, pairs) > 0.5
     assert fitted.names["left"] == "linear" and fitted.notes["pairs"] == 800
     for one, vectors in ((fitted.left_head, left), (fitted.right_head, right)):
@@ -221,7 +221,7 @@ def test_solution_is_that_of_the_training_pairs() -> None:
     left, right, pairs = many_to_many()
     train = pairs.where("train", label=1)
     x, y = left.vectors[train.left].astype(np.float64), right.vectors[train.right].astype(np.float64)
-    fitted = fit.solve(left, right, pairs, *heads("linear", "linear"), Ridge(0.1))
+    fitted = fitting.solve(left, right, pairs, *heads("linear", "linear"), Ridge(0.1))
     expected = Ridge(0.1).solve(moments(x, y))
     np.testing.assert_allclose(head.project(fitted.left_head, left), unit(expected.left(left.vectors)), atol=1e-5)
     np.testing.assert_allclose(head.project(fitted.right_head, right), unit(expected.right(right.vectors)), atol=1e-5)
@@ -230,9 +230,9 @@ def test_solution_is_that_of_the_training_pairs() -> None:
 def test_pca_on_the_right_is_what_the_left_is_solved_into() -> None:
     left, right, pairs = many_to_many()
     pca = {"name": "pca", "rank": 4}
-    fitted = fit.solve(left, right, pairs, *heads("linear", pca), Ridge(0.1, center=False))
+    fitted = fitting.solve(left, right, pairs, *heads("linear", pca), Ridge(0.1, center=False))
     assert "right" not in fitted.names and type(fitted.right_head).__name__ == "PCA"
-    centred = fit.solve(left, right, pairs, *heads("linear", pca), Ridge(0.1))
+    centred = fitting.solve(left, right, pairs, *heads("linear", pca), Ridge(0.1))
     # Components are centred on the unique training rows, the pairs repeat each twice: the same mean.
     np.testing.assert_allclose(
         head.project(centred.right_head, right), head.project(fitted.right_head, right), rtol=0, atol=1e-4
@@ -243,7 +243,7 @@ def test_many_float32_pairs_agree_with_scikit_learn_to_1e_6() -> None:
     x, y = related(100_000, 24, 16, noise=1.0)
     left, right = table(x), table(y)
     pairs = Pairs.of(np.arange(100_000), np.arange(100_000))
-    fitted = fit.solve(left, right, pairs, *heads("linear", "linear"), Ridge(0.1, center=False))
+    fitted = fitting.solve(left, right, pairs, *heads("linear", "linear"), Ridge(0.1, center=False))
     x, y = left.vectors.astype(np.float64), right.vectors.astype(np.float64)
     penalty = 100_000 * 0.1 * x.var(0).mean()
     oracle = SklearnRidge(alpha=penalty).fit(x, y)
@@ -255,7 +255,7 @@ def test_memory_mapped_and_in_memory_agree(tmp_path) -> None:
     left, right, pairs = many_to_many()
     np.save(tmp_path / "left.npy", left.vectors)
     mapped = Embeddings(left.ids, np.load(tmp_path / "left.npy", mmap_mode="r"), {})
-    a, b = (fit.solve(t, right, pairs, *heads("linear", "identity"), Ridge()) for t in (left, mapped))
+    a, b = (fitting.solve(t, right, pairs, *heads("linear", "identity"), Ridge()) for t in (left, mapped))
     assert np.array_equal(head.project(a.left_head, left), head.project(b.left_head, left))
 
 
@@ -267,7 +267,7 @@ def test_one_table_is_solved_with_one_head() -> None:
     even = np.arange(0, 600, 2)
     pairs = Pairs.of(even, even + 1, split=np.repeat(["train", "validation", "test"], 100), same_table=True)
     one = table(vectors)
-    fitted = fit.solve(one, one, pairs, *heads("linear", "linear"), CCA())
+    fitted = fitting.solve(one, one, pairs, *heads("linear", "linear"), CCA())
     assert fitted.left_head is fitted.right_head
     z, raw = head.project(fitted.left_head, one), unit(vectors - vectors.mean(0))
 
@@ -278,7 +278,7 @@ def test_one_table_is_solved_with_one_head() -> None:
 
     assert found(z) > 0.8 > 0.3 > found(raw)
     with pytest.raises(BadRecipe, match="both sides are one table here; type: objective=cca"):
-        fit.solve(one, one, pairs, *heads("linear", "linear"), Ridge())
+        fitting.solve(one, one, pairs, *heads("linear", "linear"), Ridge())
 
 
 def test_tied_cca_needs_partners_that_are_alike() -> None:
@@ -293,13 +293,13 @@ def test_settled_head_that_is_not_linear() -> None:
     left, right, pairs = many_to_many()
     strange = type("Strange", (), {"settled": True, "arguments": {}})()
     with pytest.raises(BadRecipe, match=r"the Strange head is settled but has no affine\(\)"):
-        fit.solve(left, right, pairs, *heads("linear"), strange, Ridge())
+        fitting.solve(left, right, pairs, *heads("linear"), strange, Ridge())
 
 
 def test_unusable_tables() -> None:
     left, right, pairs = many_to_many()
     ragged = Embeddings(np.array(["a"]), np.ones((5, 12), np.float32), {}, offsets=np.array([0, 5]))
     with pytest.raises(BadData, match="left items are sequences of frames, which no closed form takes"):
-        fit.solve(ragged, right, pairs, *heads("linear", "linear"), Ridge())
+        fitting.solve(ragged, right, pairs, *heads("linear", "linear"), Ridge())
     with pytest.raises(BadData, match="no related pair"):
-        fit.solve(left, right, pairs.where(label=0), *heads("linear", "linear"), Ridge())
+        fitting.solve(left, right, pairs.where(label=0), *heads("linear", "linear"), Ridge())

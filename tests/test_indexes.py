@@ -9,7 +9,7 @@ from sensorium.indexes import exact as exact_file
 from sensorium.indexes._rows import Kept
 from sensorium.indexes.exact import Exact
 from sensorium.indexes.faiss import Faiss
-from sensorium.scores import coded, machine
+from sensorium.scores import cpu_features, int8
 
 pytest.importorskip("faiss")
 KINDS = {
@@ -192,11 +192,11 @@ def test_names_are_found_by_file():
 def scanning(monkeypatch, request):
     """Exact indexes use int8 codes however small they are, in small segments, packed where possible."""
     torch = pytest.importorskip("torch")
-    packed = request.param == "packed" and machine.measure().packed
+    packed = request.param == "packed" and cpu_features.measure().packed
     monkeypatch.setattr(exact_file, "_WORTH_CODES", 0)
-    monkeypatch.setattr(machine, "measure", lambda: machine.Machine(torch, True, True, packed))
-    monkeypatch.setattr(coded, "SEGMENT", 1024)
-    monkeypatch.setattr(coded, "_UNIT", 64)
+    monkeypatch.setattr(cpu_features, "measure", lambda: cpu_features.Machine(torch, True, True, packed))
+    monkeypatch.setattr(int8, "SEGMENT", 1024)
+    monkeypatch.setattr(int8, "_UNIT", 64)
 
 
 @pytest.mark.parametrize("q", [1, 2, 5, 40])

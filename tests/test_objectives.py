@@ -553,7 +553,7 @@ def test_distill_says_what_it_misses(teacher, tmp_path):
     ],
 )
 def test_training_learns_to_retrieve(name, arguments, tmp_path):
-    from sensorium import fit, heads
+    from sensorium import fitting, heads
     from sensorium.heads.identity import Identity
     from sensorium.heads.linear import Linear
 
@@ -576,8 +576,8 @@ def test_training_learns_to_retrieve(name, arguments, tmp_path):
             heads.save(module, tmp_path / side, "linear", some.fingerprint)
         arguments = {"teacher": str(tmp_path), **arguments, "weight": 0.2}
     objective = parts.make("objectives", {"name": name, **arguments})
-    options = fit.TrainOptions(epochs=30, batch=32, lr=0.02, precision="fp32")
-    fitted = fit.train(left, right, pairs, Linear(preprocess="none"), Identity(), objective, options, seed=0)
+    options = fitting.TrainOptions(epochs=30, batch=32, lr=0.02, precision="fp32")
+    fitted = fitting.train(left, right, pairs, Linear(preprocess="none"), Identity(), objective, options, seed=0)
     losses = [event["loss"] for event in fitted.history]
     assert losses[-1] < 0.8 * losses[0]
     test = pairs.where("test", label=1)

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.errors import BadRecipe
+from sensorium.fitting.regularisers import mixup, structure
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Partners, Positives
-from sensorium.regularisers import mixup, structure
 
 
 def rows(b, d, seed):

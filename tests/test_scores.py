@@ -13,11 +13,26 @@ from sensorium import scores
 from sensorium.errors import BadData
 from sensorium.numerics import threads as workers
 from sensorium.pairs import Pairs, Relevance
-from sensorium.scores import coded, dense, machine, many, narrow, nearest, plain, ranking, sparse
+from sensorium.scores import (
+    cpu_features,
+    int8,
+    quantize,
+    ranks,
+    ranks_bfloat16,
+    ranks_float32,
+    ranks_int8,
+    ranks_sorted,
+    topk,
+)
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
 
-WAYS = {"plain": plain.count, "sparse": sparse.count, "dense": dense.count, "many": many.count}
+WAYS = {
+    "plain": ranks_float32.count,
+    "sparse": ranks_int8.count,
+    "dense": ranks_bfloat16.count,
+    "many": ranks_sorted.count,
+}
 KINDS = (
     "normal",
     "far from the origin",
@@ -119,10 +134,10 @@ def test_bounds_hold(kind, torch):
     q, c = vectors(kind, 40, 130, 5), vectors(kind, 900, 130, 6)
     length = np.linalg.norm(q.astype(np.float64), axis=1)
     source = Source(c)
-    space = coded.space_of(source)
+    space = int8.space_of(source)
     _, _, c_length = next(source.blocks(len(c)))
-    block = coded.encode(c, c_length, space, torch)
-    asking = coded.Asking(q, length, space, torch)
+    block = int8.encode(c, c_length, space, torch)
+    asking = int8.Asking(q, length, space, torch)
     tile = asking.tile(slice(None), block).numpy()[:, : len(c)].astype(np.float64)
     near = tile * (asking.step * block.step)[:, None] + asking.constant[:, None]
     gap = np.abs(near - q.astype(np.float64) @ c.T.astype(np.float64))
@@ -134,9 +149,9 @@ def test_bounds_hold(kind, torch):
 def test_limits_enclose_the_threshold(torch):
     q, c = vectors("normal", 30, 64, 7), vectors("normal", 800, 64, 8)
     length = np.linalg.norm(q.astype(np.float64), axis=1)
-    space = coded.space_of(Source(c))
-    block = coded.encode(c, np.linalg.norm(c, axis=1), space, torch)
-    asking = coded.Asking(q, length, space, torch)
+    space = int8.space_of(Source(c))
+    block = int8.encode(c, np.linalg.norm(c, axis=1), space, torch)
+    asking = int8.Asking(q, length, space, torch)
     threshold = scores.pair_scores(q, c[:30])
     low, high = asking.limits(threshold[:, None], block)
     tile = asking.tile(slice(None), block).numpy()[:, :800]
@@ -146,8 +161,8 @@ def test_limits_enclose_the_threshold(torch):
 
 def test_segments_are_the_table_in_any_pieces(torch):
     c = vectors("mixed lengths", 9001, 33, 9)
-    space = coded.space_of(Source(c))
-    segment = coded.Segment(c, space, torch)
+    space = int8.space_of(Source(c))
+    segment = int8.Segment(c, space, torch)
     for size in (1, 5000, 1 << 20):
         at, codes = zip(*segment.parts(size), strict=True)
         assert [a.start for a in at] == [0, *[a.stop for a in at[:-1]]] and at[-1].stop == len(c)
@@ -161,7 +176,7 @@ def test_segments_are_the_table_in_any_pieces(torch):
 
 def test_rotation_is_orthogonal_and_keeps_products():
     x, y = vectors("normal", 20, 100, 10), vectors("normal", 20, 100, 11)
-    space = narrow.Space(np.zeros(100, np.float32))
+    space = quantize.Space(np.zeros(100, np.float32))
     np.testing.assert_allclose(space.queries(x) @ space.candidates(y).T, x @ y.T, atol=2e-4)
 
 
@@ -180,17 +195,17 @@ def test_ranks_equal_brute_force(kind, use, same, monkeypatch):
     pairs = Pairs.of(a[a != b], b[a != b], same_table=same)
     for direction in ("left->right", "right->left"):
         relevance = pairs.relevance(direction)
-        assert relevance.counts().max() > ranking._MANY
+        assert relevance.counts().max() > ranks._MANY
         q, c = (left, right) if direction == "left->right" else (right, left)
         np.testing.assert_array_equal(scores.ranks(q, c, relevance), brute_ranks(q, c, relevance))
 
 
 def use_machine(monkeypatch, use):
     if use == "numpy":
-        monkeypatch.setattr(machine, "choose", lambda multiplications: machine.NUMPY_ONLY)
+        monkeypatch.setattr(cpu_features, "choose", lambda multiplications: cpu_features.NUMPY_ONLY)
     else:
         torch = pytest.importorskip("torch")
-        monkeypatch.setattr(machine, "choose", lambda multiplications: machine.Machine(torch, True, True))
+        monkeypatch.setattr(cpu_features, "choose", lambda multiplications: cpu_features.Machine(torch, True, True))
 
 
 def one_to_one(n):
@@ -223,8 +238,8 @@ def test_ranks_do_not_depend_on_blocks(monkeypatch):
     q, c = vectors("normal", 300, 24, 18), vectors("normal", 300, 24, 19)
     c[:] = q + 2 * c
     expected = scores.ranks(q, c, one_to_one(300))
-    monkeypatch.setattr(ranking, "_QUERY_NUMBERS", 24 * 1024)
-    for module in (sparse, dense, plain):
+    monkeypatch.setattr(ranks, "_QUERY_NUMBERS", 24 * 1024)
+    for module in (ranks_int8, ranks_bfloat16, ranks_float32):
         monkeypatch.setattr(module, "_ROWS", 37)
         monkeypatch.setattr(module, "_COLUMNS", 64)
     np.testing.assert_array_equal(scores.ranks(q, c, one_to_one(300)), expected)
@@ -245,7 +260,7 @@ def three_threads(torch, monkeypatch):
 def test_threads_do_not_change_results(three_threads, monkeypatch, torch):
     use_machine(monkeypatch, "torch")
     assert workers.count(torch) == 3 and workers.each(lambda x: x * x, range(50), torch) == [x * x for x in range(50)]
-    for module in (sparse, dense):
+    for module in (ranks_int8, ranks_bfloat16):
         monkeypatch.setattr(module, "_COLUMNS", 64)
     q, c = vectors("integers", 600, 24, 30), vectors("integers", 600, 24, 31)
     relevance = one_to_one(600)
@@ -284,8 +299,8 @@ def test_memory_map_larger_than_a_block(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("n", "k"), [(5000, 10), (700, 1), (40, 64), (300, 200)])
 def test_topk_equals_sorting(kind, use, n, k, monkeypatch):
     use_machine(monkeypatch, use)
-    monkeypatch.setattr(nearest, "_COLUMNS", 256)
-    monkeypatch.setattr(nearest, "_PAIRS", 3000)
+    monkeypatch.setattr(topk, "_COLUMNS", 256)
+    monkeypatch.setattr(topk, "_PAIRS", 3000)
     q, c = vectors(kind, 20, 18, 21), vectors(kind, n, 18, 22)
     random = np.random.default_rng(23)
     own, mask = random.integers(-1, n, len(q)), random.random(n) < 0.4
@@ -309,7 +324,7 @@ def test_descending_orders_like_two_keys():
     i = random.integers(0, 9, 500)
     value = random.standard_normal(500) * 10.0 ** random.integers(-20, 18, 500)
     value[:40] = 0.0
-    got = nearest._descending(i, value)
+    got = topk._descending(i, value)
     expected = value[np.lexsort((-value, i))]
     assert (got <= expected).all()
     np.testing.assert_allclose(got, expected, rtol=3e-7, atol=1e-40)
@@ -360,27 +375,27 @@ def test_a_query_relevant_to_itself_is_refused():
 
 
 def test_the_machine_is_measured_only_when_it_pays(monkeypatch):
-    assert machine.choose(1e6) is machine.NUMPY_ONLY
-    monkeypatch.setattr(machine, "measure", lambda: "measured")
-    assert machine.choose(1e12) == "measured"
+    assert cpu_features.choose(1e6) is cpu_features.NUMPY_ONLY
+    monkeypatch.setattr(cpu_features, "measure", lambda: "measured")
+    assert cpu_features.choose(1e12) == "measured"
 
 
 def test_packed_products_are_the_plain_ones(torch):
-    if not machine.measure().packed:
+    if not cpu_features.measure().packed:
         pytest.skip("no exact FBGEMM here")
     random = np.random.default_rng(29)
     for n, d, b in ((32, 64, 1), (4128, 1024, 12), (96, 320, 5)):
         codes, asked = (torch.from_numpy(random.integers(-127, 128, (m, d)).astype(np.int8)) for m in (n, b))
         codes[0], asked[0] = 127, 127
         asked[-1] = 0  # a query of zeros still has a step
-        assert torch.equal(machine.Packed(codes, torch)(asked), asked.int() @ codes.int().T)
+        assert torch.equal(cpu_features.Packed(codes, torch)(asked), asked.int() @ codes.int().T)
 
 
 def test_inexact_int8_products_are_not_used(monkeypatch, torch):
     """Processors without 8-bit dot products saturate; that must be noticed, not believed."""
     true = torch._int_mm
     monkeypatch.setattr(torch, "_int_mm", lambda a, b: true(a, b).clamp(-(2**15), 2**15 - 1))
-    assert not machine.measure.__wrapped__().int8
+    assert not cpu_features.measure.__wrapped__().int8
     monkeypatch.setattr(torch, "fbgemm_linear_int8_weight_fp32_activation", lambda *a: 1 / 0)
     monkeypatch.delattr(torch, "_int_mm")
-    assert not machine.measure.__wrapped__().int8
+    assert not cpu_features.measure.__wrapped__().int8

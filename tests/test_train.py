@@ -10,16 +10,16 @@ import pytest
 import torch
 from training_data import TRAIN, N, assert_same_bits, identity, tensors, train, views
 
-from sensorium import fit, scores
+from sensorium import fitting, scores
 from sensorium.errors import BadData, BadRecipe
-from sensorium.fit import batches as batching
-from sensorium.fit import precision
-from sensorium.fit.batches import Batch, Sampler, Side
-from sensorium.fit.fused import FusedStep, _dropout_mask
-from sensorium.fit.options import TrainOptions
-from sensorium.fit.schedule import Watch, learning_rate
-from sensorium.fit.step import AutogradStep
-from sensorium.fit.weights import Weights
+from sensorium.fitting import batches as batching
+from sensorium.fitting import precision
+from sensorium.fitting.batches import Batch, Sampler, Side
+from sensorium.fitting.fused import FusedStep, _dropout_mask
+from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.schedule import Watch, learning_rate
+from sensorium.fitting.step import AutogradStep
+from sensorium.fitting.weights import Weights
 from sensorium.heads import project
 from sensorium.heads.linear import Linear
 from sensorium.heads.mlp import MLP
@@ -201,7 +201,7 @@ def test_a_class_table_is_learned_through_keys():
 
 def test_starting_at_a_closed_form_begins_where_it_ends():
     left, right, pairs = views()
-    solved = fit.solve(left, right, pairs, Linear(), identity(), Ridge(center=False))
+    solved = fitting.solve(left, right, pairs, Linear(), identity(), Ridge(center=False))
     start = train(heads=(Linear(), identity()), initialise="ridge", epochs=1, lr=1e-12, keep="last")
     assert hit1(start) == pytest.approx(hit1(solved), abs=0.021)
     grown = train(heads=(MLP(residual=True, hidden=32), identity()), initialise="ridge", epochs=10)
@@ -288,7 +288,7 @@ def test_what_no_weight_takes_part_in_is_made_once(monkeypatch):
     held, rows = fit(Pooling())
     assert rows == 200 + 2  # every item, and one of each split to learn how wide they are
     np.testing.assert_allclose(held, fit(Frames())[0], rtol=1e-5)
-    monkeypatch.setattr("sensorium.fit.loop.memory_budget", lambda device: 0)
+    monkeypatch.setattr("sensorium.fitting.loop.memory_budget", lambda device: 0)
     read, rows = fit(Pooling())
     assert rows > 6 * 128 and read[0][0] == pytest.approx(held[0][0], rel=1e-5)  # batch by batch, to the same end
     np.testing.assert_allclose(read, held, rtol=1e-4)
@@ -311,7 +311,7 @@ def test_a_store_larger_than_memory_trains_to_the_same_bits(monkeypatch, tmp_pat
     np.save(tmp_path / "x.npy", left.vectors)
     mapped = Embeddings(left.ids, np.load(tmp_path / "x.npy", mmap_mode="r"), left.fingerprint)
     whole = train(epochs=3)
-    monkeypatch.setattr("sensorium.fit.loop.memory_budget", lambda device: 0)
+    monkeypatch.setattr("sensorium.fitting.loop.memory_budget", lambda device: 0)
     assert_same_bits(train(data=(mapped, right, pairs), epochs=3), whole)
 
 
@@ -466,7 +466,7 @@ def test_kept_checkpoints_hold_the_weights_of_their_epoch(tmp_path):
 
 def test_tensorboard_events_are_written(tmp_path):
     left, right, pairs = views()
-    fit.train(left, right, pairs, MLP(dim=8, hidden=16), MLP(dim=8, hidden=16), InfoNCE(), TrainOptions(epochs=1),
+    fitting.train(left, right, pairs, MLP(dim=8, hidden=16), MLP(dim=8, hidden=16), InfoNCE(), TrainOptions(epochs=1),
               tmp_path, 0, tensorboard=True)  # fmt: skip
     assert list((tmp_path / "tensorboard").glob("events.*"))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sensorium import fit
+from sensorium import fitting
 from sensorium.heads.identity import Identity
 from sensorium.heads.mlp import MLP
 from sensorium.objectives.infonce import InfoNCE
@@ -33,8 +33,8 @@ def train(folder: Path | None = None, *, data=None, heads=None, objective=None, 
     left, right, pairs = data or views()
     left_head, right_head = heads or (MLP(dim=12, hidden=32, dropout=0.1), MLP(dim=12, hidden=32))
     keys = {"epochs": 7, "batch": 64, "lr": 5e-3, "precision": "fp32", "save_seconds": 0, **keys}
-    return fit.train(left, right, pairs, left_head, right_head, objective or InfoNCE(learnable=True),
-                     fit.TrainOptions(**keys), folder, seed, on_epoch=on_epoch)  # fmt: skip
+    return fitting.train(left, right, pairs, left_head, right_head, objective or InfoNCE(learnable=True),
+                     fitting.TrainOptions(**keys), folder, seed, on_epoch=on_epoch)  # fmt: skip
 
 
 def tensors(fitted) -> dict[str, torch.Tensor]:

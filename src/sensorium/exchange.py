@@ -142,7 +142,7 @@ def _has_data(plan: Recipe) -> bool:
 
 
 def _heads(plan: Recipe, module: Any, right: Embeddings) -> Any:
-    from sensorium.fit.fitted import Fitted
+    from sensorium.fitting.fitted import Fitted
 
     other = plan.part("right.head")
     other.build(right.dim, None, module.dim)
@@ -151,8 +151,8 @@ def _heads(plan: Recipe, module: Any, right: Embeddings) -> Any:
 
 def _judged(plan: Recipe, module: Any, out: Path, folder: Path, measure: bool) -> dict[str, Any]:
     """All that a run does but the fit; ``measure``: input statistics are those of the training frames."""
-    from sensorium import judge
-    from sensorium.fit.build import input_statistics
+    from sensorium.evaluate import report
+    from sensorium.fitting.build import input_statistics
     from sensorium.heads._preprocess import Preprocess
 
     data = plan.part("data").load()
@@ -163,7 +163,7 @@ def _judged(plan: Recipe, module: Any, out: Path, folder: Path, measure: bool) -
     fitted = _heads(plan, module, right)
     pipeline.save_heads(plan, left, right, fitted, folder)
     zl, zr = pipeline.project(left, right, [fitted.left_head, fitted.right_head])
-    told = judge.judge(plan, data, left, right, pairs, zl, zr, folder)
+    told = report.judge(plan, data, left, right, pairs, zl, zr, folder)
     return {**told, "index": pipeline.index(plan, data, zl, zr, folder), "dataset": dict(data.notes),
             "data": pipeline.data_hash(left, right), "split": pipeline.split_hash(pairs)}  # fmt: skip
 

@@ -50,7 +50,7 @@ def run(
 
     Raises BadRecipe, BadData, Mismatch, Corrupt, DiskFull or MissingExtra for what a caller can mend.
     """
-    from sensorium import judge
+    from sensorium.evaluate import report
     from sensorium.search import open as open_run
 
     if seed is not None:
@@ -75,7 +75,7 @@ def run(
         zl, zr = project(left, right, [fitted.left_head, fitted.right_head])
         if "evaluate" in stages:
             with timed("evaluate", seconds, quiet):
-                metrics |= judge.judge(plan, data, left, right, pairs, zl, zr, folder)
+                metrics |= report.judge(plan, data, left, right, pairs, zl, zr, folder)
         if "index" in stages:
             with timed("index", seconds, quiet):
                 metrics["index"] = index(plan, data, zl, zr, folder)
@@ -220,7 +220,7 @@ def fit(
     tensorboard: bool = False,
 ) -> Any:
     """Settle both heads: solved in one pass when the objective can be, else trained."""
-    from sensorium import fit as fitting
+    from sensorium import fitting
 
     objective = plan.part("objective")
     left_head, right_head = plan.part("left.head"), plan.part("right.head")
@@ -336,7 +336,7 @@ def open(folder: str | Path) -> Any:
 
 def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> Any:
     """One late stage over the data and heads of a finished run, written into a copy that replaces it whole."""
-    from sensorium import judge
+    from sensorium.evaluate import report
     from sensorium.search import open as open_run
 
     before = open_run(folder)
@@ -364,7 +364,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> A
         shutil.copytree(folder, building, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock", "recipe.toml"))
         with timed(stage, seconds, quiet):
             if stage == "evaluate":
-                metrics |= judge.judge(plan, data, left, right, pairs, zl, zr, building)
+                metrics |= report.judge(plan, data, left, right, pairs, zl, zr, building)
             else:
                 metrics["index"] = index(plan, data, zl, zr, building)
         write_run(plan, metrics, building)

@@ -21,7 +21,7 @@ import xxhash
 
 from sensorium import parts
 from sensorium.errors import BadRecipe, nearest
-from sensorium.fit.options import TrainOptions
+from sensorium.fitting.options import TrainOptions
 
 HERE = Path(__file__).parent / "recipes"
 

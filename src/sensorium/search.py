@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium import diversity, io, journal, parts, trust
+from sensorium import diversity, io, journal, parts
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch, SensoriumError, nearest
+from sensorium.evaluate import posthoc
 from sensorium.types import Embeddings
 
 #: What a query may be given as, and the kind of item an encoder must take for it.
@@ -282,14 +283,14 @@ class Run:
     @cached_property
     def trust(self) -> Mapping[str, Any]:
         """By direction: how scores become probabilities, and when to say "no match"."""
-        return io.read_json(self.folder / trust.FILE) if (self.folder / trust.FILE).is_file() else {}
+        return io.read_json(self.folder / posthoc.FILE) if (self.folder / posthoc.FILE).is_file() else {}
 
     @cached_property
     def corrections(self) -> Mapping[str, Any]:
         """The hubness correction of each direction that has one."""
-        from sensorium.evaluate import corrections
+        from sensorium.evaluate import hubness_corrections
 
-        return corrections.load(self.folder)
+        return hubness_corrections.load(self.folder)
 
     def shift(self, direction: str, to: str) -> Any:
         """A direction's correction settled for everything that side ``to`` has indexed; None without one."""
@@ -389,7 +390,7 @@ class Run:
 
 
 def probability_of(told: Mapping[str, Any], scores: np.ndarray) -> np.ndarray:
-    """Probability that each hit is right, by what :mod:`sensorium.trust` kept of one direction."""
+    """Probability that each hit is right, by what :mod:`sensorium.evaluate.posthoc` kept of one direction."""
     from sensorium.evaluate import calibration
 
     return calibration.from_dict(told["probability"])(scores)

@@ -5,7 +5,7 @@ import pytest
 
 from sensorium import evaluate
 from sensorium.errors import BadData
-from sensorium.evaluate import breakdown, gap
+from sensorium.evaluate import breakdown, modality_gap
 from sensorium.pairs import Pairs
 
 
@@ -69,7 +69,7 @@ def test_failures_name_what_came_first_instead():
 def test_gap_by_brute_force():
     left, right = unit(50) + 0.5, unit(50, seed=3) - 0.2
     pairs = Pairs.of(np.arange(50), np.arange(50), split=np.full(50, "test"))
-    told = gap.gap(left, right, pairs)
+    told = modality_gap.gap(left, right, pairs)
     a = left / np.linalg.norm(left, axis=1, keepdims=True)
     b = right / np.linalg.norm(right, axis=1, keepdims=True)
     assert told["distance"] == pytest.approx(np.linalg.norm(a.mean(0) - b.mean(0)), abs=1e-6)
@@ -83,11 +83,11 @@ def test_centring_closes_the_gap():
     left = unit(80)
     right = left + 0.1 * unit(80, seed=1) + 2 * unit(1, seed=2)
     pairs = Pairs.of(np.arange(80), np.arange(80), split=np.full(80, "test"))
-    told = gap.before_and_after(left, right, left - left.mean(0), right - right.mean(0), pairs)
+    told = modality_gap.before_and_after(left, right, left - left.mean(0), right - right.mean(0), pairs)
     assert told["before"]["distance"] > 0.5 > 0.1 > told["after"]["distance"]
     assert told["before"]["explained"] > 0.3
-    assert gap.before_and_after(unit(80, 4), right, left, right, pairs)["before"] is None
+    assert modality_gap.before_and_after(unit(80, 4), right, left, right, pairs)["before"] is None
     with pytest.raises(BadData, match="no gap between vectors 4 and 8 wide"):
-        gap.gap(unit(80, 4), right, pairs)
+        modality_gap.gap(unit(80, 4), right, pairs)
     with pytest.raises(BadData, match="no related pair to measure"):
-        gap.gap(left, right, pairs, "train")
+        modality_gap.gap(left, right, pairs, "train")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.errors import BadData, BadRecipe
-from sensorium.evaluate import calibration, conformal, risk
+from sensorium.evaluate import calibration, conformal, selective
 
 
 def hits(n=2000, seed=0, slope=8.0, middle=0.5):
@@ -130,7 +130,7 @@ def test_threshold_keeps_its_promise():
     true_risk = np.cumsum(~big_right[order]) / np.arange(1, len(big) + 1)
     for seed in range(400):
         scores, right = hits(400, seed, 10, 0.4)
-        t = risk.threshold(scores, right, risk=0.2, confidence=0.95)
+        t = selective.threshold(scores, right, risk=0.2, confidence=0.95)
         if np.isfinite(t.score):
             at = np.searchsorted(-big[order], -t.score, side="right") - 1
             broken += true_risk[max(at, 0)] > 0.2
@@ -141,11 +141,11 @@ def test_threshold_keeps_its_promise():
 
 def test_threshold_by_hand():
     scores, right = np.linspace(1, 0, 100), np.ones(100, bool)
-    assert risk.threshold(scores, right).score == 0
-    assert risk.threshold(scores, ~right).score == np.inf
-    assert risk.threshold(scores, ~right).to_dict()["score"] is None
-    assert not risk.threshold(scores, ~right).accepts(scores).any()
-    t = risk.threshold(np.repeat([0.9, 0.1], 80), np.repeat([True, False], 80))
+    assert selective.threshold(scores, right).score == 0
+    assert selective.threshold(scores, ~right).score == np.inf
+    assert selective.threshold(scores, ~right).to_dict()["score"] is None
+    assert not selective.threshold(scores, ~right).accepts(scores).any()
+    t = selective.threshold(np.repeat([0.9, 0.1], 80), np.repeat([True, False], 80))
     assert t.score == 0.9
     assert (t.answered, t.wrong) == (0.5, 0)
 
@@ -155,12 +155,12 @@ def test_bounds_equal_scipy():
 
     for errors, n in ((0, 10), (3, 40), (40, 40)):
         theirs = binomtest(errors, n).proportion_ci(0.95, method="exact")
-        assert risk.two_sided(errors, n) == pytest.approx((theirs.low, theirs.high))
-    assert risk.upper_bound(0, 59) == pytest.approx(1 - 0.05 ** (1 / 59))
+        assert selective.two_sided(errors, n) == pytest.approx((theirs.low, theirs.high))
+    assert selective.upper_bound(0, 59) == pytest.approx(1 - 0.05 ** (1 / 59))
 
 
 def test_risk_coverage_by_hand():
-    share, wrong = risk.risk_coverage(np.array([0.1, 0.9, 0.5]), np.array([0, 1, 0]))
+    share, wrong = selective.risk_coverage(np.array([0.1, 0.9, 0.5]), np.array([0, 1, 0]))
     assert share.tolist() == [1 / 3, 2 / 3, 1]
     assert wrong.tolist() == [0, 1 / 2, 2 / 3]
 
@@ -235,9 +235,9 @@ def test_messages():
     with pytest.raises(BadData, match=r"expected \(n, c\)"):
         calibration.temperature(np.ones(10), np.arange(10))
     with pytest.raises(BadRecipe, match="risk=2; expected between 0 and 1"):
-        risk.threshold(np.ones(3), np.ones(3), risk=2)
+        selective.threshold(np.ones(3), np.ones(3), risk=2)
     with pytest.raises(BadData, match="threshold: scores"):
-        risk.threshold(np.ones(0), np.ones(0))
+        selective.threshold(np.ones(0), np.ones(0))
     with pytest.raises(BadRecipe, match=r"coverage=90; expected between 0 and 1"):
         conformal.quantile(np.ones(3), 90)
     with pytest.raises(BadData, match="without NaN"):

@@ -8,8 +8,8 @@ from scipy import special, stats
 
 from sensorium import scores
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch
-from sensorium.evaluate import biases, corrections, hubness, measures
-from sensorium.evaluate.corrections import Correction
+from sensorium.evaluate import hubness, hubness_corrections, hubness_methods, measures
+from sensorium.evaluate.hubness_corrections import Correction
 from sensorium.pairs import Pairs
 
 
@@ -85,7 +85,7 @@ def test_qb_norm_leaves_queries_that_hit_no_hub():
     assert (found[hub] == always[hub]).all()
 
 
-@pytest.mark.parametrize("method", sorted(biases.METHODS))
+@pytest.mark.parametrize("method", sorted(hubness_methods.METHODS))
 def test_search_ranks_and_reranking_agree(method):
     """A relevant at rank r is the r-th hit: the same numbers in search and evaluation."""
     left, right, pairs = hubby(90)
@@ -105,7 +105,7 @@ def test_search_ranks_and_reranking_agree(method):
     np.testing.assert_allclose(again_score, score[:, :10], atol=1e-6)
 
 
-@pytest.mark.parametrize("method", sorted(biases.METHODS))
+@pytest.mark.parametrize("method", sorted(hubness_methods.METHODS))
 def test_a_query_is_never_its_own_hit(method):
     z = unit(40)
     pairs = Pairs.of(np.arange(0, 40, 2), np.arange(1, 40, 2), split=np.full(20, "test"), same_table=True)
@@ -115,7 +115,7 @@ def test_a_query_is_never_its_own_hit(method):
 
 
 def test_rerank_keeps_missing_hits_last():
-    shift = biases.Shift(np.array([0.5, 0.0, 0.0], np.float32))
+    shift = hubness_methods.Shift(np.array([0.5, 0.0, 0.0], np.float32))
     positions, score = shift.rerank(np.array([[0, 1, -1]]), np.array([[0.9, 0.6, -np.inf]], np.float32), 3)
     assert positions.tolist() == [[1, 0, -1]]
     np.testing.assert_allclose(score, [[0.6, 0.4, -np.inf]], atol=1e-6)
@@ -152,20 +152,20 @@ def test_only_training_queries_are_read_for_the_bank():
 
 def test_saved_and_loaded(tmp_path):
     told = {"left->right": Correction("csls", 10, unit(5)), "right->left": Correction("sinkhorn", 3.5, unit(6))}
-    corrections.save(told, tmp_path)
-    again = corrections.load(tmp_path)
+    hubness_corrections.save(told, tmp_path)
+    again = hubness_corrections.load(tmp_path)
     for direction, one in told.items():
         assert (again[direction].method, again[direction].strength) == (one.method, one.strength)
         np.testing.assert_array_equal(again[direction].bank, one.bank)
-    assert corrections.load(tmp_path / "none") == {}
+    assert hubness_corrections.load(tmp_path / "none") == {}
     with open(tmp_path / "correction.safetensors", "r+b") as file:
         file.seek(-1, 2)
         file.write(b"\xff")
     with pytest.raises(Corrupt, match="is damaged"):
-        corrections.load(tmp_path)
+        hubness_corrections.load(tmp_path)
     (tmp_path / "correction.json").write_text('{"format": 9}')
     with pytest.raises(Corrupt, match="format 9, expected 1"):
-        corrections.load(tmp_path)
+        hubness_corrections.load(tmp_path)
 
 
 def test_messages():
@@ -187,6 +187,6 @@ def test_messages():
 def test_soft_maximum_lies_between_mean_and_maximum(seed, b, m, beta):
     bank, c = unit(b, 5, seed), unit(m, 5, seed + 1)
     s = bank @ c.T
-    bias = biases.inverted_softmax(bank, c, beta).bias
+    bias = hubness_methods.inverted_softmax(bank, c, beta).bias
     assert (bias <= s.max(axis=0) + 1e-5).all()
     assert (bias >= s.mean(axis=0) - 1e-5).all()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.errors import BadData, BadRecipe
-from sensorium.evaluate import leaks, twins
+from sensorium.evaluate import duplicates, leaks
 from sensorium.pairs import Pairs
 
 
@@ -155,7 +155,7 @@ def test_without_drops_what_leaks():
 def test_narrow_cone_is_centred_first():
     """Raw landmarks: every cosine is near 1, and still only true copies are twins."""
     left = vectors(60, 8) * 0.01 + 10
-    assert (left[0] @ left[1]) / (np.linalg.norm(left[0]) * np.linalg.norm(left[1])) > twins.COSINE
+    assert (left[0] @ left[1]) / (np.linalg.norm(left[0]) * np.linalg.norm(left[1])) > duplicates.COSINE
     left[50] = left[5]
     report = leaks.audit(one_to_one(60, group=np.arange(60)), left)
     assert report.count("twin", "left") == 1
@@ -172,29 +172,29 @@ def test_every_row_with_a_twin_is_found(seed, n, m, copies):
         table[i] = table[j] * random.uniform(0.5, 2) + random.standard_normal(6) * random.choice([0, 1e-4, 0.05])
     order = random.permutation(n + m)
     a, b = np.sort(order[:n]), np.sort(order[n:])
-    found = twins.near(table, a, b)
+    found = duplicates.near(table, a, b)
     unit = table.astype(np.float64) / np.linalg.norm(table.astype(np.float64), axis=1, keepdims=True)
-    over = unit[a] @ unit[b].T > twins.COSINE
+    over = unit[a] @ unit[b].T > duplicates.COSINE
     assert set(found[0].tolist()) == set(a[over.any(1)].tolist())
     assert set(found[1].tolist()) == set(b[over.any(0)].tolist())
 
 
 def test_twins_are_joined_through_chains():
     edges = np.array([0, 1, 5]), np.array([1, 2, 4])
-    code = twins.classes(7, edges, np.array(list("abcdefa")))
+    code = duplicates.classes(7, edges, np.array(list("abcdefa")))
     assert code[0] == code[1] == code[2] == code[6]
     assert code[5] == code[4] != code[3]
 
 
 def test_text_content_ignores_case_and_spaces():
-    a, b, c = twins.content_hashes(["A dog  barks", "a dog barks ", "a cat"], "text")
+    a, b, c = duplicates.content_hashes(["A dog  barks", "a dog barks ", "a cat"], "text")
     assert a == b != c
     pixels = [np.zeros((3, 3), np.uint8), np.zeros((3, 3), np.uint8), np.ones((3, 3), np.uint8)]
-    a, b, c = twins.content_hashes(pixels, "image")
+    a, b, c = duplicates.content_hashes(pixels, "image")
     assert a == b != c
-    a, b, c = twins.content_hashes(np.array([[1.0, 2], [1, 2], [2, 1]]), "vector")
+    a, b, c = duplicates.content_hashes(np.array([[1.0, 2], [1, 2], [2, 1]]), "vector")
     assert a == b != c
-    assert twins.content_hashes(["absent.wav"], "audio") is None
+    assert duplicates.content_hashes(["absent.wav"], "audio") is None
 
 
 def test_files_with_the_same_bytes_are_twins_whatever_they_are_called(tmp_path):
@@ -205,7 +205,7 @@ def test_files_with_the_same_bytes_are_twins_whatever_they_are_called(tmp_path):
     files = {"a.wav": long, "b.flac": other, "c.wav": long, "d.wav": b"", "e.wav": b"", "f.wav": b"short"}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    found = twins.content_hashes([str(tmp_path / name) for name in files], "audio")
+    found = duplicates.content_hashes([str(tmp_path / name) for name in files], "audio")
     alike = found[:, None] == found[None]
     expected = np.array([[x == y for y in files.values()] for x in files.values()])
     np.testing.assert_array_equal(alike, expected)

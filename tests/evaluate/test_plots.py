@@ -10,7 +10,7 @@ from PIL import Image
 
 from sensorium import evaluate
 from sensorium.errors import BadData, MissingExtra
-from sensorium.evaluate import breakdown, calibration, card, classes, leaks, pictures, plots
+from sensorium.evaluate import breakdown, calibration, card, classification, figures, leaks, plots
 from sensorium.pairs import Pairs
 
 
@@ -97,28 +97,28 @@ def test_a_runs_pictures(tmp_path):
     (tmp_path / "history.jsonl").write_text("\n".join(json.dumps(e) for e in [{"lr": 0.1}, *EVENTS]) + "\n")
     judged = evaluate.per_query(left, right, pairs)
     table = calibration.reliability(PROBABILITY, PROBABILITY > 0.4)
-    labels, predicted = classes.predictions(judged["left->right"], left, right)
-    of_classes = classes.table(labels, predicted, ["sad", "calm", "happy", "angry"])
-    drawn = pictures.draw(tmp_path, judged, left, right, pairs, class_table=of_classes,
+    labels, predicted = classification.predictions(judged["left->right"], left, right)
+    of_classes = classification.table(labels, predicted, ["sad", "calm", "happy", "angry"])
+    drawn = figures.draw(tmp_path, judged, left, right, pairs, class_table=of_classes,
                           calibration={"left->right": {"test": {"reliability": table}}, "right->left": {}})  # fmt: skip
     assert {p.name for p in drawn} == {"ranks.png", "similarities.png", "confusion_matrix.png", "groups.png",
                                        "reliability_left_to_right.png", "training_history.png"}  # fmt: skip
-    assert [path for path, _ in pictures.present(tmp_path)] == [
-        f"plots/{name}" for name in pictures.CAPTIONS if (tmp_path / "plots" / name).exists()]  # fmt: skip
+    assert [path for path, _ in figures.present(tmp_path)] == [
+        f"plots/{name}" for name in figures.CAPTIONS if (tmp_path / "plots" / name).exists()]  # fmt: skip
     assert (labels == predicted).mean() == pytest.approx(judged["left->right"].values("hit@1").mean())
 
 
 def test_what_is_a_class_table():
     _, _, pairs = classifier()
-    assert classes.is_class_table(pairs)
+    assert classification.is_class_table(pairs)
     clip = np.repeat(np.arange(20), 5)
     captions = Pairs.of(clip, np.arange(100), split=np.where(clip < 15, "train", "test"))
-    assert not classes.is_class_table(captions)
+    assert not classification.is_class_table(captions)
 
 
 def test_random_pairs_are_no_true_pairs():
     left, right, pairs = classifier()
-    true, random = pictures.true_and_random(left, right, pairs, "test")
+    true, random = figures.true_and_random(left, right, pairs, "test")
     assert true.mean() > 0.8
     assert abs(random.mean()) < 0.2
 

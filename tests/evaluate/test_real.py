@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sensorium.evaluate import gap, hubness, leaks, vectors
+from sensorium.evaluate import diagnostics, hubness, leaks, modality_gap
 from sensorium.evaluate.protocols import emotions
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
@@ -42,7 +42,7 @@ def test_captions_that_repeat_are_counted_without_a_stamp(shared_data):
 
 
 def test_doctor_on_real_vectors(ravdess):
-    found = {f["check"]: f for f in vectors.examine(Embeddings(ravdess["ids"], ravdess["audio_mean"], {}))}
+    found = {f["check"]: f for f in diagnostics.examine(Embeddings(ravdess["ids"], ravdess["audio_mean"], {}))}
     assert found["NaN or infinity"]["state"] == "good"
     assert "720 items" in found["shape"]["found"]
 
@@ -57,8 +57,8 @@ def test_gap_and_hubness_on_real_vectors(shared_data):
         z.append(np.linalg.svd(x, full_matrices=False)[0][:, :40])
     split = np.array(["train", "validation", "test"])[np.arange(2000) % 3]
     pairs = Pairs.of(np.arange(2000), np.arange(2000), split=split)
-    told = gap.gap(z[0] + 0.1, z[1] - 0.1, pairs)
-    assert told["distance"] > 1 > gap.gap(*z, pairs)["distance"]
+    told = modality_gap.gap(z[0] + 0.1, z[1] - 0.1, pairs)
+    assert told["distance"] > 1 > modality_gap.gap(*z, pairs)["distance"]
     report = hubness.report(z[0], z[1], pairs, "left->right")
     assert np.isfinite(report["skewness"])
     assert 0 <= report["never_found"] < 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sensorium.evaluate import vectors
+from sensorium.evaluate import diagnostics
 from sensorium.types import Embeddings
 
 
@@ -15,7 +15,7 @@ def table(n=400, d=12, seed=0, change=None):
 
 
 def states(embeddings, *rest):
-    found = vectors.examine(embeddings, *rest)
+    found = diagnostics.examine(embeddings, *rest)
     assert all(set(f) == {"check", "state", "found"} and isinstance(f["found"], str) for f in found)
     return {f["check"]: (f["state"], f["found"]) for f in found}
 
@@ -55,10 +55,10 @@ def test_planted_fault(check, state, text, change):
 
 def test_effective_rank_of_known_spectra():
     random = np.random.default_rng(0)
-    assert vectors.effective_rank(random.standard_normal((20_000, 10))) == pytest.approx(10, abs=0.05)
+    assert diagnostics.effective_rank(random.standard_normal((20_000, 10))) == pytest.approx(10, abs=0.05)
     flat = np.linalg.qr(random.standard_normal((10, 4)))[0]
-    assert vectors.effective_rank(random.standard_normal((20_000, 4)) @ flat.T) == pytest.approx(4, abs=0.05)
-    assert vectors.effective_rank(np.ones((5, 3))) == 0
+    assert diagnostics.effective_rank(random.standard_normal((20_000, 4)) @ flat.T) == pytest.approx(4, abs=0.05)
+    assert diagnostics.effective_rank(np.ones((5, 3))) == 0
 
 
 def test_unit_length_is_said():

@@ -14,7 +14,7 @@ import sensorium
 from sensorium import io
 from sensorium.cli import app
 from sensorium.errors import BadData, BadRecipe
-from sensorium.evaluate import across
+from sensorium.evaluate import aggregate
 from sensorium.experiments import cross_corpus, folds
 
 QUICK = ["data.copies=0", "train.batch=32", "train.epochs=25", "left.head.hidden=32", "left.head.members=1",
@@ -70,13 +70,13 @@ def test_a_leaky_fold_marks_the_whole() -> None:
         row = {"direction": "left->right", "measure": "hit@1", "split": "test", "value": value}
         return {"results": [{**row, "leaky": True} if leaky else row]}
 
-    told = across.summarise([[metrics(0.2, False)], [metrics(0.6, True)]])
+    told = aggregate.summarise([[metrics(0.2, False)], [metrics(0.6, True)]])
     (row,) = told["results"]
     assert row["leaky"] and row["mean"] == pytest.approx(0.4) and row["std_folds"] == pytest.approx(0.2 * 2**0.5)
     assert row["std_seeds"] is None and told["groups"] == [] and "classes" not in told
-    card = across.card(told, "ravdess")
+    card = aggregate.card(told, "ravdess")
     assert "every fold — **LEAKY**" in card and "| 40.0 LEAKY |" in card and "1 seed each" in card
-    assert not across.summarise([[metrics(0.2, False)]])["results"][0].get("leaky")
+    assert not aggregate.summarise([[metrics(0.2, False)]])["results"][0].get("leaky")
 
 
 def test_what_has_no_folds(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sensorium import heads, parts
 from sensorium.errors import BadData, BadRecipe
-from sensorium.fit.build import build
+from sensorium.fitting.build import build
 from sensorium.heads._relations import Relations
 from sensorium.numerics import ragged
 from sensorium.numerics.moments import InputStats

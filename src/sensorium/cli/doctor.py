@@ -142,8 +142,8 @@ def _run(folder: Path) -> list[dict[str, Any]]:
 
 def _store(folder: Path) -> list[dict[str, Any]]:
     from sensorium import store
-    from sensorium.evaluate import vectors
+    from sensorium.evaluate import diagnostics
 
     problems = store.verify(folder)
     found = [_finding("files", "bad", p) for p in problems] or [_finding("files", "good", "every checksum matches")]
-    return found if problems else [*found, *vectors.examine(store.open(folder))]
+    return found if problems else [*found, *diagnostics.examine(store.open(folder))]

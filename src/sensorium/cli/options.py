@@ -50,14 +50,14 @@ def tell(output: Output, made: Any, failures: bool = False) -> None:
 
 def tell_folds(output: Output, told: Mapping[str, Any]) -> None:
     """Print what every fold together says: tables for people, the results as JSON lines for programs."""
-    from sensorium.evaluate import across
+    from sensorium.evaluate import aggregate
 
     if output.json:
         output.records(told["results"])
         return
     seeds = f"{told['seeds']} seed{'s' * (told['seeds'] > 1)} each"
-    output.records(across.table(told), title=f"{told['folds']} folds, {seeds}; percent, ranks as they are")
-    output.records(across.group_table(told), title="Every group, worst first; percent")
+    output.records(aggregate.table(told), title=f"{told['folds']} folds, {seeds}; percent, ranks as they are")
+    output.records(aggregate.group_table(told), title="Every group, worst first; percent")
     output.say(f"card: {told['folder']}/README.md")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sensorium.evaluate import pictures
+from sensorium.evaluate import figures
 from sensorium.evaluate.statistics import FEW
 
 _STAMP = "**LEAKY**"
@@ -41,7 +41,7 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     rows = []
     for r in metrics["results"]:
         measure = r["measure"]
-        row = {"direction": pictures.arrow(r["direction"]), "measure": measure, "value": number(measure, r["value"]),
+        row = {"direction": figures.arrow(r["direction"]), "measure": measure, "value": number(measure, r["value"]),
                "95% interval": f"{number(measure, r['low'])} – {number(measure, r['high'])}"}  # fmt: skip
         for name, values in baselines.items():
             value = values.get((r["direction"], measure))
@@ -143,15 +143,15 @@ def _hubness(hubness: Mapping[str, Any]) -> Iterable[str]:
         before, after = told["before"]["skewness"], told["after"]["skewness"]
         text = f"skewness of N_{told['before']['k']} {before:.2f}"
         if told["chosen"] == "none":
-            yield f"- Hubness {pictures.arrow(direction)}: {text}; no correction, as none clearly helped on validation."
+            yield f"- Hubness {figures.arrow(direction)}: {text}; no correction, as none clearly helped on validation."
         else:
-            yield (f"- Hubness {pictures.arrow(direction)}: {text}, {after:.2f} after `{told['chosen']}`, "
+            yield (f"- Hubness {figures.arrow(direction)}: {text}, {after:.2f} after `{told['chosen']}`, "
                    "chosen on validation and part of every number and search here.")  # fmt: skip
 
 
 def _calibration(calibration: Mapping[str, Any]) -> Iterable[str]:
     for direction, told in calibration.items():
-        where = pictures.arrow(direction)
+        where = figures.arrow(direction)
         if "test" not in told:
             yield f"- Probabilities {where}: none ({told.get('not_applicable', 'not fitted')})."
             continue
@@ -191,7 +191,7 @@ def _gap(gap: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _pictures(folder: Path) -> str:
-    shown = pictures.present(folder)
+    shown = figures.present(folder)
     return (
         "\n\n".join(["## Pictures", *(f"![{caption}]({path})\n*{caption}*" for path, caption in shown)])
         if shown

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadData, BadRecipe
-from sensorium.evaluate.risk import two_sided
+from sensorium.evaluate.selective import two_sided
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy as np
 from sensorium import scores
 from sensorium.errors import BadData
 from sensorium.evaluate import measures, statistics
-from sensorium.evaluate.biases import METHODS
-from sensorium.evaluate.corrections import Correction, Taken
+from sensorium.evaluate.hubness_corrections import Correction, Taken
+from sensorium.evaluate.hubness_methods import METHODS
 from sensorium.pairs import Pairs
 from sensorium.types import Rows
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadData, BadRecipe, nearest
-from sensorium.evaluate import twins
+from sensorium.evaluate import duplicates
 from sensorium.pairs import Pairs
 from sensorium.types import Rows
 
@@ -114,7 +114,7 @@ def audit(
     right_ids: np.ndarray | None = None,
     split: str = "test",
     seen: Sequence[str] = ("train", "validation"),
-    cosine: float = twins.COSINE,
+    cosine: float = duplicates.COSINE,
 ) -> Leaks:
     """Audit one judged split against the splits the fit has seen.
 
@@ -189,9 +189,9 @@ def _classes(
     edges = np.zeros(0, np.int64), np.zeros(0, np.int64)
     if vectors is not None:
         # A row that stands in both is known by itself and need not be searched for.
-        edges = twins.near(vectors, np.setdiff1d(judged_rows, known_rows), known_rows, cosine)
+        edges = duplicates.near(vectors, np.setdiff1d(judged_rows, known_rows), known_rows, cosine)
     n = int(column.max()) + 1
-    return twins.classes(n, edges, None if content is None else np.asarray(content)[:n])
+    return duplicates.classes(n, edges, None if content is None else np.asarray(content)[:n])
 
 
 def _shared_groups(pairs: Pairs, judged: np.ndarray, known: np.ndarray) -> tuple[Finding | None, np.ndarray]:

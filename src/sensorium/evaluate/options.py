@@ -7,7 +7,7 @@ from typing import Any
 
 from sensorium.errors import BadRecipe, nearest
 from sensorium.evaluate import DIRECTIONS
-from sensorium.evaluate.biases import METHODS
+from sensorium.evaluate.hubness_methods import METHODS
 from sensorium.evaluate.leaks import POLICIES
 from sensorium.evaluate.measures import parse
 

@@ -132,7 +132,7 @@ def training(events: Sequence[Mapping[str, Any]], path: Path, leaky: bool = Fals
 def reliability(table: Sequence[Mapping[str, Any]], path: Path, leaky: bool = False, title: str = "") -> Path:
     """Share right against stated probability, one point a bin with its exact 95% interval, sized by its count."""
     from sensorium.evaluate.calibration import calibration_error
-    from sensorium.evaluate.risk import two_sided
+    from sensorium.evaluate.selective import two_sided
 
     rows = list(table)
 

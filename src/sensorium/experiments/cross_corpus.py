@@ -11,7 +11,7 @@ import numpy as np
 from sensorium import heads, io, pipeline
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe
-from sensorium.evaluate import classes
+from sensorium.evaluate import classification
 from sensorium.types import Data, Items
 
 
@@ -60,7 +60,7 @@ def judge(run: Path | str, overrides: Sequence[str], quiet: bool = False) -> lis
              "classes": " ".join(common)}  # fmt: skip
     before = {"corpus": plan.part_name("data")}
     resamples = plan.values["evaluate"]["resamples"]
-    rows = classes.measured(labels, (z @ table.T).argmax(1), group, before, after, resamples, plan.seed)
+    rows = classification.measured(labels, (z @ table.T).argmax(1), group, before, after, resamples, plan.seed)
     io.write_json(opened.folder / f"cross-{plan.part_name('data').replace('/', '_')}.json", {"results": rows})
     return rows
 

@@ -10,7 +10,7 @@ from typing import Any
 from sensorium import io, pipeline
 from sensorium import recipe as recipes
 from sensorium.errors import BadRecipe
-from sensorium.evaluate import across
+from sensorium.evaluate import aggregate
 from sensorium.recipe import Recipe
 
 WORD = "all"  # as in data.fold=all
@@ -35,7 +35,7 @@ def every(
     out: by default ``runs/<recipe>-folds``; it gets ``fold-<k>/seed-<s>``, ``folds.json`` and a card. What is
     already there is not run again, so an interrupted command goes on where it stopped.
 
-    Returns what folds.json says, see :func:`sensorium.evaluate.across.summarise`; beside it lie its pictures
+    Returns what folds.json says, see :func:`sensorium.evaluate.aggregate.summarise`; beside it lie its pictures
     and a card; ``folder`` says where.
     Raises BadRecipe for a data set without folds, and what running a recipe raises.
     """
@@ -56,6 +56,6 @@ def every(
                 pipeline.run(recipe, chosen, out=folder, quiet=quiet, stores=out.parent / "embeddings")
             of_fold.append(io.read_json(folder / "metrics.json"))
         judged.append(of_fold)
-    told = {**across.summarise(judged), "first_seed": first}
-    across.write(told, plan.name, out)
+    told = {**aggregate.summarise(judged), "first_seed": first}
+    aggregate.write(told, plan.name, out)
     return {**told, "folder": str(out)}

@@ -15,7 +15,7 @@ import numpy as np
 
 from sensorium import io
 from sensorium.errors import BadData, Corrupt
-from sensorium.scores.definition import LONGEST, lengths
+from sensorium.scores.similarity import LONGEST, lengths
 from sensorium.table import Table
 from sensorium.types import Hits, as_ids, blocks
 

@@ -16,8 +16,8 @@ import numpy as np
 from sensorium import scores
 from sensorium.indexes._rows import Kept
 from sensorium.numerics import threads
-from sensorium.scores import coded, machine, nearest
-from sensorium.scores.definition import lengths
+from sensorium.scores import cpu_features, int8, topk
+from sensorium.scores.similarity import lengths
 from sensorium.scores.source import Source
 from sensorium.table import Table
 from sensorium.types import Hits, blocks
@@ -35,7 +35,7 @@ class Exact:
 
     def __init__(self) -> None:
         self.kept, self.fingerprint = Kept(), {}
-        self._segments: list[coded.Segment] = []
+        self._segments: list[int8.Segment] = []
         self._space: Any = None
         self._centred_on = 0  # rows there were when the space was chosen
 
@@ -77,7 +77,7 @@ class Exact:
         queries = self.kept.check(queries, k)
         mask = self.kept.allowed(where, exclude)
         vectors = self.kept.vectors
-        use = machine.measure() if vectors.size >= _WORTH_CODES else machine.NUMPY_ONLY
+        use = cpu_features.measure() if vectors.size >= _WORTH_CODES else cpu_features.NUMPY_ONLY
         whole = mask is None or np.count_nonzero(mask) >= _SPARSE * len(mask)
         if not (use.int8 and whole and len(queries)):
             table = vectors if vectors.size else np.zeros((0, queries.shape[1]), np.float32)
@@ -89,11 +89,11 @@ class Exact:
 
         def answer(rows: slice) -> None:
             q = queries[rows]
-            asking = coded.Asking(q, lengths(q), self._space, use.torch)
-            found = nearest.scan(asking, q, self._parts(len(q), use), source, k, mask=mask)
+            asking = int8.Asking(q, lengths(q), self._space, use.torch)
+            found = topk.scan(asking, q, self._parts(len(q), use), source, k, mask=mask)
             positions[rows], best[rows] = found
 
-        threads.each(answer, blocks(len(queries), nearest.share(len(queries), use.torch)), use.torch)
+        threads.each(answer, blocks(len(queries), topk.share(len(queries), use.torch)), use.torch)
         return self.kept.hits(positions, best)
 
     def report(self, vectors: np.ndarray) -> dict[str, Any]:
@@ -125,18 +125,18 @@ class Exact:
         if start == len(vectors):
             return
         if len(vectors) > 4 * self._centred_on:  # the centre of a few may be far from that of all
-            self._space, self._centred_on = coded.space_of(source), len(vectors)
+            self._space, self._centred_on = int8.space_of(source), len(vectors)
             self._segments.clear()
             start = 0
-        while self._segments and len(vectors) - start >= self._segments[-1].size < coded.SEGMENT:
+        while self._segments and len(vectors) - start >= self._segments[-1].size < int8.SEGMENT:
             start -= self._segments.pop().size
-        for part in blocks(len(vectors) - start, coded.SEGMENT):
+        for part in blocks(len(vectors) - start, int8.SEGMENT):
             rows = vectors[start + part.start : start + part.stop]
-            self._segments.append(coded.Segment(rows, self._space, torch))
+            self._segments.append(int8.Segment(rows, self._space, torch))
 
-    def _parts(self, b: int, use: machine.Machine) -> Iterator[nearest.Part]:
+    def _parts(self, b: int, use: cpu_features.Machine) -> Iterator[topk.Part]:
         """The coded vectors in order, in pieces that suit b queries."""
-        few = use.packed and b <= coded.FEW and self.kept.vectors.shape[1] <= machine.WIDEST
+        few = use.packed and b <= int8.FEW and self.kept.vectors.shape[1] <= cpu_features.WIDEST
         start = 0
         for segment in self._segments:
             pieces = [(slice(0, segment.size), segment.whole(use.torch))] if few else segment.parts(_TILE // b)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sensorium.errors import BadData
-from sensorium.scores.definition import LONGEST, lengths
+from sensorium.scores.similarity import LONGEST, lengths
 from sensorium.types import Rows, blocks
 
 

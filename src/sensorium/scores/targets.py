@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sensorium.scores import coded
+from sensorium.scores import int8
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Targets:
     length: np.ndarray
     offsets: np.ndarray
     score: np.ndarray
-    narrowed: coded.Asking | None = None
+    narrowed: int8.Asking | None = None
 
     def __len__(self) -> int:
         return len(self.score)

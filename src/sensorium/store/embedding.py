@@ -15,7 +15,7 @@ from sensorium.errors import BadData, Mismatch, SensoriumError
 from sensorium.progress import bar
 from sensorium.store import columns, compacting, reading, repairing, rows, shard
 from sensorium.store.checks import check_vectors, joined
-from sensorium.store.keys import content_keys
+from sensorium.store.content_keys import content_keys
 from sensorium.store.shard import Batch
 from sensorium.store.writing import SHARD_BYTES, Writer
 from sensorium.types import Embeddings, Items, Rows, blocks

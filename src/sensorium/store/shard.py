@@ -14,7 +14,7 @@ import numpy as np
 from sensorium import io
 from sensorium.errors import Corrupt
 from sensorium.store import columns
-from sensorium.store.keys import KEY_BYTES
+from sensorium.store.content_keys import KEY_BYTES
 from sensorium.store.manifest import File, Manifest, Shard
 
 REMEDY = (

@@ -15,8 +15,8 @@ from sensorium import io
 from sensorium.errors import BadData, Mismatch
 from sensorium.store import columns, manifest, repairing, shard
 from sensorium.store.checks import check_vectors, joined
-from sensorium.store.keys import vector_keys
-from sensorium.store.ledger import Ledger
+from sensorium.store.content_keys import vector_keys
+from sensorium.store.locations import Ledger
 from sensorium.store.manifest import Manifest, Shard
 from sensorium.store.shard import Batch, StagedShard
 from sensorium.types import Rows, as_ids, blocks, check_unique

@@ -12,22 +12,22 @@ import torch
 from torch import nn
 
 from sensorium import io
-from sensorium.fit import checkpoint, precision
-from sensorium.fit.batches import Sampler, Side, batches
-from sensorium.fit.blame import not_finite
-from sensorium.fit.build import build
-from sensorium.fit.fitted import Fitted
-from sensorium.fit.fused import FusedStep
-from sensorium.fit.history import History
-from sensorium.fit.initialise import initialise
-from sensorium.fit.options import TrainOptions
-from sensorium.fit.schedule import learning_rate
-from sensorium.fit.shown import Progress
-from sensorium.fit.state import State
-from sensorium.fit.step import AutogradStep
-from sensorium.fit.surroundings import choose_device, interrupts, memory_budget, reseed, threads
-from sensorium.fit.validation import Validation
-from sensorium.fit.weights import Weights
+from sensorium.fitting import checkpoint, precision
+from sensorium.fitting.batches import Sampler, Side, batches
+from sensorium.fitting.build import build
+from sensorium.fitting.display import Progress
+from sensorium.fitting.environment import choose_device, interrupts, memory_budget, reseed, threads
+from sensorium.fitting.fitted import Fitted
+from sensorium.fitting.fused import FusedStep
+from sensorium.fitting.history import History
+from sensorium.fitting.nonfinite import not_finite
+from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.schedule import learning_rate
+from sensorium.fitting.state import State
+from sensorium.fitting.step import AutogradStep
+from sensorium.fitting.validation import Validation
+from sensorium.fitting.warm_start import initialise
+from sensorium.fitting.weights import Weights
 from sensorium.numerics.memory import keep_freed_memory
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Partners

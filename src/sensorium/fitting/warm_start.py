@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium import parts
 from sensorium.errors import BadRecipe
-from sensorium.fit.closed import closed_form
+from sensorium.fitting.closed_form import closed_form
 from sensorium.pairs import Pairs
 from sensorium.types import Affine, Embeddings
 

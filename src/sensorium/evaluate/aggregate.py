@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import io
-from sensorium.evaluate import pictures, plots
+from sensorium.evaluate import figures, plots
 from sensorium.evaluate.card import markdown, number
 
 Metrics = Mapping[str, Any]
@@ -50,7 +50,7 @@ def table(told: Mapping[str, Any]) -> list[dict[str, str]]:
             return "" if value is None else f"± {number(measure, value)}"
 
         rows.append({
-            "direction": pictures.arrow(r["direction"]), "measure": measure,
+            "direction": figures.arrow(r["direction"]), "measure": measure,
             "mean": number(measure, r["mean"]) + (" LEAKY" if r.get("leaky") else ""),
             "over folds": spread(r["std_folds"]), "over seeds": spread(r["std_seeds"]),
             "lowest": number(measure, r["lowest"]), "highest": number(measure, r["highest"]),

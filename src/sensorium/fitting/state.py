@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from sensorium.errors import Mismatch
-from sensorium.fit import checkpoint
-from sensorium.fit.schedule import Watch
-from sensorium.fit.weights import Weights
+from sensorium.fitting import checkpoint
+from sensorium.fitting.schedule import Watch
+from sensorium.fitting.weights import Weights
 
 FORMAT = 1  # of checkpoint/
 _PLAIN = ("step", "loss", "seconds", "since", "stopped", "events")  # what is saved as it is

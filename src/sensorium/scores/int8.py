@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from sensorium.numerics import threads
-from sensorium.scores import machine, narrow
-from sensorium.scores.definition import lengths
+from sensorium.scores import cpu_features, quantize
+from sensorium.scores.similarity import lengths
 from sensorium.scores.source import Source
 from sensorium.types import blocks
 
@@ -37,19 +37,21 @@ class Block:
     longest: float
     turned_longest: float
     residual: float
-    packed: machine.Packed | None = None
+    packed: cpu_features.Packed | None = None
 
 
-def space_of(source: Source) -> narrow.Space:
+def space_of(source: Source) -> quantize.Space:
     """Where a table's vectors are narrowed: about the mean of a sample."""
-    return narrow.Space(source.sample(_SAMPLE)[0].mean(axis=0))
+    return quantize.Space(source.sample(_SAMPLE)[0].mean(axis=0))
 
 
-def encode(c: np.ndarray, length: np.ndarray, space: narrow.Space, torch: Any, step: np.ndarray | None = None) -> Block:
+def encode(
+    c: np.ndarray, length: np.ndarray, space: quantize.Space, torch: Any, step: np.ndarray | None = None
+) -> Block:
     """Candidates c (n, d) of given lengths as one block, by default of the finest step that holds them."""
     turned = space.candidates(c)
-    step = narrow.step_of(np.abs(turned).max(initial=0.0)) if step is None else step
-    codes, residual = narrow.int8(turned, step)
+    step = quantize.step_of(np.abs(turned).max(initial=0.0)) if step is None else step
+    codes, residual = quantize.int8(turned, step)
     codes = torch.from_numpy(np.pad(codes, ((0, -len(c) % STRETCH), (0, 0))))
     return Block(len(c), codes, float(step), float(length.max()), float(lengths(turned).max()), float(residual.max()))
 
@@ -57,10 +59,10 @@ def encode(c: np.ndarray, length: np.ndarray, space: narrow.Space, torch: Any, s
 class Segment:
     """Up to SEGMENT candidates c (n, d) coded with one step, to be scanned in pieces of any size."""
 
-    def __init__(self, c: np.ndarray, space: narrow.Space, torch: Any) -> None:
+    def __init__(self, c: np.ndarray, space: quantize.Space, torch: Any) -> None:
         units = list(blocks(len(c), _UNIT))
         greatest = threads.each(lambda unit: float(np.abs(space.candidates(c[unit])).max()), units, torch)
-        step = narrow.step_of(max(greatest))
+        step = quantize.step_of(max(greatest))
         coded = threads.each(lambda unit: encode(c[unit], lengths(c[unit]), space, torch, step), units, torch)
         self.size = len(c)
         self.codes = torch.cat([block.codes for block in coded])
@@ -77,7 +79,7 @@ class Segment:
         """All candidates as one block, their codes packed for a few queries (on first use)."""
         if self._whole is None:
             block = self._block(slice(None), self.codes, self.size)
-            self._whole = replace(block, packed=machine.Packed(self.codes, torch))
+            self._whole = replace(block, packed=cpu_features.Packed(self.codes, torch))
         return self._whole
 
     def _block(self, some: slice, codes: Any, n: int) -> Block:
@@ -88,17 +90,17 @@ class Segment:
 class Asking:
     """Queries q (b, d) narrowed once, each with a step of its own."""
 
-    def __init__(self, q: np.ndarray, length: np.ndarray, space: narrow.Space, torch: Any) -> None:
+    def __init__(self, q: np.ndarray, length: np.ndarray, space: quantize.Space, torch: Any) -> None:
         turned = space.queries(q)
         self.torch, self.space, self.length = torch, space, length
         self.constant = space.constant(q)
         self.turned_length = lengths(turned)
-        step = narrow.step_of(np.abs(turned).max(axis=1, keepdims=True, initial=0.0))
-        codes, self.residual = narrow.int8(turned, step)
+        step = quantize.step_of(np.abs(turned).max(axis=1, keepdims=True, initial=0.0))
+        codes, self.residual = quantize.int8(turned, step)
         self.step, self.codes = step[:, 0].astype(np.float64), torch.from_numpy(codes)
 
     @classmethod
-    def together(cls, q: np.ndarray, length: np.ndarray, space: narrow.Space, torch: Any) -> Asking:
+    def together(cls, q: np.ndarray, length: np.ndarray, space: quantize.Space, torch: Any) -> Asking:
         """The same for many queries, by all threads. Not to be called in one of them."""
         parts = threads.each(lambda rows: cls(q[rows], length[rows], space, torch), blocks(len(q), _UNIT), torch)
         return parts[0]._with(lambda name: _joined([getattr(part, name) for part in parts], torch))
@@ -127,7 +129,7 @@ class Asking:
 
     def error(self, block: Block) -> np.ndarray:
         """How far integer score × steps + constant can lie from the score, (b,) float64."""
-        error = narrow.bound(self.residual, self.turned_length, block.residual, block.turned_longest)
+        error = quantize.bound(self.residual, self.turned_length, block.residual, block.turned_longest)
         return error + self.space.slack(self.length, block.turned_longest)
 
     def limits(self, threshold: np.ndarray, block: Block) -> tuple[np.ndarray, np.ndarray]:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from sensorium import scores
-from sensorium.fit.batches import Side
-from sensorium.fit.options import TrainOptions
-from sensorium.fit.surroundings import memory_budget
+from sensorium.fitting.batches import Side
+from sensorium.fitting.environment import memory_budget
+from sensorium.fitting.options import TrainOptions
 from sensorium.pairs import Pairs, Relevance
 from sensorium.types import Embeddings, blocks
 

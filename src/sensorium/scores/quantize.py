@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sensorium.scores.definition import UNIT, lengths
+from sensorium.scores.similarity import UNIT, lengths
 
 _ROTATED = 64  # width of one rotated stretch: small, because its rounding enters the bound
 

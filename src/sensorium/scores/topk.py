@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from sensorium.numerics import threads
-from sensorium.scores import coded, machine
-from sensorium.scores.definition import error32, near_scores, scores_at
+from sensorium.scores import cpu_features, int8
+from sensorium.scores.similarity import error32, near_scores, scores_at
 from sensorium.scores.source import Source, same_width
 from sensorium.types import Rows, blocks
 
@@ -18,7 +18,7 @@ _PAIRS = 1 << 20  # found pairs held at a time
 _TILE = 1 << 20  # scores of a float32 tile when the queries are few
 _HELD = 1 << 28  # codes of a table (bytes) that are kept between blocks of queries
 
-Part = tuple[slice, np.ndarray, coded.Block]  # positions, vectors, codes
+Part = tuple[slice, np.ndarray, int8.Block]  # positions, vectors, codes
 
 
 def topk(
@@ -45,14 +45,14 @@ def topk(
         return positions, scores
     if own is not None and allowed is not None:  # positions among the allowed
         own = np.where(np.asarray(mask)[own] & (own >= 0), np.searchsorted(allowed, own), -1)
-    use = machine.choose(float(len(asking)) * len(source) * source.width)
+    use = cpu_features.choose(float(len(asking)) * len(source) * source.width)
     parts = _Parts(source, use.torch) if use.int8 else None
 
     def answer(rows: slice) -> None:
         q, length = asking.read(rows)
         mine = None if own is None else own[rows]
         if parts is not None:
-            narrowed = coded.Asking(q, length, parts.space, use.torch)
+            narrowed = int8.Asking(q, length, parts.space, use.torch)
             positions[rows], scores[rows] = scan(narrowed, q, parts, source, k, mine)
         else:
             positions[rows], scores[rows] = _by_float32(q, length, source, k, mine)
@@ -71,8 +71,8 @@ class _Parts:
     """A table as coded blocks; the codes are kept for the next queries while they are small."""
 
     def __init__(self, source: Source, torch: Any) -> None:
-        self.source, self.torch, self.space = source, torch, coded.space_of(source)
-        self.held: list[coded.Block] = []
+        self.source, self.torch, self.space = source, torch, int8.space_of(source)
+        self.held: list[int8.Block] = []
         if len(source) * source.width <= _HELD:
             self.held = threads.each(lambda part: self._code(*source.read(part)), blocks(len(source), _COLUMNS), torch)
 
@@ -80,8 +80,8 @@ class _Parts:
         for n, (part, c, length) in enumerate(self.source.blocks(_COLUMNS)):
             yield part, c, self.held[n] if self.held else self._code(c, length)
 
-    def _code(self, c: np.ndarray, length: np.ndarray) -> coded.Block:
-        return coded.encode(c, length, self.space, self.torch)
+    def _code(self, c: np.ndarray, length: np.ndarray) -> int8.Block:
+        return int8.encode(c, length, self.space, self.torch)
 
 
 def share(queries: int, torch: Any) -> int:
@@ -90,7 +90,7 @@ def share(queries: int, torch: Any) -> int:
 
 
 def scan(
-    asking: coded.Asking,
+    asking: int8.Asking,
     q: np.ndarray,
     parts: Iterable[Part],
     vectors: Source,
@@ -103,19 +103,19 @@ def scan(
     for part, c, block in parts:
         tile = asking.tile(slice(None), block)
         if mask is not None:
-            tile[:, : block.size].masked_fill_(torch.from_numpy(~mask[part]), -coded.NEVER)
+            tile[:, : block.size].masked_fill_(torch.from_numpy(~mask[part]), -int8.NEVER)
         if own is not None:
             here = np.flatnonzero((own >= part.start) & (own < part.stop))
-            tile[torch.from_numpy(here), torch.from_numpy(own[here] - part.start)] = -coded.NEVER
-        top = coded.stretch_tops(tile)
+            tile[torch.from_numpy(here), torch.from_numpy(own[here] - part.start)] = -int8.NEVER
+        top = int8.stretch_tops(tile)
         if block.size >= k and np.isneginf(best.floor).any():
             # k stretches reach the k-th greatest of their maxima, so the k-th best score is no lower.
             wide = top if top.shape[1] >= k else tile.numpy()
             value = np.partition(wide, wide.shape[1] - k, axis=1)[:, wide.shape[1] - k]
             least = value * (asking.step * block.step) + asking.constant - asking.error(block)
-            best.floor = np.maximum(best.floor, np.where(value > -coded.NEVER, least, -np.inf))
+            best.floor = np.maximum(best.floor, np.where(value > -int8.NEVER, least, -np.inf))
         low, _ = asking.limits(best.floor[:, None], block)
-        i, j, _ = coded.found(tile, low[:, 0], top)
+        i, j, _ = int8.found(tile, low[:, 0], top)
         error = error32(asking.length, block.longest, q.shape[1])
         best.add(i, part.start + j, near_scores(q, c, i, j, torch), error[i])
     return best.settle()

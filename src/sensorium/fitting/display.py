@@ -28,7 +28,7 @@ class Progress:
             self.log = Log("fit", total, done)
 
     def show(self, state: Any, pairs_a_step: int) -> None:
-        """Bring the line up to date with a :class:`~sensorium.fit.state.State`, a few times a second."""
+        """Bring the line up to date with a :class:`~sensorium.fitting.state.State`, a few times a second."""
         if self.log is not None:
             self.log.reach(state.step, lambda: _told(state, pairs_a_step))
         if self.bar is None or time.monotonic() - self._drawn < 0.25:

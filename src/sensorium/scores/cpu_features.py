@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium.scores.definition import near_scores
+from sensorium.scores.similarity import near_scores
 
 _PAYS = 1.25
 WIDEST = 1024  # 127² d stays below 2²⁴, the integers that float32 holds

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from sensorium.numerics import threads
-from sensorium.scores import coded
-from sensorium.scores.definition import at_least, error32
+from sensorium.scores import int8
+from sensorium.scores.similarity import at_least, error32
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
 from sensorium.types import blocks
@@ -25,16 +25,16 @@ _SAMPLE = 1024
 _FEW = 0.02  # share of candidates at or above a threshold up to which looking at stretches pays
 
 
-def asking_of(targets: Targets, source: Source, torch: Any) -> coded.Asking:
+def asking_of(targets: Targets, source: Source, torch: Any) -> int8.Asking:
     """The queries of some targets as int8 codes."""
-    return coded.Asking.together(targets.q, targets.length, coded.space_of(source), torch)
+    return int8.Asking.together(targets.q, targets.length, int8.space_of(source), torch)
 
 
 def suits(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     """Which targets, (r,) bool, have few candidates near or above them, judged on a sample."""
     sample, length = source.sample(_SAMPLE)
     asking = targets.narrowed or asking_of(targets, source, torch)
-    block = coded.encode(sample, length, asking.space, torch)
+    block = int8.encode(sample, length, asking.space, torch)
     low, _ = asking.limits(targets.padded(np.inf), block)
     near = np.zeros(low.shape, np.int64)
 
@@ -55,7 +55,7 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
 
     def among(part: slice) -> None:
         c, c_length = source.read(part)
-        block = coded.encode(c, c_length, asking.space, torch)
+        block = int8.encode(c, c_length, asking.space, torch)
         low, high = asking.limits(wanted, block)
         least = low.min(axis=1)
         error = error32(targets.length, block.longest, source.width)
@@ -75,7 +75,7 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
         # Tiles are small, to stay in the cache; what they leave is looked at together, as each call costs.
         waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for rows in blocks(len(targets.q), _ROWS):
-            i, *rest = coded.found(asking.tile(rows, block), least[rows])
+            i, *rest = int8.found(asking.tile(rows, block), least[rows])
             waiting.append((i + rows.start, *rest))
             if sum(len(i) for i, _, _ in waiting) >= _TOGETHER or rows.stop == len(targets.q):
                 settle(*(np.concatenate(x) for x in zip(*waiting, strict=True)))

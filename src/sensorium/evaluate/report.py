@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import evaluate, parts, trust
+from sensorium import evaluate, parts
 from sensorium.errors import SensoriumError
-from sensorium.evaluate import breakdown, classes, compare, gap, pictures
+from sensorium.evaluate import breakdown, classification, compare, figures, modality_gap, posthoc
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.recipe import Recipe
 from sensorium.types import Data, Embeddings, Rows
@@ -32,9 +32,9 @@ def judge(
     ``per_query.npz`` beside the metrics, so that two runs can be compared query by query.
     """
     keys = plan.values["evaluate"]
-    leaks = trust.audit(plan, data, left, right, pairs)
-    corrections, hubness = trust.correct(plan, pairs, zl, zr, folder)
-    every = classes.known(pairs)
+    leaks = posthoc.audit(plan, data, left, right, pairs)
+    corrections, hubness = posthoc.correct(plan, pairs, zl, zr, folder)
+    every = classification.known(pairs)
     judged = {
         split: evaluate.per_query(zl, zr, pairs, split, keys["directions"], corrections, every)
         for split in ("validation", "test")
@@ -45,9 +45,12 @@ def judge(
     names = class_names(data, judged["test"], pairs)
     if names is not None:
         forth = {split: one["left->right"] for split, one in judged.items()}
-        said = {split: classes.predictions(one, zl, zr, corrections.get("left->right")) for split, one in forth.items()}
+        said = {
+            split: classification.predictions(one, zl, zr, corrections.get("left->right"))
+            for split, one in forth.items()
+        }
         for split, one in forth.items():
-            rows[split] += classes.results(one, *said[split], plan.seed, keys["resamples"])
+            rows[split] += classification.results(one, *said[split], plan.seed, keys["resamples"])
     # The closed forms beside it are not corrected for hubness, so the comparison is without.
     raw = judged["test"]
     if corrections:
@@ -61,7 +64,7 @@ def judge(
         "baselines": baselines(plan, left, other, pairs, raw),
         "leaks": {} if leaks is None else leaks.to_dict(),
         "hubness": hubness,
-        "calibration": trust.calibrate(plan, pairs, zl, zr, corrections, folder),
+        "calibration": posthoc.calibrate(plan, pairs, zl, zr, corrections, folder),
     }
     told["verdict"] = verdict(plan, told["baselines"])
     ids = (left.ids, other.ids)
@@ -71,21 +74,21 @@ def judge(
         told["failures"] += breakdown.failures(one, zl, zr, query_ids, candidate_ids)
     told["breakdown"] = worst_groups(judged["test"], pairs, plan)
     if names is not None:
-        told["classes"] = classes.table(*said["test"], names)
-        worst = classes.by_group(*said["test"], forth["test"].group, pairs.group_names)
+        told["classes"] = classification.table(*said["test"], names)
+        worst = classification.by_group(*said["test"], forth["test"].group, pairs.group_names)
         told["breakdown"] = {"direction": "left->right", "measure": "WA", "worst": worst}
     if left.offsets is None and (right is None or right.offsets is None):
-        told["gap"] = gap.before_and_after(left.vectors, other.vectors, zl, zr, pairs)
+        told["gap"] = modality_gap.before_and_after(left.vectors, other.vectors, zl, zr, pairs)
     compare.save(folder / compare.FILE, [one for both in judged.values() for one in both.values()], *ids)
     if keys["plots"]:
-        pictures.draw(folder, judged["test"], zl, zr, pairs, leaky=bool(leaks and leaks.leaky),
+        figures.draw(folder, judged["test"], zl, zr, pairs, leaky=bool(leaks and leaks.leaky),
                       class_table=told.get("classes"), calibration=told["calibration"], seed=plan.seed)  # fmt: skip
     return told
 
 
 def class_names(data: Data, judged: Mapping[str, evaluate.Judged], pairs: Pairs) -> list[str] | None:
     """What the judged candidates are called where the right side is a class table; None where it is not."""
-    if "left->right" not in judged or not classes.is_class_table(pairs):
+    if "left->right" not in judged or not classification.is_class_table(pairs):
         return None
     of = data.right.values if data.right.kind == "text" else data.right.ids
     return [str(of[row]) for row in judged["left->right"].relevance.candidates.tolist()]
@@ -126,7 +129,7 @@ def baselines(
     ``advantage`` is mean reciprocal rank of the fit minus the baseline's, averaged over both
     directions, with a bootstrap interval over groups. A baseline that does not apply says why.
     """
-    from sensorium.fit import closed
+    from sensorium.fitting import closed_form
 
     keys = plan.values["evaluate"]
     names = [name for name in keys["baselines"] if name != plan.part_name("objective")]
@@ -138,8 +141,8 @@ def baselines(
     for name, objective in objectives.items():
         try:
             if moments is None:  # one pass over the pairs serves them all
-                moments = closed.moments_between(left, right, pairs, identity(), identity(), needs)
-            fitted = closed.solve(left, right, pairs, identity(), identity(), objective, moments)
+                moments = closed_form.moments_between(left, right, pairs, identity(), identity(), needs)
+            fitted = closed_form.solve(left, right, pairs, identity(), identity(), objective, moments)
         except SensoriumError as error:
             told[name] = {"not_applicable": str(error)}
             continue
@@ -147,7 +150,7 @@ def baselines(
         left_rows, right_rows = (
             (np.concatenate([test.left, test.right]),) * 2 if pairs.same_table else (test.left, test.right)
         )
-        every = classes.known(pairs)
+        every = classification.known(pairs)
         right_rows = right_rows if every is None else np.concatenate([right_rows, every])
         zl, zr = some_rows(fitted.left_head, left, left_rows), some_rows(fitted.right_head, right, right_rows)
         other = evaluate.per_query(zl, zr, pairs, "test", keys["directions"], among=every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-from sensorium.fit.options import TrainOptions
+from sensorium.fitting.options import TrainOptions
 
 
 def learning_rate(step: int, total: int, options: TrainOptions, factor: float = 1.0) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from sensorium import scores
 from sensorium.evaluate import Judged, breakdown, statistics
-from sensorium.evaluate.corrections import Correction
+from sensorium.evaluate.hubness_corrections import Correction
 from sensorium.evaluate.protocols.emotions import confusion, recognition
 from sensorium.pairs import Pairs
 from sensorium.types import Rows

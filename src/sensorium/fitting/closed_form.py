@@ -10,7 +10,7 @@ import numpy as np
 
 from sensorium import parts, scores
 from sensorium.errors import BadData, BadRecipe
-from sensorium.fit.fitted import Fitted
+from sensorium.fitting.fitted import Fitted
 from sensorium.numerics.moments import InputStats, Moments
 from sensorium.pairs import Pairs, Relevance
 from sensorium.types import Affine, Embeddings, Solution, blocks

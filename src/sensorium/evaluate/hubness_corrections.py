@@ -14,7 +14,7 @@ import numpy as np
 
 from sensorium import io, scores
 from sensorium.errors import BadRecipe, Corrupt, Mismatch, nearest
-from sensorium.evaluate.biases import METHODS, Shift
+from sensorium.evaluate.hubness_methods import METHODS, Shift
 from sensorium.pairs import Relevance
 from sensorium.types import Rows
 

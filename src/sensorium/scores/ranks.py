@@ -2,10 +2,10 @@
 
 A target is a (query, relevant) pair with its score as threshold. Targets are counted by
 whichever way suits them: where few candidates come near (most targets of a good head) by
-:mod:`int8 products <sensorium.scores.sparse>`, elsewhere by :mod:`bfloat16 products
-<sensorium.scores.dense>`, queries with many relevants by :mod:`sorting <sensorium.scores.many>`,
+:mod:`int8 products <sensorium.scores.ranks_int8>`, elsewhere by :mod:`bfloat16 products
+<sensorium.scores.ranks_bfloat16>`, queries with many relevants by :mod:`sorting <sensorium.scores.ranks_sorted>`,
 and small problems, or machines without fast narrow products, by :mod:`float32 products
-<sensorium.scores.plain>`. All give the same integers.
+<sensorium.scores.ranks_float32>`. All give the same integers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from sensorium.errors import BadData
 from sensorium.pairs import Relevance
-from sensorium.scores import dense, machine, many, plain, sparse
-from sensorium.scores.definition import scores_at
+from sensorium.scores import cpu_features, ranks_bfloat16, ranks_float32, ranks_int8, ranks_sorted
+from sensorium.scores.similarity import scores_at
 from sensorium.scores.source import Source, same_width
 from sensorium.scores.targets import Targets
 from sensorium.types import Rows, blocks
@@ -42,7 +42,7 @@ def ranks(queries: Rows, candidates: Rows, relevance: Relevance) -> np.ndarray:
         raise BadData("a query is listed as relevant to itself; drop the pairs of an item with itself")
     source = Source(candidates, relevance.candidates)
     asking = Source(queries, relevance.queries, "queries")
-    use = machine.choose(float(len(asking)) * len(source) * source.width)
+    use = cpu_features.choose(float(len(asking)) * len(source) * source.width)
     out = np.empty(len(relevance.relevant), np.int64)
     for rows in blocks(len(asking), max(1024, _QUERY_NUMBERS // max(1, source.width))):
         start, stop = int(relevance.offsets[rows.start]), int(relevance.offsets[rows.stop])
@@ -56,16 +56,16 @@ def ranks(queries: Rows, candidates: Rows, relevance: Relevance) -> np.ndarray:
     return out
 
 
-def _count(targets: Targets, source: Source, use: machine.Machine) -> np.ndarray:
+def _count(targets: Targets, source: Source, use: cpu_features.Machine) -> np.ndarray:
     """How many candidates score at least each target's score, (r,) int64."""
     sorting = (np.diff(targets.offsets) > _MANY)[targets.row]
     rest, few = ~sorting, np.zeros(len(targets), bool)
     if use.int8 and rest.any():
-        targets = replace(targets, narrowed=sparse.asking_of(targets, source, use.torch))
-        few[rest] = sparse.suits(targets.take(rest), source, use.torch)
-    product = dense.count if use.bf16 else plain.count
+        targets = replace(targets, narrowed=ranks_int8.asking_of(targets, source, use.torch))
+        few[rest] = ranks_int8.suits(targets.take(rest), source, use.torch)
+    product = ranks_bfloat16.count if use.bf16 else ranks_float32.count
     above = np.zeros(len(targets), np.int64)
-    for mask, count in ((sorting, many.count), (few, sparse.count), (rest & ~few, product)):
+    for mask, count in ((sorting, ranks_sorted.count), (few, ranks_int8.count), (rest & ~few, product)):
         if mask.any():
             above[mask] = count(targets.take(mask), source, use.torch)
     return above

@@ -46,7 +46,7 @@ def draw(
 
     judged: by direction, of one split. zl (n, d), zr (m, d): head outputs of the whole tables.
     calibration: by direction, with ``test.reliability``. class_table: names and confusion counts, see
-    :func:`sensorium.evaluate.classes.table`. ``folder``/history.jsonl is drawn when it is there.
+    :func:`sensorium.evaluate.classification.table`. ``folder``/history.jsonl is drawn when it is there.
     """
     out = Path(folder) / "plots"
     ranks = {arrow(d): one.first for d, one in judged.items()}

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sensorium.fit.batches import Batch
-from sensorium.fit.options import TrainOptions
-from sensorium.fit.weights import Weights
+from sensorium.fitting.batches import Batch
+from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.weights import Weights
 from sensorium.heads.linear import Linear
 from sensorium.heads.mlp import MLP
 
@@ -23,7 +23,7 @@ _UNIT = 1.02  # bound on the product of two lengths of unit rows that were round
 
 
 class FusedStep:
-    """Loss and gradients of a batch, as :class:`~sensorium.fit.step.AutogradStep` gives them.
+    """Loss and gradients of a batch, as :class:`~sensorium.fitting.step.AutogradStep` gives them.
 
     inputs: for each side the dtype and the change its vectors come in: what a settled head makes of
     them, or their preprocessing, is made once.

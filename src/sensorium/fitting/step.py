@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sensorium import regularisers
-from sensorium.fit.batches import Batch
-from sensorium.fit.options import TrainOptions
-from sensorium.fit.weights import Weights
+from sensorium.fitting import regularisers
+from sensorium.fitting.batches import Batch
+from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.weights import Weights
 
 
 class AutogradStep:

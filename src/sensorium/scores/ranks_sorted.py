@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.scores.definition import error64, scores_at, switch_point
+from sensorium.scores.similarity import error64, scores_at, switch_point
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
 from sensorium.types import blocks

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from sensorium.errors import BadData
-from sensorium.fit.batches import Batch
-from sensorium.fit.state import State
+from sensorium.fitting.batches import Batch
+from sensorium.fitting.state import State
 from sensorium.types import Embeddings
 
 _SHOWN = 5

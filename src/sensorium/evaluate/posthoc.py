@@ -12,8 +12,17 @@ import numpy as np
 
 from sensorium import io, scores
 from sensorium.errors import SensoriumError
-from sensorium.evaluate import calibration, classes, conformal, corrections, hubness, leaks, risk, twins
-from sensorium.evaluate.corrections import Correction
+from sensorium.evaluate import (
+    calibration,
+    classification,
+    conformal,
+    duplicates,
+    hubness,
+    hubness_corrections,
+    leaks,
+    selective,
+)
+from sensorium.evaluate.hubness_corrections import Correction
 from sensorium.pairs import Pairs, Relevance
 from sensorium.recipe import Recipe
 from sensorium.types import Data, Embeddings, Rows
@@ -35,10 +44,10 @@ def audit(plan: Recipe, data: Data, left: Embeddings, right: Embeddings | None, 
         if items is not None and table is not None:
             # Frames of one item are not comparable row by row; their content still is.
             sides[side] = table.vectors if table.offsets is None else None
-            sides[f"{side}_content"] = twins.content_hashes(items.values, items.kind)
+            sides[f"{side}_content"] = duplicates.content_hashes(items.values, items.kind)
             sides[f"{side}_ids"] = items.ids
     report = leaks.audit(pairs, **sides)
-    if classes.is_class_table(pairs):  # that every split has the same classes is what makes them classes
+    if classification.is_class_table(pairs):  # that every split has the same classes is what makes them classes
         told = tuple(f for f in report.findings if (f.kind, f.side) != ("known_row", "right"))
         report = replace(report, findings=told)
     return report.enforce(policy)
@@ -64,7 +73,7 @@ def correct(
             "before": hubness.report(zl, zr, pairs, direction),
             "after": hubness.report(zl, zr, pairs, direction, correction=choice.correction),
         }
-    corrections.save(chosen, folder)
+    hubness_corrections.save(chosen, folder)
     return chosen, told
 
 
@@ -96,7 +105,7 @@ def _calibrate(
     each = np.repeat(fit_on.group, fit_on.scores.shape[1])
     probability = calibration.choose(fit_on.scores.ravel(), fit_on.right.ravel(), each, plan.seed)
     one = conformal.one_per_group(fit_on.group, plan.seed)
-    no_match = risk.threshold(fit_on.scores[one, 0], fit_on.right[one, 0], RISK)
+    no_match = selective.threshold(fit_on.scores[one, 0], fit_on.right[one, 0], RISK)
     top = conformal.top_set(-fit_on.first.astype(np.float64), fit_on.first, COVERAGE, fit_on.group, plan.seed)
     answered = no_match.accepts(check_on.scores[:, 0])
     some = conformal.one_per_group(check_on.group, plan.seed)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import BadData
-from sensorium.fit.options import TrainOptions
+from sensorium.fitting.options import TrainOptions
 from sensorium.numerics.ragged import alike
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Partners, Positives

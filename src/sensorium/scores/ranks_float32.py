@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.scores.definition import at_least, error32
+from sensorium.scores.similarity import at_least, error32
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
 from sensorium.types import blocks

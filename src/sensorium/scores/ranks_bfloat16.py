@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from sensorium.numerics import threads
-from sensorium.scores import coded, narrow
-from sensorium.scores.definition import UNIT, at_least, error32, lengths
+from sensorium.scores import int8, quantize
+from sensorium.scores.similarity import UNIT, at_least, error32, lengths
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
 from sensorium.types import blocks
@@ -26,7 +26,7 @@ _TARGETS = 1 << 15  # narrowed at a time
 
 def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     """How many candidates score at least each target's score, (r,) int64."""
-    space = coded.space_of(source)
+    space = int8.space_of(source)
     above, adding = np.zeros(len(targets), np.int64), threading.Lock()
     for some in blocks(len(targets), _TARGETS):
         asking = _Asking(targets, some, space, torch)
@@ -43,7 +43,7 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
 class _Asking:
     """One row a target: queries of unit length, turned and narrowed, with their thresholds appended."""
 
-    def __init__(self, targets: Targets, some: slice, space: narrow.Space, torch: Any) -> None:
+    def __init__(self, targets: Targets, some: slice, space: quantize.Space, torch: Any) -> None:
         row = targets.row[some]
         alone = len(targets.q) == len(targets)  # one target a query: no copy
         self.q = targets.q[some] if alone else targets.q[row]
@@ -56,7 +56,7 @@ class _Asking:
         shifted = (self.threshold - space.constant(self.q)) / self.unit
         self.reach = float(np.abs(shifted).max())
         q16 = torch.from_numpy(turned).bfloat16()
-        self.residual = float(narrow.residual(turned, q16.float().numpy()).max())
+        self.residual = float(quantize.residual(turned, q16.float().numpy()).max())
         parts, rest = [], torch.from_numpy(shifted)
         for _ in range(3):  # 24 bits of the threshold
             parts.append(rest.bfloat16())
@@ -68,7 +68,7 @@ class _Asking:
         torch = self.torch
         moved = self.space.candidates(c)
         c16 = torch.from_numpy(moved).bfloat16()
-        c_residual = float(narrow.residual(moved, c16.float().numpy()).max())
+        c_residual = float(quantize.residual(moved, c16.float().numpy()).max())
         bits = _bits(self.error(c_residual, float(lengths(moved).max())))
         c16 = torch.cat([c16, torch.full((len(c), 3), -1.0, dtype=torch.bfloat16)], dim=1)
         longest = float(c_length.max())
@@ -88,7 +88,7 @@ class _Asking:
 
     def error(self, c_residual: float, c_longest: float) -> float:
         """How far a product can lie from (q·c − t) / ‖q‖, over all rows and these candidates."""
-        error = narrow.bound(self.residual, 1.0 + 1e-4, c_residual, c_longest)
+        error = quantize.bound(self.residual, 1.0 + 1e-4, c_residual, c_longest)
         error += float((self.space.slack(self.length, c_longest) / self.unit).max())
         # Dividing by the length, 24 bits of threshold, and float32 accumulation in any order.
         return error + 4 * (self.narrow.shape[1] + 4) * UNIT * (1.02 * c_longest + self.reach)

@@ -1,0 +1,27 @@
+"""Fitting both heads: solved in one pass where the objective can be, else trained by the one loop.
+
+Start reading at :mod:`sensorium.fitting.loop`. Nothing here loads torch before it is needed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sensorium.fitting.fitted import Fitted
+from sensorium.fitting.options import TrainOptions
+
+__all__ = ["Fitted", "TrainOptions", "solve", "train"]
+
+
+def solve(*args: Any, **kwargs: Any) -> Fitted:
+    """Settle both heads by a closed form: see :func:`sensorium.fitting.closed_form.solve`."""
+    from sensorium.fitting.closed_form import solve as run
+
+    return run(*args, **kwargs)
+
+
+def train(*args: Any, **kwargs: Any) -> Fitted:
+    """Train both heads by minibatches: see :func:`sensorium.fitting.loop.train`."""
+    from sensorium.fitting.loop import train as run
+
+    return run(*args, **kwargs)
