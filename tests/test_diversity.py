@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium import diversity
 from sensorium.errors import BadRecipe
+from sensorium.search import mmr
 
 
 def by_definition(relevance, vectors, k, trade):
@@ -30,16 +30,16 @@ def by_definition(relevance, vectors, k, trade):
 def test_it_is_the_definition(m, k, trade, seed):
     dice = np.random.default_rng(seed)
     relevance, vectors = np.sort(dice.random(m))[::-1], dice.standard_normal((m, 5)).astype(np.float32)
-    assert diversity.mmr(relevance, vectors, k, trade).tolist() == by_definition(relevance, vectors, k, trade)
+    assert mmr.mmr(relevance, vectors, k, trade).tolist() == by_definition(relevance, vectors, k, trade)
 
 
 def test_relevance_alone_keeps_the_order_and_twins_come_late():
     vectors = np.array([[1, 0], [1, 0.001], [0, 1]], np.float32)
-    assert diversity.mmr(np.array([0.9, 0.8, 0.3]), vectors, 3, 1.0).tolist() == [0, 1, 2]
-    assert diversity.mmr(np.array([0.9, 0.8, 0.3]), vectors, 3, 0.5).tolist() == [0, 2, 1]
-    assert diversity.mmr(np.zeros(0), np.zeros((0, 2)), 3, 0.5).tolist() == []
+    assert mmr.mmr(np.array([0.9, 0.8, 0.3]), vectors, 3, 1.0).tolist() == [0, 1, 2]
+    assert mmr.mmr(np.array([0.9, 0.8, 0.3]), vectors, 3, 0.5).tolist() == [0, 2, 1]
+    assert mmr.mmr(np.zeros(0), np.zeros((0, 2)), 3, 0.5).tolist() == []
 
 
 def test_another_trade_is_refused():
     with pytest.raises(BadRecipe, match="mmr=2"):
-        diversity.mmr(np.zeros(1), np.ones((1, 2)), 1, 2)
+        mmr.mmr(np.zeros(1), np.ones((1, 2)), 1, 2)

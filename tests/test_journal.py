@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium import io, journal
+from sensorium import io
 from sensorium.errors import BadData, Corrupt
-from sensorium.journal import Change, Journal, carried, columns
+from sensorium.search import journal
+from sensorium.search.journal import Change, Journal, carried, columns
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 changes = st.builds(

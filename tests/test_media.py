@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sensorium import media
 from sensorium.errors import BadData, Corrupt
+from sensorium.search import media
 from sensorium.types import Items
 
 

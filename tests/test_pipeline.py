@@ -189,7 +189,7 @@ def test_another_index_over_the_same_heads(made, tmp_path):
 
 
 def test_a_stale_index_is_refused_as_it_is_and_rebuilt_at_opening(made, tmp_path):
-    from sensorium import search
+    from sensorium.search import run as search
 
     copy = tmp_path / "copy"
     shutil.copytree(made.folder, copy)

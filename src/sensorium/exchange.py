@@ -20,8 +20,8 @@ def export(kind: str, run: Path | str, out: Path | str, side: str = "left") -> d
 
     Raises BadRecipe for an unknown kind or side, or a head that the kind has no room for.
     """
-    from sensorium.search import SIDES
-    from sensorium.search import open as open_run
+    from sensorium.search.run import SIDES
+    from sensorium.search.run import open as open_run
 
     if kind not in EXPORTS:
         raise BadRecipe(f"cannot export a run as '{kind}'; {nearest(kind, EXPORTS)}")
@@ -54,7 +54,7 @@ def _onnx(run: Any, side: str, out: Path) -> list[Path]:
 
 
 def _model_pth(run: Any, side: str, out: Path) -> list[Path]:
-    from sensorium import model_pth
+    from sensorium.systems.speech_emotion import model_pth
 
     model_pth.write(run.head(side), out, getattr(run.encoder(side), "arguments", None))
     return [out]
@@ -89,7 +89,7 @@ def import_(kind: str, path: Path | str, out: Path | str, overrides: Sequence[st
 
 def _model_pth_plan(path: Path, overrides: Sequence[str]) -> tuple[Recipe, Any, str]:
     """The recipe ``ravdess`` with the file's LSTM, and how its frames are normalised."""
-    from sensorium import model_pth
+    from sensorium.systems.speech_emotion import model_pth
 
     keys = [key for key in overrides if not key.startswith("normalization=")]
     given = [key.partition("=")[2] for key in overrides if key.startswith("normalization=")]
@@ -124,7 +124,7 @@ def _model_pth_plan(path: Path, overrides: Sequence[str]) -> tuple[Recipe, Any, 
 
 def _named(normalization: str) -> Path:
     """The file that stands for a normalisation. Raises BadRecipe for a word that is none."""
-    from sensorium import model_pth
+    from sensorium.systems.speech_emotion import model_pth
 
     if not normalization.endswith((".json", ".npz")):
         known = nearest(normalization, model_pth.NORMALIZATIONS)

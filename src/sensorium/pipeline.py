@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from sensorium import io, journal, media, partners
+from sensorium import io
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch
 from sensorium.evaluate import index_speed
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.recipe import Recipe
+from sensorium.search import journal, media, related
 from sensorium.types import Data, Embeddings, Items, blocks
 
 FORMAT = 1  # of the run folder; see docs/formats.md
@@ -51,7 +52,7 @@ def run(
     Raises BadRecipe, BadData, Mismatch, Corrupt, DiskFull or MissingExtra for what a caller can mend.
     """
     from sensorium.evaluate import report
-    from sensorium.search import open as open_run
+    from sensorium.search.run import open as open_run
 
     if seed is not None:
         overrides = [*overrides, f"seed={seed}"]
@@ -282,7 +283,7 @@ def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path
             part.save(building)
         stamp = {"head": io.checksum(folder / f"{side}.safetensors"), "part": plan.values["index"]}
         io.write_json(folder / "index" / f"{side}.json", stamp)
-    partners.save(split(plan, data.pairs), data.left.ids, (data.left if data.right is None else data.right).ids, folder)
+    related.save(split(plan, data.pairs), data.left.ids, (data.left if data.right is None else data.right).ids, folder)
     index_speed.draw(told, folder)
     return told
 
@@ -328,7 +329,7 @@ def open(folder: str | Path) -> Any:
 
     Raises BadData when the folder is not a run, Mismatch when the data are no longer what was fitted.
     """
-    from sensorium.search import open as open_run
+    from sensorium.search.run import open as open_run
 
     opened = open_run(folder)
     return index_again(opened.folder, quiet=True) if opened.stale() else opened
@@ -337,7 +338,7 @@ def open(folder: str | Path) -> Any:
 def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> Any:
     """One late stage over the data and heads of a finished run, written into a copy that replaces it whole."""
     from sensorium.evaluate import report
-    from sensorium.search import open as open_run
+    from sensorium.search.run import open as open_run
 
     before = open_run(folder)
     for override in overrides:

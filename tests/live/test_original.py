@@ -119,7 +119,7 @@ def test_what_is_kept_between_two_messages_is_bounded(voice_run, serving):
 
 
 def test_a_run_of_other_labels_keeps_its_order():
-    from sensorium.serve.original import original_order
+    from sensorium.systems.speech_emotion.socket import original_order
 
     eight = ["surprised", "angry", "calm", "disgust", "fearful", "happy", "neutral", "sad"]
     rows, names = original_order(eight)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sensorium import media
+from sensorium.search import media
 from sensorium.serve import Settings
 from sensorium.serve.decode import Decoders, Undecodable
 

@@ -65,7 +65,7 @@ def test_what_was_answered_survives_kill_9(copied, serve):
 
 
 def test_a_journal_cut_anywhere_opens_with_whole_records(copied, tmp_path):
-    from sensorium import journal
+    from sensorium.search import journal
 
     run = sensorium.open(copied)
     run.index("right")

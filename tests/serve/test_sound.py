@@ -7,7 +7,7 @@ import pytest
 from served import client_of, problem
 
 import sensorium
-from sensorium import media
+from sensorium.search import media
 
 pytestmark = pytest.mark.xdist_group("serve")
 RATE = 16_000

@@ -10,13 +10,14 @@ import torch
 from test_frame_heads import SPECS, C, D, made
 from test_mfcc import EVERYTHING, RATE, voice
 
-from sensorium import heads, model_pth, parts
+from sensorium import heads, parts
 from sensorium.encoders.mfcc import Mfcc
 from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.formats import onnx
 from sensorium.heads._preprocess import MODES
 from sensorium.numerics.moments import InputStats
 from sensorium.stream.lite import Lite
+from sensorium.systems.speech_emotion import model_pth
 
 
 @pytest.mark.parametrize("name", SPECS)

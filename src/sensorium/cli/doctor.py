@@ -122,7 +122,7 @@ def _machine() -> list[dict[str, Any]]:
 
 
 def _run(folder: Path) -> list[dict[str, Any]]:
-    from sensorium.search import open as open_run
+    from sensorium.search.run import open as open_run
 
     opened = open_run(folder)
     found = [_finding("recipe", "good", opened.recipe.hash)]

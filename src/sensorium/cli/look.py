@@ -40,7 +40,7 @@ def show(
     [bold]sensorium show runs/glyphs[/bold]
     """
     from sensorium import recipe as recipes
-    from sensorium.search import open as open_run
+    from sensorium.search.run import open as open_run
 
     output = Output(as_json)
     if (Path(what) / "metrics.json").is_file() or Path(what).is_dir():

@@ -27,7 +27,7 @@ def judge(run: Path | str, overrides: Sequence[str], quiet: bool = False) -> lis
     ``cross-<corpus>.json`` in the run. Raises BadRecipe when the run knows no classes, BadData when fewer
     than two are common or all recordings are the run's own.
     """
-    from sensorium.search import open as open_run
+    from sensorium.search.run import open as open_run
 
     opened = open_run(run)
     if opened.recipe.part_name("right.encoder") != "onehot":

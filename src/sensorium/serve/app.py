@@ -14,19 +14,7 @@ from starlette.middleware import Middleware
 
 from sensorium import __version__
 from sensorium.errors import SensoriumError
-from sensorium.serve import (
-    encode,
-    health,
-    items,
-    live,
-    map,
-    media,
-    openapi,
-    original,
-    page,
-    problems,
-    search,
-)
+from sensorium.serve import encode, health, items, live, map, media, openapi, page, problems, search
 from sensorium.serve import (
     runs as run_pages,
 )
@@ -36,6 +24,7 @@ from sensorium.serve.guard import OPEN, Guard
 from sensorium.serve.metering import Log, Meter, Metering
 from sensorium.serve.settings import Settings
 from sensorium.serve.shelf import Shelf, Shown
+from sensorium.systems.speech_emotion import socket
 
 WEB = Path(__file__).parent / "web"
 
@@ -91,7 +80,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
         run_pages.routes(shelf, settings),
         map.routes(shelf, settings),
         live.routes(shelf, settings, meter),
-        original.routes(shelf, settings, decoders, budget),
+        socket.routes(shelf, settings, decoders, budget),
     ):
         app.include_router(router)
     app.mount("/", page.files(WEB), name="web")

@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sensorium import journal
+from sensorium.search import journal
 from sensorium.serve import partners, queries
 from sensorium.serve.decode import Decoders, Undecodable
 from sensorium.serve.lanes import Lanes

@@ -12,11 +12,12 @@ from urllib.parse import quote
 import numpy as np
 import orjson
 
-from sensorium import io, journal, media, store
+from sensorium import io, store
 from sensorium.errors import BadData, Mismatch
 from sensorium.indexes.exact import Exact
 from sensorium.pipeline import store_name, stores_beside
-from sensorium.search import Found, Run
+from sensorium.search import journal, media
+from sensorium.search.run import Found, Run
 from sensorium.serve.batching import Batcher
 from sensorium.serve.settings import Settings
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from sensorium.cli.output import console
 from sensorium.errors import BadRecipe
-from sensorium.search import open as open_run
+from sensorium.search.run import open as open_run
 from sensorium.serve import wire
 from sensorium.serve.app import create_app
 from sensorium.serve.settings import Settings, read_token

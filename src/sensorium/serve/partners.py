@@ -9,7 +9,7 @@ import numpy as np
 
 from sensorium.errors import SensoriumError
 from sensorium.pairs import SPLITS, rows_of
-from sensorium.search import SIDES, Run
+from sensorium.search.run import SIDES, Run
 from sensorium.serve.shelf import Shown
 
 _LOADING = threading.Lock()
@@ -53,9 +53,10 @@ def of(shown: Shown) -> Partners:
 
 
 def _load(run: Run) -> Partners:
-    from sensorium import partners, pipeline
+    from sensorium import pipeline
+    from sensorium.search import related
 
-    kept = partners.open(run.folder)
+    kept = related.open(run.folder)
     if kept is not None:
         codes = {name: code for code, name in enumerate(SPLITS)}
         split = np.array([codes.get(name, len(SPLITS)) for name in kept[2].tolist()], np.uint8)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from sensorium.errors import SensoriumError
 from sensorium.evaluate import compare
-from sensorium.search import Run
+from sensorium.search.run import Run
 from sensorium.serve import building, generation
 from sensorium.serve.problems import Problem, of_sensorium, responses
 from sensorium.serve.settings import Settings

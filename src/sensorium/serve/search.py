@@ -13,9 +13,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import StreamingResponse
 
-from sensorium import diversity
 from sensorium.errors import SensoriumError
-from sensorium.search import SIDES
+from sensorium.search import mmr
+from sensorium.search.run import SIDES
 from sensorium.serve import queries
 from sensorium.serve.decode import Decoders
 from sensorium.serve.lanes import Answer, Lanes, Question
@@ -222,7 +222,7 @@ def _common(question: SearchRequest, exclude: frozenset[str], direction: str) ->
         "direction": direction,
         "corrected": question.corrected,
         "mmr": question.mmr,
-        "pool": question.pool or diversity.POOL * question.k,
+        "pool": question.pool or mmr.POOL * question.k,
     }
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.errors import BadRecipe, SensoriumError, nearest
-from sensorium.search import Run
-from sensorium.search import open as open_run
+from sensorium.search.run import Run
+from sensorium.search.run import open as open_run
 from sensorium.serve.lanes import Lanes, identify
 from sensorium.serve.problems import Problem
 from sensorium.serve.settings import Settings

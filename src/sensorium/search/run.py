@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium import diversity, io, journal, parts
+from sensorium import io, parts
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch, SensoriumError, nearest
 from sensorium.evaluate import posthoc
+from sensorium.search import journal
+from sensorium.search import mmr as diversity
 from sensorium.types import Embeddings
 
 #: What a query may be given as, and the kind of item an encoder must take for it.
