@@ -6,7 +6,7 @@ import wave
 import numpy as np
 import pytest
 
-from sensorium.serve import packed
+from sensorium.serve.engine import binary
 
 
 @pytest.fixture(scope="module")
@@ -99,18 +99,18 @@ def test_strokes_survive_a_link_and_fill_the_picture(blank):
 def test_packed_arrays_are_read_as_they_were_written(blank):
     arrays = {"xy": np.arange(6, dtype=np.float32).reshape(3, 2), "code": np.array([1, 2, 255], np.uint8),
               "rows": np.array([7, 8, 2**32 - 1], np.uint32)}  # fmt: skip
-    body = packed.pack({"method": "pca", "name": "ä"}, arrays)
+    body = binary.pack({"method": "pca", "name": "ä"}, arrays)
     got = blank.evaluate(
         """async bytes => { const { unpack } = await import('/arrays.js'); const { header, arrays } = unpack(new Uint8Array(bytes).buffer);
         return [header.name, [...arrays.xy], [...arrays.code], [...arrays.rows]]; }""",
         list(body),
     )
     assert got == ["ä", [0, 1, 2, 3, 4, 5], [1, 2, 255], [7, 8, 2**32 - 1]]
-    header, back = packed.unpack(body)
+    header, back = binary.unpack(body)
     assert header == {"method": "pca", "name": "ä"}
     assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
     with pytest.raises(ValueError):
-        packed.unpack(body[:-8])
+        binary.unpack(body[:-8])
 
 
 def test_ticks_are_round_and_cover_the_range(blank):

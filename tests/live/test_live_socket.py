@@ -270,10 +270,10 @@ class Deaf:
     async def serve(self, run, **limits) -> float:
         from starlette.websockets import WebSocket
 
+        from sensorium.serve.engine.registry import Shelf
         from sensorium.serve.limits import Limits
-        from sensorium.serve.live import Live
+        from sensorium.serve.routes.stream import Live
         from sensorium.serve.settings import Settings
-        from sensorium.serve.shelf import Shelf
 
         shelf = Shelf([run.folder], Settings())
         await asyncio.to_thread(shelf.refresh)

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from sensorium.serve.batching import Batcher
+from sensorium.serve.engine.batching import Batcher
 
 pytestmark = pytest.mark.xdist_group("serve")
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sensorium.search import media
 from sensorium.serve import Settings
-from sensorium.serve.decode import Decoders, Undecodable
+from sensorium.serve.engine.decode import Decoders, Undecodable
 
 pytestmark = pytest.mark.xdist_group("serve")
 RANDOM = np.random.default_rng(0)

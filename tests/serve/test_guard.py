@@ -148,7 +148,7 @@ def test_too_many_at_once_are_told_to_come_back(symbols):
 
 
 def test_a_bug_is_answered_without_its_traceback(symbols, monkeypatch, capsys):
-    from sensorium.serve import health
+    from sensorium.serve.routes import health
 
     def broken(*_):
         raise ZeroDivisionError("inner secret")

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from served import client_of, problem
 
-from sensorium.serve import coordinates, layout, map, packed
+from sensorium.serve.engine import binary, layout, projection
+from sensorium.serve.routes import map
 
 
 def unpacked(answer):
     assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == packed.MEDIA_TYPE
-    return packed.unpack(answer.content)
+    assert answer.headers["content-type"] == binary.MEDIA_TYPE
+    return binary.unpack(answer.content)
 
 
 def points(client, header, side, rows):
@@ -107,7 +108,7 @@ def test_a_disk_that_takes_nothing_costs_only_the_cache(client, monkeypatch):
     def full(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(coordinates.io, "write", full)
+    monkeypatch.setattr(projection.io, "write", full)
     header, _ = unpacked(client.get("/runs/symbols/map"))
     assert header["method"] == "pca"
 
@@ -137,10 +138,10 @@ def test_columns_become_codes_or_numbers(client):
 
 def test_a_column_of_numbers_keeps_them():
     values = np.append(np.linspace(0, 100, 101), np.nan)
-    header, arrays = packed.unpack(map.column(values))
+    header, arrays = binary.unpack(map.column(values))
     assert header["type"] == "number" and (header["low"], header["high"]) == (pytest.approx(1), pytest.approx(99))
     assert np.array_equal(arrays["values"], values.astype(np.float32), equal_nan=True)
-    header, arrays = packed.unpack(map.column(np.array([3, 1, 3, 3])))
+    header, arrays = binary.unpack(map.column(np.array([3, 1, 3, 3])))
     assert header["values"] == [{"name": "3", "count": 3}, {"name": "1", "count": 1}]
 
 
@@ -180,7 +181,7 @@ def test_at_most_a_few_maps_wait_to_be_laid_out(monkeypatch, symbols):
     async def never(*_):
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(coordinates, "_slow", never)
+    monkeypatch.setattr(projection, "_slow", never)
     monkeypatch.setattr(layout, "installed", lambda method: True)
     with client_of([symbols]) as client:
         states = [client.get(f"/runs/symbols/map?method=umap&n={n}").status_code for n in (10, 11, 12, 13, 14, 10)]

@@ -9,8 +9,9 @@ import pytest
 from served import client_of
 
 import sensorium
-from sensorium.serve import building, partners
-from sensorium.serve.runs import column_of
+from sensorium.serve.engine import related
+from sensorium.serve.routes import training
+from sensorium.serve.routes.runs import column_of
 
 
 def test_the_list_tells_what_can_be_asked_and_shown(client):
@@ -99,7 +100,7 @@ def test_a_fit_is_told_of_epoch_by_epoch(tmp_path, tiny_vectors):
         assert client.get("/runs").json()["runs"][0]["state"] == "broken"
         work.start()
         for _ in range(200):
-            if building.stage(folder) == "fit":
+            if training.stage(folder) == "fit":
                 break
             threading.Event().wait(0.05)
         assert client.get("/runs/new").json()["building"]
@@ -115,24 +116,24 @@ def test_a_fit_is_told_of_epoch_by_epoch(tmp_path, tiny_vectors):
 
 def test_an_interrupted_run_is_not_taken_for_a_living_one(tmp_path, monkeypatch):
     folder = tmp_path / "old"
-    place = building.place(folder)
+    place = training.place(folder)
     place.mkdir()
     (place / ".lock").touch()
     (place / "recipe.toml").touch()
-    assert building.running(folder)  # fresh: perhaps it just began
-    monkeypatch.setattr(building, "_FRESH", -1)
-    assert not building.running(folder)
+    assert training.running(folder)  # fresh: perhaps it just began
+    monkeypatch.setattr(training, "_FRESH", -1)
+    assert not training.running(folder)
     from sensorium import io
 
     with io.lock(place):
-        assert building.running(folder)
-    (place / building.HISTORY).write_text('{"epochs": 3}\n{"epoch": 1}\n{"epo')
-    assert building.history(place) == [{"epochs": 3}, {"epoch": 1}]
-    assert building.stage(folder) == "fit"
+        assert training.running(folder)
+    (place / training.HISTORY).write_text('{"epochs": 3}\n{"epoch": 1}\n{"epo')
+    assert training.history(place) == [{"epochs": 3}, {"epoch": 1}]
+    assert training.stage(folder) == "fit"
 
 
 def test_partners_are_known_from_both_sides():
-    pairs = partners.Partners(np.array(["a", "b", "a"]), np.array(["x", "x", "y"]), np.zeros(3, np.uint8))
+    pairs = related.Partners(np.array(["a", "b", "a"]), np.array(["x", "x", "y"]), np.zeros(3, np.uint8))
     assert pairs.of("left", "a") == [("right", "x"), ("right", "y")]
     assert pairs.of("right", "x") == [("left", "a"), ("left", "b")]
     assert pairs.of("left", "nobody") == []

@@ -14,16 +14,15 @@ from starlette.middleware import Middleware
 
 from sensorium import __version__
 from sensorium.errors import SensoriumError
-from sensorium.serve import encode, health, items, live, map, media, openapi, page, problems, search
-from sensorium.serve import (
-    runs as run_pages,
-)
+from sensorium.serve import openapi, problems, static
 from sensorium.serve.budget import Budget
-from sensorium.serve.decode import Decoders
+from sensorium.serve.engine.decode import Decoders
+from sensorium.serve.engine.registry import Shelf, Shown
 from sensorium.serve.guard import OPEN, Guard
 from sensorium.serve.metering import Log, Meter, Metering
+from sensorium.serve.routes import encode, health, items, map, media, search, stream
+from sensorium.serve.routes import runs as run_pages
 from sensorium.serve.settings import Settings
-from sensorium.serve.shelf import Shelf, Shown
 from sensorium.systems.speech_emotion import socket
 
 WEB = Path(__file__).parent / "web"
@@ -79,11 +78,11 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
         health.routes(shelf, settings, decoders, meter),
         run_pages.routes(shelf, settings),
         map.routes(shelf, settings),
-        live.routes(shelf, settings, meter),
+        stream.routes(shelf, settings, meter),
         socket.routes(shelf, settings, decoders, budget),
     ):
         app.include_router(router)
-    app.mount("/", page.files(WEB), name="web")
+    app.mount("/", static.files(WEB), name="web")
     app.openapi = lambda: openapi.document(app, settings.token is not None)  # type: ignore[method-assign]
     return app
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from sensorium.cli.output import console
 from sensorium.errors import BadRecipe
 from sensorium.search.run import open as open_run
-from sensorium.serve import wire
+from sensorium.serve import websocket
 from sensorium.serve.app import create_app
 from sensorium.serve.settings import Settings, read_token
 
@@ -61,7 +61,7 @@ def configured(app: FastAPI) -> uvicorn.Config:
         server_header=False,
         h11_max_incomplete_event_size=settings.max_header,
         timeout_graceful_shutdown=int(settings.drain_seconds),
-        ws=wire.protocol(settings, app.state.budget),
+        ws=websocket.protocol(settings, app.state.budget),
         ws_max_size=settings.live.upload,
         ws_per_message_deflate=False,  # sound hardly shrinks, and each stream would pay for it
         # A sender who is held back answers no ping: its answer waits behind its sound. Silence is noticed elsewhere.

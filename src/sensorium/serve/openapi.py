@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from sensorium.serve.encode import EmbeddingsRequest, EmbeddingsResponse, EncodeRequest, EncodeResponse
-from sensorium.serve.items import NewItem
+from sensorium.serve.engine.query import SearchRequest, SearchResponse
 from sensorium.serve.problems import MEDIA_TYPE, ProblemDocument
-from sensorium.serve.queries import SearchRequest, SearchResponse
+from sensorium.serve.routes.encode import EmbeddingsRequest, EmbeddingsResponse, EncodeRequest, EncodeResponse
+from sensorium.serve.routes.items import NewItem
 
 #: Bodies and answers whose routes read or write JSON themselves.
 BODIES = (SearchRequest, NewItem, EncodeRequest, EmbeddingsRequest)

@@ -24,14 +24,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from sensorium.datasets._speech import EMOTIONS
 from sensorium.errors import BadData, BadRecipe, SensoriumError
 from sensorium.modalities.audio import files, framing
-from sensorium.serve import queries
 from sensorium.serve.budget import Budget
-from sensorium.serve.decode import Decoders, Undecodable
+from sensorium.serve.engine import query
+from sensorium.serve.engine.decode import Decoders, Undecodable
+from sensorium.serve.engine.registry import Shelf
 from sensorium.serve.guard import PROTOCOL
 from sensorium.serve.limits import Limits
 from sensorium.serve.problems import Problem
 from sensorium.serve.settings import Settings
-from sensorium.serve.shelf import Shelf
 
 UPLOAD, FRAMING, FEATURES, INFERENCE, DONE = (
     "AUDIO_UPLOAD", "audio_processing", "MFCC_EXTRACTION", "LSTM_INFERENCE", "completed",
@@ -105,7 +105,7 @@ class Session:
 
     async def _act(self, text: str) -> None:
         try:
-            message = await queries.aside(len(text), json.loads, text)
+            message = await query.aside(len(text), json.loads, text)
             action, data = message["action"], message.get("data") or {}
             act = self._actions[action]
         except (ValueError, RecursionError):
@@ -133,7 +133,7 @@ class Session:
         await self.send("processing", stage=FRAMING, progress=5, message="Reading the sound")
         self.keep()
         text = content.partition(",")[2] if content.startswith("data:") else content
-        content = await queries.aside(len(text), partial(base64.b64decode, validate=True), text)
+        content = await query.aside(len(text), partial(base64.b64decode, validate=True), text)
         sound, _ = await self.decoders.audio(content)
         samples = await asyncio.to_thread(files.read, sound, voice.encoder.rate)
         frames = framing.count(len(samples), voice.encoder.size, voice.encoder.hop)

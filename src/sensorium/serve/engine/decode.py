@@ -1,6 +1,6 @@
 """Uploaded media are decoded in a process of their own, which is killed when it takes too long or too much.
 
-Run as ``python -m sensorium.serve.decode``, this file is that process: it reads tasks from its
+Run as ``python -m sensorium.serve.engine.decode``, this file is that process: it reads tasks from its
 standard input and writes arrays to its standard output, one after the other.
 """
 
@@ -88,7 +88,7 @@ class Decoders:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         environment.pop("SENSORIUM_TOKEN", None)
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sensorium.serve.decode", json.dumps(limits), env=environment,
+            sys.executable, "-m", "sensorium.serve.engine.decode", json.dumps(limits), env=environment,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20,
         )  # fmt: skip
 

@@ -14,8 +14,8 @@ import orjson
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from sensorium.serve.decode import Decoders, Undecodable
-from sensorium.serve.lanes import Lanes
+from sensorium.serve.engine.decode import Decoders, Undecodable
+from sensorium.serve.engine.workers import Lanes
 from sensorium.serve.problems import Problem
 from sensorium.serve.settings import Settings
 

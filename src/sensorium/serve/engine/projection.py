@@ -18,9 +18,9 @@ from pydantic import BaseModel
 
 from sensorium import io
 from sensorium.errors import DiskFull
-from sensorium.serve import generation, layout, packed
+from sensorium.serve.engine import binary, layout, row_version
+from sensorium.serve.engine.registry import Shown
 from sensorium.serve.problems import Problem
-from sensorium.serve.shelf import Shown
 from sensorium.table import Table
 
 _MOST_WAITING = 4  # maps being laid out or waiting to be
@@ -98,7 +98,7 @@ class Maps:
             return self._memory[key]
         try:
             body = (folder_of(shown) / f"{key}.map").read_bytes()
-            packed.unpack(body)
+            binary.unpack(body)
         except (OSError, ValueError, KeyError):
             return None
         return body
@@ -156,7 +156,7 @@ async def _slow(space: Space, method: str, n: int) -> bytes:
         vectors = [one[chosen] for one, chosen in zip(space.vectors.values(), rows, strict=True)]
         await asyncio.to_thread(np.save, source, np.concatenate(vectors), allow_pickle=False)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sensorium.serve.layout", method, str(source), str(target),
+            sys.executable, "-m", "sensorium.serve.engine.layout", method, str(source), str(target),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -180,8 +180,8 @@ def _body(
     reach = float(np.quantile(np.abs(xy - middle), 0.999)) or 1.0
     sides, at = [], 0
     for (side, table), chosen in zip(space.tables.items(), rows, strict=True):
-        named = generation.of(table.ids)
+        named = row_version.of(table.ids)
         sides.append({"name": side, "start": at, "points": len(chosen), "items": len(table), "generation": named})
         at += len(chosen)
     header = {"method": method, "sides": sides, "seconds": round(time.perf_counter() - start, 2), **more}
-    return packed.pack(header, {"xy": ((xy - middle) / reach).astype(np.float32), "rows": np.concatenate(rows)})
+    return binary.pack(header, {"xy": ((xy - middle) / reach).astype(np.float32), "rows": np.concatenate(rows)})

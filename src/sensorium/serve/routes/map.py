@@ -11,12 +11,12 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from sensorium.pairs import SPLITS
-from sensorium.serve import generation, layout, packed, partners
-from sensorium.serve.coordinates import Maps, Working
+from sensorium.serve.engine import binary, layout, related, row_version
+from sensorium.serve.engine.projection import Maps, Working
+from sensorium.serve.engine.registry import Shelf
 from sensorium.serve.problems import Problem, responses
-from sensorium.serve.runs import Sample, side_of, some, tables
+from sensorium.serve.routes.runs import Sample, side_of, some, tables
 from sensorium.serve.settings import Settings
-from sensorium.serve.shelf import Shelf
 from sensorium.table import Table
 
 SLOW_POINTS = 30_000  # points that UMAP and PaCMAP are given unless told otherwise: about a minute
@@ -49,7 +49,7 @@ def column(values: np.ndarray) -> bytes:
         x = values.astype(np.float32)
         finite = x[np.isfinite(x)]
         low, high = np.quantile(finite, [0.01, 0.99]).tolist() if len(finite) else (0.0, 1.0)
-        return packed.pack({"type": "number", "low": low, "high": high}, {"values": x})
+        return binary.pack({"type": "number", "low": low, "high": high}, {"values": x})
     order = np.argsort(-counts, kind="stable")
     code = np.full(len(distinct), OTHER, np.uint8)
     code[order[:NAMED]] = np.arange(min(NAMED, len(order)))
@@ -60,10 +60,10 @@ def column(values: np.ndarray) -> bytes:
         "others": int(counts[order[NAMED:]].sum()),
         "distinct": len(distinct),
     }
-    return packed.pack(header, {"codes": code[codes]})
+    return binary.pack(header, {"codes": code[codes]})
 
 
-def split_column(known: partners.Partners, ids: Mapping[str, Table], side: str) -> np.ndarray:
+def split_column(known: related.Partners, ids: Mapping[str, Table], side: str) -> np.ndarray:
     """For each item of a side the split its pairs belong to, "" where it has none."""
     both = [table.ids for table in ids.values()]
     left, right, split = known.rows(both[0], both[-1])
@@ -80,7 +80,7 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/runs/{run}/map", tags=["map"])
     maps = Maps()
 
-    @router.get("", responses={200: {"content": {packed.MEDIA_TYPE: {}}}, 202: {"model": Working},
+    @router.get("", responses={200: {"content": {binary.MEDIA_TYPE: {}}}, 202: {"model": Working},
                                **responses(404, 409, 500, 501, 503)}, response_class=Response)  # fmt: skip
     async def coordinates(
         run: str,
@@ -98,7 +98,7 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
         found = await maps.get(shown, method, n)
         if isinstance(found, Working):
             return Response(found.model_dump_json(), 202, {"retry-after": "1"}, "application/json")
-        return Response(found, media_type=packed.MEDIA_TYPE)
+        return Response(found, media_type=binary.MEDIA_TYPE)
 
     @router.get("/methods", responses=responses(404, 503))
     async def methods(run: str) -> Methods:
@@ -108,7 +108,7 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
         return Methods(methods=[Method(name=name, title=title, installed=ok, install=None if ok else install(name))
                                 for name, title, ok in there])  # fmt: skip
 
-    @router.get("/pairs", responses={200: {"content": {packed.MEDIA_TYPE: {}}}, **responses(404, 410, 503)},
+    @router.get("/pairs", responses={200: {"content": {binary.MEDIA_TYPE: {}}}, **responses(404, 410, 503)},
                 response_class=Response)  # fmt: skip
     async def pairs(run: str, left: Generation = None, right: Generation = None) -> Response:
         """True pairs as rows: arrays left (p,), right (p,) and split (p,), codes into the header's splits.
@@ -116,18 +116,18 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
         left, right: the generations that the map was of; 410 where its rows are no longer those.
         """
         shown = shelf.get(run)
-        known = await asyncio.to_thread(partners.of, shown)
+        known = await asyncio.to_thread(related.of, shown)
         there = await tables(shown)
         for side, told in (("left", left), ("right", right)):
             if told is not None and side in there:
-                await asyncio.to_thread(generation.check, shown, side, there[side], told)
+                await asyncio.to_thread(row_version.check, shown, side, there[side], told)
         both = [table.ids for table in there.values()]
         a, b, split = await asyncio.to_thread(known.rows, both[0], both[-1])
         header = {"splits": [*SPLITS, ""], "why": known.why}
         arrays = {"left": a.astype(np.uint32), "right": b.astype(np.uint32), "split": split.astype(np.uint8)}
-        return Response(packed.pack(header, arrays), media_type=packed.MEDIA_TYPE)
+        return Response(binary.pack(header, arrays), media_type=binary.MEDIA_TYPE)
 
-    @router.get("/column", responses={200: {"content": {packed.MEDIA_TYPE: {}}}, **responses(404, 410, 503)},
+    @router.get("/column", responses={200: {"content": {binary.MEDIA_TYPE: {}}}, **responses(404, 410, 503)},
                 response_class=Response)  # fmt: skip
     async def one_column(
         run: str,
@@ -144,20 +144,20 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
         side_of(shown.run, side)
         there = await tables(shown)
         if told is not None:
-            await asyncio.to_thread(generation.check, shown, side, there[side], told)
+            await asyncio.to_thread(row_version.check, shown, side, there[side], told)
         columns = there[side].columns
         known = shown.kept.get(f"column {side} {name}")
         if known is None or known[0] is not there[side]:
             if name in columns:
                 values = columns[name]
             elif name == "split":
-                pairs = await asyncio.to_thread(partners.of, shown)
+                pairs = await asyncio.to_thread(related.of, shown)
                 values = await asyncio.to_thread(split_column, pairs, there, side)
             else:
                 raise Problem(404, f"no column '{name[:100]}'; the {side} side has {', '.join([*columns, 'split'])}")
             known = (there[side], await asyncio.to_thread(column, values))
             shown.kept[f"column {side} {name}"] = known
-        return Response(known[1], media_type=packed.MEDIA_TYPE)
+        return Response(known[1], media_type=binary.MEDIA_TYPE)
 
     @router.get("/points", responses=responses(400, 404, 410, 422, 503))
     async def points(

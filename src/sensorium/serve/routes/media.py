@@ -10,12 +10,12 @@ import xxhash
 from fastapi import APIRouter, Request, Response
 from starlette.responses import FileResponse
 
-from sensorium.serve.items import side_of
-from sensorium.serve.lanes import Lanes
+from sensorium.serve.engine.query import RunQuery, SideQuery
+from sensorium.serve.engine.registry import Shelf
+from sensorium.serve.engine.workers import Lanes
 from sensorium.serve.problems import Problem, responses
-from sensorium.serve.queries import RunQuery, SideQuery
+from sensorium.serve.routes.items import side_of
 from sensorium.serve.settings import Settings
-from sensorium.serve.shelf import Shelf
 
 _FRESH = 60  # seconds a browser may show its copy without asking
 

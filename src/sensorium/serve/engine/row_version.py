@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xxhash
 
+from sensorium.serve.engine.registry import Shown
 from sensorium.serve.problems import Problem
-from sensorium.serve.shelf import Shown
 from sensorium.table import Table
 
 

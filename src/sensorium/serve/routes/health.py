@@ -15,12 +15,12 @@ from pydantic import BaseModel, Field
 
 from sensorium import __version__
 from sensorium.errors import SensoriumError
-from sensorium.serve.decode import Decoders
-from sensorium.serve.lanes import Lanes, Question
+from sensorium.serve.engine.decode import Decoders
+from sensorium.serve.engine.registry import Shelf, Shown
+from sensorium.serve.engine.workers import Lanes, Question
 from sensorium.serve.metering import Meter
 from sensorium.serve.problems import Problem, responses
 from sensorium.serve.settings import Settings
-from sensorium.serve.shelf import Shelf, Shown
 
 _PATIENCE = 10.0  # seconds a probe waits for an answer
 _WORDS = "ready"  # what a probe encodes, where a side takes text

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sensorium.search import journal
-from sensorium.serve import partners, queries
-from sensorium.serve.decode import Decoders, Undecodable
-from sensorium.serve.lanes import Lanes
+from sensorium.serve.engine import query, related
+from sensorium.serve.engine.decode import Decoders, Undecodable
+from sensorium.serve.engine.query import Input, Name, Number, RunQuery, Side, SideQuery, Whole
+from sensorium.serve.engine.registry import Shelf, Shown
+from sensorium.serve.engine.workers import Lanes
 from sensorium.serve.problems import Problem, responses, told
-from sensorium.serve.queries import Input, Name, Number, RunQuery, Side, SideQuery, Whole
 from sensorium.serve.settings import Settings
-from sensorium.serve.shelf import Shelf, Shown
 
 _PARTNERS = 100  # of one item, that are told
 _KEPT_MEDIA = 4 << 20  # bytes of an uploaded picture or sound that is kept to be shown
@@ -94,7 +94,7 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
             raise Problem(415, f"content type '{kind[:60]}'; send application/json")
         try:
             body = await request.body()
-            new = await queries.aside(len(body), NewItem.model_validate_json, body)
+            new = await query.aside(len(body), NewItem.model_validate_json, body)
         except ValidationError as error:
             raise Problem(422, told(error)) from None
         lanes: Lanes = shelf.get(new.run).lanes
@@ -126,7 +126,7 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
 
 async def side_of(lanes: Lanes, side: str | None, id: str) -> str:
     """The side that has an item. Raises a 404 problem, or 400 when both have."""
-    return (await queries.stored(lanes, side, id))[0]
+    return (await query.stored(lanes, side, id))[0]
 
 
 async def _item(lanes: Lanes, side: str, id: str) -> dict[str, Any]:
@@ -147,7 +147,7 @@ async def _partners(shown: Shown, side: str, id: str) -> list[Item]:
         places = lanes.run.places(at)
         return [lanes.item(at, places[one]) for one in ids if one in places]
 
-    known = await asyncio.to_thread(lambda: partners.of(shown).of(side, id, len(lanes.sides) == 1))
+    known = await asyncio.to_thread(lambda: related.of(shown).of(side, id, len(lanes.sides) == 1))
     found = []
     for at in lanes.sides:
         ids = [one for where, one in known[:_PARTNERS] if where == at]
@@ -157,24 +157,24 @@ async def _partners(shown: Shown, side: str, id: str) -> list[Item]:
 
 async def _change(new: NewItem, lanes: Lanes, settings: Settings, decoders: Decoders) -> journal.Change:
     """A new item with its encoder's vector and what it looks like. Raises problems for what cannot be added."""
-    name, value = queries.given(new, ("text", "image", "audio", "face", "vector"))
+    name, value = query.given(new, ("text", "image", "audio", "face", "vector"))
     run, side, columns = lanes.run, new.side, dict(new.columns)
     media_type, content = "", b""
     if name == "vector":
-        vector = queries.as_vector(value, settings)
-        queries.check_width(vector, run.head(side).dim_in, side)
+        vector = query.as_vector(value, settings)
+        query.check_width(vector, run.head(side).dim_in, side)
     else:
         if name == "text":
             columns.setdefault("text", value)
         else:
-            content = await queries.aside(len(value), queries.unpacked, value, name)
+            content = await query.aside(len(value), query.unpacked, value, name)
             try:
                 _, media_type = await (decoders.audio(content) if name == "audio" else decoders.image(content))
             except Undecodable as error:
                 raise Problem(422, str(error)) from None
             if len(content) > _KEPT_MEDIA:
                 media_type, content = "", b""
-        vector = await queries.encoded(name, value, side, lanes, settings, decoders)
+        vector = await query.encoded(name, value, side, lanes, settings, decoders)
     if not np.isfinite(vector).all() or not vector.any():
         raise Problem(422, f"the {side} encoder makes no usable vector of this {name}")
     return journal.Change(new.id, vector, columns, journal.digest(run.fingerprint(side)), media_type, content)

@@ -15,10 +15,11 @@ from pydantic import BaseModel, Field
 from sensorium.errors import SensoriumError
 from sensorium.evaluate import compare
 from sensorium.search.run import Run
-from sensorium.serve import building, generation
+from sensorium.serve.engine import row_version
+from sensorium.serve.engine.registry import Shelf, Shown
 from sensorium.serve.problems import Problem, of_sensorium, responses
+from sensorium.serve.routes import training
 from sensorium.serve.settings import Settings
-from sensorium.serve.shelf import Shelf, Shown
 from sensorium.table import Table
 
 _VALUES = 50  # distinct values of a column up to which they are listed, to choose from
@@ -107,7 +108,7 @@ def column_of(name: str, values: np.ndarray) -> Column:
 async def told(shelf: Shelf, name: str) -> RunTold:
     """A run in the list of runs."""
     state, folder, fault = shelf.state(name), shelf.folders[name], shelf.faults.get(name)
-    remaking = await asyncio.to_thread(building.running, folder)
+    remaking = await asyncio.to_thread(training.running, folder)
     if state != "ready":
         return RunTold(name=name, state=state, detail=fault, remaking=remaking)
     shown = shelf.get(name)
@@ -162,8 +163,8 @@ def plain(value: Any) -> Any:
 def page(shelf: Shelf, name: str) -> RunPage:
     """Everything about one run, from its folder or, while it is made for the first time, from where it is built."""
     folder, state = shelf.folders[name], shelf.state(name)
-    alive = building.running(folder)
-    where = building.place(folder) if state == "building" else folder
+    alive = training.running(folder)
+    where = training.place(folder) if state == "building" else folder
     return RunPage(
         name=name,
         state=state,
@@ -172,7 +173,7 @@ def page(shelf: Shelf, name: str) -> RunPage:
         metrics=plain(shelf.get(name).run.metrics) if state == "ready" else None,
         plots=[path.name for path in plots(where)],
         building=alive,
-        stage=building.stage(folder) if alive else None,
+        stage=training.stage(folder) if alive else None,
     )
 
 
@@ -192,7 +193,7 @@ async def some(shown: Shown, side: str, rows: Sequence[int], told: str | None = 
     def look() -> list[dict[str, Any]]:
         table = shown.run.index(side).table
         if told is not None:
-            generation.check(shown, side, table, told)
+            row_version.check(shown, side, table, told)
         size = len(table)
         outside = [row for row in rows if row >= size]
         if outside:
@@ -240,16 +241,16 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     async def history(run: str) -> History:
         """What the fit told: of the run being made, where there is one, else of the finished one."""
         folder = shelf.folders[known(run)]
-        alive = building.running(folder)
-        lines = building.history(building.place(folder)) if alive else []
-        lines = plain(lines or building.history(folder))
+        alive = training.running(folder)
+        lines = training.history(training.place(folder)) if alive else []
+        lines = plain(lines or training.history(folder))
         return History(header=lines[0] if lines else {}, events=lines[1:], running=alive)
 
     @router.get("/runs/{run}/events", responses=responses(404), response_class=StreamingResponse)
     async def live(run: str, request: Request) -> StreamingResponse:
         """Server-sent events while the run is being made: stage, start, epoch, restart, end."""
         stopping = getattr(request.app.state, "stopping", None)
-        stream = building.follow(shelf.folders[known(run)], stopping)
+        stream = training.follow(shelf.folders[known(run)], stopping)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     @router.get("/runs/{run}/sample", responses=responses(400, 404, 503))

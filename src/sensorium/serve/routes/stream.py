@@ -17,13 +17,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sensorium.errors import BadData, SensoriumError
 from sensorium.modalities.audio import files
+from sensorium.serve.engine.registry import Shelf, Shown
+from sensorium.serve.engine.stream_pool import Order, Voices
 from sensorium.serve.guard import PROTOCOL
 from sensorium.serve.limits import Limits
 from sensorium.serve.metering import Meter
 from sensorium.serve.problems import Problem
 from sensorium.serve.settings import Settings
-from sensorium.serve.shelf import Shelf, Shown
-from sensorium.serve.voices import Order, Voices
 from sensorium.stream.batch import STEP
 from sensorium.stream.session import check_samples
 

@@ -11,13 +11,13 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sensorium.serve import queries
-from sensorium.serve.decode import Decoders
-from sensorium.serve.lanes import Lanes
+from sensorium.serve.engine import query
+from sensorium.serve.engine.decode import Decoders
+from sensorium.serve.engine.query import Name, Side
+from sensorium.serve.engine.registry import Shelf
+from sensorium.serve.engine.workers import Lanes
 from sensorium.serve.problems import Problem, responses, told
-from sensorium.serve.queries import Name, Side
 from sensorium.serve.settings import Settings
-from sensorium.serve.shelf import Shelf
 
 _KINDS = ("text", "image", "audio", "face")
 Text = Annotated[str, Field(min_length=1)]
@@ -161,7 +161,7 @@ async def document(request: Request, model: type[Any]) -> Any:
         raise Problem(415, f"content type '{kind[:60]}'; send application/json")
     try:
         body = await request.body()
-        return await queries.aside(len(body), model.model_validate_json, body)
+        return await query.aside(len(body), model.model_validate_json, body)
     except ValidationError as error:
         raise Problem(422, told(error)) from None
 
@@ -180,7 +180,7 @@ async def encoded(
     """Values as (n, d) in the shared space, or as (n, d_in) in the encoder's own."""
     if len(values) > settings.max_encode:
         raise Problem(413, f"{len(values)} items; at most {settings.max_encode}")
-    raw = await queries.gathered([queries.encoded(kind, value, side, lanes, settings, decoders) for value in values])
+    raw = await query.gathered([query.encoded(kind, value, side, lanes, settings, decoders) for value in values])
     if space == "head":
         return await lanes.sides[side].encoding.do(
             lambda: np.concatenate([lanes.run.project_one(side, one) for one in raw])

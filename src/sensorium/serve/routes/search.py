@@ -16,14 +16,14 @@ from starlette.responses import StreamingResponse
 from sensorium.errors import SensoriumError
 from sensorium.search import mmr
 from sensorium.search.run import SIDES
-from sensorium.serve import queries
-from sensorium.serve.decode import Decoders
-from sensorium.serve.lanes import Answer, Lanes, Question
+from sensorium.serve.engine import query as queries
+from sensorium.serve.engine.decode import Decoders
+from sensorium.serve.engine.query import FILES, SearchRequest, Vector
+from sensorium.serve.engine.registry import Shelf
+from sensorium.serve.engine.workers import Answer, Lanes, Question
 from sensorium.serve.metering import Log
 from sensorium.serve.problems import Problem, answered, responses, told
-from sensorium.serve.queries import FILES, SearchRequest, Vector
 from sensorium.serve.settings import Settings
-from sensorium.serve.shelf import Shelf
 
 _LONG = 1000  # hits from which an answer is streamed
 _STREAMED = 500  # hits of one piece

@@ -10,7 +10,7 @@ import numpy as np
 from sensorium.errors import SensoriumError
 from sensorium.pairs import SPLITS, rows_of
 from sensorium.search.run import SIDES, Run
-from sensorium.serve.shelf import Shown
+from sensorium.serve.engine.registry import Shown
 
 _LOADING = threading.Lock()
 

@@ -12,7 +12,7 @@ from typing import Any
 from sensorium.errors import BadRecipe, SensoriumError, nearest
 from sensorium.search.run import Run
 from sensorium.search.run import open as open_run
-from sensorium.serve.lanes import Lanes, identify
+from sensorium.serve.engine.workers import Lanes, identify
 from sensorium.serve.problems import Problem
 from sensorium.serve.settings import Settings
 

@@ -1,6 +1,6 @@
 """Vectors laid out in two dimensions: PCA at once, UMAP and PaCMAP in a process of their own.
 
-``python -m sensorium.serve.layout METHOD IN.npy OUT.npy`` is that process: both libraries hold
+``python -m sensorium.serve.engine.layout METHOD IN.npy OUT.npy`` is that process: both libraries hold
 the interpreter for as long as they compute, which a server cannot afford.
 """
 

@@ -18,7 +18,7 @@ from sensorium.indexes.exact import Exact
 from sensorium.pipeline import store_name, stores_beside
 from sensorium.search import journal, media
 from sensorium.search.run import Found, Run
-from sensorium.serve.batching import Batcher
+from sensorium.serve.engine.batching import Batcher
 from sensorium.serve.settings import Settings
 
 _FRAGMENTS = 200_000  # items whose JSON is remembered
