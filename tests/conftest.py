@@ -1,7 +1,5 @@
-"""Fixtures shared by all tests, and an end to whatever hangs."""
+"""Fixtures shared by all tests."""
 
-import contextlib
-import faulthandler
 import os
 from pathlib import Path
 
@@ -12,48 +10,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 
-#: Seconds that fixtures may take to begin (they fit runs, on a machine that may be busy) and to end, after which the
-#: process is ended with every thread's traceback. The timeout of a test is of the test itself.
-BEGINNING = float(os.environ.get("SENSORIUM_TESTS_BEGINNING", "900"))
-ENDING = float(os.environ.get("SENSORIUM_TESTS_ENDING", "300"))
-ERRORS = pytest.StashKey()
+pytest_plugins = ["hang_guard", "live_fixtures"]
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
-def pytest_configure(config):
-    config.stash[ERRORS] = open(os.dup(2), "w")  # noqa: SIM115  the error stream itself, before it is captured
-
-
-@contextlib.contextmanager
-def within(seconds, config):
-    """End the process where this takes longer.
-
-    pytest's own faulthandler_timeout would not do: it is called off as soon as a test has failed, and a fixture may
-    then still wait for what the test broke, such as a browser that died.
-    """
-    faulthandler.dump_traceback_later(seconds, exit=True, file=config.stash[ERRORS])
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_setup(item):
-    with within(BEGINNING, item.config):
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item):
-    with within(ENDING, item.config):
-        return (yield)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session):
-    """Threads that never end would keep the process from ending, too."""
-    faulthandler.dump_traceback_later(ENDING, exit=True, file=session.config.stash[ERRORS])
+def pytest_collection_modifyitems(items):
+    """The run and servers of the live tests are made once: their tests share one worker."""
+    for item in items:
+        if "voice_run" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("live"))
 
 
 @pytest.fixture(scope="session")

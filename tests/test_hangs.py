@@ -33,7 +33,7 @@ def test_is_well():
 
 
 def ran(tmp_path: Path, *told: str) -> subprocess.CompletedProcess:
-    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
+    shutil.copy(Path(__file__).parent / "support" / "hang_guard.py", tmp_path / "conftest.py")
     (tmp_path / "test_hanging.py").write_text(HANGING)
     (tmp_path / "pytest.ini").write_text("[pytest]\ntimeout_func_only = true\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "pytest_timeout", "--timeout", "1"]

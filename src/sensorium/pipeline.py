@@ -203,11 +203,11 @@ def split(plan: Recipe, pairs: Pairs) -> Pairs:
 
 def check(plan: Recipe, left: Embeddings, right: Embeddings | None, pairs: Pairs) -> None:
     """Refuse NaN, infinite and zero vectors, naming the rows, before anything is fitted."""
-    from sensorium import heads as head
+    from sensorium import heads
 
     for side, table in (("left", left), ("right", right)):
         if table is not None:
-            head.check_finite(table.vectors, table.ids if table.offsets is None else None, f"{side} vectors")
+            heads.check_finite(table.vectors, table.ids if table.offsets is None else None, f"{side} vectors")
 
 
 def fit(
@@ -246,19 +246,19 @@ def fit(
 
 def save_heads(plan: Recipe, left: Embeddings, right: Embeddings | None, fitted: Any, folder: Path) -> None:
     """Both heads with the fingerprints of the encoders they belong to; one when they are tied."""
-    from sensorium import heads as head
+    from sensorium import heads
 
     for side, table, module in (("left", left, fitted.left_head), ("right", right, fitted.right_head)):
         if table is not None:
-            head.save(module, folder / side, fitted.names.get(side, plan.part_name(f"{side}.head")), table.fingerprint)
+            heads.save(module, folder / side, fitted.names.get(side, plan.part_name(f"{side}.head")), table.fingerprint)
 
 
 def project(left: Embeddings, right: Embeddings | None, heads: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Both tables through their heads, computed once for judging and for the index."""
-    from sensorium import heads as head
+    from sensorium import heads
 
-    zl = head.project(heads[0], left)
-    return zl, zl if right is None else head.project(heads[1], right)
+    zl = heads.project(heads[0], left)
+    return zl, zl if right is None else heads.project(heads[1], right)
 
 
 def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.signal
 import soundfile
 import torch
+from made_corpus import RATE, actors
 
 import sensorium
 from sensorium import heads, io, parts, pipeline, recipe
@@ -15,24 +15,6 @@ from sensorium.errors import BadData, BadRecipe
 from sensorium.evaluate.protocols.emotions import recognition
 from sensorium.modalities.audio import augment
 from sensorium.modalities.audio.augment import Variant
-
-RATE = 16_000
-
-
-def actors(folder: Path, numbers: range) -> Path:
-    """Emotions that are pitch and loudness; actors differ a little in pitch."""
-    for actor in numbers:
-        rng = np.random.default_rng(actor)
-        (folder / f"Actor_{actor:02d}").mkdir(parents=True)
-        for emotion in range(1, 9):
-            for repetition in (1, 2):
-                t = np.arange(int(0.5 * RATE)) / RATE
-                pitch = 90 * 1.22**emotion * (1 + 0.02 * rng.normal())
-                x = 0.02 * 1.4 ** (emotion % 4) * scipy.signal.sawtooth(2 * np.pi * pitch * t)
-                x = x * (t > 0.1) + 1e-4 * rng.normal(size=len(t))
-                name = f"Actor_{actor:02d}/03-01-{emotion:02d}-01-01-{repetition:02d}-{actor:02d}.wav"
-                soundfile.write(folder / name, x.astype(np.float32), RATE)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_frame_heads import SPECS, C, D, made
-from test_mfcc import EVERYTHING, RATE, voice
+from frame_heads import SPECS, C, D, made
+from made_voice import EVERYTHING, RATE, voice
+from original_lstm import EmotionLSTM
 
 from sensorium import heads, parts
 from sensorium.encoders.mfcc import Mfcc
@@ -96,19 +97,6 @@ def test_numpy_alone_loads_no_torch(tmp_path: Path) -> None:
     heads.save(head, tmp_path / "left", "lstm", {"name": "wavlm"})
     with pytest.raises(BadRecipe, match="'lstm' on 'wavlm'"):
         Lite(tmp_path / "left")
-
-
-class EmotionLSTM(torch.nn.Module):
-    """The document's model, as its page prints it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm = torch.nn.LSTM(13, 256, num_layers=2, batch_first=True, dropout=0.3)
-        self.dropout = torch.nn.Dropout(p=0.3)
-        self.fc = torch.nn.Linear(256, 8)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc(self.dropout(self.lstm(x)[0][:, -1]))
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

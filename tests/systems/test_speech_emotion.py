@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from test_portable import EmotionLSTM
-from test_ravdess import RATE, actors
+from made_corpus import RATE, actors
+from original_lstm import EmotionLSTM
 from typer.testing import CliRunner
 
 import sensorium

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
-from test_ravdess import RATE, actors
+from made_corpus import RATE, actors
 from typer.testing import CliRunner
 
 import sensorium

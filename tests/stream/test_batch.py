@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from frame_heads import SPECS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_frame_heads import SPECS
-from test_mfcc import RATE, voice
+from made_voice import RATE, voice
 
 from sensorium import parts
 from sensorium.encoders.mfcc import Mfcc

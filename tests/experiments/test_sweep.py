@@ -20,6 +20,8 @@ from sensorium.experiments.study import Study
 from sensorium.experiments.sweep import search, sweep
 from sensorium.experiments.trials import Outcome
 
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+
 
 def test_space_syntax():
     space, fixed = spaces.parse(
@@ -83,7 +85,7 @@ def values(rows):
 
 def sweep_in_a_process(folder: Path, trials: int, workers: int = 1) -> int:
     """Run a sweep in a process of its own, as a kill would end ours; its exit status."""
-    script = str(Path(__file__).parent / "sweep_trial.py")
+    script = str(SUPPORT / "sweep_trial.py")
     command = [sys.executable, script, str(folder), str(trials), str(workers)]
     done = subprocess.run(command, capture_output=True, timeout=120, check=False)
     return done.returncode
@@ -186,7 +188,7 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
 def test_a_folder_in_use_is_refused(tmp_path):
     from sensorium import io
 
-    script = str(Path(__file__).parent / "sweep_trial.py")
+    script = str(SUPPORT / "sweep_trial.py")
     with io.lock(tmp_path):
         command = [sys.executable, script, str(tmp_path), "1", "1"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -220,7 +222,7 @@ SETTINGS = [
 
 RECIPE = {
     "name": "tiny",
-    "data": {"name": f"{Path(__file__).parent / 'sweep_trial.py'}:Paired"},
+    "data": {"name": f"{SUPPORT / 'sweep_trial.py'}:Paired"},
     "left": {"head": {"name": "linear", "dim": 16}},
     "objective": {"name": "infonce"},
     "train": {"precision": "fp32", "batch": 64},
@@ -263,7 +265,11 @@ def test_a_killed_sweep_of_a_recipe_ends_with_the_same_numbers(swept, tmp_path):
         "import sys; from test_sweep import RECIPE, SETTINGS, sweep\n"
         "sweep(RECIPE, SETTINGS, trials=3, out=sys.argv[1], pruner='none', quiet=True)"
     )
-    process = subprocess.Popen([sys.executable, "-c", script, str(out)], cwd=Path(__file__).parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(out)],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": str(SUPPORT)},
+    )
     try:
         while process.poll() is None:  # killed in the middle of the second trial's fit
             if list(out.glob("trials/*/metrics.json")) and list(out.glob("trials/.*.building/checkpoint/*")):

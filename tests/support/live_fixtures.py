@@ -1,18 +1,9 @@
 """A run fitted on made-up voices in a few seconds, and a real server that hears with it."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import scipy.signal
 from live_server import RATE, Server
-
-
-def pytest_collection_modifyitems(items):
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("live"))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_ravdess import RATE, actors
+from made_corpus import RATE, actors
 from typer.testing import CliRunner
 
 import sensorium
