@@ -253,12 +253,12 @@ def save_heads(plan: Recipe, left: Embeddings, right: Embeddings | None, fitted:
             heads.save(module, folder / side, fitted.names.get(side, plan.part_name(f"{side}.head")), table.fingerprint)
 
 
-def project(left: Embeddings, right: Embeddings | None, heads: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+def project(left: Embeddings, right: Embeddings | None, modules: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Both tables through their heads, computed once for judging and for the index."""
     from sensorium import heads
 
-    zl = heads.project(heads[0], left)
-    return zl, zl if right is None else heads.project(heads[1], right)
+    zl = heads.project(modules[0], left)
+    return zl, zl if right is None else heads.project(modules[1], right)
 
 
 def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path) -> dict[str, Any]:
