@@ -1,4 +1,4 @@
-"""The errors a caller can mend: what was wrong, what was expected, what to type.
+"""The errors a caller can fix: what was wrong, what was expected, what to type.
 
 The command line prints any of these on one line and exits with status 2; every other
 exception is a bug of ours and keeps its traceback.
@@ -7,17 +7,19 @@ exception is a bug of ours and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from types import ModuleType
 
-_TOLD = 40  # names at most, of those that are known
+_LISTED = 40  # known names at most in a message
 
 
 class SensoriumError(Exception):
-    """Base of everything a caller can mend."""
+    """Base of everything a caller can fix."""
 
 
 class BadRecipe(SensoriumError):
-    """A recipe, override or argument says something that cannot be meant."""
+    """A recipe, override or argument is invalid."""
 
 
 class BadData(SensoriumError):
@@ -41,11 +43,27 @@ class DiskFull(SensoriumError):
 
 
 class MissingExtra(SensoriumError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed, or (with a reason) cannot be imported."""
 
-    def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f"'{module}' is not installed; type: pip install 'sensorium[{extra}]'")
+    def __init__(self, module: str, extra: str, reason: str = "") -> None:
+        found = f"cannot be imported ({reason})" if reason else "is not installed"
+        super().__init__(f"'{module}' {found}; type: pip install 'sensorium[{extra}]'")
         self.module, self.extra = module, extra
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency, such as ``require("PIL.Image", "image")``.
+
+    Raises MissingExtra, with the command that installs it, when it is absent or cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != module.partition(".")[0]:
+            raise MissingExtra(module, extra, str(error)) from error
+        raise MissingExtra(module.partition(".")[0], extra) from None
+    except (ImportError, OSError) as error:  # installed, but broken or without a system library
+        raise MissingExtra(module, extra, str(error)) from error
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -58,5 +76,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     known = sorted(set(known))
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    more = f" and {len(known) - _TOLD} more" if len(known) > _TOLD else ""
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known[:_TOLD])}{more}"
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known[:_LISTED])}{more}"

