@@ -262,10 +262,7 @@ def project(left: Embeddings, right: Embeddings | None, modules: Sequence[Any]) 
 
 
 def index(plan: Recipe, data: Data, zl: np.ndarray, zr: np.ndarray, folder: Path) -> dict[str, Any]:
-    """Index what the heads make of both sides; returns what is known of each index.
-
-    What items look like and whom they belong to is kept beside, so that the run alone can be served.
-    """
+    """Index both sides' outputs, with media and related items beside; returns what is known of each index."""
     told = {}
     for side, items, vectors in (("left", data.left, zl), ("right", data.right, zr)):
         if items is None:
