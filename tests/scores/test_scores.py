@@ -15,14 +15,14 @@ from sensorium.numerics import threads as workers
 from sensorium.pairs import Pairs, Relevance
 from sensorium.scores import (
     cpu_features,
+    exact_ranks,
+    exact_topk,
     int8,
     quantize,
-    ranks,
     ranks_bfloat16,
     ranks_float32,
     ranks_int8,
     ranks_sorted,
-    topk,
 )
 from sensorium.scores.source import Source
 from sensorium.scores.targets import Targets
@@ -195,7 +195,7 @@ def test_ranks_equal_brute_force(kind, use, same, monkeypatch):
     pairs = Pairs.of(a[a != b], b[a != b], same_table=same)
     for direction in ("left->right", "right->left"):
         relevance = pairs.relevance(direction)
-        assert relevance.counts().max() > ranks._MANY
+        assert relevance.counts().max() > exact_ranks._MANY
         q, c = (left, right) if direction == "left->right" else (right, left)
         np.testing.assert_array_equal(scores.ranks(q, c, relevance), brute_ranks(q, c, relevance))
 
@@ -238,7 +238,7 @@ def test_ranks_do_not_depend_on_blocks(monkeypatch):
     q, c = vectors("normal", 300, 24, 18), vectors("normal", 300, 24, 19)
     c[:] = q + 2 * c
     expected = scores.ranks(q, c, one_to_one(300))
-    monkeypatch.setattr(ranks, "_QUERY_NUMBERS", 24 * 1024)
+    monkeypatch.setattr(exact_ranks, "_QUERY_NUMBERS", 24 * 1024)
     for module in (ranks_int8, ranks_bfloat16, ranks_float32):
         monkeypatch.setattr(module, "_ROWS", 37)
         monkeypatch.setattr(module, "_COLUMNS", 64)
@@ -299,8 +299,8 @@ def test_memory_map_larger_than_a_block(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("n", "k"), [(5000, 10), (700, 1), (40, 64), (300, 200)])
 def test_topk_equals_sorting(kind, use, n, k, monkeypatch):
     use_machine(monkeypatch, use)
-    monkeypatch.setattr(topk, "_COLUMNS", 256)
-    monkeypatch.setattr(topk, "_PAIRS", 3000)
+    monkeypatch.setattr(exact_topk, "_COLUMNS", 256)
+    monkeypatch.setattr(exact_topk, "_PAIRS", 3000)
     q, c = vectors(kind, 20, 18, 21), vectors(kind, n, 18, 22)
     random = np.random.default_rng(23)
     own, mask = random.integers(-1, n, len(q)), random.random(n) < 0.4
@@ -324,7 +324,7 @@ def test_descending_orders_like_two_keys():
     i = random.integers(0, 9, 500)
     value = random.standard_normal(500) * 10.0 ** random.integers(-20, 18, 500)
     value[:40] = 0.0
-    got = topk._descending(i, value)
+    got = exact_topk._descending(i, value)
     expected = value[np.lexsort((-value, i))]
     assert (got <= expected).all()
     np.testing.assert_allclose(got, expected, rtol=3e-7, atol=1e-40)

@@ -16,7 +16,7 @@ import numpy as np
 from sensorium import scores
 from sensorium.indexes._rows import Kept
 from sensorium.numerics import threads
-from sensorium.scores import cpu_features, int8, topk
+from sensorium.scores import cpu_features, exact_topk, int8
 from sensorium.scores.similarity import lengths
 from sensorium.scores.source import Source
 from sensorium.table import Table
@@ -90,10 +90,10 @@ class Exact:
         def answer(rows: slice) -> None:
             q = queries[rows]
             asking = int8.Asking(q, lengths(q), self._space, use.torch)
-            found = topk.scan(asking, q, self._parts(len(q), use), source, k, mask=mask)
+            found = exact_topk.scan(asking, q, self._parts(len(q), use), source, k, mask=mask)
             positions[rows], best[rows] = found
 
-        threads.each(answer, blocks(len(queries), topk.share(len(queries), use.torch)), use.torch)
+        threads.each(answer, blocks(len(queries), exact_topk.share(len(queries), use.torch)), use.torch)
         return self.kept.hits(positions, best)
 
     def report(self, vectors: np.ndarray) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Exact:
             rows = vectors[start + part.start : start + part.stop]
             self._segments.append(int8.Segment(rows, self._space, torch))
 
-    def _parts(self, b: int, use: cpu_features.Machine) -> Iterator[topk.Part]:
+    def _parts(self, b: int, use: cpu_features.Machine) -> Iterator[exact_topk.Part]:
         """The coded vectors in order, in pieces that suit b queries."""
         few = use.packed and b <= int8.FEW and self.kept.vectors.shape[1] <= cpu_features.WIDEST
         start = 0

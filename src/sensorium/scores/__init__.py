@@ -6,11 +6,11 @@ machines, so equal vectors tie exactly. Matrix products, in int8, bfloat16 or fl
 whichever this machine multiplies fastest, only decide what is certainly above or below a
 threshold; every pair within the rounding bound of one is scored again by the definition.
 
-Start reading at :mod:`~sensorium.scores.ranks`; :mod:`~sensorium.scores.quantize` has the bounds.
+Start reading at :mod:`~sensorium.scores.exact_ranks`; :mod:`~sensorium.scores.quantize` has the bounds.
 """
 
-from sensorium.scores.ranks import ranks
+from sensorium.scores.exact_ranks import ranks
+from sensorium.scores.exact_topk import topk
 from sensorium.scores.similarity import pair_scores
-from sensorium.scores.topk import topk
 
 __all__ = ["pair_scores", "ranks", "topk"]
