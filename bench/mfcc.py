@@ -61,9 +61,12 @@ def written(clips: list[np.ndarray], folder: str, kind: str) -> list[str]:
 
 def streamed(encoder: Mfcc, clips: list[np.ndarray], chunk: int) -> None:
     """All clips as concurrent streams, ``chunk`` samples of each at a time."""
-    streams = [encoder.stream() for _ in clips]
+    state, waiting = encoder.start(len(clips)), np.zeros((len(clips), encoder.span - encoder.size), np.float32)
     for at in range(0, len(clips[0]), chunk):
-        encoder.push(streams, [x[at : at + chunk] for x in clips])
+        waiting = np.concatenate([waiting, np.stack([x[at : at + chunk] for x in clips])], 1)
+        t = (waiting.shape[1] - encoder.span) // encoder.hop + 1
+        *_, state = encoder.step(waiting[:, : encoder.span + (t - 1) * encoder.hop], state)
+        waiting = waiting[:, t * encoder.hop :]
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import scipy.signal
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_voice import EVERYTHING, RATE, voice
+from made_voice import EVERYTHING, RATE, streamed, voice
 
 from sensorium.encoders.mfcc import Mfcc
 from sensorium.errors import BadData, BadRecipe
@@ -58,14 +58,10 @@ def test_equals_librosa() -> None:
 def test_a_stream_gives_what_the_file_gives(cuts: list[int], silence: str, cmvn: str, hop: float) -> None:
     encoder = Mfcc(**EVERYTHING, silence=silence, cmvn=cmvn, hop=hop, silence_release=3.0)
     x = voice(0.6)
-    stream, pieces, at = encoder.stream(), [], 0
-    for n in [*cuts, len(x)]:
-        pieces.append(stream.push(x[at : at + n]))
-        at += n
-    pieces.append(stream.finish())
+    chunks = np.split(x, np.minimum(np.cumsum(cuts, dtype=int), len(x)))
     whole = encoder.encode([(x, RATE)])[0]
     assert whole.shape[1] == encoder.dim
-    np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(streamed(encoder, chunks), whole, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -98,12 +94,12 @@ def test_mel_products_in_parts_equal_the_whole(n_mels: int, fft: int, low: float
     np.testing.assert_allclose(found.T, wanted, rtol=1e-5, atol=1e-9)
 
 
-def test_streams_pushed_together_equal_streams_pushed_alone() -> None:
-    encoder = Mfcc(**EVERYTHING, silence="mark")
-    chunks = [voice(0.3, 1), voice(0.01, 2), voice(0.2, 3)]
-    together = encoder.push([encoder.stream() for _ in chunks], chunks)
-    for chunk, found in zip(chunks, together, strict=True):
-        np.testing.assert_allclose(found, encoder.stream().push(chunk), atol=1e-5, rtol=1e-5)
+def test_streams_stepped_together_equal_streams_stepped_alone() -> None:
+    encoder = Mfcc(**EVERYTHING, silence="mark", cmvn="running")
+    samples = np.stack([voice(0.3, seed) for seed in range(3)])[:, : encoder.span + 20 * encoder.hop]
+    together = encoder.step(samples, encoder.start(3))[0]
+    for row, found in zip(samples, together, strict=True):
+        np.testing.assert_allclose(found, encoder.step(row[None], encoder.start(1))[0][0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 399, 400, 401, 559, 560])
@@ -111,12 +107,10 @@ def test_frames_of_short_recordings(n: int) -> None:
     x = voice(1.0)[:n]
     for options in ({}, {"pitch": True, "silence": "drop"}):
         encoder = Mfcc(**options)
-        stream = encoder.stream()
-        streamed = np.concatenate([stream.push(x), stream.finish()])
         offline = encoder.encode([(x, RATE)])[0]
         assert len(offline) == (2 if n == 560 and not options else 1) or options
         assert np.isfinite(offline).all() and len(offline) >= 1
-        np.testing.assert_allclose(streamed, offline, atol=1e-5)
+        np.testing.assert_allclose(streamed(encoder, [x]), offline, atol=1e-5)
 
 
 def test_what_the_columns_say() -> None:
@@ -139,7 +133,7 @@ def test_normalisations() -> None:
     running = Mfcc(cmvn="running").encode([(x, RATE)])[0]
     np.testing.assert_allclose(running[-1], whole[-1], atol=1e-4)  # at the end all has been heard
     with pytest.raises(BadRecipe, match="set cmvn to none or running"):
-        Mfcc(cmvn="utterance").stream()
+        Mfcc(cmvn="utterance").start()
 
 
 @pytest.mark.parametrize(

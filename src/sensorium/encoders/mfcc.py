@@ -9,15 +9,14 @@ import numpy as np
 
 from sensorium.errors import BadRecipe
 from sensorium.modalities.audio import files
-from sensorium.modalities.audio.causal import REACH, Activity, Deltas, RunningNorm, normalised, slopes, voiced
-from sensorium.modalities.audio.framing import Framer
+from sensorium.modalities.audio.causal import PRIOR, Causal, State, columns
+from sensorium.modalities.audio.framing import Geometry, frames
 from sensorium.numerics import threads
 from sensorium.numerics.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-State = tuple[np.ndarray, ...]
 _PASS = 400_000  # samples of padded frames that are transformed in one go: few enough to stay in the cache
 _LOGS = 2048  # frames whose logarithms are taken in one go
 _TOGETHER = 32  # recordings that a thread takes at a time
@@ -25,7 +24,6 @@ _SAMPLES = 1 << 20  # of recordings that are framed in one go
 _WORDS = {"cmvn": ("none", "running", "utterance"), "silence": ("keep", "mark", "drop")}
 _LONGEST = 10_000  # milliseconds of a frame
 _POINTS = 1 << 17  # of a transform
-_PITCH = 0.05  # seconds of signal that pitch is taken from: three periods of 60 Hz
 
 
 class Mfcc:
@@ -81,7 +79,7 @@ class Mfcc:
                 f"mfcc: frame={frame}, hop={hop}, fft={fft}, n_mels={n_mels}; expected frames and hops above 0 and "
                 f"up to {_LONGEST} ms, and at most {_POINTS} points and filters"
             )
-        self.size, self.hop = round(frame * rate / 1000), round(hop * rate / 1000)  # samples
+        self.size, self.hop, self.span = Geometry.of(self.arguments)  # samples
         if not self.hop > 0 or not 1 < self.size <= fft:
             raise BadRecipe(
                 f"mfcc: frames of {self.size} samples every {self.hop}; expected 2 to fft={fft}, and a hop above 0"
@@ -92,17 +90,16 @@ class Mfcc:
                 "expected n_mfcc up to n_mels, and fmin below fmax up to half the rate"
             )
         self.block = max(1, _PASS // fft)  # frames a pass
-        self.base = n_mfcc + n_mels * mels + energy + 2 * pitch + 3 * shape
+        self.base = columns(self.arguments)
         if not self.base:
             raise BadRecipe("mfcc: nothing is left of a frame; set n_mfcc, mels, energy, pitch or shape")
         self.rate = rate
-        # Pitch looks further back; its frames end where the others end.
-        self.span = max(self.size, round(_PITCH * rate)) if pitch else self.size
+        self.causal = Causal.of(self.arguments, self.hop / rate)
 
     @property
     def dim(self) -> int:
         """Width d of a frame."""
-        return self.base * (1 + self.arguments["deltas"]) + (self.arguments["silence"] == "mark")
+        return self.causal.dim
 
     @property
     def fingerprint(self) -> dict[str, str | int | float | bool]:
@@ -122,44 +119,35 @@ class Mfcc:
         return [x for found in threads.each(self._together, shares, torch) for x in found]
 
     def _together(self, values: Sequence[Any]) -> list[np.ndarray]:
-        """The frames of some recordings, no more of them in memory than make a few passes."""
+        """The frames of some recordings; no more of them are in memory than make a few passes."""
         found: list[np.ndarray] = []
         for group in _groups((files.read(value, rate=self.rate) for value in values), _SAMPLES):
-            found += self.push([Stream(self) for _ in group], group, last=True)
+            found += self._recordings(group)
         return [self._normalised(x) for x in found]
 
-    def stream(self) -> Stream:
-        """A new stream's state. Raises BadRecipe where the normalisation needs the whole utterance."""
+    def _recordings(self, group: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Frames (k_i, d) of whole recordings (n_i,) at ``rate``; one shorter than a frame is padded to one."""
+        silence = np.zeros(self.span - self.size, np.float32)  # before the beginning
+        framed = [frames(np.concatenate([silence, x]) if len(silence) else x, self.span, self.hop) for x in group]
+        levels = self.arguments["silence"] != "keep"
+        base, level = self._spectra(framed, sum(map(len, framed)), levels)
+        found, at = [], 0
+        for stretch in framed:
+            rows = slice(at, at := at + len(stretch))
+            made = self.causal.step(base[None, rows], level[None, rows] if levels else None, self.causal.start(1))
+            found.append(made.x[0][made.counted[0]] if self.arguments["silence"] == "drop" else made.x[0])
+        return found
+
+    def start(self, b: int = 1) -> State:
+        """The state of b new streams, for :meth:`step`: frames so far, peaks, past frames, sums.
+
+        Raises BadRecipe where the normalisation needs the whole utterance.
+        """
         if self.arguments["cmvn"] == "utterance":
             raise BadRecipe(
                 "mfcc.cmvn='utterance' needs the end before the beginning; to stream, set cmvn to none or running"
             )
-        return Stream(self)
-
-    def push(self, streams: Sequence[Stream], chunks: Sequence[np.ndarray], last: bool = False) -> list[np.ndarray]:
-        """New frames (k_i, d) of several streams at once; chunks are samples (n_i,) at ``rate``.
-
-        ``last`` ends the streams: one that had no whole frame yet gives one, padded with zeros.
-        """
-        framed = [stream.framer.push(chunk) for stream, chunk in zip(streams, chunks, strict=True)]
-        if last:
-            framed = [new if len(new) else s.framer.finish() for s, new in zip(streams, framed, strict=True)]
-        base, level = self._spectra(framed, sum(map(len, framed)), self.arguments["silence"] != "keep")
-        ends = np.cumsum([len(new) for new in framed])[:-1]
-        parts = zip(streams, np.split(base, ends), np.split(level, ends), strict=True)
-        return [stream.follow(x, loud) for stream, x, loud in parts]
-
-    def start(self, b: int = 1) -> State:
-        """The state of b new streams, for :meth:`step`: frames so far, peaks, past frames, sums."""
-        self.stream()  # refuses what cannot stream
-        width, pasts = self.base, []
-        for _ in range(self.arguments["deltas"]):
-            pasts.append(np.zeros((b, 2 * REACH, width), np.float32))
-        sums: State = ()
-        if self.arguments["cmvn"] == "running":
-            wide = self.base * (1 + self.arguments["deltas"])
-            sums = (np.zeros(b, np.int64), np.zeros((b, wide)), np.zeros((b, wide)))
-        return (np.zeros(b, np.int64), np.full(b, -np.inf), *pasts, *sums)
+        return self.causal.start(b)
 
     def step(self, samples: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, State]:
         """t more frames of b streams at once, each what :meth:`encode` gives of it.
@@ -168,31 +156,14 @@ class Mfcc:
         ``span - size`` zeros. Returns frames x (b, t, d), which of them count (b, t) bool (the others
         are dropped silence), which are voice (b, t) bool, and the state.
         """
-        wants, b = self.arguments, len(samples)
+        b = len(samples)
         view = np.lib.stride_tricks.sliding_window_view(samples, self.span, 1)[:, :: self.hop]
         t = view.shape[1]
         rows = max(1, self.block // t)
         stretches = (view[at : at + rows].reshape(-1, self.span) for at in range(0, b, rows))
         base, level = self._spectra(stretches, b * t, True)
-        base, level = base.reshape(b, t, -1), level.reshape(b, t)
-        n, peak, *rest = state
-        fade = wants["silence_release"] * self.hop / self.rate
-        voice, peak = voiced(level, peak, wants["silence_db"], wants["silence_floor"], fade)
-        new, parts, pasts = n == 0, [base], []
-        for order in range(wants["deltas"]):
-            past = rest[order]
-            past = np.where(new[:, None, None], parts[-1][:, :1], past) if new.any() else past
-            slope, past = slopes(parts[-1], past)
-            parts.append(slope)
-            pasts.append(past)
-        x, counted, sums = np.concatenate(parts, 2) if len(parts) > 1 else base, np.ones((b, t), bool), ()
-        if wants["silence"] == "drop":
-            counted = voice
-        if wants["cmvn"] == "running":
-            x, *sums = normalised(x, counted, *rest[wants["deltas"] :])
-        if wants["silence"] == "mark":
-            x = np.concatenate([x, voice[..., None].astype(np.float32)], 2)
-        return x, counted, voice, (n + t, peak, *pasts, *sums)
+        made = self.causal.step(base.reshape(b, t, -1), level.reshape(b, t), state)
+        return made.x, made.counted, made.voice, made.state
 
     def _spectra(self, framed: Iterable[np.ndarray], t: int, levels: bool) -> tuple[np.ndarray, np.ndarray]:
         """What each frame gives by itself: (t, base) and its level in dBFS, (t,), or 0 where ``levels`` is false.
@@ -249,7 +220,7 @@ class Mfcc:
         if self.arguments["cmvn"] != "utterance":
             return x
         wide = x.astype(np.float64)
-        return ((wide - wide.mean(0)) / np.sqrt(wide.var(0) + RunningNorm().prior)).astype(np.float32)
+        return ((wide - wide.mean(0)) / np.sqrt(wide.var(0) + PRIOR)).astype(np.float32)
 
 
 def _groups(recordings: Iterable[np.ndarray], samples: int) -> Iterator[list[np.ndarray]]:
@@ -277,42 +248,3 @@ def _blocks(framed: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray
                 block, room = [], size
     if block:
         yield block
-
-
-class Stream:
-    """The state of one stream of :class:`Mfcc`: kept samples, past frames, running statistics."""
-
-    def __init__(self, encoder: Mfcc) -> None:
-        wants = encoder.arguments
-        self.encoder = encoder
-        self.framer = Framer(encoder.span, encoder.hop)
-        self.framer.kept = np.zeros(encoder.span - encoder.size, np.float32)  # nothing was heard before the start
-        self.deltas = [Deltas() for _ in range(wants["deltas"])]
-        self.silence = wants["silence"]
-        self.activity = Activity(
-            wants["silence_db"], wants["silence_floor"], wants["silence_release"], encoder.hop / encoder.rate
-        )
-        self.norm = RunningNorm() if wants["cmvn"] == "running" else None
-
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """Frames (k, d) that these samples (n,) complete; k may be 0."""
-        return self.encoder.push([self], [samples])[0]
-
-    def finish(self) -> np.ndarray:
-        """The last frames (k, d): one padded frame of a stream shorter than a frame, else none."""
-        return self.encoder.push([self], [np.zeros(0, np.float32)], last=True)[0]
-
-    def follow(self, base: np.ndarray, level: np.ndarray) -> np.ndarray:
-        """What depends on the frames before: base (t, base), level (t,) → (k, d)."""
-        parts = [base]
-        for delta in self.deltas:
-            parts.append(delta.push(parts[-1]))
-        x = np.concatenate(parts, 1) if len(parts) > 1 else base
-        if self.silence == "keep":
-            return x if self.norm is None else self.norm.push(x)
-        active = self.activity.push(level)
-        if self.silence == "drop":
-            x, active = x[active], None
-        if self.norm is not None:
-            x = self.norm.push(x)
-        return x if active is None else np.concatenate([x, active[:, None].astype(np.float32)], 1)

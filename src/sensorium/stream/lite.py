@@ -11,9 +11,9 @@ import numpy as np
 
 from sensorium import io
 from sensorium.errors import BadRecipe
-from sensorium.modalities.audio import mel
-from sensorium.modalities.audio.causal import Activity, Deltas, RunningNorm
-from sensorium.modalities.audio.framing import Framer
+from sensorium.modalities.audio import mel, pitch
+from sensorium.modalities.audio.causal import Causal
+from sensorium.modalities.audio.framing import Framer, Geometry
 
 Weights = Mapping[str, np.ndarray]
 _LAGS = (5, 10, 20)  # of sensorium.heads._relations, which loads torch
@@ -66,13 +66,10 @@ class Features:
 
     def __init__(self, wants: Mapping[str, Any]) -> None:
         self.wants, self.rate = wants, int(wants["rate"])
-        self.size, hop = round(wants["frame"] * self.rate / 1000), round(wants["hop"] * self.rate / 1000)
-        self.span = max(self.size, round(0.05 * self.rate)) if wants["pitch"] else self.size
-        self.framer = Framer(self.span, hop)
-        self.framer.kept = np.zeros(self.span - self.size, np.float32)
-        self.deltas = [Deltas() for _ in range(wants["deltas"])]
-        self.activity = Activity(wants["silence_db"], wants["silence_floor"], wants["silence_release"], hop / self.rate)
-        self.norm = RunningNorm() if wants["cmvn"] == "running" else None
+        self.size, hop, self.span = Geometry.of(wants)
+        self.framer = Framer(self.span, hop, self.span - self.size)
+        self.causal = Causal.of(wants, hop / self.rate)
+        self.state = self.causal.start(1)
         top = wants["fmax"] or self.rate / 2
         self.filters = mel.filters(wants["n_mels"], wants["fft"], self.rate, wants["fmin"], top)
         self.dct = mel.dct(wants["n_mels"], wants["n_mfcc"]) if wants["n_mfcc"] else None
@@ -82,15 +79,11 @@ class Features:
         frames = self.framer.push(np.asarray(samples, np.float32))
         if last and not len(frames):
             frames = self.framer.finish()
+        if not len(frames):
+            return np.zeros((0, self.causal.dim), np.float32)
         base, level = self._spectra(frames)
-        parts = [base]
-        for delta in self.deltas:
-            parts.append(delta.push(parts[-1]))
-        x, silence = np.concatenate(parts, 1), self.wants["silence"]
-        active = None if silence == "keep" else self.activity.push(level)
-        x = x[active] if silence == "drop" else x
-        x = x if self.norm is None else self.norm.push(x)
-        return np.concatenate([x, active[:, None].astype(np.float32)], 1) if silence == "mark" else x
+        x, counted, _, self.state = self.causal.step(base[None], level[None], self.state)
+        return x[0][counted[0]]
 
     def _spectra(self, long: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         wants, short = self.wants, long[:, self.span - self.size :]
@@ -114,19 +107,19 @@ class Features:
         size = frames.shape[1]
         window = _hann(size)
         fft = 1 << (2 * size - 1).bit_length()
-        first, last = int(self.rate / 500.0), min(-int(-self.rate // 60.0), size // 2 + size // 4)
+        first, last = pitch.lags(size, self.rate)
 
         def correlation(x: np.ndarray) -> np.ndarray:
             return np.fft.irfft(np.abs(np.fft.rfft(x, fft)) ** 2, fft)
 
         auto = correlation((frames - frames.mean(1, keepdims=True)) * window)
         own = correlation(window[None])
-        ratio = (auto[:, first:last] / (auto[:, :1] + 1e-6)) / (own[:, first:last] / own[:, :1])
+        ratio = (auto[:, first:last] / (auto[:, :1] + pitch.QUIET)) / (own[:, first:last] / own[:, :1])
         ratio = np.clip(ratio, -1.0, 1.0)
-        score = 200.0 * (ratio - 1e-3 * np.arange(last - first))
+        score = pitch.SHARP * (ratio - pitch.SLOPE * np.arange(last - first))
         weight = np.exp(score - score.max(1, keepdims=True, initial=-np.inf))
         weight /= weight.sum(1, keepdims=True)
-        log_pitch = weight @ np.log(self.rate / np.arange(first, last) / 150.0)
+        log_pitch = weight @ np.log(self.rate / np.arange(first, last) / pitch.REFERENCE)
         return np.stack([log_pitch, np.maximum((weight * ratio).sum(1), 0.0)], 1)
 
     def _shape(self, power: np.ndarray) -> np.ndarray:

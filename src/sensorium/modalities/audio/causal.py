@@ -1,19 +1,25 @@
-"""Causal maps of frame sequences with their state: deltas, voice activity, running normalisation.
+"""Causal post-processing of frames: deltas, voice activity and running normalisation, with an explicit state.
 
-Each gives the same result however the frames are cut into blocks. Each comes as a function of many
-streams at once, whose state is given and returned, and as an object that is one stream.
+The result never depends on how the frames are cut into blocks, so a stream gives what the file gives. NumPy only:
+the mfcc encoder and the runtime without torch (:mod:`sensorium.stream.lite`) share this code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
 import numpy as np
 
-REACH = 2  # frames to either side that a slope is taken from
-PRIOR = 1.0  # added to running variances (dB²): the first frames are not blown up to noise
+State = tuple[np.ndarray, ...]
+
+REACH = 2  # frames to either side from which a slope is estimated
+PRIOR = 1.0  # added to running variances (dB²), so that the first frames are not amplified to noise
 
 
 def slopes(x: np.ndarray, past: np.ndarray, reach: int = REACH) -> tuple[np.ndarray, np.ndarray]:
-    """The usual regression deltas, delayed by ``reach`` frames: (b, t, d) of frames x (b, t, d), and the past.
+    """Regression deltas, delayed by ``reach`` frames: (b, t, d) of frames x (b, t, d), and the new past.
 
     d_t = Σ_n n (x_{t-reach+n} - x_{t-reach-n}) / (2 Σ_n n²), n = 1 … reach. past (b, 2·reach, d): the
     frames before these; a stream begins with its first frame in all of them.
@@ -27,22 +33,19 @@ def slopes(x: np.ndarray, past: np.ndarray, reach: int = REACH) -> tuple[np.ndar
 
 
 def voiced(level: np.ndarray, peak: np.ndarray, below: float, floor: float, fade: float) -> tuple[np.ndarray, ...]:
-    """Which frames are voice, (b, t) bool, and the fading peaks (b,); level (b, t) and peak in dBFS.
+    """Voice activity by level: which frames are voice, (b, t) bool, and the fading peaks (b,).
 
-    Voice is within ``below`` dB of the loudest so far, which fades by ``fade`` dB a frame, and above
-    ``floor``. A peak of -inf is a stream that heard nothing yet; its first frame counts as voice.
+    level (b, t) and peak (b,) in dBFS; a peak of -inf is a stream without a frame so far. Voice is within
+    ``below`` dB of the loudest frame so far, which fades by ``fade`` dB a frame, and above ``floor``.
     """
-    first = np.isneginf(peak)
     # max-accumulate of a line that rises as fast as the peak fades gives the fading peak
     rise = fade * np.arange(1, level.shape[1] + 1)
     peaks = np.maximum.accumulate(np.maximum(level + rise, peak[:, None]), 1) - rise
-    active = (level > peaks - below) & (level > floor)
-    active[:, 0] |= first
-    return active, peaks[:, -1].copy()
+    return (level > peaks - below) & (level > floor), peaks[:, -1].copy()
 
 
 def normalised(
-    x: np.ndarray, counted: np.ndarray, n: np.ndarray, total: np.ndarray, squares: np.ndarray, prior: float = PRIOR
+    x: np.ndarray, counted: np.ndarray, n: np.ndarray, total: np.ndarray, squares: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     """Running mean and variance normalisation (CMVN) of frames x (b, t, d), and n (b,), sums (b, d) and squares.
 
@@ -54,58 +57,83 @@ def normalised(
     sums2 = squares[:, None] + np.cumsum(wide**2 * counts, 1)
     n_safe = np.maximum(n_now, 1)[..., None]
     mean = sums / n_safe
-    deviation = np.sqrt(np.maximum(sums2 / n_safe - mean**2, 0.0) + prior)
+    deviation = np.sqrt(np.maximum(sums2 / n_safe - mean**2, 0.0) + PRIOR)
     return ((wide - mean) / deviation).astype(x.dtype), n_now[:, -1], sums[:, -1].copy(), sums2[:, -1].copy()
 
 
-class Deltas:
-    """Slopes over the last 2·reach + 1 frames of one stream; before the first frame, the first frame."""
-
-    def __init__(self, reach: int = REACH) -> None:
-        self.reach = reach
-        self.past: np.ndarray | None = None
-
-    def push(self, x: np.ndarray) -> np.ndarray:
-        """Slopes (t, d) of frames (t, d)."""
-        if not len(x):
-            return x
-        if self.past is None:
-            self.past = np.repeat(x[:1], 2 * self.reach, 0)
-        y, past = slopes(x[None], self.past[None], self.reach)
-        self.past = past[0]
-        return y[0]
+def columns(arguments: Mapping[str, Any]) -> int:
+    """Columns of a frame before deltas, by the arguments of an mfcc encoder."""
+    counts = {"n_mfcc": 1, "n_mels": arguments["mels"], "energy": 1, "pitch": 2, "shape": 3}
+    return sum(int(arguments[key]) * count for key, count in counts.items())
 
 
-class Activity:
-    """Which frames of one stream are voice: within ``below`` dB of the loudest so far, and above ``floor`` dBFS.
+class Frames(NamedTuple):
+    """Frames x (b, t, d); counted (b, t), false for dropped silence; voice (b, t), None where no level was given."""
 
-    release: dB a second by which "the loudest so far" fades, so that a long stream recovers from a
-    bang; 0 never forgets. The first frame is always active, so that something is left of silence.
+    x: np.ndarray
+    counted: np.ndarray
+    voice: np.ndarray | None
+    state: State
+
+
+@dataclass(frozen=True)
+class Causal:
+    """The causal chain of the mfcc encoder: deltas, then dropped or marked silence, then running CMVN.
+
+    width: columns of a base frame. deltas: 0, 1 or 2 orders of slopes appended. silence: "keep", "mark" or
+    "drop". below (dB), floor (dBFS), fade (dB a frame): see :func:`voiced`. running: whether to normalise.
     """
 
-    def __init__(self, below: float, floor: float, release: float, hop: float) -> None:
-        self.below, self.floor, self.fade = below, floor, release * hop
-        self.peak = np.array([-np.inf])
+    width: int
+    deltas: int
+    silence: str
+    below: float
+    floor: float
+    fade: float
+    running: bool
 
-    def push(self, level: np.ndarray) -> np.ndarray:
-        """Whether each frame is active, (t,) bool; level (t,) in dBFS."""
-        if not len(level):
-            return np.zeros(0, bool)
-        active, self.peak = voiced(level[None], self.peak, self.below, self.floor, self.fade)
-        return active[0]
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any], seconds: float) -> Causal:
+        """The chain that the arguments of an mfcc encoder ask for; ``seconds`` from frame to frame."""
+        return cls(columns(arguments), arguments["deltas"], arguments["silence"], arguments["silence_db"],
+                   arguments["silence_floor"], arguments["silence_release"] * seconds,
+                   arguments["cmvn"] == "running")  # fmt: skip
 
+    @property
+    def dim(self) -> int:
+        """Width d of a finished frame."""
+        return self.width * (1 + self.deltas) + (self.silence == "mark")
 
-class RunningNorm:
-    """Running mean and variance normalisation of one stream: by the frames up to and including this one."""
+    def start(self, b: int = 1) -> State:
+        """The state of b new streams: frames so far, peaks, past frames of each order of deltas, running sums."""
+        pasts = [np.zeros((b, 2 * REACH, self.width), np.float32) for _ in range(self.deltas)]
+        wide = self.width * (1 + self.deltas)
+        sums = (np.zeros(b, np.int64), np.zeros((b, wide)), np.zeros((b, wide))) if self.running else ()
+        return (np.zeros(b, np.int64), np.full(b, -np.inf), *pasts, *sums)
 
-    def __init__(self, prior: float = PRIOR) -> None:
-        self.prior = prior
-        self.n, self.sum, self.squares = np.zeros(1, np.int64), np.zeros((1, 1)), np.zeros((1, 1))
+    def step(self, base: np.ndarray, level: np.ndarray | None, state: State) -> Frames:
+        """t more frames of b streams: base (b, t, width) and their level (b, t) in dBFS, t of 1 or more.
 
-    def push(self, x: np.ndarray) -> np.ndarray:
-        """Normalised frames (t, d)."""
-        if not len(x):
-            return x
-        counted = np.ones((1, len(x)), bool)
-        y, self.n, self.sum, self.squares = normalised(x[None], counted, self.n, self.sum, self.squares, self.prior)
-        return y[0]
+        level may be None where silence is kept; there is no ``voice`` then. With "drop" and "mark" the first
+        frame of a stream counts whatever its level is, so that something is left of a silent recording.
+        """
+        n, peak, *rest = state
+        b, t = base.shape[:2]
+        new, voice, parts, pasts = n == 0, None, [base], []
+        counted, active = np.ones((b, t), bool), None
+        if level is not None:
+            voice, peak = voiced(level, peak, self.below, self.floor, self.fade)
+            active = voice.copy()
+            active[:, 0] |= new
+            counted = active if self.silence == "drop" else counted
+        for past in rest[: self.deltas]:
+            past = np.where(new[:, None, None], parts[-1][:, :1], past) if new.any() else past
+            slope, past = slopes(parts[-1], past)
+            parts.append(slope)
+            pasts.append(past)
+        x, sums = np.concatenate(parts, 2) if len(parts) > 1 else base, ()
+        if self.running:
+            x, *sums = normalised(x, counted, *rest[self.deltas :])
+        if self.silence == "mark":
+            x = np.concatenate([x, active[..., None].astype(np.float32)], 2)
+        return Frames(x, counted, voice, (n + t, peak, *pasts, *sums))

@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import numpy as np
+
+from sensorium.modalities.audio import pitch
+
+
+class Geometry(NamedTuple):
+    """Samples of a frame, from frame to frame, and of all that a frame's columns are computed from."""
+
+    size: int
+    hop: int
+    span: int
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Geometry:
+        """That of an mfcc encoder's arguments; pitch looks further back than the frame, which ends where it ends."""
+        rate = arguments["rate"]
+        size, hop = round(arguments["frame"] * rate / 1000), round(arguments["hop"] * rate / 1000)
+        return cls(size, hop, max(size, round(pitch.SECONDS * rate)) if arguments["pitch"] else size)
 
 
 def frames(samples: np.ndarray, size: int, hop: int) -> np.ndarray:
@@ -12,7 +32,7 @@ def frames(samples: np.ndarray, size: int, hop: int) -> np.ndarray:
     """
     if len(samples) < size:
         samples = np.pad(samples, (0, size - len(samples)))
-    # What NumPy's sliding_window_view gives, in a tenth of its time: a stream asks for a few frames very often.
+    # As NumPy's sliding_window_view, in a tenth of its time: a stream asks for a few frames very often.
     samples = np.ascontiguousarray(samples)
     step = samples.itemsize
     return np.ndarray((count(len(samples), size, hop), size), samples.dtype, samples, strides=(hop * step, step))
@@ -24,14 +44,14 @@ def count(n: int, size: int, hop: int) -> int:
 
 
 class Framer:
-    """The same frames from a stream: keeps only the samples that later frames still need.
+    """The same frames from a stream: stores only the samples that later frames still need.
 
-    Attributes: emitted (frames given out so far).
+    silence: samples of silence before the beginning. Attributes: emitted (frames returned so far).
     """
 
-    def __init__(self, size: int, hop: int) -> None:
+    def __init__(self, size: int, hop: int, silence: int = 0) -> None:
         self.size, self.hop = size, hop
-        self.kept = np.zeros(0, np.float32)
+        self.kept = np.zeros(silence, np.float32)
         self.skip = 0  # samples still to be dropped before the next frame starts, where hop > size
         self.emitted = 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import threading
 from collections.abc import Sequence
 
@@ -12,10 +11,9 @@ import torch
 from torch import Tensor
 
 from sensorium.modalities.audio import mel
+from sensorium.modalities.audio import pitch as constants
 from sensorium.modalities.audio.mel import FLOOR
 
-_SHARP = 200.0  # of the soft maximum over lags
-_SLOPE = 1e-3  # of correlation a sample of lag
 _NEIGHBOURS = 8  # mel filters
 _ROOM = 1 << 19  # samples: about a thousand frames of 512 points
 _LARGEST = 4 * _ROOM  # whose memory is kept
@@ -91,24 +89,23 @@ def decibels(power: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return found.mul_(10.0)
 
 
-def pitch(frames: Tensor, rate: int, low: float = 60.0, high: float = 500.0) -> Tensor:
+def pitch(frames: Tensor, rate: int) -> Tensor:
     """Pitch and voicing of frames (t, size) by normalised autocorrelation (Boersma 1993), (t, 2).
 
-    Columns: natural logarithm of pitch / 150 Hz; voicing from 0 to 1, which says how far to believe it.
-    The size must hold at least two periods of ``low`` Hz.
+    Columns: natural logarithm of pitch / 150 Hz; voicing from 0 to 1, the confidence of the pitch.
+    Pitch is looked for from 60 to 500 Hz; the size must hold at least two periods of 60 Hz.
     """
     size = frames.shape[1]
     centred = (frames - frames.mean(1, keepdim=True)) * hann(size)
-    first, last = int(rate / high), min(math.ceil(rate / low), size // 2 + size // 4)
+    first, last = constants.lags(size, rate)
     auto = _autocorrelation(centred, last)
-    # 1e-6 keeps silence unvoiced.
-    ratio = (auto[:, first:last] / (auto[:, :1] + 1e-6)) / _window_share(size, last)[first:last]
+    ratio = (auto[:, first:last] / (auto[:, :1] + constants.QUIET)) / _window_share(size, last)[first:last]
     ratio = ratio.clamp(-1.0, 1.0)
     lags = torch.arange(first, last)
     # A soft maximum: a hard one would jump octaves between a stream and its file on a rounding error.
-    # The slope prefers the shortest of equal periods.
-    weight = torch.softmax(_SHARP * (ratio - _SLOPE * torch.arange(len(lags))), 1)
-    return torch.stack([weight @ torch.log(rate / lags / 150.0), (weight * ratio).sum(1).clamp_min(0.0)], 1)
+    weight = torch.softmax(constants.SHARP * (ratio - constants.SLOPE * torch.arange(len(lags))), 1)
+    log_pitch = weight @ torch.log(rate / lags / constants.REFERENCE)
+    return torch.stack([log_pitch, (weight * ratio).sum(1).clamp_min(0.0)], 1)
 
 
 @functools.lru_cache(16)
