@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from sensorium import io
+from sensorium import io, modalities
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch
 from sensorium.evaluate import index_speed
@@ -171,11 +171,10 @@ def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bo
     try:
         return store.embed(items, encoder, stores / store_name(side, plan, encoder.fingerprint), progress=progress)
     except BadData as error:
-        if items.kind != "audio":
+        modality = modalities.found().get(items.kind)
+        if modality is None:
             raise
-        from sensorium.modalities.audio import files
-
-        raise files.counted(error, items.values) from error
+        raise modality.bad_items(error, items.values) from error
 
 
 def store_name(side: str, plan: Recipe, fingerprint: Mapping[str, Any]) -> str:

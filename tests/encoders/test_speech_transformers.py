@@ -280,7 +280,7 @@ def test_what_layers_refuses(arguments: dict, said: str) -> None:
     ids=["mean", "mean+std", "frames", "lstm on frames"],
 )  # fmt: skip
 def test_the_recipe_runs_from_sound_to_search(keys: list[str], models: dict[str, Path], tmp_path: Path) -> None:
-    from test_ravdess import actors
+    from made_corpus import actors
 
     root = actors(tmp_path / "data", range(1, 5))
     run = sensorium.run("ravdess-ssl", [

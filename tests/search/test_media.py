@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sensorium.errors import BadData, Corrupt
+from sensorium.modalities.audio.files import wav
+from sensorium.modalities.image.files import png
 from sensorium.search import media
 from sensorium.types import Items
 
@@ -18,13 +20,13 @@ from sensorium.types import Items
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from([(), (3,), (4,)]), st.integers(0, 2**32 - 1))
 def test_png_is_read_by_others_without_loss(height, width, channels, seed):
     picture = np.random.default_rng(seed).integers(0, 256, (height, width, *channels), np.uint8)
-    assert (np.asarray(Image.open(io.BytesIO(media.png(picture)))) == picture).all()
+    assert (np.asarray(Image.open(io.BytesIO(png(picture)))) == picture).all()
 
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_wav_is_read_by_others(channels):
     samples = np.random.default_rng(0).uniform(-1, 1, (50, channels)).astype(np.float32)
-    with wave.open(io.BytesIO(media.wav(samples, 8000))) as file:
+    with wave.open(io.BytesIO(wav(samples, 8000))) as file:
         assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (8000, channels, 50)
         found = np.frombuffer(file.readframes(50), "<i2").reshape(50, channels) / 32767
     np.testing.assert_allclose(found, samples, atol=1 / 32767)
@@ -95,6 +97,6 @@ def test_damage_and_shapes_are_named(tmp_path):
     with pytest.raises(Corrupt, match="format"):
         media.open(tmp_path, "left")
     with pytest.raises(BadData, match=r"expected \(h, w\)"):
-        media.png(np.zeros((2, 2, 2), np.uint8))
+        png(np.zeros((2, 2, 2), np.uint8))
     with pytest.raises(BadData, match="float or int16"):
-        media.wav(np.zeros(3, np.int64), 8000)
+        wav(np.zeros(3, np.int64), 8000)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sensorium.search import media
+from sensorium.modalities.audio.files import wav
+from sensorium.modalities.image.files import png
 from sensorium.serve import Settings
 from sensorium.serve.engine.decode import Decoders, Undecodable
 
@@ -24,7 +25,7 @@ def decoded(kind: str, *contents: bytes, **settings):
         decoders, found = Decoders(Settings(**settings)), []
         for content in contents:
             try:
-                found.append(await getattr(decoders, kind)(content))
+                found.append(tuple(await decoders.decode(kind, content)))
             except Undecodable as error:
                 found.append(str(error))
         await decoders.close()
@@ -57,9 +58,9 @@ def test_pictures_come_back_as_they_are():
     turned[0x0112] = 6  # "turn by 90° to see it upright"
     *found, killed = decoded(
         "image",
-        media.png(grey),
-        media.png(colour),
-        media.png(clear),
+        png(grey),
+        png(colour),
+        png(clear),
         file_of(Image.fromarray(grey), "bmp"),
         file_of(Image.fromarray(colour).convert("P"), "gif"),
         file_of(Image.fromarray(colour), "webp", lossless=True),
@@ -75,13 +76,13 @@ def test_pictures_come_back_as_they_are():
 
 def test_sounds_come_back_as_they_are():
     samples = RANDOM.uniform(-0.9, 0.9, 4000).astype(np.float32)
-    ((found, rate), kind), _ = decoded("audio", media.wav(samples, 8000))
+    ((found, rate), kind), _ = decoded("audio", wav(samples, 8000))
     assert rate == 8000 and kind == "audio/wav"
     np.testing.assert_allclose(found, samples, atol=1e-4)
 
 
 def test_broken_pictures_are_named_and_the_process_lives():
-    good = media.png(np.zeros((5, 5), np.uint8))
+    good = png(np.zeros((5, 5), np.uint8))
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
     tiff = file_of(Image.fromarray(np.zeros((5, 5), np.uint8)), "tiff")
     *found, last, killed = decoded("image", b"", b"junk", good[:40], good[:-20], svg, tiff, good)
@@ -97,13 +98,13 @@ def test_bombs_are_refused_before_they_unpack():
 
 
 def test_what_takes_too_much_memory_is_stopped_and_the_next_is_decoded():
-    small = media.png(np.zeros((5, 5), np.uint8))
+    small = png(np.zeros((5, 5), np.uint8))
     told, fine, _ = decoded("image", bomb(20_000, 20_000), small, max_pixels=10**9, decode_bytes=100 << 20)
     assert "memory" in told and fine[0].shape == (5, 5)
 
 
 def test_what_takes_too_long_is_killed_and_the_next_is_decoded():
-    small = media.png(np.zeros((5, 5), np.uint8))
+    small = png(np.zeros((5, 5), np.uint8))
     slow = bomb(30_000, 30_000)
     *_, told, killed = decoded("image", small, slow, max_pixels=10**9, decode_bytes=8 << 30, decode_seconds=0.05)
     assert "longer than" in told and killed >= 1
@@ -111,9 +112,9 @@ def test_what_takes_too_long_is_killed_and_the_next_is_decoded():
     async def after():
         decoders = Decoders(Settings(decode_seconds=0.2, max_pixels=10**9, decode_bytes=8 << 30))
         with pytest.raises(Undecodable):
-            await decoders.image(slow)
+            await decoders.decode("image", slow)
         decoders.settings = Settings()
-        found = await decoders.image(small)
+        found = await decoders.decode("image", small)
         await decoders.close()
         return found
 
@@ -121,8 +122,8 @@ def test_what_takes_too_long_is_killed_and_the_next_is_decoded():
 
 
 def test_long_and_false_sounds_are_refused():
-    hour = media.wav(np.zeros(8000 * 30, np.float32), 8000)
-    lies = bytearray(media.wav(np.zeros(800, np.float32), 8000))
+    hour = wav(np.zeros(8000 * 30, np.float32), 8000)
+    lies = bytearray(wav(np.zeros(800, np.float32), 8000))
     lies[40:44] = struct.pack("<I", 0xFFFFFFF0)  # a header that claims 4 GB
     told, *rest, killed = decoded("audio", hour, bytes(lies), b"RIFF", b"fLaC" + b"\0" * 99, b"OggS", max_seconds=10)
     assert "10" in told and killed == 0
@@ -133,7 +134,7 @@ def test_decodings_side_by_side_do_not_mix():
     async def many():
         decoders = Decoders(Settings(decoders=2))
         pictures = [np.full((3 + i, 4), i, np.uint8) for i in range(12)]
-        found = await asyncio.gather(*(decoders.image(media.png(p)) for p in pictures))
+        found = await asyncio.gather(*(decoders.decode("image", png(p)) for p in pictures))
         await decoders.close()
         return all((array == p).all() for (array, _), p in zip(found, pictures, strict=True))
 

@@ -7,7 +7,7 @@ import pytest
 from served import client_of, problem
 
 import sensorium
-from sensorium.search import media
+from sensorium.modalities.audio.files import wav
 
 pytestmark = pytest.mark.xdist_group("serve")
 RATE = 16_000
@@ -28,7 +28,7 @@ def voices(tmp_path_factory):
         (root / f"Actor_{actor:02d}").mkdir()
         for emotion in range(1, 9):
             name = f"03-01-{emotion:02d}-01-01-01-{actor:02d}.wav"
-            sound = media.wav(tone(90 * 1.2**emotion * (1 + 0.01 * actor), 100 * actor + emotion), RATE)
+            sound = wav(tone(90 * 1.2**emotion * (1 + 0.01 * actor), 100 * actor + emotion), RATE)
             (root / f"Actor_{actor:02d}" / name).write_bytes(sound)
     keys = [f"data.root={root}", "data.test_actors=[4]", "data.validation_actors=[5]", "data.copies=0", "train.batch=16",
             "train.epochs=2", "evaluate.leaks=off", "evaluate.resamples=50", "evaluate.plots=false"]  # fmt: skip
@@ -51,7 +51,7 @@ def test_sounds_are_searched_shown_and_added(voices):
             [h["score"] for h in by_sound["hits"]], [h["score"] for h in by_id["hits"]], atol=1e-4
         )
 
-        new = base64.b64encode(media.wav(tone(333.0, 7), RATE)).decode()
+        new = base64.b64encode(wav(tone(333.0, 7), RATE)).decode()
         body = {"side": "left", "id": "mine", "audio": new}
         answer = client.post("/items", json=body)
         assert answer.status_code == 201, answer.text

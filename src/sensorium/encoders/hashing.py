@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from sensorium.errors import BadData, BadRecipe
+from sensorium.modalities.image import files
 
 
 class Hashing:
@@ -63,17 +63,11 @@ class Hashing:
             row[zlib.crc32(text[start : start + self.ngram].encode()) % self.dim] += 1
 
     def _picture(self, picture: Any, row: np.ndarray, i: int) -> None:
-        if isinstance(picture, (str, Path)):
-            from PIL import Image
-
-            try:
-                picture = Image.open(picture).convert("L")
-            except OSError as error:
-                raise BadData(f"hashing: value {i}: cannot read {picture} as a picture ({error})") from None
-        grey = np.asarray(picture, np.float32)
+        try:
+            grey = files.over_white(files.read(picture)).astype(np.float32)
+        except BadData as error:
+            raise BadData(f"hashing: value {i}: {error}") from None
         grey = grey.mean(-1) if grey.ndim == 3 else grey
-        if grey.ndim != 2 or not grey.size:
-            raise BadData(f"hashing: value {i} has shape {grey.shape}; expected a picture (h, w) or (h, w, 3)")
         side = math.isqrt(self.dim)
         down, right = (np.arange(n) * side // n for n in grey.shape)
         cell = (down[:, None] * side + right).ravel()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from sensorium.errors import BadData, BadRecipe, MissingExtra
+from sensorium.modalities.image import files
 from sensorium.types import blocks
 
 _CLIP = 0.2  # of L2-Hys, as published
@@ -122,7 +122,10 @@ def ink_square(picture: Any, size: int, what: str = "picture") -> np.ndarray:
         from PIL import Image
     except ModuleNotFoundError:
         raise MissingExtra("pillow", "image") from None
-    ink = _ink(_grey(picture, what))
+    try:
+        ink = _ink(files.grey(files.read(picture)))
+    except BadData as error:
+        raise BadData(f"{what}: {error}") from None
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     if not len(rows):
         raise BadData(f"{what} is blank: it has one colour only")
@@ -147,32 +150,3 @@ def _ink(grey: np.ndarray) -> np.ndarray:
         return np.zeros(ink.shape, np.uint8)
     ink = ink * 255 // darkest if darkest < 255 else ink
     return np.where(ink < 16, 0, ink).astype(np.uint8)
-
-
-def _grey(picture: Any, what: str) -> np.ndarray:
-    """A picture as (h, w) uint8; transparent pixels are white paper."""
-    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 2 and picture.size:
-        return picture
-    from PIL import Image
-
-    if isinstance(picture, (str, Path)):
-        try:
-            image = Image.open(picture)
-            image.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise BadData(f"{what}: cannot read {picture} as a picture ({error})") from None
-    elif (
-        isinstance(picture, np.ndarray)
-        and picture.dtype == np.uint8
-        and picture.size
-        and picture.ndim == 3
-        and picture.shape[2] in (3, 4)
-    ):
-        image = Image.fromarray(picture)
-    else:
-        shape = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
-        raise BadData(f"{what}: expected uint8 (h, w) or (h, w, 3), or a path; got {shape}")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image.convert("RGBA"))
-    return np.asarray(image.convert("L"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
+import wave
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,9 +41,9 @@ def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.
     return resample(to_mono(np.asarray(samples), name), int(found), rate, name)
 
 
-def read_channels(source: Any, max_seconds: float = MAX_SECONDS) -> tuple[np.ndarray, int]:
+def read_channels(source: Any, max_seconds: float = MAX_SECONDS, name: str = "") -> tuple[np.ndarray, int]:
     """Samples (n, channels) as they are in the file, int16 or float32, and their rate in Hz."""
-    name = name_of(source)
+    name = name or name_of(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
         size = _size(path)
@@ -52,6 +54,19 @@ def read_channels(source: Any, max_seconds: float = MAX_SECONDS) -> tuple[np.nda
     if not len(samples):
         raise BadData(f"{name} holds no samples; restore it, or leave it out")
     return samples, rate
+
+
+def read_mono(source: Any, max_seconds: float = MAX_SECONDS) -> tuple[np.ndarray, int]:
+    """Mono float32 samples (n,) at the recording's own rate, and that rate in Hz: see :func:`read`.
+
+    source: as of :func:`read`, or the bytes of a sound file.
+    """
+    if isinstance(source, tuple):
+        samples, rate = source
+        return to_mono(np.asarray(samples)), int(rate)
+    name = "the recording" if isinstance(source, bytes) else name_of(source)
+    samples, rate = read_channels(io.BytesIO(source) if isinstance(source, bytes) else source, max_seconds, name)
+    return to_mono(samples, name), rate
 
 
 def to_mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:
@@ -156,6 +171,33 @@ def counted(error: BadData, sources: Sequence[Any]) -> BadData:
         f"{len(broken)} of {len(sources)} recordings cannot be read, such as: {next(iter(broken.values()))}; "
         "or leave them all out with data.bad=skip"
     )
+
+
+def wav(samples: np.ndarray, rate: int) -> bytes:
+    """Samples (n,) or (n, channels) as a WAV file of 16 bits; float samples are clipped to full scale."""
+    if samples.dtype.kind == "f":
+        samples = np.clip(np.round(samples * 32767), -32768, 32767)
+    elif samples.dtype != np.int16:
+        raise BadData(f"samples of type {samples.dtype}; expected float or int16")
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((samples.shape[1] if samples.ndim == 2 else 1, 2, rate, len(samples), "NONE", ""))
+        file.writeframes(np.ascontiguousarray(samples, "<i2").tobytes())
+    return out.getvalue()
+
+
+def pack(value: Any) -> bytes | None:
+    """(samples, rate) as WAV; None for what is no such pair."""
+    return wav(np.asarray(value[0]), int(value[1])) if isinstance(value, tuple) and len(value) == 2 else None
+
+
+def media_type_of(content: bytes) -> str:
+    """The media type of a sound file by its first bytes."""
+    marks = {b"RIFF": "audio/wav", b"fLaC": "audio/flac", b"OggS": "audio/ogg", b"ID3": "audio/mpeg",
+             b"\xff\xfb": "audio/mpeg", b"\x1aE\xdf\xa3": "audio/webm"}  # fmt: skip
+    if content[4:8] == b"ftyp":
+        return "audio/mp4"
+    return next((kind for mark, kind in marks.items() if content.startswith(mark)), "application/octet-stream")
 
 
 def name_of(source: Any) -> str:

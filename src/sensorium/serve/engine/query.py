@@ -162,7 +162,7 @@ async def encoded(name: str, value: Any, side: str, lanes: Lanes, settings: Sett
         return await lanes.encode(side, value)
     content = value if isinstance(value, bytes) else await aside(len(value), unpacked, value, name)
     try:
-        array, _ = await (decoders.audio(content) if name == "audio" else decoders.image(content))
+        array, _ = await decoders.decode(name, content)
     except Undecodable as error:
         raise Problem(422, str(error)) from None
     return await lanes.encode(side, array)

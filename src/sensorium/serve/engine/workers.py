@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 import orjson
 
-from sensorium import io, store
+from sensorium import io, modalities, store
 from sensorium.errors import BadData, Mismatch
 from sensorium.indexes.exact import Exact
 from sensorium.pipeline import store_name, stores_beside
@@ -22,8 +22,6 @@ from sensorium.serve.engine.batching import Batcher
 from sensorium.serve.settings import Settings
 
 _FRAGMENTS = 200_000  # items whose JSON is remembered
-#: What items are shown as, by what their encoder takes.
-SHOWN_AS = {"image": "image", "face": "image", "audio": "audio", "text": "text"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,9 @@ class Lanes:
     def kind(self, side: str) -> str:
         """What a side's items are shown as: image, audio, text or none."""
         takes = getattr(self.run.encoder(side), "takes", "vectors")
-        return SHOWN_AS.get(takes, "text" if "text" in self.run.index(side).table.columns else "none")
+        if takes in modalities.names():
+            return modalities.find(takes).shown_as
+        return "text" if "text" in self.run.index(side).table.columns else "none"
 
     @cached_property
     def kinds(self) -> Mapping[str, str]:

@@ -169,7 +169,7 @@ async def _change(new: NewItem, lanes: Lanes, settings: Settings, decoders: Deco
         else:
             content = await query.aside(len(value), query.unpacked, value, name)
             try:
-                _, media_type = await (decoders.audio(content) if name == "audio" else decoders.image(content))
+                _, media_type = await decoders.decode(name, content)
             except Undecodable as error:
                 raise Problem(422, str(error)) from None
             if len(content) > _KEPT_MEDIA:

@@ -134,7 +134,7 @@ class Session:
         self.keep()
         text = content.partition(",")[2] if content.startswith("data:") else content
         content = await query.aside(len(text), partial(base64.b64decode, validate=True), text)
-        sound, _ = await self.decoders.audio(content)
+        sound, _ = await self.decoders.decode("audio", content)
         samples = await asyncio.to_thread(files.read, sound, voice.encoder.rate)
         frames = framing.count(len(samples), voice.encoder.size, voice.encoder.hop)
         self.keep(samples)
