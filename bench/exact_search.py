@@ -78,7 +78,7 @@ def main() -> None:
         q = queries[:batch]
         hits = index.search(q, K)
         theirs_scores, theirs = flat.search(q, K)
-        same = float(np.mean(hits.ids == theirs.astype(np.str_)))
+        same = float(np.mean(hits.rows == theirs))
         apart = float(np.max(np.abs(hits.scores - theirs_scores)))
         calls = [lambda q=q: index.search(q, K), lambda q=q: flat.search(q, K)]
         ours, other = turn_by_turn(calls, 0.1 if options.quick else 2)

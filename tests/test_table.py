@@ -92,6 +92,6 @@ def test_round_trip(tmp_path_factory, rows):
         assert back.columns[name].tolist() == column.tolist() and back.columns[name].dtype.kind == column.dtype.kind
 
 
-def test_row_is_plain_python():
-    assert TABLE.row(0) == {"id": "a", "year": 1999, "kind": "dog", "loud": True, "score": 0.5}
-    assert type(TABLE.row(0)["year"]) is int
+def test_metadata_is_plain_python():
+    assert TABLE.metadata(0) == {"year": 1999, "kind": "dog", "loud": True, "score": 0.5}
+    assert type(TABLE.metadata(0)["year"]) is int

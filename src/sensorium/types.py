@@ -118,12 +118,12 @@ class Embeddings:
 
 
 class Hits(NamedTuple):
-    """The nearest of q queries: ids (q, k) and scores (q, k), best first, higher is nearer.
+    """The nearest of q queries: rows (q, k) int64 and scores (q, k) float32, best first, higher is nearer.
 
-    Where fewer than k were found the id is "" and the score -inf.
+    rows count the rows of the index's ``table``. Where fewer than k match, the row is -1 and the score -inf.
     """
 
-    ids: np.ndarray
+    rows: np.ndarray
     scores: np.ndarray
 
 

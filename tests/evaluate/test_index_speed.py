@@ -31,7 +31,7 @@ def test_every_point_is_what_a_search_of_that_breadth_finds(factory, name):
         breadth = int(point["setting"].removeprefix(f"{name}="))
         one = Faiss(factory, rescore=1, **{name: breadth})
         one.add([str(i) for i in range(len(VECTORS))], VECTORS)
-        found = one.search(QUERIES, 10).ids.astype(int)
+        found = one.search(QUERIES, 10).rows
         expected = np.mean([len({*a} & {*b}) / 10 for a, b in zip(found.tolist(), truth.tolist(), strict=True)])
         assert point["recall"] == pytest.approx(expected, abs=0.02)
         assert point["queries_per_second"] > 0

@@ -6,7 +6,7 @@ import pytest
 from sensorium import io, parts, scores
 from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.indexes import exact as exact_file
-from sensorium.indexes._rows import Kept
+from sensorium.indexes._rows import Rows
 from sensorium.indexes.exact import Exact
 from sensorium.indexes.faiss import Faiss
 from sensorium.scores import cpu_features, int8
@@ -46,6 +46,17 @@ def brute(queries, vectors, ids, k, keep=None):
     return ids[order], np.take_along_axis(s, order, axis=1)
 
 
+def ids_of(index, hits):
+    """Ids of hits (q, k), "" where there is none."""
+    assert hits.rows.dtype == np.int64 and ((hits.rows >= 0) == (hits.scores > -np.inf)).all()
+    return np.where(hits.rows >= 0, np.append(index.table.ids, "")[hits.rows], "")
+
+
+def search(index, *arguments, **options):
+    """Ids of what an index finds."""
+    return ids_of(index, index.search(*arguments, **options))
+
+
 def reopened(index, folder):
     with io.publish(folder / "index") as building:
         index.save(building)
@@ -55,53 +66,53 @@ def reopened(index, folder):
 def test_finds_the_nearest(index):
     hits = index.search(QUERIES, 5)
     ids, best = brute(QUERIES, VECTORS, IDS, 5)
-    np.testing.assert_array_equal(hits.ids, ids)
+    np.testing.assert_array_equal(ids_of(index, hits), ids)
     np.testing.assert_array_equal(hits.scores, best)
     assert hits.scores.dtype == np.float32
 
 
 def test_higher_is_nearer_and_self_is_first(index):
     hits = index.search(VECTORS[:30], 3)
-    np.testing.assert_array_equal(hits.ids[:, 0], IDS[:30])
+    np.testing.assert_array_equal(ids_of(index, hits)[:, 0], IDS[:30])
     assert (np.diff(hits.scores, axis=1) <= 0).all()
 
 
 def test_where_and_exclude(index):
     keep = (COLUMNS["year"] >= 2015) & (COLUMNS["kind"] == "cup") & ~np.isin(IDS, ["item-16", "item-18"])
     hits = index.search(QUERIES, 4, where={"year": {">=": 2015}, "kind": "cup"}, exclude=["item-16", "item-18"])
-    np.testing.assert_array_equal(hits.ids, brute(QUERIES, VECTORS, IDS, 4, keep)[0])
+    np.testing.assert_array_equal(ids_of(index, hits), brute(QUERIES, VECTORS, IDS, 4, keep)[0])
 
 
 def test_fewer_than_k(index):
     hits = index.search(QUERIES, 9, where={"id": ["item-3", "item-4"]})
-    assert {*hits.ids[:, :2].ravel()} == {"item-3", "item-4"}
-    assert (hits.ids[:, 2:] == "").all() and (hits.scores[:, 2:] == -np.inf).all()
-    assert index.search(QUERIES, 500).ids.shape == (25, 500)
-    assert (index.search(QUERIES, 2, where={"year": 1900}).ids == "").all()
+    assert {*ids_of(index, hits)[:, :2].ravel()} == {"item-3", "item-4"}
+    assert (ids_of(index, hits)[:, 2:] == "").all() and (hits.scores[:, 2:] == -np.inf).all()
+    assert search(index, QUERIES, 500).shape == (25, 500)
+    assert (search(index, QUERIES, 2, where={"year": 1900}) == "").all()
 
 
 def test_remove_then_add_again(index):
     assert index.remove(["item-0", "item-7", "unknown"]) == 2 and len(index) == 398
-    assert not np.isin(index.search(VECTORS[:8], 3).ids, ["item-0", "item-7"]).any()
+    assert not np.isin(search(index, VECTORS[:8], 3), ["item-0", "item-7"]).any()
     assert index.remove(["item-0"]) == 0
     index.add(["item-0"], VECTORS[:1], {"year": np.array([1]), "kind": np.array(["new"])})
-    assert index.search(VECTORS[:1], 1).ids == "item-0" and len(index.table) == len(index) == 399
-    assert index.table.row(398) == {"id": "item-0", "year": 1, "kind": "new"}
+    assert search(index, VECTORS[:1], 1) == "item-0" and len(index.table) == len(index) == 399
+    assert index.table.ids[398] == "item-0" and index.table.metadata(398) == {"year": 1, "kind": "new"}
     np.testing.assert_array_equal(index.vectors([398]), VECTORS[:1])
 
 
 def test_remove_many(index):
     assert index.remove(IDS[:300]) == 300
     hits = index.search(QUERIES, 5)
-    np.testing.assert_array_equal(hits.ids, brute(QUERIES, VECTORS[300:], IDS[300:], 5)[0])
+    np.testing.assert_array_equal(ids_of(index, hits), brute(QUERIES, VECTORS[300:], IDS[300:], 5)[0])
     assert len(index.table) == len(index.vectors()) == 100
 
 
 def test_remove_all_then_search(index):
     assert index.remove(IDS) == 400 and len(index) == 0
-    assert (index.search(QUERIES, 3).ids == "").all()
+    assert (search(index, QUERIES, 3) == "").all()
     index.add(IDS[:60], VECTORS[:60], {name: column[:60] for name, column in COLUMNS.items()})
-    np.testing.assert_array_equal(index.search(VECTORS[:60], 1).ids[:, 0], IDS[:60])
+    np.testing.assert_array_equal(search(index, VECTORS[:60], 1)[:, 0], IDS[:60])
 
 
 def test_saved_and_loaded(index, tmp_path):
@@ -114,17 +125,17 @@ def test_saved_and_loaded(index, tmp_path):
     np.testing.assert_array_equal(again.table.ids, index.table.ids)
     again.remove(["item-1"])
     again.add(["later"], QUERIES[:1], {"year": np.array([0]), "kind": np.array(["hat"])})
-    assert again.search(QUERIES[:1], 1).ids == "later"
+    assert search(again, QUERIES[:1], 1) == "later"
     assert len(reopened(again, tmp_path)) == 399
 
 
 def test_empty_index(index, tmp_path):
     empty = type(index)()
-    assert len(empty) == 0 and (empty.search(QUERIES, 3).ids == "").all()
+    assert len(empty) == 0 and (search(empty, QUERIES, 3) == "").all()
     again = reopened(empty, tmp_path)
     assert len(again) == 0 and empty.remove(["x"]) == 0
     again.add(["a"], QUERIES[:1])
-    assert again.search(QUERIES[:1], 1).ids == "a"
+    assert search(again, QUERIES[:1], 1) == "a"
 
 
 @pytest.mark.parametrize("name", ["vectors.npy", "items.parquet", "index.json"])
@@ -166,7 +177,7 @@ def test_a_bad_addition_changes_nothing(index, ids, vectors, columns, message):
     with pytest.raises(BadData, match=message):
         index.add(ids, np.asarray(vectors, np.float32), columns)
     assert len(index) == 400 and len(index.vectors()) == 400
-    np.testing.assert_array_equal(index.search(QUERIES, 3).ids, before.ids)
+    np.testing.assert_array_equal(search(index, QUERIES, 3), ids_of(index, before))
 
 
 def test_bad_queries(index):
@@ -209,7 +220,7 @@ def test_scan_equals_brute_force(scanning, q):
         for k in (1, 10, 300):
             hits = index.search(QUERIES[:q].repeat(2, axis=0)[:q], k, where=where)
             expected = brute(QUERIES[:q].repeat(2, axis=0)[:q], vectors, ids, k, keep)
-            np.testing.assert_array_equal(hits.ids, expected[0])
+            np.testing.assert_array_equal(ids_of(index, hits), expected[0])
             np.testing.assert_array_equal(hits.scores, expected[1])
     assert index._segments, "the scan was not used"
 
@@ -219,15 +230,13 @@ def test_segments_stay_few_while_rows_trickle_in(scanning, tmp_path):
     for i in range(700):
         index.add([str(i)], vectors[i : i + 1] * (1 + i % 7))
         if i % 5 == 0:
-            assert index.search(vectors[i : i + 1], 1).ids.shape == (1, 1)
+            assert search(index, vectors[i : i + 1], 1).shape == (1, 1)
     scaled = vectors * (1 + np.arange(700) % 7)[:, None]
-    np.testing.assert_array_equal(
-        index.search(QUERIES, 8).ids, brute(QUERIES, scaled, np.arange(700).astype(str), 8)[0]
-    )
+    np.testing.assert_array_equal(search(index, QUERIES, 8), brute(QUERIES, scaled, np.arange(700).astype(str), 8)[0])
     assert sum(s.size for s in index._segments) == 700 and len(index._segments) <= 10
     index.remove(["5", "6"])
     again = reopened(index, tmp_path)
-    np.testing.assert_array_equal(again.search(QUERIES, 8).ids, index.search(QUERIES, 8).ids)
+    np.testing.assert_array_equal(search(again, QUERIES, 8), search(index, QUERIES, 8))
 
 
 # FAISS's own ways.
@@ -237,7 +246,7 @@ def test_recall_is_measured_against_exact():
     index = Faiss("IVF32,Flat", nprobe=1)
     index.add(IDS, VECTORS, COLUMNS)
     poor = index.measure_recall(QUERIES)
-    found = index.search(QUERIES, 10).ids
+    found = search(index, QUERIES, 10)
     truth = brute(QUERIES, VECTORS, IDS, 10)[0]
     assert poor == pytest.approx(np.mean([len({*a} & {*b}) / 10 for a, b in zip(found, truth, strict=True)]))
     assert 0 < poor < 0.9
@@ -253,8 +262,8 @@ def test_other_factories(factory, tmp_path):
     index.add(IDS, VECTORS, COLUMNS)
     assert index.report(VECTORS)["recall@10"] > 0.8
     keep = {"kind": "hat"}
-    assert set(index.search(QUERIES, 5, where=keep).ids.ravel()) <= set(IDS[COLUMNS["kind"] == "hat"])
-    np.testing.assert_array_equal(reopened(index, tmp_path).search(QUERIES, 5).ids, index.search(QUERIES, 5).ids)
+    assert set(search(index, QUERIES, 5, where=keep).ravel()) <= set(IDS[COLUMNS["kind"] == "hat"])
+    np.testing.assert_array_equal(reopened(index, tmp_path).search(QUERIES, 5).ids, search(index, QUERIES, 5))
 
 
 def test_hnsw_skips_removed_rows_and_is_rebuilt_when_many_are():
@@ -278,7 +287,7 @@ def test_growing_beyond_double_trains_again():
     index.add(IDS[100:150], VECTORS[100:150], {n: c[100:150] for n, c in COLUMNS.items()})
     assert index._index is first and first.ntotal == 150
     index.add(IDS[150:], VECTORS[150:], {n: c[150:] for n, c in COLUMNS.items()})
-    np.testing.assert_array_equal(index.search(QUERIES, 5).ids, brute(QUERIES, VECTORS, IDS, 5)[0])
+    np.testing.assert_array_equal(search(index, QUERIES, 5), brute(QUERIES, VECTORS, IDS, 5)[0])
     assert index._index is not first
 
 
@@ -312,11 +321,11 @@ def test_faiss_errors_name_the_remedy():
             index.search(QUERIES, 1)
 
 
-def test_kept_notices_files_that_do_not_belong_together(tmp_path):
-    kept = Kept()
-    kept.add(IDS, VECTORS, COLUMNS)
-    kept.save(tmp_path, "exact", {}, {})
+def test_rows_notice_files_that_do_not_belong_together(tmp_path):
+    rows = Rows()
+    rows.add(IDS, VECTORS, COLUMNS)
+    rows.save(tmp_path, "exact", {}, {})
     head = io.read_json(tmp_path / "index.json")
     io.write_json(tmp_path / "index.json", {**head, "count": 399})
     with pytest.raises(Corrupt, match="400 ids for vectors of shape"):
-        Kept.load(tmp_path, "exact")
+        Rows.load(tmp_path, "exact")

@@ -77,7 +77,7 @@ class Brute:
             scores[:, np.isin(self.table.ids, exclude)] = -np.inf
         order = np.argsort(-scores, axis=1)[:, :k]
         best = np.take_along_axis(scores, order, 1)
-        return Hits(np.where(best > -np.inf, self.table.ids[order], ""), best)
+        return Hits(np.where(best > -np.inf, order, -1), best)
     def report(self, vectors):
         return {}
     def save(self, folder):

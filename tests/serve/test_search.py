@@ -8,6 +8,7 @@ import pytest
 from served import client_of, problem
 
 import sensorium
+from sensorium.search import query
 
 pytestmark = pytest.mark.xdist_group("serve")
 
@@ -39,7 +40,7 @@ def same(found, expected):
         [h["score"] for h in found["hits"]], [h["score"] for h in expected], rtol=1e-5, atol=1e-6
     )
     for hit, other in zip(found["hits"], expected, strict=True):
-        assert hit["columns"] == {k: v for k, v in other.items() if k not in ("rank", "id", "score", "probability")}
+        assert hit["columns"] == other["metadata"]
         assert hit.get("probability") == pytest.approx(other.get("probability"), abs=2e-4)
 
 
@@ -103,7 +104,8 @@ def test_combined_queries_are_weighted_sums(client, run):
     two = run.encode("right", ["circle"])[0]
     total = unit(unit(one) - 0.5 * unit(two)).astype(np.float32)
     found = ask(client, queries=[{"text": "arrow"}, {"text": "circle", "weight": -0.5}], k=5)
-    same(found, run.nearest(total[None], "left", 5, direction="right->left")[0])
+    asked = query.resolve(run, [query.Input("right")] * 2, query.Options(k=5))
+    same(found, query.hits(run, asked, query.search(run, total[None], [asked])[0]))
     mixed = ask(client, queries=[{"text": "heart"}, {"id": "U+2665/DejaVuSansMono", "weight": 2}], to="left", k=5)
     assert "U+2665/DejaVuSansMono" not in ids(mixed), "no input is its own neighbour"
     assert mixed["direction"] == "both->left" and not mixed["corrected"]

@@ -1,4 +1,4 @@
-"""What an index keeps and answers with: ids, metadata columns and vectors, removable and durable.
+"""The rows of an index: ids, metadata columns and vectors, added, removed, filtered and saved.
 
 On disk: ``vectors.npy`` (float32), ``items.parquet`` (ids and columns) and ``index.json`` (format,
 kind, arguments, fingerprint, counts and the checksum of every other file).
@@ -20,29 +20,41 @@ from sensorium.table import Table
 from sensorium.types import Hits, as_ids, blocks
 
 FORMAT = 1
+TOO_MANY_REMOVED = 0.25  # share of the vectors from which removed ones are dropped
 REMEDY = "build the index again: sensorium index RUN"
 
 
-class Kept:
-    """n rows of ids, columns and vectors (n, d); removed rows stay in place, not alive, until :meth:`compact`.
+class Rows:
+    """Vectors (total, d) by *position*, and a table of the n ≤ total rows that are not removed.
 
-    table and alive (n,) hold all rows, as do lengths (n,), the Euclidean length of each vector.
+    A removed row keeps its position until :meth:`compact`, so that what was built of the vectors stays
+    valid. position (n,): of each row of ``table``, ascending. lengths (total,): Euclidean, of each vector.
     """
 
     def __init__(self) -> None:
         self.table = Table(np.zeros(0, "<U1"), {})
-        self._room = np.zeros((0, 0), np.float32)  # vectors, with spare rows at the end
-        self.alive = np.zeros(0, bool)
+        self.position = np.zeros(0, np.int64)
+        self.total = 0
         self.lengths = np.zeros(0)
+        self._buffer = np.zeros((0, 0), np.float32)  # vectors, with spare rows at the end
         self._compacting = threading.Lock()
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self.alive))
+        return len(self.table)
 
     @property
-    def vectors(self) -> np.ndarray:
-        """All vectors (n, d), removed ones included."""
-        return self._room[: len(self.table)]
+    def all_vectors(self) -> np.ndarray:
+        """All vectors (total, d) by position, removed ones included."""
+        return self._buffer[: self.total]
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors; 0 before the first."""
+        return int(self._buffer.shape[1])
+
+    def vectors(self, rows: Any = slice(None)) -> np.ndarray:
+        """Vectors of the given rows of ``table``."""
+        return self.all_vectors[rows if self.total == len(self.table) else self.position[rows]]
 
     def add(self, ids: Sequence[Any] | np.ndarray, vectors: np.ndarray, columns: Mapping[str, Any]) -> None:
         """Append rows; all or, when anything is wrong, none. Raises BadData."""
@@ -50,8 +62,8 @@ class Kept:
         columns = {name: np.asarray(column) for name, column in columns.items()}
         if vectors.ndim != 2 or len(vectors) != len(ids):
             raise BadData(f"index: {len(ids)} ids for vectors of shape {vectors.shape}; expected ({len(ids)}, d)")
-        if len(self.table) and vectors.shape[1] != self.vectors.shape[1]:
-            raise BadData(f"index: vectors are {vectors.shape[1]} wide, those already here {self.vectors.shape[1]}")
+        if self.total and vectors.shape[1] != self.dim:
+            raise BadData(f"index: vectors are {vectors.shape[1]} wide, those already here {self.dim}")
         for name, column in columns.items():
             if len(column) != len(ids):
                 raise BadData(f"index: column '{name}' has {len(column)} values for {len(ids)} ids")
@@ -59,68 +71,76 @@ class Kept:
         if not (length < LONGEST).all():
             bad = ids[np.flatnonzero(length >= LONGEST)[0]]
             raise BadData(f"index: vector of id '{bad}' holds NaN or infinity, or is too long; mend or drop it")
-        table = self.table.append(ids, columns)
-        n, total = len(self.table), len(table)
+        self.table = self.table.append(ids, columns)
+        n, total = self.total, self.total + len(ids)
         if not n:
-            self._room = vectors.copy()
+            self._buffer = vectors.copy()
         else:
-            if len(self._room) < total or not self._room.flags.writeable:
-                room = np.empty((max(total, n + n // 2), vectors.shape[1]), np.float32)
-                room[:n] = self.vectors
-                self._room = room
-            self._room[n:total] = vectors
-        self.table, self.alive = table, np.append(self.alive, np.ones(len(ids), bool))
+            if len(self._buffer) < total or not self._buffer.flags.writeable:
+                buffer = np.empty((max(total, n + n // 2), vectors.shape[1]), np.float32)
+                buffer[:n] = self.all_vectors
+                self._buffer = buffer
+            self._buffer[n:total] = vectors
+        self.position, self.total = np.append(self.position, np.arange(n, total)), total
         self.lengths = np.append(self.lengths, length)
 
     def remove(self, ids: Sequence[Any] | np.ndarray) -> int:
-        """Mark rows as removed; returns how many there were. Unknown ids are no error."""
-        gone = self.alive & np.isin(self.table.ids, as_ids(ids))
-        self.alive = self.alive & ~gone
-        return int(np.count_nonzero(gone))
+        """Remove rows; returns how many there were. Unknown ids are no error."""
+        rows = self.table.rows.rows(as_ids(ids).tolist())
+        keep = np.ones(len(self.table), bool)
+        keep[rows[rows >= 0]] = False
+        gone = len(keep) - int(np.count_nonzero(keep))
+        if gone:
+            self.table, self.position = self.table.take(keep), self.position[keep]
+        return gone
 
-    def compact(self) -> bool:
-        """Drop removed rows, which renumbers the others; False when there were none."""
-        if self.alive.all():
-            return False
-        with self._compacting:  # readers in other threads compact too
-            if self.alive.all():
+    def compact(self, share: float = 0.0) -> bool:
+        """Drop the vectors of removed rows when they are more than a share of all; whether it did.
+
+        Positions change then, and what was built of the vectors must be built again.
+        """
+        with self._compacting:  # readers in other threads may compact too
+            if self.total - len(self.table) <= share * self.total:
                 return False
-            self._room = self.vectors[self.alive]
-            self.table, self.lengths = self.table.take(self.alive), self.lengths[self.alive]
-            self.alive = np.ones(len(self.table), bool)
+            self._buffer, self.lengths = self.all_vectors[self.position], self.lengths[self.position]
+            self.total = len(self.table)
+            self.position = np.arange(self.total)
         return True
 
     def allowed(self, where: Mapping[str, Any] | None, exclude: Sequence[Any] | np.ndarray | None) -> np.ndarray | None:
-        """Mask (n,) of the rows a search may return; None for all."""
-        mask = self.alive
-        if where:
-            mask = mask & self.table.where(where)
+        """Mask (total,) of the positions that a search may return; None for all."""
+        mask = self.table.where(where) if where else np.ones(len(self.table), bool)
         if exclude is not None and len(exclude):
-            mask = mask & ~np.isin(self.table.ids, as_ids(exclude))
-        return None if mask.all() else mask
+            rows = self.table.rows.rows(as_ids(exclude).tolist())
+            mask[rows[rows >= 0]] = False
+        if self.total == len(self.table):
+            return None if mask.all() else mask
+        scattered = np.zeros(self.total, bool)
+        scattered[self.position[mask]] = True
+        return scattered
 
     def check(self, queries: np.ndarray, k: int) -> np.ndarray:
         """Queries as float32 (q, d). Raises BadData for another width or NaN, and for k < 1."""
         queries = np.asarray(queries, np.float32)
         if k < 1:
             raise BadData(f"k={k}; expected 1 or more")
-        if queries.ndim != 2 or (len(self.table) and queries.shape[1] != self.vectors.shape[1]):
-            raise BadData(f"index: queries have shape {queries.shape}; expected (q, {self.vectors.shape[1]})")
+        if queries.ndim != 2 or (self.total and queries.shape[1] != self.dim):
+            raise BadData(f"index: queries have shape {queries.shape}; expected (q, {self.dim})")
         if not np.isfinite(queries).all():
             raise BadData("index: a query holds NaN or infinity")
         return queries
 
     def hits(self, positions: np.ndarray, scores: np.ndarray) -> Hits:
-        """Ids and scores of positions (q, k); -1 becomes the id "" with score -inf."""
-        found = positions >= 0
-        ids = np.full(positions.shape, "", self.table.ids.dtype if len(self.table) else "<U1")
-        ids[found] = self.table.ids[positions[found]]
-        return Hits(ids, np.where(found, scores, -np.inf).astype(np.float32))
+        """Positions (q, k) and their scores as rows of ``table``; position -1 is row -1 with score -inf."""
+        found, rows = positions >= 0, positions.astype(np.int64)
+        if self.total != len(self.table):
+            rows[found] = np.searchsorted(self.position, positions[found])
+        return Hits(rows, np.where(found, scores, -np.inf).astype(np.float32))
 
     def save(self, folder: Path, kind: str, arguments: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
         """Write the rows and ``index.json`` beside whatever derived files the index wrote before."""
         self.compact()
-        io.write(folder / "vectors.npy", lambda file: np.save(file, self.vectors, allow_pickle=False))
+        io.write(folder / "vectors.npy", lambda file: np.save(file, self.all_vectors, allow_pickle=False))
         self.table.save(folder / "items.parquet")
         files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != "index.json")
         head = {
@@ -129,13 +149,13 @@ class Kept:
             "arguments": dict(arguments),
             "fingerprint": dict(fingerprint),
             "count": len(self.table),
-            "dim": int(self.vectors.shape[1]),
+            "dim": self.dim,
             "xxh3": {p.name: io.checksum(p) for p in files},
         }
         io.write_json(folder / "index.json", head)
 
     @classmethod
-    def load(cls, folder: Path, kind: str, must: Sequence[str] = ()) -> tuple[Kept, dict[str, Any]]:
+    def load(cls, folder: Path, kind: str, must: Sequence[str] = ()) -> tuple[Rows, dict[str, Any]]:
         """What :meth:`save` wrote, vectors as a memory map, and ``index.json``.
 
         Raises Corrupt for a damaged or missing file among the rows and those in ``must``.
@@ -146,13 +166,14 @@ class Kept:
             raise Corrupt(f"{folder / 'index.json'} is not a format {FORMAT} index of kind '{kind}'; {REMEDY}")
         for name in ("vectors.npy", "items.parquet", *must):
             io.verify(folder / name, head["xxh3"].get(name, ""), REMEDY)
-        kept = cls()
-        kept.table = Table.load(folder / "items.parquet")
-        kept._room = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
-        kept.alive = np.ones(len(kept.table), bool)
-        if kept._room.shape != (head["count"], head["dim"]) or len(kept.table) != head["count"]:
-            raise Corrupt(f"{folder}: {len(kept.table)} ids for vectors of shape {kept._room.shape}; {REMEDY}")
-        kept.lengths = np.concatenate(
-            [np.zeros(0), *(lengths(kept._room[part]) for part in blocks(head["count"], 8192))]
+        rows = cls()
+        rows.table = Table.load(folder / "items.parquet")
+        rows._buffer = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
+        rows.total = len(rows.table)
+        rows.position = np.arange(rows.total)
+        if rows._buffer.shape != (head["count"], head["dim"]) or rows.total != head["count"]:
+            raise Corrupt(f"{folder}: {rows.total} ids for vectors of shape {rows._buffer.shape}; {REMEDY}")
+        rows.lengths = np.concatenate(
+            [np.zeros(0), *(lengths(rows._buffer[part]) for part in blocks(head["count"], 8192))]
         )
-        return kept, head
+        return rows, head

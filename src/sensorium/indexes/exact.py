@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import scores
-from sensorium.indexes._rows import Kept
+from sensorium.indexes._rows import TOO_MANY_REMOVED, Rows
 from sensorium.numerics import threads
 from sensorium.scores import cpu_features, exact_topk, int8
 from sensorium.scores.similarity import lengths
@@ -34,33 +34,35 @@ class Exact:
     """
 
     def __init__(self) -> None:
-        self.kept, self.fingerprint = Kept(), {}
+        self._rows, self.fingerprint = Rows(), {}
         self._segments: list[int8.Segment] = []
         self._space: Any = None
-        self._centred_on = 0  # rows there were when the space was chosen
+        self._centred_on = 0  # vectors there were when the space was chosen
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return len(self._rows)
 
     @property
     def table(self) -> Table:
         """Ids and columns of the rows, in the order of :meth:`vectors`."""
-        self._compact()
-        return self.kept.table
+        return self._rows.table
 
     def vectors(self, rows: Any = slice(None)) -> np.ndarray:
         """Vectors of the given rows of :attr:`table`."""
-        self._compact()
-        return self.kept.vectors[rows]
+        return self._rows.vectors(rows)
 
     def add(self, ids: Sequence[Any], vectors: np.ndarray, columns: Mapping[str, Any] | None = None) -> None:
         """Append items; all, or none when BadData is raised (NaN, another width, an id already here)."""
-        self._compact()
-        self.kept.add(ids, vectors, columns or {})
+        self._rows.add(ids, vectors, columns or {})
 
     def remove(self, ids: Sequence[Any]) -> int:
-        """Take items out; returns how many there were. Durable at the next :meth:`save`."""
-        return self.kept.remove(ids)
+        """Remove items; returns how many there were. Durable at the next :meth:`save`.
+
+        Their vectors are skipped while searching, and dropped when they are more than a quarter.
+        """
+        gone = self._rows.remove(ids)
+        self._compact(TOO_MANY_REMOVED)
+        return gone
 
     def search(
         self,
@@ -71,18 +73,18 @@ class Exact:
     ) -> Hits:
         """The k nearest of each query (q, d), best first; see ``Table.where`` for ``where``.
 
-        exclude: ids that are never returned. Where fewer than k remain the id is "" and the
+        exclude: ids that are never returned. Where fewer than k remain the row is -1 and the
         score -inf. Raises BadData for NaN or another width, BadRecipe for an unknown column.
         """
-        queries = self.kept.check(queries, k)
-        mask = self.kept.allowed(where, exclude)
-        vectors = self.kept.vectors
+        queries = self._rows.check(queries, k)
+        mask = self._rows.allowed(where, exclude)
+        vectors = self._rows.all_vectors
         use = cpu_features.measure() if vectors.size >= _WORTH_CODES else cpu_features.NUMPY_ONLY
         whole = mask is None or np.count_nonzero(mask) >= _SPARSE * len(mask)
         if not (use.int8 and whole and len(queries)):
             table = vectors if vectors.size else np.zeros((0, queries.shape[1]), np.float32)
-            return self.kept.hits(*scores.topk(queries, table, k, mask=mask, lengths=self.kept.lengths))
-        source = Source(vectors, known=self.kept.lengths)
+            return self._rows.hits(*scores.topk(queries, table, k, mask=mask, lengths=self._rows.lengths))
+        source = Source(vectors, known=self._rows.lengths)
         self._encode(source, use.torch)
         positions = np.empty((len(queries), k), np.int64)
         best = np.empty((len(queries), k), np.float32)
@@ -94,7 +96,7 @@ class Exact:
             positions[rows], best[rows] = found
 
         threads.each(answer, blocks(len(queries), exact_topk.share(len(queries), use.torch)), use.torch)
-        return self.kept.hits(positions, best)
+        return self._rows.hits(positions, best)
 
     def report(self, vectors: np.ndarray) -> dict[str, Any]:
         """What is known of the index: its recall is 1 by construction."""
@@ -103,24 +105,24 @@ class Exact:
     def save(self, folder: Path) -> None:
         """Write into a folder (call it inside ``io.publish``)."""
         self._compact()
-        self.kept.save(Path(folder), "exact", {}, self.fingerprint)
+        self._rows.save(Path(folder), "exact", {}, self.fingerprint)
 
     @classmethod
     def load(cls, folder: Path) -> Exact:
         """Read what :meth:`save` wrote; Corrupt when damaged."""
         index = cls()
-        index.kept, head = Kept.load(folder, "exact")
+        index._rows, head = Rows.load(folder, "exact")
         index.fingerprint = head["fingerprint"]
         return index
 
-    def _compact(self) -> None:
-        if self.kept.compact():
+    def _compact(self, share: float = 0.0) -> None:
+        if self._rows.compact(share):
             self._segments.clear()
             self._centred_on = 0
 
     def _encode(self, source: Source, torch: Any) -> None:
         """Code the rows added since the last search; small segments at the end are merged as they grow."""
-        vectors = self.kept.vectors
+        vectors = self._rows.all_vectors
         start = sum(segment.size for segment in self._segments)
         if start == len(vectors):
             return
@@ -136,11 +138,11 @@ class Exact:
 
     def _parts(self, b: int, use: cpu_features.Machine) -> Iterator[exact_topk.Part]:
         """The coded vectors in order, in pieces that suit b queries."""
-        few = use.packed and b <= int8.FEW and self.kept.vectors.shape[1] <= cpu_features.WIDEST
+        few = use.packed and b <= int8.FEW and self._rows.all_vectors.shape[1] <= cpu_features.WIDEST
         start = 0
         for segment in self._segments:
             pieces = [(slice(0, segment.size), segment.whole(use.torch))] if few else segment.parts(_TILE // b)
             for part, block in pieces:
                 at = slice(start + part.start, start + part.stop)
-                yield at, self.kept.vectors[at], block
+                yield at, self._rows.all_vectors[at], block
             start += segment.size

@@ -12,12 +12,11 @@ import numpy as np
 
 from sensorium import io, scores
 from sensorium.errors import BadRecipe, MissingExtra
-from sensorium.indexes._rows import REMEDY, Kept
+from sensorium.indexes._rows import REMEDY, TOO_MANY_REMOVED, Rows
 from sensorium.table import Table
 from sensorium.types import Hits
 
 _TRAIN_PER_CELL = 64  # training vectors a cell: enough for k-means
-_TOO_MANY_DEAD = 0.25  # share of removed rows from which the index is built anew
 _FILE = "faiss.index"
 _BREADTHS = {"ef_search": (80, 128, 256, 512), "nprobe": (1, 2, 4, 8, 16, 32, 64)}
 
@@ -35,11 +34,11 @@ class Faiss:
             if value < 1:
                 raise BadRecipe(f"faiss: {name}={value}; expected 1 or more")
         self.factory, self.nprobe, self.ef_search, self.rescore = factory, nprobe, ef_search, rescore
-        self.kept, self.fingerprint = Kept(), {}
-        self._index: Any = None  # rows of ``kept`` in order, built when first needed
+        self._rows, self.fingerprint = Rows(), {}
+        self._index: Any = None  # all vectors by position, built when first needed
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return len(self._rows)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -49,22 +48,19 @@ class Faiss:
     @property
     def table(self) -> Table:
         """Ids and columns of the rows, in the order of :meth:`vectors`."""
-        self._compact()
-        return self.kept.table
+        return self._rows.table
 
     def vectors(self, rows: Any = slice(None)) -> np.ndarray:
         """Vectors of the given rows of :attr:`table`."""
-        self._compact()
-        return self.kept.vectors[rows]
+        return self._rows.vectors(rows)
 
     def add(self, ids: Sequence[Any], vectors: np.ndarray, columns: Mapping[str, Any] | None = None) -> None:
         """Append items; all, or none when BadData is raised (NaN, another width, an id already here)."""
-        self._compact()
-        before = len(self.kept.table)
-        self.kept.add(ids, vectors, columns or {})
-        # What was trained on fewer vectors than it has grown by is no longer the index that was asked for.
-        if self._index is not None and len(self.kept.table) < 2 * before:
-            self._index.add(self.kept.vectors[before:])
+        before = self._rows.total
+        self._rows.add(ids, vectors, columns or {})
+        # An index that was trained on fewer vectors than it has grown by is trained again.
+        if self._index is not None and self._rows.total < 2 * before:
+            self._index.add(self._rows.all_vectors[before:])
         else:
             self._index = None
 
@@ -74,9 +70,8 @@ class Faiss:
         Removed rows are skipped while searching (HNSW cannot forget), and dropped by building
         anew when they are more than a quarter.
         """
-        gone = self.kept.remove(ids)
-        if len(self.kept) < (1 - _TOO_MANY_DEAD) * len(self.kept.table):
-            self._compact()
+        gone = self._rows.remove(ids)
+        self._compact(TOO_MANY_REMOVED)
         return gone
 
     def search(
@@ -89,31 +84,29 @@ class Faiss:
         """The k nearest that the index finds of each query (q, d), best first, with exact scores.
 
         where: see ``Table.where``; exclude: ids never returned; both are applied while
-        searching, not after. Where fewer than k are found the id is "" and the score -inf.
+        searching, not after. Where fewer than k are found the row is -1 and the score -inf.
         Raises BadData for NaN or another width, BadRecipe for an unknown column.
         """
-        queries = self.kept.check(queries, k)
-        mask = self.kept.allowed(where, exclude)
-        if not len(self.kept) or not len(queries):
+        queries = self._rows.check(queries, k)
+        mask = self._rows.allowed(where, exclude)
+        if not len(self._rows) or not len(queries):
             none = np.full((len(queries), k), -1, np.int64)
-            return self.kept.hits(none, none.astype(np.float32))
+            return self._rows.hits(none, none.astype(np.float32))
         index, asked = self._built(), np.ascontiguousarray(queries)
-        wide = min(self.rescore * k, len(self.kept.table))
+        wide = min(self.rescore * k, self._rows.total)
         try:
             _, found = index.search(asked, wide, params=self._parameters(index, wide, mask))
         except RuntimeError:  # kinds that take no filter, such as plain PQ: rank all, then filter
-            _, found = index.search(asked, len(self.kept.table))
+            _, found = index.search(asked, self._rows.total)
         if mask is not None:
             found = np.where((found >= 0) & mask[found], found, -1)
-        return self.kept.hits(*_best(queries, self.kept.vectors, found, k, wide))
+        return self._rows.hits(*_best(queries, self._rows.all_vectors, found, k, wide))
 
     def measure_recall(self, queries: np.ndarray, k: int = 10) -> float:
         """Share of the exact k nearest of queries (q, d) that the index finds among its k."""
-        self._compact()
-        truth, _ = scores.topk(np.asarray(queries, np.float32), self.kept.vectors, min(k, len(self)))
-        found = self.search(queries, truth.shape[1]).ids
-        wanted = self.kept.table.ids[truth]
-        return float(np.mean((wanted[:, :, None] == found[:, None, :]).any(axis=2)))
+        truth, _ = scores.topk(np.asarray(queries, np.float32), self.vectors(), min(k, len(self)))
+        rows = self.search(queries, truth.shape[1]).rows
+        return float(np.mean((truth[:, :, None] == rows[:, None, :]).any(axis=2)))
 
     def variants(self) -> dict[str, Faiss]:
         """The same index searching more and less widely, by setting; one where there is no breadth to set."""
@@ -135,31 +128,31 @@ class Faiss:
     def save(self, folder: Path) -> None:
         """Write into a folder (call it inside ``io.publish``)."""
         self._compact()
-        if len(self.kept):
+        if len(self._rows):
             content = _library().serialize_index(self._built())
             io.write(Path(folder) / _FILE, content.tobytes())
-        self.kept.save(Path(folder), "faiss", self.arguments, self.fingerprint)
+        self._rows.save(Path(folder), "faiss", self.arguments, self.fingerprint)
 
     @classmethod
     def load(cls, folder: Path) -> Faiss:
         """Read what :meth:`save` wrote; Corrupt when damaged. A graph of other vectors is built anew."""
-        kept, head = Kept.load(folder, "faiss")
+        rows, head = Rows.load(folder, "faiss")
         index = cls(**head["arguments"])
-        index.kept, index.fingerprint = kept, head["fingerprint"]
-        if len(kept):
+        index._rows, index.fingerprint = rows, head["fingerprint"]
+        if len(rows):
             io.verify(Path(folder) / _FILE, head["xxh3"].get(_FILE, ""), REMEDY)
             read = _library().read_index(str(Path(folder) / _FILE))
-            index._index = read if read.ntotal == len(kept) and read.d == head["dim"] else None
+            index._index = read if read.ntotal == len(rows) and read.d == head["dim"] else None
         return index
 
-    def _compact(self) -> None:
-        if self.kept.compact():
+    def _compact(self, share: float = 0.0) -> None:
+        if self._rows.compact(share):
             self._index = None
 
     def _built(self) -> Any:
-        """The FAISS index over all kept rows, trained and filled when it is not yet."""
+        """The FAISS index over all vectors, trained and filled when it is not yet."""
         if self._index is None:
-            vectors = np.ascontiguousarray(self.kept.vectors)
+            vectors = np.ascontiguousarray(self._rows.all_vectors)
             n, d = vectors.shape
             try:
                 index = _library().index_factory(d, self.factory, _library().METRIC_INNER_PRODUCT)

@@ -1,8 +1,12 @@
-"""An opened run: encode a query, project it with its head, find the nearest of the other side."""
+"""An opened run: its recipe, encoders, heads and indexes with their live changes, each loaded when first used.
+
+What turns a query into hits is in :mod:`sensorium.search.query`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,18 +15,16 @@ import numpy as np
 
 from sensorium import io, parts
 from sensorium import recipe as recipes
-from sensorium.errors import BadData, BadRecipe, Mismatch, SensoriumError, nearest
+from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch, SensoriumError, nearest
 from sensorium.evaluate import posthoc
-from sensorium.search import journal
-from sensorium.search import mmr as diversity
+from sensorium.search import journal, query
+from sensorium.search.query import SIDES, Input, Options
+from sensorium.table import RowLookup
 from sensorium.types import Embeddings
 
-#: What a query may be given as, and the kind of item an encoder must take for it.
+REMEDY = "restore it, or make the run anew"
+#: The kinds of item that a query may be given as.
 INPUTS = {"text": "text", "audio": "audio", "image": "image", "face": "face"}
-SIDES = ("left", "right")
-#: A corrected search corrects the best DEPTH × k raw hits, at least DEPTH_LEAST of them.
-DEPTH = 10
-DEPTH_LEAST = 200
 
 
 def open(folder: str | Path, encoders: Sequence[Any] = ()) -> Run:
@@ -58,13 +60,13 @@ class Run:
 
     def __init__(self, folder: Path, encoders: Sequence[Any] = ()) -> None:
         self.folder, self._loaded = folder, [one for one in encoders if one is not None]
-        self.metrics: dict[str, Any] = io.read_json(folder / "metrics.json", "make the run anew")
-        self.recipe = recipes.load(folder / "recipe.toml")
+        self.metrics: dict[str, Any] = _record(folder / "metrics.json", "make the run anew")
+        with _reading(folder / "recipe.toml"):
+            self.recipe = recipes.load(folder / "recipe.toml")
         self._encoders: dict[str, Any] = {}
         self._heads: dict[str, Any] = {}
         self._indexes: dict[str, Any] = {}
         self._shifts: dict[str, Any] = {}
-        self._places: dict[str, tuple[Any, dict[str, int]]] = {}
         self.journals: dict[str, journal.Journal] = {}
 
     def __repr__(self) -> str:
@@ -88,7 +90,8 @@ class Run:
         from sensorium import heads
 
         if side not in self._heads:
-            module, fingerprint = heads.load(self.folder / side)
+            with _reading(self.folder / side):
+                module, fingerprint = heads.load(self.folder / side)
             encoder = self.encoder(side)
             if encoder is not None:
                 heads.check(fingerprint, encoder.fingerprint, f"{self.folder}: {side} head")
@@ -113,8 +116,8 @@ class Run:
                     f"{self.folder}: the {side} index was made with head {stamp['head'][:8]}…, the head is "
                     f"{head_now[:8]}… now; type: sensorium index {self.folder}"
                 )
-            part = parts.find("indexes", stamp["part"]["name"])
-            self._indexes[side] = part.load(self.folder / "index" / side)
+            with _reading(self.folder / "index" / side):
+                self._indexes[side] = parts.find("indexes", stamp["part"]["name"]).load(self.folder / "index" / side)
             self.journals[side] = journal.Journal(self.folder, side)
             self.apply(side, self.journals[side].read())
         return self._indexes[side]
@@ -125,9 +128,10 @@ class Run:
         if not last:
             return 0
         index, maker = self.index(side), journal.digest(self.fingerprint(side))
-        before, known = index.table, self.places(side)
-        gone = [id for id in last if id in known]
-        index.remove(gone)
+        before = index.table
+        gone = before.rows.rows(last)
+        gone = gone[gone >= 0]
+        index.remove(before.ids[gone].tolist())
         added = [c for c in last.values() if c.vector is not None and c.encoder == maker]
         if added:
             columns = journal.columns(added, before.columns, len(before))
@@ -135,21 +139,18 @@ class Run:
         for direction, shift in list(self._shifts.items()):
             if direction.endswith(f"->{side}") or len(self.sides) == 1:
                 keep = np.ones(len(before), bool)
-                keep[[known[id] for id in gone]] = False
+                keep[gone] = False
                 new = index.vectors(np.arange(int(keep.sum()), len(index.table)))
                 self._shifts[direction] = self.corrections[direction].extended(shift, keep, new)
         return sum(c.vector is not None for c in last.values()) - len(added)
 
-    def places(self, side: str) -> Mapping[str, int]:
-        """The row of every id in a side's index."""
-        table = self.index(side).table
-        if self._places.get(side, (None,))[0] is not table:
-            self._places[side] = table, {id: row for row, id in enumerate(table.ids.tolist())}
-        return self._places[side][1]
+    def places(self, side: str) -> RowLookup:
+        """The row of every id in a side's index, as a mapping."""
+        return self.index(side).table.rows
 
     def fingerprint(self, side: str) -> Mapping[str, Any]:
         """What made the vectors that a side's head takes."""
-        return io.read_json(self.folder / f"{side}.json")["encoder"]
+        return _record(self.folder / f"{side}.json", "make the run anew", encoder=dict)["encoder"]
 
     def project_one(self, side: str, vector: np.ndarray) -> np.ndarray:
         """One item, a vector (d_in,) or frames (t, d_in), through its head: (1, d)."""
@@ -161,7 +162,11 @@ class Run:
         return heads.project(self.head(side), table)
 
     def _stamp(self, side: str) -> Mapping[str, Any]:
-        return io.read_json(self.folder / "index" / f"{side}.json", f"type: sensorium index {self.folder}")
+        remedy = f"type: sensorium index {self.folder}"
+        stamp = _record(self.folder / "index" / f"{side}.json", remedy, head=str, part=dict)
+        if not isinstance(stamp["part"].get("name"), str):
+            raise Corrupt(f"{self.folder / 'index' / f'{side}.json'} does not name the index's part; {remedy}")
+        return stamp
 
     def _head_checksum(self, side: str) -> str:
         return io.checksum(self.folder / f"{side}.safetensors")
@@ -216,10 +221,6 @@ class Run:
     def search(
         self,
         *,
-        text: str | None = None,
-        audio: Any = None,
-        image: Any = None,
-        face: Any = None,
         id: str | None = None,
         vector: np.ndarray | None = None,
         k: int = 10,
@@ -228,74 +229,71 @@ class Run:
         to: str | None = None,
         corrected: bool = True,
         mmr: float | None = None,
+        **inputs: Any,
     ) -> list[dict[str, Any]]:
-        """The k items nearest to one query: dicts of rank (from 1), id, score and metadata, best first.
+        """The k items nearest to one query: dicts of rank (from 1), id, score and the item's columns, best first.
 
-        Where the run has been calibrated, ``probability`` says how likely the hit is right.
+        ``metadata`` holds the item's columns; those whose name is not one of the hit's own fields stand
+        beside them, too. Where the run has been calibrated, ``probability`` says how likely the hit is right.
 
-        Give exactly one of text, audio, image, face (a value or a path), id or vector (as the
-        side's encoder gives it). side: the side the query belongs to, needed only when it is not
-        evident. to: the side to search, by default the other one. where: see ``Table.where``.
-        An item is never its own neighbour. corrected: apply the run's hubness correction, if it has one.
-        mmr: λ of maximal marginal relevance, for results that differ from each other.
+        Give exactly one input: id, vector (as the side's encoder gives it), or a value or path of the kind
+        that an encoder takes, such as text="…" or image="picture.png". side: the side the input belongs to,
+        needed only when it is not evident. to: the side to search, by default the other one.
+        where: see ``Table.where``. An item is never its own neighbour. corrected: apply the run's hubness
+        correction, if it has one. mmr: λ of maximal marginal relevance, for results that differ from each other.
 
-        Raises BadRecipe for a question that cannot be meant, BadData for an unknown id.
+        Raises BadRecipe for an invalid query, BadData for an unknown id.
         """
-        given = {
-            name: value
-            for name, value in dict(text=text, audio=audio, image=image, face=face, id=id, vector=vector).items()
-            if value is not None
-        }
+        given = {name: v for name, v in {**inputs, "id": id, "vector": vector}.items() if v is not None}
         if len(given) != 1:
-            raise BadRecipe(
-                f"give exactly one of text, audio, image, face, id or vector; got {', '.join(given) or 'none'}"
-            )
-        if k < 1:
-            raise BadRecipe(f"k={k}; expected 1 or more")
+            names = ", ".join([*INPUTS, "id"])
+            raise BadRecipe(f"give exactly one of {names} or vector; got {', '.join(given) or 'none'}")
         ((name, value),) = given.items()
         if name == "text" and not str(value).strip():
             raise BadRecipe("text is empty; give the words to search for")
-        side = side or self.side_of(name, value)
-        if side not in SIDES:
-            raise BadRecipe(f"side '{side}'; expected left or right")
-        to = to or ("left" if len(self.sides) == 1 else SIDES[1 - SIDES.index(side)])
-        exclude = None
+        side = query.side_of(self, name, value, side)
+        one = Input(side, str(value) if name == "id" else None)
+        asked = query.resolve(self, [one], Options(k, to, where, corrected, mmr))
         if name == "id":
-            query = self._stored(side, str(value))
-            exclude = np.array([value]) if side == to or len(self.sides) == 1 else None
+            found = self.vector_of(side, str(value))[None]
         elif name == "vector":
-            query = self.project(side, value)
-            if len(query) != 1:
-                raise BadData(f"vector: {len(query)} rows; a search takes one")
+            found = self.project(side, value)
+            if len(found) != 1:
+                raise BadData(f"vector: {len(found)} rows; a search takes one")
         else:
-            query = self.encode(side, [value])
-        direction = "left->right" if len(self.sides) == 1 else f"{side}->{to}"
-        k = min(k, max(1, len(self.index(to))))
-        if mmr is None:
-            return self.nearest(query, to, k, where, exclude, direction, corrected)[0]
-        found = self.find(query, to, diversity.POOL * k, where, exclude, direction, corrected)
-        return self.hits(to, self.varied(to, Found(*(None if x is None else x[0] for x in found)), k, mmr))
+            found = self.encode(side, [value])
+        return query.hits(self, asked, query.search(self, found, [asked])[0])
 
-    def varied(self, to: str, found: Found, k: int, trade: float) -> Found:
-        """The k of one query's hits, (K,) each, that maximal marginal relevance takes; ``trade`` is its λ."""
-        there = np.flatnonzero(found.rows >= 0)
-        taken = there[diversity.mmr(found.scores[there], self.index(to).vectors(found.rows[there]), k, trade)]
-        return Found(*(None if x is None else x[taken] for x in found))
+    def vector_of(self, side: str, id: str) -> np.ndarray:
+        """The indexed vector (d,) of an item. Raises BadData for an unknown id."""
+        row = self.places(side).row(id)
+        if row < 0:
+            some = self.index(side).table.ids[:20000].tolist()
+            raise BadData(f"no item '{id}' on the {side} side of {self.folder}; {nearest(id, some)}")
+        return np.array(self.index(side).vectors(np.array([row]))[0])
 
     @cached_property
     def trust(self) -> Mapping[str, Any]:
-        """By direction: how scores become probabilities, and when to say "no match"."""
-        return io.read_json(self.folder / posthoc.FILE) if (self.folder / posthoc.FILE).is_file() else {}
+        """By direction: the calibration of scores, and the rejection threshold; written by ``evaluate.posthoc``."""
+        path = self.folder / posthoc.FILE
+        if not path.is_file():
+            return {}
+        record = _record(path, REMEDY)
+        for direction, one in record.items():
+            if not isinstance(one, dict) or not {"probability", "no_match"} <= set(one):
+                raise Corrupt(f"{path}: '{direction}' is no calibration; {REMEDY}")
+        return record
 
     @cached_property
     def corrections(self) -> Mapping[str, Any]:
         """The hubness correction of each direction that has one."""
         from sensorium.evaluate import hubness_corrections
 
-        return hubness_corrections.load(self.folder)
+        with _reading(self.folder):
+            return hubness_corrections.load(self.folder)
 
     def shift(self, direction: str, to: str) -> Any:
-        """A direction's correction settled for everything that side ``to`` has indexed; None without one."""
+        """A direction's correction, fitted to everything that side ``to`` has indexed; None without one."""
         if direction not in self.corrections:
             return None
         if direction not in self._shifts:
@@ -303,96 +301,26 @@ class Run:
             self._shifts[direction] = self.corrections[direction].shift(index.vectors(np.arange(len(index.table))))
         return self._shifts[direction]
 
-    def nearest(
-        self,
-        queries: np.ndarray,
-        to: str,
-        k: int,
-        where: Mapping[str, Any] | None = None,
-        exclude: np.ndarray | None = None,
-        direction: str | None = None,
-        corrected: bool = True,
-    ) -> list[list[dict[str, Any]]]:
-        """For each of (q, d) projected queries, the k nearest items of side ``to`` as dicts."""
-        found = self.find(queries, to, k, where, exclude, direction, corrected)
-        return [self.hits(to, Found(*(None if x is None else x[q] for x in found))) for q in range(len(found.rows))]
 
-    def find(
-        self,
-        queries: np.ndarray,
-        to: str,
-        k: int,
-        where: Mapping[str, Any] | None = None,
-        exclude: np.ndarray | None = None,
-        direction: str | None = None,
-        corrected: bool = True,
-    ) -> Found:
-        """As :meth:`nearest`, in rows of the index: what many queries at once are answered with."""
-        index = self.index(to)
-        shift = self.shift(direction, to) if corrected and direction else None
-        depth = k if shift is None else max(DEPTH * k, DEPTH_LEAST)
-        ids, scores = index.search(queries, depth, where=where, exclude=exclude)
-        known = self.places(to)
-        rows = np.array([known.get(id, -1) for id in ids.ravel().tolist()], np.int64).reshape(ids.shape)
-        if shift is not None:
-            rows, scores = shift.rerank(rows, scores, k)
-        told = self.trust.get(direction or "")
-        # A probability was learnt on the scores that the run searches with; on others it means nothing.
-        meant = told and (shift is not None or direction not in self.corrections)
-        return Found(rows, scores, probability_of(told, scores) if meant else None)
-
-    def hits(self, to: str, found: Found) -> list[dict[str, Any]]:
-        """One query's part of what :meth:`find` found, (k,) each, as dicts."""
-        table, hits = self.index(to).table, []
-        chances = [None] * len(found.rows) if found.probability is None else found.probability.tolist()
-        for place, (row, score, chance) in enumerate(
-            zip(found.rows.tolist(), found.scores.tolist(), chances, strict=True)
-        ):
-            if row >= 0:
-                told = table.row(row)
-                hit = {"rank": place + 1, "id": told.pop("id"), "score": score}
-                hits.append({**hit, **({} if chance is None else {"probability": round(chance, 4)}), **told})
-        return hits
-
-    def side_of(self, name: str, value: Any) -> str:
-        """The side a query belongs to, where that is evident."""
-        if len(self.sides) == 1:
-            return "left"
-        if name in INPUTS:
-            sides = [s for s in SIDES if (e := self.encoder(s)) is not None and e.takes == INPUTS[name]]
-            if not sides:
-                takes = {s: getattr(self.encoder(s), "takes", "vectors") for s in SIDES}
-                raise BadRecipe(
-                    f"no side of {self.folder} takes {name}: left takes {takes['left']}, right takes {takes['right']}"
-                )
-        elif name == "id":
-            sides = [s for s in SIDES if str(value) in self.places(s)]
-            if not sides:
-                raise BadData(f"no item '{value}' in {self.folder}; {nearest(str(value), self._some_ids())}")
-        else:
-            widths = {s: self.head(s).dim_in for s in SIDES}
-            sides = [s for s in SIDES if widths[s] == np.shape(value)[-1]]
-            if not sides:
-                raise BadData(
-                    f"vector has {np.shape(value)[-1]} values; left takes {widths['left']}, right {widths['right']}"
-                )
-        if len(sides) > 1:
-            raise BadRecipe(f"both sides take this {name}; say which with --from left or --from right")
-        return sides[0]
-
-    def _stored(self, side: str, id: str) -> np.ndarray:
-        row = self.places(side).get(id)
-        if row is None:
-            raise BadData(f"no item '{id}' on the {side} side of {self.folder}; {nearest(id, self._some_ids())}")
-        return self.index(side).vectors(np.array([row]))
-
-    def _some_ids(self) -> list[str]:
-        """A few ids to suggest from; a close match over a million would take longer than the search."""
-        return [i for side in self.sides for i in self.index(side).table.ids[:20000].tolist()]
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what damage makes a reader raise (a JSON key, type or Parquet page that is not there) into Corrupt."""
+    try:
+        yield
+    except SensoriumError:
+        raise
+    except FileNotFoundError as error:
+        raise Corrupt(f"{error.filename or path} is missing; {REMEDY}") from error
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RuntimeError) as error:
+        raise Corrupt(f"{path} is damaged ({type(error).__name__}: {error}); {REMEDY}") from error
 
 
-def probability_of(told: Mapping[str, Any], scores: np.ndarray) -> np.ndarray:
-    """Probability that each hit is right, by what :mod:`sensorium.evaluate.posthoc` kept of one direction."""
-    from sensorium.evaluate import calibration
-
-    return calibration.from_dict(told["probability"])(scores)
+def _record(path: Path, remedy: str, **types: type) -> dict[str, Any]:
+    """A JSON file that holds an object with these keys, of these types. Raises Corrupt."""
+    record = io.read_json(path, remedy)
+    if not isinstance(record, dict):
+        raise Corrupt(f"{path} holds no JSON object; {remedy}")
+    for key, type_ in types.items():
+        if not isinstance(record.get(key), type_):
+            raise Corrupt(f"{path}: '{key}' is not there, or of another type; {remedy}")
+    return record

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import orjson
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -204,11 +203,6 @@ async def combined(vectors: list[Vector], lanes: Lanes) -> np.ndarray:
     return (total / length).astype(np.float32)
 
 
-def where_key(where: Mapping[str, Any] | None) -> bytes:
-    """Equal for equal filters."""
-    return orjson.dumps(where, option=orjson.OPT_SORT_KEYS) if where else b""
-
-
 async def gathered(tasks: list[Any]) -> list[Any]:
     """The results of several coroutines in order; the first error ends the others."""
     try:
@@ -223,8 +217,7 @@ async def stored(lanes: Lanes, side: str | None, id: str) -> tuple[str, np.ndarr
     """The side and the vector (d,) of an item. Raises a 404 problem, or 400 when both sides have one of this id."""
 
     def look(at: str) -> np.ndarray | None:
-        row = lanes.run.places(at).get(id)
-        return None if row is None else np.array(lanes.run.index(at).vectors(np.array([row]))[0])
+        return lanes.run.vector_of(at, id) if id in lanes.run.places(at) else None
 
     # In the thread of each side, as rows move when items are added and removed.
     sides = [side] if side else list(lanes.sides)

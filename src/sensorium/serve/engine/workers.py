@@ -17,9 +17,12 @@ from sensorium.errors import BadData, Mismatch
 from sensorium.indexes.exact import Exact
 from sensorium.pipeline import store_name, stores_beside
 from sensorium.search import journal, media
-from sensorium.search.run import Found, Run
+from sensorium.search.query import Query, Ranked
+from sensorium.search.query import search as ranked_hits
+from sensorium.search.run import Run
 from sensorium.serve.engine.batching import Batcher
 from sensorium.serve.settings import Settings
+from sensorium.table import RowLookup
 
 _FRAGMENTS = 200_000  # items whose JSON is remembered
 
@@ -33,17 +36,18 @@ class Question:
     raw: np.ndarray | None = None
     side: str = "left"
     where: Mapping[str, Any] | None = None
-    where_key: bytes = b""
     exclude: frozenset[str] = frozenset()
     direction: str = ""
     corrected: bool = True
     mmr: float | None = None
     pool: int = 0
 
-    @property
-    def depth(self) -> int:
-        """How many hits are needed to be left with k."""
-        return (self.k if self.mmr is None else max(self.pool, self.k)) + len(self.exclude)
+    def resolved(self, run: Run, to: str, space: str = "head") -> Query:
+        """The query of this question to a side."""
+        corrects = space == "head" and self.direction in run.corrections
+        corrected = self.corrected and corrects
+        calibrated = space == "head" and self.direction in run.trust and corrected == corrects
+        return Query(to, self.direction, self.k, self.where, self.exclude, corrected, calibrated, self.mmr, self.pool)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Lanes:
             self.sides[side] = Side(lane, encoding, raw, media.open(run.folder, side))
         self._raw: dict[str, Exact] = {}
         self._raw_stores = {side: self._store(side) for side in run.sides}
+        self._raw_rows = _LookupOf(self._raw_stores)
 
     def kind(self, side: str) -> str:
         """What a side's items are shown as: image, audio, text or none."""
@@ -138,9 +143,8 @@ class Lanes:
 
     def item(self, side: str, row: int) -> dict[str, Any]:
         """An item of a side's index, for JSON."""
-        told = self.run.index(side).table.row(row)
-        id = told.pop("id")
-        columns = {name: plain(value) for name, value in told.items()}
+        table = self.run.index(side).table
+        id, columns = str(table.ids[row]), {name: plain(value) for name, value in table.metadata(row).items()}
         return {"id": id, "side": side, "kind": self.kinds[side], "media": self.shown(side, id), "columns": columns}
 
     def _encode(self, side: str, values: list[Any]) -> list[Any]:
@@ -150,31 +154,14 @@ class Lanes:
         return [np.asarray(vector, np.float32) for vector in encoder.encode(values)]
 
     def _search(self, to: str, questions: list[Question]) -> list[Answer]:
-        queries = self._queries(questions)
-        answers: list[Any] = [None] * len(questions)
-        for rows in _alike(questions):
-            first = questions[rows[0]]
-            asked = np.concatenate([queries[row] for row in rows])
-            found = self.run.find(asked, to, first.depth, first.where, None, first.direction, first.corrected)
-            corrected = first.corrected and first.direction in self.run.corrections
-            for place, row in enumerate(rows):
-                mine = Found(*(None if x is None else x[place] for x in found))
-                answers[row] = self._answer(to, questions[row], mine, corrected)
-        return answers
+        queries = [question.resolved(self.run, to) for question in questions]
+        ranked = ranked_hits(self.run, np.concatenate(self._queries(questions)), queries)
+        return [self._answer(one, query) for one, query in zip(ranked, queries, strict=True)]
 
-    def _answer(self, to: str, question: Question, found: Found, corrected: bool) -> Answer:
-        keep = found.rows >= 0
-        if question.exclude:
-            places = self.run.places(to)
-            out = [places[id] for id in question.exclude if id in places]
-            keep &= ~np.isin(found.rows, out)
-        if question.mmr is not None:
-            found = Found(*(None if x is None else x[keep] for x in found))
-            found = self.run.varied(to, found, question.k, question.mmr)
-            keep = np.ones(len(found.rows), bool)
-        rows, scores = found.rows[keep][: question.k].tolist(), found.scores[keep][: question.k].tolist()
-        chances = None if found.probability is None else found.probability[keep][: question.k].tolist()
-        return Answer(self._fragments(to, rows, scores, chances), corrected, max(scores, default=None))
+    def _answer(self, ranked: Ranked, query: Query) -> Answer:
+        chances = None if ranked.probability is None else ranked.probability.tolist()
+        hits = self._fragments(query.to, ranked.rows.tolist(), ranked.scores.tolist(), chances)
+        return Answer(hits, query.corrected, ranked.best)
 
     def _fragments(self, to: str, rows: list[int], scores: list[float], chances: list[float] | None) -> list[bytes]:
         """Hits as JSON; what does not depend on the query is remembered."""
@@ -202,17 +189,11 @@ class Lanes:
         return queries
 
     def _search_raw(self, side: str, questions: list[Question]) -> list[Answer]:
-        index, answers = self.raw_index(side), [None] * len(questions)
-        places = self.run.places(side)
-        for rows in _alike(questions):
-            first = questions[rows[0]]
-            asked = np.stack([questions[row].raw for row in rows])
-            asked = asked / np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-30)
-            found = index.search(asked, first.depth, where=first.where)
-            for place, row in enumerate(rows):
-                at = np.array([places.get(id, -1) for id in found.ids[place].tolist()])
-                answers[row] = self._answer(side, questions[row], Found(at, found.scores[place], None), False)
-        return answers  # type: ignore[return-value]
+        queries = [question.resolved(self.run, side, "encoder") for question in questions]
+        asked = np.stack([question.raw for question in questions])
+        asked = asked / np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-30)
+        ranked = ranked_hits(self.run, asked, queries, self.raw_index(side))
+        return [self._answer(one, query) for one, query in zip(ranked, queries, strict=True)]
 
     def has_raw(self, side: str) -> bool:
         """Whether a side's items can be searched as the frozen encoder alone sees them."""
@@ -227,9 +208,8 @@ class Lanes:
         table = self.run.index(side).table
         if side in self._raw and self._raw[side].fingerprint.get("table") is table:
             return self._raw[side]
-        ids, vectors = table.ids.tolist(), self.raw_vectors(side, table.ids.tolist())
         index = Exact()
-        index.add(ids, vectors, dict(table.columns))
+        index.add(table.ids, self.raw_vectors(side, table.ids.tolist()), dict(table.columns))
         index.fingerprint = {"table": table}
         self._raw[side] = index
         return index
@@ -244,9 +224,8 @@ class Lanes:
             )
         if kept.offsets is not None:
             raise BadData(f"the {side} items are sequences of frames, which are not compared raw; leave out space")
-        rows = {id: row for row, id in enumerate(kept.ids.tolist())}
-        live = self.run.journals[side].latest
-        old = [(place, rows[id]) for place, id in enumerate(ids) if id not in live and id in rows]
+        rows, live = self._raw_rows[side], self.run.journals[side].latest
+        old = [(place, row) for place, id in enumerate(ids) if id not in live and (row := rows.row(id)) >= 0]
         vectors = np.zeros((len(ids), kept.dim), np.float32)
         if old:
             places, at = np.array(old).T
@@ -265,6 +244,17 @@ class Lanes:
         return store.open(folder) if store.exists(folder) else None
 
 
+class _LookupOf(dict[str, RowLookup]):
+    """Rows of the ids of each side's store, looked up when first needed."""
+
+    def __init__(self, stores: Mapping[str, Any]) -> None:
+        self._stores = stores
+
+    def __missing__(self, side: str) -> RowLookup:
+        self[side] = RowLookup.of(self._stores[side].ids)
+        return self[side]
+
+
 def identify(folder: Path) -> tuple[int, ...]:
     """Numbers that differ once a folder was exchanged for another."""
     found = []
@@ -276,14 +266,6 @@ def identify(folder: Path) -> tuple[int, ...]:
         else:
             found += [stat.st_ino, 0 if path == folder else stat.st_mtime_ns]
     return tuple(found)
-
-
-def _alike(questions: list[Question]) -> list[list[int]]:
-    """Positions of questions that one pass of an index can answer."""
-    groups: dict[Any, list[int]] = {}
-    for i, q in enumerate(questions):
-        groups.setdefault((q.depth, q.where_key, q.direction, q.corrected), []).append(i)
-    return list(groups.values())
 
 
 def plain(value: Any) -> Any:

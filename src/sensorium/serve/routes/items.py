@@ -131,8 +131,8 @@ async def side_of(lanes: Lanes, side: str | None, id: str) -> str:
 
 async def _item(lanes: Lanes, side: str, id: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
-        row = lanes.run.places(side).get(id)
-        return None if row is None else lanes.item(side, row)
+        row = lanes.run.places(side).row(id)
+        return None if row < 0 else lanes.item(side, row)
 
     found = await lanes.sides[side].lane.do(look)
     if found is None:
@@ -144,8 +144,7 @@ async def _partners(shown: Shown, side: str, id: str) -> list[Item]:
     lanes: Lanes = shown.lanes
 
     def look(at: str, ids: list[str]) -> list[dict[str, Any]]:
-        places = lanes.run.places(at)
-        return [lanes.item(at, places[one]) for one in ids if one in places]
+        return [lanes.item(at, row) for row in lanes.run.places(at).rows(ids).tolist() if row >= 0]
 
     known = await asyncio.to_thread(lambda: related.of(shown).of(side, id, len(lanes.sides) == 1))
     found = []

@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 
 from sensorium.errors import SensoriumError
 from sensorium.search import mmr
-from sensorium.search.run import SIDES
+from sensorium.search.query import SIDES
 from sensorium.serve.engine import query as queries
 from sensorium.serve.engine.decode import Decoders
 from sensorium.serve.engine.query import FILES, SearchRequest, Vector
@@ -217,7 +217,6 @@ def _common(question: SearchRequest, exclude: frozenset[str], direction: str) ->
     return {
         "k": question.k,
         "where": question.where,
-        "where_key": queries.where_key(question.where),
         "exclude": exclude,
         "direction": direction,
         "corrected": question.corrected,
