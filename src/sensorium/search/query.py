@@ -137,8 +137,9 @@ def side_of(run: Run, name: str, value: Any, side: str | None = None) -> str:
         widths = {s: run.head(s).dim_in for s in run.sides}
         sides = [s for s in run.sides if widths[s] == np.shape(value)[-1]]
         if not sides:
-            takes = ", ".join(f"{s} takes {width}" for s, width in widths.items())
-            raise BadData(f"vector has {np.shape(value)[-1]} values; {takes}")
+            raise BadData(
+                f"vector has {np.shape(value)[-1]} values; left takes {widths['left']}, right {widths['right']}"
+            )
     else:
         takes = {s: "vectors" if (e := run.encoder(s)) is None else e.takes for s in run.sides}
         sides = [s for s in run.sides if takes[s] == name]

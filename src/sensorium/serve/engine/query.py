@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from sensorium.search.query import side_of
 from sensorium.serve.engine.decode import Decoders, Undecodable
 from sensorium.serve.engine.workers import Lanes
 from sensorium.serve.problems import Problem
@@ -138,10 +139,10 @@ async def vector_of(
         return Vector(side, weight, query=query, id=value)
     if name == "vector":
         raw = as_vector(value, settings)
-        side = side or run.side_of(name, raw)
+        side = side or side_of(run, name, raw)
         check_width(raw, run.head(side).dim_in, side)
         return Vector(side, weight, raw=raw)
-    side = side or run.side_of(name, value)
+    side = side or side_of(run, name, value)
     raw = await encoded(name, value, side, lanes, settings, decoders)
     if raw.ndim == 2:  # frames: a head that takes them makes one vector
         frames = await lanes.sides[side].encoding.do(lambda: run.project_one(side, raw))

@@ -11,6 +11,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sensorium.search.query import side_of as input_side
 from sensorium.serve.engine import query
 from sensorium.serve.engine.decode import Decoders
 from sensorium.serve.engine.query import Name, Side
@@ -168,7 +169,7 @@ async def document(request: Request, model: type[Any]) -> Any:
 
 def side_of(lanes: Lanes, side: str | None, kind: str) -> str:
     """The side to encode for. Raises a 400 problem when the run has it not, or several would do."""
-    side = side or lanes.run.side_of(kind, None)
+    side = side or input_side(lanes.run, kind, None)
     if side not in lanes.sides:
         raise Problem(400, f"run '{lanes.name}' has no {side} side; both sides are one table: left")
     return side
