@@ -14,6 +14,7 @@ from sensorium import fitting, scores
 from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting import batches as batching
 from sensorium.fitting import precision
+from sensorium.fitting import weights as weights_module
 from sensorium.fitting.batches import Batch, Sampler, Side
 from sensorium.fitting.fused import FusedStep, _dropout_mask
 from sensorium.fitting.options import TrainOptions
@@ -371,7 +372,12 @@ def test_accumulating_averages_the_batches_gradients():
 # --- weights, schedule -----------------------------------------------------------------------------
 
 
-def test_one_flat_adamw_is_torchs_adamw_with_decay_on_matrices_only():
+@pytest.mark.parametrize("kernel", ["torch's own, private", "public operations"])
+def test_one_flat_adamw_is_torchs_adamw_with_decay_on_matrices_only(kernel, monkeypatch):
+    if kernel == "public operations":  # a release of torch without the private kernel
+        monkeypatch.setattr(weights_module, "FUSED", None)
+    else:
+        assert weights_module.FUSED is not None, "the torch that the tests run on has it"
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.LayerNorm(7), torch.nn.Linear(7, 3))
     twin = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.LayerNorm(7), torch.nn.Linear(7, 3))

@@ -399,3 +399,20 @@ def test_inexact_int8_products_are_not_used(monkeypatch, torch):
     monkeypatch.setattr(torch, "fbgemm_linear_int8_weight_fp32_activation", lambda *a: 1 / 0)
     monkeypatch.delattr(torch, "_int_mm")
     assert not cpu_features.measure.__wrapped__().int8
+
+
+@pytest.mark.parametrize("missing", ["_int_mm", "fbgemm_pack_quantized_matrix"])
+def test_without_a_private_product_of_torch_the_public_ones_serve(missing, monkeypatch):
+    """Releases of torch may drop private functions: what is chosen then does without, with equal results."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.delattr(torch, missing)
+    monkeypatch.setattr(cpu_features, "_PAYS", 1e-9)  # whatever exists and is exact would be taken
+    machine = cpu_features.measure.__wrapped__()
+    assert machine.bf16 and not machine.packed
+    assert machine.int8 == (missing != "_int_mm")
+    monkeypatch.setattr(cpu_features, "choose", lambda multiplications: machine)
+    q, c = vectors("normal", 90, 24, 30), vectors("normal", 700, 24, 31)
+    relevance = Relevance(np.arange(90), np.arange(700), np.arange(91), np.arange(90), np.arange(90), np.full(90, -1))
+    np.testing.assert_array_equal(scores.ranks(q, c, relevance), brute_ranks(q, c, relevance))
+    brute = scores.pair_scores(np.repeat(q, 700, 0), np.tile(c, (90, 1))).reshape(90, 700)
+    np.testing.assert_array_equal(scores.topk(q, c, 5)[0], np.argsort(-brute, axis=1, kind="stable")[:, :5])

@@ -11,6 +11,21 @@ from torch import Tensor, nn
 ALIGN = 16  # elements; every parameter starts on a 64-byte boundary
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of AdamW
 
+#: torch's fused kernel; None in a release without it.
+FUSED = torch.__dict__.get("_fused_adamw_")
+
+
+def adamw(flat: Tensor, grad: Tensor, mean: Tensor, square: Tensor, step: float, rate: float, decay: float) -> None:
+    """One AdamW update in place (Loshchilov & Hutter 2019, algorithm 2), in public operations of torch.
+
+    flat, grad, mean, square (n,): values, gradient, first and second moment. step: counted from 1.
+    """
+    flat.mul_(1 - rate * decay)
+    mean.lerp_(grad, 1 - BETAS[0])
+    square.mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
+    scale = (square / (1 - BETAS[1] ** step)).sqrt_().add_(EPSILON)
+    flat.addcdiv_(mean, scale, value=-rate / (1 - BETAS[0] ** step))
+
 
 class Weights:
     """The trainable parameters of several modules, moved into one float32 tensor they become views of.
@@ -56,16 +71,20 @@ class Weights:
     def update(self, rate: float, norm: float, clip: float) -> None:
         """One AdamW step (Loshchilov & Hutter 2019) at learning rate ``rate`` along the clipped gradient.
 
-        torch's own kernel, called as torch.optim.AdamW(fused=True) calls it: making that object
-        would import torch's compiler, which takes longer than many a fit.
+        torch's own fused kernel, called as torch.optim.AdamW(fused=True) calls it: making that object
+        would import torch's compiler, which takes longer than many a fit. The kernel is private to
+        torch; where a release lacks it, :func:`adamw` does the same in several passes.
         """
         if clip and norm > clip:
             self.grad.mul_(clip / norm)
         self.steps += 1
         for part, decay in self.parts:
-            tensors = ([t[part]] for t in (self.flat, self.grad, self.mean, self.square))
-            torch._fused_adamw_(*tensors, [], [self.steps], lr=rate, beta1=BETAS[0], beta2=BETAS[1],
-                                weight_decay=decay, eps=EPSILON, amsgrad=False, maximize=False)  # fmt: skip
+            tensors = [t[part] for t in (self.flat, self.grad, self.mean, self.square)]
+            if FUSED is None:
+                adamw(*tensors, float(self.steps), rate, decay)
+            else:
+                FUSED(*([t] for t in tensors), [], [self.steps], lr=rate, beta1=BETAS[0], beta2=BETAS[1],
+                      weight_decay=decay, eps=EPSILON, amsgrad=False, maximize=False)  # fmt: skip
         if self.average is not None:
             self.average.lerp_(self.flat, 1 - self.ema)
 
