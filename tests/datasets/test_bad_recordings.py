@@ -33,7 +33,7 @@ def odd(folder: Path) -> dict[str, Path]:
         "1 kHz": (tone(1000), 1000, "wav", "PCM_16"),
         "silence": (np.zeros(RATE // 2, np.float32), RATE, "wav", "PCM_16"),
         "clipped": (np.sign(tone(RATE)), RATE, "wav", "FLOAT"),
-        "beyond full scale": (1e4 * tone(RATE), RATE, "wav", "FLOAT"),
+        "beyond full scale": (1e3 * tone(RATE), RATE, "wav", "FLOAT"),
     }
     paths = {}
     for name, (samples, rate, suffix, subtype) in made.items():
@@ -71,6 +71,7 @@ def broken(folder: Path) -> dict[str, tuple[Path, str]]:
     for name, samples, rate, subtype, said in (
         ("overflowing", np.full(RATE, 3e38), RATE, "FLOAT", "samples up to 3e.38 times full scale"),
         ("overflowing-stereo", np.full((RATE, 2), 3e38), RATE, "FLOAT", "samples up to 3e.38 times full scale"),
+        ("integers-as-floats", np.round(32767 * tone(RATE)), RATE, "FLOAT", "divide them by 32768"),
         ("beyond-float32", np.full(RATE, 1e300), RATE, "DOUBLE", "samples are NaN or infinite"),
         ("one-hertz", np.zeros(5), 1, "PCM_16", "sampling rate 1 Hz"),
     ):

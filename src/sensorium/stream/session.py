@@ -10,10 +10,10 @@ import numpy as np
 
 from sensorium.errors import BadData, BadRecipe
 from sensorium.modalities.audio import files
+from sensorium.modalities.audio.samples import to_float
 from sensorium.stream.batch import STEP, Reading, Streams, offline
 from sensorium.stream.tracker import Felt, Habits
 
-LOUDEST = 1000.0  # times full scale: float samples beyond it are some other format's numbers
 _DIGITS = 7  # of probabilities in messages; times have _TIME_DIGITS
 _TIME_DIGITS = 4
 
@@ -62,24 +62,18 @@ def check(run: Any) -> None:
     run.encoder("left").start(0)  # refuses a normalisation that needs the end first
 
 
-def check_samples(samples: np.ndarray) -> np.ndarray:
-    """Samples (n,) of a stream as float32. Raises BadData for NaN, infinity, and numbers that are no sound."""
-    samples = np.asarray(samples)
-    if samples.ndim != 1 or samples.dtype.kind not in "fi":
+def check_samples(samples: Any) -> np.ndarray:
+    """Samples (n,) of a stream as float32, by the rule of :func:`sensorium.modalities.audio.samples.to_float`.
+
+    Raises BadData for NaN, infinity, another shape, and types or sizes that are no sound.
+    """
+    try:
+        samples = np.asarray(samples)
+    except ValueError as error:  # rows of unequal length
+        raise BadData(f"samples are no array of numbers ({error}); expected (n,) float32 or int16") from None
+    if samples.ndim != 1:
         raise BadData(f"samples of shape {samples.shape} and type {samples.dtype}; expected (n,) float32 or int16")
-    if samples.dtype.kind == "i":
-        return (samples / 2.0 ** (8 * samples.dtype.itemsize - 1)).astype(np.float32)
-    if len(samples):
-        # One pass: the extremes are NaN or infinite when any sample is.
-        loudest = max(float(samples.max()), -float(samples.min()))
-        if not np.isfinite(loudest):
-            raise BadData("samples are NaN or infinite; send finite numbers between -1 and 1")
-        if loudest > LOUDEST:
-            raise BadData(
-                f"a sample of {loudest:.4g}; float32 sound lies between -1 and 1. Are these 16-bit integers? "
-                "Send them as s16, or divide by 32768"
-            )
-    return np.asarray(samples, np.float32)
+    return to_float(samples)
 
 
 class Ear:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadData, MissingExtra
+from sensorium.modalities.audio.samples import to_float
 
 RATE = 16_000  # Hz, what speech encoders take
 _KINDS = "wav flac ogg oga opus mp3 m4a aac aif aiff au caf wma webm mp4"
@@ -22,7 +23,6 @@ SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split(" "))
 MAX_SECONDS = 3600.0  # a longer file is refused before it fills the memory
 _RATES = (1_000, 1_000_000)  # Hz; what a header may claim
 _WHOLE = 1 << 28  # bytes of a wav file that are read in one go
-_LOUDEST = 1e12  # times full scale; what is far above overflows in spectra, and is no sound
 
 
 def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.ndarray:
@@ -70,30 +70,13 @@ def read_mono(source: Any, max_seconds: float = MAX_SECONDS) -> tuple[np.ndarray
 
 
 def to_mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:
-    """(n,) or (n, channels) of any numeric type as finite mono float32; integers become fractions of full scale."""
+    """(n,) or (n, channels) as finite mono float32, scaled by the rule of :func:`samples.to_float`."""
     if samples.ndim not in (1, 2) or not len(samples):
         raise BadData(f"{name}: samples of shape {samples.shape}; expected (n,) or (n, channels) with n of 1 or more")
-    bounded = samples.dtype.kind != "f"
-    if samples.dtype.kind == "u":  # unsigned formats are offset binary: silence is in the middle
-        half = 2.0 ** (8 * samples.dtype.itemsize - 1)
-        samples = (samples.astype(np.float64) - half) / half
-    elif samples.dtype.kind == "i":
-        full = 2.0 ** (8 * samples.dtype.itemsize - 1)
-        samples = samples * (np.float32(1 / full) if full <= 2**15 else 1 / full)  # float32 holds shorts exactly
-    elif samples.dtype.kind != "f":
-        raise BadData(f"{name}: samples of type {samples.dtype}; expected numbers")
+    samples = to_float(samples, name)
     if samples.ndim == 2:  # a mean over one channel takes longer than reading the file
         samples = samples.mean(1, dtype=np.float64) if samples.shape[1] > 1 else samples[:, 0]
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
-        samples = np.ascontiguousarray(samples, np.float32)
-    # NaN and infinity go through maximum and minimum, which are several times faster than looking for them.
-    if bounded or -_LOUDEST <= samples.min() <= samples.max() <= _LOUDEST:
-        return samples
-    if bad := int(np.count_nonzero(~np.isfinite(samples))):
-        fault = f"{bad} of {len(samples)} samples are NaN or infinite"
-    else:
-        fault = f"samples up to {np.abs(samples).max():.3g} times full scale"
-    raise BadData(f"{name}: {fault}; mend the recording, or leave it out")
+    return np.ascontiguousarray(samples, np.float32)
 
 
 def resample(samples: np.ndarray, found: int, rate: int, name: str = "samples") -> np.ndarray:
