@@ -20,6 +20,7 @@ from sensorium.evaluate import calibration, conformal, hubness, leaks, measures,
 from sensorium.evaluate.card import markdown
 from sensorium.evaluate.hubness_corrections import Correction, Taken
 from sensorium.evaluate.hubness_methods import METHODS
+from sensorium.evaluate.projected import Projected
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
 
@@ -63,7 +64,7 @@ def hubness_rows(zl: np.ndarray, zr: np.ndarray, pairs: Pairs) -> list[dict[str,
     rows = []
     for direction, name in DIRECTIONS.items():
         queries, candidates = (zl, zr) if direction == "left->right" else (zr, zl)
-        choice = hubness.choose(zl, zr, pairs, direction)
+        choice = hubness.choose(Projected.of(zl, zr, pairs), direction)
         best = {t["method"]: t for t in sorted(choice.tried[:-1], key=lambda t: t["MRR"])}
         bank = hubness.bank_of(queries, pairs, direction)
         relevance = pairs.relevance(direction, "test")
@@ -71,7 +72,7 @@ def hubness_rows(zl: np.ndarray, zr: np.ndarray, pairs: Pairs) -> list[dict[str,
             correction = None if method == "none" else Correction(method, best[method]["strength"], bank)
             rank = scores.ranks if correction is None else correction.ranks
             ranks = rank(queries, candidates, relevance)
-            told = hubness.report(zl, zr, pairs, direction, correction=correction)
+            told = hubness.report(Projected.of(zl, zr, pairs), direction, correction=correction)
             chosen = choice.correction.method if choice.correction else "none"
             values = {m: percent(measures.parse(m).summary(ranks, relevance.offsets)) for m in SHOWN}
             rows.append({"direction": name, "correction": method + (" (chosen)" if method == chosen else ""),
@@ -97,7 +98,7 @@ def first_hits(zl: np.ndarray, zr: np.ndarray, pairs: Pairs, direction: str, spl
 def trust_rows(name: str, zl: np.ndarray, zr: np.ndarray, pairs: Pairs) -> list[dict[str, str]]:
     rows = []
     for direction, arrow in DIRECTIONS.items():
-        correction = hubness.choose(zl, zr, pairs, direction).correction
+        correction = hubness.choose(Projected.of(zl, zr, pairs), direction).correction
         score, right, first, group = first_hits(zl, zr, pairs, direction, "validation", correction)
         fitted = calibration.choose(score, right, group)
         one = conformal.one_per_group(group)

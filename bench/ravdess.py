@@ -39,7 +39,7 @@ def run_fold(
                               f"seed={seed}", *more])  # fmt: skip
     data = plan.part("data").load()
     left, right = pipeline.embed(plan, data, work, progress=False)
-    fitted = pipeline.fit(plan, left, right, data.pairs, None, progress=False)
+    fitted = pipeline.fit_heads(plan, left, right, data.pairs, None, progress=False)
     told = {}
     for split in ("validation", "test"):
         pairs = data.pairs.where(split)

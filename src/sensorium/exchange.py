@@ -12,6 +12,7 @@ from sensorium import io, pipeline
 from sensorium import recipe as recipes
 from sensorium.errors import BadRecipe, nearest
 from sensorium.recipe import Recipe
+from sensorium.search.folder import RunFolder
 from sensorium.types import Embeddings
 
 
@@ -76,13 +77,14 @@ def import_(kind: str, path: Path | str, out: Path | str, overrides: Sequence[st
     if normalization == "training" and not _has_data(plan):
         raise BadRecipe("normalization=training takes mean and deviation of recordings; type: data.root=FOLDER")
     seconds: dict[str, float] = {}
-    with pipeline.workplace(Path(out), plan) as folder, pipeline.timed("import", seconds, True):
-        measure = normalization == "training"
-        made = (_judged(plan, module, Path(out), folder, measure) if _has_data(plan)
-                else _classes_only(plan, module, folder))  # fmt: skip
-        made["fit"] = {"imported": Path(path).name, "checksum": io.checksum(Path(path).expanduser()),
-                       "normalization": normalization}  # fmt: skip
-        pipeline.write_run(plan, {"seconds": seconds, "recipe": plan.hash, **made}, folder)
+    notes = {"imported": Path(path).name, "checksum": io.checksum(Path(path).expanduser()),
+             "normalization": normalization}  # fmt: skip
+    with pipeline.workplace(Path(out), plan) as folder:
+        if _has_data(plan):
+            made = _evaluated(plan, module, Path(out), folder, normalization == "training", notes)
+        else:
+            made = _classes_only(plan, module, folder)
+            pipeline.write_run(plan, {"seconds": seconds, "recipe": plan.hash, **made, "fit": notes}, folder)
     return {"kind": kind, "run": str(out), "head": plan.part_name("left.head"), "normalization": normalization,
             "judged": bool(made["results"])}  # fmt: skip
 
@@ -141,31 +143,27 @@ def _has_data(plan: Recipe) -> bool:
     return Path(root).expanduser().is_dir()
 
 
-def _heads(plan: Recipe, module: Any, right: Embeddings) -> Any:
+def _heads(plan: Recipe, module: Any, right: Embeddings, notes: Mapping[str, Any]) -> Any:
     from sensorium.fitting.fitted import Fitted
 
     other = plan.part("right.head")
     other.build(right.dim, None, module.dim)
-    return Fitted(module, other)
+    return Fitted(module, other, notes=notes)
 
 
-def _judged(plan: Recipe, module: Any, out: Path, folder: Path, measure: bool) -> dict[str, Any]:
-    """All that a run does but the fit; ``measure``: input statistics are those of the training frames."""
-    from sensorium.evaluate import report
+def _evaluated(
+    plan: Recipe, module: Any, out: Path, folder: Path, measure: bool, notes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A whole run of imported weights; ``measure``: input statistics are those of the training frames."""
     from sensorium.fitting.build import input_statistics
     from sensorium.heads._preprocess import Preprocess
 
     data = plan.part("data").load()
-    left, right = pipeline.embed(plan, data, pipeline.stores_beside(out), progress=False)
+    left, right = pipeline.embed(plan, data, RunFolder(out).stores, progress=False)
     pairs = pipeline.split(plan, data.pairs)
     if measure:
         module.preprocess = Preprocess("standardize", module.dim_in, input_statistics(left, pairs.where("train").left))
-    fitted = _heads(plan, module, right)
-    pipeline.save_heads(plan, left, right, fitted, folder)
-    zl, zr = pipeline.project(left, right, [fitted.left_head, fitted.right_head])
-    told = report.judge(plan, data, left, right, pairs, zl, zr, folder)
-    return {**told, "index": pipeline.index(plan, data, zl, zr, folder), "dataset": dict(data.notes),
-            "data": pipeline.data_hash(left, right), "split": pipeline.split_hash(pairs)}  # fmt: skip
+    return pipeline.finish(plan, data, left, right, pairs, _heads(plan, module, right, notes), folder)
 
 
 def _classes_only(plan: Recipe, module: Any, folder: Path) -> dict[str, Any]:
@@ -174,7 +172,7 @@ def _classes_only(plan: Recipe, module: Any, folder: Path) -> dict[str, Any]:
     frames = Embeddings(np.zeros(0, np.str_), np.zeros((0, encoder.dim), np.float32), encoder.fingerprint)
     classes = plan.part("right.encoder")
     right = Embeddings(np.array(names), classes.encode(names), classes.fingerprint)
-    fitted = _heads(plan, module, right)
+    fitted = _heads(plan, module, right, {})
     pipeline.save_heads(plan, frames, right, fitted, folder)
     told = {}
     empty = np.zeros((0, module.dim), np.float32)

@@ -239,6 +239,16 @@ def sweep(folder: Path, pattern: str = "*", age: float = _YOUNG) -> int:
     return count
 
 
+def remove_folder(folder: Path) -> None:
+    """Delete a folder so that a kill leaves it whole or gone: it is renamed first. No error where there is none."""
+    retired = _beside(Path(folder))
+    try:
+        os.rename(folder, retired)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(retired, ignore_errors=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside a folder durable."""
     handle = os.open(folder, os.O_RDONLY)

@@ -97,3 +97,15 @@ def _bars() -> Any:
 
     return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(),
                     TimeRemainingColumn(), console=Console(stderr=True))  # fmt: skip
+
+
+@contextlib.contextmanager
+def timed(stage: str, seconds: dict[str, float], quiet: bool) -> Iterator[None]:
+    """Measure a stage's wall time, and print it on the terminal's error stream."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - start, 3)
+    if not quiet:
+        from rich.console import Console
+
+        Console(stderr=True, highlight=False).print(f"[dim]{stage:>9}  {seconds[stage]:6.1f} s[/dim]")

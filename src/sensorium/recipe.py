@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import datetime
 import inspect
-import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-import xxhash
 
-from sensorium import parts
+from sensorium import fingerprint, parts
 from sensorium.errors import BadRecipe, nearest
+from sensorium.evaluate.options import EvaluateOptions
 from sensorium.fitting.options import TrainOptions
 
 HERE = Path(__file__).parent / "recipes"
@@ -41,7 +40,20 @@ SPLITTING = {
     "validation": 0.1,  # the same, for choosing: early stopping, strengths, corrections
     "split_seed": 0,  # the split stays the same whatever the run's seed
 }
+SIDES = ("left", "right")
 SECTIONS = ("data", "left", "right", "objective", "train", "index", "evaluate")
+
+
+@dataclass(frozen=True)
+class Built:
+    """The parts of a recipe, each built once for a run: encoders and heads by side, and the objective.
+
+    An encoder is None where a side's items came as vectors. Each side's index is built anew from the recipe.
+    """
+
+    encoders: Mapping[str, Any]
+    heads: Mapping[str, Any]
+    objective: Any
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ class Recipe:
     @property
     def hash(self) -> str:
         """xxh3-64 of the resolved recipe, so that equal recipes are recognised."""
-        return xxhash.xxh3_64_hexdigest(json.dumps(self.values, sort_keys=True).encode())
+        return fingerprint.digest(self.values)
 
     def part(self, slot: str) -> Any:
         """Build the part that stands in a slot, such as "left.head"; None when the slot is empty."""
@@ -72,14 +84,14 @@ class Recipe:
             spec = {key: value for key, value in spec.items() if key == "name" or key in known}
         return parts.make(SLOTS[slot], spec, slot)
 
-    def try_parts(self) -> None:
-        """Build every part but the data once, which is cheap; raises BadRecipe for what one of them cannot take."""
-        for slot in SLOTS:
-            if slot != "data":
-                self.part(slot)
+    def build(self) -> Built:
+        """Every part but the data, each once; raises BadRecipe for an argument that one of them cannot take."""
+        self.part("index")
         for name in self.values["evaluate"]["baselines"]:
             if not parts.make("objectives", name, "evaluate.baselines").closed:
                 raise BadRecipe(f"evaluate.baselines: '{name}' is trained; expected closed forms, such as ridge")
+        encoders, heads = ({side: self.part(f"{side}.{kind}") for side in SIDES} for kind in ("encoder", "head"))
+        return Built(encoders, heads, self.part("objective"))
 
     def part_name(self, slot: str) -> str | None:
         """Name of the part in a slot."""
@@ -93,6 +105,10 @@ class Recipe:
     def train_options(self) -> TrainOptions:
         """The [train] section as options."""
         return TrainOptions(**self.values["train"])
+
+    def evaluate_options(self) -> EvaluateOptions:
+        """The [evaluate] section as options, with the recipe's seed."""
+        return EvaluateOptions(**self.values["evaluate"], seed=self.seed)
 
     def toml(self) -> str:
         """The resolved recipe as TOML; reading it back gives the same recipe."""
@@ -162,7 +178,6 @@ def _value(text: str) -> Any:
 
 
 def _resolve(values: dict[str, Any]) -> dict[str, Any]:
-    from sensorium.evaluate import options  # with NumPy, which listing recipes does not wait for
 
     for section in values:
         if section not in (*SECTIONS, "seed"):
@@ -178,7 +193,7 @@ def _resolve(values: dict[str, Any]) -> dict[str, Any]:
             resolved.setdefault(section, {})[inner] = filled
         else:
             resolved[section] = filled
-    for side in ("left", "right"):
+    for side in SIDES:
         for key in values.get(side, {}):
             if f"{side}.{key}" not in SLOTS:
                 raise BadRecipe(f"no key '{side}.{key}'; {nearest(key, ('encoder', 'head'))}")
@@ -187,9 +202,9 @@ def _resolve(values: dict[str, Any]) -> dict[str, Any]:
     if "index" not in resolved:
         resolved["index"] = _fill("index", "exact")
     resolved["train"] = _keys("train", values.get("train", {}), TrainOptions.defaults())
-    resolved["evaluate"] = _keys("evaluate", values.get("evaluate", {}), options.DEFAULTS)
-    TrainOptions(**resolved["train"])  # refuses values that cannot be meant, as the next line does
-    options.check(resolved["evaluate"])
+    resolved["evaluate"] = _keys("evaluate", values.get("evaluate", {}), EvaluateOptions.defaults())
+    TrainOptions(**resolved["train"])  # each refuses invalid values
+    EvaluateOptions(**resolved["evaluate"])
     return resolved
 
 

@@ -76,6 +76,7 @@ class Items:
     ids: (n,) unique text. values: n things of one ``kind``. meta: columns of n values each.
     kind: "text", "image", "audio", "face" or "vector" (already encoded: values is (n, d) Rows).
     source: for kind "vector", what made the vectors (becomes their fingerprint).
+    searchable: (n,) bool, False for items that are there to train on only, such as augmented copies; None is all.
     """
 
     ids: np.ndarray
@@ -83,11 +84,12 @@ class Items:
     kind: str
     meta: Mapping[str, np.ndarray] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+    searchable: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_unique(self.ids, f"{self.kind} items")
-        for name, column in [("values", self.values), *self.meta.items()]:
-            if len(column) != len(self.ids):
+        for name, column in [("values", self.values), *self.meta.items(), ("searchable", self.searchable)]:
+            if column is not None and len(column) != len(self.ids):
                 raise BadData(f"{name}: {len(column)} values for {len(self.ids)} ids")
 
     def __len__(self) -> int:

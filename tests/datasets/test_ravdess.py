@@ -211,7 +211,7 @@ def test_real_actors(shared_data: Path, tmp_path: Path) -> None:
                                         "data.copies=0", "train.batch=30", "train.epochs=30"])  # fmt: skip
     data = plan.part("data").load()
     left, right = pipeline.embed(plan, data, tmp_path / "stores", progress=False)
-    fitted = pipeline.fit(plan, left, right, data.pairs, None, progress=False)
+    fitted = pipeline.fit_heads(plan, left, right, data.pairs, None, progress=False)
     test = data.pairs.where("test")
     told = recognition(test.right, heads.project(fitted.left_head, left)[test.left].argmax(1))
     assert told["UA"] > 0.2  # chance is 0.125

@@ -10,6 +10,7 @@ from sensorium import scores
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch
 from sensorium.evaluate import hubness, hubness_corrections, hubness_methods, measures
 from sensorium.evaluate.hubness_corrections import Correction
+from sensorium.evaluate.projected import Projected
 from sensorium.pairs import Pairs
 
 
@@ -123,20 +124,20 @@ def test_rerank_keeps_missing_hits_last():
 
 def test_chosen_where_it_helps_and_off_where_not():
     left, right, pairs = hubby()
-    choice = hubness.choose(left, right, pairs, "left->right", resamples=300)
+    choice = hubness.choose(Projected.of(left, right, pairs), "left->right", resamples=300)
     assert choice.correction is not None
     relevance = pairs.relevance("left->right", "test")
     raw = measures.reciprocal_rank(scores.ranks(left, right, relevance), relevance.offsets).mean()
     ours = measures.reciprocal_rank(choice.correction.ranks(left, right, relevance), relevance.offsets).mean()
     assert ours > raw + 0.02
-    before = hubness.report(left, right, pairs, "left->right")
-    after = hubness.report(left, right, pairs, "left->right", correction=choice.correction)
+    before = hubness.report(Projected.of(left, right, pairs), "left->right")
+    after = hubness.report(Projected.of(left, right, pairs), "left->right", correction=choice.correction)
     assert after["skewness"] < before["skewness"] / 2
     assert after["never_found"] < before["never_found"]
 
     z = unit(300, 32)
     even = Pairs.of(np.arange(300), np.arange(300), split=pairs.split[:300])
-    assert hubness.choose(z, z, even, "left->right", resamples=300).correction is None
+    assert hubness.choose(Projected.of(z, z, even), "left->right", resamples=300).correction is None
 
 
 def test_only_training_queries_are_read_for_the_bank():
@@ -179,7 +180,7 @@ def test_messages():
     with pytest.raises(BadData, match="train split has no related pair"):
         hubness.bank_of(unit(2), pairs, "left->right")
     with pytest.raises(BadData, match="chosen on validation"):
-        hubness.choose(unit(2), unit(2), Pairs.of([0], [0], split=["train"]), "left->right")
+        hubness.choose(Projected.of(unit(2), unit(2), Pairs.of([0], [0], split=["train"])), "left->right")
 
 
 @settings(max_examples=20, deadline=None)

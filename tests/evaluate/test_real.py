@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sensorium.evaluate import diagnostics, hubness, leaks, modality_gap
+from sensorium.evaluate.projected import Projected
 from sensorium.evaluate.protocols import emotions
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
@@ -59,6 +60,6 @@ def test_gap_and_hubness_on_real_vectors(shared_data):
     pairs = Pairs.of(np.arange(2000), np.arange(2000), split=split)
     told = modality_gap.gap(z[0] + 0.1, z[1] - 0.1, pairs)
     assert told["distance"] > 1 > modality_gap.gap(*z, pairs)["distance"]
-    report = hubness.report(z[0], z[1], pairs, "left->right")
+    report = hubness.report(Projected.of(z[0], z[1], pairs), "left->right")
     assert np.isfinite(report["skewness"])
     assert 0 <= report["never_found"] < 1

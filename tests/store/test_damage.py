@@ -160,7 +160,7 @@ def test_what_append_refuses_leaves_the_store_as_it_was(tmp_path):
     refused(BadData, "1 keys for 2 ids", keys=[b"0" * 16])
     refused(BadData, "vectors are int64; expected float32", vectors=np.ones((2, 8), int))
     refused(Mismatch, "holds float32 vectors, these are float64", vectors=good.astype(np.float64))
-    refused(Mismatch, "made by name=toy, but these come from name=other", made_by={"name": "other"})
+    refused(Mismatch, "holds vectors of 'toy', these are of 'other'", made_by={"name": "other"})
     refused(Mismatch, "holds one vector an item, these are frames", vectors=[good, good])
     refused(BadData, "column 'year' holds text here but integer in the store", meta={"year": ["a", "b"]})
     refused(BadData, r"column 'when' holds datetime64\[s\].*convert it to text", meta={

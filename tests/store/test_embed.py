@@ -166,7 +166,7 @@ def test_wrong_widths_and_counts_are_refused(tmp_path):
 
 def test_another_encoder_is_refused_naming_both(tmp_path):
     store.embed(items(["a"]), Words(name="first"), tmp_path / "s", progress=False)
-    with pytest.raises(Mismatch, match=r"made by name=first, but these come from name=second; choose .*rm -r .*s"):
+    with pytest.raises(Mismatch, match=r"of 'first', these are of 'second'.*; choose .*rm -r .*s"):
         store.embed(items(["a"]), Words(name="second"), tmp_path / "s", progress=False)
     assert store.open(tmp_path / "s").fingerprint["name"] == "first"
 

@@ -18,6 +18,7 @@ from sensorium.errors import BadData
 from sensorium.evaluate import measures, statistics
 from sensorium.evaluate.hubness_corrections import Correction, Taken
 from sensorium.evaluate.hubness_methods import METHODS
+from sensorium.evaluate.projected import Projected
 from sensorium.pairs import Pairs
 from sensorium.types import Rows
 
@@ -50,17 +51,15 @@ def skewness(counts: np.ndarray) -> float:
 
 
 def report(
-    zl: Rows,
-    zr: Rows,
-    pairs: Pairs,
+    projected: Projected,
     direction: str,
     split: str = "test",
     k: int = 10,
     correction: Correction | None = None,
 ) -> dict[str, Any]:
     """Hubness of one direction: skewness of N_k, the largest hub, and the share of candidates never found."""
-    queries, candidates = (zl, zr) if direction == "left->right" else (zr, zl)
-    relevance = pairs.relevance(direction, split)
+    queries, candidates = projected.sides(direction)
+    relevance = projected.pairs.relevance(direction, split)
     taken, q = Taken(candidates, relevance.candidates), np.asarray(queries[relevance.queries], np.float32)
     k = min(k, len(taken))
     find = scores.topk if correction is None else correction.topk
@@ -81,9 +80,7 @@ def bank_of(queries: Rows, pairs: Pairs, direction: str, size: int = BANK, seed:
 
 
 def choose(
-    zl: Rows,
-    zr: Rows,
-    pairs: Pairs,
+    projected: Projected,
     direction: str,
     methods: Sequence[str] = tuple(METHODS),
     seed: int = 0,
@@ -91,11 +88,12 @@ def choose(
 ) -> Choice:
     """The correction with the highest validation MRR, or None unless it clearly helps.
 
-    zl (n, d), zr (m, d): head outputs of the whole tables. Each method is fitted on training
+    Each method is fitted on training
     queries and judged on the validation split. "Clearly": the 95% interval of the paired
     difference of reciprocal ranks, over groups, lies above 0.
     """
-    queries, candidates = (zl, zr) if direction == "left->right" else (zr, zl)
+    queries, candidates = projected.sides(direction)
+    pairs = projected.pairs
     bank = bank_of(queries, pairs, direction, seed=seed)
     relevance = pairs.relevance(direction, "validation")
     if not len(relevance.queries):

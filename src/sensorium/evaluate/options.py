@@ -1,8 +1,9 @@
-"""The keys of [evaluate]: how a finished fit is judged."""
+"""The keys of [evaluate]: how a finished fit is evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sensorium.errors import BadRecipe, nearest
@@ -11,39 +12,59 @@ from sensorium.evaluate.hubness_methods import METHODS
 from sensorium.evaluate.leaks import POLICIES
 from sensorium.evaluate.measures import parse
 
-DEFAULTS = {
-    "measures": ["hit@1", "hit@5", "hit@10", "recall@5", "recall@10", "MRR", "median_rank", "mAP@10", "nDCG@10"],
-    "directions": list(DIRECTIONS),
-    "resamples": 1000,  # bootstrap resamples over groups
-    "baselines": ["ridge", "procrustes", "cca"],  # closed forms printed beside a trained head
-    "leaks": "stamp",  # "stamp" marks a leaky number, "refuse" makes it an error, "off" does not look
-    "correction": "auto",  # hubness: "auto" chooses on validation; "none", "csls", "inverted_softmax", ...
-    "calibrate": True,  # turn scores into probabilities, fitted on validation
-    "plots": True,
-}
-_MOST = 100_000  # resamples; the ends of an interval of 95% no longer move
+_MOST = 100_000  # resamples; the ends of a 95% interval no longer move
 _WORDS = {"leaks": POLICIES, "correction": ("auto", "none", *METHODS)}
+_MEASURES = ("hit@1", "hit@5", "hit@10", "recall@5", "recall@10", "MRR", "median_rank", "mAP@10", "nDCG@10")
 
 
-def check(values: Mapping[str, Any]) -> None:
-    """Raise BadRecipe for a value that cannot be meant: said before a fit, not after it."""
-    for measure in _names("measures", values, "hit@10"):
-        parse(measure)
-    for direction in _names("directions", values, DIRECTIONS[0]):
-        _known("directions", direction, DIRECTIONS)
-    _names("baselines", values, "ridge", least=0)
-    for key, words in _WORDS.items():
-        _known(key, values[key], words)
-    resamples = values["resamples"]
-    if isinstance(resamples, bool) or not isinstance(resamples, int) or not 1 <= resamples <= _MOST:
-        raise BadRecipe(f"evaluate.resamples={resamples!r}; expected a whole number, 1 to {_MOST}")
-    for key in ("calibrate", "plots"):
-        if not isinstance(values[key], bool):
-            raise BadRecipe(f"evaluate.{key}={values[key]!r}; expected true or false")
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """How a fit is evaluated. Raises BadRecipe for an invalid value, before anything is computed.
+
+    measures: of retrieval, see :func:`sensorium.evaluate.measures.parse`. directions: in which it is measured.
+    resamples: of the bootstrap over groups.
+    baselines: closed forms, solved on the same split, whose numbers stand beside the fit's.
+    leaks: "stamp" marks a leaky number, "refuse" makes it an error, "off" skips the audit.
+    correction: of hubness; "auto" chooses on validation, "none", or a method such as "csls".
+    calibrate: fit probabilities of hits on validation. plots: draw the figures of the run.
+    protocol: a file of ``evaluate/protocols``, whose measures are added; none by default.
+    seed: of everything random here; the recipe's own seed, not a key of [evaluate].
+    """
+
+    measures: Sequence[str] = _MEASURES
+    directions: Sequence[str] = DIRECTIONS
+    resamples: int = 1000
+    baselines: Sequence[str] = ("ridge", "procrustes", "cca")
+    leaks: str = "stamp"
+    correction: str = "auto"
+    calibrate: bool = True
+    plots: bool = True
+    protocol: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for measure in _names("measures", self.measures, "hit@10"):
+            parse(measure)
+        for direction in _names("directions", self.directions, DIRECTIONS[0]):
+            _known("directions", direction, DIRECTIONS)
+        _names("baselines", self.baselines, "ridge", least=0)
+        for key, words in _WORDS.items():
+            _known(key, getattr(self, key), words)
+        number = isinstance(self.resamples, int) and not isinstance(self.resamples, bool)
+        if not number or not 1 <= self.resamples <= _MOST:
+            raise BadRecipe(f"evaluate.resamples={self.resamples!r}; expected a whole number, 1 to {_MOST}")
+        for key in ("calibrate", "plots"):
+            if not isinstance(getattr(self, key), bool):
+                raise BadRecipe(f"evaluate.{key}={getattr(self, key)!r}; expected true or false")
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Every key of [evaluate] with its default, as a recipe holds it; None where a key may be left out."""
+        plain = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(cls)}
+        return {key: value for key, value in plain.items() if key != "seed"}
 
 
-def _names(key: str, values: Mapping[str, Any], such_as: str, least: int = 1) -> Sequence[str]:
-    names = values[key]
+def _names(key: str, names: Any, such_as: str, least: int = 1) -> Sequence[str]:
     if not isinstance(names, (list, tuple)) or len(names) < least or not all(isinstance(name, str) for name in names):
         raise BadRecipe(f"evaluate.{key}={names!r}; expected a list, such as '[\"{such_as}\"]'")
     return names

@@ -1,105 +1,190 @@
-"""Judging a fit on held-out items: numbers with intervals, the closed forms beside them, a plain verdict."""
+"""Everything metrics.json says about the quality of a fit: start reading at :func:`report`.
+
+Numbers with intervals, the closed forms beside them, leaks, hubness, calibration, figures, and a verdict in one
+plain sentence.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sensorium import evaluate, parts
+from sensorium import evaluate
 from sensorium.errors import SensoriumError
-from sensorium.evaluate import breakdown, classification, compare, figures, modality_gap, posthoc
+from sensorium.evaluate import breakdown, classification, compare, degenerate, figures, modality_gap, posthoc
+from sensorium.evaluate.options import EvaluateOptions
+from sensorium.evaluate.projected import Projected
 from sensorium.pairs import SPLITS, Pairs
-from sensorium.recipe import Recipe
-from sensorium.types import Data, Embeddings, Rows
+from sensorium.types import Data, Rows
+
+#: Closed forms by name: their head outputs, or why they do not apply. See :mod:`sensorium.fitting.baselines`.
+Baselines = Iterable[tuple[str, tuple[Rows, Rows] | SensoriumError]]
 
 
-def judge(
-    plan: Recipe,
+@dataclass(frozen=True)
+class Ranked:
+    """Ranks of both held-out splits, by split and direction, and the classes where the right side is a class table.
+
+    every: right rows (c,) of a class table, which are candidates in every split. names: their names.
+    predicted: by split, true and predicted class of each left query. uncorrected: the test split without a hubness
+    correction, which is ``splits["test"]`` where there is none.
+    """
+
+    splits: Mapping[str, Mapping[str, evaluate.Judged]]
+    uncorrected: Mapping[str, evaluate.Judged]
+    every: np.ndarray | None
+    names: list[str] | None
+    predicted: Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def test(self) -> Mapping[str, evaluate.Judged]:
+        """The test split, by direction."""
+        return self.splits["test"]
+
+
+def report(
     data: Data,
-    left: Embeddings,
-    right: Embeddings | None,
-    pairs: Pairs,
-    zl: Rows,
-    zr: Rows,
+    projected: Projected,
+    options: EvaluateOptions,
     folder: Path,
+    *,
+    objective: str,
+    baselines: Baselines = (),
 ) -> dict[str, Any]:
     """What metrics.json says about the quality of two fitted heads.
 
-    zl (n, d), zr (m, d): head outputs of the whole tables. Ranks of each query are kept in
-    ``per_query.npz`` beside the metrics, so that two runs can be compared query by query.
+    objective: name of what was fitted, for the verdict. Ranks of each query are stored in ``per_query.npz``
+    beside the metrics, so that two runs can be compared query by query.
     """
-    keys = plan.values["evaluate"]
-    leaks = posthoc.audit(plan, data, left, right, pairs)
-    corrections, hubness = posthoc.correct(plan, pairs, zl, zr, folder)
-    every = classification.known(pairs)
-    judged = {
-        split: evaluate.per_query(zl, zr, pairs, split, keys["directions"], corrections, every)
-        for split in ("validation", "test")
-    }
-    rows = {
-        split: evaluate.results(one, keys["measures"], plan.seed, keys["resamples"]) for split, one in judged.items()
-    }
-    names = class_names(data, judged["test"], pairs)
-    if names is not None:
-        forth = {split: one["left->right"] for split, one in judged.items()}
-        said = {
-            split: classification.predictions(one, zl, zr, corrections.get("left->right"))
-            for split, one in forth.items()
-        }
-        for split, one in forth.items():
-            rows[split] += classification.results(one, *said[split], plan.seed, keys["resamples"])
-    # The closed forms beside it are not corrected for hubness, so the comparison is without.
-    raw = judged["test"]
-    if corrections:
-        raw = evaluate.per_query(zl, zr, pairs, "test", keys["directions"], among=every)
-    other = left if right is None else right
-    told = {
-        "results": rows["test"] if leaks is None else leaks.stamp(rows["test"]),
+    leaks = posthoc.audit(data, projected, options)
+    corrections, hubness = posthoc.correct(projected, options, folder)
+    ranked = rank(data, projected, options, corrections)
+    empty = degenerate.findings(projected, ranked.test)
+    rows = {split: results(ranked, split, options) for split in ranked.splits}
+    metrics: dict[str, Any] = {
+        "results": _mark(rows["test"] if leaks is None else leaks.stamp(rows["test"]), empty),
         "validation": rows["validation"],
-        "uncorrected": evaluate.results(raw, keys["measures"], plan.seed, keys["resamples"]) if corrections else [],
-        "pairs": count_pairs(pairs),
-        "baselines": baselines(plan, left, other, pairs, raw),
+        "uncorrected": [],
+        "pairs": count_pairs(projected.pairs),
+        "baselines": compare_baselines(baselines, projected, ranked, options),
         "leaks": {} if leaks is None else leaks.to_dict(),
         "hubness": hubness,
-        "calibration": posthoc.calibrate(plan, pairs, zl, zr, corrections, folder),
+        "calibration": posthoc.calibrate(projected, options, corrections, folder),
+        "failures": failures(projected, ranked),
+        **groups_and_classes(projected.pairs, ranked, options),
     }
-    told["verdict"] = verdict(plan, told["baselines"])
-    ids = (left.ids, other.ids)
-    told["failures"] = []
-    for one in judged["test"].values():
-        query_ids, candidate_ids = ids if one.direction == "left->right" else ids[::-1]
-        told["failures"] += breakdown.failures(one, zl, zr, query_ids, candidate_ids)
-    told["breakdown"] = worst_groups(judged["test"], pairs, plan)
+    if corrections:
+        metrics["uncorrected"] = evaluate.results(ranked.uncorrected, options.measures, options.seed, options.resamples)
+    metrics["verdict"] = degenerate.statement(empty) or verdict(objective, metrics["baselines"])
+    if empty:
+        metrics["degenerate"] = empty
+    if projected.left.offsets is None and projected.right.offsets is None:
+        vectors = projected.left.vectors, projected.right.vectors
+        metrics["gap"] = modality_gap.before_and_after(*vectors, projected.zl, projected.zr, projected.pairs)
+    both = [one for split in ranked.splits.values() for one in split.values()]
+    compare.save(folder / compare.FILE, both, projected.left.ids, projected.right.ids)
+    if options.plots:
+        draw(folder, projected, ranked, metrics, options)
+    return metrics
+
+
+def rank(data: Data, projected: Projected, options: EvaluateOptions, corrections: Mapping[str, Any]) -> Ranked:
+    """Ranks of the validation and test splits, and class predictions where the right side is a class table."""
+    p, every = projected, classification.known(projected.pairs)
+    splits = {
+        split: evaluate.per_query(p.zl, p.zr, p.pairs, split, options.directions, corrections, every)
+        for split in ("validation", "test")
+    }
+    # Baselines are not corrected for hubness, so they are compared with the fit's ranks without correction.
+    uncorrected = splits["test"]
+    if corrections:
+        uncorrected = evaluate.per_query(p.zl, p.zr, p.pairs, "test", options.directions, among=every)
+    names, predicted = class_names(data, splits["test"], p.pairs), {}
     if names is not None:
-        told["classes"] = classification.table(*said["test"], names)
-        worst = classification.by_group(*said["test"], forth["test"].group, pairs.group_names)
-        told["breakdown"] = {"direction": "left->right", "measure": "WA", "worst": worst}
-    if left.offsets is None and (right is None or right.offsets is None):
-        told["gap"] = modality_gap.before_and_after(left.vectors, other.vectors, zl, zr, pairs)
-    compare.save(folder / compare.FILE, [one for both in judged.values() for one in both.values()], *ids)
-    if keys["plots"]:
-        figures.draw(folder, judged["test"], zl, zr, pairs, leaky=bool(leaks and leaks.leaky),
-                      class_table=told.get("classes"), calibration=told["calibration"], seed=plan.seed)  # fmt: skip
-    return told
+        predicted = {
+            split: classification.predictions(one["left->right"], p.zl, p.zr, corrections.get("left->right"))
+            for split, one in splits.items()
+        }
+    return Ranked(splits, uncorrected, every, names, predicted)
 
 
-def class_names(data: Data, judged: Mapping[str, evaluate.Judged], pairs: Pairs) -> list[str] | None:
-    """What the judged candidates are called where the right side is a class table; None where it is not."""
-    if "left->right" not in judged or not classification.is_class_table(pairs):
+def results(ranked: Ranked, split: str, options: EvaluateOptions) -> list[dict[str, Any]]:
+    """Result rows of one split: retrieval measures, and those of classification for a class table."""
+    rows = evaluate.results(ranked.splits[split], options.measures, options.seed, options.resamples)
+    if ranked.names is not None:
+        one = ranked.splits[split]["left->right"]
+        rows += classification.results(one, *ranked.predicted[split], options.seed, options.resamples)
+    return rows
+
+
+def compare_baselines(
+    baselines: Baselines, projected: Projected, ranked: Ranked, options: EvaluateOptions
+) -> dict[str, Any]:
+    """The closed forms on the test split, each with its numbers and its paired difference to the fit.
+
+    ``advantage`` is mean reciprocal rank of the fit minus the baseline's, averaged over both directions, with a
+    bootstrap interval over groups. A baseline that does not apply says why.
+    """
+    found: dict[str, Any] = {}
+    for name, outputs in baselines:
+        if isinstance(outputs, SensoriumError):
+            found[name] = {"not_applicable": str(outputs)}
+            continue
+        other = evaluate.per_query(*outputs, projected.pairs, "test", options.directions, among=ranked.every)
+        found[name] = {
+            "results": evaluate.results(other, options.measures, options.seed, options.resamples),
+            "advantage": advantage(ranked.uncorrected, other, options.seed, options.resamples),
+        }
+    return found
+
+
+def groups_and_classes(pairs: Pairs, ranked: Ranked, options: EvaluateOptions) -> dict[str, Any]:
+    """The worst groups of the test split; for a class table also recall of each class and its confusion counts."""
+    if ranked.names is None:
+        return {"breakdown": worst_groups(ranked.test, pairs, options)}
+    predicted = ranked.predicted["test"]
+    worst = classification.by_group(*predicted, ranked.test["left->right"].group, pairs.group_names)
+    return {
+        "breakdown": {"direction": "left->right", "measure": "WA", "worst": worst},
+        "classes": classification.table(*predicted, ranked.names),
+    }
+
+
+def draw(
+    folder: Path, projected: Projected, ranked: Ranked, metrics: Mapping[str, Any], options: EvaluateOptions
+) -> None:
+    """The figures that the metrics support, into ``folder``/plots."""
+    p = projected
+    figures.draw(folder, ranked.test, p.zl, p.zr, p.pairs, leaky=bool(metrics["leaks"].get("leaky")),
+                 class_table=metrics.get("classes"), calibration=metrics["calibration"], seed=options.seed)  # fmt: skip
+
+
+def class_names(data: Data, ranked: Mapping[str, evaluate.Judged], pairs: Pairs) -> list[str] | None:
+    """Names of the candidates where the right side is a class table; None where it is not."""
+    if "left->right" not in ranked or not classification.is_class_table(pairs):
         return None
     of = data.right.values if data.right.kind == "text" else data.right.ids
-    return [str(of[row]) for row in judged["left->right"].relevance.candidates.tolist()]
+    return [str(of[row]) for row in ranked["left->right"].relevance.candidates.tolist()]
 
 
-def worst_groups(judged: Mapping[str, evaluate.Judged], pairs: Pairs, plan: Recipe) -> dict[str, Any]:
+def failures(projected: Projected, ranked: Ranked) -> list[dict[str, Any]]:
+    """The queries of the test split whose first relevant ranks lowest, by id."""
+    found = []
+    for direction, one in ranked.test.items():
+        found += breakdown.failures(one, projected.zl, projected.zr, *projected.ids(direction))
+    return found
+
+
+def worst_groups(ranked: Mapping[str, evaluate.Judged], pairs: Pairs, options: EvaluateOptions) -> dict[str, Any]:
     """The groups of the first direction with several queries each, worst first; empty where groups are single."""
-    one = next(iter(judged.values()))
+    one = next(iter(ranked.values()))
     if len(np.unique(one.group)) > len(one.group) / 2:
         return {}
-    rows = breakdown.by_group(one, "hit@10", pairs.group_names, least=2, resamples=200, seed=plan.seed)
+    rows = breakdown.by_group(one, "hit@10", pairs.group_names, least=2, resamples=200, seed=options.seed)
     return (
         {"direction": one.direction, "measure": "hit@10", "worst": rows[:10], **breakdown.spread(rows)} if rows else {}
     )
@@ -120,57 +205,6 @@ def count_pairs(pairs: Pairs) -> dict[str, dict[str, int]]:
     return counts
 
 
-def baselines(
-    plan: Recipe, left: Embeddings, right: Embeddings, pairs: Pairs, judged: Mapping[str, evaluate.Judged]
-) -> dict[str, Any]:
-    """The closed forms on the same split, each with its numbers and its paired difference to the fit.
-
-    judged: the fit's own test split without correction, as the baselines have none either.
-    ``advantage`` is mean reciprocal rank of the fit minus the baseline's, averaged over both
-    directions, with a bootstrap interval over groups. A baseline that does not apply says why.
-    """
-    from sensorium.fitting import closed_form
-
-    keys = plan.values["evaluate"]
-    names = [name for name in keys["baselines"] if name != plan.part_name("objective")]
-    objectives = {name: parts.make("objectives", name, "evaluate.baselines") for name in names}
-    identity = parts.find("heads", "identity")
-    needs = tuple({need for objective in objectives.values() for need in objective.needs})
-    told: dict[str, Any] = {}
-    moments = None
-    for name, objective in objectives.items():
-        try:
-            if moments is None:  # one pass over the pairs serves them all
-                moments = closed_form.moments_between(left, right, pairs, identity(), identity(), needs)
-            fitted = closed_form.solve(left, right, pairs, identity(), identity(), objective, moments)
-        except SensoriumError as error:
-            told[name] = {"not_applicable": str(error)}
-            continue
-        test = pairs.where("test")
-        left_rows, right_rows = (
-            (np.concatenate([test.left, test.right]),) * 2 if pairs.same_table else (test.left, test.right)
-        )
-        every = classification.known(pairs)
-        right_rows = right_rows if every is None else np.concatenate([right_rows, every])
-        zl, zr = some_rows(fitted.left_head, left, left_rows), some_rows(fitted.right_head, right, right_rows)
-        other = evaluate.per_query(zl, zr, pairs, "test", keys["directions"], among=every)
-        told[name] = {
-            "results": evaluate.results(other, keys["measures"], plan.seed, keys["resamples"]),
-            "advantage": advantage(judged, other, plan.seed, keys["resamples"]),
-        }
-    return told
-
-
-def some_rows(module: Any, table: Embeddings, rows: np.ndarray) -> np.ndarray:
-    """A table through a head where ``rows`` need it, (n, d) float32, and zeros elsewhere."""
-    from sensorium import heads
-
-    rows = np.unique(rows)
-    z = np.zeros((len(table), module.dim), np.float32)
-    z[rows] = heads.apply(module, table.vectors, rows)
-    return z
-
-
 def advantage(
     ours: Mapping[str, evaluate.Judged], theirs: Mapping[str, evaluate.Judged], seed: int, resamples: int
 ) -> dict[str, float]:
@@ -180,17 +214,21 @@ def advantage(
     return {"MRR": found.difference, "low": found.low, "high": found.high, "p": found.p}
 
 
-def verdict(plan: Recipe, told: Mapping[str, Any]) -> str:
+def verdict(objective: str, baselines: Mapping[str, Any]) -> str:
     """One plain sentence: did the fit beat the best closed form on the test split?"""
-    beside = {name: b["advantage"] for name, b in told.items() if "advantage" in b}
+    beside = {name: b["advantage"] for name, b in baselines.items() if "advantage" in b}
     if not beside:
         return "No closed form was run beside it."
     best = min(beside, key=lambda name: beside[name]["MRR"])
     by = beside[best]
     points = f"{100 * by['MRR']:+.1f} MRR points [{100 * by['low']:+.1f}, {100 * by['high']:+.1f}]"
-    objective = plan.part_name("objective")
     if by["low"] > 0:
         return f"{objective} beats the best closed form beside it, {best}, by {points}."
     if by["high"] < 0:
         return f"{objective} did not help: {best} is better, {points}. Type: objective={best}"
     return f"{objective} did not help measurably: against {best} {points}, an interval that includes 0."
+
+
+def _mark(rows: list[dict[str, Any]], empty: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    """Result rows with ``degenerate: true`` on those of a direction whose numbers say nothing."""
+    return [row | {"degenerate": True} if row["direction"] in empty else row for row in rows]

@@ -12,6 +12,7 @@ from sensorium import heads, io, pipeline
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe
 from sensorium.evaluate import classification
+from sensorium.search.folder import RunFolder
 from sensorium.types import Data, Items
 
 
@@ -43,9 +44,9 @@ def judge(run: Path | str, overrides: Sequence[str], quiet: bool = False) -> lis
             f"{plan.part_name('data')} has {_some(sorted(set(emotion.tolist())))}, the run knows "
             f"{_some(names)}: fewer than two classes are common, so there is nothing to judge"
         )
-    changed = np.asarray(data.left.meta.get("augmented", np.full(len(data.left), ""))) != ""
-    own = _own(opened, plan, data.left.ids) & ~changed
-    chosen = np.isin(emotion, common) & ~changed[data.pairs.left]
+    original = np.isin(np.arange(len(data.left)), pipeline.searchable(data.left))  # no augmented copies
+    own = _own(opened, plan, data.left.ids) & original
+    chosen = np.isin(emotion, common) & original[data.pairs.left]
     kept = np.flatnonzero(chosen & ~own[data.pairs.left])
     if not len(kept):
         raise BadData(f"all {int(own.sum())} recordings are the run's own; its test split is judged by: "
@@ -82,7 +83,7 @@ def _project(opened: Any, plan: recipes.Recipe, data: Data, rows: np.ndarray, ru
     """These left items through the run's own encoder and head, (n, d)."""
     left = data.left
     items = Items(left.ids[rows], [left.values[row] for row in rows.tolist()], left.kind)
-    table = pipeline.embed_side("left", items, plan, pipeline.stores_beside(run), progress=not quiet)
+    table = pipeline.embed_side("left", items, plan, RunFolder(run).stores, progress=not quiet)
     module = opened.head("left")
     heads.check(heads.load(opened.folder / "left")[1], table.fingerprint, f"{run}: left head")
     return heads.project(module, table)

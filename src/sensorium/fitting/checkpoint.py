@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import xxhash
 from torch import Tensor
 
-from sensorium import io
+from sensorium import fingerprint, io
 from sensorium.errors import Corrupt
 
 _REMEDY = "delete the folder to start anew"
@@ -23,7 +21,11 @@ def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) 
     with io.publish(folder) as building:
         path = building / "tensors.safetensors"
         path.write_bytes(pack({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
-        told = {"state": dict(state), "state_checksum": _checksum(state), "tensors_checksum": io.checksum(path)}
+        told = {
+            "state": dict(state),
+            "state_checksum": fingerprint.digest(state),
+            "tensors_checksum": io.checksum(path),
+        }
         io.write_json(building / "state.json", told)
 
 
@@ -35,14 +37,10 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return None
     path = folder / "state.json"
     told = io.read_json(path, _REMEDY)
-    if not isinstance(told, dict) or _checksum(told.get("state")) != told.get("state_checksum"):
+    if not isinstance(told, dict) or fingerprint.digest(told.get("state")) != told.get("state_checksum"):
         raise Corrupt(f"{path} is damaged: its content does not have its checksum; {_REMEDY}")
     io.verify(folder / "tensors.safetensors", told["tensors_checksum"], _REMEDY)
     return load_file(folder / "tensors.safetensors"), told["state"]
-
-
-def _checksum(state: Any) -> str:
-    return xxhash.xxh3_64_hexdigest(json.dumps(state, sort_keys=True, default=io.plain).encode())
 
 
 def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:

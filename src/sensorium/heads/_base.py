@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from sensorium import fingerprint as fingerprints
 from sensorium import io, parts
-from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch
+from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.types import Embeddings, Rows, blocks
 
 FORMAT = 1  # of the two files a head is saved as; see docs/formats.md
@@ -121,14 +122,9 @@ def check(head: Mapping[str, Any], vectors: Mapping[str, Any], where: str) -> No
 
     head: the fingerprint a head was fitted with; vectors: that of the vectors it is to be used on.
     """
-    a, b = (json.loads(json.dumps(dict(one), default=io.plain)) for one in (head, vectors))
-    differing = [key for key in sorted({*a, *b}) if a.get(key, _ABSENT) != b.get(key, _ABSENT)]
-    if differing:
-        told = "; ".join(f"{key}: {a.get(key, _ABSENT)!r} against {b.get(key, _ABSENT)!r}" for key in differing)
-        raise Mismatch(
-            f"{where} was fitted on vectors of {_called(a)}, these are of {_called(b)} ({told}); "
-            "encode with the same encoder, or fit the head again"
-        )
+    fingerprints.check(
+        head, vectors, f"{where} was fitted on vectors", "encode with the same encoder, or fit the head again"
+    )
 
 
 def check_finite(vectors: Rows, ids: np.ndarray | None, what: str, block: int = 8192) -> None:
@@ -151,15 +147,3 @@ def check_finite(vectors: Rows, ids: np.ndarray | None, what: str, block: int = 
                 f"{what}: {counts[fault]} of {len(vectors)} rows hold {fault}, such as row {named}; "
                 "mend or drop these rows"
             )
-
-
-class _Absent:
-    def __repr__(self) -> str:
-        return "(absent)"
-
-
-_ABSENT = _Absent()
-
-
-def _called(fingerprint: Mapping[str, Any]) -> str:
-    return repr(fingerprint.get("name", "an unnamed encoder")) if fingerprint else "an unknown encoder"

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from sensorium import fingerprint as fingerprints
 from sensorium import io
 from sensorium.errors import BadData, Corrupt
 
@@ -205,7 +206,7 @@ def carried(old: Path, new: Path) -> Iterator[None]:
 
 def digest(fingerprint: Mapping[str, Any]) -> str:
     """A short name of an encoder's fingerprint: vectors of one digest fit one head."""
-    return xxhash.xxh3_64_hexdigest(json.dumps(dict(fingerprint), sort_keys=True, default=io.plain).encode())
+    return fingerprints.digest(dict(fingerprint))
 
 
 def columns(changes: Sequence[Change], like: Mapping[str, np.ndarray], n: int) -> dict[str, np.ndarray]:

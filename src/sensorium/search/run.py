@@ -18,6 +18,7 @@ from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch, SensoriumError, nearest
 from sensorium.evaluate import posthoc
 from sensorium.search import journal, query
+from sensorium.search.folder import RunFolder, quote
 from sensorium.search.query import SIDES, Input, Options
 from sensorium.table import RowLookup
 from sensorium.types import Embeddings
@@ -33,14 +34,14 @@ def open(folder: str | Path, encoders: Sequence[Any] = ()) -> Run:
     Raises Corrupt when the folder is not a whole run.
     """
     folder = Path(folder)
-    if not (folder / "metrics.json").is_file():
-        started = folder.parent / f".{folder.name}.building"
-        hint = (
-            f"it was interrupted; type: sensorium run {folder.name} --out {folder}"
-            if started.exists()
-            else ("make one with: sensorium run RECIPE --out " + str(folder))
-        )
-        raise BadData(f"{folder} is not a run (no metrics.json); {hint}")
+    where = RunFolder(folder)
+    if not where.is_run:
+        if where.is_building:
+            raise BadData(f"{folder} is being made at this moment; wait for it, its history is in {where.building}")
+        if where.started.is_file():
+            raise BadData(f"{folder} is not a run (no metrics.json); it was interrupted; type: {where.resume}")
+        known = f"sensorium run RECIPE --out {quote(folder)}"
+        raise BadData(f"{folder} is not a run (no metrics.json); make one with: {known}")
     return Run(folder, encoders)
 
 

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
+from sensorium import fingerprint as fingerprints
 from sensorium import io
 from sensorium.errors import Corrupt, Mismatch
 
@@ -74,7 +73,7 @@ class Manifest:
         """Write atomically; call it only while holding the folder's lock."""
         body = {"format": FORMAT, "version": VERSION, "items": self.items, **asdict(self)}
         body = json.loads(json.dumps(body, allow_nan=False, default=io.plain))
-        io.write_json(Path(folder) / NAME, {**body, "checksum": _checksum(body)})
+        io.write_json(Path(folder) / NAME, {**body, "checksum": fingerprints.checksum(body)})
 
 
 def exists(folder: Path) -> bool:
@@ -98,7 +97,7 @@ def read(folder: Path) -> Manifest:
             "update sensorium, or embed again into another folder"
         )
     stored = body.pop("checksum", None)
-    if stored != _checksum(body):
+    if stored != fingerprints.checksum(body):
         raise Corrupt(f"{path} is damaged: its own checksum does not match; {remedy}")
     shards = tuple(
         Shard(s["name"], s["items"], s["rows"], s["dead"], {kind: File(**f) for kind, f in s["files"].items()})
@@ -109,20 +108,9 @@ def read(folder: Path) -> Manifest:
 
 def same_fingerprint(stored: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
     """Raise Mismatch, naming both sides and what to type, unless the two makers are the same."""
-    given = json.loads(json.dumps(dict(given), default=io.plain))
-    if stored != given:
-        differing = sorted(k for k in {*stored, *given} if stored.get(k) != given.get(k))
-        raise Mismatch(
-            f"{folder} holds vectors made by {_words(stored, differing)}, but these come from "
-            f"{_words(given, differing)}; choose another folder, or delete that one to embed anew: rm -r {folder}"
-        )
-
-
-def _words(fingerprint: Mapping[str, Any], keys: list[str]) -> str:
-    named = {k: fingerprint[k] for k in ["name", *keys] if k in fingerprint}
-    return ", ".join(f"{k}={v}" for k, v in named.items()) or "an encoder without these keys"
-
-
-def _checksum(body: Mapping[str, Any]) -> str:
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return xxhash.xxh3_128_hexdigest(text.encode("utf-8"))
+    fingerprints.check(
+        stored,
+        given,
+        f"{folder} holds vectors",
+        f"choose another folder, or delete that one to embed anew: rm -r {folder}",
+    )

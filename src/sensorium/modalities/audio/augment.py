@@ -102,7 +102,7 @@ def draw(path: str, kinds: Sequence[str], probability: float, rng: np.random.Gen
 def with_copies(data: Data, copies: int, probability: float, kinds: Sequence[str], seed: int) -> Data:
     """The data with ``copies`` variants of every training recording, as further training items.
 
-    Their ids end in "~1", "~2" …, and the column "augmented" says what was changed. The same seed
+    Their ids end in "~1", "~2" …, and they are not searchable. The same seed
     draws the same variants, so a store keeps them. Raises BadRecipe for values that cannot be meant.
     """
     for kind in kinds:
@@ -126,8 +126,8 @@ def with_copies(data: Data, copies: int, probability: float, kinds: Sequence[str
     ids = [f"{left.ids[row]}~{k}" for row, k in zip(np.tile(rows, copies), numbers, strict=True)]
     origin = np.concatenate([np.arange(len(left)), np.tile(rows, copies)])
     meta = {name: np.asarray(column)[origin] for name, column in left.meta.items()}
-    meta["augmented"] = np.array([""] * len(left) + [variant.told() for variant in made], np.str_)
-    items = Items(as_ids([*left.ids.tolist(), *ids]), [*left.values, *made], left.kind, meta)
+    searchable = np.arange(len(origin)) < len(left)
+    items = Items(as_ids([*left.ids.tolist(), *ids]), [*left.values, *made], left.kind, meta, searchable=searchable)
     extra = np.tile(chosen, copies)
     added = {name: np.concatenate([getattr(pairs, name), getattr(pairs, name)[extra]])
              for name in ("right", "label", "group", "split")}  # fmt: skip

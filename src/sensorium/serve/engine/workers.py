@@ -15,8 +15,9 @@ import orjson
 from sensorium import io, modalities, store
 from sensorium.errors import BadData, Mismatch
 from sensorium.indexes.exact import Exact
-from sensorium.pipeline import store_name, stores_beside
+from sensorium.pipeline import store_name
 from sensorium.search import journal, media
+from sensorium.search.folder import RunFolder
 from sensorium.search.query import Query, Ranked
 from sensorium.search.query import search as ranked_hits
 from sensorium.search.run import Run
@@ -220,7 +221,7 @@ class Lanes:
         if kept is None:
             raise Mismatch(
                 f"the embeddings of the {side} items do not lie beside run '{self.name}', so its raw space cannot "
-                f"be searched; copy the folder {stores_beside(self.run.folder).name} there too, or leave out space"
+                f"be searched; copy the folder {RunFolder(self.run.folder).stores.name} there too, or leave out space"
             )
         if kept.offsets is not None:
             raise BadData(f"the {side} items are sequences of frames, which are not compared raw; leave out space")
@@ -240,7 +241,7 @@ class Lanes:
         encoder = self.run.encoder(side)
         if encoder is None:
             return None
-        folder = stores_beside(self.run.folder) / store_name(side, self.run.recipe, encoder.fingerprint)
+        folder = RunFolder(self.run.folder).stores / store_name(side, self.run.recipe, encoder.fingerprint)
         return store.open(folder) if store.exists(folder) else None
 
 

@@ -1,0 +1,41 @@
+"""What is evaluated: both tables, their pairs, and the outputs of their heads, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sensorium.pairs import Pairs
+from sensorium.types import Embeddings, Rows
+
+
+@dataclass(frozen=True)
+class Projected:
+    """Two embedded tables and what their heads made of them.
+
+    left: n items, right: m items; the same object where both sides are one table. pairs: rows of the two.
+    zl (n, d), zr (m, d): head outputs in the shared space.
+    """
+
+    left: Embeddings
+    right: Embeddings
+    pairs: Pairs
+    zl: Rows
+    zr: Rows
+
+    @classmethod
+    def of(cls, zl: Rows, zr: Rows, pairs: Pairs) -> Projected:
+        """Head outputs (n, d) and (m, d) alone: they stand for the tables too, with row numbers as ids."""
+        left = Embeddings(np.arange(len(zl)).astype(np.str_), zl, {})
+        right = left if zr is zl else Embeddings(np.arange(len(zr)).astype(np.str_), zr, {})
+        return cls(left, right, pairs, zl, zr)
+
+    def sides(self, direction: str) -> tuple[Rows, Rows]:
+        """Queries and candidates of a direction, head outputs of the whole tables."""
+        return (self.zl, self.zr) if direction == "left->right" else (self.zr, self.zl)
+
+    def ids(self, direction: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of queries and candidates of a direction, whole tables."""
+        both = self.left.ids, self.right.ids
+        return both if direction == "left->right" else both[::-1]
