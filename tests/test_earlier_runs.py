@@ -9,6 +9,7 @@ import pytest
 
 import sensorium
 from sensorium import heads, parts
+from sensorium.numerics import ragged
 
 EARLIER = Path(__file__).parent / "fixtures" / "earlier"
 NAMES = sorted(folder.name for folder in EARLIER.iterdir())
@@ -26,8 +27,7 @@ def test_an_earlier_run_opens_and_answers_as_it_did(name: str, tmp_path: Path) -
     run = sensorium.open(folder)
     head = run.head("left")
     x = np.random.default_rng(1).standard_normal((12, head.dim_in)).astype(np.float32)
-    frames = hasattr(head, "apply_frames")
-    z = head.apply_frames(x, np.array([0, 5, 12])) if frames else heads.apply(head, x)
+    z = ragged.apply_frames(head, x, np.array([0, 5, 12])) if head.takes_sequences else heads.apply(head, x)
     np.testing.assert_allclose(z, expected["projected"], rtol=1e-5, atol=1e-6)
     found = run.search(id=expected["query"], side="left", to="right", k=3)
     assert [hit["id"] for hit in found] == [hit["id"] for hit in expected["hits"]]

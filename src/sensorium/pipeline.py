@@ -216,7 +216,7 @@ def fit_heads(
     parts = parts or plan.build()
     other = left if right is None else right
     both = left, other, pairs, parts.heads["left"], parts.heads["right"], parts.objective
-    if parts.objective.closed:
+    if parts.objective.closed_form:
         return fitting.solve(*both)
     options = {"progress": progress, "on_epoch": on_epoch, "tensorboard": tensorboard}
     return fitting.train(*both, plan.train_options(), folder, plan.seed, **options)
@@ -278,7 +278,7 @@ def index_side(
     part, rows = plan.part("index"), searchable(items)
     part.add(items.ids[rows], vectors[rows], {name: column[rows] for name, column in columns_of(items).items()})
     about = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
-    if hasattr(part, "variants"):
+    if part.variants():
         about["speed"] = index_speed.measure(part, queries)
     with io.publish(folder / "index" / side) as building:
         part.save(building)

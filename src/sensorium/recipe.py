@@ -88,7 +88,7 @@ class Recipe:
         """Every part but the data, each once; raises BadRecipe for an argument that one of them cannot take."""
         self.part("index")
         for name in self.values["evaluate"]["baselines"]:
-            if not parts.make("objectives", name, "evaluate.baselines").closed:
+            if not parts.make("objectives", name, "evaluate.baselines").closed_form:
                 raise BadRecipe(f"evaluate.baselines: '{name}' is trained; expected closed forms, such as ridge")
         encoders, heads = ({side: self.part(f"{side}.{kind}") for side in SIDES} for kind in ("encoder", "head"))
         return Built(encoders, heads, self.part("objective"))

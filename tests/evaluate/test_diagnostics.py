@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sensorium import contracts
 from sensorium.evaluate import diagnostics
 from sensorium.types import Embeddings
 
@@ -79,7 +80,7 @@ def test_no_vectors():
     assert states(Embeddings(np.array([], str), np.zeros((0, 3), np.float32), {}))["vectors"][0] == "bad"
 
 
-class Encoder:
+class Encoder(contracts.Encoder):
     """Numbers to vectors; with faults to order."""
 
     def __init__(self, padding=0.0, noise=0.0):

@@ -12,6 +12,7 @@ import pytest
 from harness import kill_at_random
 
 from sensorium import io, store
+from sensorium.contracts import Encoder
 from sensorium.types import Items
 
 FINGERPRINT = {"name": "toy", "revision": 1}
@@ -26,7 +27,7 @@ def folder():
     shutil.rmtree(made)
 
 
-class Toy:
+class Toy(Encoder):
     takes = "text"
     dim = 16
     fingerprint = FINGERPRINT

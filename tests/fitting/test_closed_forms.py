@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.linalg import orthogonal_procrustes
 from sklearn.cross_decomposition import CCA as SklearnCCA
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from sensorium import fitting, parts
 from sensorium import heads as head
+from sensorium.contracts import Head
 from sensorium.errors import BadData, BadRecipe
 from sensorium.numerics.moments import Moments
 from sensorium.objectives.cca import CCA
@@ -289,10 +291,17 @@ def test_tied_cca_needs_partners_that_are_alike() -> None:
         CCA().solve_tied(both)
 
 
-def test_settled_head_that_is_not_linear() -> None:
+def test_a_head_without_training_that_is_not_linear() -> None:
     left, right, pairs = many_to_many()
-    strange = type("Strange", (), {"settled": True, "arguments": {}})()
-    with pytest.raises(BadRecipe, match=r"the Strange head is settled but has no affine\(\)"):
+
+    class Strange(torch.nn.Module, Head):
+        trainable, arguments = False, {}
+
+        def build(self, dim_in, stats=None, like=None):
+            self.dim_in = self.dim = dim_in
+
+    strange = Strange()
+    with pytest.raises(BadRecipe, match=r"the Strange head is not trained and its affine\(\) is None"):
         fitting.solve(left, right, pairs, *heads("linear"), strange, Ridge())
 
 

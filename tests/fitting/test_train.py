@@ -11,6 +11,7 @@ import torch
 from training_data import TRAIN, N, assert_same_bits, identity, tensors, train, views
 
 from sensorium import fitting, scores
+from sensorium.contracts import Head
 from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting import batches as batching
 from sensorium.fitting import precision
@@ -73,7 +74,7 @@ def test_gradients_by_hand_are_those_of_autograd(heads, objective, dtype, tolera
     if right is not left:
         right.build(16)
     x, y = torch.randn(64, 20), torch.randn(64, 20 if right is left else 16)
-    y = right(y).detach() if right.settled else y
+    y = y if right.trainable else right(y).detach()
     modules = [left, right, loss]
     weights = Weights(modules, 0.0, 0.0, CPU)
     assert FusedStep.fits(modules, TrainOptions(), CPU)
@@ -216,14 +217,14 @@ def test_starting_where_no_linear_map_fits():
         train(heads=(MLP(hidden=32), identity()), initialise="ridge")
     with pytest.raises(BadRecipe, match=r"gives left vectors of 16, left.head of 12; type: left.head.dim=16"):
         train(heads=(Linear(dim=12), Linear(dim=12)), initialise="ridge")
-    with pytest.raises(BadRecipe, match="moves the right side, whose head is settled; use ridge"):
+    with pytest.raises(BadRecipe, match="moves the right side, whose head is not trained; use ridge"):
         train(heads=(Linear(dim=16), identity()), initialise="cca")
 
 
-class Frames(torch.nn.Module):
+class Frames(torch.nn.Module, Head):
     """Mean over the valid frames, then a linear map: the least a head of sequences can be."""
 
-    settled, needs_frames = False, True
+    takes_vectors, takes_sequences = False, True
 
     def __init__(self) -> None:
         super().__init__()

@@ -115,9 +115,9 @@ def test_a_table_of_sequences_and_the_saved_head(name: str, tmp_path) -> None:
     again, _ = heads.load(tmp_path / "left")
     np.testing.assert_array_equal(heads.project(again, table), found)
     with pytest.raises(BadData, match="1 items have no frames"):
-        head.apply_frames(frames, np.array([0, 0, 5]))
+        ragged.apply_frames(head, frames, np.array([0, 0, 5]))
     with pytest.raises(BadData, match="width 4"):
-        head.apply_frames(frames[:, :4], offsets)
+        ragged.apply_frames(head, frames[:, :4], offsets)
 
 
 def test_the_documents_lstm() -> None:

@@ -56,7 +56,7 @@ def test_contract(spec, tmp_path: Path) -> None:
     assert {k: v.numpy().tobytes() for k, v in again.state_dict().items()} == {
         k: v.numpy().tobytes() for k, v in one.state_dict().items()
     }
-    assert one.settled == (not list(one.parameters()))
+    assert one.trainable == bool(list(one.parameters()))
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=label)
@@ -249,7 +249,7 @@ def test_a_head_from_elsewhere_is_found_again(tmp_path: Path) -> None:
     (tmp_path / "double.py").write_text(
         "import torch\n"
         "class Double(torch.nn.Module):\n"
-        "    settled = True\n"
+        "    trainable = False\n"
         "    def __init__(self):\n"
         "        super().__init__(); self.arguments = {}\n"
         "    def build(self, dim_in, stats=None, like=None):\n"

@@ -36,7 +36,7 @@ def batch(b, kinds, seed=0):
 
 @pytest.mark.parametrize("name", ["cosine", "mse", "triplet", "cross_entropy"])
 def test_parts_are_found_and_trained(name):
-    assert parts.make("objectives", name).closed is False
+    assert parts.make("objectives", name).closed_form is False
 
 
 # --- cosine and mse -------------------------------------------------------------------------
@@ -573,7 +573,7 @@ def test_training_learns_to_retrieve(name, arguments, tmp_path):
         torch.manual_seed(1)
         for side, module, some in (("left", Linear(), left), ("right", Identity(), right)):
             module.build(some.dim, None, 10)
-            heads.save(module, tmp_path / side, "linear", some.fingerprint)
+            heads.save(module, tmp_path / side, type(module).__name__.lower(), some.fingerprint)
         arguments = {"teacher": str(tmp_path), **arguments, "weight": 0.2}
     objective = parts.make("objectives", {"name": name, **arguments})
     options = fitting.TrainOptions(epochs=30, batch=32, lr=0.02, precision="fp32")

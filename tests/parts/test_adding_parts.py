@@ -41,7 +41,6 @@ import torch
 
 class Scale(torch.nn.Module):
     """z = x * weight, to unit length."""
-    settled = False
     def __init__(self, start: float = 1.0):
         super().__init__()
         self.arguments = {"start": start}

@@ -14,6 +14,8 @@ PART = '''"""A part for the test."""
 class Flip:
     """Turns signs."""
     def __init__(self, times: int, sign: float = -1.0): self.times, self.sign = times, sign
+    def build(self, dim_in, stats=None, like=None): self.dim_in = self.dim = dim_in
+    def forward(self, x): return self.sign * x
 '''
 
 
@@ -80,8 +82,11 @@ def test_values_that_fit(tmp_path):
         == 0
     )
     assert parts.make("datasets", {"name": "ravdess", "root": tmp_path, "test_actors": 3, "fold": "all"}).fold == "all"
-    (tmp_path / "own.py").write_text("class Own:\n    def __init__(self, a: 'Unknown', b=1): self.a, self.b = a, b\n")
-    assert parts.make("heads", {"name": f"{tmp_path}/own.py:Own", "a": "x", "b": "y"}).b == "y"
+    (tmp_path / "own.py").write_text(
+        "class Own:\n    takes = 'text'\n    def encode(self, values): return []\n"
+        "    def __init__(self, a: 'Unknown', b=1): self.a, self.b = a, b\n"
+    )
+    assert parts.make("encoders", {"name": f"{tmp_path}/own.py:Own", "a": "x", "b": "y"}).b == "y"
 
 
 @pytest.mark.parametrize(

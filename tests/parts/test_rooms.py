@@ -21,6 +21,8 @@ def distribution(tmp_path, monkeypatch):
     (tmp_path / "cinema" / "formats.py").write_text('"""Old files of cinema."""\nENDINGS = (".reel",)\n')
     (tmp_path / "flips.py").write_text(
         '"""Turns signs."""\nclass Flip:\n    """-x."""\n    def __init__(self, sign: float = -1.0): self.sign = sign\n'
+        "    def build(self, dim_in, stats=None, like=None): self.dim_in = self.dim = dim_in\n"
+        "    def forward(self, x): return self.sign * x\n"
     )
     about = tmp_path / "cinema-1.0.dist-info"
     about.mkdir()

@@ -11,6 +11,7 @@ from live_server import RATE, speak
 import sensorium
 from sensorium.errors import BadData, BadRecipe
 from sensorium.modalities.audio import files
+from sensorium.numerics import ragged
 
 CUTS = st.lists(st.integers(0, 9000), max_size=12)
 
@@ -91,7 +92,7 @@ def test_an_utterance_is_read_as_if_nothing_had_been_before(voice_run, cuts, see
     over = [0, *(round((m["end"] - 0.015 + 0.6) * 10) * 10 for m in utterances[:-1]), len(voice)]
     for begin, end, utterance in zip(over, over[1:], utterances, strict=False):
         own = frames[voice[:begin].sum() : voice[:end].sum()]
-        z = head.apply_frames(own, np.array([0, len(own)]))
+        z = ragged.apply_frames(head, own, np.array([0, len(own)]))
         np.testing.assert_allclose(utterance["probabilities"], voice_run.voice.probabilities(z)[0], atol=1e-5)
     final, plain = told[-1], voice_run.voice.offline([(x, RATE)])[0]
     np.testing.assert_allclose(final["probabilities"], plain, atol=1e-5)  # of the whole, either way

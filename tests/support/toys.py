@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from sensorium.contracts import Encoder
 
-class Words:
+
+class Words(Encoder):
     """Text to (d,) by a seeded generator; counts what it was asked for."""
 
     takes = "text"
@@ -22,7 +24,7 @@ class Words:
         return np.random.default_rng(list(text.encode()) or [0]).normal(size=self.dim).astype(np.float32)
 
 
-class Frames:
+class Frames(Encoder):
     """Text to (len(text), d) frames."""
 
     takes, frames, dim = "text", True, 3

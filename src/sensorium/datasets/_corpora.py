@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sensorium.contracts import Dataset
 from sensorium.datasets import _download, _speech
 from sensorium.datasets._download import Archive
 from sensorium.datasets._speech import Parse, Speakers
@@ -13,7 +14,7 @@ from sensorium.modalities.audio import augment
 from sensorium.types import Data
 
 
-class Corpus:
+class Corpus(Dataset):
     """Left: clips. Right: the emotions' names, in RAVDESS's words where they are the same. Group: the speaker.
 
     root: folder of sound files named as in the corpus, at any depth. classes: which emotions to take, all

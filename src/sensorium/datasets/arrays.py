@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from sensorium.contracts import Dataset
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.formats import arrays
 from sensorium.heads import check_finite
-from sensorium.pairs import Pairs
+from sensorium.pairs import Pairs, csr
 from sensorium.types import Data, Items, as_ids, check_unique
 
 #: Keys that are looked for where none is named: (left, right) as people's files call them.
@@ -30,7 +31,7 @@ IDS = ("ids", "id", "filename", "fname", "file_name", "stem", "names")
 SPLIT = ("split", "split_set")
 
 
-class Arrays:
+class Arrays(Dataset):
     """Vectors that exist already, from .npz, .npy, .pt, Parquet or a store.
 
     One file: ``file`` with ``left`` and ``right`` naming arrays of the same number of rows; row i
@@ -245,13 +246,12 @@ def _match(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     last = np.searchsorted(right, left, "right", sorter=order)
     count = last - first
     i = np.repeat(np.arange(len(left)), count)
-    within = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count)
     notes = {
         "pairs_of_rows": len(i),
         "only_left": int(np.count_nonzero(count == 0)),
         "only_right": int(np.count_nonzero(~np.isin(right, left))),
     }
-    return i, order[np.repeat(first, count) + within], notes
+    return i, order[csr.ranges(first, count)], notes
 
 
 def _agreed(what: str, name: str | None, usual: tuple[str, ...], *sides: tuple[Side, np.ndarray]) -> np.ndarray | None:

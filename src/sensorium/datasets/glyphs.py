@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.contracts import Dataset
 from sensorium.errors import BadRecipe, MissingExtra, nearest
 from sensorium.pairs import Pairs
 from sensorium.types import Data, Items, blocks
@@ -22,7 +23,7 @@ NEAR = 0.99  # cosine of two coarse bitmaps from which the eye takes one for the
 _CELLS = 16  # of the coarse bitmap, along a side
 
 
-class Glyphs:
+class Glyphs(Dataset):
     """Left: pictures (64, 64) uint8, dark on white. Right: names such as "GREEK SMALL LETTER ALPHA".
 
     fonts: names of .ttf files of matplotlib, or "all"; a symbol has one picture for each font that

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.contracts import Dataset
 from sensorium.datasets import _download, _speech
 from sensorium.datasets._speech import Speakers
 from sensorium.errors import BadRecipe, nearest
@@ -28,7 +29,7 @@ ARCHIVES = {
 }  # fmt: skip
 
 
-class Ravdess:
+class Ravdess(Dataset):
     """Left: clips of one actor each. Right: the eight emotions' names. Group: the actor.
 
     root: folder with ``Actor_01`` …, of wav, FLAC or any other sound files named as RAVDESS's.

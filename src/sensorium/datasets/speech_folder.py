@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.contracts import Dataset
 from sensorium.datasets import _speech
 from sensorium.datasets._speech import Recording, Speakers
 from sensorium.errors import BadData, BadRecipe
@@ -17,7 +18,7 @@ from sensorium.modalities.audio import augment, files
 from sensorium.types import Data
 
 
-class SpeechFolder:
+class SpeechFolder(Dataset):
     """Left: clips. Right: the names of their emotions. Group: the speaker.
 
     root: without ``csv``, ``root/EMOTION/…/clip.wav``, where the folder between emotion and clip, if

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sensorium import io
+from sensorium.contracts import Encoder
 from sensorium.errors import BadData, BadRecipe, Corrupt, MissingExtra
 from sensorium.modalities.audio import files
 from sensorium.numerics import ragged
@@ -39,7 +40,7 @@ class Network(Protocol):
         ...
 
 
-class Speech:
+class Speech(Encoder):
     """Vectors, or frames, of recordings by a frozen transformer. No gradient, nothing is fitted.
 
     model: id on the Hugging Face hub, or a folder that ``save_pretrained`` wrote; "" takes the kind's

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sensorium.contracts import Encoder
 from sensorium.errors import BadData, BadRecipe
 from sensorium.modalities.image import files
 
 
-class Hashing:
+class Hashing(Encoder):
     """The fake encoder on the real shelf: every number it gives can be worked out by hand.
 
     Text becomes counts of its character n-grams: "cat" has the 3-grams " ca", "cat" and "at ",

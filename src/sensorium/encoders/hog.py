@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sensorium.contracts import Encoder
 from sensorium.errors import BadData, BadRecipe, MissingExtra
 from sensorium.modalities.image import files
 from sensorium.types import blocks
@@ -16,7 +17,7 @@ _CLIP = 0.2  # of L2-Hys, as published
 _MARGIN = 2  # background pixels around the ink: gradients of neighbouring pictures never meet
 
 
-class Hog:
+class Hog(Encoder):
     """A picture as histograms of edge directions (Dalal and Triggs, CVPR 2005).
 
     The ink (whatever differs from the border's colour, so dark on light and light on dark are

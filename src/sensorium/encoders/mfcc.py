@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensorium.contracts import FrameEncoder
 from sensorium.errors import BadRecipe
 from sensorium.modalities.audio import files
 from sensorium.modalities.audio.causal import PRIOR, Causal, State, columns
@@ -26,7 +27,7 @@ _LONGEST = 10_000  # milliseconds of a frame
 _POINTS = 1 << 17  # of a transform
 
 
-class Mfcc:
+class Mfcc(FrameEncoder):
     """Frames of 25 ms every 10 ms, (t, d) a recording, for streamable heads.
 
     n_mfcc: cepstral coefficients of the mel spectrum in dB, as ``librosa.feature.mfcc(center=False)``

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sensorium.contracts import Encoder
 from sensorium.errors import BadData, BadRecipe, Corrupt, MissingExtra
 
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -22,7 +23,7 @@ _PATIENCE = 5.0  # seconds to wait for the hub's first sign of life
 _TOGETHER = 128  # texts in one forward pass
 
 
-class Minilm:
+class Minilm(Encoder):
     """A text as 384 numbers of unit length: the mean token vector of a six-layer transformer.
 
     (Wang et al., MiniLM, 2020; Reimers and Gurevych, Sentence-BERT, 2019.)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sensorium.contracts import Encoder
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.types import check_unique
 
 
-class Onehot:
+class Onehot(Encoder):
     """Row k of the identity for the k-th class name; with an identity head the left side gives the logits.
 
     classes: all names, in their order. Swap it for a text encoder to make the vocabulary open.

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sensorium import scores
+from sensorium.pairs.components import components
 from sensorium.types import Rows, blocks
 
 COSINE = 0.9999
@@ -87,17 +88,7 @@ def classes(n: int, edges: tuple[np.ndarray, np.ndarray], content: np.ndarray | 
     if content is not None:
         _, first, code = np.unique(np.asarray(content), return_index=True, return_inverse=True)
         label = first[code]
-    a, b = edges
-    while len(a):
-        low = np.minimum(label[a], label[b])
-        new = label.copy()
-        for end in (a, b):
-            np.minimum.at(new, label[end], low)  # hook the class's root, so that whole classes merge
-        new = new[new]
-        if np.array_equal(new, label):
-            break
-        label = new
-    return label
+    return components(n, *edges, label)
 
 
 def content_hashes(values: object, kind: str) -> np.ndarray | None:

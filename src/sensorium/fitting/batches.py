@@ -14,7 +14,7 @@ from torch import Tensor
 from sensorium.errors import BadData
 from sensorium.fitting.options import TrainOptions
 from sensorium.numerics.ragged import alike
-from sensorium.pairs import Pairs
+from sensorium.pairs import Pairs, csr
 from sensorium.pairs.positives import Partners, Positives
 from sensorium.types import Embeddings, blocks
 
@@ -102,7 +102,7 @@ class Side:
     def _frames(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         start, length = self.offsets[rows], np.diff(self.offsets)[rows]
         item = np.repeat(np.arange(len(rows)), length)
-        frame = np.arange(len(item)) - np.repeat(np.cumsum(length) - length, length)
+        frame = csr.positions(length)
         padded = np.zeros((len(rows), int(length.max(initial=0)), self.vectors.shape[1]), np.float32)
         padded[item, frame] = self.vectors[np.repeat(start, length) + frame]
         return torch.from_numpy(padded).to(self.device), torch.from_numpy(length.astype(np.int64)).to(self.device)
@@ -141,7 +141,7 @@ class Sampler:
         order = rng.permutation(n)
         order = order[np.argsort(self.kind[order], kind="stable")]
         count = np.bincount(self.kind)
-        start = np.cumsum(count) - count
+        start = csr.offsets_of(count)[:-1]
         each = -(-n // len(count))
         turn = np.tile(np.arange(each), len(count))
         kind = np.repeat(np.arange(len(count)), each)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any
-
 import numpy as np
 
+from sensorium.contracts import Head
 from sensorium.errors import BadRecipe
 from sensorium.numerics.moments import InputStats
-from sensorium.pairs import Pairs
+from sensorium.pairs import Pairs, csr
 from sensorium.types import Embeddings
 
 
-def build(left: Embeddings, right: Embeddings, related: Pairs, left_head: Any, right_head: Any) -> None:
+def build(left: Embeddings, right: Embeddings, related: Pairs, left_head: Head, right_head: Head) -> None:
     """Build the heads that are not built yet; one that leaves its width open takes the other side's.
 
     related: the training pairs, whose rows the input statistics are of. Within one table both
@@ -24,7 +22,7 @@ def build(left: Embeddings, right: Embeddings, related: Pairs, left_head: Any, r
         return
     sides = [(left_head, left, related.left), (right_head, right, related.right)]
     like = None
-    for head, table, rows in sorted(sides, key=lambda side: _follows(side[0])):
+    for head, table, rows in sorted(sides, key=lambda side: _order(side[0])):
         _build(head, table, rows, like)
         like = head.dim
     if left_head.dim != right_head.dim:
@@ -34,43 +32,36 @@ def build(left: Embeddings, right: Embeddings, related: Pairs, left_head: Any, r
         )
 
 
-def _follows(head: Any) -> int:
-    """0 for a head that knows its width, 1 for a settled one that may be asked to, 2 for one that takes any."""
-    if hasattr(head, "dim_in") or head.arguments.get("dim", head.arguments.get("rank", 0)) is not None:
+def _order(head: Head) -> int:
+    """0 for a head with a width of its own; of those that take the other side's, 1 if not trained, 2 if trained."""
+    if head.dim is not None or not head.open_width:
         return 0
-    return 1 if head.settled else 2
+    return 2 if head.trainable else 1
 
 
-def _build(head: Any, table: Embeddings, rows: np.ndarray, like: int | None) -> None:
-    if table.offsets is not None and len(inspect.signature(head.forward).parameters) < 2:  # frames and their lengths
+def _build(head: Head, table: Embeddings, rows: np.ndarray, like: int | None) -> None:
+    if table.offsets is not None and not head.takes_sequences:
         raise BadRecipe(
             f"the items are sequences of frames, but the {type(head).__name__} head takes one vector an item; choose a "
             "head that takes frames (lstm, gru, tcn, statistics), or an encoder that pools"
         )
-    if table.offsets is None and getattr(head, "needs_frames", False):
+    if table.offsets is None and not head.takes_vectors:
         raise BadRecipe(
             f"the items are one vector each, but the {type(head).__name__} head reads sequences of frames; choose "
             "another head (linear, mlp, layers), or an encoder that gives frames"
         )
-    if not hasattr(head, "dim_in"):
-        wanted = head.arguments.get("preprocess", "none") != "none" or "rank" in head.arguments
-        stats = input_statistics(table, rows) if wanted else None
+    if head.dim_in is None:
+        stats = input_statistics(table, rows) if head.needs_statistics else None
         try:
             head.build(table.dim, stats, like)
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
                 raise
-            asked = ", ".join(f"{key}={value}" for key, value in head.arguments.items() if isinstance(value, int))
-            raise BadRecipe(f"the {type(head).__name__} head with {asked} does not fit into memory") from error
+            sizes = ", ".join(f"{key}={value}" for key, value in head.arguments.items() if isinstance(value, int))
+            raise BadRecipe(f"the {type(head).__name__} head with {sizes} does not fit into memory") from error
 
 
 def input_statistics(table: Embeddings, rows: np.ndarray) -> InputStats:
     """Statistics of some items of a table, each counted once: of their vectors, or of all their frames."""
-    return InputStats.of(table.vectors, _vector_rows(table, np.unique(rows)))
-
-
-def _vector_rows(table: Embeddings, items: np.ndarray) -> np.ndarray:
-    """Rows of the table's vectors that belong to these items: themselves, or all their frames."""
-    if table.offsets is None:
-        return items
-    return np.concatenate([np.arange(table.offsets[i], table.offsets[i + 1]) for i in items.tolist()])
+    items = np.unique(rows)
+    return InputStats.of(table.vectors, items if table.offsets is None else csr.rows_of(table.offsets, items))

@@ -63,7 +63,7 @@ def closed_form(
     moments: Moments | None = None,
 ) -> tuple[Solution, tuple[Side, Side]]:
     """The solution itself, a map of each side's input (raw unless its head is settled), and both sides."""
-    if pairs.same_table and not getattr(objective, "tied", False):
+    if pairs.same_table and not objective.tied:
         raise BadRecipe(
             f"objective '{type(objective).__name__.lower()}' maps one table into another, but both sides are one table "
             "here; type: objective=cca"
@@ -124,19 +124,20 @@ class Side:
     @classmethod
     def of(cls, table: Embeddings, head: Any, rows: np.ndarray) -> Side:
         """A side, its settled head built from the training rows where it has no weights yet."""
-        if head is None or not getattr(head, "settled", False):
+        if head is None or head.trainable:
             return cls(table, head, None, False)
-        if not hasattr(head, "affine"):
-            raise BadRecipe(
-                f"the {type(head).__name__} head is settled but has no affine(), on which a closed form builds; "
-                "use identity, pca or linear, or train the other side"
-            )
         if isinstance(head, parts.find("heads", "identity")):
             head.build(table.dim)
             return cls(table, head, None, head.normalize)
-        if getattr(head, "dim", None) is None:
+        if head.dim is None:
             head.build(table.dim, InputStats.of(table.vectors, np.unique(rows)))
-        return cls(table, head, head.affine(), False)
+        before = head.affine()
+        if before is None:
+            raise BadRecipe(
+                f"the {type(head).__name__} head is not trained and its affine() is None, but a closed form needs a "
+                "linear map; use identity, pca or linear, or train the other side"
+            )
+        return cls(table, head, before, False)
 
     def rows(self, which: np.ndarray) -> np.ndarray:
         """Rows (b, d) as the objective sees them: of the table's precision, or float64 after a settled map."""
@@ -148,7 +149,7 @@ class Side:
 
     def settled(self, affine: Affine | None) -> tuple[Any, str | None]:
         """The head that does all this and then ``affine``; and its name where it is another part."""
-        if affine is None and self.head is not None and getattr(self.head, "settled", False):
+        if affine is None and self.head is not None and not self.head.trainable:
             return self.head, None
         if affine is None:
             head = parts.make("heads", "identity")

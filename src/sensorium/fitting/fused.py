@@ -1,13 +1,11 @@
-"""One step written by hand: linear and mlp heads under an objective that knows its gradients.
+"""Fused training step: heads of linear layers under an objective that gives its gradients.
 
-The products are made in bfloat16 (or float32) from a copy of the float32 master weights, every
-result goes into a tensor that is kept, and elementwise work happens in place while the rows are
-still in the cache. The same formulas as autograd's, in fewer passes over memory.
+Products are computed in bfloat16 (or float32) from a copy of the float32 master weights. Every
+result goes into a tensor that is reused in the next step, and elementwise work happens in place while
+the rows are still in the cache. The same formulas as autograd's, in fewer passes over memory.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +14,7 @@ from torch import Tensor, nn
 from sensorium.fitting.batches import Batch
 from sensorium.fitting.options import TrainOptions
 from sensorium.fitting.weights import Weights
-from sensorium.heads.linear import Linear
-from sensorium.heads.mlp import MLP
+from sensorium.heads._preprocess import AffineLayers
 
 _UNIT = 1.02  # bound on the product of two lengths of unit rows that were rounded to bfloat16
 
@@ -25,8 +22,8 @@ _UNIT = 1.02  # bound on the product of two lengths of unit rows that were round
 class FusedStep:
     """Loss and gradients of a batch, as :class:`~sensorium.fitting.step.AutogradStep` gives them.
 
-    inputs: for each side the dtype and the change its vectors come in: what a settled head makes of
-    them, or their preprocessing, is made once.
+    inputs: for each side the dtype and the change its vectors come in: the output of a head that is not
+    trained, or the preprocessing of one that is, is computed once.
     """
 
     name = "fused"
@@ -35,20 +32,20 @@ class FusedStep:
     def fits(modules: list[nn.Module], options: TrainOptions, device: torch.device) -> bool:
         """Whether these heads, this objective and these options are within what is written out here."""
         *heads, objective = modules
-        plain = all(head.settled or type(head) in (Linear, MLP) for head in heads) and not heads[0].settled
-        asked = options.mixup or options.structure
-        return plain and hasattr(objective, "gradients") and not asked and device.type == "cpu"
+        if options.mixup or options.structure or device.type != "cpu" or not objective.gives_gradients:
+            return False
+        return heads[0].trainable and all(not h.trainable or h.affine_layers() is not None for h in heads)
 
     def __init__(self, modules: list[nn.Module], weights: Weights, options: TrainOptions, dtype: torch.dtype) -> None:
         left, right, self.objective = modules
         self.weights, self.dtype = weights, dtype
         self.values = weights.flat if dtype == torch.float32 else torch.empty_like(weights.flat, dtype=dtype)
         self.grads = torch.zeros_like(self.values)
-        chains = {id(h): _Chain(h, weights, self.values, self.grads) for h in (left, right) if not h.settled}
+        layers = {id(head): head.affine_layers() for head in (left, right) if head.trainable}
+        chains = {key: _Chain(of, weights, self.values, self.grads) for key, of in layers.items()}
         self.left, self.right = chains.get(id(left)), chains.get(id(right))
-        self.inputs = [(dtype, head if head.settled else head.preprocess) for head in (left, right)]
-        normal = all(head.arguments.get("normalize") for head in (left, right))
-        self.bound = _UNIT if normal else None
+        self.inputs = [(dtype, layers[id(h)].preprocess if h.trainable else h) for h in (left, right)]
+        self.bound = _UNIT if left.normalize and right.normalize else None
 
     @torch.no_grad()
     def __call__(self, batch: Batch, share: float = 1.0) -> float:
@@ -87,12 +84,11 @@ class FusedStep:
 class _Chain:
     """Forward and backward of one head, from its preprocessed input x (b, d_in) to z (b, d)."""
 
-    def __init__(self, head: Any, weights: Weights, values: Tensor, grads: Tensor) -> None:
+    def __init__(self, head: AffineLayers, weights: Weights, values: Tensor, grads: Tensor) -> None:
         self.normalize = head.normalize
         self.layers = [_Dense(layer, weights, values, grads) for layer in head.layers]
         self.hidden = [_Hidden(head, i, weights, values, grads) for i in range(len(head.layers) - 1)]
-        skip = getattr(head, "skip", None)
-        self.skip = None if skip is None else _Dense(skip, weights, values, grads)
+        self.skip = None if head.skip is None else _Dense(head.skip, weights, values, grads)
 
     def forward(self, x: Tensor) -> Tensor:
         h = x
@@ -143,14 +139,13 @@ class _Dense:
 class _Hidden:
     """What follows a hidden layer: (LayerNorm), activation, dropout."""
 
-    def __init__(self, head: MLP, i: int, weights: Weights, values: Tensor, grads: Tensor) -> None:
+    def __init__(self, head: AffineLayers, i: int, weights: Weights, values: Tensor, grads: Tensor) -> None:
         self.norm = None
         if head.norms:
             norm = head.norms[i]
             self.norm = [weights.of(p, flat) for flat in (values, grads) for p in (norm.weight, norm.bias)]
             self.eps = norm.eps
-        self.kind = head.arguments["activation"]
-        self.drop = head.arguments["dropout"]
+        self.kind, self.drop = head.activation, head.dropout
 
     def forward(self, a: Tensor) -> Tensor:
         if self.norm:

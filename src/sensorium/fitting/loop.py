@@ -76,8 +76,7 @@ def train(
         if options.initialise != "none":
             initialise(options.initialise, left, right, pairs, left_head, right_head)
         modules = [module.to(device) for module in (left_head, right_head, objective)]
-        if hasattr(objective, "prepare"):
-            objective.prepare(left, right, training, left_head, right_head)
+        objective.prepare(left, right, training, left_head, right_head)
         if folder:
             io.sweep(folder)
         point = checkpoint.load(folder / "checkpoint") if folder else None

@@ -16,9 +16,9 @@ from sensorium.fitting.weights import Weights
 class AutogradStep:
     """Loss and gradients of a batch.
 
-    inputs: for each side the dtype and the change (None: as they are) its vectors come in. What a
-    settled head makes of them is made once, unless inputs are mixed before the heads; of frames, what
-    a head makes of them before any weight takes part (its ``frozen``).
+    inputs: for each side the dtype and the change (None: as they are) its vectors come in. The
+    output of a head that is not trained is computed once, unless inputs are mixed before the heads; of
+    frames, what no weight takes part in (the head's ``frozen``).
     """
 
     name = "autograd"
@@ -26,10 +26,10 @@ class AutogradStep:
     def __init__(self, modules: list[nn.Module], weights: Weights, options: TrainOptions, dtype: torch.dtype) -> None:
         *heads, self.objective = modules
         self.weights, self.options = weights, options
-        settled = [getattr(head, "settled", False) and not options.mixup for head in heads]
-        self.heads = [None if done else head for head, done in zip(heads, settled, strict=True)]
-        self.inputs = [(torch.float32, head if done else None, getattr(head, "frozen", None))
-                       for head, done in zip(heads, settled, strict=True)]  # fmt: skip
+        fixed = [not head.trainable and not options.mixup for head in heads]
+        self.heads = [None if done else head for head, done in zip(heads, fixed, strict=True)]
+        self.inputs = [(torch.float32, head if done else None, head.frozen)
+                       for head, done in zip(heads, fixed, strict=True)]  # fmt: skip
         self.autocast = torch.autocast(weights.flat.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
 
     def __call__(self, batch: Batch, share: float = 1.0) -> float:

@@ -12,7 +12,7 @@ from sensorium import scores
 from sensorium.fitting.batches import Side
 from sensorium.fitting.environment import memory_budget
 from sensorium.fitting.options import TrainOptions
-from sensorium.pairs import Pairs, Relevance
+from sensorium.pairs import Pairs, Relevance, csr
 from sensorium.types import Embeddings, blocks
 
 QUERIES = 2000  # of a direction at most, the same ones every time; all candidates stay
@@ -51,7 +51,7 @@ class Validation:
             rows = (np.concatenate(rows),) * 2
         budget = memory_budget(device)
         self.sides = tuple(
-            Side(table, of, device, budget, frozen=getattr(head, "frozen", None))
+            Side(table, of, device, budget, frozen=head.frozen)
             for table, of, head in zip((left, right), rows, self.heads, strict=True)
         )
 
@@ -97,13 +97,12 @@ def _few(relevance: Relevance) -> Relevance:
     if q <= QUERIES:
         return relevance
     chosen = np.linspace(0, q - 1, QUERIES).round().astype(np.int64)
-    counts = relevance.counts()[chosen]
-    start = np.repeat(relevance.offsets[chosen] - np.cumsum(counts) + counts, counts)
+    few = csr.Ragged(relevance.offsets, relevance.relevant).take(chosen)
     return replace(
         relevance,
         queries=relevance.queries[chosen],
-        offsets=np.append(0, np.cumsum(counts)),
-        relevant=relevance.relevant[start + np.arange(counts.sum())],
+        offsets=few.offsets,
+        relevant=few.values,
         group=relevance.group[chosen],
         own=relevance.own[chosen],
     )

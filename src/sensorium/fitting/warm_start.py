@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from sensorium import parts
+from sensorium.contracts import Head
 from sensorium.errors import BadRecipe
 from sensorium.fitting.closed_form import closed_form
 from sensorium.pairs import Pairs
 from sensorium.types import Affine, Embeddings
 
 
-def initialise(name: str, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
+def initialise(name: str, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Head, right_head: Head) -> None:
     """Give the built, trainable heads the maps that objective ``name`` solves for.
 
-    Raises BadRecipe where a head cannot start at a linear map, is of another width, or is settled
-    although the closed form moves its side.
+    Raises BadRecipe where a head cannot start at a linear map, is of another width, or is not
+    trained although the closed form moves its side.
     """
     objective = {"name": name}
     if name == "cca":
         objective["dim"] = left_head.dim
-    elif right_head.settled:
-        objective["center"] = False  # a settled side stays where it is
+    elif not right_head.trainable:
+        objective["center"] = False  # a side that is not trained stays where it is
     solution, _ = closed_form(left, right, pairs, left_head, right_head, parts.make("objectives", objective))
     sides = [("left", left_head, left, solution.left), ("right", right_head, right, solution.right)]
     for side, head, table, affine in sides[: 1 if left_head is right_head else 2]:
-        if head.settled:
+        if not head.trainable:
             if affine is not None:
-                raise BadRecipe(f"train.initialise={name} moves the {side} side, whose head is settled; use ridge")
+                raise BadRecipe(f"train.initialise={name} moves the {side} side, whose head is not trained; use ridge")
             continue
         affine = affine or Affine(np.eye(table.dim), np.zeros(table.dim))
         if len(affine.bias) != head.dim:
@@ -37,6 +36,4 @@ def initialise(name: str, left: Embeddings, right: Embeddings, pairs: Pairs, lef
                 f"train.initialise={name} gives {side} vectors of {len(affine.bias)}, {side}.head of {head.dim}; "
                 f"type: {side}.head.dim={len(affine.bias)}"
             )
-        if not hasattr(head, "initialise"):
-            raise BadRecipe(f"train.initialise={name}: {side}.head cannot start at a linear map; use linear or mlp")
         head.initialise(affine)

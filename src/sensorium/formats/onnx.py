@@ -23,7 +23,7 @@ def export_onnx(head: Any, path: Path | str) -> list[str]:
     (b, t, c) and ``next_0`` …, to be given back with the next frames. b and t ≥ 1 are free. A new
     stream's states are zeros. Raises BadRecipe for a head that does not step, MissingExtra without onnx.
     """
-    if not hasattr(head, "step"):
+    if not head.streams:
         raise BadRecipe(
             f"the {type(head).__name__} head takes no frames; ONNX export with state is for lstm and its like"
         )

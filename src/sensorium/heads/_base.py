@@ -11,14 +11,16 @@ import numpy as np
 
 from sensorium import fingerprint as fingerprints
 from sensorium import io, parts
+from sensorium.contracts import Head
 from sensorium.errors import BadData, BadRecipe, Corrupt
+from sensorium.numerics import ragged
 from sensorium.types import Embeddings, Rows, blocks
 
 FORMAT = 1  # of the two files a head is saved as; see docs/formats.md
 _REMEDY = "fit the head again, or restore both of its files"
 
 
-def apply(head: Any, vectors: Rows, rows: np.ndarray | None = None, block: int = 8192) -> np.ndarray:
+def apply(head: Head, vectors: Rows, rows: np.ndarray | None = None, block: int = 8192) -> np.ndarray:
     """Vectors (n, d_in), or their ``rows``, through a head: (n, d) float32, ``block`` rows at a time.
 
     The head is used in evaluation mode and left in the mode it was in.
@@ -52,22 +54,22 @@ def check_dim(dim: int | None) -> None:
         raise BadRecipe(f"dim={dim} of a head; expected 1 or more, or leave it out for the width of the other side")
 
 
-def project(head: Any, table: Embeddings) -> np.ndarray:
+def project(head: Head, table: Embeddings) -> np.ndarray:
     """All items of a table through a head: (n, d) float32.
 
-    Items of several frames need a head with ``apply_frames(vectors, offsets)``; raises BadData otherwise.
+    Items of several frames need a head that takes sequences; raises BadData otherwise.
     """
     if table.offsets is None:
         return apply(head, table.vectors)
-    if not hasattr(head, "apply_frames"):
+    if not head.takes_sequences:
         raise BadData(
             f"the items are sequences of frames, but the {type(head).__name__} head takes one vector an item; "
             "choose a head that takes frames (lstm), or an encoder that pools"
         )
-    return head.apply_frames(table.vectors, table.offsets)
+    return ragged.apply_frames(head, table.vectors, table.offsets)
 
 
-def save(head: Any, stem: Path, name: str, encoder: Mapping[str, Any]) -> None:
+def save(head: Head, stem: Path, name: str, encoder: Mapping[str, Any]) -> None:
     """Write ``stem``.safetensors and ``stem``.json, each whole or not at all.
 
     name: what ``parts.find("heads", name)`` finds it by.
@@ -91,7 +93,7 @@ def save(head: Any, stem: Path, name: str, encoder: Mapping[str, Any]) -> None:
     io.write_json(stem.with_name(stem.name + ".json"), {**description, "checksum": io.checksum(path)})
 
 
-def load(stem: Path) -> tuple[Any, Mapping[str, Any]]:
+def load(stem: Path) -> tuple[Head, Mapping[str, Any]]:
     """The head that :func:`save` wrote and the fingerprint of its encoder; no pickle is read.
 
     Raises Corrupt when a file is missing, damaged or of an unknown format.

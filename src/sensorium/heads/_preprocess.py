@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -21,6 +24,22 @@ _CONSTANT = 1e-6  # a coordinate whose deviation is below this share of the typi
 def unit(x: Tensor) -> Tensor:
     """Rows (n, d) scaled to unit length: their inner products are cosines."""
     return nn.functional.normalize(x, dim=-1, eps=EPSILON)
+
+
+class AffineLayers(NamedTuple):
+    """A head as linear layers with elementwise functions between them, for the fused training step.
+
+    Of x: preprocess; then for each layer but the last: linear, norm if any, activation, dropout; the last
+    layer is linear. ``skip`` of the preprocessed x is added to its output; then unit length if ``normalize``.
+    """
+
+    preprocess: nn.Module
+    layers: Sequence[nn.Linear]
+    norms: Sequence[nn.LayerNorm]
+    skip: nn.Linear | None
+    activation: str  #: relu, gelu, tanh or silu
+    dropout: float
+    normalize: bool
 
 
 class Preprocess(nn.Module):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sensorium.contracts import SequenceHead
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
 from sensorium.heads._preprocess import Preprocess, check_mode, unit
 from sensorium.numerics.moments import InputStats
-from sensorium.numerics.ragged import apply_frames, spec_augment
-from sensorium.types import Rows
+from sensorium.numerics.ragged import spec_augment
 
 State = tuple[Tensor, ...]
 _STRETCHES = 6  # of time at most, in training
@@ -21,7 +20,7 @@ _DEEPEST = 100  # layers
 _SHORTEST = 16  # frames; a call for fewer costs more than it saves
 
 
-class Recurrent(nn.Module):
+class Recurrent(nn.Module, SequenceHead):
     """cell(d, hidden, depth) → dropout → Linear(hidden, dim), at the last valid frame.
 
     dim: output width; None takes that of the other side, such as the number of classes.
@@ -31,9 +30,6 @@ class Recurrent(nn.Module):
 
     name: under which the cell's weights are kept. parts: how many tensors its state has.
     """
-
-    settled = False
-    needs_frames = True
 
     def __init__(self, name: str, cell: Any, parts: int, /, hidden: int, depth: int, dropout: float = 0.3,
                  dim: int | None = None, preprocess: str = "standardize", normalize: bool = False,
@@ -88,10 +84,6 @@ class Recurrent(nn.Module):
         """The state of b new streams."""
         shape = b, self.arguments["depth"], self.arguments["hidden"]
         return tuple(torch.zeros(shape) for _ in range(self.parts))
-
-    def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
-        """Every sequence of a table, (n, c) float32; see :func:`sensorium.numerics.ragged.apply_frames`."""
-        return apply_frames(self, vectors, offsets)
 
     def _last(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The cell's output (b, hidden) at the last valid frame of x (b, t, d).

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from sensorium.contracts import Head
 from sensorium.heads._preprocess import unit
 from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
 
-class Identity(nn.Module):
+class Identity(nn.Module, Head):
     """z = x, or x / |x| with ``normalize``. The head of a side that defines the shared space."""
 
-    settled = True
+    trainable = False
 
     def __init__(self, normalize: bool = True) -> None:
         super().__init__()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sensorium.contracts import Head
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
 from sensorium.heads._preprocess import Preprocess, check_mode, unit
 from sensorium.numerics.moments import InputStats
-from sensorium.numerics.ragged import apply_frames, valid
-from sensorium.types import Rows
+from sensorium.numerics.ragged import valid
 
 
-class Layers(nn.Module):
+class Layers(nn.Module, Head):
     """Σ softmax(w)_l · layer_l, the mean over frames where there are frames, dropout, (hidden, GELU,) linear.
 
     (Yang et al., SUPERB, 2021.) Takes what an encoder with ``layers="all"`` gives: of each item one
@@ -25,7 +24,7 @@ class Layers(nn.Module):
     normalize: outputs of unit length; off for the logits of a classifier.
     """
 
-    settled = False
+    takes_sequences = True
 
     def __init__(self, layers: int, hidden: int = 256, dropout: float = 0.2, dim: int | None = None,
                  preprocess: str = "standardize", normalize: bool = False) -> None:  # fmt: skip
@@ -75,10 +74,6 @@ class Layers(nn.Module):
         which is a frame's own: under that nothing is frozen.
         """
         return _mean(x, lengths)
-
-    def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
-        """Every sequence of a table, (n, c) float32; see :func:`sensorium.numerics.ragged.apply_frames`."""
-        return apply_frames(self, vectors, offsets)
 
 
 def _mean(x: Tensor, lengths: Tensor) -> Tensor:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sensorium.contracts import Head
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
-from sensorium.heads._preprocess import Preprocess, affine_of, check_mode, settle, typical_length, unit
+from sensorium.heads._preprocess import AffineLayers, Preprocess, affine_of, check_mode, settle, typical_length, unit
 from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
 
-class Linear(nn.Module):
+class Linear(nn.Module, Head):
     """z = P(x) W + b, at unit length with ``normalize``.
 
     dim: output width; None takes that of the other side, or else the input's.
     preprocess: P, see :class:`sensorium.heads._preprocess.Preprocess`.
     """
-
-    settled = False
 
     def __init__(self, dim: int | None = None, preprocess: str = "standardize", normalize: bool = True) -> None:
         super().__init__()
@@ -51,6 +50,10 @@ class Linear(nn.Module):
         """Compute x W + b of the raw input, whatever the preprocessing (for "unit": of the scaled rows)."""
         unscaled = self.preprocess.mode in ("none", "unit")
         settle(self.layers[0], affine if unscaled else self.preprocess.fold_in(affine))
+
+    def affine_layers(self) -> AffineLayers:
+        """Its one layer, for the fused training step."""
+        return AffineLayers(self.preprocess, self.layers, (), None, "relu", 0.0, self.normalize)
 
     def affine(self) -> Affine | None:
         """What it computes of the raw input before the normalisation; None when that is not linear."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sensorium.contracts import Head
 from sensorium.errors import BadRecipe, nearest
 from sensorium.heads import check_dim
-from sensorium.heads._preprocess import Preprocess, check_mode, settle, typical_length, unit
+from sensorium.heads._preprocess import AffineLayers, Preprocess, check_mode, settle, typical_length, unit
 from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
 
-class MLP(nn.Module):
+class MLP(nn.Module, Head):
     """P(x), then ``depth`` times Linear, (LayerNorm), activation, dropout, then Linear; at unit length.
 
     dim: output width; None takes that of the other side, or else 256.
@@ -27,8 +28,6 @@ class MLP(nn.Module):
     Linear-ReLU-Linear is depth=1; 768→512→256 with dropout .1 is hidden=512, dim=256, dropout=0.1;
     Linear-LayerNorm-tanh-Linear is layer_norm=true, activation="tanh".
     """
-
-    settled = False
 
     def __init__(
         self,
@@ -93,6 +92,12 @@ class MLP(nn.Module):
         settle(self.skip, self.preprocess.fold_in(affine))
         nn.init.zeros_(self.layers[-1].weight)
         nn.init.zeros_(self.layers[-1].bias)
+
+    def affine_layers(self) -> AffineLayers:
+        """Its layers, for the fused training step."""
+        own = self.arguments
+        return AffineLayers(self.preprocess, self.layers, self.norms, self.skip, own["activation"], own["dropout"],
+                            self.normalize)  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         """x (n, d_in) to (n, d)."""

@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sensorium.contracts import Head
 from sensorium.errors import BadRecipe
 from sensorium.heads._preprocess import unit
 from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
 
-class PCA(nn.Module):
+class PCA(nn.Module, Head):
     """z = (x - mean) @ components, at unit length with ``normalize``.
 
     rank: number of components kept; None takes the other side's width, or else 256, but no more
@@ -20,7 +21,8 @@ class PCA(nn.Module):
     Each component points so that its largest weight is positive, as scikit-learn's do.
     """
 
-    settled = True
+    trainable = False
+    needs_statistics = True
 
     def __init__(self, rank: int | None = None, whiten: bool = False, normalize: bool = True) -> None:
         super().__init__()
@@ -58,6 +60,11 @@ class PCA(nn.Module):
         vectors = vectors * np.sign(vectors[largest, np.arange(keep)])
         # Unit variance with n - 1 in the denominator, as the sample's is counted.
         return vectors / np.sqrt(values[:keep] * stats.n / max(1, stats.n - 1)) if self.arguments["whiten"] else vectors
+
+    @property
+    def open_width(self) -> bool:
+        """Whether the number of components takes the width of the other side."""
+        return self.arguments["rank"] is None
 
     def affine(self) -> Affine:
         """What it computes before the normalisation: x @ components - mean @ components."""

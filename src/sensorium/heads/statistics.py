@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sensorium.contracts import SequenceHead
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
 from sensorium.heads._pooling import Members
@@ -13,15 +13,13 @@ from sensorium.heads._pooling import Statistics as Pool
 from sensorium.heads._preprocess import Preprocess, check_mode, unit
 from sensorium.heads._relations import Relations
 from sensorium.numerics.moments import InputStats
-from sensorium.numerics.ragged import apply_frames
-from sensorium.types import Rows
 
 State = tuple[Tensor, ...]
 _MOST = 100  # levels, and layers
 _ROWS = 32  # sequences whose sums are made together: their products stay in the cache
 
 
-class Statistics(nn.Module):
+class Statistics(nn.Module, SequenceHead):
     """Mean, deviation, magnitude and soft histogram of every column so far → perceptrons, averaged.
 
     relations: how many equal stretches the columns come in, within each of which their correlations are
@@ -31,9 +29,6 @@ class Statistics(nn.Module):
     dim: output width; None takes that of the other side, such as the number of classes.
     normalize: outputs of unit length; off for the logits of a classifier.
     """
-
-    settled = False
-    needs_frames = True
 
     def __init__(
         self,
@@ -105,10 +100,6 @@ class Statistics(nn.Module):
     def start(self, b: int = 1) -> State:
         """The state of b new streams."""
         return tuple(tensor for part in self.pool for tensor in part.start(b))
-
-    def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
-        """Every sequence of a table, (n, c) float32; see :func:`sensorium.numerics.ragged.apply_frames`."""
-        return apply_frames(self, vectors, offsets)
 
     def _pooled(self, frames: Tensor, lengths: Tensor) -> Tensor:
         return torch.cat([part(frames, lengths) for part in self.pool], -1)

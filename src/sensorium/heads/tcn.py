@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sensorium.contracts import SequenceHead
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
 from sensorium.heads._preprocess import Preprocess, check_mode, unit
 from sensorium.numerics.moments import InputStats
-from sensorium.numerics.ragged import apply_frames, valid
-from sensorium.types import Rows
+from sensorium.numerics.ragged import valid
 
 State = tuple[Tensor, ...]
 _SMALL = 1e-3  # added to variances
 _REACH = 4.0  # attention weights lie between e^-4 and e^4, so that their running sums stay accurate
 
 
-class Tcn(nn.Module):
+class Tcn(nn.Module, SequenceHead):
     """Dilated causal convolutions (Bai et al. 2018), then attentive statistics pooling (Okabe et al. 2018).
 
     width: channels. depth: layers, of dilation 1, 2, 4 …; kernel: taps of each. The pooled mean and
@@ -27,9 +26,6 @@ class Tcn(nn.Module):
     dim: output width; None takes that of the other side, such as the number of classes.
     normalize: outputs of unit length; off for the logits of a classifier.
     """
-
-    settled = False
-    needs_frames = True
 
     def __init__(
         self,
@@ -87,10 +83,6 @@ class Tcn(nn.Module):
         """The state of b new streams: silence before the first frame, nothing pooled."""
         past = [torch.zeros(b, self._reach(i), layer.in_channels) for i, layer in enumerate(self.layers)]
         return (*past, torch.zeros(b, 3 * self.arguments["width"], dtype=torch.float64))
-
-    def apply_frames(self, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
-        """Every sequence of a table, (n, c) float32; see :func:`sensorium.numerics.ragged.apply_frames`."""
-        return apply_frames(self, vectors, offsets)
 
     def _reach(self, layer: int) -> int:
         return (self.arguments["kernel"] - 1) * 2**layer

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import scores
+from sensorium.contracts import Index
 from sensorium.indexes._rows import TOO_MANY_REMOVED, Rows
 from sensorium.numerics import threads
 from sensorium.scores import cpu_features, exact_topk, int8
@@ -27,7 +28,7 @@ _TILE = 1 << 20  # integer scores computed at a time: more would leave the cache
 _SPARSE = 0.05  # share of rows a filter must leave for the whole to be scanned
 
 
-class Exact:
+class Exact(Index):
     """Keeps float32 vectors (n, d) and finds the exact k nearest: equal scores in order of row.
 
     ``fingerprint`` says what made the vectors; it is saved and loaded along.

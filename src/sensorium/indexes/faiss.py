@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import io, scores
+from sensorium.contracts import Index
 from sensorium.errors import BadRecipe, MissingExtra
 from sensorium.indexes._rows import REMEDY, TOO_MANY_REMOVED, Rows
 from sensorium.table import Table
@@ -21,7 +22,7 @@ _FILE = "faiss.index"
 _BREADTHS = {"ef_search": (80, 128, 256, 512), "nprobe": (1, 2, 4, 8, 16, 32, 64)}
 
 
-class Faiss:
+class Faiss(Index):
     """Approximate search with FAISS; vectors are kept too, for scores, rebuilding and measuring.
 
     factory: FAISS's own words, such as "Flat", "HNSW32", "IVF256,PQ32" or "IVF64,Flat".

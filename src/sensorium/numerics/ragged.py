@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sensorium.contracts import Head
 from sensorium.errors import BadData
 from sensorium.types import Rows
 
@@ -41,7 +41,7 @@ def spec_augment(x: Tensor, lengths: Tensor, probability: float) -> Tensor:
     return x.masked_fill(frames[:, :, None] | columns[:, None], 0.0)
 
 
-def apply_frames(head: Any, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
+def apply_frames(head: Head, vectors: Rows, offsets: np.ndarray) -> np.ndarray:
     """Every sequence through a frame head, (n, c) float32, sequences of like length together.
 
     vectors (t, d): frames of all sequences; item i owns rows ``offsets[i]`` to ``offsets[i + 1]``.
@@ -75,25 +75,6 @@ def alike(lengths: np.ndarray, most: int) -> Iterator[np.ndarray]:
         size = max(1, most // max(1, int(lengths[order[start]])))
         yield order[start : start + size]
         start += size
-
-
-def advance(head: Any, x: Tensor, lengths: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """More frames x (b, t, d) of b streams, the first ``lengths`` (b,) of each real: what the last says, and the state.
-
-    Returns (b, c); rows of streams without a new frame mean nothing. A head may bring its own ``advance``,
-    such as one that does not read frames of which nobody asks.
-    """
-    if hasattr(head, "advance"):
-        return head.advance(x, lengths, state)
-    z, after = x.new_zeros(len(x), head.dim), tuple(part.clone() for part in state)
-    for count in torch.unique(lengths).tolist():  # streams with as many new frames make one batch
-        if count:
-            at = torch.nonzero(lengths == count)[:, 0]
-            read, new = head.step(x[at, :count], tuple(part[at] for part in state))
-            z[at] = read[:, -1]
-            for part, changed in zip(after, new, strict=True):
-                part[at] = changed
-    return z, after
 
 
 def gather(states: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sensorium.contracts import ClosedFormObjective, Validate
 from sensorium.errors import BadData, BadRecipe
 from sensorium.numerics.moments import Moments
 from sensorium.types import Affine, Solution
 
-Validate = Callable[[Affine | None, Affine | None], float]
 
-
-class CCA:
+class CCA(ClosedFormObjective):
     """max over A, B of  corr(x A, y B), component by component (Hotelling 1936; ridge: Vinod 1976).
 
     dim: components kept; None keeps as many as the narrower side has.
@@ -26,7 +25,6 @@ class CCA:
     path between the two (netrep's alpha) is among the strengths. It also solves pairs within one table.
     """
 
-    closed = True
     needs = ("xx", "yy", "xy")  # of the moments
     tied = True  # can settle one head for both sides of one table
 

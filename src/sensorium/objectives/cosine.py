@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sensorium.contracts import TrainedObjective
 
-class Cosine(nn.Module):
+
+class Cosine(nn.Module, TrainedObjective):
     """L = mean over the batch of 1 - cos(zl_i, zr_i), from 0 (same direction) to 2.
 
     The loss of perception heads that regress onto a frozen space. Nothing pushes strangers
@@ -14,8 +16,6 @@ class Cosine(nn.Module):
     one side frozen (``right.head=identity``), and read it beside the mean-vector baseline,
     which scores a high cosine too. Equals ``nn.CosineEmbeddingLoss`` with targets of 1.
     """
-
-    closed = False
 
     def loss(self, zl: Tensor, zr: Tensor, positives: object) -> Tensor:
         """Loss of a batch: zl, zr (b, d), row i of each a true pair; other partners play no part."""

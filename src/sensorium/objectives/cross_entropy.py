@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sensorium.contracts import TrainedObjective
 from sensorium.errors import BadRecipe
-from sensorium.pairs import Pairs
+from sensorium.pairs import Pairs, csr
 from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings
 
 _MOST_CLASSES = 50_000
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(nn.Module, TrainedObjective):
     """L = mean over the batch of -Σ_k y_k log softmax(zl · Zᵀ / temperature)_k, Z all c right items.
 
     A classifier is retrieval over its class table: pairs are (utterance, class), the right items
@@ -36,7 +37,7 @@ class CrossEntropy(nn.Module):
     Raises BadRecipe for values that cannot be meant and for a right side that is no class table.
     """
 
-    closed = False
+    gives_probabilities = True
 
     def __init__(
         self, temperature: float = 1.0, weights: str | Sequence[float] = "none", label_smoothing: float = 0.0
@@ -59,6 +60,12 @@ class CrossEntropy(nn.Module):
                 f"{_MOST_CLASSES}, one vector each; for retrieval type: objective=infonce"
             )
         self._classes = _Classes(left, right, pairs.where(label=1), right_head, self.weights)
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """softmax(scores / temperature) of scores zl · Zᵀ (n, c), as the loss reads them."""
+        logits = np.asarray(scores, np.float64) / self.temperature
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
 
     def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
         """Loss of a batch: zl (b, d). zr is not read: its rows are in the table of all classes."""
@@ -113,7 +120,7 @@ class _Classes:
         if self.single:
             return torch.from_numpy(self.classes[start]).to(like.device)
         row = np.repeat(np.arange(len(left_rows)), count)
-        at = np.arange(len(row)) + np.repeat(start - np.cumsum(count) + count, count)
+        at = csr.ranges(start, count)
         share = torch.zeros_like(like)
         place = (torch.from_numpy(row).to(like.device), torch.from_numpy(self.classes[at]).to(like.device))
         share[place] = torch.from_numpy(1.0 / np.repeat(count, count)).to(like)

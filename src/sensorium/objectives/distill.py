@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium import heads
+from sensorium.contracts import TrainedObjective
 from sensorium.errors import BadRecipe
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings
 
 
-class Distill(nn.Module):
+class Distill(nn.Module, TrainedObjective):
     """L = (1 - weight) · InfoNCE + weight · KL(P ‖ Q), over rows, or averaged with columns.
 
     P = softmax(teacher's similarities / teacher_temperature) over the batch, with the heads of an
@@ -34,8 +35,6 @@ class Distill(nn.Module):
     Raises BadRecipe for values that cannot be meant, Mismatch when the teacher belongs to other
     encoders, Corrupt when its heads cannot be read.
     """
-
-    closed = False
 
     def __init__(
         self,

@@ -8,12 +8,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from sensorium.contracts import TrainedObjective
 from sensorium.errors import BadRecipe
 from sensorium.objectives import _contrastive
 from sensorium.pairs.positives import Positives
 
 
-class InfoNCE(nn.Module):
+class InfoNCE(nn.Module, TrainedObjective):
     """L = mean_i mean_{j in P(i)} -log( exp(s_ij / T) / sum_k exp(s_ik / T) ), s = zl zr^T.
 
     P(i) are all true partners of row i in the batch, so no partner is ever a negative
@@ -27,7 +28,7 @@ class InfoNCE(nn.Module):
     Memory is linear in the batch: see :mod:`sensorium.objectives._contrastive`.
     """
 
-    closed = False
+    gives_gradients = True
 
     def __init__(
         self,

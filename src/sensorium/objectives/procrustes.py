@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
+from sensorium.contracts import ClosedFormObjective, Validate
 from sensorium.errors import BadData
 from sensorium.numerics.moments import Moments
 from sensorium.types import Affine, Solution
 
 
-class Procrustes:
+class Procrustes(ClosedFormObjective):
     """max over W of  mean ⟨x W, y⟩  with orthonormal rows or columns (Schönemann, 1966).
 
     Distances on the left survive, so it needs few pairs and cannot overfit much, but asks that
@@ -23,13 +22,11 @@ class Procrustes:
     scaling: lengths are matched too, by the least-squares scale. Cosines do not see it.
     """
 
-    closed = True
-
     def __init__(self, center: bool = True, scaling: bool = False) -> None:
         self.center, self.scaling = center, scaling
         self.needs = ("xx", "xy") if scaling else ("xy",)  # of the moments
 
-    def solve(self, moments: Moments, validate: Callable[..., float] | None = None) -> Solution:
+    def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:
         """The rotation of left into the right space; nothing is to be chosen, so ``validate`` plays no part.
 
         ⟨x W, y⟩ is tr Wᵀ S on average, S being the mean of xᵀ y. With S = u diag(s) vᵀ (thin) that is

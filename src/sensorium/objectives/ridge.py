@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from sensorium.contracts import ClosedFormObjective, Validate
 from sensorium.errors import BadRecipe
 from sensorium.numerics.moments import Moments
 from sensorium.types import Affine, Solution
 
-Validate = Callable[[Affine | None, Affine | None], float]
-
 _REGULAR = 1e-8  # strength from which cov_xx + λ I can be solved plainly even when cov_xx is singular
 
 
-class Ridge:
+class Ridge(ClosedFormObjective):
     """min over W, b of  mean |x W + b - y|² + λ |W|²  (Hoerl & Kennard, 1970).
 
     strengths: λ as multiples of the mean eigenvalue of x's covariance, so that they mean the same
@@ -27,7 +26,6 @@ class Ridge:
     scikit-learn's ``Ridge(alpha)`` is λ = alpha / n, its intercept always fitted.
     """
 
-    closed = True
     needs = ("xx", "xy")  # of the moments
 
     def __init__(

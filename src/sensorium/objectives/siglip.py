@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from sensorium.contracts import TrainedObjective
 from sensorium.errors import BadRecipe
 from sensorium.objectives import _contrastive
 from sensorium.pairs.positives import Positives
@@ -15,7 +16,7 @@ from sensorium.pairs.positives import Positives
 _MOST = 10_000  # float32 scores times more than this are noise
 
 
-class SigLIP(nn.Module):
+class SigLIP(nn.Module, TrainedObjective):
     """L = -(1/b) sum_ij log sigmoid( y_ij (t s_ij + a) ), y_ij = 1 for true partners, else -1.
 
     Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", eq. 1, with every true
@@ -23,7 +24,7 @@ class SigLIP(nn.Module):
     bias: a. Both start at the paper's values and are learned when ``learnable``.
     """
 
-    closed = False
+    gives_gradients = True
 
     def __init__(
         self, scale: float = 10.0, bias: float = -10.0, learnable: bool = True, largest_scale: float = 100.0

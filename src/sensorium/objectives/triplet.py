@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sensorium.contracts import TrainedObjective
 from sensorium.errors import BadRecipe, nearest
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Positives
@@ -19,7 +20,7 @@ _ROWS = 1024  # anchors mined at a time: memory stays linear in the batch
 _OFF_CATEGORY = 1e3  # so far below every similarity that another category is taken only for want of the own
 
 
-class Triplet(nn.Module):
+class Triplet(nn.Module, TrainedObjective):
     """L = mean over triplets of max(0, margin + s(a, n) - s(a, p)), s the cosine.
 
     With distance 1 - s this is max(0, margin + d(a, p) - d(a, n)) (Schroff et al. 2015, FaceNet,
@@ -38,8 +39,6 @@ class Triplet(nn.Module):
 
     Raises BadRecipe for unknown words, a column that is not there, or a negative margin.
     """
-
-    closed = False
 
     def __init__(
         self,

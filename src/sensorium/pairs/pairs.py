@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadData, BadRecipe
+from sensorium.pairs.components import components
 from sensorium.types import as_ids
 
 SPLITS = ("train", "validation", "test")
@@ -96,7 +97,7 @@ class Pairs:
         if label.dtype.kind not in "iub" or not np.isin(label, (0, 1)).all():
             raise BadData("pair labels must be 1 (related) or 0 (unrelated)")
         if group is None:
-            codes, group_names = _components(left, right, same_table), None
+            codes, group_names = components_of(left, right, same_table), None
         else:
             group_names, codes = np.unique(np.asarray(group), return_inverse=True)
             group_names = group_names.astype(np.str_)
@@ -269,19 +270,10 @@ def _split_words(split: Any) -> np.ndarray:
     return np.array([_SPLIT_NAMES.get(w.lower(), "") for w in words.tolist()], "<U10")[codes]
 
 
-def _components(left: np.ndarray, right: np.ndarray, same_table: bool) -> np.ndarray:
-    """Connected component of every pair, by repeated minimum-label propagation (NumPy only)."""
+def components_of(left: np.ndarray, right: np.ndarray, same_table: bool) -> np.ndarray:
+    """Code of every pair's connected component, (p,) int64, in order of each component's first left row."""
     if not len(left):
         return np.zeros(0, np.int64)
-    shift = 0 if same_table else int(left.max()) + 1
-    a, b = left, right + shift
-    label = np.arange(int(max(a.max(), b.max())) + 1)
-    while True:
-        low = np.minimum(label[a], label[b])
-        new = label.copy()
-        np.minimum.at(new, a, low)
-        np.minimum.at(new, b, low)
-        new = new[new]  # pointer jumping: halves the depth of every chain
-        if np.array_equal(new, label):
-            return np.unique(label[a], return_inverse=True)[1].astype(np.int64)
-        label = new
+    a, b = left, right if same_table else right + int(left.max()) + 1
+    label = components(int(max(a.max(), b.max())) + 1, a, b)
+    return np.unique(label[a], return_inverse=True)[1].astype(np.int64)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.pairs import Pairs
+from sensorium.pairs import Pairs, csr
+from sensorium.pairs.pairs import components_of
 
 
 class Positives:
@@ -136,8 +137,7 @@ def _distinct(key: np.ndarray) -> bool:
 def _ranges(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The ranges [start_i, stop_i) laid end to end: which i each element is of, and the element."""
     length = stop - start
-    rows = np.repeat(np.arange(len(start)), length)
-    return rows, np.arange(len(rows)) + np.repeat(start - np.cumsum(length) + length, length)
+    return np.repeat(np.arange(len(start)), length), csr.ranges(start, length)
 
 
 def _join(rows: np.ndarray, wanted: np.ndarray, order: np.ndarray, at_right: np.ndarray) -> tuple:
@@ -150,9 +150,7 @@ def _join(rows: np.ndarray, wanted: np.ndarray, order: np.ndarray, at_right: np.
 
 def _component_keys(left: np.ndarray, right: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Connected component of every left and every right row, as small codes; -1 for rows without pairs."""
-    from sensorium.pairs.pairs import _components
-
     keys = np.full(width, -1, np.int64), np.full(width, -1, np.int64)
-    component = _components(left, right, same_table=False)
+    component = components_of(left, right, same_table=False)
     keys[0][left], keys[1][right] = component, component
     return keys

@@ -56,7 +56,7 @@ class Streams:
         habits: Habits = _HABITS,
     ) -> None:
         for part in (encoder, head):
-            if not (hasattr(part, "step") and hasattr(part, "start")):
+            if not part.streams:
                 raise BadRecipe(
                     f"{type(part).__name__} cannot stream; choose an encoder such as mfcc and a head such as lstm"
                 )
@@ -229,7 +229,7 @@ class _Reader:
     def advance(self, head: Any, frames: np.ndarray, lengths: np.ndarray) -> _Reader:
         """More frames (b, t, d), the first ``lengths`` (b,) of each real."""
         real = torch.from_numpy(lengths)
-        z, state = ragged.advance(head, torch.from_numpy(np.ascontiguousarray(frames)), real, self.state)
+        z, state = head.advance(torch.from_numpy(np.ascontiguousarray(frames)), real, self.state)
         return _Reader(state, torch.where(real[:, None] > 0, z, self.latest))
 
 
@@ -284,4 +284,4 @@ def offline(encoder: Any, head: Any, sources: Iterable[Any]) -> np.ndarray:
     """What the head reads of whole recordings, (n, c): paths or ``(samples, rate)``; what streams must equal."""
     frames = encoder.encode(list(sources))
     offsets = np.cumsum([0, *map(len, frames)])
-    return head.apply_frames(np.concatenate(frames), offsets)
+    return ragged.apply_frames(head, np.concatenate(frames), offsets)

@@ -30,15 +30,12 @@ class Voice:
         rows = len(index.table)
         self.labels: list[str] = [str(name) for name in index.table.ids]
         self.encoder, self.head, self.name = run.encoder("left"), run.head("left"), Path(run.folder).name
-        self._classes = (
-            np.array(index.vectors(np.arange(rows)), np.float32).T / run.recipe.part("objective").temperature
-        )
+        self._objective = run.recipe.part("objective")
+        self._classes = np.array(index.vectors(np.arange(rows)), np.float32).T
 
     def probabilities(self, z: np.ndarray) -> np.ndarray:
         """What the head reads (b, d) as probabilities (b, c), as in training."""
-        scores = (z @ self._classes).astype(np.float64)
-        scores = np.exp(scores - scores.max(1, keepdims=True))
-        return scores / scores.sum(1, keepdims=True)
+        return self._objective.probabilities(z @ self._classes)
 
     def streams(self, step: float = STEP, habits: Habits | None = None) -> Streams:
         """Many streams of this voice, stepped together."""
@@ -51,12 +48,12 @@ class Voice:
 
 def check(run: Any) -> None:
     """Raise BadRecipe, saying why, unless a run can stream."""
-    objective = run.recipe.part_name("objective")
-    if objective != "cross_entropy":
+    if not run.recipe.part("objective").gives_probabilities:
+        objective = run.recipe.part_name("objective")
         raise BadRecipe(f"{run.folder} was fitted by {objective}, which gives no probabilities of classes; a live "
                         "stream needs objective=cross_entropy, as in: sensorium run ravdess-best")  # fmt: skip
     for part in (run.encoder("left"), run.head("left")):
-        if not (hasattr(part, "step") and hasattr(part, "start")):
+        if not part.streams:
             raise BadRecipe(f"{run.folder}: {type(part).__name__} cannot stream; choose an encoder such as mfcc and a "
                             "head such as lstm")  # fmt: skip
     run.encoder("left").start(0)  # refuses a normalisation that needs the end first

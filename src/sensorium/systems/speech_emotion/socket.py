@@ -24,6 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from sensorium.datasets._speech import EMOTIONS
 from sensorium.errors import BadData, BadRecipe, SensoriumError
 from sensorium.modalities.audio import files, framing
+from sensorium.numerics import ragged
 from sensorium.serve.budget import Budget
 from sensorium.serve.engine import query
 from sensorium.serve.engine.decode import Decoders, Undecodable
@@ -199,4 +200,4 @@ def _prediction(probabilities: np.ndarray, names: Sequence[str]) -> dict[str, An
 
 
 def _answer(voice: Any, x: np.ndarray) -> np.ndarray:
-    return voice.probabilities(voice.head.apply_frames(x, np.array([0, len(x)])))[0]
+    return voice.probabilities(ragged.apply_frames(voice.head, x, np.array([0, len(x)])))[0]
