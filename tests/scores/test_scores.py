@@ -137,7 +137,7 @@ def test_bounds_hold(kind, torch):
     space = int8.space_of(source)
     _, _, c_length = next(source.blocks(len(c)))
     block = int8.encode(c, c_length, space, torch)
-    asking = int8.Asking(q, length, space, torch)
+    asking = int8.QuantizedQueries(q, length, space, torch)
     tile = asking.tile(slice(None), block).numpy()[:, : len(c)].astype(np.float64)
     near = tile * (asking.step * block.step)[:, None] + asking.constant[:, None]
     gap = np.abs(near - q.astype(np.float64) @ c.T.astype(np.float64))
@@ -151,7 +151,7 @@ def test_limits_enclose_the_threshold(torch):
     length = np.linalg.norm(q.astype(np.float64), axis=1)
     space = int8.space_of(Source(c))
     block = int8.encode(c, np.linalg.norm(c, axis=1), space, torch)
-    asking = int8.Asking(q, length, space, torch)
+    asking = int8.QuantizedQueries(q, length, space, torch)
     threshold = scores.pair_scores(q, c[:30])
     low, high = asking.limits(threshold[:, None], block)
     tile = asking.tile(slice(None), block).numpy()[:, :800]

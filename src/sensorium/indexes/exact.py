@@ -92,8 +92,8 @@ class Exact(Index):
 
         def answer(rows: slice) -> None:
             q = queries[rows]
-            asking = int8.Asking(q, lengths(q), self._space, use.torch)
-            found = exact_topk.scan(asking, q, self._parts(len(q), use), source, k, mask=mask)
+            quantized = int8.QuantizedQueries(q, lengths(q), self._space, use.torch)
+            found = exact_topk.scan(quantized, q, self._parts(len(q), use), source, k, mask=mask)
             positions[rows], best[rows] = found
 
         threads.each(answer, blocks(len(queries), exact_topk.share(len(queries), use.torch)), use.torch)

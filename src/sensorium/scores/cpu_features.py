@@ -88,9 +88,9 @@ class Packed:
     def __call__(self, queries: Any) -> Any:
         """Products (b, n) int32 of queries (b, d) int8; exact for d up to WIDEST."""
         ends = self.torch.tensor([[128.0, -127.0]]).expand(len(queries), 2)
-        asked = self.torch.cat([queries.float(), ends], dim=1)
+        padded = self.torch.cat([queries.float(), ends], dim=1)
         product = self.torch.fbgemm_linear_int8_weight_fp32_activation(
-            asked, self.shape, self.codes, self.sums, 1.0, 0, self.zeros
+            padded, self.shape, self.codes, self.sums, 1.0, 0, self.zeros
         )
         return product.to(self.torch.int32)
 

@@ -41,13 +41,13 @@ def ranks(queries: Rows, candidates: Rows, relevance: Relevance) -> np.ndarray:
     if (relevance.relevant == np.repeat(relevance.own, counts)).any():
         raise BadData("a query is listed as relevant to itself; drop the pairs of an item with itself")
     source = Source(candidates, relevance.candidates)
-    asking = Source(queries, relevance.queries, "queries")
-    use = cpu_features.choose(float(len(asking)) * len(source) * source.width)
+    query_source = Source(queries, relevance.queries, "queries")
+    use = cpu_features.choose(float(len(query_source)) * len(source) * source.width)
     out = np.empty(len(relevance.relevant), np.int64)
-    for rows in blocks(len(asking), max(1024, _QUERY_NUMBERS // max(1, source.width))):
+    for rows in blocks(len(query_source), max(1024, _QUERY_NUMBERS // max(1, source.width))):
         start, stop = int(relevance.offsets[rows.start]), int(relevance.offsets[rows.stop])
         offsets = relevance.offsets[rows.start : rows.stop + 1] - start
-        q, length = asking.read(rows)
+        q, length = query_source.read(rows)
         relevant = relevance.relevant[start:stop]
         targets = Targets(q, length, offsets, _scores_of(q, source, relevant, offsets))
         above = _count(targets, source, use)
@@ -61,7 +61,7 @@ def _count(targets: Targets, source: Source, use: cpu_features.Machine) -> np.nd
     sorting = (np.diff(targets.offsets) > _MANY)[targets.row]
     rest, few = ~sorting, np.zeros(len(targets), bool)
     if use.int8 and rest.any():
-        targets = replace(targets, narrowed=ranks_int8.asking_of(targets, source, use.torch))
+        targets = replace(targets, narrowed=ranks_int8.quantized_queries(targets, source, use.torch))
         few[rest] = ranks_int8.suits(targets.take(rest), source, use.torch)
     product = ranks_bfloat16.count if use.bf16 else ranks_float32.count
     above = np.zeros(len(targets), np.int64)

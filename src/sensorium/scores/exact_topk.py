@@ -14,9 +14,9 @@ from sensorium.scores.source import Source, same_width
 from sensorium.types import Rows, blocks
 
 _ROWS, _COLUMNS = 1024, 4096
-_PAIRS = 1 << 20  # found pairs held at a time
+_PAIRS = 1 << 20  # pairs collected at a time
 _TILE = 1 << 20  # scores of a float32 tile when the queries are few
-_HELD = 1 << 28  # codes of a table (bytes) that are kept between blocks of queries
+_CACHED = 1 << 28  # codes of a table (bytes) that are cached between blocks of queries
 
 Part = tuple[slice, np.ndarray, int8.Block]  # positions, vectors, codes
 
@@ -40,27 +40,27 @@ def topk(
     same_width(queries, candidates)
     positions, scores = _empty(len(queries), k)
     allowed = None if mask is None else np.flatnonzero(mask)
-    source, asking = Source(candidates, allowed, known=lengths), Source(queries, None, "queries")
-    if not (k and len(source) and len(asking)):
+    source, query_source = Source(candidates, allowed, known=lengths), Source(queries, None, "queries")
+    if not (k and len(source) and len(query_source)):
         return positions, scores
     if own is not None and allowed is not None:  # positions among the allowed
         own = np.where(np.asarray(mask)[own] & (own >= 0), np.searchsorted(allowed, own), -1)
-    use = cpu_features.choose(float(len(asking)) * len(source) * source.width)
+    use = cpu_features.choose(float(len(query_source)) * len(source) * source.width)
     parts = _Parts(source, use.torch) if use.int8 else None
 
     def answer(rows: slice) -> None:
-        q, length = asking.read(rows)
+        q, length = query_source.read(rows)
         mine = None if own is None else own[rows]
         if parts is not None:
-            narrowed = int8.Asking(q, length, parts.space, use.torch)
+            narrowed = int8.QuantizedQueries(q, length, parts.space, use.torch)
             positions[rows], scores[rows] = scan(narrowed, q, parts, source, k, mine)
         else:
             positions[rows], scores[rows] = _by_float32(q, length, source, k, mine)
 
     if use.int8:
-        threads.each(answer, blocks(len(asking), share(len(asking), use.torch)), use.torch)
+        threads.each(answer, blocks(len(query_source), share(len(query_source), use.torch)), use.torch)
     else:
-        for rows in blocks(len(asking), _ROWS):
+        for rows in blocks(len(query_source), _ROWS):
             answer(rows)
     if allowed is not None:
         positions = np.where(positions >= 0, allowed[positions], -1)
@@ -68,17 +68,19 @@ def topk(
 
 
 class _Parts:
-    """A table as coded blocks; the codes are kept for the next queries while they are small."""
+    """A table as coded blocks; the codes are cached for the next queries while they are small."""
 
     def __init__(self, source: Source, torch: Any) -> None:
         self.source, self.torch, self.space = source, torch, int8.space_of(source)
-        self.held: list[int8.Block] = []
-        if len(source) * source.width <= _HELD:
-            self.held = threads.each(lambda part: self._code(*source.read(part)), blocks(len(source), _COLUMNS), torch)
+        self.cached: list[int8.Block] = []
+        if len(source) * source.width <= _CACHED:
+            self.cached = threads.each(
+                lambda part: self._code(*source.read(part)), blocks(len(source), _COLUMNS), torch
+            )
 
     def __iter__(self) -> Iterator[Part]:
         for n, (part, c, length) in enumerate(self.source.blocks(_COLUMNS)):
-            yield part, c, self.held[n] if self.held else self._code(c, length)
+            yield part, c, self.cached[n] if self.cached else self._code(c, length)
 
     def _code(self, c: np.ndarray, length: np.ndarray) -> int8.Block:
         return int8.encode(c, length, self.space, self.torch)
@@ -90,7 +92,7 @@ def share(queries: int, torch: Any) -> int:
 
 
 def scan(
-    asking: int8.Asking,
+    quantized: int8.QuantizedQueries,
     q: np.ndarray,
     parts: Iterable[Part],
     vectors: Source,
@@ -99,9 +101,9 @@ def scan(
     mask: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Top-k of queries q (b, d) over coded blocks of ``vectors``, by int8 products; otherwise as :func:`topk`."""
-    torch, best = asking.torch, _Best(q, vectors, k)
+    torch, best = quantized.torch, _Best(q, vectors, k)
     for part, c, block in parts:
-        tile = asking.tile(slice(None), block)
+        tile = quantized.tile(slice(None), block)
         if mask is not None:
             tile[:, : block.size].masked_fill_(torch.from_numpy(~mask[part]), -int8.NEVER)
         if own is not None:
@@ -112,11 +114,11 @@ def scan(
             # k stretches reach the k-th greatest of their maxima, so the k-th best score is no lower.
             wide = top if top.shape[1] >= k else tile.numpy()
             value = np.partition(wide, wide.shape[1] - k, axis=1)[:, wide.shape[1] - k]
-            least = value * (asking.step * block.step) + asking.constant - asking.error(block)
+            least = value * (quantized.step * block.step) + quantized.constant - quantized.error(block)
             best.floor = np.maximum(best.floor, np.where(value > -int8.NEVER, least, -np.inf))
-        low, _ = asking.limits(best.floor[:, None], block)
+        low, _ = quantized.limits(best.floor[:, None], block)
         i, j, _ = int8.found(tile, low[:, 0], top)
-        error = error32(asking.length, block.longest, q.shape[1])
+        error = error32(quantized.length, block.longest, q.shape[1])
         best.add(i, part.start + j, near_scores(q, c, i, j, torch), error[i])
     return best.settle()
 
@@ -134,7 +136,7 @@ class _Best:
         """Take in found pairs; ``near`` lies within ``error`` of their scores."""
         self.found.append((i, position, near - error, near + error))
         self.size += len(i)
-        if self.size > 2 * self.settled:  # raising the floor sorts what is held, so it waits for doubling
+        if self.size > 2 * self.settled:  # raising the floor sorts what is collected, so it waits for doubling
             self._raise()
 
     def settle(self) -> tuple[np.ndarray, np.ndarray]:

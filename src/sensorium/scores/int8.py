@@ -87,7 +87,7 @@ class Segment:
         return Block(n, codes, self.units[0].step, *worst)
 
 
-class Asking:
+class QuantizedQueries:
     """Queries q (b, d) narrowed once, each with a step of its own."""
 
     def __init__(self, q: np.ndarray, length: np.ndarray, space: quantize.Space, torch: Any) -> None:
@@ -100,16 +100,16 @@ class Asking:
         self.step, self.codes = step[:, 0].astype(np.float64), torch.from_numpy(codes)
 
     @classmethod
-    def together(cls, q: np.ndarray, length: np.ndarray, space: quantize.Space, torch: Any) -> Asking:
+    def together(cls, q: np.ndarray, length: np.ndarray, space: quantize.Space, torch: Any) -> QuantizedQueries:
         """The same for many queries, by all threads. Not to be called in one of them."""
         parts = threads.each(lambda rows: cls(q[rows], length[rows], space, torch), blocks(len(q), _UNIT), torch)
         return parts[0]._with(lambda name: _joined([getattr(part, name) for part in parts], torch))
 
-    def take(self, rows: np.ndarray) -> Asking:
+    def take(self, rows: np.ndarray) -> QuantizedQueries:
         """Some of the queries."""
         return self._with(lambda name: getattr(self, name)[rows])
 
-    def _with(self, value: Callable[[str], Any]) -> Asking:
+    def _with(self, value: Callable[[str], Any]) -> QuantizedQueries:
         new = copy(self)
         for name in ("length", "constant", "turned_length", "residual", "step", "codes"):
             setattr(new, name, value(name))

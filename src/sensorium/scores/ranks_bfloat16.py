@@ -29,10 +29,10 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     space = int8.space_of(source)
     above, adding = np.zeros(len(targets), np.int64), threading.Lock()
     for some in blocks(len(targets), _TARGETS):
-        asking = _Asking(targets, some, space, torch)
+        quantized = _Queries(targets, some, space, torch)
 
-        def among(part: slice, asking: _Asking = asking, some: slice = some) -> None:
-            here = asking.among(*source.read(part))
+        def among(part: slice, quantized: _Queries = quantized, some: slice = some) -> None:
+            here = quantized.among(*source.read(part))
             with adding:
                 above[some] += here
 
@@ -40,7 +40,7 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     return above
 
 
-class _Asking:
+class _Queries:
     """One row a target: queries of unit length, turned and narrowed, with their thresholds appended."""
 
     def __init__(self, targets: Targets, some: slice, space: quantize.Space, torch: Any) -> None:
@@ -81,8 +81,8 @@ class _Asking:
             i, j = np.divmod(_flat(np.less(tile, bits, out=mask), torch), len(c))
             if len(i):
                 error = error32(self.length[rows], longest, c.shape[1])[i]
-                asked = np.ones((len(i), 1), bool)
-                yes = at_least(self.q[rows], c, i, j, self.threshold[rows][i, None], asked, error, torch)
+                chosen = np.ones((len(i), 1), bool)
+                yes = at_least(self.q[rows], c, i, j, self.threshold[rows][i, None], chosen, error, torch)
                 found[rows] += np.bincount(i[yes[:, 0]], minlength=rows.stop - rows.start)
         return found
 

@@ -16,15 +16,15 @@ _ROWS, _COLUMNS = 1024, 2048
 
 def count(targets: Targets, source: Source, torch: Any = None) -> np.ndarray:
     """How many candidates score at least each target's score, (r,) int64."""
-    wanted = targets.padded(np.inf)
-    above = np.zeros(wanted.shape, np.int64)
+    thresholds = targets.padded(np.inf)
+    above = np.zeros(thresholds.shape, np.int64)
     for _, c, c_length in source.blocks(_COLUMNS):
         longest = float(c_length.max(initial=0.0))
         for rows in blocks(len(targets.q), _ROWS):
-            q, threshold = targets.q[rows], wanted[rows]
+            q, threshold = targets.q[rows], thresholds[rows]
             error = error32(targets.length[rows], longest, source.width)
             tile = q @ c.T
-            for slot in range(wanted.shape[1]):
+            for slot in range(thresholds.shape[1]):
                 middle = threshold[:, slot].astype(np.float64)
                 # Compared in float32, the thresholds are moved outwards by the rounding this costs.
                 low = np.nextafter((middle - error).astype(np.float32), np.float32(-np.inf))

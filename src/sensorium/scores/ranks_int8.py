@@ -25,21 +25,21 @@ _SAMPLE = 1024
 _FEW = 0.02  # share of candidates at or above a threshold up to which looking at stretches pays
 
 
-def asking_of(targets: Targets, source: Source, torch: Any) -> int8.Asking:
+def quantized_queries(targets: Targets, source: Source, torch: Any) -> int8.QuantizedQueries:
     """The queries of some targets as int8 codes."""
-    return int8.Asking.together(targets.q, targets.length, int8.space_of(source), torch)
+    return int8.QuantizedQueries.together(targets.q, targets.length, int8.space_of(source), torch)
 
 
 def suits(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     """Which targets, (r,) bool, have few candidates near or above them, judged on a sample."""
     sample, length = source.sample(_SAMPLE)
-    asking = targets.narrowed or asking_of(targets, source, torch)
-    block = int8.encode(sample, length, asking.space, torch)
-    low, _ = asking.limits(targets.padded(np.inf), block)
+    quantized = targets.narrowed or quantized_queries(targets, source, torch)
+    block = int8.encode(sample, length, quantized.space, torch)
+    low, _ = quantized.limits(targets.padded(np.inf), block)
     near = np.zeros(low.shape, np.int64)
 
     def count_near(rows: slice) -> None:
-        tile = asking.tile(rows, block)[:, : block.size].numpy()
+        tile = quantized.tile(rows, block)[:, : block.size].numpy()
         for slot in range(low.shape[1]):
             near[rows, slot] = np.count_nonzero(tile >= low[rows, slot, None], axis=1)
 
@@ -49,14 +49,14 @@ def suits(targets: Targets, source: Source, torch: Any) -> np.ndarray:
 
 def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
     """How many candidates score at least each target's score, (r,) int64."""
-    asking = targets.narrowed or asking_of(targets, source, torch)
-    wanted = targets.padded(np.inf)
-    above, adding = np.zeros(wanted.shape, np.int64), threading.Lock()
+    quantized = targets.narrowed or quantized_queries(targets, source, torch)
+    thresholds = targets.padded(np.inf)
+    above, adding = np.zeros(thresholds.shape, np.int64), threading.Lock()
 
     def among(part: slice) -> None:
         c, c_length = source.read(part)
-        block = int8.encode(c, c_length, asking.space, torch)
-        low, high = asking.limits(wanted, block)
+        block = int8.encode(c, c_length, quantized.space, torch)
+        low, high = quantized.limits(thresholds, block)
         least = low.min(axis=1)
         error = error32(targets.length, block.longest, source.width)
 
@@ -67,7 +67,7 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
             again = np.flatnonzero(unsure.any(axis=1))
             if len(again):
                 r = i[again]
-                sure[again] |= at_least(targets.q, c, r, j[again], wanted[r], unsure[again], error[r], torch)
+                sure[again] |= at_least(targets.q, c, r, j[again], thresholds[r], unsure[again], error[r], torch)
             here = [np.bincount(i[yes], minlength=len(above)) for yes in sure.T]
             with adding:
                 above[:] += np.stack(here, axis=1)
@@ -75,7 +75,7 @@ def count(targets: Targets, source: Source, torch: Any) -> np.ndarray:
         # Tiles are small, to stay in the cache; what they leave is looked at together, as each call costs.
         waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for rows in blocks(len(targets.q), _ROWS):
-            i, *rest = int8.found(asking.tile(rows, block), least[rows])
+            i, *rest = int8.found(quantized.tile(rows, block), least[rows])
             waiting.append((i + rows.start, *rest))
             if sum(len(i) for i, _, _ in waiting) >= _TOGETHER or rows.stop == len(targets.q):
                 settle(*(np.concatenate(x) for x in zip(*waiting, strict=True)))

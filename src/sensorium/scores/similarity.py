@@ -43,10 +43,10 @@ def near_scores(left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarra
     starts = np.zeros(len(left) + 1, np.int64)
     np.cumsum(np.bincount(i, minlength=len(left)), out=starts[1:])
     a, b = torch.from_numpy(left), torch.from_numpy(right)
-    wanted = torch.sparse_csr_tensor(
+    pattern = torch.sparse_csr_tensor(
         torch.from_numpy(starts), torch.from_numpy(j), torch.zeros(len(j)), size=(len(left), len(right))
     )
-    return torch.sparse.sampled_addmm(wanted, a, b.T, beta=0.0).values().numpy()
+    return torch.sparse.sampled_addmm(pattern, a, b.T, beta=0.0).values().numpy()
 
 
 def lengths(x: np.ndarray) -> np.ndarray:
@@ -78,22 +78,22 @@ def at_least(
     i: np.ndarray,
     j: np.ndarray,
     threshold: np.ndarray,
-    asked: np.ndarray,
+    chosen: np.ndarray,
     error: np.ndarray,
     torch: Any = None,
 ) -> np.ndarray:
-    """Whether the score of (q[i], c[j]) is at least each of the thresholds asked about, (p, s) bool.
+    """Whether the score of (q[i], c[j]) is at least each of the chosen thresholds, (p, s) bool.
 
-    i ascending, j (p,); threshold (p, s) float32; asked (p, s) bool, False gives False;
+    i ascending, j (p,); threshold (p, s) float32; chosen (p, s) bool, False gives False;
     error (p,): what :func:`error32` says of each pair.
     """
     tile = len(q) * len(c)
     if len(i) > tile / 8:  # nearly all pairs: a product of everything costs less
-        return asked & _at_least_by_float64(q, c, i, j, threshold)
+        return chosen & _at_least_by_float64(q, c, i, j, threshold)
     near = near_scores(q, c, i, j, torch).astype(np.float64)
     gap = near[:, None] - threshold
-    yes = asked & (gap >= error[:, None])
-    unsure = asked & (np.abs(gap) < error[:, None])
+    yes = chosen & (gap >= error[:, None])
+    unsure = chosen & (np.abs(gap) < error[:, None])
     again = np.flatnonzero(unsure.any(axis=1))
     if len(again) > tile / 64:
         yes[again] |= unsure[again] & _at_least_by_float64(q, c, i[again], j[again], threshold[again])
@@ -125,7 +125,7 @@ def _at_least_by_float64(
     """
     near = (q.astype(np.float64) @ c.T.astype(np.float64))[i, j]
     error = error64(lengths(q), float(lengths(c).max()), q.shape[1])[i]
-    with np.errstate(invalid="ignore"):  # thresholds that were not asked about may be infinite
+    with np.errstate(invalid="ignore"):  # thresholds that are not chosen may be infinite
         gap = near[:, None] - switch_point(threshold)
     yes = gap > 0
     again = np.flatnonzero((np.abs(gap) <= error[:, None]).any(axis=1))

@@ -1,4 +1,4 @@
-"""Targets: the (query, relevant) pairs whose ranks are wanted, each with its score as threshold."""
+"""Targets: the (query, relevant) pairs whose ranks are computed, each with its score as threshold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Targets:
     length: np.ndarray
     offsets: np.ndarray
     score: np.ndarray
-    narrowed: int8.Asking | None = None
+    narrowed: int8.QuantizedQueries | None = None
 
     def __len__(self) -> int:
         return len(self.score)
@@ -41,12 +41,12 @@ class Targets:
         if mask.all():
             return self
         counts = np.bincount(self.row[mask], minlength=len(self.q))
-        kept = np.flatnonzero(counts)
-        offsets = np.concatenate([[0], np.cumsum(counts[kept])])
-        if len(kept) == len(self.q):
+        chosen = np.flatnonzero(counts)
+        offsets = np.concatenate([[0], np.cumsum(counts[chosen])])
+        if len(chosen) == len(self.q):
             return Targets(self.q, self.length, offsets, self.score[mask], self.narrowed)
-        narrowed = self.narrowed and self.narrowed.take(kept)
-        return Targets(self.q[kept], self.length[kept], offsets, self.score[mask], narrowed)
+        narrowed = self.narrowed and self.narrowed.take(chosen)
+        return Targets(self.q[chosen], self.length[chosen], offsets, self.score[mask], narrowed)
 
     def padded(self, filler: float) -> np.ndarray:
         """Thresholds as (b, s), s being the most any query has, the rest filled up."""
