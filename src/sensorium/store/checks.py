@@ -1,12 +1,46 @@
-"""What vectors must be before they enter a store: finite, not zero, of one width, one to each id."""
+"""Checks of vectors before they are stored: type, byte order, finite, not zero, one width."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from sensorium.errors import BadData
+
+DTYPES = ("float16", "float32", "float64")
+
+
+def native(vectors: np.ndarray) -> np.ndarray:
+    """Vectors in C order and native byte order; long doubles become float64. Raises BadData for masked arrays."""
+    if isinstance(vectors, np.ma.MaskedArray) and np.ma.is_masked(vectors):
+        raise BadData("vectors are a masked array with masked values; fill or drop these items")
+    vectors = np.asarray(vectors)
+    dtype = vectors.dtype.newbyteorder("=")
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        dtype = np.dtype(np.float64)
+    with np.errstate(over="ignore"):  # infinity is refused by check_vectors
+        return np.ascontiguousarray(vectors, dtype)
+
+
+def storable(vectors: np.ndarray) -> None:
+    """Raise BadData unless a store's reader accepts vectors of this type: (n, d), native float16, 32 or 64."""
+    if vectors.ndim != 2 or vectors.dtype.name not in DTYPES or not vectors.dtype.isnative:
+        raise BadData(
+            f"vectors are {vectors.dtype} of shape {vectors.shape}; expected (n, d) of float32, float16 or float64"
+        )
+
+
+def checked_offsets(offsets: Any, frames: int) -> np.ndarray:
+    """Offsets (n + 1,) as int64. Raises BadData unless they rise from 0 to the number of frames."""
+    given = np.asarray(offsets)
+    if given.ndim != 1 or given.dtype.kind not in "iu" or not len(given):
+        raise BadData(f"offsets are {given.dtype} of shape {given.shape}; expected integers (items + 1,)")
+    given = given.astype(np.int64)
+    if given[0] != 0 or given[-1] != frames or (np.diff(given) < 0).any():
+        raise BadData(f"offsets do not rise from 0 to the {frames} frames; give where each item begins, and the end")
+    return given
 
 
 def check_vectors(vectors: np.ndarray, ids: Sequence[str], offsets: np.ndarray | None = None) -> None:
@@ -53,4 +87,4 @@ def joined(ids: Sequence[str], frames: Sequence[np.ndarray]) -> tuple[np.ndarray
             width = frames[0].shape[1] if frames[0].ndim == 2 else "d"
             raise BadData(f"item '{name}' has frames of shape {f.shape}; expected (frames, {width})")
     offsets = np.concatenate([[0], np.cumsum([len(f) for f in frames])]).astype(np.int64)
-    return np.concatenate(frames) if frames else np.zeros((0, 0), np.float32), offsets
+    return native(np.concatenate(frames)) if frames else np.zeros((0, 0), np.float32), offsets

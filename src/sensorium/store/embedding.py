@@ -1,4 +1,4 @@
-"""Embed items once: only new or changed content is encoded, committed as it goes, resumed after a kill."""
+"""Embed items once: only new or changed content is encoded; committed shard by shard, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from sensorium.errors import BadData, Mismatch, SensoriumError
 from sensorium.progress import bar
 from sensorium.store import columns, compacting, reading, repairing, rows, shard
-from sensorium.store.checks import check_vectors, joined
+from sensorium.store.checks import DTYPES, check_vectors, joined, native
 from sensorium.store.content_keys import content_keys
 from sensorium.store.shard import Batch
 from sensorium.store.writing import SHARD_BYTES, Writer
@@ -24,7 +24,7 @@ COMMIT_SECONDS = 30.0  # a slow encoder commits at least this often, so that a k
 
 
 class Report(NamedTuple):
-    """Items encoded now, items whose content was encoded before, and damaged shards that were dropped."""
+    """Number of items encoded now, of items whose content was stored before, and of damaged shards dropped."""
 
     encoded: int
     reused: int
@@ -43,8 +43,8 @@ def embed(
 ) -> Embeddings:
     """Vectors of the items, in their order, from the store in ``folder`` or else from the encoder.
 
-    batch: items an encoder call, by default ``encoder.batch`` or 64; texts are sorted by length
-    within a shard's worth. shard_rows: items a shard, by default 128 MB of vectors; a kill loses at
+    batch: items per encoder call, by default ``encoder.batch`` or 64; texts are sorted by length
+    within a shard. shard_rows: items per shard, by default 128 MB of vectors; a kill loses at
     most one shard, of at most 30 s of encoding. dtype: float16, float32 or float64, by default what
     the store or else the encoder has. Encoders with ``frames = True`` give (t_i, d) an item.
     Raises BadData for vectors that are NaN, infinite, zero or of a wrong width or number, Mismatch
@@ -66,6 +66,8 @@ def embed_reported(
     """As :func:`embed`, with a Report of how many items were encoded and how many reused."""
     if encoder.takes != items.kind:
         raise Mismatch(f"the encoder takes {encoder.takes}, the items are {items.kind}; choose another encoder")
+    if dtype is not None and np.dtype(dtype).name not in DTYPES:
+        raise BadData(f"dtype={np.dtype(dtype).name} of a store; expected float32, float16 or float64")
     folder = Path(folder)
     meta = columns.clean(items.meta, len(items))
     dropped = len(repairing.drop_damaged(folder))
@@ -78,7 +80,7 @@ def embed_reported(
 
 
 class _Work:
-    """One call's worth: which items are wanted, what was encoded since the last commit."""
+    """One call of :func:`embed`: the items, and what was encoded since the last commit."""
 
     def __init__(
         self, items: Items, meta: dict[str, np.ndarray], keys: list[bytes], encoder: Any, writer: Writer, dtype: Any
@@ -90,36 +92,36 @@ class _Work:
         self.dtype = np.dtype(dtype) if dtype is not None else np.dtype(known.dtype) if known else None
 
     def run(self, batch: int, shard_rows: int | None, progress: bool) -> int:
-        """Copy what another id holds, encode the rest. Returns how many items had to be encoded."""
-        with self.writer.held():
-            ledger = self.writer.ledger
-            there = ledger.present(self.ids, self.keys, self.meta)
-            missing = np.flatnonzero(~there).tolist()
-            copies = [i for i in missing if self.keys[i] in ledger.content]
-            known = self._content([ledger.content[self.keys[i]] for i in copies]) if copies else None
+        """Copy vectors of equal content, encode the rest. Returns how many items had to be encoded."""
+        with self.writer.locked():
+            locations = self.writer.locations
+            present = locations.present(self.ids, self.keys, self.meta)
+            missing = np.flatnonzero(~present).tolist()
+            copies = [i for i in missing if self.keys[i] in locations.by_key]
+            known = self._content([locations.by_key[self.keys[i]] for i in copies]) if copies else None
         owners: dict[bytes, list[int]] = {}
         for i in missing:
-            if self.keys[i] not in ledger.content:
+            if self.keys[i] not in locations.by_key:
                 owners.setdefault(self.keys[i], []).append(i)
         if known is not None:
             self._copy(copies, *known)
-        # Counted before encoding: afterwards the ledger knows these contents as well.
+        # Counted before encoding: afterwards the locations include these contents as well.
         count = sum(map(len, owners.values()))
         self._encode(owners, batch, shard_rows, progress)
         return count
 
-    def _content(self, places: list[int]) -> tuple[Rows, np.ndarray | None]:
-        """The vectors, or the frames and their offsets, at these places."""
+    def _content(self, positions: list[int]) -> tuple[Rows, np.ndarray | None]:
+        """The vectors, or the frames and their offsets, at these positions."""
         base, offsets = stored(self.writer)
-        at = np.array(places, np.int64)
+        at = np.array(positions, np.int64)
         return (rows.select(base, at), None) if offsets is None else reading.frames(base, offsets, at)
 
-    def _copy(self, wanted: list[int], vectors: Rows, offsets: np.ndarray | None) -> None:
-        """Give known vectors to ids that are new, or whose metadata changed."""
-        for block in blocks(len(wanted), _shard_rows(int(vectors.shape[1]), self.frames)):
+    def _copy(self, rows: list[int], vectors: Rows, offsets: np.ndarray | None) -> None:
+        """Store vectors of equal content for ids that are new, or whose metadata changed."""
+        for block in blocks(len(rows), _shard_rows(int(vectors.shape[1]), self.frames)):
             local = None if offsets is None else offsets[block.start : block.stop + 1]
             part = vectors[block] if local is None else vectors[int(local[0]) : int(local[-1])]
-            self._commit(wanted[block], part, None if local is None else local - local[0])
+            self._commit(rows[block], part, None if local is None else local - local[0])
 
     def _encode(self, owners: dict[bytes, list[int]], batch: int, shard_rows: int | None, progress: bool) -> None:
         order = [same[0] for same in owners.values()]
@@ -133,9 +135,9 @@ class _Work:
                 for start in range(0, len(order), size):
                     chunk, last = self._by_length(order[start : start + size]), time.monotonic()
                     for at in range(0, len(chunk), batch):
-                        wanted = chunk[at : at + batch]
-                        done.append((wanted, self._vectors(wanted)))
-                        advance(len(wanted))
+                        members = chunk[at : at + batch]
+                        done.append((members, self._vectors(members)))
+                        advance(len(members))
                         if time.monotonic() - last > COMMIT_SECONDS:
                             self._flush(done, owners)
                             last = time.monotonic()
@@ -146,19 +148,19 @@ class _Work:
                 self._flush(done, owners)
             raise
 
-    def _by_length(self, wanted: list[int]) -> list[int]:
+    def _by_length(self, members: list[int]) -> list[int]:
         """Longest text first: little padding, and a batch that is too large fails at once."""
         if self.items.kind != "text":
-            return wanted
-        return sorted(wanted, key=lambda i: -len(self.items.values[i]))
+            return members
+        return sorted(members, key=lambda i: -len(self.items.values[i]))
 
-    def _vectors(self, wanted: list[int]) -> Any:
+    def _vectors(self, members: list[int]) -> Any:
         """One encoder call, checked. (b, d), or a list of (t_i, d)."""
-        ids = [self.ids[i] for i in wanted]
-        found = self.encoder.encode([_plain(self.items.values[i]) for i in wanted])
-        if len(found) != len(wanted):
-            raise BadData(f"the encoder gave {len(found)} vectors for {len(wanted)} items, from '{ids[0]}' on")
-        flat, offsets = joined(ids, found) if self.frames else (np.asarray(found), None)
+        ids = [self.ids[i] for i in members]
+        found = self.encoder.encode([_plain(self.items.values[i]) for i in members])
+        if len(found) != len(members):
+            raise BadData(f"the encoder gave {len(found)} vectors for {len(members)} items, from '{ids[0]}' on")
+        flat, offsets = joined(ids, found) if self.frames else (native(found), None)
         self.dtype = self.dtype or flat.dtype
         if flat.ndim != 2 or flat.shape[1] != self._width():
             raise BadData(
@@ -180,16 +182,16 @@ class _Work:
         if not done:
             return
         vectors = [v for _, found in done for v in found]
-        position = {i: at for at, i in enumerate(i for wanted, _ in done for i in wanted)}
+        position = {i: at for at, i in enumerate(i for members, _ in done for i in members)}
         pairs = sorted((i, position[first]) for first in position for i in owners[self.keys[first]])
         done.clear()
         chosen = [vectors[at] for _, at in pairs]
         flat, offsets = joined(self.ids, chosen) if self.frames else (np.stack(chosen), None)
         self._commit([i for i, _ in pairs], flat, offsets)
 
-    def _commit(self, wanted: list[int], vectors: np.ndarray, offsets: np.ndarray | None) -> None:
-        given = {name: column[wanted] for name, column in self.meta.items()}
-        ids, keys = [self.ids[i] for i in wanted], [self.keys[i] for i in wanted]
+    def _commit(self, members: list[int], vectors: np.ndarray, offsets: np.ndarray | None) -> None:
+        given = {name: column[members] for name, column in self.meta.items()}
+        ids, keys = [self.ids[i] for i in members], [self.keys[i] for i in members]
         staged = self.writer.stage(Batch(ids, keys, vectors, given, offsets))
         self.writer.commit([staged])
 
@@ -200,7 +202,7 @@ def _shard_rows(width: int, frames: bool) -> int:
 
 
 def stored(writer: Writer) -> tuple[Rows, np.ndarray | None]:
-    """All rows of a store that is held, dead ones too, by place; and the offsets of a ragged one."""
+    """All rows of a locked store by position, dead ones too; and the offsets of a ragged one."""
     known = writer.manifest
     parts = [shard.map_vectors(writer.folder, s, known) for s in known.shards]
     offsets = reading.joined_offsets(writer.folder, known) if known.ragged else None
@@ -212,14 +214,15 @@ def _in_order(items: Items, writer: Writer, keys: Sequence[bytes]) -> Embeddings
     if not len(items):
         return Embeddings(items.ids, np.zeros((0, writer.manifest.dim if writer.manifest else 0), np.float32),
                           dict(writer.fingerprint), items.meta)  # fmt: skip
-    with writer.held():
+    with writer.locked():
         base, offsets = stored(writer)
-    places = [writer.ledger.place.get(name, -1) for name in items.ids.tolist()]
-    lost = [n for n, p, k in zip(items.ids.tolist(), places, keys, strict=True) if p < 0 or writer.ledger.key(p) != k]
+    locations, ids = writer.locations, items.ids.tolist()
+    positions = [locations.by_id.get(name, -1) for name in ids]
+    lost = [n for n, p, k in zip(ids, positions, keys, strict=True) if p < 0 or locations.key(p) != k]
     if lost:
         raise Mismatch(f"{writer.folder}: another process changed {len(lost)} items meanwhile, such as "
                        f"'{lost[0]}'; run again, or choose another folder")  # fmt: skip
-    at = np.array(places, np.int64)
+    at = np.array(positions, np.int64)
     if offsets is None:
         return Embeddings(items.ids, rows.select(base, at), writer.manifest.fingerprint, items.meta)
     vectors, local = reading.frames(base, offsets, at)

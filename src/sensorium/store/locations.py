@@ -1,4 +1,4 @@
-"""Who is where in a store, followed from one manifest to the next by a writer."""
+"""Row locations of a store: id → (shard, row) and content key → (shard, row), updated from manifest to manifest."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from sensorium.store import columns, shard
 from sensorium.store.manifest import Manifest, Shard
 
 
-class Ledger:
-    """Place of every live id and of every content. A place counts items through the shards, dead ones too.
+class Locations:
+    """Position of every live id and of every content key. A position counts items through all shards, dead ones too.
 
-    :meth:`follow` reads only the shards that are new since the last manifest.
+    :meth:`update` reads only the shards that are new since the last manifest.
+    by_id: position of each live id. by_key: position of one item of each content, dead or alive.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,11 +28,11 @@ class Ledger:
         self.starts = [0]
         self.ids: list[list[str]] = []
         self._keys: list[list[bytes]] = []
-        self.place: dict[str, int] = {}
-        self.content: dict[bytes, int] = {}
+        self.by_id: dict[str, int] = {}
+        self.by_key: dict[bytes, int] = {}
 
-    def follow(self, manifest: Manifest) -> None:
-        """Become what a manifest says."""
+    def update(self, manifest: Manifest) -> None:
+        """Bring the locations to the state of a manifest; call it under the folder's lock."""
         if [s.name for s in manifest.shards[: len(self.shards)]] != [s.name for s in self.shards]:
             self._clear()  # compacted or repaired by another writer
         for number, s in enumerate(manifest.shards):
@@ -39,7 +40,7 @@ class Ledger:
                 table = shard.read_items(self._folder, s)
                 self._add(s, table["id"].to_pylist(), shard.read_keys(table).tolist(), shard.alive(self._folder, s))
             elif s.dead != self.shards[number].dead:
-                self._bury(number, shard.alive(self._folder, s))
+                self._drop_dead(number, shard.alive(self._folder, s))
             self.shards[number] = s
 
     def _add(self, s: Shard, ids: list[str], keys: list[bytes], alive: np.ndarray | None) -> None:
@@ -49,45 +50,45 @@ class Ledger:
         self._keys.append(keys)
         self.starts.append(start + s.items)
         if alive is None:
-            self.place.update(zip(ids, range(start, start + s.items), strict=True))
-            self.content.update(zip(keys, range(start, start + s.items), strict=True))
+            self.by_id.update(zip(ids, range(start, start + s.items), strict=True))
+            self.by_key.update(zip(keys, range(start, start + s.items), strict=True))
             return
         for row in np.flatnonzero(alive).tolist():
-            self.place[ids[row]] = start + row
-            self.content[keys[row]] = start + row
+            self.by_id[ids[row]] = start + row
+            self.by_key[keys[row]] = start + row
 
-    def _bury(self, number: int, alive: np.ndarray | None) -> None:
+    def _drop_dead(self, number: int, alive: np.ndarray | None) -> None:
         start, ids = self.starts[number], self.ids[number]
         for row in [] if alive is None else np.flatnonzero(~alive).tolist():
-            if self.place.get(ids[row]) == start + row:
-                del self.place[ids[row]]
+            if self.by_id.get(ids[row]) == start + row:
+                del self.by_id[ids[row]]
 
-    def key(self, place: int) -> bytes:
-        """The content key at a place."""
-        number, row = self.find(place)
+    def key(self, position: int) -> bytes:
+        """The content key of the item at a position."""
+        number, row = self.shard_and_row(position)
         return self._keys[number][row]
 
-    def find(self, place: int) -> tuple[int, int]:
-        """Shard number and row of a place."""
-        number = bisect_right(self.starts, place) - 1
-        return number, place - self.starts[number]
+    def shard_and_row(self, position: int) -> tuple[int, int]:
+        """Shard number, and row within that shard, of a position."""
+        number = bisect_right(self.starts, position) - 1
+        return number, position - self.starts[number]
 
     def present(self, ids: Sequence[str], keys: Sequence[bytes], meta: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Mask of the items that are here with the same content, and the same metadata as far as any is given."""
-        if not self.place:
+        """Mask (n,) of the items that are stored with the same content key and the same value of every given column."""
+        if not self.by_id:
             return np.zeros(len(ids), bool)
-        places = [self.place.get(name) for name in ids]
-        same = np.array([p is not None and self.key(p) == k for p, k in zip(places, keys, strict=True)], bool)
+        positions = [self.by_id.get(name) for name in ids]
+        same = np.array([p is not None and self.key(p) == k for p, k in zip(positions, keys, strict=True)], bool)
         at = np.flatnonzero(same)
         given = {name: column[at] for name, column in meta.items()}
-        same[at[self._changed([places[i] for i in at.tolist()], given)]] = False
+        same[at[self._changed([positions[i] for i in at.tolist()], given)]] = False
         return same
 
-    def _changed(self, places: Sequence[int], given: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Mask of the places whose stored metadata is not the given one; columns not given are not compared."""
-        if not given or not len(places):
-            return np.zeros(len(places), bool)
-        wanted = np.asarray(places)
+    def _changed(self, positions: Sequence[int], given: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Mask of the positions whose stored metadata differs; columns that are not given are not compared."""
+        if not given or not len(positions):
+            return np.zeros(len(positions), bool)
+        wanted = np.asarray(positions)
         number = np.searchsorted(self.starts, wanted, side="right") - 1
         changed = np.zeros(len(wanted), bool)
         for n in np.unique(number):

@@ -1,4 +1,4 @@
-"""Opening a store: memory-mapped, never whole in memory, every small file checked at once."""
+"""Opening a store: vectors are memory-mapped, every small file is checked at once."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def joined_offsets(folder: Path, known: Manifest) -> np.ndarray:
     """Where each item begins among the frames of all shards, (items + 1,)."""
     pieces, start = [np.zeros(1, np.int64)], 0
     for s in known.shards:
-        pieces.append(shard.read_array(folder, s.files["offsets"])[1:] + start)
+        pieces.append(shard.read_offsets(folder, s)[1:] + start)
         start += s.rows
     return np.concatenate(pieces)
 

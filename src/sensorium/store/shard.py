@@ -1,4 +1,4 @@
-"""One shard: a vectors file, an items file, in a ragged store offsets, and the rows no longer alive."""
+"""One shard on disk: vectors (.npy), items (Parquet), offsets of a ragged store, and the dead rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class Batch:
-    """n items on their way into a store.
+    """n items to be stored.
 
     vectors (n, d), or (t, d) frames with offsets (n + 1,). keys: 16 bytes an item. columns: (n,) each.
     """
@@ -42,7 +42,7 @@ class Batch:
 
 @dataclass
 class StagedShard:
-    """A shard written and durable under temporary names, waiting for its manifest."""
+    """A shard written and durable under temporary names, not yet in a manifest. ``batch`` has no vectors any more."""
 
     batch: Batch
     shard: Shard
@@ -60,9 +60,10 @@ class StagedShard:
 
 
 def stage(folder: Path, batch: Batch, manifest: Manifest) -> StagedShard:
-    """Write a batch's files beside their final names; safe beside any number of other writers.
+    """Write a batch's files beside their final names; any number of writers may do so at once.
 
-    The items file carries what a lost manifest would have said (see :mod:`sensorium.store.repairing`).
+    The items file also holds what a manifest says of the shard, so that a lost manifest can be rebuilt
+    (see :mod:`sensorium.store.repairing`).
     """
     name, files, staged = secrets.token_hex(8), {}, []
 
@@ -81,7 +82,8 @@ def stage(folder: Path, batch: Batch, manifest: Manifest) -> StagedShard:
         for file in staged:
             file.discard()
         raise
-    return StagedShard(batch, Shard(name, len(batch), len(batch.vectors), 0, files), staged)
+    empty = batch.vectors[:0].copy()  # width and type; the rows need not stay in memory
+    return StagedShard(replace(batch, vectors=empty), Shard(name, len(batch), len(batch.vectors), 0, files), staged)
 
 
 def npy(array: np.ndarray) -> list[Any]:
@@ -111,7 +113,7 @@ def _parquet(batch: Batch, about: Mapping[str, Any]) -> list[Any]:
 
 
 def stage_removed(folder: Path, shard: Shard, rows: np.ndarray) -> tuple[Shard, io.Staged]:
-    """The shard with these rows (sorted, all of them ever removed) no longer alive, and the file that says so."""
+    """The shard with the dead rows ``rows`` (sorted; all that were ever removed), and the file that lists them."""
     staged = io.Staged(folder / f"{shard.name}.{secrets.token_hex(4)}.removed.npy", npy(rows.astype(np.int64)))
     return replace(shard, dead=len(rows), files={**shard.files, "removed": File.of(staged)}), staged
 
@@ -155,6 +157,15 @@ def read_keys(table: Any) -> np.ndarray:
 def read_array(folder: Path, file: File) -> np.ndarray:
     """A small .npy file, whole and checked."""
     return np.load(memory.BytesIO(read_bytes(folder, file)), allow_pickle=False)
+
+
+def read_offsets(folder: Path, shard: Shard) -> np.ndarray:
+    """Where each item begins among a ragged shard's rows, (items + 1,) int64. Raises Corrupt."""
+    found = read_array(folder, shard.files["offsets"])
+    if found.shape != (shard.items + 1,) or found.dtype != np.int64 or found[0] or found[-1] != shard.rows:
+        raise Corrupt(f"{folder / shard.files['offsets'].name} is damaged: it does not hold the offsets of "
+                      f"{shard.items} items in {shard.rows} rows; {REMEDY.format(folder=folder)}")  # fmt: skip
+    return found
 
 
 def alive(folder: Path, shard: Shard) -> np.ndarray | None:
