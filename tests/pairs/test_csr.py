@@ -1,5 +1,6 @@
 """Ragged rows and connected components, against plain Python and SciPy."""
 
+import itertools
 import time
 
 import numpy as np
@@ -28,10 +29,10 @@ def test_ranges_are_those_of_python(counts, data):
 @given(COUNTS.filter(bool), st.data())
 def test_rows_are_taken_as_from_a_list_of_lists(counts, data):
     rows = [[100 * i + k for k in range(count)] for i, count in enumerate(counts)]
-    ragged = csr.Ragged(csr.offsets_of(np.array(counts)), np.array(sum(rows, []), np.int64))
+    ragged = csr.Ragged(csr.offsets_of(np.array(counts)), np.array(list(itertools.chain(*rows)), np.int64))
     chosen = data.draw(st.lists(st.integers(0, len(counts) - 1), max_size=10))
     some = ragged.take(np.array(chosen, int))
-    assert some.values.tolist() == sum((rows[i] for i in chosen), [])
+    assert some.values.tolist() == list(itertools.chain(*(rows[i] for i in chosen)))
     assert some.counts.tolist() == [counts[i] for i in chosen]
     assert some.offsets[0] == 0 and some.offsets[-1] == len(some.values)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from sensorium.contracts import Dataset
 from sensorium.errors import BadRecipe, MissingExtra, nearest
+from sensorium.numerics import unit
 from sensorium.pairs import Pairs
 from sensorium.types import Data, Items, blocks
 
@@ -126,7 +127,7 @@ def twins(pictures: np.ndarray, split: np.ndarray) -> dict[str, int | float]:
     for rows in blocks(n, 1024):
         dark = (255 - pictures[rows]).astype(np.float32)
         ink[rows] = np.add.reduceat(np.add.reduceat(dark, edges, 1), edges, 2).reshape(len(dark), -1)
-    ink /= np.linalg.norm(ink, axis=1, keepdims=True)
+    ink = unit(ink)
     test, train = ink[split == "test"], ink[split == "train"]
     if not len(test) or not len(train):
         return {}

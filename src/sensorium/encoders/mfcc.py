@@ -13,7 +13,7 @@ from sensorium.modalities.audio import files
 from sensorium.modalities.audio.causal import PRIOR, Causal, State, columns
 from sensorium.modalities.audio.framing import Geometry, frames
 from sensorium.numerics import threads
-from sensorium.numerics.memory import keep_freed_memory
+from sensorium.numerics.threads import keep_freed_memory
 
 if TYPE_CHECKING:
     from torch import Tensor

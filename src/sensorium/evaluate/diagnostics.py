@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.evaluate import duplicates
+from sensorium.numerics import unit
 from sensorium.types import Embeddings, Rows, blocks
 
 _SAMPLE = 20_000  # rows for rank and duplicates; counts of bad rows are over all of them
@@ -123,7 +124,7 @@ def _rank(x: Rows, rows: np.ndarray) -> dict[str, str]:
 
 def _cone(x: Rows, rows: np.ndarray) -> dict[str, str]:
     block = np.asarray(x[rows], np.float64)
-    mean = (block / np.linalg.norm(block, axis=1, keepdims=True)).mean(axis=0)
+    mean = unit(block).mean(axis=0)
     cosine = float(mean @ mean)
     narrow = cosine > duplicates.CONE
     return _finding("mean cosine", "note" if narrow else "good", f"{cosine:.3f} between random rows"

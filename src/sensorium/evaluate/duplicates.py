@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sensorium import scores
+from sensorium.numerics import unit
 from sensorium.pairs.components import components
 from sensorium.types import Rows, blocks
 
@@ -46,17 +47,14 @@ class Unit:
         return len(self.rows)
 
     def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
-        x = np.asarray(self.table[self.rows[which]], np.float32) - self.centre
-        norm = np.linalg.norm(x, axis=1, keepdims=True)
-        return x / np.where(norm > 0, norm, 1)
+        return unit(np.asarray(self.table[self.rows[which]], np.float32) - self.centre)
 
 
 def cone_centre(table: Rows, rows: np.ndarray) -> np.ndarray:
     """What to subtract before comparing, (d,): zero, or the mean row of a narrow cone."""
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(np.int64)]
     x = np.asarray(table[some], np.float64)
-    norm = np.linalg.norm(x, axis=1, keepdims=True)
-    mean_direction = (x / np.where(norm > 0, norm, 1)).mean(axis=0)
+    mean_direction = unit(x).mean(axis=0)
     # The squared length of the mean direction is the mean cosine over all pairs of rows.
     narrow = mean_direction @ mean_direction > CONE and len(some) >= _CONE_ROWS
     return (x.mean(axis=0) if narrow else np.zeros(x.shape[1])).astype(np.float32)

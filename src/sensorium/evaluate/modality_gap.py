@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadData
+from sensorium.numerics import unit
 from sensorium.pairs import Pairs
 from sensorium.types import Rows
 
@@ -42,14 +43,14 @@ def gap(left: Rows, right: Rows, pairs: Pairs, split: str = "test", seed: int = 
     which = np.arange(len(related))
     if len(which) > _LARGEST:
         which = np.sort(random.choice(which, _LARGEST, replace=False))
-    a, b = _unit(left[related.left[which]]), _unit(right[related.right[which]])
+    a, b = unit(np.float64(left[related.left[which]])), unit(np.float64(right[related.right[which]]))
     shift = a.mean(axis=0) - b.mean(axis=0)
     alignment = float(((a - b) ** 2).sum(axis=1).mean())
     return {
         "distance": float(np.linalg.norm(shift)),
         "explained": float(shift @ shift / alignment) if alignment else 0.0,
-        "left_cone": _cone(_unit(left[np.unique(related.left[which])])),
-        "right_cone": _cone(_unit(right[np.unique(related.right[which])])),
+        "left_cone": _cone(unit(np.float64(left[np.unique(related.left[which])]))),
+        "right_cone": _cone(unit(np.float64(right[np.unique(related.right[which])]))),
         "true_cosine": float((a * b).sum(axis=1).mean()),
         "random_cosine": float(a.mean(axis=0) @ b.mean(axis=0)),  # the mean over all (i, j), without forming them
         "alignment": alignment,
@@ -70,8 +71,3 @@ def _cone(x: np.ndarray) -> float:
     n = len(x)
     total = x.sum(axis=0)
     return float((total @ total - n) / (n * (n - 1))) if n > 1 else 1.0
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x, np.float64)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

@@ -11,6 +11,7 @@ import numpy as np
 from sensorium import parts, scores
 from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting.fitted import Fitted
+from sensorium.numerics import unit
 from sensorium.numerics.moments import InputStats, Moments
 from sensorium.pairs import Pairs, Relevance
 from sensorium.types import Affine, Embeddings, Solution, blocks
@@ -144,7 +145,7 @@ class Side:
         x = np.asarray(self.table.vectors[which])
         x = x.astype(np.float32) if x.dtype == np.float16 else x
         if self.unit:
-            return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+            return unit(x)
         return x if self.before is None else self.before(x.astype(np.float64))
 
     def settled(self, affine: Affine | None) -> tuple[Any, str | None]:
@@ -210,7 +211,7 @@ def validation(sides: tuple[Side, Side], pairs: Pairs) -> Callable[[Affine | Non
 
 def _project(x: np.ndarray, affine: Affine | None) -> np.ndarray:
     z = x if affine is None else x @ affine.weight.astype(np.float32) + affine.bias.astype(np.float32)
-    return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    return unit(z)
 
 
 def _mrr(queries: np.ndarray, candidates: np.ndarray, relevance: Relevance) -> float:

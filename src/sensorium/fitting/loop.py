@@ -28,7 +28,7 @@ from sensorium.fitting.step import AutogradStep
 from sensorium.fitting.validation import Validation
 from sensorium.fitting.warm_start import initialise
 from sensorium.fitting.weights import Weights
-from sensorium.numerics.memory import keep_freed_memory
+from sensorium.numerics.threads import keep_freed_memory
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Partners
 from sensorium.types import Embeddings

@@ -1,4 +1,4 @@
-"""Threads that each compute alone, instead of all together on each small product.
+"""How torch uses threads and memory: whole blocks to single threads, freed memory kept by the process.
 
 torch spreads every operation over its OpenMP threads and waits for the last of them. Where the
 machine is busy with something else, that wait costs a time slice for each of the dozen small
@@ -49,6 +49,19 @@ def started(threads: int, name: str, torch: Any) -> ThreadPoolExecutor:
 def _alone(torch: Any) -> None:
     torch.set_num_threads(1)
     torch.get_num_threads()  # a thread takes over the number last set anywhere when it first asks: now, not later
+
+
+def keep_freed_memory() -> None:
+    """Make the C library keep freed memory instead of returning it to the system, as the next step asks for it again.
+
+    glibc raises its thresholds for returning memory to the size of the largest block that was freed, up to
+    32 MB; without this a training step, or the features of a few recordings, spend a tenth of their
+    time on page faults.
+    """
+    import torch
+
+    block = torch.empty((32 << 20) - (1 << 16), dtype=torch.uint8)
+    del block
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sensorium.errors import BadRecipe
+from sensorium.numerics import unit
 
 #: Candidates looked at for each result wanted.
 POOL = 5
@@ -22,8 +23,7 @@ def mmr(relevance: np.ndarray, vectors: np.ndarray, k: int, trade: float) -> np.
         raise BadRecipe(f"mmr={trade}; expected 0 (all variety) to 1 (all relevance)")
     relevance = np.asarray(relevance, np.float64)
     m = len(relevance)
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = np.asarray(vectors, np.float32) / np.where(length > 0, length, 1)
+    z = unit(np.asarray(vectors, np.float32))
     nearest = np.full(m, -np.inf)
     left = np.ones(m, bool)
     taken = np.empty(min(max(k, 0), m), np.int64)
@@ -32,5 +32,5 @@ def mmr(relevance: np.ndarray, vectors: np.ndarray, k: int, trade: float) -> np.
         value = np.where(left, trade * relevance - (1 - trade) * like, -np.inf)
         taken[place] = best = int(np.argmax(value))
         left[best] = False
-        nearest = np.maximum(nearest, unit @ unit[best])
+        nearest = np.maximum(nearest, z @ z[best])
     return taken

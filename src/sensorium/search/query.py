@@ -27,6 +27,7 @@ import numpy as np
 
 from sensorium import io
 from sensorium.errors import BadData, BadRecipe, Corrupt, nearest
+from sensorium.numerics import unit
 from sensorium.search import mmr
 
 if TYPE_CHECKING:
@@ -201,8 +202,7 @@ def combine(inputs: Sequence[Input]) -> np.ndarray:
     """
     total: Any = 0.0
     for one in inputs:
-        vector = np.asarray(one.vector, np.float32)
-        total = total + one.weight * vector / max(float(np.linalg.norm(vector)), 1e-30)
+        total = total + one.weight * unit(np.asarray(one.vector, np.float32))
     length = float(np.linalg.norm(total))
     if not length > 1e-6:
         raise BadData("the weighted inputs cancel each other out; change a weight")

@@ -14,6 +14,7 @@ from sensorium.errors import BadRecipe
 from sensorium.modalities.audio import mel, pitch
 from sensorium.modalities.audio.causal import Causal
 from sensorium.modalities.audio.framing import Framer, Geometry
+from sensorium.numerics import unit
 
 Weights = Mapping[str, np.ndarray]
 _LAGS = (5, 10, 20)  # of sensorium.heads._relations, which loads torch
@@ -56,9 +57,9 @@ class Lite:
         if "preprocess.matrix" in self.weights:
             x = x @ self.weights["preprocess.matrix"]
         if self.arguments["preprocess"] == "unit":
-            x = _unit(x)
+            x = unit(x)
         z = self.head(x.astype(np.float32))
-        return _unit(z) if self.arguments["normalize"] else z
+        return unit(z) if self.arguments["normalize"] else z
 
 
 class Features:
@@ -256,10 +257,6 @@ _HEADS: dict[str, Callable[..., Callable[[np.ndarray], np.ndarray]]] = {
     "statistics": _Statistics,
     "tcn": _Tcn,
 }
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from sensorium.errors import BadData
 from sensorium.evaluate import evaluate, statistics
+from sensorium.numerics import unit
 from sensorium.pairs import Pairs
 
 MEASURES = ("hit@1", "hit@5", "hit@10", "MRR", "median_rank")
@@ -38,12 +39,12 @@ def prompt_retrieval(
         raise BadData("prompt retrieval is judged beside 'mean vector' and 'ridge'; add baselines(x_train, y_train, x)")
     group = np.arange(len(which)) if group is None else np.asarray(group)
     pairs = Pairs.of(np.arange(len(which)), which, group=group, split=np.full(len(which), "test"))
-    candidates = _unit(prompts)
+    candidates = unit(prompts)
     rows = []
     for method, z in predicted.items():
         if np.shape(z) != (len(which), candidates.shape[1]):
             raise BadData(f"{method}: predictions {np.shape(z)}; expected {(len(which), candidates.shape[1])}")
-        z = _unit(z)
+        z = unit(z)
         cosine = np.einsum("nd,nd->n", z, candidates[which], dtype=np.float64)
         low, high = statistics.interval(cosine, group, "mean", resamples, seed)
         shared = {"method": method, "direction": "left->right"}
@@ -74,7 +75,7 @@ def baselines(x_train: np.ndarray, y_train: np.ndarray, x: np.ndarray) -> dict[s
     x_train, y_train, x = (np.asarray(a, np.float64) for a in (x_train, y_train, x))
     if len(x_train) != len(y_train) or x_train.shape[1] != x.shape[1]:
         raise BadData(f"baselines: inputs {x_train.shape}, targets {y_train.shape}, judged inputs {x.shape} do not fit")
-    y_train = y_train / np.maximum(np.linalg.norm(y_train, axis=1, keepdims=True), 1e-12)
+    y_train = unit(y_train)
     mean = y_train.mean(axis=0)
     centre, scale = x_train.mean(axis=0), x_train.std(axis=0)
     scale = np.where(scale > 1e-9 * np.abs(centre).max(initial=1.0), scale, np.inf)  # a constant input tells nothing
@@ -90,8 +91,3 @@ def baselines(x_train: np.ndarray, y_train: np.ndarray, x: np.ndarray) -> dict[s
             best, strength = error, candidate
     weight = vt.T @ ((s / (s**2 + strength))[:, None] * uy)
     return {"mean vector": np.tile(mean, (len(x), 1)), "ridge": (x - centre) / scale @ weight + mean}
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x, np.float32)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

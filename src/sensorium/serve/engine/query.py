@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from sensorium.numerics import unit
 from sensorium.search.query import side_of
 from sensorium.serve.engine.decode import Decoders, Undecodable
 from sensorium.serve.engine.workers import Lanes
@@ -197,7 +198,7 @@ async def combined(vectors: list[Vector], lanes: Lanes) -> np.ndarray:
         query = vector.query
         if query is None:
             query = (await lanes.sides[vector.side].encoding.do(lambda v=vector: lanes.run.project(v.side, v.raw)))[0]
-        total = total + vector.weight * query / max(float(np.linalg.norm(query)), 1e-30)
+        total = total + vector.weight * unit(query)
     length = float(np.linalg.norm(total))
     if not length > 1e-6:
         raise Problem(422, "the weighted inputs cancel each other out; change a weight")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sensorium.numerics import threads
-from sensorium.numerics.memory import keep_freed_memory
+from sensorium.numerics.threads import keep_freed_memory
 from sensorium.serve.limits import Limits
 from sensorium.stream.batch import Streams
 from sensorium.stream.session import Ear, Voice

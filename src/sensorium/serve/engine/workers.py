@@ -15,6 +15,7 @@ import orjson
 from sensorium import io, modalities, store
 from sensorium.errors import BadData, Mismatch
 from sensorium.indexes.exact import Exact
+from sensorium.numerics import unit
 from sensorium.pipeline import store_name
 from sensorium.search import journal, media
 from sensorium.search.folder import RunFolder
@@ -192,7 +193,7 @@ class Lanes:
     def _search_raw(self, side: str, questions: list[Question]) -> list[Answer]:
         queries = [question.resolved(self.run, side, "encoder") for question in questions]
         asked = np.stack([question.raw for question in questions])
-        asked = asked / np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-30)
+        asked = unit(asked)
         ranked = ranked_hits(self.run, asked, queries, self.raw_index(side))
         return [self._answer(one, query) for one, query in zip(ranked, queries, strict=True)]
 
@@ -234,7 +235,7 @@ class Lanes:
         for place, id in enumerate(ids):
             if id in live and live[id].vector is not None:
                 vectors[place] = live[id].vector
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+        return unit(vectors)
 
     def _store(self, side: str) -> Any:
         """The store of a side's embeddings beside the run; None when there is none."""
