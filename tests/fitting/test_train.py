@@ -14,12 +14,12 @@ from sensorium import fitting, scores
 from sensorium.contracts import Head
 from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting import batches as batching
-from sensorium.fitting import precision
+from sensorium.fitting import fused, precision
 from sensorium.fitting import weights as weights_module
 from sensorium.fitting.batches import Batch, Sampler, Side
 from sensorium.fitting.fused import FusedStep, _dropout_mask
 from sensorium.fitting.options import TrainOptions
-from sensorium.fitting.schedule import Watch, learning_rate
+from sensorium.fitting.schedule import EarlyStopping, learning_rate
 from sensorium.fitting.step import AutogradStep
 from sensorium.fitting.weights import Weights
 from sensorium.heads import project
@@ -403,7 +403,7 @@ def test_one_flat_adamw_is_torchs_adamw_with_decay_on_matrices_only(kernel, monk
     for (name, ours), theirs in zip(net.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(weights.of(ours, weights.average), average[name], rtol=1e-5, atol=1e-6)
-    with weights.judged():
+    with weights.evaluated():
         torch.testing.assert_close(net[0].weight.detach(), average["0.weight"], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(net[0].weight, twin[0].weight, rtol=1e-5, atol=1e-6)
 
@@ -419,8 +419,8 @@ def test_learning_rate_rises_then_follows_its_schedule():
 
 
 def test_a_plateau_halves_the_rate_and_a_lower_median_rank_is_better():
-    watch, options = Watch(), TrainOptions(schedule="plateau", patience=9)
-    assert [watch.see(v, i, options) for i, v in enumerate([0.1, 0.3, 0.3, 0.2, 0.1])] == [
+    watch, options = EarlyStopping(), TrainOptions(schedule="plateau", patience=9)
+    assert [watch.update(v, i, options) for i, v in enumerate([0.1, 0.3, 0.3, 0.2, 0.1])] == [
         True,
         True,
         False,
@@ -428,8 +428,8 @@ def test_a_plateau_halves_the_rate_and_a_lower_median_rank_is_better():
         False,
     ]
     assert (watch.best, watch.epoch, watch.stale, watch.factor) == (0.3, 1, 3, 0.5)
-    ranks = Watch()
-    assert [ranks.see(v, 0, TrainOptions(monitor="median_rank")) for v in (9, 4, 6)] == [True, True, False]
+    ranks = EarlyStopping()
+    assert [ranks.update(v, 0, TrainOptions(monitor="median_rank")) for v in (9, 4, 6)] == [True, True, False]
 
 
 # --- what is written and told ----------------------------------------------------------------------
@@ -598,3 +598,11 @@ def test_reading_in_the_background_hands_on_its_errors():
     sides = tuple(Side(Embeddings(left.ids, Torn(), {}), np.arange(4), CPU, 0) for _ in range(2))
     with pytest.raises(OSError, match="the disk is gone"):
         next(batching.batches(sampler, sides, None, 0, 2))
+
+
+def test_without_torchs_undocumented_operators_autograd_serves(monkeypatch):
+    fused_fit = train(epochs=2)
+    monkeypatch.setattr(fused, "_BACKWARD_OPS", ("an_operator_that_no_torch_has",))
+    fit = train(epochs=2)
+    assert (fused_fit.notes["by"], fit.notes["by"]) == ("fused", "autograd")
+    assert fit.history[-1]["loss"] == pytest.approx(fused_fit.history[-1]["loss"], rel=0.02)

@@ -1,4 +1,4 @@
-"""Minibatches by index: drawn per epoch from a seed alone, gathered whole, no Python per row."""
+"""Minibatches by index: drawn per epoch from a seed alone, gathered without Python per row."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sensorium.pairs.positives import Partners, Positives
 from sensorium.types import Embeddings, blocks
 
 _READ = 1 << 12  # rows read at a time into memory: few enough to stay in the cache
-_FRAMES = 1 << 15  # padded frames likewise
+_FRAMES = 1 << 15  # padded frames, likewise
 
 
 class Batch(NamedTuple):
-    """One minibatch: inputs of both heads (b, d), or (frames (b, t, d), lengths (b,)); its true partners."""
+    """One minibatch: inputs of both heads (b, d), or (frames (b, t, d), lengths (b,)); the positives among them."""
 
     left: Any
     right: Any
@@ -31,11 +31,11 @@ class Batch(NamedTuple):
 
 
 class Side:
-    """The vectors one side trains on, asked for by row.
+    """The training vectors of one side, read by row.
 
-    Held in memory, in the dtype they are used in, when ``budget`` bytes hold them; else ``table``
-    is None and they are read batch by batch. change: what is done to vectors before they are
-    used, once when held: a settled head, or a head's input statistics. frozen: the same for sequences of
+    Cached in memory, in the dtype they are used in, when they fit ``budget`` bytes; else ``table``
+    is None and they are read batch by batch. change: applied to vectors before use, once when
+    cached: a settled head, or a head's input statistics. frozen: the same for sequences of
     frames, (b, t, d) and lengths (b,) in, a vector (b, w) each out; without it they come as they are.
     """
 
@@ -59,7 +59,7 @@ class Side:
         if dim and len(rows) * dim * dtype.itemsize <= budget:
             self.position = np.zeros(len(embeddings.vectors), np.int64)
             self.position[rows] = np.arange(len(rows))
-            self.table = self._hold(rows)
+            self.table = self._cache(rows)
 
     def take(self, rows: np.ndarray) -> Any:
         """Inputs (b, d) of these rows; (frames (b, t, d), lengths (b,)) where items are frame sequences."""
@@ -70,8 +70,8 @@ class Side:
             return self._read(rows)
         return self._pooled(rows) if self.frozen else self._frames(rows)
 
-    def _hold(self, rows: np.ndarray) -> Tensor:
-        """All rows in one tensor, filled block by block so that no second copy is ever whole."""
+    def _cache(self, rows: np.ndarray) -> Tensor:
+        """All rows in one tensor, filled block by block so that there is never a second full copy."""
         table = None
         single = self.offsets is None
         parts = blocks(len(rows), _READ) if single else alike(np.diff(self.offsets)[rows], _FRAMES)
@@ -96,7 +96,7 @@ class Side:
 
     @torch.no_grad()
     def _pooled(self, rows: np.ndarray) -> Tensor:
-        """What is frozen of a head, (b, w), of the frames of these rows."""
+        """The frozen part of a head, (b, w), applied to the frames of these rows."""
         return self.frozen(*self._frames(rows)).to(self.dtype)
 
     def _frames(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ class Side:
 
 
 class Sampler:
-    """Which training pairs stand in which batch: a function of (seed, epoch) alone.
+    """Assigns training pairs to batches: a function of (seed, epoch) alone.
 
     Every epoch is a new permutation, cut into ``steps`` steps of ``accumulate`` batches of ``batch``
     pairs; the rest of it is left out. Under balance it draws as often from every class (right
@@ -119,8 +119,8 @@ class Sampler:
     def __init__(self, pairs: Pairs, options: TrainOptions, seed: int) -> None:
         n, each = len(pairs), options.accumulate
         if n < (options.batch or 2) * each:
-            told = f"train.batch={options.batch or 2}" + (f" times train.accumulate={each}" if each > 1 else "")
-            raise BadData(f"{n} related training pairs are fewer than {told}; type: train.batch={max(2, n // each)}")
+            needed = f"train.batch={options.batch or 2}" + (f" times train.accumulate={each}" if each > 1 else "")
+            raise BadData(f"{n} related training pairs are fewer than {needed}; type: train.batch={max(2, n // each)}")
         self.pairs, self.seed, self.accumulate = pairs, seed, each
         self.batch = options.batch or min(1024, max(2, n // (8 * each)))
         self.steps = n // (self.batch * each)
@@ -161,17 +161,17 @@ def batches(
         rows = [(left[chosen], right[chosen]) for chosen in step]
         return [Batch(sides[0].take(a), sides[1].take(b), partners.of(a, b)) for a, b in rows]
 
-    def wanted() -> Iterator[np.ndarray]:
+    def steps() -> Iterator[np.ndarray]:
         for epoch in range(start // sampler.steps, -(-total // sampler.steps)):
             before = epoch * sampler.steps
             yield from sampler.epoch(epoch)[max(start - before, 0) : total - before]
 
     if all(side.table is not None for side in sides):
-        yield from map(make, wanted())
+        yield from map(make, steps())
         return
     with ThreadPoolExecutor(1) as reader:
         coming = None
-        for step in wanted():
+        for step in steps():
             ready, coming = coming, reader.submit(make, step)
             if ready is not None:
                 yield ready.result()

@@ -1,4 +1,4 @@
-"""Give both heads their weights: widths from the data, input statistics from the training rows."""
+"""Builds both heads: widths from the data, input statistics from the training rows."""
 
 from __future__ import annotations
 

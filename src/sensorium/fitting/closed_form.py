@@ -1,4 +1,4 @@
-"""Closed forms on tables: moments of the related training pairs, one solution, two settled heads."""
+"""Closed forms on tables: moments of the related training pairs, one solution, two fitted heads."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def solve(
     objective: Any,
     moments: Moments | None = None,
 ) -> Fitted:
-    """Settle both heads by a closed-form objective from one pass over the related training pairs.
+    """Fit both heads by a closed-form objective in one pass over the related training pairs.
 
-    A pca head keeps its components, and the objective works on what they give; any other head
-    gives way to the ``linear`` (or ``identity``) head that holds the solution. Pairs of the split
+    A pca head keeps its components, and the objective works on their output; any other head
+    is replaced by the ``linear`` (or ``identity``) head that holds the solution. Pairs of the split
     "train" (of all, when none is assigned) with label 1 count, each once, so an item with five
     partners counts five times. What the objective leaves open is chosen by mean reciprocal rank,
     in both directions, over at most 1,000 validation pairs. moments: of :func:`moments_between`
@@ -184,7 +184,7 @@ def moments_of(sides: tuple[Side, Side], training: Pairs, needs: Sequence[str]) 
 
 
 def validation(sides: tuple[Side, Side], pairs: Pairs) -> Callable[[Affine | None, Affine | None], float] | None:
-    """How well two maps retrieve held-out partners: MRR averaged over both directions; None without any."""
+    """Scores two maps by retrieval of held-out positives: MRR averaged over both directions; None without any."""
     held = pairs.where("validation", label=1)
     if not len(held):
         return None

@@ -1,4 +1,4 @@
-"""What a fit runs on: device, threads, free memory, and Ctrl-C between two steps."""
+"""Device, threads and memory of a fit; Ctrl-C is handled between two steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHARE = 0.3  # of the free memory, for the training vectors of one side
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called so; "auto" is CUDA where there is one. Raises BadRecipe where it is not there."""
+    """The device of this name; "auto" is CUDA where available. Raises BadRecipe when it is not available."""
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise BadRecipe(f"train.device={name}, but torch finds no CUDA device here; type: train.device=cpu")
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
@@ -42,7 +42,7 @@ def reseed(seed: int, device: torch.device) -> None:
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Within, torch uses this many threads; 0 leaves what is set."""
+    """Sets the number of torch's threads for a block; 0 changes nothing."""
     before = torch.get_num_threads()
     if count:
         torch.set_num_threads(count)
@@ -54,22 +54,22 @@ def threads(count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Within, the first Ctrl-C is only noted, so that it never cuts a step in half; a second one is not held back.
+    """Defers the first Ctrl-C to the end of the step; a second one interrupts at once.
 
-    Yields a function that says whether it came. Outside the main thread signals stay as they are.
+    Yields a function that returns whether Ctrl-C was pressed. Outside the main thread signals stay as they are.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    came = threading.Event()
+    pressed = threading.Event()
     before = signal.getsignal(signal.SIGINT)
 
     def note(*_: object) -> None:
-        came.set()
+        pressed.set()
         signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield came.is_set
+        yield pressed.is_set
     finally:
         signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""What a fit leaves: two heads, how it went, and what is worth saying about it."""
+"""The result of a fit: two heads, the training history, notes for the report."""
 
 from __future__ import annotations
 

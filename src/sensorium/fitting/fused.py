@@ -1,7 +1,7 @@
 """Fused training step: heads of linear layers under an objective that gives its gradients.
 
 Products are computed in bfloat16 (or float32) from a copy of the float32 master weights. Every
-result goes into a tensor that is reused in the next step, and elementwise work happens in place while
+result is written into a tensor that is reused in the next step, and elementwise work happens in place while
 the rows are still in the cache. The same formulas as autograd's, in fewer passes over memory.
 """
 
@@ -17,6 +17,15 @@ from sensorium.fitting.weights import Weights
 from sensorium.heads._preprocess import AffineLayers
 
 _UNIT = 1.02  # bound on the product of two lengths of unit rows that were rounded to bfloat16
+_BACKWARD_OPS = ("native_layer_norm_backward", "threshold_backward", "gelu_backward", "tanh_backward", "silu_backward")
+
+
+def available() -> bool:
+    """Whether this torch has the operators of derivatives, which it does not document; without them autograd serves."""
+    try:
+        return all(getattr(torch.ops.aten, name) is not None for name in _BACKWARD_OPS)
+    except AttributeError:
+        return False
 
 
 class FusedStep:
@@ -30,9 +39,11 @@ class FusedStep:
 
     @staticmethod
     def fits(modules: list[nn.Module], options: TrainOptions, device: torch.device) -> bool:
-        """Whether these heads, this objective and these options are within what is written out here."""
+        """Whether this step implements these heads, this objective and these options."""
         *heads, objective = modules
         if options.mixup or options.structure or device.type != "cpu" or not objective.gives_gradients:
+            return False
+        if not available():
             return False
         return heads[0].trainable and all(not h.trainable or h.affine_layers() is not None for h in heads)
 
@@ -124,7 +135,7 @@ class _Dense:
 
     def forward(self, x: Tensor) -> Tensor:
         self.x = x
-        self.y = _kept(self.y, (len(x), len(self.weight)), x)
+        self.y = _reused(self.y, (len(x), len(self.weight)), x)
         return torch.addmm(self.bias, x, self.weight.T, out=self.y)
 
     def backward(self, dy: Tensor, needed: bool = True) -> Tensor | None:
@@ -132,7 +143,7 @@ class _Dense:
         torch.sum(dy, 0, out=self.dbias)
         if not needed:
             return None
-        self.dx = _kept(self.dx, self.x.shape, dy)
+        self.dx = _reused(self.dx, self.x.shape, dy)
         return torch.mm(dy, self.weight, out=self.dx)
 
 
@@ -175,8 +186,8 @@ class _Hidden:
         return da
 
 
-def _kept(tensor: Tensor | None, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """The tensor of an earlier step where its shape still fits, so that no memory is asked for."""
+def _reused(tensor: Tensor | None, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """The tensor of an earlier step where its shape fits, so that no memory is allocated."""
     return tensor if tensor is not None and tensor.shape == shape else like.new_empty(shape)
 
 

@@ -1,4 +1,4 @@
-"""What happened during a fit: JSON lines always, TensorBoard where wanted."""
+"""Training history: JSON lines always, TensorBoard on request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WRITE_SECONDS = 0.5  # at most two writes a second, however short the epochs
 
 
 class History:
-    """The events of a fit, a list that others append to.
+    """The events of a fit; the list is shared with the training state, which appends to it.
 
     history.jsonl holds the hyper-parameters, then one event a line.
 
@@ -39,7 +39,7 @@ class History:
             self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def add(self, event: Mapping[str, Any]) -> None:
-        """Tell of the newest event; it is on disk within half a second, or with the next :meth:`flush`."""
+        """Record an event; it is on disk within half a second, or with the next :meth:`flush`."""
         if self._board is not None:
             for name, value in event.items():
                 if isinstance(value, (int, float)) and name not in ("step", "epoch"):
@@ -48,14 +48,14 @@ class History:
             self.flush()
 
     def flush(self) -> None:
-        """Write all there is."""
+        """Write all events."""
         if self.path is not None:
             lines = [json.dumps(line, default=io.plain) for line in (self.header, *self.events)]
             io.write(self.path, "\n".join(lines) + "\n")
         self._written = time.monotonic()
 
     def close(self) -> None:
-        """Write all there is and let go of TensorBoard's file."""
+        """Write all events and close TensorBoard's file."""
         self.flush()
         if self._board is not None:
             self._board.close()

@@ -51,15 +51,15 @@ def train(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     tensorboard: bool = False,
 ) -> Fitted:
-    """Train both heads on the related training pairs; watch the validation pairs.
+    """Train both heads on the related training pairs, monitored on the validation pairs.
 
     Pairs of the split "train" (of all, when none is assigned) with label 1 are the positives.
     Within one table (``pairs.same_table``) left_head serves both sides. Heads without weights are
-    built. folder: gets history.jsonl, checkpoint/ (from which the same call goes on after an
+    built. folder: gets history.jsonl, checkpoint/ (from which the same call resumes after an
     interruption, bit for bit) and checkpoints/. on_epoch: called with every event; what it
     raises ends the fit, and KeyboardInterrupt saves first, as Ctrl-C does.
 
-    All that is random in step s follows from (seed, s), so there is no generator state to save.
+    All randomness of step s derives from (seed, s), so there is no generator state to save.
 
     Raises BadData on too few pairs, or when the loss is no longer finite (naming step and ids);
     Mismatch when ``folder`` holds the checkpoint of another fit, Corrupt when that is damaged.
@@ -79,8 +79,8 @@ def train(
         objective.prepare(left, right, training, left_head, right_head)
         if folder:
             io.sweep(folder)
-        point = checkpoint.load(folder / "checkpoint") if folder else None
-        dtype = precision.choose(options.precision, device, point and point[1]["fit"].get("precision"))
+        saved_state = checkpoint.load(folder / "checkpoint") if folder else None
+        dtype = precision.choose(options.precision, device, saved_state and saved_state[1]["fit"].get("precision"))
         weights = Weights(modules, options.weight_decay, options.ema, device)
         by = FusedStep if FusedStep.fits(modules, options, device) else AutogradStep
         take_step = by(modules, weights, options, dtype)
@@ -90,8 +90,8 @@ def train(
             "batch": sampler.batch, "steps": total, "epoch_steps": sampler.steps, "pairs": len(related),
             "precision": str(dtype).removeprefix("torch."), "by": take_step.name, "parameters": weights.count,
         })  # fmt: skip
-        if point:
-            state.go_on(point)
+        if saved_state:
+            state.resume(saved_state)
         sides = (
             Side(left, related.left, device, memory_budget(device), *take_step.inputs[0]),
             Side(right, related.right, device, memory_budget(device), *take_step.inputs[1]),
@@ -123,12 +123,12 @@ def train(
                     event = state.end_epoch(sampler.steps, pairs_a_step, rate)
                     epoch = event["epoch"]
                     _training_mode(modules, False)
-                    with weights.judged():
+                    with weights.evaluated():
                         if validation and (epoch % validate_every == 0 or state.step == total):
                             event |= validation.measure()
-                            if state.watch.see(event["validation"], epoch, options):
-                                state.remember()
-                            state.stopped = state.watch.spent(options)
+                            if state.watch.update(event["validation"], epoch, options):
+                                state.keep_best()
+                            state.stopped = state.watch.exhausted(options)
                         if folder and options.checkpoint_every and epoch % options.checkpoint_every == 0:
                             path = folder / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
                             checkpoint.keep(path, state.named_values())
@@ -138,7 +138,7 @@ def train(
                         on_epoch(event)
                 if interrupted():
                     raise KeyboardInterrupt
-                started = time.perf_counter()  # of the next step, the gathering of its batches included
+                started = time.perf_counter()  # of the next step, including the gathering of its batches
                 if started - saved >= options.save_seconds:
                     state.save()
                     saved = started = time.perf_counter()
@@ -151,7 +151,7 @@ def train(
         state.save()
         _training_mode(modules, False)
         if options.keep == "best" and state.best:
-            state.take(state.best)
+            state.load_values(state.best)
         elif weights.average is not None:
             weights.flat.copy_(weights.average)
         weights.release()

@@ -1,4 +1,4 @@
-"""Which items made a loss stop being a number, in words for whoever must mend it."""
+"""Finds the items behind a non-finite loss or gradient, for the error message."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from sensorium.fitting.batches import Batch
 from sensorium.fitting.state import State
 from sensorium.types import Embeddings
 
-_SHOWN = 5
+_LISTED = 5
 
 
 def not_finite(
     step: list[Batch], outputs: Any, loss: float, norm: float, state: State, left: Embeddings, right: Embeddings
 ) -> BadData:
     """The error of a step whose loss or gradient is not finite. outputs: what turns a batch into (zl, zr)."""
-    told = []
+    causes = []
     for side, table, which in (("left", left, 0), ("right", right, 1)):
         rows = np.concatenate([batch.positives.rows[which] for batch in step])
         bad = np.concatenate([_bad_rows(batch[which], outputs.outputs(batch)[which]) for batch in step])
         if bad.any():
             ids = np.unique(table.ids[rows[bad]])
-            more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
-            told.append(f"{side} ids {', '.join(map(repr, ids[:_SHOWN].tolist()))}{more} give NaN or infinity")
-    if not told:
-        ids = [table.ids[step[0].positives.rows[which][:_SHOWN]].tolist() for which, table in ((0, left), (1, right))]
-        told.append(f"all {sum(len(b.positives) for b in step)} outputs are finite; the batch begins with left ids "
+            more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+            causes.append(f"{side} ids {', '.join(map(repr, ids[:_LISTED].tolist()))}{more} give NaN or infinity")
+    if not causes:
+        ids = [table.ids[step[0].positives.rows[which][:_LISTED]].tolist() for which, table in ((0, left), (1, right))]
+        causes.append(f"all {sum(len(b.positives) for b in step)} outputs are finite; the batch begins with left ids "
                     f"{', '.join(map(repr, ids[0]))} and right ids {', '.join(map(repr, ids[1]))}")  # fmt: skip
-    kept = "" if state.folder is None else f"; the last good checkpoint is intact in {state.folder / 'checkpoint'}"
-    what = f"the loss became {loss}" if not np.isfinite(loss) else f"the gradient's length became {norm}"
-    return BadData(f"{what} at step {state.step + 1}: {'; '.join(told)}{kept}. Mend these vectors, or lower train.lr")
+    saved = "" if state.folder is None else f"; the last good checkpoint is intact in {state.folder / 'checkpoint'}"
+    what = f"the loss became {loss}" if not np.isfinite(loss) else f"the norm of the gradient became {norm}"
+    return BadData(
+        f"{what} at step {state.step + 1}: {'; '.join(causes)}{saved}. Correct these vectors, or lower train.lr"
+    )
 
 
 def _bad_rows(x: Any, z: torch.Tensor) -> np.ndarray:

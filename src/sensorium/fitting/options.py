@@ -41,7 +41,7 @@ _REAL: dict[str, tuple[Callable[[float], bool], str]] = {
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a fit goes. Raises BadRecipe for a value that cannot be meant.
+    """Options of a fit. Raises BadRecipe for an invalid value.
 
     epochs: passes over the training pairs; steps: optimizer steps, which overrule epochs.
     batch: pairs a step; left out, 1,024 or as many as leave 8 steps an epoch. One that is set
@@ -51,16 +51,16 @@ class TrainOptions:
     schedule: after it, "cosine" to zero, "constant", or "plateau" (halved whenever the monitored
         measure has not improved for a third of the patience, or 3 validations).
     patience: stop after so many validations without improvement; 0 never stops early.
-    monitor: what is watched on the validation split: "MRR", "hit@k" or "median_rank", as the mean
+    monitor: the measure tracked on the validation split: "MRR", "hit@k" or "median_rank", as the mean
         over ``direction`` ("both", "left->right", "right->left").
-    keep: weights in the end, "best" by the monitored measure or "last".
+    keep: weights at the end, "best" by the monitored measure or "last".
     clip: largest norm of the gradient, 0 for none.
     accumulate: batches whose gradients are averaged into one step. Contrastive negatives stay
         within a batch; for more of them raise ``batch``, whose memory is linear.
-    ema: decay of the moving average of the weights that is validated and kept; 0 for none.
+    ema: decay of the moving average of the weights that is validated and saved; 0 for none.
     precision: of the products, "bf16" with fp32 master weights, "fp32", or "auto": measured.
     balance: draw training pairs equally often from every "class" (right item) or "group".
-    checkpoint_every: epochs between weights that are kept in checkpoints/; 0 keeps none.
+    checkpoint_every: epochs between weights that are saved in checkpoints/; 0 saves none.
     save_seconds: seconds between points from which an interrupted fit resumes.
     initialise: closed form that a linear or residual head starts from.
     mixup: latent mixup's Beta parameter. structure: weight of the geometry regulariser.

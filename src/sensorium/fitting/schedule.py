@@ -1,4 +1,4 @@
-"""Learning rate of a step, and when to lower it or stop: pure functions of plain numbers."""
+"""Learning-rate schedule, plateau and early stopping: pure functions of plain numbers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def learning_rate(step: int, total: int, options: TrainOptions, factor: float = 
 
 
 @dataclass
-class Watch:
-    """Follows the monitored measure: the best so far, and how long it has not improved.
+class EarlyStopping:
+    """Tracks the monitored measure: the best value, and how long it has not improved.
 
     best: best value, of epoch ``epoch``; stale: validations since; factor: of the learning rate.
     """
@@ -31,8 +31,8 @@ class Watch:
     stale: int = 0
     factor: float = 1.0
 
-    def see(self, value: float, epoch: int, options: TrainOptions) -> bool:
-        """Take in a validation; whether it is the best so far. A lower median rank is better."""
+    def update(self, value: float, epoch: int, options: TrainOptions) -> bool:
+        """Record a validation; returns whether it is the best so far. A lower median rank is better."""
         better = self.best is None or (value < self.best if options.monitor == "median_rank" else value > self.best)
         if better:
             self.best, self.epoch, self.stale = value, epoch, 0
@@ -43,10 +43,10 @@ class Watch:
             self.factor *= 0.5
         return False
 
-    def spent(self, options: TrainOptions) -> bool:
+    def exhausted(self, options: TrainOptions) -> bool:
         """Whether patience has run out."""
         return bool(options.patience) and self.stale >= options.patience
 
     def asdict(self) -> dict[str, float | int | None]:
-        """All of it, as plain numbers."""
+        """As plain numbers."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""Where a fit stands: all that a resumed one needs to go on as if nothing had happened."""
+"""Training state: all that a resumed fit needs to continue bit for bit."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 
 from sensorium.errors import Mismatch
 from sensorium.fitting import checkpoint
-from sensorium.fitting.schedule import Watch
+from sensorium.fitting.schedule import EarlyStopping
 from sensorium.fitting.weights import Weights
 
 FORMAT = 1  # of checkpoint/
-_PLAIN = ("step", "loss", "seconds", "since", "stopped", "events")  # what is saved as it is
+_PLAIN = ("step", "loss", "seconds", "since", "stopped", "events")  # saved unchanged
 
 
 @dataclass
 class State:
-    """Everything that changes during a fit but the modules themselves.
+    """Everything that changes during a fit except the modules.
 
     step: steps done. Since the epoch began: loss, the sum of the losses; seconds, spent training;
-    since, steps. best: values of the best validation. stopped: patience ran out.
+    since, steps. best: values at the best validation. stopped: by early stopping.
     """
 
     weights: Weights
@@ -35,17 +35,17 @@ class State:
     seconds: float = 0.0
     since: int = 0
     stopped: bool = False
-    watch: Watch = field(default_factory=Watch)
+    watch: EarlyStopping = field(default_factory=EarlyStopping)
     events: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, loss: float, seconds: float) -> None:
-        """One more step is done."""
+        """Count one more step."""
         self.step, self.loss, self.seconds = self.step + 1, self.loss + loss, self.seconds + seconds
         self.since += 1
 
     def end_epoch(self, epoch_steps: int, pairs_a_step: int, rate: float) -> dict[str, Any]:
-        """The event of an epoch, counted from 1; it is among the events, and may still be added to."""
+        """The event of an epoch, counted from 1; it is already in the events, and the caller may add to it."""
         event = {
             "epoch": -(-self.step // epoch_steps),
             "step": self.step,
@@ -67,7 +67,7 @@ class State:
         return found
 
     def _tied(self, i: int) -> bool:
-        """Whether module i is an earlier one again: one head for both sides, kept once."""
+        """Whether module i is an earlier one again: one head for both sides, saved once."""
         return any(self.modules[i] is earlier for earlier in self.modules[:i])
 
     def named_values(self) -> dict[str, Tensor]:
@@ -78,40 +78,40 @@ class State:
                 found |= {f"{side}.{name}": tensor for name, tensor in module.state_dict().items()}
         return found
 
-    def remember(self) -> None:
-        """Take the values as they are now for the best."""
+    def keep_best(self) -> None:
+        """Store the current values as the best."""
         self.best = {name: tensor.clone() for name, tensor in self.values().items()}
 
-    def take(self, values: Mapping[str, Tensor]) -> None:
-        """Give the modules these values."""
+    def load_values(self, values: Mapping[str, Tensor]) -> None:
+        """Copy these values into the modules."""
         for name, tensor in self.values().items():
             tensor.copy_(values[name])
 
     def save(self) -> None:
-        """Write the point from which :meth:`go_on` goes on; the one before stays until it is whole."""
+        """Write a checkpoint for :meth:`resume`; the previous one stays until the new one is complete."""
         if self.folder is None:
             return
         tensors = self.values() | self.weights.tensors() | {f"best.{name}": t for name, t in self.best.items()}
-        told = {name: getattr(self, name) for name in _PLAIN}
-        told |= {"format": FORMAT, "fit": dict(self.header), "watch": self.watch.asdict()}
-        checkpoint.save(self.folder / "checkpoint", tensors, told)
+        record = {name: getattr(self, name) for name in _PLAIN}
+        record |= {"format": FORMAT, "fit": dict(self.header), "watch": self.watch.asdict()}
+        checkpoint.save(self.folder / "checkpoint", tensors, record)
 
-    def go_on(self, point: tuple[Mapping[str, Tensor], Mapping[str, Any]]) -> None:
-        """Go on from what :meth:`save` wrote. Raises Mismatch when it is of another fit, naming the difference."""
-        tensors, told = point
-        _same_fit(told["fit"], self.header, self.folder / "checkpoint")
-        self.take(tensors)
-        self.weights.restore(tensors, told["step"])
+    def resume(self, point: tuple[Mapping[str, Tensor], Mapping[str, Any]]) -> None:
+        """Restore what :meth:`save` wrote. Raises Mismatch for the checkpoint of another fit, naming the difference."""
+        tensors, record = point
+        _same_fit(record["fit"], self.header, self.folder / "checkpoint")
+        self.load_values(tensors)
+        self.weights.restore(tensors, record["step"])
         self.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
-        self.watch = Watch(**told["watch"])
+        self.watch = EarlyStopping(**record["watch"])
         for name in _PLAIN:
-            setattr(self, name, told[name])
+            setattr(self, name, record[name])
 
 
-def _same_fit(saved: Mapping[str, Any], wanted: Mapping[str, Any], where: Path) -> None:
-    for key in sorted(saved.keys() | wanted.keys()):
-        if saved.get(key) != wanted.get(key):
+def _same_fit(saved: Mapping[str, Any], expected: Mapping[str, Any], where: Path) -> None:
+    for key in sorted(saved.keys() | expected.keys()):
+        if saved.get(key) != expected.get(key):
             raise Mismatch(
-                f"{where} is of a fit with {key}={saved.get(key)}, this one has {wanted.get(key)}; "
+                f"{where} is of a fit with {key}={saved.get(key)}, this one has {expected.get(key)}; "
                 "delete the folder to start anew, or choose another"
             )

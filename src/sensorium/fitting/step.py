@@ -16,7 +16,7 @@ from sensorium.fitting.weights import Weights
 class AutogradStep:
     """Loss and gradients of a batch.
 
-    inputs: for each side the dtype and the change (None: as they are) its vectors come in. The
+    inputs: for each side the dtype, and the function (None for none) applied to its vectors beforehand. The
     output of a head that is not trained is computed once, unless inputs are mixed before the heads; of
     frames, what no weight takes part in (the head's ``frozen``).
     """
@@ -41,9 +41,9 @@ class AutogradStep:
             zl, zr = _apply(self.heads[0], left), _apply(self.heads[1], right)
             loss = self.objective.loss(zl, zr, positives)
             if self.options.structure:
-                strays = [regularisers.structure(x, z) for head, x, z in
+                penalties = [regularisers.structure(x, z) for head, x, z in
                           zip(self.heads, (left, right), (zl, zr), strict=True) if head is not None]  # fmt: skip
-                loss = loss + self.options.structure * sum(strays) / 2
+                loss = loss + self.options.structure * sum(penalties) / 2
         if loss.requires_grad:
             (loss * share if share != 1.0 else loss).backward()
         return loss.item()

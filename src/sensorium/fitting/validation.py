@@ -1,4 +1,4 @@
-"""The monitored measure: retrieval on the validation split, by exact ranks, both directions."""
+"""The monitored measure: retrieval on the validation split by exact ranks, in both directions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sensorium.fitting.options import TrainOptions
 from sensorium.pairs import Pairs, Relevance, csr
 from sensorium.types import Embeddings, blocks
 
-QUERIES = 2000  # of a direction at most, the same ones every time; all candidates stay
+QUERIES = 2000  # at most per direction, the same ones every time; all candidates are kept
 _BLOCK = 4096
 _ALWAYS = ("MRR", "hit@1", "hit@10")
 
 
 class Validation:
-    """Judges two heads on the validation pairs. False when the split has no related pair.
+    """Evaluates two heads on the validation pairs. Falsy when the split has no related pair.
 
     measure() gives each measure's mean over the directions; "validation" is the monitored one.
     """
@@ -43,7 +43,7 @@ class Validation:
         if not (held_out.label == 1).any():
             return
         directions = ("left->right", "right->left") if options.direction == "both" else (options.direction,)
-        if pairs.same_table:  # a relation holds both ways: one direction says it all
+        if pairs.same_table:  # a relation holds both ways: one direction is enough
             directions = directions[:1]
         self.relevance = {d: _few(pairs.relevance(d, "validation")) for d in directions}
         rows = held_out.left, held_out.right
@@ -62,8 +62,11 @@ class Validation:
         """Every measure, averaged over the directions."""
         found: dict[str, list[float]] = {name: [] for name in self.measures}
         for direction, relevance in self.relevance.items():
-            asking, asked = (0, 1) if direction == "left->right" else (1, 0)
-            queries, candidates = self._project(asking, relevance.queries), self._project(asked, relevance.candidates)
+            query_side, candidate_side = (0, 1) if direction == "left->right" else (1, 0)
+            queries, candidates = (
+                self._project(query_side, relevance.queries),
+                self._project(candidate_side, relevance.candidates),
+            )
             here = replace(relevance, queries=np.arange(len(queries)), candidates=np.arange(len(candidates)))
             ranks = scores.ranks(queries, candidates, here)
             best = np.minimum.reduceat(ranks, relevance.offsets[:-1])

@@ -1,4 +1,4 @@
-"""Start trained heads at a closed form, so that training can only add to it."""
+"""Warm start: initialise trained heads with a closed-form solution."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Weights:
         return (self.flat if flat is None else flat)[self.place[parameter]].view(parameter.shape)
 
     def release(self) -> None:
-        """Give every parameter memory of its own again."""
+        """Move every parameter back into memory of its own."""
         for parameter in self.place:
             parameter.data, parameter.grad = parameter.data.clone(), None
 
@@ -89,8 +89,8 @@ class Weights:
             self.average.lerp_(self.flat, 1 - self.ema)
 
     @contextlib.contextmanager
-    def judged(self) -> Iterator[Tensor]:
-        """Within, the modules hold the values that are validated and kept: the moving average's, if any."""
+    def evaluated(self) -> Iterator[Tensor]:
+        """Within the block the modules hold the values that are validated and saved: the moving average, if any."""
         if self.average is None:
             yield self.flat
             return
@@ -102,12 +102,12 @@ class Weights:
             self.flat.copy_(own)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything a resumed fit needs, by name; the tensors themselves, not copies."""
+        """Everything that a resumed fit needs, by name; not copies."""
         known = {"weights": self.flat, "mean": self.mean, "square": self.square, "average": self.average}
         return {name: tensor for name, tensor in known.items() if tensor is not None}
 
     def restore(self, tensors: dict[str, Tensor], steps: int) -> None:
-        """Take over what :meth:`tensors` gave after ``steps`` updates."""
+        """Load what :meth:`tensors` returned after ``steps`` updates."""
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
         self.steps.fill_(steps)
