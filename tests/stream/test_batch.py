@@ -78,8 +78,17 @@ def test_a_voice_and_a_pause_are_told_apart() -> None:
     streams = Streams(ENCODER, head("gru"))
     key, loud = streams.open(), voice(0.3, 1)[: int(0.2 * RATE)]
     read = streams.push({key: np.concatenate([loud, np.zeros(RATE, np.float32)])}, ended=[key])[key]
-    assert read[0].voice > 0.5 and {reading.voice for reading in read[3:]} == {0.0}
+    assert read[0].voiced_fraction > 0.5 and {reading.voiced_fraction for reading in read[3:]} == {0.0}
     assert all(reading.values == read[3].values for reading in read[3:])  # silence is dropped: nothing new is read
+
+
+def test_silence_from_the_beginning_has_no_voice() -> None:
+    streams, made = Streams(ENCODER, head("gru")), head("gru")
+    for seconds in (0.001, 0.025, 0.045, 1.0):
+        key, x = streams.open(), np.zeros(int(seconds * RATE), np.float32)
+        read = streams.push({key: x}, ended=[key])[key]
+        assert read and {reading.voiced_fraction for reading in read} == {0.0}
+        np.testing.assert_allclose(read[-1].values, offline(made, x), atol=1e-5)  # its first frame counts all the same
 
 
 def test_refusals() -> None:

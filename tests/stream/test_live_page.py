@@ -131,15 +131,15 @@ def test_the_microphone_s_final_answer_is_the_offline_one(voice_run, page):
     until(page, f"{ANSWERED} > 2.5")
     assert page.inner_text(".live-listen") == "Stop"
     assert page.inner_text(".live-latency").startswith("shown ")
-    assert page.inner_text(".live-word").split()[0] in voice_run.voice.labels
+    assert page.inner_text(".live-word").split()[0] in voice_run.classifier.labels
     assert page.locator(".live-bar").count() >= 1
     page.click(".live-listen")
     emotion, probabilities = answer(page)
     x, rate = page.heard.samples, page.heard.rate
     assert len(x) > 2 * rate and np.abs(x).max() > 0.01  # the recording did arrive
-    wanted = voice_run.voice.offline([(x, rate)])[0]
+    wanted = voice_run.classifier.offline([(x, rate)])[0]
     np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
-    assert emotion == voice_run.voice.labels[int(np.argmax(wanted))]
+    assert emotion == voice_run.classifier.labels[int(np.argmax(wanted))]
     page.click(".live-listen")  # and once more, on the same page
     until(page, "document.querySelector('.live').dataset.mode === 'listening'")
     page.click(".live-listen")
@@ -154,14 +154,14 @@ def test_a_file_s_final_answer_is_the_offline_one(voice_run, page, tmp_path, kin
     soundfile.write(path, x, rate, subtype=kind if kind.startswith(("PCM", "FLOAT")) else "PCM_16")
     page.set_input_files("#live-file", path)
     emotion, probabilities = answer(page)
-    wanted = voice_run.voice.offline([path])[0]
+    wanted = voice_run.classifier.offline([path])[0]
     # Browsers scale decoded samples above zero by 32767; what is plain WAV the page reads itself.
     np.testing.assert_allclose(probabilities, wanted, atol=2e-4 if kind == "flac" else 1e-6)
-    assert emotion == voice_run.voice.labels[int(np.argmax(wanted))]
+    assert emotion == voice_run.classifier.labels[int(np.argmax(wanted))]
     rows = page.locator(".live-row")
-    assert [rows.nth(i).get_attribute("data-emotion") for i in range(8)] == voice_run.voice.labels
+    assert [rows.nth(i).get_attribute("data-emotion") for i in range(8)] == voice_run.classifier.labels
     assert "1.5 s of sound" in page.inner_text(".live-final")
-    places = [place(page, f"feel-{label}") for label in voice_run.voice.labels]
+    places = [place(page, f"feel-{label}") for label in voice_run.classifier.labels]
     np.testing.assert_allclose(place(page, "live-dot"), np.array(probabilities) @ np.array(places), atol=0.1)
     if kind != "flac":
         with soundfile.SoundFile(path) as file:

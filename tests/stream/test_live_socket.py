@@ -33,7 +33,7 @@ def test_streamed_equals_offline(voice_run, server, cuts, rate, format, seconds,
             stream.socket.send(data[at : at + n])
             at += n
         final = stream.end()
-    wanted = voice_run.voice.offline([(from_bytes(data, format), rate)])[0]
+    wanted = voice_run.classifier.offline([(from_bytes(data, format), rate)])[0]
     np.testing.assert_allclose(final["probabilities"], wanted, atol=1e-5)
     steps = [p for m in stream.told if m["type"] == "frames" for p in m["probabilities"]]
     np.testing.assert_allclose(steps[-1], final["probabilities"], atol=1e-6)
@@ -42,20 +42,21 @@ def test_streamed_equals_offline(voice_run, server, cuts, rate, format, seconds,
 def test_the_messages(voice_run, server):
     x = speak(2.0, 4)
     with server.stream(run="voice") as stream:
-        assert stream.told == [{"type": "ready", "run": "voice", "labels": voice_run.voice.labels, "rate": RATE,
+        assert stream.told == [{"type": "ready", "run": "voice", "labels": voice_run.classifier.labels, "rate": RATE,
                                 "format": "f32", "utterances": False, "step": 0.1}]  # fmt: skip
         for chunk in np.array_split(x, 20):
             stream.socket.send(as_bytes(chunk, "f32"))
         final = stream.end()
     frames = [m for m in stream.told if m["type"] == "frames"]
-    keys = {"type", "t0", "t1", "probabilities", "smoothed", "emotion", "speech", "skipped"}
+    keys = {"type", "t0", "t1", "probabilities", "smoothed", "emotion", "label", "speech", "skipped"}
     assert {frozenset(m) for m in frames} == {frozenset(keys)}
     assert frames[0]["t0"] == 0 and frames[-1]["t1"] == pytest.approx(2.0, abs=0.01)
     assert sum(len(m["probabilities"]) for m in frames) == 20
     assert all(sum(m["smoothed"]) == pytest.approx(1, abs=1e-5) and m["skipped"] == 0 for m in frames)
     segments = [{**m} for m in stream.told if m["type"] == "segment"]
     assert segments and final["segments"] == segments
-    assert set(final) == {"type", "seconds", "frames", "probabilities", "emotion", "confidence", "felt", "segments"}
+    assert set(final) == {"type", "seconds", "frames", "speech", "probabilities", "emotion", "label", "confidence",
+                          "felt", "segments"}  # fmt: skip
     felt = sum(s["end"] - s["start"] for s in segments)
     assert sum(final["felt"].values()) == pytest.approx(felt, abs=1e-3)
 
@@ -93,7 +94,7 @@ def test_many_at_once_get_what_each_alone_gets(voice_run, server):
         thread.start()
     for thread in threads:
         thread.join(60)
-    wanted = voice_run.voice.offline([(x, RATE) for x in sounds])
+    wanted = voice_run.classifier.offline([(x, RATE) for x in sounds])
     np.testing.assert_allclose([finals[i]["probabilities"] for i in range(24)], wanted, atol=1e-5)
 
 
@@ -102,8 +103,9 @@ def test_silence(voice_run, server):
     with server.stream() as stream:
         stream.socket.send(as_bytes(silence, "f32"))
         final = stream.end()
-    np.testing.assert_allclose(final["probabilities"], voice_run.voice.offline([(silence, RATE)])[0], atol=1e-5)
+    np.testing.assert_allclose(final["probabilities"], voice_run.classifier.offline([(silence, RATE)])[0], atol=1e-5)
     assert {m["type"] for m in stream.told} == {"ready", "frames", "final"} and final["segments"] == []
+    assert (final["emotion"], final["label"], final["confidence"], final["speech"]) == (None, None, None, False)
 
 
 def test_reset_and_the_next_recording(voice_run, server):
@@ -117,7 +119,7 @@ def test_reset_and_the_next_recording(voice_run, server):
         stream.socket.send(as_bytes(third, "f32"))
         finals.append(stream.end())
         assert stream.end()["emotion"] is None  # nothing came after the last end
-    wanted = voice_run.voice.offline([(second, RATE), (third, RATE)])
+    wanted = voice_run.classifier.offline([(second, RATE), (third, RATE)])
     np.testing.assert_allclose([f["probabilities"] for f in finals], wanted, atol=1e-5)
     assert finals[1]["seconds"] == pytest.approx(0.6)
 
@@ -166,7 +168,9 @@ def test_a_message_that_cannot_be_meant(voice_run, server, message, title, code,
         error = stream.until("error")
         assert (error["title"], stream.closed()) == (title, code) and why in error["detail"]
         healthy.socket.send(as_bytes(x[3000:], "f32"))  # the others notice nothing
-        np.testing.assert_allclose(healthy.end()["probabilities"], voice_run.voice.offline([(x, RATE)])[0], atol=1e-5)
+        np.testing.assert_allclose(
+            healthy.end()["probabilities"], voice_run.classifier.offline([(x, RATE)])[0], atol=1e-5
+        )
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -209,7 +213,9 @@ def test_a_server_that_is_behind_serves_those_it_has(voice_run, serving):
         with server.stream() as another:
             assert another.told[0]["title"] == "Busy" and "behind" in another.told[0]["detail"]
             assert another.closed() == 4429
-        np.testing.assert_allclose(stream.end()["probabilities"], voice_run.voice.offline([(x, RATE)])[0], atol=1e-5)
+        np.testing.assert_allclose(
+            stream.end()["probabilities"], voice_run.classifier.offline([(x, RATE)])[0], atol=1e-5
+        )
 
 
 def test_how_many_listen_is_among_the_metrics(server):
@@ -248,7 +254,7 @@ def test_a_flood_is_held_back_not_dropped(voice_run, serving):
             stream.socket.send(as_bytes(chunk, "f32"))
         final = stream.end()
     assert time.monotonic() - start > (4.0 - 0.5) / 8 * 0.9  # what the limit means, not how fast we are
-    np.testing.assert_allclose(final["probabilities"], voice_run.voice.offline([(x, RATE)])[0], atol=1e-5)
+    np.testing.assert_allclose(final["probabilities"], voice_run.classifier.offline([(x, RATE)])[0], atol=1e-5)
 
 
 class Deaf:
@@ -314,7 +320,7 @@ def test_a_slow_reader_gets_the_latest_and_is_told_what_it_missed(voice_run):
     frames = [m for m in told if m["type"] == "frames"]
     assert sum(m["skipped"] for m in frames) > 0
     assert sum(m["skipped"] + len(m["probabilities"]) for m in frames) == 30  # nothing is lost without a count
-    wanted = voice_run.voice.offline([(speak(3.0, 1), RATE)])[0]
+    wanted = voice_run.classifier.offline([(speak(3.0, 1), RATE)])[0]
     np.testing.assert_allclose(told[-1]["probabilities"], wanted, atol=1e-5)
 
 
@@ -348,7 +354,7 @@ def test_a_new_version_of_the_run_serves_new_streams(voice_run, tmp_path):
                 for stream in (before, after):
                     stream.socket.send(as_bytes(x, "f32"))
                     np.testing.assert_allclose(
-                        stream.end()["probabilities"], voice_run.voice.offline([(x, RATE)])[0], atol=1e-5
+                        stream.end()["probabilities"], voice_run.classifier.offline([(x, RATE)])[0], atol=1e-5
                     )
     finally:
         server.stop()

@@ -149,7 +149,7 @@ def test_a_sender_who_is_held_back_is_not_taken_for_dead(voice_run, serving):
         for chunk in np.array_split(x, 40):
             stream.socket.send(chunk.tobytes())
         final = stream.end()
-    np.testing.assert_allclose(final["probabilities"], voice_run.voice.offline([(x, RATE)])[0], atol=1e-5)
+    np.testing.assert_allclose(final["probabilities"], voice_run.classifier.offline([(x, RATE)])[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("path", ["/stream?format=s16&rate=1000", "/ws"])

@@ -30,7 +30,7 @@ def invoke(*words):
 def test_lines_end_with_the_offline_answer(voice_run, file):
     lines = [json.loads(line) for line in invoke(voice_run.folder, file, "--json").output.splitlines()]
     assert lines[-1]["type"] == "final" and {m["type"] for m in lines} >= {"frames", "event", "segment"}
-    np.testing.assert_allclose(lines[-1]["probabilities"], voice_run.voice.offline([file])[0], atol=1e-5)
+    np.testing.assert_allclose(lines[-1]["probabilities"], voice_run.classifier.offline([file])[0], atol=1e-5)
     assert sum(len(m["probabilities"]) for m in lines if m["type"] == "frames") == 15
 
 
@@ -46,19 +46,26 @@ def test_the_display_moves(voice_run, file):
 
     from sensorium.cli.stream import Display
 
-    shown, out = Display(voice_run.voice.labels), io.StringIO()
+    shown, out = Display(voice_run.classifier.labels), io.StringIO()
     stream = voice_run.stream()
     shown.show(stream.push(speak(1.5, 2)))
     before = shown.title
     shown.show([stream.end()])
     Console(file=out, width=100).print(shown.table())
     assert before.strip().startswith("1.4 s")
-    assert all(label in out.getvalue() for label in voice_run.voice.labels)
+    assert all(label in out.getvalue() for label in voice_run.classifier.labels)
     assert "in all: " in out.getvalue() and "█" in out.getvalue()
     told = invoke(voice_run.folder, file, "--table")
     assert told.exit_code == 0 and "in all: " in told.output
     shown.show([voice_run.stream().end()])
-    assert shown.title == "nothing was heard"
+    assert shown.title.strip() == "0.0 s in all: no speech was heard"
+
+
+def test_a_silent_recording_has_no_label(voice_run, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    final = json.loads(invoke(voice_run.folder, tmp_path / "silent.wav", "--json").output.splitlines()[-1])
+    assert (final["label"], final["emotion"], final["speech"]) == (None, None, False)
+    assert "1.0 s in all: no speech was heard" in invoke(voice_run.folder, tmp_path / "silent.wav", "--table").output
 
 
 def test_what_it_says_when_it_cannot(voice_run, file, tmp_path):
@@ -113,7 +120,7 @@ def test_what_the_microphone_hears_is_answered_as_a_file_is(voice_run, monkeypat
     microphone = Microphones(speak(1.3, 5, 44_100), 44_100)
     monkeypatch.setitem(sys.modules, "sounddevice", microphone)
     told = [json.loads(line) for line in invoke(voice_run.folder, "microphone", "--json").output.splitlines()]
-    wanted = voice_run.voice.offline([(microphone.samples, 44_100)])[0]
+    wanted = voice_run.classifier.offline([(microphone.samples, 44_100)])[0]
     np.testing.assert_allclose(told[-1]["probabilities"], wanted, atol=1e-5)
     assert told[-1]["seconds"] == pytest.approx(1.3) and microphone.closed
 

@@ -1,4 +1,4 @@
-"""What was felt when: segments, hysteresis and events, whatever the probabilities are."""
+"""Class probabilities to labelled segments: hysteresis and changes, whatever the probabilities are."""
 
 import itertools
 
@@ -7,18 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.stream.tracker import Felt, Habits
+from sensorium.stream.tracker import Change, Segment, SegmentTracker, TrackerOptions
 
 LABELS = ["a", "b", "c"]
 STEP, FRAME = 0.1, 0.115
 
 
-def feel(readings, habits=None):
-    """All messages of readings (probabilities, voice), one a step, and the listener after its end."""
-    felt, told = Felt(LABELS, habits or Habits()), []
-    for i, (probabilities, voice) in enumerate(readings):
-        told += felt.push(i * STEP, i * STEP + FRAME, probabilities, voice)
-    return felt, told + felt.end()
+def track(readings, options=None):
+    """The tracker of readings (probabilities, active share), one a step, after its end; and all that it returned."""
+    tracker, changes = SegmentTracker(LABELS, options or TrackerOptions()), []
+    for i, (probabilities, active) in enumerate(readings):
+        changes += tracker.push(i * STEP, i * STEP + FRAME, probabilities, active)
+    return tracker, changes + tracker.end()
+
+
+def segments_of(changes):
+    return [one for one in changes if isinstance(one, Segment)]
 
 
 def sure(label: str, of: float = 0.9) -> list[float]:
@@ -33,82 +37,117 @@ READING = st.tuples(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(READING, max_size=80))
-def test_segments_follow_each_other_within_speech(readings):
-    felt, told = feel(readings)
-    segments = [m for m in told if m["type"] == "segment"]
-    assert segments == felt.segments
-    assert felt.emotion is None and not felt.speech
+def test_segments_follow_each_other_within_activity(readings):
+    tracker, changes = track(readings)
+    segments = segments_of(changes)
+    assert segments == tracker.segments
+    assert tracker.label is None and not tracker.active
+    assert tracker.ever_active == any(active >= 0.3 for _, active in readings) == bool(changes)
     for segment in segments:
-        assert 0 <= segment["start"] < segment["end"] <= (len(readings) - 1) * STEP + FRAME + 1e-9
-        assert 0 < segment["confidence"] <= 1
+        assert 0 <= segment.start < segment.end <= (len(readings) - 1) * STEP + FRAME + 1e-9
+        assert 0 < segment.confidence <= 1
     for before, after in itertools.pairwise(segments):
-        assert before["end"] <= after["start"] + FRAME - STEP + 1e-9  # frames reach 15 ms into the next step
-    events = [m["event"] for m in told if m["type"] == "event" and m["event"] != "emotion"]
-    assert events == ["speech_start", "speech_end"] * (len(events) // 2)
-    assert sum(felt.smoothed) == pytest.approx(1)
-    for message in told:
-        if message["type"] == "event" and message["event"] == "emotion":
-            assert message["to"] in LABELS and message["from"] != message["to"]
+        assert before.end <= after.start + FRAME - STEP + 1e-9  # frames reach 15 ms into the next step
+    kinds = [one.kind for one in changes if isinstance(one, Change) and one.kind != "label"]
+    assert kinds == ["start", "end"] * (len(kinds) // 2)
+    assert sum(tracker.smoothed) == pytest.approx(1)
+    for one in changes:
+        if isinstance(one, Change) and one.kind == "label":
+            assert one.label in LABELS and one.previous != one.label
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(READING, min_size=1, max_size=40))
-def test_smoothing_is_the_exponential_mean_of_voiced_steps(readings):
-    habits = Habits(half_life=0.3)
-    felt, _ = feel(readings, habits)
-    voiced = [(i, p) for i, (p, voice) in enumerate(readings) if voice >= habits.voice]
-    if not voiced:
-        assert felt.smoothed == [pytest.approx(1 / 3)] * 3
+def test_smoothing_is_the_exponential_mean_of_active_steps(readings):
+    options = TrackerOptions(half_life=0.3)
+    tracker, _ = track(readings, options)
+    active = [(i, p) for i, (p, share) in enumerate(readings) if share >= options.active_share]
+    if not active:
+        assert tracker.smoothed == [pytest.approx(1 / 3)] * 3
         return
-    keep = np.full(len(voiced), 0.5 ** (STEP / habits.half_life))
-    if voiced[0][0] == 0:
-        keep[0] = 0.5 ** (FRAME / habits.half_life)
+    keep = np.full(len(active), 0.5 ** (STEP / options.half_life))
+    if active[0][0] == 0:
+        keep[0] = 0.5 ** (FRAME / options.half_life)
     weight = (1 - keep) * np.append(np.cumprod(keep[::-1])[::-1][1:], 1.0)
-    wanted = (weight[:, None] * [p for _, p in voiced]).sum(0) / weight.sum()
-    np.testing.assert_allclose(felt.smoothed, wanted, atol=1e-9)
+    wanted = (weight[:, None] * [p for _, p in active]).sum(0) / weight.sum()
+    np.testing.assert_allclose(tracker.smoothed, wanted, atol=1e-9)
 
 
-def test_another_emotion_takes_over_from_when_it_began_to_lead():
+@settings(max_examples=60, deadline=None)
+@given(st.lists(READING, min_size=1, max_size=60))
+def test_confidence_is_the_mean_smoothed_probability_of_the_label(readings):
+    tracker, wanted, sums = SegmentTracker(LABELS), [], []
+    for i, (probabilities, active) in enumerate([*readings, *[(sure("a"), 0.0)] * 10]):
+        for one in tracker.push(i * STEP, i * STEP + FRAME, probabilities, active):
+            if isinstance(one, Segment):
+                wanted.append(np.mean(sums))
+            elif one.kind == "label":
+                sums, column = [], LABELS.index(one.label)
+        if active >= 0.3:
+            sums.append(tracker.smoothed[column])
+    np.testing.assert_allclose([segment.confidence for segment in tracker.segments], wanted, atol=1e-12)
+
+
+def test_the_confidence_of_equal_steps_is_their_probability():
+    (segment,) = segments_of(track([(sure("b"), 1.0)] * 30)[1])
+    assert (segment.label, segment.start) == ("b", 0.0) and segment.confidence == pytest.approx(0.9)
+
+
+def test_another_label_takes_over_from_when_it_began_to_lead():
     readings = [(sure("a"), 1.0)] * 20 + [(sure("b"), 1.0)] * 20
-    _, told = feel(readings)
-    first, second = (m for m in told if m["type"] == "segment")
-    assert (first["emotion"], second["emotion"]) == ("a", "b")
-    assert first["start"] == 0 and first["end"] == second["start"]
-    assert 2.0 < second["start"] < 2.7  # about a half-life after the voice changed
-    change = [m for m in told if m.get("event") == "emotion"][1]
-    assert (change["from"], change["to"], change["t"]) == ("a", "b", second["start"])
+    _, changes = track(readings)
+    first, second = segments_of(changes)
+    assert (first.label, second.label) == ("a", "b")
+    assert first.start == 0 and first.end == second.start
+    assert 2.0 < second.start < 2.7  # about a half-life after the probabilities changed
+    change = [one for one in changes if isinstance(one, Change) and one.kind == "label"][1]
+    assert change == Change("label", second.start, "a", "b")
 
 
 def test_wavering_changes_nothing():
     readings = [(sure("ab"[i % 2], 0.5), 1.0) for i in range(60)]
-    assert len([m for m in feel(readings)[1] if m["type"] == "segment"]) == 1
+    assert len(segments_of(track(readings)[1])) == 1
 
 
-def test_no_emotion_is_shorter_than_the_least():
+def test_a_lead_below_the_margin_changes_nothing():
+    lead = [0.50, 0.46, 0.04]
+    readings = [(lead, 1.0)] * 5 + [([lead[1], lead[0], lead[2]], 1.0)] * 100
+    assert [one.label for one in segments_of(track(readings)[1])] == ["a"]
+    assert [one.label for one in segments_of(track(readings, TrackerOptions(margin=0.03))[1])] == ["a", "b"]
+
+
+def test_no_segment_is_shorter_than_the_least():
     rng = np.random.default_rng(0)
     readings = [(sure(LABELS[rng.integers(3)], 0.98), 1.0) for _ in range(400)]
-    habits = Habits(half_life=0.05, margin=0.0, hold=0.0, least=0.7)
-    segments = feel(readings, habits)[0].segments
+    options = TrackerOptions(half_life=0.05, margin=0.0, hold=0.0, least=0.7)
+    segments = track(readings, options)[0].segments
     assert len(segments) > 10
-    assert min(s["end"] - s["start"] for s in segments[:-1]) >= 0.7 - 1e-9
+    assert min(one.end - one.start for one in segments[:-1]) >= 0.7 - 1e-9
 
 
-def test_silence_ends_speech_where_voice_was_last_heard():
+def test_a_pause_ends_activity_where_it_was_last():
     readings = [(sure("a"), 1.0)] * 10 + [(sure("b"), 0.0)] * 20 + [(sure("b"), 1.0)] * 10
-    felt, told = feel(readings)
-    assert [(m["event"], round(m["t"], 3)) for m in told if m["type"] == "event" and m["event"] != "emotion"] == [
-        ("speech_start", 0.0), ("speech_end", 1.015), ("speech_start", 3.0), ("speech_end", 4.015)]  # fmt: skip
-    assert next(s["emotion"] for s in felt.segments) == "a"
+    tracker, changes = track(readings)
+    assert [(one.kind, round(one.t, 3)) for one in changes if isinstance(one, Change) and one.kind != "label"] == [
+        ("start", 0.0), ("end", 1.015), ("start", 3.0), ("end", 4.015)]  # fmt: skip
+    assert tracker.segments[0].label == "a"
 
 
-def test_a_breath_is_not_the_end():
+def test_a_short_pause_is_not_the_end():
     readings = [(sure("a"), 1.0)] * 10 + [(sure("a"), 0.0)] * 4 + [(sure("a"), 1.0)] * 10
-    assert [s["end"] for s in feel(readings)[0].segments] == [pytest.approx(2.415)]
+    assert [one.end for one in track(readings)[0].segments] == [pytest.approx(2.415)]
 
 
-def test_only_the_newest_segments_are_kept():
-    felt = Felt(LABELS, Habits(half_life=0.01, margin=0, hold=0, least=0), keep=5)
-    told = []
+def test_without_activity_there_is_no_label():
+    tracker, changes = track([(sure("a"), 0.1)] * 50)
+    assert not changes and not tracker.ever_active and tracker.label is None and not tracker.segments
+
+
+@pytest.mark.parametrize("most", [1, 5])
+def test_only_the_newest_segments_are_stored(most):
+    tracker = SegmentTracker(LABELS, TrackerOptions(half_life=0.01, margin=0, hold=0, least=0), most)
+    changes = []
     for i in range(100):
-        told += felt.push(i * STEP, i * STEP + FRAME, sure(LABELS[i // 3 % 3]), 1.0)
-    assert len(felt.segments) == 5 < len([m for m in told if m["type"] == "segment"])
+        changes += tracker.push(i * STEP, i * STEP + FRAME, sure(LABELS[i // 3 % 3]))
+    assert len(tracker.segments) == most < len(segments_of(changes))
+    assert tracker.segments == segments_of(changes)[-most:]

@@ -58,7 +58,7 @@ def test_the_front_end_reaches_its_prediction(voice_run, front_end):
             assert set(partial) == {"probabilities", "emotion", "class"}
             assert sum(partial["probabilities"]) == pytest.approx(1) and partial["emotion"] in EMOTIONS
     final = told[-2]["data"]["final_prediction"]
-    wanted = voice_run.voice.offline([io.BytesIO(base64.b64decode(wav(x)))])[0]
+    wanted = voice_run.classifier.offline([io.BytesIO(base64.b64decode(wav(x)))])[0]
     np.testing.assert_allclose(final["probabilities"], wanted, atol=1e-5)
     assert final["confidence"] == final["probabilities"]
     assert final["class"] == int(np.argmax(final["probabilities"])) and final["emotion"] == EMOTIONS[final["class"]]

@@ -1,4 +1,4 @@
-"""The verb that listens: a file or the microphone, as a live display or as JSON lines."""
+"""The verb stream: live classification of a file or the microphone, as a display or as JSON lines."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ def stream(
         str, typer.Argument(metavar="FILE|microphone", help="A recording, or the microphone.", show_default=False)
     ],
     pace: Annotated[
-        float, typer.Option("--pace", min=0.0, help="Times real time at which a file is heard; 0: as fast as it goes.")
+        float,
+        typer.Option(
+            "--pace", min=0.0, help="Speed at which a file is played, in times real time; 0: as fast as possible."
+        ),
     ] = 0.0,
     utterances: Annotated[
-        bool, typer.Option("--utterances", help="Read each utterance by itself, from pause to pause.")
+        bool, typer.Option("--utterances", help="Classify each utterance by itself, from pause to pause.")
     ] = False,
     seconds: Annotated[
         float | None, typer.Option("--seconds", min=0.1, help="Stop after so much sound.", show_default=False)
@@ -38,7 +41,7 @@ def stream(
     ] = None,
     as_json: Json = None,
 ) -> None:
-    """Hear what a voice feels, every 100 ms; the last answer is that of the whole recording.
+    """Classify live sound every 100 ms; the last answer is that of the whole recording.
 
     [bold]sensorium stream runs/ravdess-best voice.wav[/bold]
 
@@ -49,18 +52,18 @@ def stream(
     import sensorium
 
     opened = sensorium.open(run)
-    voice = opened.voice  # refuses a run that cannot stream before the microphone is opened
+    labels = opened.classifier.labels  # refuses a run that cannot stream before the microphone is opened
     chunks, rate = microphone(device) if source == MICROPHONE else recording(source, pace)
-    listener = opened.stream(rate, utterances)
-    with contextlib.closing(chunks), Lines() if Output(as_json).json else Display(voice.labels) as shown:
+    session = opened.stream(rate, utterances)
+    with contextlib.closing(chunks), Lines() if Output(as_json).json else Display(labels) as output:
         heard = 0
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the recording, and its answer still comes
             for chunk in chunks:
                 heard += len(chunk)
-                shown.show(listener.push(chunk))
+                output.show(session.push(chunk))
                 if seconds is not None and heard >= seconds * rate:
                     break
-        shown.show(listener.finish())
+        output.show(session.finish())
 
 
 def recording(source: str, pace: float) -> tuple[Iterator[Any], int]:
@@ -128,13 +131,13 @@ class Lines:
 
 
 class Display:
-    """A bar for each emotion, moving; what was felt when, below; the whole recording's answer at the end."""
+    """A moving bar for each label, the last segments below it, and at the end the answer of the whole recording."""
 
     def __init__(self, labels: list[str]) -> None:
         from rich.live import Live
 
         self.labels, self.values = labels, [0.0] * len(labels)
-        self.title, self.felt = "listening", list[str]()
+        self.title, self.segments = "listening", list[str]()
         self._live = Live(self.table(), console=console(), refresh_per_second=12, transient=False)
 
     def __enter__(self) -> Display:
@@ -145,20 +148,20 @@ class Display:
         self._live.__exit__(*error)
 
     def show(self, messages: list[dict[str, Any]]) -> None:
-        """Move the bars to what these messages say."""
+        """Show these messages."""
         for message in messages:
             if message["type"] == "frames":
                 self.values = message["smoothed"]
-                self.title = f"{message['t1']:7.1f} s  {message['emotion'] or 'nobody speaks'}"
+                self.title = f"{message['t1']:7.1f} s  {message['label'] or 'no speech'}"
             elif message["type"] == "segment":
-                self.felt.append(
-                    f"{message['start']:.1f}–{message['end']:.1f} s  {message['emotion']}  {message['confidence']:.0%}"
+                self.segments.append(
+                    f"{message['start']:.1f}–{message['end']:.1f} s  {message['label']}  {message['confidence']:.0%}"
                 )
-            elif message["type"] == "final" and message["emotion"]:
+            elif message["type"] == "final" and message["label"]:
                 self.values = message["probabilities"]
-                self.title = f"{message['seconds']:7.1f} s in all: {message['emotion']} {message['confidence']:.0%}"
+                self.title = f"{message['seconds']:7.1f} s in all: {message['label']} {message['confidence']:.0%}"
             elif message["type"] == "final":
-                self.title = "nothing was heard"
+                self.title = f"{message['seconds']:7.1f} s in all: no speech was heard"
         if messages:
             self._live.update(self.table())
 
@@ -175,7 +178,7 @@ class Display:
             bar = Text("█" * round(_WIDTH * value), style=style or "cyan")
             bar.append("·" * (_WIDTH - round(_WIDTH * value)), style="dim")
             table.add_row(Text(label, style=style), bar.append(f" {value:4.0%}", style=style or "none"))
-        for line in self.felt[-8:]:
+        for line in self.segments[-8:]:
             table.add_row(Text(""), Text(line, style="dim"))
         return table
 

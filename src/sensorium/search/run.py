@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from sensorium.search.folder import RunFolder, quote
 from sensorium.search.query import SIDES, Input, Options
 from sensorium.table import RowLookup
 from sensorium.types import Embeddings
+
+if TYPE_CHECKING:
+    from sensorium.stream.classifier import StreamingClassifier
+    from sensorium.stream.session import Session
 
 REMEDY = "restore it, or make the run anew"
 #: The kinds of item that a query may be given as.
@@ -174,32 +178,32 @@ class Run:
 
     @cached_property
     def streams(self) -> bool:
-        """Whether live sound can be heard with this run: see :meth:`stream`."""
-        from sensorium.stream import session
+        """Whether this run can classify live sound: see :meth:`stream`."""
+        from sensorium.stream import classifier
 
         try:
-            session.check(self)
+            classifier.check(self)
         except SensoriumError:
             return False
         return True
 
     @cached_property
-    def voice(self) -> Any:
-        """What hears in this run: encoder, head and class names. Raises BadRecipe for a run that cannot stream."""
-        from sensorium.stream import session
+    def classifier(self) -> StreamingClassifier:
+        """Encoder, head and classes for streaming. Raises BadRecipe for a run that cannot stream."""
+        from sensorium.stream.classifier import StreamingClassifier
 
-        return session.Voice(self)
+        return StreamingClassifier(self)
 
-    def stream(self, rate: int = 16_000, utterances: bool = False) -> Any:
-        """A live stream of sound at ``rate`` Hz: ``push(samples)`` gives events, ``end()`` the final answer.
+    def stream(self, rate: int = 16_000, utterances: bool = False) -> Session:
+        """A live stream of sound at ``rate`` Hz: ``push(samples)`` gives messages, ``end()`` the final answer.
 
         utterances: read each utterance by itself, from pause to pause, instead of all sound so far; the
         final answer is of all sound either way.
         Raises BadRecipe for a run that cannot stream, BadData for a rate that no recording has.
         """
-        from sensorium.stream import session
+        from sensorium.stream.session import Session
 
-        return session.Listener(self.voice, rate, utterances)
+        return Session(self.classifier, rate, utterances)
 
     def encode(self, side: str, values: Any) -> np.ndarray:
         """Values of a side's kind, through its encoder and head: (n, d) in the shared space."""

@@ -1,55 +1,79 @@
-"""From probabilities every 100 ms to what was felt when: smoothing, hysteresis, segments, events."""
+"""Class probabilities to labelled segments: exponential smoothing with hysteresis, for any source of probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
+
+_CLOSE = 1e-6  # seconds; slack of comparisons of times
 
 
 @dataclass(frozen=True)
-class Habits:
-    """How quickly the machine makes up its mind; all times in seconds of sound.
+class TrackerOptions:
+    """Smoothing and hysteresis of a :class:`SegmentTracker`; all times in seconds of input.
 
-    half_life: of what was heard before, in the smoothed probabilities; they move while there is voice.
-    margin: by how much another emotion must lead the present one. hold: for how long it must lead.
-    least: how long an emotion lasts before another may follow. voice: share of a step's frames that
-    makes it speech. pause: silence after which speech has ended.
+    half_life: of the exponential smoothing, over active steps alone. margin: lead in smoothed probability
+    that another label needs over the present one. hold: how long it must lead. least: shortest segment
+    before a change of label. active_share: share of a step's frames that must be active (voice, of sound)
+    for the step to count. pause: inactivity after which activity has ended.
     """
 
     half_life: float = 0.4
     margin: float = 0.05
     hold: float = 0.3
     least: float = 0.5
-    voice: float = 0.3
+    active_share: float = 0.3
     pause: float = 0.6
 
 
+class Segment(NamedTuple):
+    """A stretch of one label. confidence: mean smoothed probability of the label over its active steps."""
+
+    start: float
+    end: float
+    label: str
+    confidence: float
+
+
+class Change(NamedTuple):
+    """Something that began or ended at second ``t``.
+
+    kind: "start" and "end" of activity, or "label" where the present label changed from ``previous`` (None:
+    there was none) to ``label``.
+    """
+
+    kind: str
+    t: float
+    previous: str | None = None
+    label: str | None = None
+
+
 @dataclass
-class Felt:
-    """One listener's state: give it each reading in turn, then :meth:`end`.
+class SegmentTracker:
+    """Labelled segments of one stream: :meth:`push` each step's probabilities in turn, then :meth:`end`.
 
-    Attributes: smoothed (c,) probabilities; emotion, a label or None while nobody speaks; speech;
-    segments, all that have ended so far (the newest ``keep``).
+    Attributes: smoothed (c,) probabilities; label, the present one, None while inactive; active, whether
+    there is activity now; ever_active, whether there was any so far; segments, all that have ended so far
+    (the newest ``most``).
 
-    Speech begins at the first step with enough voice and ends where voice was last heard, once
-    ``pause`` seconds have passed without. Within speech the emotion is the leader of the smoothed
-    probabilities at its start; another takes its place from the moment it began to lead, once it led
-    by ``margin`` for ``hold`` seconds and the present one has lasted ``least`` seconds. Silence
-    changes nothing but time: the offline policy, which drops its frames.
+    Activity begins at the first active step, and ends where the last active step ended, once ``pause`` seconds
+    have passed without another. The label at its beginning is the one of the largest smoothed probability.
+    Another label takes over, from the moment it began to lead, once it led by ``margin`` for ``hold`` seconds
+    and the present one has lasted ``least`` seconds. Inactive steps change nothing but time.
     """
 
     labels: Sequence[str]
-    habits: Habits = field(default_factory=Habits)
-    keep: int = 10_000
+    options: TrackerOptions = field(default_factory=TrackerOptions)
+    most: int = 10_000
 
     def __post_init__(self) -> None:
         self.smoothed: list[float] = [1.0 / len(self.labels)] * len(self.labels)
-        self.segments: list[dict[str, Any]] = []
-        self.speech = False
-        self._weight = 0.0  # of all readings smoothed so far; near 1 after some half-lives
+        self.segments: list[Segment] = []
+        self.active, self.ever_active = False, False
+        self._weight = 0.0  # of all steps smoothed so far; near 1 after some half-lives
         self._time = 0.0
-        self._voiced = 0.0  # where voice was last heard
+        self._last_active = 0.0  # where the last active step ended
         self._present: int | None = None
         self._since = 0.0
         self._sum, self._steps = 0.0, 0
@@ -57,41 +81,47 @@ class Felt:
         self._led = 0.0  # where the rival began to lead
 
     @property
-    def emotion(self) -> str | None:
-        """What is felt now; None while nobody speaks."""
+    def label(self) -> str | None:
+        """The present label; None while inactive."""
         return None if self._present is None else self.labels[self._present]
 
-    def push(self, begin: float, end: float, probabilities: Sequence[float], voice: float) -> list[dict[str, Any]]:
-        """One step's reading; returns what happened, in order, as dicts with ``type`` "event" or "segment".
+    def push(
+        self, begin: float, end: float, probabilities: Sequence[float], active_share: float = 1.0
+    ) -> list[Segment | Change]:
+        """One step; returns what began or ended with it, in order of time.
 
-        begin, end: seconds of sound, each step beginning no earlier than the one before. voice: the share
-        of the step that is voice.
+        begin, end: seconds, each step beginning no earlier than the one before. active_share: share of the
+        step's frames that is active.
         """
-        habits, told = self.habits, []
+        options, changes = self.options, []
         step = max(0.0, begin - self._time) or end - begin
         self._time = begin
-        if voice >= habits.voice:
-            self._voiced = end
+        if active_share >= options.active_share:
+            self._last_active = end
             self._smooth(probabilities, step)
-            if not self.speech:
-                self.speech = True
-                told.append({"type": "event", "event": "speech_start", "t": begin})
-                told += self._feel(self._leader(), begin)
+            if not self.active:
+                self.active = self.ever_active = True
+                changes.append(Change("start", begin))
+                changes.append(self._take_over(self._leader(), begin))
             else:
-                told += self._contest(begin, end)
+                changes += self._contest(begin, end)
             self._sum += self.smoothed[self._present or 0]
             self._steps += 1
-        elif self.speech and end - self._voiced >= habits.pause - 1e-6:
-            told += self._fall_silent()
-        return told
+        elif self.active and end - self._last_active >= options.pause - _CLOSE:
+            changes += self.end()
+        return changes
 
-    def end(self) -> list[dict[str, Any]]:
-        """The recording is over: what was still going on ends where voice was last heard."""
-        return self._fall_silent() if self.speech else []
+    def end(self) -> list[Segment | Change]:
+        """The input is over: what was still going on ends where the last active step ended."""
+        if not self.active:
+            return []
+        segments = self._close(self._last_active)
+        self._present, self._rival, self.active = None, None, False
+        return [*segments, Change("end", self._last_active)]
 
     def _smooth(self, probabilities: Sequence[float], seconds: float) -> None:
-        """An exponential mean without a bias to where it began, as in Adam."""
-        keep = 0.5 ** (seconds / self.habits.half_life)
+        """An exponential mean without a bias to its initial value, as in Adam."""
+        keep = 0.5 ** (seconds / self.options.half_life)
         before, self._weight = self._weight * keep, self._weight * keep + (1.0 - keep)
         a, b = before / self._weight, (1.0 - keep) / self._weight
         self.smoothed = [a * old + b * new for old, new in zip(self.smoothed, probabilities, strict=True)]
@@ -99,34 +129,28 @@ class Felt:
     def _leader(self) -> int:
         return max(range(len(self.smoothed)), key=self.smoothed.__getitem__)
 
-    def _contest(self, begin: float, end: float) -> list[dict[str, Any]]:
-        """Whether another emotion takes the present one's place."""
-        leader, present = self._leader(), self._present or 0
-        if leader == present or self.smoothed[leader] - self.smoothed[present] < self.habits.margin:
+    def _contest(self, begin: float, end: float) -> list[Segment | Change]:
+        """Whether another label takes the present one's place."""
+        options, leader, present = self.options, self._leader(), self._present or 0
+        if leader == present or self.smoothed[leader] - self.smoothed[present] < options.margin:
             self._rival = None
             return []
         if leader != self._rival:
             self._rival, self._led = leader, begin
-        if end - self._led < self.habits.hold or self._led - self._since < self.habits.least:
-            # A rival that leads before the present one has lasted waits: its time counts from then on.
-            self._led = max(self._led, min(begin, self._since + self.habits.least))
+        if end - self._led < options.hold or self._led - self._since < options.least:
+            # A rival that leads before the present label has lasted waits: its time counts from then on.
+            self._led = max(self._led, min(begin, self._since + options.least))
             return []
-        return [*self._close(self._led), *self._feel(leader, self._led)]
+        return [*self._close(self._led), self._take_over(leader, self._led)]
 
-    def _feel(self, emotion: int, at: float) -> list[dict[str, Any]]:
-        before = self.emotion
-        self._present, self._since, self._rival, self._sum, self._steps = emotion, at, None, 0.0, 0
-        return [{"type": "event", "event": "emotion", "t": at, "from": before, "to": self.labels[emotion]}]
+    def _take_over(self, label: int, at: float) -> Change:
+        previous = self.label
+        self._present, self._since, self._rival, self._sum, self._steps = label, at, None, 0.0, 0
+        return Change("label", at, previous, self.labels[label])
 
-    def _fall_silent(self) -> list[dict[str, Any]]:
-        told = self._close(self._voiced)
-        self._present, self._rival, self.speech = None, None, False
-        return [*told, {"type": "event", "event": "speech_end", "t": self._voiced}]
-
-    def _close(self, at: float) -> list[dict[str, Any]]:
+    def _close(self, at: float) -> list[Segment]:
         if self._present is None or at <= self._since:
             return []
-        segment = {"type": "segment", "start": self._since, "end": at, "emotion": self.labels[self._present],
-                   "confidence": self._sum / max(1, self._steps)}  # fmt: skip
-        self.segments = [*self.segments[-self.keep + 1 :], segment]
+        segment = Segment(self._since, at, self.labels[self._present], self._sum / max(1, self._steps))
+        self.segments = [*self.segments, segment][-self.most :]
         return [segment]

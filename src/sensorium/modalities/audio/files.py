@@ -70,7 +70,7 @@ def read_mono(source: Any, max_seconds: float = MAX_SECONDS) -> tuple[np.ndarray
 
 
 def to_mono(samples: np.ndarray, name: str = "samples") -> np.ndarray:
-    """(n,) or (n, channels) as finite mono float32, scaled by the rule of :func:`samples.to_float`."""
+    """(n,) or (n, channels) as finite mono float32, scaled by the rule of ``samples.to_float``."""
     if samples.ndim not in (1, 2) or not len(samples):
         raise BadData(f"{name}: samples of shape {samples.shape}; expected (n,) or (n, channels) with n of 1 or more")
     samples = to_float(samples, name)

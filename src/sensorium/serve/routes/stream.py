@@ -1,4 +1,4 @@
-"""``WS /stream``: sound in, what is felt out, as it is spoken; see docs/live.md for every message."""
+"""``WS /stream``: live sound in, labels and segments out; docs/live.md has every message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from sensorium.errors import BadData, SensoriumError
 from sensorium.modalities.audio import files
 from sensorium.serve.engine.registry import Shelf, Shown
-from sensorium.serve.engine.stream_pool import Order, Voices
+from sensorium.serve.engine.stream_pool import Order, StreamPool
 from sensorium.serve.guard import PROTOCOL
 from sensorium.serve.limits import Limits
 from sensorium.serve.metering import Meter
@@ -29,8 +29,8 @@ from sensorium.stream.session import check_samples
 
 FORMATS = {"s16": "<i2", "f32": "<f4"}
 _ORDERS = {f'{{"type":"{order.value}"}}': order for order in Order}
-_SAID = {"0": False, "false": False, "1": True, "true": True}
-_LEAST = 320  # bytes that a message counts for at least: very short ones cost as much as 10 ms of sound
+_SWITCH = {"0": False, "false": False, "1": True, "true": True}
+_LEAST = 320  # bytes that a message counts for at least: a very short one costs as much as 10 ms of sound
 _FULL = np.float32(1 / 32768)
 _TEXT = 4096  # characters of an order
 _BAD, _IDLE, _OVER, _LARGE, _MANY, _SLOW, _FAULT = 4400, 4408, 4410, 4413, 4429, 4499, 1011
@@ -39,14 +39,14 @@ _BAD, _IDLE, _OVER, _LARGE, _MANY, _SLOW, _FAULT = 4400, 4408, 4410, 4413, 4429,
 def routes(shelf: Shelf, settings: Settings, meter: Meter) -> APIRouter:
     """The route of live sound."""
     router, live = APIRouter(), Live(shelf, settings.live)
-    gauge = Gauge("sensorium_streams_open", "Sockets that listen", registry=meter.registry)
+    gauge = Gauge("sensorium_streams_open", "Open sockets of live sound", registry=meter.registry)
     gauge.set_function(lambda: len(live.open))
     router.add_api_websocket_route("/stream", live.connect)
     return router
 
 
 class Live:
-    """All sockets that listen, and their housekeeping."""
+    """All open sockets of live sound, and their housekeeping."""
 
     def __init__(self, shelf: Shelf, limits: Limits) -> None:
         self.shelf, self.limits = shelf, limits
@@ -57,17 +57,17 @@ class Live:
         """One socket from its first message to its last."""
         await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", ()) else None)
         try:
-            shown, rate, kind, utterances = self._asked(websocket)
-            voices = await voices_of(shown, self.limits)
+            shown, rate, kind, utterances = self._parse(websocket)
+            pool = await pool_of(shown, self.limits)
             if len(self.open) >= self.limits.streams:
                 told = f"{len(self.open)} streams are open, as many as this server takes; try again later"
                 raise _Stop(_MANY, "Busy", told)
-            if voices.behind:
+            if pool.behind:
                 raise _Stop(_MANY, "Busy", "this server is behind with the streams it has; try again later")
         except _Stop as stop:
             await _refuse(websocket, stop)
             return
-        connection = Connection(websocket, voices, shown.name, rate, kind, utterances, self.limits)
+        connection = Connection(websocket, pool, shown.name, rate, kind, utterances, self.limits)
         self.open.add(connection)
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.get_running_loop().create_task(self._keep())
@@ -76,7 +76,7 @@ class Live:
         finally:
             self.open.discard(connection)
 
-    def _asked(self, websocket: WebSocket) -> tuple[Shown, int, str, bool]:
+    def _parse(self, websocket: WebSocket) -> tuple[Shown, int, str, bool]:
         """The run, rate and format that a socket's address asks for, and whether by utterances. Raises _Stop."""
         query = websocket.query_params
         try:
@@ -93,36 +93,36 @@ class Live:
         except BadData as error:
             raise _Stop(_BAD, "BadData", str(error)) from None
         apart = query.get("utterances", "0")
-        if apart not in _SAID:
+        if apart not in _SWITCH:
             raise _Stop(_BAD, "BadData", f"utterances '{apart[:40]}'; expected 0 or 1")
-        return shown, int(text), kind, _SAID[apart]
+        return shown, int(text), kind, _SWITCH[apart]
 
     async def _keep(self) -> None:
-        """Close sockets that say nothing, take nothing, or stay too long."""
+        """Close sockets that are idle, do not read, or are open for too long."""
         while self.open:
             await asyncio.sleep(0.25)
             for connection in [*self.open]:
                 connection.keep(time.monotonic())
 
 
-async def voices_of(shown: Shown, limits: Limits) -> Voices:
-    """The one model of this version of a run that all its connections share. Raises _Stop where none can hear."""
-    if "voices" not in shown.kept:
+async def pool_of(shown: Shown, limits: Limits) -> StreamPool:
+    """The pool that all connections of this version of a run share. Raises _Stop for a run that cannot stream."""
+    if "streams" not in shown.kept:
         try:
-            voice = await asyncio.to_thread(lambda: shown.run.voice)
+            classifier = await asyncio.to_thread(lambda: shown.run.classifier)
         except SensoriumError as error:
             raise _Stop(_BAD, type(error).__name__, str(error)) from None
-        shown.kept.setdefault("voices", Voices(voice, limits))
-    return shown.kept["voices"]
+        shown.kept.setdefault("streams", StreamPool(classifier, limits))
+    return shown.kept["streams"]
 
 
 class Connection:
     """One socket: bytes to samples, answers to messages, each within its limits."""
 
     def __init__(
-        self, websocket: WebSocket, voices: Voices, run: str, rate: int, kind: str, utterances: bool, limits: Limits
+        self, websocket: WebSocket, pool: StreamPool, run: str, rate: int, kind: str, utterances: bool, limits: Limits
     ) -> None:
-        self.websocket, self.voices, self.limits = websocket, voices, limits
+        self.websocket, self.pool, self.limits = websocket, pool, limits
         self.run, self.rate, self.kind, self.utterances = run, rate, kind, utterances
         self.dtype = np.dtype(FORMATS[kind])
         self.odd = b""  # the beginning of a sample whose end has yet to come
@@ -133,28 +133,28 @@ class Connection:
         self._frames = 0  # messages of type frames in it
         self._wake = asyncio.Event()
         self._last: _Stop | None = None
-        self.seat = voices.join(rate, utterances, self.answer, self._failed)
+        self.slot = pool.open(rate, utterances, self.answer, self._failed)
 
     async def serve(self) -> None:
-        """Receive and answer until either side has enough."""
+        """Receive and answer until either side ends."""
         sender = asyncio.create_task(self._send())
         receiver = asyncio.create_task(self._receive())
         self._tasks = (sender, receiver)
-        self.answer([{"type": "ready", "run": self.run, "labels": self.voices.voice.labels, "rate": self.rate,
+        self.answer([{"type": "ready", "run": self.run, "labels": self.pool.classifier.labels, "rate": self.rate,
                       "format": self.kind, "utterances": self.utterances, "step": STEP}])  # fmt: skip
         try:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             if receiver.done() and self._last is not None and not sender.done():
-                # What went wrong is still to be said, to a reader who reads.
+                # The error is still to be sent, to a reader that reads.
                 await asyncio.wait([sender], timeout=self.limits.slow)
         finally:
-            self.voices.leave(self.seat)
+            self.pool.close(self.slot)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def answer(self, messages: list[dict[str, Any]]) -> None:
-        """Queue messages; of a reader who is behind, older frames are dropped and counted in ``skipped``."""
+        """Queue messages; for a slow reader, older frames are dropped and counted in ``skipped``."""
         if self._last is not None:  # an error is the last word
             return
         for message in messages:
@@ -176,7 +176,7 @@ class Connection:
         self._frames = 1
 
     def stop(self, stop: _Stop) -> None:
-        """Say what went wrong, after what is already on its way, and close."""
+        """Send the error after what is already queued, and close."""
         if self._last is None:
             self._last = stop
             self._out.append({"type": "error", "title": stop.title, "detail": stop.detail})
@@ -186,7 +186,7 @@ class Connection:
         """Housekeeping, a few times a second."""
         limits = self.limits
         if self.sending is not None and now - self.sending > limits.slow:
-            for task in self._tasks:  # nothing more can be said to it
+            for task in self._tasks:  # nothing more can be sent to it
                 task.cancel()
         elif now - self.heard > limits.idle:
             self.stop(_Stop(_IDLE, "Idle", f"no message for {limits.idle:g} s; open the stream again when you speak"))
@@ -197,7 +197,7 @@ class Connection:
         self.stop(_Stop(_FAULT, "Fault", "this stream failed by a fault of the server; open it again"))
 
     async def _send(self) -> None:
-        """Messages in order; after an error, the closing."""
+        """Send messages in order; after an error, close."""
         send = self.websocket.send
         with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
             while True:
@@ -215,7 +215,7 @@ class Connection:
                     return
 
     async def _receive(self) -> None:
-        """Messages in, as fast as they may come."""
+        """Receive messages, as fast as the limits allow."""
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while self._last is None:
                 message = await self.websocket.receive()
@@ -234,7 +234,7 @@ class Connection:
                 await self._pace(len(data or b""))
 
     def _sound(self, data: bytes) -> None:
-        """A chunk of any number of bytes: half a sample waits for its other half."""
+        """A chunk of any number of bytes: half a sample is buffered until its other half comes."""
         if len(data) > self.limits.message:
             raise _Stop(_LARGE, "TooLarge", f"a message of {len(data)} bytes; at most {self.limits.message} are taken")
         data = self.odd + data if self.odd else data
@@ -247,7 +247,7 @@ class Connection:
         except BadData as error:
             raise _Stop(_BAD, "BadData", str(error)) from None
         if len(samples):
-            self.voices.give(self.seat, samples)
+            self.pool.put(self.slot, samples)
 
     def _order(self, text: str) -> None:
         order = _ORDERS.get(text)
@@ -261,25 +261,25 @@ class Connection:
                 told = 'expected {"type":"end"} or {"type":"reset"}, and sound as binary messages'
                 raise _Stop(_BAD, "BadMessage", f"text {text[:40]!r}; {told}") from None
         self.odd = b""
-        self.voices.give(self.seat, order)
+        self.pool.put(self.slot, order)
 
     async def _pace(self, size: int) -> None:
-        """Wait while this sender is further ahead than it may be: its own connection then holds it back."""
+        """Wait while this sender is too far ahead: flow control of its own connection then slows it down."""
         limits, now = self.limits, time.monotonic()
         self._budget = min(limits.burst, self._budget + (now - self._counted) * limits.speed)
         self._counted = now
         self._budget -= max(size, _LEAST) / (self.dtype.itemsize * self.rate)
         if self._budget < 0:
             await asyncio.sleep(min(-self._budget / limits.speed, 5.0))
-        while self.seat.waiting > limits.ahead * self.rate and self._last is None:
-            self.seat.taken.clear()
+        while self.slot.waiting > limits.ahead * self.rate and self._last is None:
+            self.slot.taken.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.seat.taken.wait(), 1.0)
+                await asyncio.wait_for(self.slot.taken.wait(), 1.0)
             self.heard = time.monotonic()
 
 
 class _Stop(Exception):
-    """Why a socket is closed: its code, a title, and what to do."""
+    """Why a socket is closed: code, title, and what to do."""
 
     def __init__(self, code: int, title: str, detail: str) -> None:
         super().__init__(detail)

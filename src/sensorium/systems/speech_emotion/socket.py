@@ -24,7 +24,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from sensorium.datasets._speech import EMOTIONS
 from sensorium.errors import BadData, BadRecipe, SensoriumError
 from sensorium.modalities.audio import files, framing
-from sensorium.numerics import ragged
 from sensorium.serve.budget import Budget
 from sensorium.serve.engine import query
 from sensorium.serve.engine.decode import Decoders, Undecodable
@@ -78,7 +77,7 @@ class Session:
         }
 
     async def serve(self) -> None:
-        """Answer messages in turn until the client goes, or says nothing for too long."""
+        """Answer messages in turn until the client disconnects, or is idle for too long."""
         while True:
             try:
                 text = await asyncio.wait_for(self.websocket.receive_text(), self.limits.idle * 10)
@@ -96,12 +95,12 @@ class Session:
                 await self.send("error", message=str(error))
 
     def keep(self, samples: np.ndarray | None = None, features: np.ndarray | None = None) -> None:
-        """Have these, and nothing else, between two messages. Raises a 503 problem where they are too much."""
+        """Store these, and nothing else, between two messages. Raises a 503 problem where they are too large."""
         self.budget.give(self._kept)
         self._kept, self.samples, self.features = 0, None, None
         size = sum(part.nbytes for part in (samples, features) if part is not None)
         if not self.budget.take(size):
-            raise Problem(503, "the server keeps as much sound as it takes; upload it again later")
+            raise Problem(503, "the server stores as much sound as it may; upload it again later")
         self._kept, self.samples, self.features = size, samples, features
 
     async def _act(self, text: str) -> None:
@@ -120,7 +119,7 @@ class Session:
         await act(data)
 
     async def send(self, status: str, **data: Any) -> None:
-        """One message as the original's front end reads it. Raises TimeoutError where it takes nothing."""
+        """One message as the original's front end reads it. Raises TimeoutError for a client that does not read."""
         text = orjson.dumps({"status": status, "data": data}, option=orjson.OPT_SERIALIZE_NUMPY).decode()
         async with asyncio.timeout(self.limits.slow):
             await self.websocket.send_text(text)
@@ -130,14 +129,14 @@ class Session:
         content = data.get("content")
         if not isinstance(content, str) or not content:
             raise BadData("upload_audio without data.content; expected a sound file in base64")
-        voice = await self._voice()
+        classifier = await self._classifier()
         await self.send("processing", stage=FRAMING, progress=5, message="Reading the sound")
         self.keep()
         text = content.partition(",")[2] if content.startswith("data:") else content
         content = await query.aside(len(text), partial(base64.b64decode, validate=True), text)
         sound, _ = await self.decoders.decode("audio", content)
-        samples = await asyncio.to_thread(files.read, sound, voice.encoder.rate)
-        frames = framing.count(len(samples), voice.encoder.size, voice.encoder.hop)
+        samples = await asyncio.to_thread(files.read, sound, classifier.encoder.rate)
+        frames = framing.count(len(samples), classifier.encoder.size, classifier.encoder.hop)
         self.keep(samples)
         told = f"Audio uploaded and framed into {frames} frames"
         await self.send("completed", stage=UPLOAD, progress=25, message=told)
@@ -146,25 +145,25 @@ class Session:
         """Frames of what was uploaded."""
         if self.samples is None:
             raise BadData("No audio frames found. Upload audio first.")
-        encoder = (await self._voice()).encoder
+        encoder = (await self._classifier()).encoder
         await self.send("processing", stage=FRAMING, progress=30, message="Computing MFCCs")
         self.keep(self.samples, (await asyncio.to_thread(encoder.encode, [(self.samples, encoder.rate)]))[0])
         told = f"MFCC extraction done. Shape: {self.features.shape}"
         await self.send("completed", stage=FEATURES, progress=50, message=told)
 
     async def infer(self, data: dict[str, Any]) -> None:
-        """What is felt in it: on the way, and in the end."""
+        """The predicted emotion: of the first quarter, half, three quarters, and of all frames."""
         if self.features is None:
             raise BadData("No MFCCs found. Extract MFCC first.")
-        voice, x = await self._voice(), self.features
-        order, names = original_order(voice.labels)
+        classifier, x = await self._classifier(), self.features
+        order, names = original_order(classifier.labels)
         for part, progress in ((0.25, 60), (0.5, 75), (0.75, 90)):
             few = x[: max(1, int(part * len(x)))]
-            found = (await asyncio.to_thread(_answer, voice, few))[order]
+            found = (await asyncio.to_thread(classifier.of_frames, few))[order]
             await self.send("processing", stage=INFERENCE, progress=progress,
                             message=f"Processing frame {len(few)} of {len(x)}",
                             partial_prediction=_prediction(found, names))  # fmt: skip
-        found = (await asyncio.to_thread(_answer, voice, x))[order]
+        found = (await asyncio.to_thread(classifier.of_frames, x))[order]
         final = _prediction(found, names)
         told = f"Model inference completed. Predicted emotion: {final['emotion']}"
         shares = final["probabilities"]
@@ -172,15 +171,15 @@ class Session:
         await self.send("completed", stage=INFERENCE, progress=100, message=told, final_prediction=final)
         await self.send("completed", stage=DONE, progress=100, message="Pipeline completed successfully!")
 
-    async def _voice(self) -> Any:
-        """The first run that hears, or the one the socket's address names; loaded once for all."""
+    async def _classifier(self) -> Any:
+        """The first run that can stream, or the one that the socket's address names; loaded once for all."""
         name = self.websocket.query_params.get("run")
         if name is not None:
-            return await asyncio.to_thread(lambda: self.shelf.get(name).run.voice)
+            return await asyncio.to_thread(lambda: self.shelf.get(name).run.classifier)
         for shown in self.shelf.ready:
             if await asyncio.to_thread(lambda shown=shown: shown.run.streams):
-                return await asyncio.to_thread(lambda shown=shown: shown.run.voice)
-        raise BadRecipe("no run here hears; serve one such as: sensorium run ravdess-best")
+                return await asyncio.to_thread(lambda shown=shown: shown.run.classifier)
+        raise BadRecipe("no run here can stream; serve one such as: sensorium run ravdess-best")
 
 
 def original_order(labels: Sequence[str]) -> tuple[list[int], list[str]]:
@@ -197,7 +196,3 @@ def original_order(labels: Sequence[str]) -> tuple[list[int], list[str]]:
 def _prediction(probabilities: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     best = int(probabilities.argmax())
     return {"probabilities": probabilities.tolist(), "emotion": names[best], "class": best}
-
-
-def _answer(voice: Any, x: np.ndarray) -> np.ndarray:
-    return voice.probabilities(ragged.apply_frames(voice.head, x, np.array([0, len(x)])))[0]
