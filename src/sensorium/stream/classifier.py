@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensorium.contracts import Encoder, Head
+from sensorium.errors import BadRecipe
 from sensorium.numerics import ragged
-from sensorium.stream.batch import STEP, Streams
+from sensorium.stream.batch import STEP, Streams, check_parts
 from sensorium.stream.tracker import TrackerOptions
 
 if TYPE_CHECKING:
