@@ -186,6 +186,10 @@ def test_any_wav_gives_what_soundfile_gives(tmp_path_factory: pytest.TempPathFac
         wanted, wanted_rate = soundfile.read(path, dtype="int16", always_2d=True)
     except soundfile.LibsndfileError:
         assume(False)
+    if said == samples.nbytes + 100 and samples.nbytes + len(after) < said and promised != len(body):
+        with pytest.raises(BadData, match="is truncated"):  # soundfile keeps silent about it
+            audio.read_channels(path)
+        return
     found, found_rate = audio.read_channels(path)
     assert found_rate == wanted_rate == rate
     np.testing.assert_array_equal(found if found.dtype == np.int16 else np.round(found * 2**15), wanted)

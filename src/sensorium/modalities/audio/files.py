@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import stat
-import struct
 import wave
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadData, MissingExtra
+from sensorium.modalities.audio import decoders, magic
 from sensorium.modalities.audio.samples import to_float
 
 RATE = 16_000  # Hz, what speech encoders take
@@ -22,7 +23,9 @@ _KINDS = "wav flac ogg oga opus mp3 m4a aac aif aiff au caf wma webm mp4"
 SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split(" "))
 MAX_SECONDS = 3600.0  # a longer file is refused before it fills the memory
 _RATES = (1_000, 1_000_000)  # Hz; what a header may claim
-_WHOLE = 1 << 28  # bytes of a wav file that are read in one go
+_MEDIA_TYPES = {"WAV": "audio/wav", "FLAC": "audio/flac", "Ogg": "audio/ogg", "MP3": "audio/mpeg", "AAC": "audio/aac",
+                "WebM or Matroska": "audio/webm", "MP4": "audio/mp4"}  # fmt: skip
+_WHOLE = 1 << 28  # bytes of a file that are read in one go; a larger one is mapped
 
 
 def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.ndarray:
@@ -43,14 +46,15 @@ def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.
 
 def read_channels(source: Any, max_seconds: float = MAX_SECONDS, name: str = "") -> tuple[np.ndarray, int]:
     """Samples (n, channels) as they are in the file, int16 or float32, and their rate in Hz."""
-    name = name or name_of(source)
+    name, path = name or name_of(source), None
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
-        size = _size(path)
-        if (found := _read_wave(path, size, max_seconds)) is not None:
-            return found
-        source = path
-    samples, rate = _decode(source, name, max_seconds)
+        content = _content(path, _size(path))
+    else:
+        content = source if isinstance(source, bytes) else source.read()
+    if not len(content):
+        raise BadData(f"{name} is empty (0 bytes); restore it, or leave it out")
+    samples, rate = decoders.decode(content, name, max_seconds, path)
     if not len(samples):
         raise BadData(f"{name} holds no samples; restore it, or leave it out")
     return samples, rate
@@ -65,7 +69,7 @@ def read_mono(source: Any, max_seconds: float = MAX_SECONDS) -> tuple[np.ndarray
         samples, rate = source
         return to_mono(np.asarray(samples)), int(rate)
     name = "the recording" if isinstance(source, bytes) else name_of(source)
-    samples, rate = read_channels(io.BytesIO(source) if isinstance(source, bytes) else source, max_seconds, name)
+    samples, rate = read_channels(source, max_seconds, name)
     return to_mono(samples, name), rate
 
 
@@ -176,11 +180,7 @@ def pack(value: Any) -> bytes | None:
 
 def media_type_of(content: bytes) -> str:
     """The media type of a sound file by its first bytes."""
-    marks = {b"RIFF": "audio/wav", b"fLaC": "audio/flac", b"OggS": "audio/ogg", b"ID3": "audio/mpeg",
-             b"\xff\xfb": "audio/mpeg", b"\x1aE\xdf\xa3": "audio/webm"}  # fmt: skip
-    if content[4:8] == b"ftyp":
-        return "audio/mp4"
-    return next((kind for mark, kind in marks.items() if content.startswith(mark)), "application/octet-stream")
+    return _MEDIA_TYPES.get(magic.container(content[: magic.NEEDED]), "application/octet-stream")
 
 
 def name_of(source: Any) -> str:
@@ -203,59 +203,6 @@ def files_below(folder: Path, suffixes: Sequence[str] | frozenset[str] = SUFFIXE
     return sorted(found)
 
 
-def _decode(source: Any, name: str, max_seconds: float) -> tuple[np.ndarray, int]:
-    """By soundfile where it knows the format, else by PyAV."""
-    try:
-        import soundfile
-    except ImportError:
-        raise MissingExtra("soundfile", "audio") from None
-    try:
-        with soundfile.SoundFile(source) as file:
-            _check_length(file.frames / file.samplerate, name, max_seconds)
-            if file.subtype == "PCM_16":  # the library's own way to float32 takes twice as long, and gives the same
-                samples = file.read(dtype="int16", always_2d=True)
-            else:
-                samples = file.read(dtype="float32", always_2d=True)
-            if len(samples) < file.frames:
-                raise BadData(f"{name} is truncated: {len(samples)} of {file.frames} samples are there; restore it")
-            return samples, file.samplerate
-    except soundfile.LibsndfileError as error:
-        if hasattr(source, "seek"):
-            source.seek(0)
-        return _decode_av(source, name, max_seconds, str(error))
-
-
-def _decode_av(source: Any, name: str, max_seconds: float, said: str) -> tuple[np.ndarray, int]:
-    try:
-        import av
-    except ImportError:
-        raise MissingExtra("av", "audio") from None
-    blocks, count, rate = [], 0, 0
-    try:
-        with av.open(source if hasattr(source, "read") else str(source)) as container:
-            if not container.streams.audio:
-                raise BadData(f"{name} has no sound in it; expected a recording")
-            resampler = av.AudioResampler(format="fltp")
-            for frame in container.decode(audio=0):
-                for block in resampler.resample(frame):
-                    rate = block.sample_rate
-                    blocks.append(block.to_ndarray())
-                    count += blocks[-1].shape[1]
-                    _check_length(count / rate, name, max_seconds)
-    except (av.FFmpegError, ValueError) as error:
-        raise BadData(
-            f"{name} cannot be read as sound (soundfile: {said.strip()}; PyAV: {error}); restore it"
-        ) from None
-    if not blocks:
-        raise BadData(f"{name} holds no samples; restore it, or leave it out")
-    return np.concatenate(blocks, 1).T, rate
-
-
-def _check_length(seconds: float, name: str, max_seconds: float) -> None:
-    if seconds > max_seconds:
-        raise BadData(f"{name} is {seconds:.0f} s long; at most {max_seconds:.0f} s are read: cut it into parts")
-
-
 def _size(path: Path) -> int:
     """Bytes of a file that is there and not empty."""
     try:
@@ -269,41 +216,13 @@ def _size(path: Path) -> int:
     return status.st_size
 
 
-def _read_wave(path: Path, size: int, max_seconds: float) -> tuple[np.ndarray, int] | None:
-    """Samples (n, channels) int16 and rate of a wav file of 16 bits a sample; None of any other.
-
-    In a fifth of soundfile's time and with one read, as threads that read side by side wait for one another at
-    every call into the system. Whatever is unusual is left to soundfile.
-    """
+def _content(path: Path, size: int) -> bytes | mmap.mmap:
+    """A file's bytes, in one read, as threads that read side by side wait for one another at every call."""
     try:
         with open(path, "rb", buffering=0) as file:
-            whole = file.read(size if path.suffix.lower() == ".wav" and size <= _WHOLE else 12)
+            return file.read(size) if size <= _WHOLE else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise BadData(f"{path} cannot be read ({error.strerror}); mend that, or leave it out") from None
-    if whole[:4] != b"RIFF" or whole[8:12] != b"WAVE":
-        return None
-    # A header that promises more than the file has: it was cut off, and readers keep silent about it.
-    # 0 and the largest values are what streaming writers leave there.
-    promised = int.from_bytes(whole[4:8], "little") + 8
-    if promised < 0xFFFFFF00 and promised != 8 and promised > size + 1:
-        raise BadData(f"{path} is truncated: {size} of {promised} bytes are there; restore it")
-    at, form = 12, None
-    while at + 24 <= len(whole):
-        kind, length = struct.unpack_from("<4sI", whole, at)
-        if kind == b"fmt ":
-            form = struct.unpack_from("<HHIIHH", whole, at + 8)
-        elif kind == b"data":
-            break
-        at += 8 + length + length % 2
-    else:
-        return None
-    tag, channels, rate, _, step, bits = form or (0,) * 6
-    if (tag, bits, step) != (1, 16, 2 * channels) or not rate or not length or length % step:
-        return None
-    if at + 8 + length > len(whole):
-        return None
-    _check_length(length / step / rate, str(path), max_seconds)
-    return np.frombuffer(whole, "<i2", length // 2, at + 8).reshape(-1, channels), rate
 
 
 def _soxr() -> Any:

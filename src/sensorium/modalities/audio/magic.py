@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sensorium.modalities.audio import mp3
+
 #: Bytes that are enough for :func:`container`.
 NEEDED = 4096
 _MARKS = {
@@ -9,11 +11,6 @@ _MARKS = {
     b"\x1aE\xdf\xa3": "WebM or Matroska",
     b"ID3": "MP3", b"FORM": "AIFF", b"caff": "CAF", b"0&\xb2u": "WMA", b".snd": "AU", b"#!AMR": "AMR",
 }  # fmt: skip
-_BITRATES = {  # kbit/s of MPEG layer III, by version (1: MPEG 1, 0: MPEG 2 and 2.5)
-    1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    0: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 
 
 def container(head: bytes) -> str | None:
@@ -41,13 +38,8 @@ def container(head: bytes) -> str | None:
 
 def _mp3_frame(data: bytes) -> int:
     """Bytes of the MPEG layer III frame that begins here; 0 where none does."""
-    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE6 != 0xE2:
-        return 0
-    version, rate, bits = data[1] >> 3 & 3, data[2] >> 2 & 3, data[2] >> 4
-    if version == 1 or rate == 3 or bits in (0, 15):
-        return 0
-    newest = int(version == 3)
-    return (144 if newest else 72) * 1000 * _BITRATES[newest][bits] // _RATES[version][rate] + (data[2] >> 1 & 1)
+    found = mp3.frame(data, 0)
+    return found.size if found else 0
 
 
 def _aac_frame(data: bytes) -> int:

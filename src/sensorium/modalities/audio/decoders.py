@@ -1,0 +1,183 @@
+"""Decoding of sound files, whole or not at all: soundfile where it knows the format, else PyAV."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium.errors import BadData, MissingExtra, SensoriumError
+from sensorium.modalities.audio import declared, joined, riff
+
+_BLOCK = 1 << 20  # samples of all channels that are read at once where a file does not say how many it has
+_MANY = 1 << 40  # samples that no file has: what a streaming writer leaves
+#: Containers whose header states the length of their sound, for PyAV; of others it is an estimate.
+_STATED = ("matroska", "mov", "asf", "flac")
+_SLACK = 0.25, 0.02  # seconds, and share of the stated length, by which priming and padding may shorten it
+
+
+def decode(content: bytes, name: str, max_seconds: float, path: Path | None = None) -> tuple[np.ndarray, int]:
+    """Samples (n, channels) int16 or float32 of a sound file, and their rate in Hz.
+
+    Several recordings laid end to end are read one after the other, at the rate of the first. path: of
+    the file, which libraries read faster than bytes in memory.
+
+    Raises BadData, naming the file, for one that is truncated, longer than ``max_seconds`` or no sound.
+    """
+    if riff.is_wave(content):
+        blocks = [_wave(content, one, name, max_seconds, path) for one in riff.waves(content, name)]
+        return _join(blocks, name, max_seconds)
+    end = declared.end(content)
+    if end is not None and end > len(content):
+        raise BadData(f"{name} is truncated: {len(content)} of {end} bytes are there; restore it")
+    parts = joined.parts(content, name)
+    if len(parts) == 1:
+        return _decode(content, name, max_seconds, parts[0].samples, path)
+    return _join([_decode(bytes(content[start:stop]), name, max_seconds, samples) for start, stop, samples in parts],
+                 name, max_seconds)  # fmt: skip
+
+
+def _wave(content: bytes, wave: riff.Wave, name: str, max_seconds: float, path: Path | None) -> tuple[np.ndarray, int]:
+    samples = riff.pcm16(content, wave)
+    if samples is not None:
+        _check_length(len(samples) / wave.rate, name, max_seconds)
+        return samples, wave.rate
+    whole = wave.at == 0 and wave.riff + 8 == len(content) and wave.data == wave.stop - wave.start
+    return (
+        _decode(content, name, max_seconds, 0, path)
+        if whole
+        else _decode(riff.corrected(content, wave), name, max_seconds)
+    )
+
+
+def _join(blocks: list[tuple[np.ndarray, int]], name: str, max_seconds: float) -> tuple[np.ndarray, int]:
+    """Blocks one after the other, at the rate of the longest; of several channels their mean where channels differ."""
+    if len(blocks) == 1:
+        return blocks[0]
+    _check_length(sum(len(x) / rate for x, rate in blocks), name, max_seconds)
+    from sensorium.modalities.audio.files import resample, to_mono
+
+    rate = max(blocks, key=lambda block: len(block[0]) / block[1])[1]
+    if {x.shape[1:] for x, _ in blocks} == {blocks[0][0].shape[1:]} and all(r == rate for _, r in blocks):
+        return np.concatenate([x for x, _ in blocks]), rate
+    mono = [resample(to_mono(x, name), found, rate, name) for x, found in blocks if len(x)]
+    return (np.concatenate(mono)[:, None] if mono else np.zeros((0, 1), np.float32)), rate
+
+
+def _decode(
+    content: bytes, name: str, max_seconds: float, at_least: int = 0, path: Path | None = None
+) -> tuple[np.ndarray, int]:
+    """One recording by soundfile, or by PyAV where soundfile does not know it or finds less than ``at_least``."""
+    try:
+        import soundfile
+    except ImportError:
+        raise MissingExtra("soundfile", "audio") from None
+    source = io.BytesIO(content) if path is None else None
+    try:
+        with soundfile.SoundFile(os.open(path, os.O_RDONLY) if source is None else source) as file:
+            samples, rate = _read(file, name, max_seconds), file.samplerate
+        if len(samples) >= at_least - 2 * 1152:  # frames of MP3
+            return samples, rate
+        fault = f"{len(samples)} of {at_least} samples"
+    except (SensoriumError, MemoryError):
+        raise
+    except Exception as error:  # it meets damaged files with errors of several kinds
+        fault = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    return _decode_av(io.BytesIO(content) if isinstance(content, bytes) else str(path), name, max_seconds, fault)
+
+
+def _read(file: Any, name: str, max_seconds: float) -> np.ndarray:
+    """All samples of an open file; BadData when there are fewer than it declares."""
+    # soundfile's own way from 16 bits to float32 takes twice as long, and gives the same.
+    dtype = "int16" if file.subtype == "PCM_16" else "float32"
+    known = file.frames < _MANY
+    # An MP3 file without Xing header has only an estimate, which may be too small as well as too large.
+    estimated = file.format == "MP3"
+    if known and not estimated:
+        _check_length(file.frames / file.samplerate, name, max_seconds)
+    blocks, count, most = [], 0, file.frames if known else max(1, _BLOCK // file.channels)
+    while len(block := file.read(most, dtype=dtype, always_2d=True)):
+        blocks.append(block)
+        count += len(block)
+        _check_length(count / file.samplerate, name, max_seconds)
+        if known and count >= file.frames:
+            break
+    if known and not estimated and count < file.frames:
+        raise BadData(f"{name} is truncated: {count} of {file.frames} samples are there; restore it")
+    return np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
+
+
+def _decode_av(source: Any, name: str, max_seconds: float, fault: str) -> tuple[np.ndarray, int]:
+    try:
+        import av
+    except ImportError:
+        raise MissingExtra("av", "audio") from None
+    try:
+        with av.open(source) as container:
+            if not container.streams.audio:
+                raise BadData(f"{name} has no sound in it; expected a recording")
+            blocks = _frames(container, name, max_seconds)
+            stated = _stated_seconds(container)
+    except (SensoriumError, MemoryError):
+        raise
+    except Exception as error:
+        other = error.strerror if isinstance(error, av.FFmpegError) else error
+        raise BadData(
+            f"{name} cannot be read as sound (soundfile: {fault.strip()} PyAV: {other}); restore it"
+        ) from None
+    seconds = sum(len(x) / rate for x, rate in blocks)
+    if stated is not None and seconds < stated - max(_SLACK[0], _SLACK[1] * stated):
+        raise BadData(f"{name} is truncated: {seconds:.2f} of {stated:.2f} s are there; restore it")
+    if not blocks:
+        raise BadData(f"{name} holds no samples; restore it, or leave it out")
+    return _join(blocks, name, max_seconds)
+
+
+def _frames(container: Any, name: str, max_seconds: float) -> list[tuple[np.ndarray, int]]:
+    """Samples (n, channels) float32 and rate of each stretch of equal rate and channels."""
+    import av
+
+    found: list[tuple[np.ndarray, int]] = []
+    blocks: list[np.ndarray] = []
+    form, seconds, resampler = None, 0.0, None
+
+    def take(frames: list[Any]) -> None:
+        blocks.extend(frame.to_ndarray() for frame in frames)
+
+    def close() -> None:
+        if resampler is not None:
+            take(resampler.resample(None))
+        if blocks:
+            found.append((np.concatenate(blocks, 1).T, form[0]))
+            blocks.clear()
+
+    for frame in container.decode(audio=0):
+        now = (frame.sample_rate, frame.layout.name, frame.format.name)
+        if now != form:
+            close()
+            form, resampler = now, av.AudioResampler(format="fltp")
+        take(resampler.resample(frame))
+        seconds += frame.samples / frame.sample_rate
+        _check_length(seconds, name, max_seconds)
+    close()
+    return found
+
+
+def _stated_seconds(container: Any) -> float | None:
+    """Length of the sound that the header states; None where the container states none, or that of a picture too."""
+    if not container.format.name.startswith(_STATED):
+        return None
+    stream = container.streams.audio[0]
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is None or len(container.streams) > 1:
+        return None
+    return container.duration / 1e6
+
+
+def _check_length(seconds: float, name: str, max_seconds: float) -> None:
+    if seconds > max_seconds:
+        raise BadData(f"{name} is {seconds:.0f} s long; at most {max_seconds:.0f} s are read: cut it into parts")
