@@ -9,7 +9,7 @@ import pytest
 
 from sensorium.errors import BadRecipe
 from sensorium.serve import Settings
-from sensorium.serve.budget import Budget
+from sensorium.serve.admission import Budget
 
 pytestmark = pytest.mark.xdist_group("serve")
 ROOM = 100_000

@@ -139,12 +139,16 @@ def test_large_bodies_and_headers_are_refused(symbols):
 
 
 def test_too_many_at_once_are_told_to_come_back(symbols):
-    from sensorium.serve.metering import Log, Meter, Metering
+    from sensorium.serve.admission import Places
+    from sensorium.serve.log import Log
+    from sensorium.serve.metering import Meter, Metering
 
-    meter, settings = Meter(), Settings(busy=1, log="off")
-    meter.active = 1
-    answer = TestClient(Metering(None, meter, Log(settings), settings)).get("/runs")
+    places = Places(1, 1.0)
+    place = places.enter("10.0.0.1")
+    answer = TestClient(Metering(None, Meter(places), Log(Settings(log="off")), places)).get("/runs")
     assert answer.headers["retry-after"] == "1" and "1 requests" in problem(answer, 503)
+    places.leave(place)
+    assert len(places) == 0
 
 
 def test_a_bug_is_answered_without_its_traceback(symbols, monkeypatch, capsys):

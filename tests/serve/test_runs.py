@@ -133,7 +133,7 @@ def test_an_interrupted_run_is_not_taken_for_a_living_one(tmp_path, monkeypatch)
 
 
 def test_partners_are_known_from_both_sides():
-    pairs = related.Partners(np.array(["a", "b", "a"]), np.array(["x", "x", "y"]), np.zeros(3, np.uint8))
+    pairs = related.Related(np.array(["a", "b", "a"]), np.array(["x", "x", "y"]), np.zeros(3, np.uint8))
     assert pairs.of("left", "a") == [("right", "x"), ("right", "y")]
     assert pairs.of("right", "x") == [("left", "a"), ("left", "b")]
     assert pairs.of("left", "nobody") == []

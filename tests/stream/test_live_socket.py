@@ -276,13 +276,12 @@ class Deaf:
     async def serve(self, run, **limits) -> float:
         from starlette.websockets import WebSocket
 
-        from sensorium.serve.engine.registry import Shelf
-        from sensorium.serve.limits import Limits
+        from sensorium.serve.engine.registry import Registry
         from sensorium.serve.routes.stream import Live
-        from sensorium.serve.settings import Settings
+        from sensorium.serve.settings import LiveLimits, Settings
 
-        shelf = Shelf([run.folder], Settings())
-        await asyncio.to_thread(shelf.refresh)
+        registry = Registry([run.folder], Settings())
+        await asyncio.to_thread(registry.refresh)
         scope = {
             "type": "websocket",
             "query_string": b"format=f32",
@@ -290,7 +289,7 @@ class Deaf:
             "path": "/stream",
             "subprotocols": [],
         }
-        live = Live(shelf, Limits(**limits))
+        live = Live(registry, LiveLimits(**limits))
         self.task = asyncio.create_task(live.connect(WebSocket(scope, self.incoming.get, self.send)))
         return time.monotonic()
 

@@ -77,7 +77,7 @@ class Raw:
 
 def used(server: Server, least: int) -> None:
     """Wait until at least so many bytes are counted as under way; 0: until nothing and nobody is left."""
-    budget, open_sockets = server.app.state.budget, server.server.server_state.connections
+    budget, open_sockets = server.app.state.context.budget, server.server.server_state.connections
     for _ in range(200):
         if budget.used >= least if least else not budget.used and not open_sockets:
             return

@@ -30,11 +30,11 @@ class Server:
     def __init__(self, folder: Path, port: int = 0, **limits) -> None:
         from sensorium.serve import Settings, create_app
         from sensorium.serve.launch import Server as Uvicorn
-        from sensorium.serve.limits import Limits
+        from sensorium.serve.settings import LiveLimits
 
         told = {key: limits.pop(key) for key in [*limits] if key in Settings.model_fields}
         limits.setdefault("behind", 60)  # a busy machine is no reason to refuse a test
-        settings = Settings(log="off", drain_seconds=1, live=Limits(**limits), **told)
+        settings = Settings(log="off", drain_seconds=1, live=LiveLimits(**limits), **told)
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(("127.0.0.1", port))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sensorium.cli.output import console
 from sensorium.errors import MissingExtra
 
 
@@ -56,8 +58,16 @@ def serve(
         if (error.name or "").split(".")[0] in ("sensorium", ""):
             raise
         raise MissingExtra(error.name or "fastapi", "serve") from None
-    told = {"host": host, "port": port, "hosts": allow_host, "origins": allow_origin, "log": log}
-    launch.serve(runs, token_file, **{key: value for key, value in told.items() if value is not None})
+    options = {"host": host, "port": port, "hosts": allow_host, "origins": allow_origin, "log": log}
+    announce = _announce if sys.stderr.isatty() else None
+    launch.serve(runs, token_file, announce, **{key: value for key, value in options.items() if value is not None})
+
+
+def _announce(url: str) -> None:
+    """Print the address for a person; a log that is written to a file gets it as a line of JSON."""
+    from rich.text import Text
+
+    console(stderr=True).print(Text.assemble((url, "bold"), "  Ctrl-C stops"))
 
 
 VERBS = {"serve": serve}

@@ -1,4 +1,4 @@
-"""The application: the guard around all routes, the page, and the runs opened and watched meanwhile."""
+"""The application: guard and metering around all routes, the page, and runs that are watched for new versions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from starlette.middleware import Middleware
 
 from sensorium import __version__
 from sensorium.errors import SensoriumError
-from sensorium.serve import openapi, problems, static
-from sensorium.serve.budget import Budget
+from sensorium.serve import openapi, problems, static, systems
+from sensorium.serve.admission import Budget, Places
+from sensorium.serve.context import Context
 from sensorium.serve.engine.decode import Decoders
-from sensorium.serve.engine.registry import Shelf, Shown
+from sensorium.serve.engine.registry import Registry, ServedRun
+from sensorium.serve.engine.requests import documents
 from sensorium.serve.guard import OPEN, Guard
-from sensorium.serve.metering import Log, Meter, Metering
+from sensorium.serve.head import Head
+from sensorium.serve.log import Log
+from sensorium.serve.metering import Meter, Metering
 from sensorium.serve.routes import encode, health, items, map, media, search, stream
 from sensorium.serve.routes import runs as run_pages
 from sensorium.serve.settings import Settings
-from sensorium.systems.speech_emotion import socket
 
 WEB = Path(__file__).parent / "web"
 
@@ -35,24 +38,25 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     that would open the server to others without a token.
     """
     settings = (settings or Settings()).check()
-    shelf, decoders, meter, log = Shelf(runs, settings), Decoders(settings), Meter(), Log(settings)
-    budget = Budget(settings.max_bodies)
-    held = Gauge("sensorium_bytes_under_way", "Bytes of bodies and messages under way", registry=meter.registry)
-    held.set_function(lambda: budget.used)
-
-    searching = search.endpoint(shelf, settings, decoders, log)
+    log, places = Log(settings), Places(settings.busy, settings.client_share)
+    budget = Budget(settings.max_bodies, settings.client_bytes)
+    registry, meter = Registry(runs, settings, log), Meter(places)
+    context = Context(registry, settings, Decoders(settings), meter, log, budget, documents())
+    under_way = Gauge("sensorium_bytes_under_way", "Bytes of bodies and messages under way", registry=meter.registry)
+    under_way.set_function(lambda: budget.used)
+    searching = search.endpoint(context)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await _refresh(shelf, log)
-        watching = asyncio.create_task(_watch(shelf, settings.reload_seconds, log))
+        await _refresh(context)
+        watching = asyncio.create_task(_watch(context))
         yield
         app.state.stopping.set()
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
-        await decoders.close()
-        await asyncio.to_thread(shelf.close)
+        await context.decoders.close()
+        await asyncio.to_thread(registry.close)
 
     app = FastAPI(
         title="Sensorium",
@@ -62,63 +66,61 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
         redoc_url=None,
         lifespan=lifespan,
         middleware=[
-            Middleware(Metering, meter=meter, log=log, settings=settings),
-            Middleware(Guard, settings=settings, log=log, is_open=_is_open, budget=budget),
-            Middleware(search.Shortcut, path="/search", function=searching),
+            Middleware(Metering, meter=meter, log=log, places=places),
+            Middleware(Guard, settings=settings, log=log, is_open=_is_open, budget=budget, places=places),
+            Middleware(search.Shortcut, path="/search", function=searching, redact=context.redact),
+            Middleware(Head),
         ],
     )
-    app.state.shelf, app.state.settings, app.state.stopping = shelf, settings, asyncio.Event()
-    app.state.budget = budget
-    problems.install(app)
-    for router in (
-        search.routes(searching),
-        items.routes(shelf, settings, decoders),
-        media.routes(shelf, settings),
-        encode.routes(shelf, settings, decoders),
-        health.routes(shelf, settings, decoders, meter),
-        run_pages.routes(shelf, settings),
-        map.routes(shelf, settings),
-        stream.routes(shelf, settings, meter),
-        socket.routes(shelf, settings, decoders, budget),
-    ):
-        app.include_router(router)
+    app.state.context, app.state.stopping = context, asyncio.Event()
+    problems.install(app, context.redact)
+    app.include_router(search.routes(context, searching))
+    for module in (items, media, encode, health, run_pages, map, stream, systems):
+        app.include_router(module.routes(context))
     app.mount("/", static.files(WEB), name="web")
-    app.openapi = lambda: openapi.document(app, settings.token is not None)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.document(app, context)  # type: ignore[method-assign]
     return app
 
 
 def _is_open(path: str) -> bool:
     """Whether a path may be fetched without the token: the page's own files hold nothing of the runs."""
-    return path == "/" or path in OPEN or (".." not in path and (WEB / path.lstrip("/")).is_file())
+    return path == "/" or path in OPEN or path in systems.scripts() or _of_the_page(path)
 
 
-async def _watch(shelf: Shelf, seconds: float, log: Log) -> None:
-    """Look at the run folders again and again."""
+def _of_the_page(path: str) -> bool:
+    return ".." not in path and "\0" not in path and (WEB / path.lstrip("/")).is_file()
+
+
+async def _watch(context: Context) -> None:
+    """Look for new versions of the run folders again and again."""
     while True:
-        await asyncio.sleep(seconds)
-        await _refresh(shelf, log)
+        await asyncio.sleep(context.settings.reload_seconds)
+        await _refresh(context)
 
 
-async def _warm(shown: Shown, log: Log) -> None:
+async def _warm(served: ServedRun, log: Log) -> None:
     """Load what the first request would have to wait for."""
     try:
-        await health.probe(shown)
+        await health.probe(served)
     except (SensoriumError, problems.Problem) as error:
-        log.line("warning", "not ready", run=shown.name, fault=str(error))
+        log.line("warning", "not ready", run=served.name, fault=str(error))
+    except Exception as error:
+        log.failure(error)
 
 
-async def _refresh(shelf: Shelf, log: Log) -> None:
-    """Open what is new on the disk, and say so."""
-    before = dict(shelf.faults)
-    changed = await asyncio.to_thread(shelf.refresh)
+async def _refresh(context: Context) -> None:
+    """Open what is new on the disk, and log it."""
+    registry, log = context.registry, context.log
+    before = dict(registry.faults)
+    changed = await asyncio.to_thread(registry.refresh)
     if changed:
-        gc.unfreeze()  # the versions before may go now
+        gc.unfreeze()  # objects of the versions before may be freed now
         gc.collect()
-        gc.freeze()  # what the runs hold stays; collecting garbage need not look at it each time
+        gc.freeze()  # those of the runs stay; collecting garbage need not look at them each time
     for name in changed:
-        shown = shelf.get(name)
-        log.line("info", "opened", run=name, epoch=shown.epoch)
-        shown.kept["warming"] = asyncio.create_task(_warm(shown, log))
-    for name, fault in shelf.faults.items():
-        if before.get(name) != fault:
-            log.line("warning", "not opened", run=name, fault=fault, served=shelf.state(name) == "ready")
+        served = registry.get(name)
+        log.line("info", "opened", run=name, epoch=served.epoch)
+        served.cache["warming"] = asyncio.create_task(_warm(served, log))
+    for name, fault in registry.faults.items():
+        if before.get(name) != fault and registry.state(name) != "building":
+            log.line("warning", "not opened", run=name, fault=fault, served=registry.state(name) == "ready")

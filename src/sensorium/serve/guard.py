@@ -1,4 +1,4 @@
-"""What every request passes first: host, origin, token and size; and the headers every answer carries."""
+"""Checks of every request: host, origin, token, size, encoding; and the security headers of every answer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import re
 import socket
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from sensorium.serve.budget import Budget
-from sensorium.serve.metering import Log
+from starlette.requests import ClientDisconnect
+
+from sensorium.serve.admission import Budget, Place, Places, client_of
+from sensorium.serve.log import Log
+from sensorium.serve.metering import PLACE
 from sensorium.serve.problems import MEDIA_TYPE, Problem, document
 from sensorium.serve.settings import Settings, is_loopback
 
@@ -20,7 +25,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-#: What anyone may fetch without the token: the page itself, and whether the server lives.
+#: Paths that anyone may fetch without the token, besides the page's own files.
 OPEN = ("/healthz",)
 #: A socket's token travels as the subprotocol ``sensorium.token.<base64url of the token>``.
 PROTOCOL = "sensorium"
@@ -30,8 +35,8 @@ _POLICY = (
     "media-src 'self' blob:; connect-src 'self' ws://{host} wss://{host}; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-_FULL = "requests of {} bytes together are under way, as much as this server takes; try again"
-_LATER = {"retry-after": "1"}
+_FULL = "requests of {} bytes together are under way, as much as this server takes from one address or all; try again"
+_LATER, _CLOSE = {"retry-after": "1"}, {"connection": "close"}
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -42,7 +47,7 @@ _HEADERS = [
 
 
 class Refusal(Exception):
-    """A request that goes no further: status and why."""
+    """A request that goes no further: status and reason."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -52,13 +57,16 @@ class Refusal(Exception):
 class Guard:
     """ASGI around an application.
 
-    is_open: whether a path may be fetched without the token. budget: of the bodies under way.
+    is_open: whether a path may be fetched without the token. budget: bytes of the bodies under way.
     """
 
-    def __init__(self, app: Any, settings: Settings, log: Log, is_open: Callable[[str], bool], budget: Budget) -> None:
-        self.app, self.settings, self.log, self.is_open, self.budget = app, settings, log, is_open, budget
+    def __init__(
+        self, app: Any, settings: Settings, log: Log, is_open: Callable[[str], bool], budget: Budget, places: Places
+    ) -> None:
+        self.app, self.settings, self.log, self.is_open = app, settings, log, is_open
+        self.budget, self.places = budget, places
         self._token = None if settings.token is None else settings.token.get_secret_value().encode()
-        self._names = {"localhost", settings.host.lower(), *map(str.lower, settings.hosts)}
+        self._names = {"localhost", settings.host.strip("[]").lower(), *map(str.lower, settings.hosts)}
         self._origins = tuple(map(str.lower, settings.origins))
         if not settings.loopback:
             self._names |= {socket.gethostname().lower()}
@@ -74,7 +82,8 @@ class Guard:
         except Refusal as refusal:
             return await _refuse(scope, receive, send, refusal)
         if scope["type"] == "websocket":
-            return await self.app(scope, receive, send)
+            path = scope["path"].rstrip("/") or "/"
+            return await self.app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
         more = self._policies.get(host)
         if more is None:
             if len(self._policies) > 100:
@@ -91,16 +100,18 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *more]
             await send(message)
 
-        body = _Body(receive, self.settings, self.budget)
+        body = _Body(receive, self.settings, self.budget, self.places, scope)
         try:
             await self.app(scope, body, with_headers)
+        except ClientDisconnect:  # nobody is left to be answered
+            return
         except Exception as error:  # a bug of ours: its traceback is for the log, not for the client
             self.log.failure(error)
             if begun:
                 raise
             await _refuse(scope, receive, send, Refusal(500, "the server failed at this request; its log says why"))
         finally:
-            self.budget.give(body.size)
+            self.budget.give(body.size, body.client)
 
     def _check(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> str:
         """The host a request is for. Raises Refusal."""
@@ -117,6 +128,8 @@ class Guard:
         if size > self.settings.max_header:
             raise Refusal(431, f"headers of {size} bytes; at most {self.settings.max_header} are read")
         host = found.get(b"host", b"").decode("latin-1").lower()
+        if host and not _HOST.fullmatch(host):
+            raise Refusal(400, "header host is malformed; send NAME, NAME:PORT, or an IPv6 address in brackets")
         if not self._knows(host):
             raise Refusal(421, f"this server does not answer to host '{host[:100]}'; allow it with --allow-host")
         origin = found.get(b"origin", b"").decode("latin-1").lower()
@@ -126,9 +139,14 @@ class Guard:
         length = found.get(b"content-length")
         if length is not None and (not length.isdigit() or len(length) > 15 or int(length) > self.settings.max_body):
             raise Refusal(413, f"body of {length[:20].decode('latin-1')} bytes; at most {self.settings.max_body}")
+        encoding = found.get(b"content-encoding", b"identity").strip().lower()
+        if encoding not in (b"identity", b""):
+            told = encoding[:20].decode("latin-1")
+            raise Refusal(415, f"content-encoding {told}: compressed bodies are not read; send the body as it is")
         if self._token is not None and not (scope["type"] == "http" and self.is_open(scope["path"])):
             self._check_token(scope, found)
-        if length is not None and not self.budget.fits(int(length)):
+        if length is not None and not self.budget.fits(int(length), client_of(scope)):
+            self.places.evict()
             raise Refusal(503, _FULL.format(self.budget.used))
         return host
 
@@ -153,7 +171,8 @@ class Guard:
             raise Refusal(401, "no token, or a wrong one; send the header Authorization: Bearer TOKEN")
 
 
-_READ = frozenset((b"host", b"origin", b"content-length", b"authorization"))
+_READ = frozenset((b"host", b"origin", b"content-length", b"content-encoding", b"authorization"))
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?)(:[0-9]{1,5})?", re.ASCII)
 
 
 def _token_of(protocols: Any) -> bytes:
@@ -169,32 +188,47 @@ def _token_of(protocols: Any) -> bytes:
 
 
 class _Body:
-    """A receive that counts a body as it comes, and ends one that grows too large, or stops coming.
+    """A receive that counts a body as it comes, and ends one that grows too large, comes too slowly, or must give way.
 
-    Attributes: size, bytes of it that count among those of all bodies.
+    Attributes: size, bytes of it that count in the budget of all bodies; client, whose they are.
     """
 
-    def __init__(self, receive: Receive, settings: Settings, budget: Budget) -> None:
-        self.receive, self.limit, self.patience = receive, settings.max_body, settings.body_seconds
-        self.budget, self.size, self._whole = budget, 0, False
+    def __init__(self, receive: Receive, settings: Settings, budget: Budget, places: Places, scope: Scope) -> None:
+        self.receive, self.settings, self.budget, self.places = receive, settings, budget, places
+        self.client, self.place = client_of(scope), scope.get(PLACE) or Place("")
+        self.size, self._whole = 0, False
+        self._end = time.monotonic() + settings.body_total_seconds
 
     async def __call__(self) -> MutableMapping[str, Any]:
-        if self._whole:  # what may still come is that the client goes, whenever it likes
+        if self._whole:  # what may still come is that the client disconnects
             return await self.receive()
-        try:
-            async with asyncio.timeout(self.patience):
-                message = await self.receive()
-        except TimeoutError:
-            told = f"nothing came of the body for {self.patience:g} s; send the request again"
-            raise Problem(408, told, {"connection": "close"}) from None
+        message = await self._piece()
         self._whole = not message.get("more_body", False)
         size = len(message.get("body", b""))
-        if self.size + size > self.limit:
-            raise Problem(413, f"the body is larger than {self.limit} bytes", {"connection": "close"})
-        if not self.budget.take(size):
-            raise Problem(503, _FULL.format(self.budget.used), {**_LATER, "connection": "close"})
+        if self.size + size > self.settings.max_body:
+            raise Problem(413, f"the body is larger than {self.settings.max_body} bytes", _CLOSE)
+        if not self.budget.take(size, self.client):
+            self.places.evict()
+            raise Problem(503, _FULL.format(self.budget.used), {**_LATER, **_CLOSE})
         self.size += size
         return message
+
+    async def _piece(self) -> MutableMapping[str, Any]:
+        """The next piece of the body. Raises a 408 problem when it does not come in time."""
+        patience, left = self.settings.body_seconds, self._end - time.monotonic()
+        try:
+            async with asyncio.timeout(min(patience, left)) as self.place.waiting:
+                return await self.receive()
+        except TimeoutError:
+            if self.place.evicted:
+                told = "the body came so slowly that its place went to another request; send it again"
+            elif left < patience:
+                told = f"the body did not come within {self.settings.body_total_seconds:g} s; send it faster"
+            else:
+                told = f"nothing came of the body for {patience:g} s; send the request again"
+            raise Problem(408, told, _CLOSE) from None
+        finally:
+            self.place.waiting = None
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
@@ -208,7 +242,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) 
         headers.append((b"www-authenticate", b"Bearer"))
     if refusal.status == 503:
         headers += [(name.encode(), value.encode()) for name, value in _LATER.items()]
-    if refusal.status in (413, 431, 503):
+    if refusal.status in (413, 415, 431, 503):
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

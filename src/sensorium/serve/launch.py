@@ -1,13 +1,14 @@
-"""The server as a process: settings, socket, uvicorn; what ``sensorium serve`` runs."""
+"""The server as a process: settings, socket, uvicorn. ``sensorium serve`` runs it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,52 +17,73 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from sensorium.cli.output import console
 from sensorium.errors import BadRecipe
 from sensorium.search.run import open as open_run
-from sensorium.serve import websocket
+from sensorium.serve import log, websocket
 from sensorium.serve.app import create_app
+from sensorium.serve.engine.registry import in_the_making
 from sensorium.serve.settings import Settings, read_token
 
 
-def serve(runs: Sequence[Path], token_file: Path | None = None, **told: Any) -> None:
+def serve(
+    runs: Sequence[Path], token_file: Path | None = None, announce: Callable[[str], None] | None = None, **options: Any
+) -> None:
     """Serve run folders until a signal says to stop.
 
-    token_file: file whose first line is the token. told: fields of Settings, over what the
-    environment says. Raises BadRecipe for settings that cannot be meant or an address in use, BadData
-    when none of the folders is a run.
+    token_file: file whose first line is the token. announce: called with the address once connections are
+    taken; without it a log line says so. options: fields of Settings, over those of the environment. Raises
+    BadRecipe for invalid settings or an address in use, BadData when none of the folders is a run or one in
+    the making.
     """
     if token_file is not None:
-        told["token"] = read_token(token_file)
+        options["token"] = read_token(token_file)
     try:
-        settings = Settings(**told).check()
+        settings = Settings(**options).check()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise BadRecipe(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    if not any((Path(run) / "metrics.json").is_file() for run in runs):
-        open_run(runs[0])  # says why not; a damaged one among others is said of while they are served
+    if not any((Path(run) / "metrics.json").is_file() or in_the_making(Path(run)) for run in runs):
+        open_run(runs[0])  # raises, with the reason
     app = create_app(runs, settings)
+    lines = app.state.context.log
     listener = listen(settings.host, settings.port)
-    address, port = listener.getsockname()[:2]
-    console(stderr=True).print(
-        f"[bold]http://{f'[{address}]' if ':' in address else address}:{port}[/bold]  Ctrl-C stops", highlight=False
-    )
+    url = f"http://{in_url(listener.getsockname()[0])}:{listener.getsockname()[1]}"
+    if announce is None:
+        lines.write("info", "listening", url=url)
+    else:
+        announce(url)
+    log.capture(lines)
+    _raise_file_limit()
     sys.setswitchinterval(0.001)  # the thread that answers must not wait 5 ms for one that searches
     with contextlib.suppress(KeyboardInterrupt):
         Server(app).run(sockets=[listener])
 
 
+def in_url(host: str) -> str:
+    """An address as it is written in a URL: IPv6 in brackets."""
+    return f"[{host.strip('[]')}]" if ":" in host else host
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open connections as the system lets this process have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def configured(app: FastAPI) -> uvicorn.Config:
     """How uvicorn serves one of our applications."""
-    settings = app.state.settings
+    context = app.state.context
+    settings = context.settings
     return uvicorn.Config(
         app,
+        log_config=None,  # Python's logging is captured as JSON
         log_level="warning",
         access_log=False,
         server_header=False,
         h11_max_incomplete_event_size=settings.max_header,
         timeout_graceful_shutdown=int(settings.drain_seconds),
-        ws=websocket.protocol(settings, app.state.budget),
+        ws=websocket.protocol(settings, context.budget),
         ws_max_size=settings.live.upload,
         ws_per_message_deflate=False,  # sound hardly shrinks, and each stream would pay for it
         # A sender who is held back answers no ping: its answer waits behind its sound. Silence is noticed elsewhere.
@@ -71,11 +93,11 @@ def configured(app: FastAPI) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server, which at a signal also ends long answers, and waits for no one for ever."""
+    """Uvicorn's server, which at a signal also ends long answers, and closes connections that send nothing."""
 
     def __init__(self, app: FastAPI) -> None:
         super().__init__(configured(app))
-        self.stopping, self.patience = app.state.stopping, app.state.settings.header_seconds
+        self.stopping, self.patience = app.state.stopping, app.state.context.settings.header_seconds
         self._since: dict[Any, float] = {}  # when each connection was first seen without a whole request
 
     async def on_tick(self, counter: int) -> bool:
@@ -121,5 +143,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise BadRecipe(f"cannot listen on {host}:{port} ({reason}); type another: --port 0 takes a free one") from None
+        raise BadRecipe(
+            f"cannot listen on {in_url(host)}:{port} ({reason}); type another: --port 0 takes a free one"
+        ) from None
     return listener

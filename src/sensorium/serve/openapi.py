@@ -1,4 +1,4 @@
-"""The OpenAPI document, whole: also the bodies that are read faster than FastAPI would read them."""
+"""The OpenAPI document, with the bodies that routes read without FastAPI."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from sensorium.serve.engine.query import SearchRequest, SearchResponse
+from sensorium.serve.context import Context
+from sensorium.serve.engine.requests import SearchResponse
 from sensorium.serve.problems import MEDIA_TYPE, ProblemDocument
-from sensorium.serve.routes.encode import EmbeddingsRequest, EmbeddingsResponse, EncodeRequest, EncodeResponse
-from sensorium.serve.routes.items import NewItem
+from sensorium.serve.routes.encode import EmbeddingsRequest, EmbeddingsResponse, EncodeResponse
 
-#: Bodies and answers whose routes read or write JSON themselves.
-BODIES = (SearchRequest, NewItem, EncodeRequest, EmbeddingsRequest)
+#: Answers whose routes write JSON themselves.
 ANSWERS = (SearchResponse, EncodeResponse, EmbeddingsResponse, ProblemDocument)
 _METHODS = ("get", "post", "put", "delete", "patch")
 
 
-def document(app: FastAPI, token: bool) -> dict[str, Any]:
-    """The document of an application. token: whether requests need one."""
+def document(app: FastAPI, context: Context) -> dict[str, Any]:
+    """The document of an application."""
     if app.openapi_schema:
         return app.openapi_schema
     found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    wanted = [(model, "validation") for model in BODIES] + [(model, "serialization") for model in ANSWERS]
+    bodies = (context.documents.search, context.documents.item, context.documents.encode, EmbeddingsRequest)
+    wanted = [(model, "validation") for model in bodies] + [(model, "serialization") for model in ANSWERS]
     _, schemas = models_json_schema(wanted, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     known = found.setdefault("components", {}).setdefault("schemas", {})
     known |= schemas["$defs"]
@@ -36,7 +36,7 @@ def document(app: FastAPI, token: bool) -> dict[str, Any]:
             answers = path.get(method, {}).get("responses", {})
             if "422" in answers:
                 answers["422"] = refused
-    if token:
+    if context.settings.token is not None:
         found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         found["security"] = [{"token": []}]
     app.openapi_schema = found

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,7 +19,7 @@ from starlette.exceptions import HTTPException
 from sensorium import errors
 
 MEDIA_TYPE = "application/problem+json"
-#: How an error that a caller can mend is answered.
+#: The status of each error that a caller can mend.
 STATUS: dict[type[errors.SensoriumError], int] = {
     errors.BadRecipe: 400,
     errors.BadData: 422,
@@ -25,7 +30,8 @@ STATUS: dict[type[errors.SensoriumError], int] = {
     errors.MissingExtra: 501,
 }
 _LONGEST = 2000  # characters of a detail; a request may have sent megabytes of a wrong name
-_SHOWN = 3  # findings of a refused document that are told
+_SHOWN = 3  # findings of a refused document that are listed
+_OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 
 
 class ProblemDocument(BaseModel):
@@ -57,7 +63,14 @@ def respond(status: int, detail: str, headers: dict[str, str] | None = None) -> 
     return Response(document(status, detail), status, headers, MEDIA_TYPE)
 
 
-def told(error: ValidationError | RequestValidationError) -> str:
+async def refuse_socket(send: Any, status: int, detail: str) -> None:
+    """Answer a WebSocket that is not accepted with a problem document."""
+    headers = [(b"content-type", MEDIA_TYPE.encode())]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": document(status, detail)})
+
+
+def findings(error: ValidationError | RequestValidationError) -> str:
     """What a refused document had wrong, the first findings of it."""
     found = error.errors() if isinstance(error, RequestValidationError) else error.errors(include_url=False)
     lines = []
@@ -68,16 +81,37 @@ def told(error: ValidationError | RequestValidationError) -> str:
     return "; ".join(lines) + more + "; see /openapi.json for what is expected"
 
 
-def of_sensorium(error: errors.SensoriumError) -> Problem:
-    """The problem that one of our own errors is."""
-    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
-    return Problem(status, str(error))
+class Redactor:
+    """Takes out of messages what is no client's business: folders of this machine and addresses of objects.
 
+    folders: run folders by name; each is shown by its name.
+    """
 
-def answered(error: Problem | errors.SensoriumError) -> Response:
-    """One of these errors as a response."""
-    problem = error if isinstance(error, Problem) else of_sensorium(error)
-    return respond(problem.status, problem.detail, problem.headers)
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        names: dict[str, str] = {}
+        for name, folder in folders.items():
+            for path in (folder, folder.resolve()):
+                names[str(path)] = name
+                names.setdefault(str(path.parent), "…")
+        for private in (Path.home(), Path(tempfile.gettempdir()), Path(sys.prefix), Path.cwd()):
+            if len(private.parts) > 1:
+                names.setdefault(str(private), "…")
+        order = sorted(names, key=len, reverse=True)
+        self._names, self._paths = names, re.compile("|".join(f"{re.escape(one)}(?![\\w-])" for one in order))
+
+    def __call__(self, text: str) -> str:
+        """The message without them."""
+        return _OBJECT.sub("the input", self._paths.sub(lambda found: self._names[found[0]], text))
+
+    def problem(self, error: errors.SensoriumError) -> Problem:
+        """The problem that one of our own errors is."""
+        status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
+        return Problem(status, self(str(error)))
+
+    def response(self, error: Problem | errors.SensoriumError) -> Response:
+        """One of these errors as a response."""
+        problem = error if isinstance(error, Problem) else self.problem(error)
+        return respond(problem.status, self(problem.detail), problem.headers)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -91,14 +125,14 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, redact: Redactor) -> None:
     """Answer every error of an application with a problem document."""
 
     async def ours(request: Request, error: Problem | errors.SensoriumError) -> Response:
-        return answered(error)
+        return redact.response(error)
 
     async def refused(request: Request, error: RequestValidationError | ValidationError) -> Response:
-        return respond(422, told(error))
+        return respond(422, findings(error))
 
     async def http(request: Request, error: HTTPException) -> Response:
         detail = f"{request.method} {request.url.path}: {error.detail}"

@@ -1,4 +1,4 @@
-"""Every limit and address of the server, by name: arguments, or SENSORIUM_… in the environment."""
+"""Settings of the server: addresses and limits, as arguments or SENSORIUM_… in the environment."""
 
 from __future__ import annotations
 
@@ -10,11 +10,32 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sensorium.errors import BadRecipe
-from sensorium.serve.limits import Limits
+
+
+class LiveLimits(BaseSettings):
+    """Limits of live streams; every field can come from the environment, such as ``SENSORIUM_LIVE_STREAMS=100``."""
+
+    model_config = SettingsConfigDict(env_prefix="SENSORIUM_LIVE_", extra="ignore")
+
+    streams: int = Field(1000, gt=0, description="sockets that listen at once; a further one is refused")
+    behind: float = Field(0.5, gt=0, description="seconds a turn of all streams may take before new ones are refused")
+    seconds: float = Field(4 * 3600.0, gt=0, description="how long one socket may stay open")
+    idle: float = Field(60.0, gt=0, description="seconds without a message after which a socket is closed")
+    message: int = Field(1 << 20, gt=0, description="bytes of one message of sound")
+    speed: float = Field(60.0, ge=1, description="times real time at which sound is taken; faster senders wait")
+    burst: float = Field(5.0, gt=0, description="seconds of sound that are taken without looking at the speed")
+    ahead: float = Field(10.0, gt=0, description="seconds of sound that may wait for the model; senders wait beyond")
+    backlog: int = Field(64, gt=0, description="answers that wait for a slow reader before older ones are dropped")
+    slow: float = Field(10.0, gt=0, description="seconds a reader may take nothing before its socket is closed")
+    gather: float = Field(0.01, ge=0, description="seconds that sound waits for that of other streams, at least")
+    gather_most: float = Field(0.04, ge=0, description="… and at most, which is when there are many")
+    turn: float = Field(2.0, gt=0, description="seconds of one stream that are computed before the others' turn")
+    together: bool = Field(True, description="step all streams in one call of the model; false is for comparison")
+    upload: int = Field(24 << 20, gt=0, description="characters of one message to /ws")
 
 
 class Settings(BaseSettings):
-    """What a server is told; every field can come from the environment, such as ``SENSORIUM_PORT=9000``."""
+    """Settings of a server; every field can come from the environment, such as ``SENSORIUM_PORT=9000``."""
 
     model_config = SettingsConfigDict(env_prefix="SENSORIUM_", extra="ignore")
 
@@ -28,6 +49,10 @@ class Settings(BaseSettings):
     max_bodies: int = Field(256 << 20, gt=0, description="bytes of all bodies and socket messages under way together")
     header_seconds: float = Field(10.0, gt=0, description="time a connection has to send the head of a request")
     body_seconds: float = Field(30.0, gt=0, description="longest wait for the next piece of a body")
+    body_total_seconds: float = Field(120.0, gt=0, description="time a whole body may take to come")
+    client_share: float = Field(
+        0.5, gt=0, le=1, description="share of the places and of the bytes under way that one address may hold"
+    )
     max_header: int = Field(16 << 10, gt=0, description="bytes of all headers of a request")
     max_pixels: int = Field(40_000_000, gt=0, description="pixels of a picture")
     max_seconds: float = Field(600.0, gt=0, description="seconds of a sound")
@@ -35,6 +60,7 @@ class Settings(BaseSettings):
     max_queries: int = Field(16, gt=0, description="inputs combined in one search")
     max_encode: int = Field(256, gt=0, description="items of one call to /encode or /v1/embeddings")
     max_text: int = Field(20_000, gt=0, description="characters of one text")
+    max_column: int = Field(10_000, gt=0, description="characters of one column of an added item")
     max_width: int = Field(65_536, gt=0, description="numbers of one vector")
 
     batch: int = Field(64, gt=0, description="requests answered by one pass of an index or encoder")
@@ -47,10 +73,15 @@ class Settings(BaseSettings):
     reload_seconds: float = Field(1.0, gt=0, description="how often run folders are looked at for a new version")
     drain_seconds: float = Field(10.0, gt=0, description="time requests under way have when the server stops")
 
-    live: Limits = Field(default_factory=Limits, description="limits of live sound, each SENSORIUM_LIVE_…")
+    live: LiveLimits = Field(default_factory=LiveLimits, description="limits of live sound, each SENSORIUM_LIVE_…")
 
     log: Literal["debug", "info", "warning", "off"] = Field("info", description="least level of a log line")
     log_queries: bool = Field(False, description="write the text of queries to the log")
+
+    @property
+    def client_bytes(self) -> int:
+        """Bytes that one address may have under way; always enough for one request."""
+        return max(int(self.max_bodies * self.client_share), self.max_body, self.live.upload)
 
     @property
     def loopback(self) -> bool:
@@ -58,7 +89,7 @@ class Settings(BaseSettings):
         return is_loopback(self.host)
 
     def check(self) -> Settings:
-        """These settings. Raises BadRecipe where they cannot be meant, or would open the server without a token."""
+        """These settings. Raises BadRecipe for invalid ones, and for those that open the server without a token."""
         if not self.loopback and self.token is None:
             raise BadRecipe(
                 f"--host {self.host} is reachable from other machines and no token is set; "

@@ -1,4 +1,4 @@
-"""The page's own files, asked after at every visit, so that no browser mixes modules of two versions."""
+"""The page's own files, revalidated at every visit, so that no browser mixes modules of two versions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from starlette.staticfiles import StaticFiles
 
+from sensorium.serve import problems
+
 _ALWAYS_ASK = (b"cache-control", b"no-cache")  # an unchanged file is answered 304 by its etag
 
 
@@ -16,6 +18,9 @@ def files(folder: Path) -> Callable[..., Awaitable[None]]:
     static = StaticFiles(directory=folder, html=True)
 
     async def serve(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            return await problems.refuse_socket(send, 404, f"no socket at {scope['path'][:100]}; see docs/live.md")
+
         async def with_header(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), _ALWAYS_ASK]

@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from sensorium.serve.budget import Budget
+from sensorium.serve.admission import Budget
 from sensorium.serve.settings import Settings
 
 _SLACK = 1 << 18  # bytes of one piece from the network, which may hold parts of two messages

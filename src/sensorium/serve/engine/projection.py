@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from sensorium import io
 from sensorium.errors import DiskFull
 from sensorium.serve.engine import binary, layout, row_version
-from sensorium.serve.engine.registry import Shown
+from sensorium.serve.engine.registry import ServedRun
 from sensorium.serve.problems import Problem
 from sensorium.table import Table
 
@@ -45,12 +45,12 @@ class Space:
     vectors: Mapping[str, np.ndarray]
 
 
-async def space_of(shown: Shown) -> Space:
+async def space_of(served: ServedRun) -> Space:
     """The items of a run as they are now; each side is taken in its own thread, where it may change."""
     found = {}
-    for side, lane in shown.lanes.sides.items():
-        index = shown.run.index(side)
-        found[side] = await lane.lane.do(lambda index=index: (index.table, index.vectors()))
+    for side, worker in served.workers.sides.items():
+        index = served.run.index(side)
+        found[side] = await worker.searching.do(lambda index=index: (index.table, index.vectors()))
     return Space({side: one[0] for side, one in found.items()}, {side: one[1] for side, one in found.items()})
 
 
@@ -62,24 +62,24 @@ class Maps:
         self._tasks: dict[str, tuple[asyncio.Task[bytes], float]] = {}
         self._one = asyncio.Semaphore(1)
 
-    async def get(self, shown: Shown, method: str, n: int) -> bytes | Working:
+    async def get(self, served: ServedRun, method: str, n: int) -> bytes | Working:
         """A map, or for how long it has been worked on. Raises a problem when the work failed."""
-        space = await space_of(shown)
+        space = await space_of(served)
         n = min(n, sum(map(len, space.vectors.values())))
         key = await asyncio.to_thread(key_of, space, method, n)
-        body = await asyncio.to_thread(self._known, shown, key)
+        body = await asyncio.to_thread(self._known, served, key)
         if body is not None:
             return body
         if method == "pca":
             body = await asyncio.to_thread(_pca, space)
-            await asyncio.to_thread(self._keep, shown, method, key, body)
+            await asyncio.to_thread(self._keep, served, method, key, body)
             return body
         if key not in self._tasks:
             for old in [old for old, (one, _) in self._tasks.items() if one.done()]:
                 del self._tasks[old]  # nobody came back for it; what it made is kept
             if len(self._tasks) >= _MOST_WAITING:
                 raise Problem(503, f"{len(self._tasks)} maps wait to be laid out already; ask again later", _LATER)
-            self._tasks[key] = (asyncio.create_task(self._work(shown, space, method, n, key)), time.monotonic())
+            self._tasks[key] = (asyncio.create_task(self._work(served, space, method, n, key)), time.monotonic())
         task, began = self._tasks[key]
         await asyncio.wait([task], timeout=0.2)
         if not task.done():
@@ -87,24 +87,24 @@ class Maps:
         self._tasks.pop(key, None)
         return task.result()
 
-    async def _work(self, shown: Shown, space: Space, method: str, n: int, key: str) -> bytes:
+    async def _work(self, served: ServedRun, space: Space, method: str, n: int, key: str) -> bytes:
         async with self._one:
             body = await _slow(space, method, n)
-        await asyncio.to_thread(self._keep, shown, method, key, body)
+        await asyncio.to_thread(self._keep, served, method, key, body)
         return body
 
-    def _known(self, shown: Shown, key: str) -> bytes | None:
+    def _known(self, served: ServedRun, key: str) -> bytes | None:
         if key in self._memory:
             return self._memory[key]
         try:
-            body = (folder_of(shown) / f"{key}.map").read_bytes()
+            body = (folder_of(served) / f"{key}.map").read_bytes()
             binary.unpack(body)
         except (OSError, ValueError, KeyError):
             return None
         return body
 
-    def _keep(self, shown: Shown, method: str, key: str, body: bytes) -> None:
-        folder = folder_of(shown)
+    def _keep(self, served: ServedRun, method: str, key: str, body: bytes) -> None:
+        folder = folder_of(served)
         try:
             io.write(folder / f"{key}.map", body)
             for old in folder.glob(f"{method}-*.map"):
@@ -116,9 +116,9 @@ class Maps:
                 self._memory.pop(next(iter(self._memory)))
 
 
-def folder_of(shown: Shown) -> Path:
+def folder_of(served: ServedRun) -> Path:
     """Where the maps of a run are kept: beside its folder, which is exchanged whole when it is made anew."""
-    return shown.folder.with_name(f".{shown.folder.name}.maps")
+    return served.folder.with_name(f".{served.folder.name}.maps")
 
 
 def key_of(space: Space, method: str, n: int) -> str:

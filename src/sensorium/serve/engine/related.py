@@ -1,4 +1,4 @@
-"""Which indexed items truly belong together, as a run keeps it or its data set says: for the map and single items."""
+"""Related items of an indexed run, by its stored pairs: for the map and for single items."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import numpy as np
 
 from sensorium.errors import SensoriumError
 from sensorium.pairs import SPLITS, rows_of
-from sensorium.search.run import SIDES, Run
-from sensorium.serve.engine.registry import Shown
+from sensorium.search import related as stored_pairs
+from sensorium.search.query import SIDES
+from sensorium.serve.engine.registry import ServedRun
 
 _LOADING = threading.Lock()
+_CODES = {name: code for code, name in enumerate(SPLITS)}
 
 
 @dataclass(frozen=True)
-class Partners:
-    """p true pairs as ids: left, right (p,) text, split (p,) codes into SPLITS; why: what is missing, if anything."""
+class Related:
+    """p related pairs as ids: left, right (p,) text, split (p,) codes into SPLITS; why they are unknown, if so."""
 
     left: np.ndarray
     right: np.ndarray
@@ -32,43 +34,36 @@ class Partners:
         return left[known], right[known], self.split[known]
 
     def of(self, side: str, id: str, one_table: bool = False) -> list[tuple[str, str]]:
-        """(side, id) of the true partners of an item."""
+        """(side, id) of the related items of an item."""
         if one_table:
             found = [*self.right[self.left == id].tolist(), *self.left[self.right == id].tolist()]
-            return [("left", partner) for partner in dict.fromkeys(found)]
+            return [("left", other) for other in dict.fromkeys(found)]
         own, other = (self.left, self.right) if side == "left" else (self.right, self.left)
-        return [(SIDES[1 - SIDES.index(side)], partner) for partner in dict.fromkeys(other[own == id].tolist())]
+        return [(SIDES[1 - SIDES.index(side)], one) for one in dict.fromkeys(other[own == id].tolist())]
 
 
-def of(shown: Shown) -> Partners:
-    """The true pairs of a run, read once for each version of its folder. Blocking."""
+def of(served: ServedRun) -> Related:
+    """The related pairs of a run, read once for each version of its folder. Blocking.
+
+    A run that stores none has unknown related items; its data set is not loaded for them.
+    """
     with _LOADING:
-        if "partners" not in shown.kept:
+        if "related" not in served.cache:
             try:
-                shown.kept["partners"] = _load(shown.run)
+                served.cache["related"] = _read(served)
             except (SensoriumError, OSError, ValueError, KeyError) as error:
-                none = np.zeros(0, "<U1")
-                shown.kept["partners"] = Partners(none, none, np.zeros(0, np.uint8), str(error))
-        return shown.kept["partners"]
+                served.cache["related"] = _unknown(str(error))
+        return served.cache["related"]
 
 
-def _load(run: Run) -> Partners:
-    from sensorium import pipeline
-    from sensorium.search import related
-
-    kept = related.open(run.folder)
-    if kept is not None:
-        codes = {name: code for code, name in enumerate(SPLITS)}
-        split = np.array([codes.get(name, len(SPLITS)) for name in kept[2].tolist()], np.uint8)
-        return Partners(kept[0], kept[1], split)
-    data = run.recipe.part("data").load()
-    pairs = pipeline.split(run.recipe, data.pairs).where(label=1)
-    right = data.left if data.right is None else data.right
-    return Partners(data.left.ids[pairs.left], right.ids[pairs.right], _codes(pairs.split))
+def _read(served: ServedRun) -> Related:
+    pairs = stored_pairs.open(served.run.folder)
+    if pairs is None:
+        return _unknown("this run stores no related items; add them with: sensorium index RUN")
+    left, right, splits = pairs
+    return Related(left, right, np.array([_CODES.get(name, len(SPLITS)) for name in splits.tolist()], np.uint8))
 
 
-def _codes(split: np.ndarray) -> np.ndarray:
-    codes = np.full(len(split), len(SPLITS), np.uint8)
-    for code, name in enumerate(SPLITS):
-        codes[split == name] = code
-    return codes
+def _unknown(why: str) -> Related:
+    none = np.zeros(0, "<U1")
+    return Related(none, none, np.zeros(0, np.uint8), why)

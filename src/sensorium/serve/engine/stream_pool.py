@@ -14,7 +14,7 @@ import torch
 
 from sensorium.numerics import threads
 from sensorium.numerics.threads import keep_freed_memory
-from sensorium.serve.limits import Limits
+from sensorium.serve.settings import LiveLimits
 from sensorium.stream.batch import Streams
 from sensorium.stream.classifier import StreamingClassifier
 from sensorium.stream.events import Events, Message
@@ -48,7 +48,7 @@ class Slot:
 class StreamPool:
     """The streams of one version of one run. Use it from one event loop."""
 
-    def __init__(self, classifier: StreamingClassifier, limits: Limits) -> None:
+    def __init__(self, classifier: StreamingClassifier, limits: LiveLimits) -> None:
         self.classifier, self.limits = classifier, limits
         self.slots: set[Slot] = set()
         self._streams: Streams = classifier.streams()

@@ -9,33 +9,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.search.query import side_of as input_side
-from sensorium.serve.engine import query
-from sensorium.serve.engine.decode import Decoders
-from sensorium.serve.engine.query import Name, Side
-from sensorium.serve.engine.registry import Shelf
-from sensorium.serve.engine.workers import Lanes
-from sensorium.serve.problems import Problem, responses, told
-from sensorium.serve.settings import Settings
-
-_KINDS = ("text", "image", "audio", "face")
-Text = Annotated[str, Field(min_length=1)]
-
-
-class EncodeRequest(BaseModel):
-    """Things of one kind to encode: texts, or files in base64."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    run: Name | None = Field(None, description="name of the run; needed when several are served")
-    side: Side | None = Field(None, description="needed when both sides take this kind")
-    text: list[Text] | None = Field(None, min_length=1)
-    image: list[str] | None = Field(None, min_length=1)
-    audio: list[str] | None = Field(None, min_length=1)
-    face: list[str] | None = Field(None, min_length=1)
-    space: Literal["head", "encoder"] = Field("head", description="the shared space, or the encoder's own")
+from sensorium.serve.bodies import document
+from sensorium.serve.context import Context
+from sensorium.serve.engine import inputs
+from sensorium.serve.engine.requests import Name, Text
+from sensorium.serve.engine.workers import Workers
+from sensorium.serve.problems import Problem, responses
 
 
 class EncodeResponse(BaseModel):
@@ -43,7 +25,7 @@ class EncodeResponse(BaseModel):
 
     vectors: list[list[float]]
     dim: int
-    encoder: dict[str, Any] = Field(description="fingerprint of what made them")
+    encoder: dict[str, Any] = Field(description="fingerprint of the encoder")
 
 
 class EmbeddingsRequest(BaseModel):
@@ -67,7 +49,7 @@ class Embedding(BaseModel):
 
 
 class Usage(BaseModel):
-    """What was read; characters stand for tokens, which not every encoder has."""
+    """Usage in characters, which stand for tokens that not every encoder has."""
 
     prompt_tokens: int
     total_tokens: int
@@ -82,8 +64,9 @@ class EmbeddingsResponse(BaseModel):
     usage: Usage
 
 
-def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
+def routes(context: Context) -> APIRouter:
     """The routes that encode."""
+    registry, settings = context.registry, context.settings
     router = APIRouter(tags=["encode"])
 
     @router.post(
@@ -91,21 +74,22 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
         summary="Vectors of texts, pictures or sounds",
         response_class=Response,
         openapi_extra=_body("EncodeRequest"),
-        responses={200: _answer("EncodeResponse"), **responses(400, 404, 413, 415, 422, 503)},
+        responses={200: _answer("EncodeResponse"), **responses(400, 404, 408, 413, 415, 422, 503)},
     )
     async def encode(request: Request) -> Response:
-        asked = await document(request, EncodeRequest)
-        kinds = [kind for kind in _KINDS if getattr(asked, kind) is not None]
+        asked = await document(request, context.documents.encode)
+        every = context.documents.modalities
+        kinds = [kind for kind in every if getattr(asked, kind) is not None]
         if len(kinds) != 1:
-            raise Problem(400, f"give exactly one of {', '.join(_KINDS)}; got {', '.join(kinds) or 'none'}")
-        lanes: Lanes = shelf.get(asked.run).lanes
-        side = side_of(lanes, asked.side, kinds[0])
+            raise Problem(400, f"give exactly one of {', '.join(every)}; got {', '.join(kinds) or 'none'}")
+        workers = registry.get(asked.run).workers
+        side = side_of(workers, asked.side, kinds[0])
         values = getattr(asked, kinds[0])
-        vectors = await encoded(kinds[0], values, side, asked.space, lanes, settings, decoders)
+        vectors = await encode_all(kinds[0], values, side, asked.space, workers)
         found = {
             "vectors": vectors,
             "dim": vectors.shape[1],
-            "encoder": {key: str(value) for key, value in lanes.run.fingerprint(side).items()},
+            "encoder": {key: str(value) for key, value in workers.run.fingerprint(side).items()},
         }
         return Response(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
@@ -114,7 +98,7 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
         summary="Vectors of texts, in OpenAI's shape",
         response_class=Response,
         openapi_extra=_body("EmbeddingsRequest"),
-        responses={200: _answer("EmbeddingsResponse"), **responses(400, 404, 413, 415, 422, 503)},
+        responses={200: _answer("EmbeddingsResponse"), **responses(400, 404, 408, 413, 415, 422, 503)},
     )
     async def embeddings(request: Request) -> Response:
         started = time.perf_counter()
@@ -122,25 +106,38 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
         name, _, side = (
             asked.model.rpartition(":") if asked.model.endswith((":left", ":right")) else (asked.model, "", "")
         )
-        if name not in shelf.folders:
-            raise Problem(404, f"no model '{asked.model[:100]}'; models are runs: {', '.join(shelf.names)}")
-        lanes: Lanes = shelf.get(name).lanes
+        if name not in registry.folders:
+            raise Problem(404, f"no model '{asked.model[:100]}'; models are runs: {', '.join(registry.names)}")
+        workers = registry.get(name).workers
         texts = [asked.input] if isinstance(asked.input, str) else asked.input
-        vectors = await encoded("text", texts, side_of(lanes, side or None, "text"), "head", lanes, settings, decoders)
+        vectors = await encode_all("text", texts, side_of(workers, side or None, "text"), "head", workers)
         if asked.dimensions not in (None, vectors.shape[1]):
             raise Problem(400, f"dimensions={asked.dimensions}; run '{name}' makes {vectors.shape[1]}, leave it out")
-        packed: Any = list(vectors)
+        embeddings: Any = list(vectors)
         if asked.encoding_format == "base64":
-            packed = [base64.b64encode(vector.astype("<f4").tobytes()).decode() for vector in vectors]
+            embeddings = [base64.b64encode(vector.astype("<f4").tobytes()).decode() for vector in vectors]
         size = sum(map(len, texts))
         found = {
             "object": "list",
             "model": asked.model,
-            "data": [{"object": "embedding", "index": i, "embedding": one} for i, one in enumerate(packed)],
+            "data": [{"object": "embedding", "index": i, "embedding": one} for i, one in enumerate(embeddings)],
             "usage": {"prompt_tokens": size, "total_tokens": size},
         }
         took = {"openai-processing-ms": f"{1000 * (time.perf_counter() - started):.0f}"}
         return Response(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY), 200, took, "application/json")
+
+    async def encode_all(kind: str, values: list[str], side: str, space: str, workers: Workers) -> np.ndarray:
+        """Values as (n, d) in the shared space, or as (n, d_in) in the encoder's own."""
+        if len(values) > settings.max_encode:
+            raise Problem(413, f"{len(values)} items; at most {settings.max_encode}")
+        raw = await inputs.gather([inputs.encode(kind, value, side, workers, context) for value in values])
+        if space == "head":
+            return await workers.sides[side].encoding.do(
+                lambda: np.concatenate([workers.run.project_one(side, one) for one in raw])
+            )
+        if raw[0].ndim == 2:
+            raise Problem(422, f"the {side} encoder makes a sequence of frames of an item; ask for space: head")
+        return np.stack(raw)
 
     return router
 
@@ -155,37 +152,9 @@ def _answer(model: str) -> dict[str, Any]:
     return {"description": "The vectors", "content": {"application/json": {"schema": schema}}}
 
 
-async def document(request: Request, model: type[Any]) -> Any:
-    """A JSON body as a model. Raises a 415 or 422 problem."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Problem(415, f"content type '{kind[:60]}'; send application/json")
-    try:
-        body = await request.body()
-        return await query.aside(len(body), model.model_validate_json, body)
-    except ValidationError as error:
-        raise Problem(422, told(error)) from None
-
-
-def side_of(lanes: Lanes, side: str | None, kind: str) -> str:
+def side_of(workers: Workers, side: str | None, kind: str) -> str:
     """The side to encode for. Raises a 400 problem when the run has it not, or several would do."""
-    side = side or input_side(lanes.run, kind, None)
-    if side not in lanes.sides:
-        raise Problem(400, f"run '{lanes.name}' has no {side} side; both sides are one table: left")
+    side = side or input_side(workers.run, kind, None)
+    if side not in workers.sides:
+        raise Problem(400, f"run '{workers.name}' has no {side} side; both sides are one table: left")
     return side
-
-
-async def encoded(
-    kind: str, values: list[str], side: str, space: str, lanes: Lanes, settings: Settings, decoders: Decoders
-) -> np.ndarray:
-    """Values as (n, d) in the shared space, or as (n, d_in) in the encoder's own."""
-    if len(values) > settings.max_encode:
-        raise Problem(413, f"{len(values)} items; at most {settings.max_encode}")
-    raw = await query.gathered([query.encoded(kind, value, side, lanes, settings, decoders) for value in values])
-    if space == "head":
-        return await lanes.sides[side].encoding.do(
-            lambda: np.concatenate([lanes.run.project_one(side, one) for one in raw])
-        )
-    if raw[0].ndim == 2:
-        raise Problem(422, f"the {side} encoder makes a sequence of frames of an item; ask for space: head")
-    return np.stack(raw)

@@ -1,4 +1,4 @@
-"""Whether the server lives, can search, and how it does: for probes, for Prometheus, and for people."""
+"""Health: liveness and readiness probes, Prometheus metrics, and the system page."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from pydantic import BaseModel, Field
 
 from sensorium import __version__
 from sensorium.errors import SensoriumError
-from sensorium.serve.engine.decode import Decoders
-from sensorium.serve.engine.registry import Shelf, Shown
-from sensorium.serve.engine.workers import Lanes, Question
-from sensorium.serve.metering import Meter
+from sensorium.search.query import Input, Options, resolve
+from sensorium.serve.context import Context
+from sensorium.serve.engine.registry import Registry, ServedRun
+from sensorium.serve.engine.workers import SearchTask
 from sensorium.serve.problems import Problem, responses
-from sensorium.serve.settings import Settings
 
 _PATIENCE = 10.0  # seconds a probe waits for an answer
 _WORDS = "ready"  # what a probe encodes, where a side takes text
 
 
 class Alive(BaseModel):
-    """The server lives."""
+    """The process answers."""
 
     status: Literal["ok"] = "ok"
 
@@ -37,11 +36,11 @@ class Ready(BaseModel):
 
     status: Literal["ready"] = "ready"
     runs: dict[str, float] = Field(description="milliseconds each run took")
-    waiting: dict[str, str] = Field(default_factory=dict, description="runs that cannot be searched, and why")
+    waiting: dict[str, str] = Field(default_factory=dict, description="runs that cannot be searched, with the reason")
 
 
 class System(BaseModel):
-    """How the server does."""
+    """The state of the server."""
 
     version: str
     started: float = Field(description="Unix time")
@@ -52,27 +51,33 @@ class System(BaseModel):
     runs: list[dict[str, Any]]
 
 
-def routes(shelf: Shelf, settings: Settings, decoders: Decoders, meter: Meter) -> APIRouter:
+def routes(context: Context) -> APIRouter:
     """The routes of probes and of the system page."""
     router, started = APIRouter(tags=["health"]), time.time()
-    meter.registry.register(_Sides(shelf))
+    registry, meter = context.registry, context.meter
+    meter.registry.register(_Sides(registry))
 
-    @router.get("/healthz", summary="Whether the server lives")
+    @router.get("/healthz", summary="Whether the process answers")
     async def healthz() -> Alive:
         return Alive()
 
     @router.get("/readyz", summary="Whether every run encodes and searches", responses=responses(503))
     async def readyz() -> Ready:
         took = {}
-        for shown in shelf.ready:
+        for served in registry.ready:
             start = time.perf_counter()
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    await probe(shown)
-            except (SensoriumError, Problem, TimeoutError) as error:
-                raise Problem(503, f"run '{shown.name}' does not answer: {error or 'no answer in time'}") from None
-            took[shown.name] = round(1000 * (time.perf_counter() - start), 2)
-        waiting = {name: shelf.faults.get(name, shelf.state(name)) for name in shelf.names if name not in took}
+                    await probe(served)
+            except TimeoutError:
+                raise Problem(503, f"run '{served.name}' did not answer within {_PATIENCE:g} s") from None
+            except (SensoriumError, Problem) as error:
+                raise Problem(503, f"run '{served.name}' does not answer: {error}") from None
+            except Exception as error:
+                context.log.failure(error)
+                raise Problem(503, f"run '{served.name}' fails with {type(error).__name__}; the log says why") from None
+            took[served.name] = round(1000 * (time.perf_counter() - start), 2)
+        waiting = {name: registry.fault(name) or registry.state(name) for name in registry.names if name not in took}
         if not took:
             raise Problem(503, "no run can be searched: " + "; ".join(f"{n}: {why}" for n, why in waiting.items()))
         return Ready(runs=took, waiting=waiting)
@@ -86,19 +91,19 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders, meter: Meter) -
     async def metrics() -> Response:
         return Response(generate_latest(meter.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @router.get("/system", summary="How the server does")
+    @router.get("/system", summary="The state of the server")
     async def system() -> System:
         runs = []
-        for name in shelf.names:
-            ready = next((shown for shown in shelf.ready if shown.name == name), None)
-            told = {"name": name, "state": shelf.state(name), "fault": shelf.faults.get(name)}
-            runs.append(told if ready is None else {**told, **state(ready)})
+        for name in registry.names:
+            ready = next((served for served in registry.ready if served.name == name), None)
+            entry = {"name": name, "state": registry.state(name), "fault": registry.fault(name)}
+            runs.append(entry if ready is None else {**entry, **state(ready)})
         return System(
             version=__version__,
             started=started,
             load=[round(x, 2) for x in os.getloadavg()],
             memory=resident(),
-            under_way=meter.active,
+            under_way=len(meter.places),
             latency=meter.percentiles(),
             runs=runs,
         )
@@ -106,40 +111,41 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders, meter: Meter) -
     return router
 
 
-async def probe(shown: Shown) -> None:
-    """Encode and search one run in earnest."""
-    lanes: Lanes = shown.lanes
-    run = lanes.run
-    side = next((s for s in run.sides if getattr(run.encoder(s), "takes", None) == "text"), run.sides[0])
+async def probe(served: ServedRun) -> None:
+    """Encode and search one run once."""
+    workers = served.workers
+    run = workers.run
+    side = next((s for s in run.sides if workers.takes(s) == "text"), run.sides[0])
     to = run.sides[-1] if side == run.sides[0] else run.sides[0]
-    if getattr(run.encoder(side), "takes", None) == "text":
+    if workers.takes(side) == "text":
         # An encoder of class names knows no other words.
-        raw = await lanes.encode(side, getattr(run.encoder(side), "classes", [_WORDS])[0])
+        raw = await workers.encode(side, getattr(run.encoder(side), "classes", [_WORDS])[0])
     else:
         raw = np.ones(run.head(side).dim_in, np.float32)
     if raw.ndim == 1:
-        await lanes.search(to, Question(k=1, raw=raw, side=side))
+        query = resolve(run, [Input(side)], Options(k=1, to=to))
+        await workers.search(SearchTask(query, raw=raw, side=side))
 
 
-def state(shown: Shown) -> dict[str, Any]:
-    """What is known of a run's indexes, live changes, batches and stores."""
-    lanes, sides = shown.lanes, {}
-    for side, kept in lanes.sides.items():
-        live = lanes.run.journals[side]
+def state(served: ServedRun) -> dict[str, Any]:
+    """The state of a run's indexes, live changes, batches and stores."""
+    workers, sides = served.workers, {}
+    for side, mine in workers.sides.items():
+        live = workers.run.journals[side]
         sides[side] = {
-            "items": len(lanes.run.index(side)),
-            "index": type(lanes.run.index(side)).__name__.lower(),
+            "items": len(workers.run.index(side)),
+            "index": type(workers.run.index(side)).__name__.lower(),
             "live_changes": len(live.latest),
             "journal_bytes": live.size,
-            "waiting": len(kept.lane) + len(kept.encoding),
-            "searches": kept.lane.answered,
-            "search_batches": kept.lane.batches,
-            "encodings": kept.encoding.answered,
-            "encoding_batches": kept.encoding.batches,
-            "store": lanes.has_raw(side),
-            "media": kept.media is not None,
+            "waiting": len(mine.searching) + len(mine.encoding),
+            "searches": mine.searching.answered,
+            "search_batches": mine.searching.batches,
+            "encodings": mine.encoding.answered,
+            "encoding_batches": mine.encoding.batches,
+            "store": workers.has_raw(side),
+            "media": mine.media is not None,
         }
-    return {"epoch": shown.epoch, "recipe": lanes.run.recipe.hash, "sides": sides}
+    return {"epoch": served.epoch, "recipe": workers.run.recipe.hash, "sides": sides}
 
 
 def resident() -> int:
@@ -151,24 +157,26 @@ def resident() -> int:
 class _Sides:
     """Prometheus gauges of every side, read when they are asked for."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self.shelf = shelf
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
 
     def collect(self) -> list[Any]:
         """The gauges."""
-        told = {
-            "items": "Items that can be found",
-            "waiting": "Questions waiting",
+        texts = {
+            "items": "Items that can be searched",
+            "waiting": "Requests waiting",
             "searches": "Searches answered",
             "search_batches": "Passes of the index",
             "encodings": "Items encoded",
             "encoding_batches": "Passes of the encoder",
             "journal_bytes": "Bytes of the journal of live changes",
         }
-        found = {key: GaugeMetricFamily(f"sensorium_{key}", text, labels=["run", "side"]) for key, text in told.items()}
+        found = {
+            key: GaugeMetricFamily(f"sensorium_{key}", text, labels=["run", "side"]) for key, text in texts.items()
+        }
         ready = GaugeMetricFamily("sensorium_run_ready", "Whether the run can be searched", labels=["run"])
-        opened = {shown.name: shown for shown in self.shelf.ready}
-        for name in self.shelf.names:
+        opened = {served.name: served for served in self.registry.ready}
+        for name in self.registry.names:
             ready.add_metric([name], float(name in opened))
             if name in opened:
                 for side, values in state(opened[name])["sides"].items():

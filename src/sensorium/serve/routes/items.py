@@ -1,27 +1,30 @@
-"""Items by id: what is known of one, and adding and removing while serving, durable before it is answered."""
+"""Items by id: reading one; adding and removing while serving, durable before the answer."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
+from sensorium import modalities
 from sensorium.search import journal
-from sensorium.serve.engine import query, related
-from sensorium.serve.engine.decode import Decoders, Undecodable
-from sensorium.serve.engine.query import Input, Name, Number, RunQuery, Side, SideQuery, Whole
-from sensorium.serve.engine.registry import Shelf, Shown
-from sensorium.serve.engine.workers import Lanes
-from sensorium.serve.problems import Problem, responses, told
+from sensorium.serve.bodies import document
+from sensorium.serve.context import Context
+from sensorium.serve.engine import inputs, related
+from sensorium.serve.engine.registry import ServedRun
+from sensorium.serve.engine.requests import RunQuery, Side, SideQuery
+from sensorium.serve.engine.workers import Workers
+from sensorium.serve.problems import Problem, responses
 from sensorium.serve.settings import Settings
 
-_PARTNERS = 100  # of one item, that are told
-_KEPT_MEDIA = 4 << 20  # bytes of an uploaded picture or sound that is kept to be shown
-
-Id = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_RELATED = 100  # related items of one item, at most
+_MEDIA_BYTES = 4 << 20  # largest uploaded file that is stored to be shown
+_COLUMNS = 200  # of one added item
 
 
 class Item(BaseModel):
@@ -35,23 +38,10 @@ class Item(BaseModel):
 
 
 class ItemPage(Item):
-    """An item, and the items of the other side that belong to it, where the run knows them."""
+    """An item and its related items."""
 
-    partners: list[Item]
-
-
-class NewItem(Input):
-    """An item to add: what it is (text, a file in base64, or a vector), and its columns."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
-
-    id: Id = Field(description="a new id, or one to replace")
-    run: Name | None = Field(None, description="name of the run; needed when several are served")
-    side: Side = Field(description="the side to add to")
-    columns: dict[Name, str | bool | Whole | Number] = Field(
-        default_factory=dict, description="values of the side's columns; what is left out is empty"
-    )
-    replace: bool = Field(False, description="take the place of an item that has this id")
+    partners: list[Item] = Field(description="related items of the other side, by the run's stored pairs")
+    partners_unknown: str | None = Field(None, description="why related items are unknown, where they are")
 
 
 class Added(BaseModel):
@@ -67,8 +57,9 @@ _BODY = {
 }
 
 
-def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
+def routes(context: Context) -> APIRouter:
     """The routes of items."""
+    registry, settings = context.registry, context.settings
     router = APIRouter(tags=["items"])
 
     @router.get("/items/{id:path}", summary="One item", responses=responses(400, 404, 422, 503))
@@ -77,31 +68,28 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
         run: RunQuery = None,
         side: SideQuery = None,
     ) -> ItemPage:
-        shown = shelf.get(run)
-        at = await side_of(shown.lanes, side, id)
-        return ItemPage(**await _item(shown.lanes, at, id), partners=await _partners(shown, at, id))
+        served = registry.get(run)
+        at = await side_of(served.workers, side, id)
+        partners, why = await _related(served, at, id)
+        unknown = context.redact(why) or None
+        return ItemPage(**await _item(served.workers, at, id), partners=partners, partners_unknown=unknown)
 
     @router.post(
         "/items",
         status_code=201,
         summary="Add an item, durably",
         openapi_extra={"requestBody": _BODY},
-        responses=responses(400, 404, 409, 413, 415, 422, 503, 507),
+        responses=responses(400, 404, 408, 409, 413, 415, 422, 503, 507),
     )
     async def add(request: Request) -> Added:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise Problem(415, f"content type '{kind[:60]}'; send application/json")
-        try:
-            body = await request.body()
-            new = await query.aside(len(body), NewItem.model_validate_json, body)
-        except ValidationError as error:
-            raise Problem(422, told(error)) from None
-        lanes: Lanes = shelf.get(new.run).lanes
-        if new.side not in lanes.sides:
-            raise Problem(400, f"run '{lanes.name}' has no {new.side} side; both sides are one table: left")
-        change = await _change(new, lanes, settings, decoders)
-        items = await lanes.sides[new.side].lane.do(lambda: put(lanes, new.side, change, new.replace, settings))
+        new = await document(request, context.documents.item)
+        workers = registry.get(new.run).workers
+        if new.side not in workers.sides:
+            raise Problem(400, f"run '{workers.name}' has no {new.side} side; both sides are one table: left")
+        change = await change_of(new, workers, context)
+        items = await workers.sides[new.side].searching.do(
+            lambda: put(workers, new.side, change, new.replace, settings)
+        )
         return Added(id=new.id, items=items)
 
     @router.delete(
@@ -116,84 +104,101 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders) -> APIRouter:
         run: RunQuery = None,
         side: SideQuery = None,
     ) -> Response:
-        lanes: Lanes = shelf.get(run).lanes
-        at = await side_of(lanes, side, id)
-        await lanes.sides[at].lane.do(lambda: put(lanes, at, journal.Change(id), True, settings))
+        workers = registry.get(run).workers
+        at = await side_of(workers, side, id)
+        await workers.sides[at].searching.do(lambda: put(workers, at, journal.Change(id), True, settings))
         return Response(status_code=204)
 
     return router
 
 
-async def side_of(lanes: Lanes, side: str | None, id: str) -> str:
+async def side_of(workers: Workers, side: str | None, id: str) -> str:
     """The side that has an item. Raises a 404 problem, or 400 when both have."""
-    return (await query.stored(lanes, side, id))[0]
+    return (await inputs.stored(workers, side, id))[0]
 
 
-async def _item(lanes: Lanes, side: str, id: str) -> dict[str, Any]:
+async def _item(workers: Workers, side: str, id: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
-        row = lanes.run.places(side).row(id)
-        return None if row < 0 else lanes.item(side, row)
+        row = workers.run.places(side).row(id)
+        return None if row < 0 else workers.item(side, row)
 
-    found = await lanes.sides[side].lane.do(look)
+    found = await workers.sides[side].searching.do(look)
     if found is None:
-        raise Problem(404, f"no item '{id}' on the {side} side of run '{lanes.name}'")
+        raise Problem(404, f"no item '{id}' on the {side} side of run '{workers.name}'")
     return found
 
 
-async def _partners(shown: Shown, side: str, id: str) -> list[Item]:
-    lanes: Lanes = shown.lanes
+async def _related(served: ServedRun, side: str, id: str) -> tuple[list[Item], str]:
+    """The related items of an item, and why they are unknown where they are."""
+    workers = served.workers
 
     def look(at: str, ids: list[str]) -> list[dict[str, Any]]:
-        return [lanes.item(at, row) for row in lanes.run.places(at).rows(ids).tolist() if row >= 0]
+        return [workers.item(at, row) for row in workers.run.places(at).rows(ids).tolist() if row >= 0]
 
-    known = await asyncio.to_thread(lambda: related.of(shown).of(side, id, len(lanes.sides) == 1))
+    pairs = await asyncio.to_thread(related.of, served)
+    known = await asyncio.to_thread(pairs.of, side, id, len(workers.sides) == 1)
     found = []
-    for at in lanes.sides:
-        ids = [one for where, one in known[:_PARTNERS] if where == at]
-        found += [Item(**one) for one in await lanes.sides[at].lane.do(lambda at=at, ids=ids: look(at, ids))]
-    return found
+    for at in workers.sides:
+        ids = [one for where, one in known[:_RELATED] if where == at]
+        found += [Item(**one) for one in await workers.sides[at].searching.do(lambda at=at, ids=ids: look(at, ids))]
+    return found, pairs.why
 
 
-async def _change(new: NewItem, lanes: Lanes, settings: Settings, decoders: Decoders) -> journal.Change:
-    """A new item with its encoder's vector and what it looks like. Raises problems for what cannot be added."""
-    name, value = query.given(new, ("text", "image", "audio", "face", "vector"))
-    run, side, columns = lanes.run, new.side, dict(new.columns)
+async def change_of(new: Any, workers: Workers, context: Context) -> journal.Change:
+    """A new item with its encoder's vector and its media. Raises problems for what cannot be added."""
+    name, value = new.single("vector")
+    run, side, columns = workers.run, new.side, dict(new.columns)
     media_type, content = "", b""
     if name == "vector":
-        vector = query.as_vector(value, settings)
-        query.check_width(vector, run.head(side).dim_in, side)
+        vector = inputs.as_vector(value, context.settings)
+        inputs.check_width(vector, run.head(side).dim_in, side)
+    elif not modalities.find(name).is_file:
+        inputs.check_text(value, context.settings)
+        columns.setdefault(name, value)
+        vector = await inputs.encode(name, value, side, workers, context)
     else:
-        if name == "text":
-            columns.setdefault("text", value)
-        else:
-            content = await query.aside(len(value), query.unpacked, value, name)
-            try:
-                _, media_type = await decoders.decode(name, content)
-            except Undecodable as error:
-                raise Problem(422, str(error)) from None
-            if len(content) > _KEPT_MEDIA:
-                media_type, content = "", b""
-        vector = await query.encoded(name, value, side, lanes, settings, decoders)
+        content = await inputs.content_of(name, value)
+        inputs.check_takes(name, side, workers)
+        decoded = await inputs.decode(name, content, context)
+        media_type, vector = decoded.media_type, await workers.encode(side, decoded.value)
+        if len(content) > _MEDIA_BYTES:
+            media_type, content = "", b""
+    check_columns(columns, context.settings)
     if not np.isfinite(vector).all() or not vector.any():
         raise Problem(422, f"the {side} encoder makes no usable vector of this {name}")
     return journal.Change(new.id, vector, columns, journal.digest(run.fingerprint(side)), media_type, content)
 
 
-def put(lanes: Lanes, side: str, change: journal.Change, replace: bool, settings: Settings) -> int:
+def check_columns(columns: Mapping[str, Any], settings: Settings) -> None:
+    """Raise a 413 problem for more or longer values than a journal takes."""
+    if len(columns) > _COLUMNS:
+        raise Problem(413, f"{len(columns)} columns; at most {_COLUMNS}")
+    most = max(settings.max_column, settings.max_text)
+    for name, value in columns.items():
+        limit = most if name == "text" else settings.max_column
+        if isinstance(value, str) and len(value) > limit:
+            raise Problem(413, f"column '{name[:60]}' of {len(value)} characters; at most {limit}")
+
+
+def put(workers: Workers, side: str, change: journal.Change, replace: bool, settings: Settings) -> int:
     """Make a change durable and apply it; returns how many items there are. In the thread of the side's index."""
-    run = lanes.run
-    index, kept = run.index(side), run.journals[side]
-    run.apply(side, kept.read())  # what another process wrote
+    run = workers.run
+    index, changes = run.index(side), run.journals[side]
+    run.apply(side, changes.read())  # those of other processes
     there = change.id in run.places(side)
     if change.vector is None and not there:
-        raise Problem(404, f"no item '{change.id}' on the {side} side of run '{lanes.name}'")
+        raise Problem(404, f"no item '{change.id}' on the {side} side of run '{workers.name}'")
     if there and not replace:
-        raise Problem(409, f"the {side} side of run '{lanes.name}' has an item '{change.id}'; send replace: true")
+        raise Problem(409, f"the {side} side of run '{workers.name}' has an item '{change.id}'; send replace: true")
     known = index.table.columns
     unknown = [name for name in change.columns if name not in known and name != "text"]
     if unknown and len(index.table):
         raise Problem(422, f"columns: no column '{unknown[0]}'; this side has {', '.join(known) or 'none'}")
-    run.apply(side, [*kept.append([change]), change])
-    if kept.size > settings.journal_bytes:
-        lanes.compact(side)
+    try:
+        others = changes.append([change])
+    except OSError as error:  # a folder that may not be written
+        raise Problem(503, f"run '{workers.name}' cannot be changed: {os.strerror(error.errno or 0)}") from None
+    run.apply(side, [*others, change])
+    if changes.size > settings.journal_bytes:
+        workers.compact(side)
     return len(index)

@@ -1,4 +1,4 @@
-"""The embedding space in two dimensions: coordinates of both sides, true pairs, columns to colour by."""
+"""The map: the shared space in two dimensions, related pairs, columns to colour by."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from sensorium.pairs import SPLITS
+from sensorium.serve.context import Context
 from sensorium.serve.engine import binary, layout, related, row_version
 from sensorium.serve.engine.projection import Maps, Working
-from sensorium.serve.engine.registry import Shelf
 from sensorium.serve.problems import Problem, responses
 from sensorium.serve.routes.runs import Sample, side_of, some, tables
-from sensorium.serve.settings import Settings
 from sensorium.table import Table
 
 SLOW_POINTS = 30_000  # points that UMAP and PaCMAP are given unless told otherwise: about a minute
 MOST_SLOW_POINTS = 200_000
 NAMED = 11  # categories with a colour of their own; the rest are "other", coded 255
 OTHER = 255
-MOST_ROWS = 200  # items told of by one request
+MOST_ROWS = 200  # items of one answer
 Generation = Annotated[str | None, Query(max_length=40)]
 
 
@@ -63,7 +62,7 @@ def column(values: np.ndarray) -> bytes:
     return binary.pack(header, {"codes": code[codes]})
 
 
-def split_column(known: related.Partners, ids: Mapping[str, Table], side: str) -> np.ndarray:
+def split_column(known: related.Related, ids: Mapping[str, Table], side: str) -> np.ndarray:
     """For each item of a side the split its pairs belong to, "" where it has none."""
     both = [table.ids for table in ids.values()]
     left, right, split = known.rows(both[0], both[-1])
@@ -75,10 +74,10 @@ def split_column(known: related.Partners, ids: Mapping[str, Table], side: str) -
     return np.array([*SPLITS, ""])[found]
 
 
-def routes(shelf: Shelf, settings: Settings) -> APIRouter:
+def routes(context: Context) -> APIRouter:
     """The routes under ``/runs/{run}/map``."""
     router = APIRouter(prefix="/runs/{run}/map", tags=["map"])
-    maps = Maps()
+    maps, registry = Maps(), context.registry
 
     @router.get("", responses={200: {"content": {binary.MEDIA_TYPE: {}}}, 202: {"model": Working},
                                **responses(404, 409, 500, 501, 503)}, response_class=Response)  # fmt: skip
@@ -92,10 +91,10 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
         n: points at most, of both sides together; PCA always takes all. Each side in the header has a
         ``generation``, which the routes beside this one take to be sure that a row is still the same item.
         """
-        shown = shelf.get(run)
+        served = registry.get(run)
         if not layout.installed(method):
             raise Problem(501, f"{layout.METHODS[method][1]} is not installed; type: {install(method)}")
-        found = await maps.get(shown, method, n)
+        found = await maps.get(served, method, n)
         if isinstance(found, Working):
             return Response(found.model_dump_json(), 202, {"retry-after": "1"}, "application/json")
         return Response(found, media_type=binary.MEDIA_TYPE)
@@ -103,7 +102,7 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     @router.get("/methods", responses=responses(404, 503))
     async def methods(run: str) -> Methods:
         """The ways to lay the map out that there are here."""
-        shelf.get(run)
+        registry.get(run)
         there = [(name, title, layout.installed(name)) for name, (_, title) in layout.METHODS.items()]
         return Methods(methods=[Method(name=name, title=title, installed=ok, install=None if ok else install(name))
                                 for name, title, ok in there])  # fmt: skip
@@ -111,19 +110,19 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     @router.get("/pairs", responses={200: {"content": {binary.MEDIA_TYPE: {}}}, **responses(404, 410, 503)},
                 response_class=Response)  # fmt: skip
     async def pairs(run: str, left: Generation = None, right: Generation = None) -> Response:
-        """True pairs as rows: arrays left (p,), right (p,) and split (p,), codes into the header's splits.
+        """Related pairs as rows: arrays left (p,), right (p,) and split (p,), codes into the header's splits.
 
         left, right: the generations that the map was of; 410 where its rows are no longer those.
         """
-        shown = shelf.get(run)
-        known = await asyncio.to_thread(related.of, shown)
-        there = await tables(shown)
-        for side, told in (("left", left), ("right", right)):
-            if told is not None and side in there:
-                await asyncio.to_thread(row_version.check, shown, side, there[side], told)
+        served = registry.get(run)
+        known = await asyncio.to_thread(related.of, served)
+        there = await tables(served)
+        for side, version in (("left", left), ("right", right)):
+            if version is not None and side in there:
+                await asyncio.to_thread(row_version.check, served, side, there[side], version)
         both = [table.ids for table in there.values()]
         a, b, split = await asyncio.to_thread(known.rows, both[0], both[-1])
-        header = {"splits": [*SPLITS, ""], "why": known.why}
+        header = {"splits": [*SPLITS, ""], "why": context.redact(known.why)}
         arrays = {"left": a.astype(np.uint32), "right": b.astype(np.uint32), "split": split.astype(np.uint8)}
         return Response(binary.pack(header, arrays), media_type=binary.MEDIA_TYPE)
 
@@ -133,44 +132,44 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
         run: str,
         name: str,
         side: Literal["left", "right"] = "left",
-        told: Annotated[str | None, Query(alias="generation", max_length=40)] = None,
+        version: Annotated[str | None, Query(alias="generation", max_length=40)] = None,
     ) -> Response:
         """A metadata column of every item of a side: array values (numbers) or codes (categories).
 
         The name ``split`` stands for the split an item was in, unless a column has that name. generation:
         that of the map's side; 410 where its rows are no longer those.
         """
-        shown = shelf.get(run)
-        side_of(shown.run, side)
-        there = await tables(shown)
-        if told is not None:
-            await asyncio.to_thread(row_version.check, shown, side, there[side], told)
+        served = registry.get(run)
+        side_of(served.run, side)
+        there = await tables(served)
+        if version is not None:
+            await asyncio.to_thread(row_version.check, served, side, there[side], version)
         columns = there[side].columns
-        known = shown.kept.get(f"column {side} {name}")
+        known = served.cache.get(f"column {side} {name}")
         if known is None or known[0] is not there[side]:
             if name in columns:
                 values = columns[name]
             elif name == "split":
-                pairs = await asyncio.to_thread(related.of, shown)
+                pairs = await asyncio.to_thread(related.of, served)
                 values = await asyncio.to_thread(split_column, pairs, there, side)
             else:
                 raise Problem(404, f"no column '{name[:100]}'; the {side} side has {', '.join([*columns, 'split'])}")
             known = (there[side], await asyncio.to_thread(column, values))
-            shown.kept[f"column {side} {name}"] = known
+            served.cache[f"column {side} {name}"] = known
         return Response(known[1], media_type=binary.MEDIA_TYPE)
 
     @router.get("/points", responses=responses(400, 404, 410, 422, 503))
     async def points(
         run: str,
         rows: str,
-        told: Annotated[str, Query(alias="generation", max_length=40, description="of this side, as the map told it")],
+        version: Annotated[str, Query(alias="generation", max_length=40, description="of this side, from the map")],
         side: Literal["left", "right"] = "left",
     ) -> Sample:
         """The items at some rows of a side, in that order: rows=3,1,4; 410 where rows are no longer what they were."""
         wanted = rows.split(",")
         if len(wanted) > MOST_ROWS or not all(one.isascii() and one.isdigit() and len(one) < 12 for one in wanted):
             raise Problem(400, f"rows must be at most {MOST_ROWS} row numbers, such as rows=3,1,4")
-        return Sample(items=await some(shelf.get(run), side, [int(one) for one in wanted], told))
+        return Sample(items=await some(registry.get(run), side, [int(one) for one in wanted], version))
 
     return router
 

@@ -1,4 +1,4 @@
-"""What there is to look at: the runs, their numbers, plots and cards, their training as it happens, comparisons."""
+"""Runs: their numbers, plots and cards, their training as it happens, and comparisons."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from pydantic import BaseModel, Field
 from sensorium.errors import SensoriumError
 from sensorium.evaluate import compare
 from sensorium.search.run import Run
+from sensorium.serve import files
+from sensorium.serve.context import Context
 from sensorium.serve.engine import row_version
-from sensorium.serve.engine.registry import Shelf, Shown
-from sensorium.serve.problems import Problem, of_sensorium, responses
+from sensorium.serve.engine.registry import Registry, ServedRun
+from sensorium.serve.problems import Problem, responses
 from sensorium.serve.routes import training
-from sensorium.serve.settings import Settings
+from sensorium.serve.routes.media import SANDBOX
+from sensorium.serve.systems import SystemPage, pages
 from sensorium.table import Table
 
 _VALUES = 50  # distinct values of a column up to which they are listed, to choose from
@@ -35,17 +38,17 @@ class Column(BaseModel):
 
 
 class Side(BaseModel):
-    """One side of a run: what its encoder takes, what its items are shown as, how many there are."""
+    """One side of a run: the kind its encoder takes, how its items are shown, and their number."""
 
     takes: str
-    encoder: str | None = Field(description="name of what encodes them; null where they came as vectors")
+    encoder: str | None = Field(description="name of the encoder; null where the items came as vectors")
     kind: Literal["image", "audio", "text", "none"]
     items: int
     columns: list[Column]
     raw: bool = Field(description="whether space=encoder can be searched")
 
 
-class RunTold(BaseModel):
+class RunSummary(BaseModel):
     """A run in the list of runs."""
 
     name: str
@@ -55,16 +58,17 @@ class RunTold(BaseModel):
     remaking: bool = Field(False, description="a new version is being made right now")
     sides: dict[str, Side] = Field(default_factory=dict)
     one_table: bool = False
-    streams: bool = Field(False, description="sound can be read live, see /stream")
+    streams: bool = Field(False, description="live sound can be classified, see /stream")
     corrected: list[str] = Field(default_factory=list, description="directions with a hubness correction")
     calibrated: list[str] = Field(default_factory=list, description="directions whose scores become probabilities")
     results: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class Runs(BaseModel):
-    """Every run that is served."""
+    """Every run that is served, and the views that systems add to the page."""
 
-    runs: list[RunTold]
+    runs: list[RunSummary]
+    pages: list[SystemPage] = Field(default_factory=list)
 
 
 class RunPage(BaseModel):
@@ -81,7 +85,7 @@ class RunPage(BaseModel):
 
 
 class History(BaseModel):
-    """What a fit told: its settings, then an event an epoch."""
+    """The history of a fit: its settings, then an event an epoch."""
 
     header: dict[str, Any]
     events: list[dict[str, Any]]
@@ -89,13 +93,13 @@ class History(BaseModel):
 
 
 class Sample(BaseModel):
-    """Some items of a side, to begin from."""
+    """Some items of a side."""
 
     items: list[dict[str, Any]]
 
 
 def column_of(name: str, values: np.ndarray) -> Column:
-    """A column as it is told."""
+    """A column with its type and, where there are few, its values."""
     kind = "number" if values.dtype.kind in "iufb" else "text"
     if not len(values):
         return Column(name=name, type=kind)
@@ -105,21 +109,21 @@ def column_of(name: str, values: np.ndarray) -> Column:
     return Column(name=name, type=kind, values=distinct[np.argsort(-counts, kind="stable")].tolist())
 
 
-async def told(shelf: Shelf, name: str) -> RunTold:
+async def summary(registry: Registry, name: str) -> RunSummary:
     """A run in the list of runs."""
-    state, folder, fault = shelf.state(name), shelf.folders[name], shelf.faults.get(name)
+    state, folder, fault = registry.state(name), registry.folders[name], registry.fault(name)
     remaking = await asyncio.to_thread(training.running, folder)
     if state != "ready":
-        return RunTold(name=name, state=state, detail=fault, remaking=remaking)
-    shown = shelf.get(name)
-    run = shown.run
-    return RunTold(
+        return RunSummary(name=name, state=state, detail=fault, remaking=remaking)
+    served = registry.get(name)
+    run = served.run
+    return RunSummary(
         name=name,
         state="ready",
         detail=fault,
         recipe=run.recipe.name,
         remaking=remaking,
-        sides={side: await _side(shown, side, table) for side, table in (await tables(shown)).items()},
+        sides={side: await _side(served, side, table) for side, table in (await tables(served)).items()},
         one_table=len(run.sides) == 1,
         streams=await asyncio.to_thread(lambda: run.streams),
         corrected=sorted(run.corrections),
@@ -128,26 +132,27 @@ async def told(shelf: Shelf, name: str) -> RunTold:
     )
 
 
-async def tables(shown: Shown) -> dict[str, Table]:
+async def tables(served: ServedRun) -> dict[str, Table]:
     """Ids and columns of every side as they are now; each is taken in its own thread, where it may change."""
     return {
-        side: await lane.lane.do(lambda s=side: shown.run.index(s).table) for side, lane in shown.lanes.sides.items()
+        side: await worker.searching.do(lambda s=side: served.run.index(s).table)
+        for side, worker in served.workers.sides.items()
     }
 
 
-async def _side(shown: Shown, side: str, table: Table) -> Side:
-    known = shown.kept.get(f"columns {side}")
+async def _side(served: ServedRun, side: str, table: Table) -> Side:
+    known = served.cache.get(f"columns {side}")
     if known is None or known[0] is not table:
         columns = await asyncio.to_thread(lambda: [column_of(*one) for one in table.columns.items()])
-        known = shown.kept[f"columns {side}"] = (table, columns)
-    encoder = shown.run.encoder(side)
+        known = served.cache[f"columns {side}"] = (table, columns)
+    encoder = served.run.encoder(side)
     return Side(
         takes="vectors" if encoder is None else encoder.takes,
-        encoder=shown.run.recipe.part_name(f"{side}.encoder"),
-        kind=shown.lanes.kinds[side],
+        encoder=served.run.recipe.part_name(f"{side}.encoder"),
+        kind=served.workers.kinds[side],
         items=len(table),
         columns=known[1],
-        raw=shown.lanes.has_raw(side),
+        raw=served.workers.has_raw(side),
     )
 
 
@@ -160,17 +165,17 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def page(shelf: Shelf, name: str) -> RunPage:
+def page(registry: Registry, name: str) -> RunPage:
     """Everything about one run, from its folder or, while it is made for the first time, from where it is built."""
-    folder, state = shelf.folders[name], shelf.state(name)
+    folder, state = registry.folders[name], registry.state(name)
     alive = training.running(folder)
     where = training.place(folder) if state == "building" else folder
     return RunPage(
         name=name,
         state=state,
-        recipe=_text(where / "recipe.toml"),
-        card=_text(where / "README.md"),
-        metrics=plain(shelf.get(name).run.metrics) if state == "ready" else None,
+        recipe=files.text(where, "recipe.toml"),
+        card=files.text(where, "README.md"),
+        metrics=plain(registry.get(name).run.metrics) if state == "ready" else None,
         plots=[path.name for path in plots(where)],
         building=alive,
         stage=training.stage(folder) if alive else None,
@@ -178,29 +183,30 @@ def page(shelf: Shelf, name: str) -> RunPage:
 
 
 def plots(folder: Path) -> list[Path]:
-    """The pictures of a run, by name."""
-    return sorted(path for path in (folder / "plots").glob("*") if path.suffix in _PLOTS and path.is_file())
+    """The plots of a run, by name; no link that leads outside the run."""
+    found = (path for path in (folder / "plots").glob("*") if path.suffix in _PLOTS)
+    return sorted(path for path in found if files.inside(folder, path) is not None)
 
 
-async def some(shown: Shown, side: str, rows: Sequence[int], told: str | None = None) -> list[dict[str, Any]]:
-    """The items at some rows of a side, as they are shown.
+async def some(served: ServedRun, side: str, rows: Sequence[int], version: str | None = None) -> list[dict[str, Any]]:
+    """The items at some rows of a side.
 
-    told: the generation that the rows are of. Raises a 404 problem for a row that is not there, and 410 for
-    rows that are no longer those.
+    version: the row version that the rows are of. Raises a 404 problem for a row that is not there, and 410 for
+    rows of a version that is stale.
     """
-    side_of(shown.run, side)
+    side_of(served.run, side)
 
     def look() -> list[dict[str, Any]]:
-        table = shown.run.index(side).table
-        if told is not None:
-            row_version.check(shown, side, table, told)
+        table = served.run.index(side).table
+        if version is not None:
+            row_version.check(served, side, table, version)
         size = len(table)
         outside = [row for row in rows if row >= size]
         if outside:
             raise Problem(404, f"no row {outside[0]}; the {side} side has {size} items")
-        return [shown.lanes.item(side, row) for row in rows]
+        return [served.workers.item(side, row) for row in rows]
 
-    return await shown.lanes.sides[side].lane.do(look)
+    return await served.workers.sides[side].searching.do(look)
 
 
 def side_of(run: Run, side: str) -> str:
@@ -210,37 +216,37 @@ def side_of(run: Run, side: str) -> str:
     return side
 
 
-def routes(shelf: Shelf, settings: Settings) -> APIRouter:
+def routes(context: Context) -> APIRouter:
     """The routes under ``/runs`` and ``/compare``, but for the map."""
-    router = APIRouter(tags=["runs"])
+    router, registry = APIRouter(tags=["runs"]), context.registry
 
     def known(run: str) -> str:
-        if run not in shelf.folders:
-            shelf.get(run)  # says which there are
+        if run not in registry.folders:
+            registry.get(run)  # says which there are
         return run
 
     @router.get("/runs")
     async def list_runs() -> Runs:
         """Every run that is served, what it takes and what its numbers are."""
-        return Runs(runs=[await told(shelf, name) for name in shelf.names])
+        return Runs(runs=[await summary(registry, name) for name in registry.names], pages=pages())
 
     @router.get("/runs/{run}", responses=responses(404))
     async def one_run(run: str) -> RunPage:
         """A run's recipe, card, numbers and the names of its plots."""
-        return await asyncio.to_thread(page, shelf, known(run))
+        return await asyncio.to_thread(page, registry, known(run))
 
     @router.get("/runs/{run}/plots/{name}", responses=responses(404), response_class=FileResponse)
     async def plot(run: str, name: str) -> FileResponse:
-        """A picture of a run."""
-        found = {path.name: path for path in plots(shelf.folders[known(run)])}
+        """A plot of a run."""
+        found = {path.name: path for path in plots(registry.folders[known(run)])}
         if name not in found:
             raise Problem(404, f"no plot '{name[:100]}'; this run has {', '.join(found) or 'none'}")
-        return FileResponse(found[name], media_type=_PLOTS[found[name].suffix])
+        return FileResponse(found[name], media_type=_PLOTS[found[name].suffix], headers=SANDBOX)
 
     @router.get("/runs/{run}/history", responses=responses(404))
     async def history(run: str) -> History:
-        """What the fit told: of the run being made, where there is one, else of the finished one."""
-        folder = shelf.folders[known(run)]
+        """The history of the fit: of the run being made, where there is one, else of the finished one."""
+        folder = registry.folders[known(run)]
         alive = training.running(folder)
         lines = training.history(training.place(folder)) if alive else []
         lines = plain(lines or training.history(folder))
@@ -250,7 +256,7 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
     async def live(run: str, request: Request) -> StreamingResponse:
         """Server-sent events while the run is being made: stage, start, epoch, restart, end."""
         stopping = getattr(request.app.state, "stopping", None)
-        stream = training.follow(shelf.folders[known(run)], stopping)
+        stream = training.follow(registry.folders[known(run)], stopping)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     @router.get("/runs/{run}/sample", responses=responses(400, 404, 503))
@@ -260,30 +266,20 @@ def routes(shelf: Shelf, settings: Settings) -> APIRouter:
         n: Annotated[int, Query(ge=1, le=200)] = 24,
         seed: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     ) -> Sample:
-        """Items drawn at random, to begin a search from."""
-        shown = shelf.get(known(run))
-        size = len((await tables(shown))[side_of(shown.run, side)])
+        """Items drawn at random."""
+        served = registry.get(known(run))
+        size = len((await tables(served))[side_of(served.run, side)])
         rows = np.random.default_rng(seed).choice(size, min(n, size), replace=False)
-        return Sample(items=await some(shown, side, rows.tolist()))
+        return Sample(items=await some(served, side, rows.tolist()))
 
     @router.get("/compare", responses=responses(404, 409, 422))
     async def comparison(a: str, b: str, split: Literal["test", "validation"] = "test") -> dict[str, Any]:
-        """What run b has over run a, query by query: differences, intervals and p-values by paired bootstrap."""
-        folders = [shelf.folders[known(name)] for name in (a, b)]
+        """Run b against run a, query by query: differences, intervals and p-values by paired bootstrap."""
+        folders = [registry.folders[known(name)] for name in (a, b)]
         try:
             rows = await asyncio.to_thread(compare.compare_runs, *folders, split=split)
-        except SensoriumError as error:  # where the folders lie is nobody's business
-            problem, text = of_sensorium(error), str(error)
-            for name, folder in zip((a, b), folders, strict=True):
-                text = text.replace(str(folder), name)
-            raise Problem(problem.status, text) from None
+        except SensoriumError as error:
+            raise context.redact.problem(error) from None
         return {"a": a, "b": b, "rows": plain(rows)}
 
     return router
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -17,13 +17,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sensorium.errors import BadData, SensoriumError
 from sensorium.modalities.audio import files
-from sensorium.serve.engine.registry import Shelf, Shown
+from sensorium.serve.context import Context
+from sensorium.serve.engine.registry import Registry, ServedRun
 from sensorium.serve.engine.stream_pool import Order, StreamPool
 from sensorium.serve.guard import PROTOCOL
-from sensorium.serve.limits import Limits
-from sensorium.serve.metering import Meter
 from sensorium.serve.problems import Problem
-from sensorium.serve.settings import Settings
+from sensorium.serve.settings import LiveLimits
 from sensorium.stream.batch import STEP
 from sensorium.stream.session import check_samples
 
@@ -36,10 +35,10 @@ _TEXT = 4096  # characters of an order
 _BAD, _IDLE, _OVER, _LARGE, _MANY, _SLOW, _FAULT = 4400, 4408, 4410, 4413, 4429, 4499, 1011
 
 
-def routes(shelf: Shelf, settings: Settings, meter: Meter) -> APIRouter:
+def routes(context: Context) -> APIRouter:
     """The route of live sound."""
-    router, live = APIRouter(), Live(shelf, settings.live)
-    gauge = Gauge("sensorium_streams_open", "Open sockets of live sound", registry=meter.registry)
+    router, live = APIRouter(), Live(context.registry, context.settings.live)
+    gauge = Gauge("sensorium_streams_open", "Open sockets of live sound", registry=context.meter.registry)
     gauge.set_function(lambda: len(live.open))
     router.add_api_websocket_route("/stream", live.connect)
     return router
@@ -48,8 +47,8 @@ def routes(shelf: Shelf, settings: Settings, meter: Meter) -> APIRouter:
 class Live:
     """All open sockets of live sound, and their housekeeping."""
 
-    def __init__(self, shelf: Shelf, limits: Limits) -> None:
-        self.shelf, self.limits = shelf, limits
+    def __init__(self, registry: Registry, limits: LiveLimits) -> None:
+        self.registry, self.limits = registry, limits
         self.open: set[Connection] = set()
         self._keeping: asyncio.Task[None] | None = None
 
@@ -57,8 +56,8 @@ class Live:
         """One socket from its first message to its last."""
         await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", ()) else None)
         try:
-            shown, rate, kind, utterances = self._parse(websocket)
-            pool = await pool_of(shown, self.limits)
+            served, rate, kind, utterances = self._parse(websocket)
+            pool = await pool_of(served, self.limits)
             if len(self.open) >= self.limits.streams:
                 told = f"{len(self.open)} streams are open, as many as this server takes; try again later"
                 raise _Stop(_MANY, "Busy", told)
@@ -67,7 +66,7 @@ class Live:
         except _Stop as stop:
             await _refuse(websocket, stop)
             return
-        connection = Connection(websocket, pool, shown.name, rate, kind, utterances, self.limits)
+        connection = Connection(websocket, pool, served.name, rate, kind, utterances, self.limits)
         self.open.add(connection)
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.get_running_loop().create_task(self._keep())
@@ -76,11 +75,11 @@ class Live:
         finally:
             self.open.discard(connection)
 
-    def _parse(self, websocket: WebSocket) -> tuple[Shown, int, str, bool]:
+    def _parse(self, websocket: WebSocket) -> tuple[ServedRun, int, str, bool]:
         """The run, rate and format that a socket's address asks for, and whether by utterances. Raises _Stop."""
         query = websocket.query_params
         try:
-            shown = self.shelf.get(query.get("run"))
+            served = self.registry.get(query.get("run"))
         except Problem as problem:
             raise _Stop(4000 + problem.status, "NoRun", problem.detail) from None
         kind, text = query.get("format", "s16"), query.get("rate", str(files.RATE))
@@ -95,7 +94,7 @@ class Live:
         apart = query.get("utterances", "0")
         if apart not in _SWITCH:
             raise _Stop(_BAD, "BadData", f"utterances '{apart[:40]}'; expected 0 or 1")
-        return shown, int(text), kind, _SWITCH[apart]
+        return served, int(text), kind, _SWITCH[apart]
 
     async def _keep(self) -> None:
         """Close sockets that are idle, do not read, or are open for too long."""
@@ -105,22 +104,29 @@ class Live:
                 connection.keep(time.monotonic())
 
 
-async def pool_of(shown: Shown, limits: Limits) -> StreamPool:
+async def pool_of(served: ServedRun, limits: LiveLimits) -> StreamPool:
     """The pool that all connections of this version of a run share. Raises _Stop for a run that cannot stream."""
-    if "streams" not in shown.kept:
+    if "streams" not in served.cache:
         try:
-            classifier = await asyncio.to_thread(lambda: shown.run.classifier)
+            classifier = await asyncio.to_thread(lambda: served.run.classifier)
         except SensoriumError as error:
             raise _Stop(_BAD, type(error).__name__, str(error)) from None
-        shown.kept.setdefault("streams", StreamPool(classifier, limits))
-    return shown.kept["streams"]
+        served.cache.setdefault("streams", StreamPool(classifier, limits))
+    return served.cache["streams"]
 
 
 class Connection:
     """One socket: bytes to samples, answers to messages, each within its limits."""
 
     def __init__(
-        self, websocket: WebSocket, pool: StreamPool, run: str, rate: int, kind: str, utterances: bool, limits: Limits
+        self,
+        websocket: WebSocket,
+        pool: StreamPool,
+        run: str,
+        rate: int,
+        kind: str,
+        utterances: bool,
+        limits: LiveLimits,
     ) -> None:
         self.websocket, self.pool, self.limits = websocket, pool, limits
         self.run, self.rate, self.kind, self.utterances = run, rate, kind, utterances

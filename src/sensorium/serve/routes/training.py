@@ -1,4 +1,4 @@
-"""A run that is being made: which stage it is at, its history so far, and each new event as it comes."""
+"""Training of a run in the making: its stage, its history so far, and each new event as it comes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
+from sensorium.serve import files
 
 _LOOK = 0.5  # seconds between two looks at the history; a fit writes no more often
 _ALIVE = 10.0  # seconds after which a quiet stream says that it is still there
@@ -57,7 +59,8 @@ def stage(folder: Path) -> str | None:
 def history(folder: Path) -> list[dict[str, Any]]:
     """Every line of a folder's history, the header first; empty when there is none (a solved head has none)."""
     try:
-        text = (folder / HISTORY).read_text("utf-8")
+        path = files.inside(folder, folder / HISTORY)
+        text = "" if path is None else path.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return []
     found = []
@@ -75,7 +78,7 @@ async def follow(folder: Path, stopping: Any = None) -> AsyncIterator[bytes]:
     "start" (the header), "epoch" (each event), "restart" (all again, as an earlier point was gone back to),
     "stage", and at last "end" with ``state`` "ready", "stopped" or "idle". stopping: an event that ends it sooner.
     """
-    told: list[dict[str, Any]] = []
+    sent: list[dict[str, Any]] = []
     step, quiet, seen = None, 0.0, False
     while not (stopping is not None and stopping.is_set()):
         alive = await asyncio.to_thread(running, folder)
@@ -90,13 +93,13 @@ async def follow(folder: Path, stopping: Any = None) -> AsyncIterator[bytes]:
             step, quiet = now, 0.0
             yield event("stage", {"stage": now})
         lines = await asyncio.to_thread(history, place(folder))
-        if lines[: len(told)] != told:
-            told = []
+        if lines[: len(sent)] != sent:
+            sent = []
             yield event("restart", {})
-        for line in lines[len(told) :]:
+        for line in lines[len(sent) :]:
             quiet = 0.0
-            yield event("epoch" if told else "start", line)
-            told.append(line)
+            yield event("epoch" if sent else "start", line)
+            sent.append(line)
         quiet += _LOOK
         if quiet >= _ALIVE:
             quiet = 0.0

@@ -24,28 +24,25 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from sensorium.datasets._speech import EMOTIONS
 from sensorium.errors import BadData, BadRecipe, SensoriumError
 from sensorium.modalities.audio import files, framing
-from sensorium.serve.budget import Budget
-from sensorium.serve.engine import query
-from sensorium.serve.engine.decode import Decoders, Undecodable
-from sensorium.serve.engine.registry import Shelf
+from sensorium.serve.context import Context
+from sensorium.serve.engine.decode import Undecodable
+from sensorium.serve.engine.inputs import run_in_thread_if_large
 from sensorium.serve.guard import PROTOCOL
-from sensorium.serve.limits import Limits
 from sensorium.serve.problems import Problem
-from sensorium.serve.settings import Settings
 
 UPLOAD, FRAMING, FEATURES, INFERENCE, DONE = (
     "AUDIO_UPLOAD", "audio_processing", "MFCC_EXTRACTION", "LSTM_INFERENCE", "completed",
 )  # fmt: skip
 
 
-def routes(shelf: Shelf, settings: Settings, decoders: Decoders, budget: Budget) -> APIRouter:
+def routes(context: Context) -> APIRouter:
     """The route of the original's front end."""
-    router, limits = APIRouter(), settings.live
+    router, limits = APIRouter(), context.settings.live
     open_now: set[Session] = set()
 
     async def connect(websocket: WebSocket) -> None:
         await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", ()) else None)
-        session = Session(websocket, shelf, limits, decoders, budget)
+        session = Session(websocket, context)
         with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
             if len(open_now) >= limits.streams:
                 await session.send("error", message=f"{len(open_now)} sockets are open, as many as this server takes")
@@ -65,9 +62,9 @@ def routes(shelf: Shelf, settings: Settings, decoders: Decoders, budget: Budget)
 class Session:
     """One socket of the original's front end: what was uploaded, its features, and the answers."""
 
-    def __init__(self, websocket: WebSocket, shelf: Shelf, limits: Limits, decoders: Decoders, budget: Budget) -> None:
-        self.websocket, self.shelf, self.limits, self.decoders = websocket, shelf, limits, decoders
-        self.budget, self._kept = budget, 0
+    def __init__(self, websocket: WebSocket, context: Context) -> None:
+        self.websocket, self.registry, self.decoders = websocket, context.registry, context.decoders
+        self.limits, self.budget, self._kept = context.settings.live, context.budget, 0
         self.samples: np.ndarray | None = None
         self.features: np.ndarray | None = None
         self._actions = {
@@ -105,7 +102,7 @@ class Session:
 
     async def _act(self, text: str) -> None:
         try:
-            message = await query.aside(len(text), json.loads, text)
+            message = await run_in_thread_if_large(len(text), json.loads, text)
             action, data = message["action"], message.get("data") or {}
             act = self._actions[action]
         except (ValueError, RecursionError):
@@ -133,7 +130,7 @@ class Session:
         await self.send("processing", stage=FRAMING, progress=5, message="Reading the sound")
         self.keep()
         text = content.partition(",")[2] if content.startswith("data:") else content
-        content = await query.aside(len(text), partial(base64.b64decode, validate=True), text)
+        content = await run_in_thread_if_large(len(text), partial(base64.b64decode, validate=True), text)
         sound, _ = await self.decoders.decode("audio", content)
         samples = await asyncio.to_thread(files.read, sound, classifier.encoder.rate)
         frames = framing.count(len(samples), classifier.encoder.size, classifier.encoder.hop)
@@ -175,10 +172,10 @@ class Session:
         """The first run that can stream, or the one that the socket's address names; loaded once for all."""
         name = self.websocket.query_params.get("run")
         if name is not None:
-            return await asyncio.to_thread(lambda: self.shelf.get(name).run.classifier)
-        for shown in self.shelf.ready:
-            if await asyncio.to_thread(lambda shown=shown: shown.run.streams):
-                return await asyncio.to_thread(lambda shown=shown: shown.run.classifier)
+            return await asyncio.to_thread(lambda: self.registry.get(name).run.classifier)
+        for served in self.registry.ready:
+            if await asyncio.to_thread(lambda served=served: served.run.streams):
+                return await asyncio.to_thread(lambda served=served: served.run.classifier)
         raise BadRecipe("no run here can stream; serve one such as: sensorium run ravdess-best")
 
 
