@@ -75,7 +75,7 @@ def _decode(
         import soundfile
     except ImportError:
         raise MissingExtra("soundfile", "audio") from None
-    source = io.BytesIO(content) if path is None else None
+    source = _Bytes(content) if path is None else None
     try:
         with soundfile.SoundFile(os.open(path, os.O_RDONLY) if source is None else source) as file:
             samples, rate = _read(file, name, max_seconds), file.samplerate
@@ -87,6 +87,17 @@ def _decode(
     except Exception as error:  # it meets damaged files with errors of several kinds
         fault = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
     return _decode_av(io.BytesIO(content) if isinstance(content, bytes) else str(path), name, max_seconds, fault)
+
+
+class _Bytes(io.BytesIO):
+    """Bytes as a file; a damaged header makes libsndfile seek before the start, which then does nothing."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As of a file, but a place before the start is ignored."""
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
 
 
 def _read(file: Any, name: str, max_seconds: float) -> np.ndarray:

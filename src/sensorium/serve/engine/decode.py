@@ -13,6 +13,7 @@ import os
 import resource
 import struct
 import sys
+import warnings
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -151,6 +152,7 @@ def _limit(memory: int) -> None:
 def main(options: dict[str, Any]) -> None:
     """Decode one task after the other until the input ends."""
     read, out, limits = sys.stdin.buffer, sys.stdout.buffer, Limits(**options["limits"])
+    warnings.simplefilter("ignore")  # decoders warn of damaged files; the log is for requests
     modalities.__path__[:] = options["folders"]
     for modality in modalities.found().values():  # loads their decoders before the limit, which counts from here
         with contextlib.suppress(Exception):
