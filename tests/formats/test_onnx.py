@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from frame_heads import SPECS, C, D, made
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from made_voice import EVERYTHING, RATE, voice
 from original_lstm import EmotionLSTM
 
@@ -82,6 +84,45 @@ def test_numpy_alone_equals_torch(name: str, options: dict, tmp_path: Path) -> N
     cuts = [x[:100], x[100:101], x[101:5000], x[5000:], x[:0]]
     found = np.concatenate([lite.push(chunk, last=i == len(cuts) - 1) for i, chunk in enumerate(cuts)])
     np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+COMMON = {"preprocess": st.sampled_from(MODES), "normalize": st.booleans(), "dim": st.sampled_from([None, 1, 5])}
+HEADS = st.one_of(
+    st.fixed_dictionaries({"name": st.sampled_from(["lstm", "gru"]), "hidden": st.integers(1, 9),
+                           "depth": st.integers(1, 3), **COMMON}),
+    st.fixed_dictionaries({"name": st.just("statistics"), "levels": st.integers(0, 7), "relations": st.sampled_from([0, 1]),
+                           "hidden": st.integers(1, 9), "depth": st.integers(0, 3), "members": st.integers(1, 3), **COMMON}),
+    st.fixed_dictionaries({"name": st.just("tcn"), "width": st.integers(1, 9), "depth": st.integers(1, 4),
+                           "kernel": st.integers(1, 6), **COMMON}),
+)  # fmt: skip
+ENCODERS = st.fixed_dictionaries({
+    "n_mfcc": st.integers(1, 13), "n_mels": st.integers(13, 40), "fft": st.sampled_from([401, 512]),
+    "hop": st.sampled_from([7.5, 10.0, 32.0]), "fmin": st.sampled_from([0.0, 80.0]),
+    "fmax": st.sampled_from([0.0, 4000.0]), "mels": st.booleans(), "energy": st.booleans(), "pitch": st.booleans(),
+    "shape": st.booleans(), "deltas": st.integers(0, 2), "silence": st.sampled_from(["keep", "mark", "drop"]),
+    "silence_db": st.floats(5.0, 60.0), "silence_floor": st.floats(-80.0, -20.0),
+    "silence_release": st.sampled_from([0.0, 20.0]), "cmvn": st.sampled_from(["none", "running"]),
+})  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(arguments=HEADS, options=ENCODERS, seed=st.integers(0, 9))
+def test_numpy_alone_equals_torch_for_any_arguments(arguments: dict, options: dict, seed: int, tmp_path: Path) -> None:
+    encoder, x = Mfcc(**options), voice(1.2, seed)
+    frames = encoder.encode([(x, RATE)])[0]
+    torch.manual_seed(seed)
+    head = parts.make("heads", arguments)
+    rows = np.random.default_rng(seed).normal(size=(300, encoder.dim)) * frames.std() + frames.mean()
+    head.build(encoder.dim, InputStats.of(rows, np.arange(len(rows))), C)
+    for parameter in head.parameters():
+        parameter.requires_grad_(False).add_(0.1 * torch.randn_like(parameter))
+    head(torch.randn(16, 60, encoder.dim) * float(frames.std()), torch.full((16,), 60))  # running statistics
+    heads.save(head.eval(), tmp_path / "left", arguments["name"], encoder.fingerprint)
+    with torch.inference_mode():
+        wanted = head.step(torch.from_numpy(frames)[None])[0][0].numpy()
+    lite = Lite(tmp_path / "left")
+    found = np.concatenate([lite.push(chunk) for chunk in np.split(x, [333, 9000])] + [lite.push(x[:0], last=True)])
+    np.testing.assert_allclose(found, wanted, atol=1e-3 * max(1.0, np.abs(wanted).max()))
 
 
 def test_numpy_alone_loads_no_torch(tmp_path: Path) -> None:

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sensorium.numerics import head_constants as constants
 from sensorium.numerics.ragged import valid
 
 State = tuple[Tensor, ...]
-
-_WIDTH = 0.25  # of the soft step at a level, in standard deviations
-_SMALL = 1e-4  # added to variances
 
 
 class Statistics(nn.Module):
@@ -30,7 +28,9 @@ class Statistics(nn.Module):
     histogram: what percentiles say, in a form that streams. Nothing is learned here.
     """
 
-    def __init__(self, dim: int, levels: int = 5, window: int = 50, half_life: float = 30.0) -> None:
+    def __init__(
+        self, dim: int, levels: int = 5, window: int = constants.WINDOW, half_life: float = constants.HALF_LIFE
+    ) -> None:
         super().__init__()
         self.dim_in, self.window, self.fade = dim, window, 0.5 ** (1.0 / half_life)
         self.dim = dim * (6 + levels)
@@ -99,7 +99,7 @@ class Statistics(nn.Module):
             yield x.square()
         yield x.abs()
         for level in self.levels:
-            yield torch.sigmoid((x - level) / _WIDTH)
+            yield torch.sigmoid((x - level) / constants.LEVEL_WIDTH)
 
     def _windows(self, index: Tensor) -> Tensor:
         """Whether frames (…, t) are in the first and in the second window, (…, 2, t)."""
@@ -108,7 +108,7 @@ class Statistics(nn.Module):
     def _statistics(self, n: Tensor, sums: Tensor, early: Tensor, fading: Tensor) -> Tensor:
         """n (…, 1), sums (…, m), early (…, 2, d), fading (…, d) → (…, p)."""
         mean, square, rest = torch.split(sums / n, [self.dim_in, self.dim_in, sums.shape[-1] - 2 * self.dim_in], -1)
-        deviation = (square - mean.square()).clamp_min(0.0).add(_SMALL).sqrt()
+        deviation = (square - mean.square()).clamp_min(0.0).add(constants.STATISTICS_VARIANCE).sqrt()
         first = early[..., 0, :] / n.clamp_max(self.window)
         inside = (n - self.window).clamp(0, self.window)
         # Until the second window begins, the mean of all frames stands for it.

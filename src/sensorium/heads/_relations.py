@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sensorium.numerics.head_constants import LAGS, RELATIONS_VARIANCE
 from sensorium.numerics.ragged import valid
 
 State = tuple[Tensor, ...]
-
-LAGS = (5, 10, 20)  # frames: what speech rate and tremor change, at 10 ms a frame
-_SMALL = 0.05  # added to variances, of columns that have unit variance over the training frames
 
 
 class Relations(nn.Module):
@@ -81,7 +79,7 @@ class Relations(nn.Module):
         d, (i, j) = self.dim_in, self.pairs
         mean, square, products, apart = torch.split(sums, [d, d, len(i), len(LAGS) * d], -1)
         mean = mean / n
-        variance = (square / n - mean.square()).clamp_min(0.0) + _SMALL
+        variance = (square / n - mean.square()).clamp_min(0.0) + RELATIONS_VARIANCE
         spread = variance.sqrt()
         together = (products / n - mean[..., i] * mean[..., j]) / (spread[..., i] * spread[..., j])
         repeats = [

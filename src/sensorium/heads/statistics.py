@@ -12,6 +12,7 @@ from sensorium.heads._pooling import Members
 from sensorium.heads._pooling import Statistics as Pool
 from sensorium.heads._preprocess import Preprocess, check_mode, unit
 from sensorium.heads._relations import Relations
+from sensorium.numerics import head_constants as constants
 from sensorium.numerics.moments import InputStats
 
 State = tuple[Tensor, ...]
@@ -70,7 +71,7 @@ class Statistics(nn.Module, SequenceHead):
             raise BadRecipe(f"statistics: {dim_in} columns do not come in relations={blocks} equal stretches")
         self.pool = nn.ModuleList([Pool(dim_in, wants["levels"]), *([Relations(dim_in, blocks)] if blocks else [])])
         width = sum(part.dim for part in self.pool)
-        self.scale = nn.BatchNorm1d(width, affine=False)
+        self.scale = nn.BatchNorm1d(width, eps=constants.BATCH_NORM_EPSILON, affine=False)
         self.members = Members(width, wants["hidden"], wants["depth"], self.dim, wants["members"], wants["dropout"])
 
     def frozen(self, x: Tensor, lengths: Tensor) -> Tensor:

@@ -10,12 +10,11 @@ from sensorium.contracts import SequenceHead
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
 from sensorium.heads._preprocess import Preprocess, check_mode, unit
+from sensorium.numerics import head_constants as constants
 from sensorium.numerics.moments import InputStats
 from sensorium.numerics.ragged import valid
 
 State = tuple[Tensor, ...]
-_SMALL = 1e-3  # added to variances
-_REACH = 4.0  # attention weights lie between e^-4 and e^4, so that their running sums stay accurate
 
 
 class Tcn(nn.Module, SequenceHead):
@@ -56,7 +55,7 @@ class Tcn(nn.Module, SequenceHead):
         self.preprocess = Preprocess(wants["preprocess"], dim_in, stats)
         widths = [dim_in, *[width] * (wants["depth"] - 1)]
         self.layers = nn.ModuleList([nn.Conv1d(a, width, wants["kernel"], dilation=2**i) for i, a in enumerate(widths)])
-        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in widths])
+        self.norms = nn.ModuleList([nn.LayerNorm(width, eps=constants.LAYER_NORM_EPSILON) for _ in widths])
         self.attention = nn.Linear(width, width)
         self.dropout = nn.Dropout(wants["dropout"])
         self.fc = nn.Linear(2 * width, self.dim)
@@ -99,12 +98,14 @@ class Tcn(nn.Module, SequenceHead):
 
     def _terms(self, h: Tensor) -> Tensor:
         """What is summed over frames, (b, t, 3 width): in float64, as variances are differences of such sums."""
-        weight, wide = torch.exp(_REACH * torch.tanh(self.attention(h) / _REACH)).double(), h.double()
+        reach = constants.ATTENTION_RANGE
+        weight, wide = torch.exp(reach * torch.tanh(self.attention(h) / reach)).double(), h.double()
         return torch.cat([weight, weight * wide, weight * wide * wide], -1)
 
     def _read(self, sums: Tensor) -> Tensor:
         weight, first, second = sums.chunk(3, -1)
-        mean = first / weight.clamp_min(1e-9)
-        deviation = (second / weight.clamp_min(1e-9) - mean * mean).clamp_min(0.0).add(_SMALL).sqrt()
+        weight = weight.clamp_min(constants.ATTENTION_LEAST)
+        mean = first / weight
+        deviation = (second / weight - mean * mean).clamp_min(0.0).add(constants.TCN_VARIANCE).sqrt()
         z = self.fc(self.dropout(torch.cat([mean, deviation], -1).to(self.fc.weight.dtype)))
         return unit(z) if self.normalize else z
