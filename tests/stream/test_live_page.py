@@ -116,7 +116,7 @@ def answer(page) -> tuple[str, list[float]]:
     page.wait_for_selector(DONE)
     final = page.locator(".live-final")
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    assert page.locator(".live-bar.open").count() == 0, "nothing is felt any more"
+    assert page.locator(".live-bar.open").count() == 0, "no segment is open any more"
     return final.get_attribute("data-emotion"), json.loads(final.get_attribute("data-probabilities"))
 
 
@@ -174,6 +174,57 @@ def test_what_is_no_sound_is_explained(page, tmp_path):
     page.set_input_files("#live-file", tmp_path / "note.wav")
     page.wait_for_selector(".live-note:not([hidden])")
     assert "note.wav could not be read as sound" in page.inner_text(".live-note")
+
+
+def test_an_unreadable_file_hides_the_answer_before_it(page, tmp_path):
+    soundfile.write(tmp_path / "voice.wav", speak(1.0, 2), RATE)
+    (tmp_path / "pcm.raw").write_bytes(np.random.default_rng(0).bytes(9000))
+    page.set_input_files("#live-file", tmp_path / "voice.wav")
+    answer(page)
+    page.set_input_files("#live-file", tmp_path / "pcm.raw")
+    page.wait_for_selector(".live-note:not([hidden])")
+    assert "pcm.raw could not be read as sound" in page.inner_text(".live-note")
+    assert not page.is_visible(".live-final") and page.get_attribute(".live", "data-mode") == "idle"
+    page.set_input_files("#live-file", tmp_path / "voice.wav")
+    answer(page)
+
+
+def test_silence_has_no_label(page, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    page.set_input_files("#live-file", tmp_path / "silent.wav")
+    label, probabilities = answer(page)
+    assert label == "" and len(probabilities) == 8
+    assert "No speech was heard" in page.inner_text(".live-final") and "1.0 s of sound" in page.inner_text(
+        ".live-final"
+    )
+    assert page.inner_text(".live-word") == "–" and page.locator(".live-bar").count() == 0
+
+
+def test_a_suspended_microphone_is_resumed_or_said(chromium, server):
+    """As phones do it at a call: the browser suspends the sound of the page."""
+    page = tab(chromium)
+    page.add_init_script(
+        "const Real = AudioContext; window.AudioContext = class extends Real {"
+        "  constructor(...more) { super(...more); window.made = this; }"
+        "  resume() { return window.blocked ? Promise.reject(new Error('a call')) : super.resume(); } };"
+    )
+    page.goto(f"http://127.0.0.1:{server.port}/#/live")
+    page.click(".live-listen")
+    until(page, f"{ANSWERED} > 0.3")
+    page.evaluate("window.blocked = true; made.suspend()")
+    page.wait_for_selector(".live-note:not([hidden])")
+    assert "The browser suspended the microphone" in page.inner_text(".live-note")
+    page.evaluate("window.blocked = false; made.resume()")
+    page.wait_for_selector(".live-note[hidden]", state="attached")
+    before = page.evaluate(ANSWERED)
+    until(page, f"{ANSWERED} > {before} + 0.3")
+    page.evaluate("made.suspend()")  # goes on by itself
+    before = page.evaluate(ANSWERED)
+    until(page, f"{ANSWERED} > {before} + 0.5")
+    assert page.evaluate("made.state") == "running" and page.locator(".live-note").is_hidden()
+    page.click(".live-listen")
+    answer(page)
+    page.context.close()
 
 
 def test_a_denied_microphone_is_explained(launch, server):
@@ -238,7 +289,7 @@ def test_a_lost_connection_is_told_and_mended(chromium, voice_run):
     assert "The connection was lost" in page.inner_text(".live-note")
     time.sleep(0.5)
     again = Server(voice_run.folder, port=server.port)
-    until(page, "document.querySelector('.live-note').innerText.includes('Heard again')")
+    until(page, "document.querySelector('.live-note').innerText.includes('Connected again')")
     until(page, "document.querySelector('.live').dataset.mode === 'listening'")
     page.click(".live-listen")
     answer(page)
@@ -271,7 +322,7 @@ def test_a_full_server_is_told_and_waited_for(chromium, serving):
         page.click(".live-listen")
         page.wait_for_selector(".live-note:not([hidden])")
         told = page.inner_text(".live-note")
-        assert "does not hear this page yet" in told and "as many as this server takes" in told
+        assert "does not take this stream yet" in told and "as many as this server takes" in told
     until(page, f"{ANSWERED} > 0.2")
     assert page.locator(".live-note").is_hidden()
     page.click(".live-listen")

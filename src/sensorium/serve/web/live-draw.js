@@ -1,4 +1,4 @@
-// What the live page draws: the sound's wave, when what was felt, and the trail between pleasant and unpleasant.
+// Drawings of the page Live: waveform, timeline of segments, and the valence-arousal plane.
 
 import { PLACES, SOURCE } from "./faces.js";
 import { h, s, set } from "./dom.js";
@@ -36,7 +36,7 @@ export class Wave {
     if (!width) return;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const pen = canvas.getContext("2d"), n = this.peaks.length, wide = width / n;
-    const loudest = Math.max(QUIET, ...this.peaks); // quiet voices fill the height too, and noise does not
+    const loudest = Math.max(QUIET, ...this.peaks); // quiet speech fills the height too, noise does not
     pen.clearRect(0, 0, width, height);
     pen.fillStyle = getComputedStyle(canvas).color;
     for (let i = 0; i < n; i++) {
@@ -47,7 +47,7 @@ export class Wave {
   }
 }
 
-/** When what was felt: a bar for each segment, over the whole recording; the same as a list of words below. */
+/** Timeline: a bar for each segment of the recording, and a list of them below. */
 export class Timeline {
   constructor() {
     this.bars = h("div", { class: "live-bars" });
@@ -66,14 +66,14 @@ export class Timeline {
   /** A segment that has ended. */
   add(segment) {
     this.segments.push(segment);
-    const item = h("li", {}, h("span", { class: `swatch feel-${segment.emotion}` }), h("b", {}, segment.emotion),
+    const item = h("li", {}, h("span", { class: `swatch feel-${segment.label}` }), h("b", {}, segment.label),
       h("span", { class: "quiet" }, `${segment.start.toFixed(1)}–${segment.end.toFixed(1)} s, ${Math.round(100 * segment.confidence)} %`));
     if (this.segments.length === 1) set(this.list);
     this.list.prepend(item);
     if (this.list.children.length > 200) this.list.lastChild.remove();
   }
 
-  /** How long the recording is by now, and what is felt since when (or null). */
+  /** The length of the recording by now, and the present label with its beginning (or null). */
   to(seconds, now) {
     Object.assign(this, { seconds, now });
     this.draw();
@@ -81,13 +81,13 @@ export class Timeline {
 
   draw() {
     const span = Math.max(SPAN, Math.ceil(this.seconds / 15) * 15), shown = Math.min(span, 600), from = Math.max(0, this.seconds - shown);
-    const bar = ({ start, end, emotion }, open = false) => {
+    const bar = ({ start, end, label }, open = false) => {
       const left = Math.max(0, start - from), right = end - from;
-      return right <= 0 ? null : h("span", { class: `live-bar feel-${emotion}${open ? " open" : ""}`, title: `${emotion}, ${start.toFixed(1)}–${end.toFixed(1)} s`,
+      return right <= 0 ? null : h("span", { class: `live-bar feel-${label}${open ? " open" : ""}`, title: `${label}, ${start.toFixed(1)}–${end.toFixed(1)} s`,
         style: { left: `${100 * left / shown}%`, width: `${100 * (right - left) / shown}%` } });
     };
     set(this.bars, this.segments.slice(-400).map((segment) => bar(segment)),
-      this.now ? bar({ start: this.now.since, end: this.seconds, emotion: this.now.emotion }, true) : null);
+      this.now ? bar({ start: this.now.since, end: this.seconds, label: this.now.label }, true) : null);
     const key = `${shown} ${Math.floor(from)}`;
     if (this.span === key) return;
     this.span = key;
@@ -95,7 +95,7 @@ export class Timeline {
   }
 }
 
-/** The circumplex: valence to the right, arousal upwards, the emotions at their published places, a trail of the mean. */
+/** The circumplex (Russell 1980): valence to the right, arousal upwards, labels at their published places, a trail of the mean. */
 export class Circumplex {
   constructor(labels) {
     this.labels = labels;
@@ -103,11 +103,11 @@ export class Circumplex {
     this.dot = s("circle", { class: "live-dot", cx: 0, cy: 0, r: 4.5 });
     const word = (x, y, text, anchor = "middle") => s("text", { class: "live-axis", x, y, "text-anchor": anchor }, text);
     const known = labels.filter((label) => PLACES[label]);
-    this.element = s("svg", { class: "live-circumplex", viewBox: "-124 -118 248 236", role: "img", "aria-label": "Valence and arousal of what is felt" },
+    this.element = s("svg", { class: "live-circumplex", viewBox: "-124 -118 248 236", role: "img", "aria-label": "Valence and arousal of the smoothed probabilities" },
       s("circle", { class: "live-circle", r: 100 }), s("path", { class: "live-cross", d: "M-100 0H100M0-100V100" }),
       word(0, -105, "excited"), word(0, 112, "quiet"), word(-104, -4, "unpleasant", "start"), word(104, -4, "pleasant", "end"),
       known.map((label) => this.point(label)), this.trail, this.dot, known.map((label) => this.name(label)));
-    this.source = h("p", { class: "quiet" }, `Places of the words: ${SOURCE}. The dot is the mean by confidence.`);
+    this.source = h("p", { class: "quiet" }, `Places of the labels: ${SOURCE}. The dot is their mean, weighted by probability.`);
     this.clear();
   }
 
@@ -122,7 +122,7 @@ export class Circumplex {
     return s("circle", { class: `feel-${label}`, cx: 100 * valence, cy: -100 * arousal, r: 4 });
   }
 
-  /** Its name, above the trail. */
+  /** A label's name, above the trail. */
   name(label) {
     const [valence, arousal] = PLACES[label], below = label === "disgust" || label === "neutral" ? 13 : label === "angry" ? 4 : -7;
     const [dx, anchor] = label === "angry" ? [8, "start"] : label === "fearful" ? [-6, "end"] : [0, "middle"];

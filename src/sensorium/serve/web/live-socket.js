@@ -1,10 +1,10 @@
-// One stream of sound to the server: opened, kept open through a lost connection, never sent more than it takes.
+// One stream of sound to the server: reconnects when the connection is lost, and never sends more than the socket takes.
 
 import { currentToken, url } from "./api.js";
 
 const AHEAD = 1 << 18; // bytes that may wait in the browser
 
-/** Codes with which the server says that trying again helps nothing. */
+/** Close codes after which trying again does not help. */
 const FINAL = new Set([1000, 4400, 4401, 4403, 4404, 4410, 4413, 4421]);
 
 function protocols() {
@@ -15,8 +15,8 @@ function protocols() {
 }
 
 /**
- * Tells of "message" (detail: what the server said), "lost" (detail: {was: whether it had been open, why}), "back" (detail:
- * {anew: whether a new recording begins}) and "closed" (detail: why, in words).
+ * Events: "message" (detail: the server's message), "lost" (detail: {was: whether it had been open, why}), "back" (detail:
+ * {anew: whether a new recording begins}) and "closed" (detail: the reason, in words).
  */
 export class Stream extends EventTarget {
   constructor(run, rate, utterances) {
@@ -75,7 +75,7 @@ export class Stream extends EventTarget {
     this.dispatchEvent(new CustomEvent("closed", { detail: "There was no connection when the recording ended, so it has no answer." }));
   }
 
-  /** Close, whatever is still to come. */
+  /** Close without waiting for messages. */
   stop() {
     Object.assign(this, { stopped: true, ended: true });
     clearTimeout(this.timer);

@@ -1,6 +1,6 @@
 // Sound for the stream: the microphone, or a file decoded in the page at its own rate.
 
-/** Why there is no microphone, in words, and what can be done. */
+/** The reason why there is no microphone, and what can be done. */
 export class NoMicrophone extends Error {
   constructor(title, detail) { super(detail); this.title = title; }
 }
@@ -11,8 +11,11 @@ const WHY = {
   NotReadableError: ["The microphone is in use", "Another program holds it. Close that program and listen again."],
 };
 
-/** Open the microphone, as it is: no noise suppression, as training had none. block(Float32Array) gets 20 ms at a time; ended() is called when it goes away. */
-export async function microphone(block, ended) {
+/**
+ * Open the microphone without noise suppression, as training had none. block(Float32Array) gets 20 ms at a time; ended() is
+ * called when it goes away, running(true or false) when the browser resumes or suspends its sound.
+ */
+export async function microphone(block, ended, running) {
   if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia) {
     throw new NoMicrophone("This page may not use the microphone",
       `Browsers give it to pages over https and on this machine only, and ${location.origin} is neither. Reach the server through a tunnel (ssh -L 8000:localhost:8000 …) or put https in front of it. A recording can be dropped here either way.`);
@@ -32,6 +35,12 @@ export async function microphone(block, ended) {
     await context.close();
     throw new NoMicrophone("The sound could not be read", error.message);
   }
+  let stopped = false;
+  context.addEventListener("statechange", () => {
+    if (stopped) return;
+    running(context.state === "running");
+    if (context.state !== "running") context.resume().catch(() => {}); // goes on when the browser allows it
+  });
   const node = new AudioWorkletNode(context, "pcm", { numberOfOutputs: 0 });
   node.port.onmessage = ({ data }) => block(data);
   for (const track of media.getTracks()) track.addEventListener("ended", ended); // not upon stop() below
@@ -39,6 +48,7 @@ export async function microphone(block, ended) {
   return {
     rate: context.sampleRate,
     async stop() {
+      stopped = true;
       node.port.onmessage = null;
       media.getTracks().forEach((track) => track.stop());
       await context.close();
@@ -46,7 +56,7 @@ export async function microphone(block, ended) {
   };
 }
 
-/** The sampling rate that a file's header tells, so that decoding changes nothing; 48000 where it is not known. */
+/** The sampling rate in a file's header, so that decoding does not resample; 48000 where it is not known. */
 export function rateOf(buffer) {
   const view = new DataView(buffer), word = (at) => String.fromCharCode(...new Uint8Array(buffer, at, Math.min(4, Math.max(0, view.byteLength - at))));
   if (view.byteLength < 44) return 48000;
@@ -97,9 +107,9 @@ export function wavSamples(buffer) {
 
 /** A file as {samples, rate}: mono, the mean of its channels. */
 export async function decode(file) {
-  const buffer = await file.arrayBuffer(), plain = wavSamples(buffer), told = rateOf(buffer);
+  const buffer = await file.arrayBuffer(), plain = wavSamples(buffer), stated = rateOf(buffer);
   if (plain?.samples.length) return plain;
-  const rate = told >= 8000 && told <= 96000 ? told : 48000;
+  const rate = stated >= 8000 && stated <= 96000 ? stated : 48000;
   let sound;
   try {
     sound = await new OfflineAudioContext(1, 1, rate).decodeAudioData(buffer);

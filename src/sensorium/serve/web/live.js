@@ -1,4 +1,4 @@
-// The page that listens: what a voice feels, as it speaks, from the microphone or a file.
+// The page Live: labels of live sound, from the microphone or a file.
 
 import { context } from "./context.js";
 import { announce, h, icon, set, state } from "./dom.js";
@@ -18,7 +18,7 @@ export function show(root, { query, again }) {
   if (again && page) return;
   const run = context.run?.streams ? context.run : context.runs.find((one) => one.streams);
   if (!run) {
-    set(root, state("empty", "No run here listens", "Train one on voices, such as: sensorium run ravdess-best data.root=FOLDER, and serve it."));
+    set(root, state("empty", "No run here can stream", "Train one on recordings, such as: sensorium run ravdess-best data.root=FOLDER, and serve it."));
     return;
   }
   page = new Page(root, run.name);
@@ -40,23 +40,23 @@ class Page {
     this.portrait = h("div", { class: "live-portrait" });
     this.word = h("div", { class: "live-word" });
     this.status = h("p", { class: "muted live-status" });
-    this.latency = h("span", { class: "quiet live-latency", title: "From the moment the page got the sound to the moment its label was shown" });
+    this.latency = h("span", { class: "quiet live-latency", title: "Time from the arrival of sound in the page to its label on the screen" });
     this.rows = h("div", { class: "live-rows" });
     this.plane = h("div", { class: "live-plane" });
     this.final = h("section", { class: "card live-final", hidden: true, "aria-label": "Final answer" });
     this.apart = h("input", { type: "checkbox", id: "live-apart", checked: true });
     const drop = h("label", { class: "live-drop", for: "live-file" }, icon("upload"), h("span", {}, "Drop a recording here, or choose one"));
     root.append(h("div", { class: "live" },
-      h("div", { class: "head" }, h("h1", {}, "Live"), h("span", { class: "quiet" }, `heard by ${run}`), this.latency),
+      h("div", { class: "head" }, h("h1", {}, "Live"), h("span", { class: "quiet" }, `run ${run}`), this.latency),
       this.note,
       h("div", { class: "live-ask" }, this.listen, drop, this.picker,
-        h("label", { class: "check live-apart", for: "live-apart", title: "What is shown begins anew after each pause; otherwise it is of all sound so far. The final answer is of the whole recording either way." }, this.apart, "Each utterance by itself")),
+        h("label", { class: "check live-apart", for: "live-apart", title: "On: labels are of the present utterance, which begins after a pause. Off: labels are of all sound so far. The final answer is of the whole recording either way." }, this.apart, "Each utterance by itself")),
       this.final,
       h("div", { class: "live-grid" },
         h("section", { class: "card live-now", "aria-label": "Now" }, this.portrait, this.word, this.status, this.wave.canvas),
         h("section", { class: "card", "aria-label": "Confidences" }, this.rows),
         h("section", { class: "card", "aria-label": "Valence and arousal" }, this.plane)),
-      h("section", { class: "card stack tight", "aria-label": "Timeline" }, h("h2", {}, "What was felt when"), this.timeline.element)));
+      h("section", { class: "card stack tight", "aria-label": "Timeline" }, h("h2", {}, "Segments"), this.timeline.element)));
     this.ready(Object.keys(PLACES)); // until the run says what its classes are
     this.zone = root.querySelector(".live");
     for (const [event, on] of [["dragover", true], ["drop", false], ["dragleave", false]]) {
@@ -82,8 +82,8 @@ class Page {
     const busy = mode === "listening" || mode === "file";
     set(this.listen, icon(busy ? "stop" : "live"), { listening: "Stop", file: "Stop", asking: "Asking for the microphone…" }[mode] ?? "Listen");
     this.listen.disabled = mode === "asking";
-    this.status.textContent = { idle: "Speak, and see what is heard in your voice.", asking: "The browser asks you for the microphone.",
-      listening: "Listening…", file: "Hearing the recording…", finishing: "One moment…", done: "That was the whole recording." }[mode] ?? "";
+    this.status.textContent = { idle: "Listen with the microphone, or choose a recording.", asking: "The browser asks you for the microphone.",
+      listening: "Listening…", file: "Reading the recording…", finishing: "Waiting for the final answer…", done: "The recording has ended." }[mode] ?? "";
   }
 
   tell(title, detail, kind = "warn") {
@@ -97,7 +97,7 @@ class Page {
     this.tell(null);
     this.setMode("asking");
     try {
-      const source = await microphone((block) => this.heard(block), () => this.unplugged());
+      const source = await microphone((block) => this.heard(block), () => this.unplugged(), (running) => this.suspended(!running));
       if (this.gone) return source.stop();
       this.source = source;
       this.begin(source.rate, "listening");
@@ -114,6 +114,8 @@ class Page {
     await this.silence();
     this.stream?.stop();
     this.tell(null);
+    this.final.hidden = true; // of the recording before
+    this.setMode("idle");
     try {
       const { samples, rate } = await decode(file);
       await this.silence(); // someone may have begun to listen meanwhile
@@ -122,7 +124,7 @@ class Page {
       await this.feed(samples, rate, this.stream);
     } catch (error) {
       this.setMode("idle");
-      this.tell("This recording cannot be heard", error.message);
+      this.tell("This recording cannot be read", error.message);
     }
   }
 
@@ -144,11 +146,11 @@ class Page {
     const mine = (on) => (event) => { if (this.stream === stream && !this.gone) on(event.detail); };
     stream.addEventListener("message", mine((message) => this.message(message)));
     stream.addEventListener("closed", mine((why) => { this.silence(); this.setMode("idle"); this.tell("The stream has ended", why); }));
-    stream.addEventListener("lost", mine(({ was, why }) => this.tell(was ? "The connection was lost" : "The server does not hear this page yet",
-      `${why ? `It says: ${why}. ` : ""}Trying again; what you say meanwhile is not heard.`)));
+    stream.addEventListener("lost", mine(({ was, why }) => this.tell(was ? "The connection was lost" : "The server does not take this stream yet",
+      `${why ? `Its answer: ${why}. ` : ""}Trying again; sound in the meantime is lost.`)));
     stream.addEventListener("back", mine(({ anew }) => {
       if (!anew) return this.tell(null);
-      this.tell("Heard again", "A new recording began after the gap.", "good");
+      this.tell("Connected again", "A new recording began after the gap.", "good");
       this.restart();
     }));
     this.setMode(mode);
@@ -166,7 +168,16 @@ class Page {
   unplugged() {
     if (this.mode !== "listening") return;
     this.finish();
-    this.tell("The microphone was disconnected", "What was heard until then has its answer.");
+    this.tell("The microphone was disconnected", "The answer is of the sound until then.");
+  }
+
+  /** The browser suspended sound, as at a call on a phone; or it goes on. */
+  suspended(now) {
+    if (this.mode !== "listening") return;
+    if (!now && this.zone.dataset.suspended !== "true") return;
+    if (now) this.tell("The browser suspended the microphone", "Another program may use it, such as a call. No sound arrives until it goes on by itself, or you stop and listen again.");
+    else this.tell(null);
+    this.zone.dataset.suspended = String(now);
   }
 
   /** Samples from the microphone. */
@@ -224,16 +235,16 @@ class Page {
     set(this.plane, this.circumplex.element, this.circumplex.source);
   }
 
-  frames({ t1, probabilities, smoothed, emotion, speech, skipped }) {
+  frames({ t1, smoothed, label, speech, skipped }) {
     this.answered = t1;
     this.meter(smoothed);
     if (speech) this.circumplex.push(smoothed);
-    this.portraitOf(emotion, emotion ? smoothed[this.labels.indexOf(emotion)] : null);
-    if (this.mode === "listening") this.status.textContent = speech ? "Listening…" : "Listening… nobody speaks.";
-    if (skipped) this.tell("This page is behind", `${skipped} steps were not shown.`);
+    this.portraitOf(label, label ? smoothed[this.labels.indexOf(label)] : null);
+    if (this.mode === "listening") this.status.textContent = speech ? "Listening…" : "Listening… no speech.";
+    if (skipped) this.tell("This page is slow", `${skipped} steps were not shown.`);
     requestAnimationFrame(() => {
       if (this.mode === "done") return; // the final answer came before this was shown
-      this.timeline.to(t1, emotion && this.since !== null ? { emotion, since: this.since } : null);
+      this.timeline.to(t1, label && this.since !== null ? { label, since: this.since } : null);
       this.measure(t1);
     });
     this.zone.dataset.answered = String(t1);
@@ -249,16 +260,16 @@ class Page {
     });
   }
 
-  portraitOf(emotion, confidence = null) {
-    const key = emotion ?? "";
+  portraitOf(label, confidence = null) {
+    const key = label ?? "";
     if (this.portrait.dataset.emotion !== key) {
       this.portrait.dataset.emotion = key;
-      set(this.portrait, face(emotion ?? "neutral", { class: emotion ? "" : "asleep" }));
+      set(this.portrait, face(label ?? "neutral", { class: label ? "" : "asleep" }));
     }
-    set(this.word, emotion ? [emotion, confidence === null ? null : h("small", {}, ` ${Math.round(100 * confidence)} %`)] : "–");
+    set(this.word, label ? [label, confidence === null ? null : h("small", {}, ` ${Math.round(100 * confidence)} %`)] : "–");
   }
 
-  /** How long ago the last sample of what is shown now was delivered to the page. */
+  /** Time since the last sample of what is shown now arrived in the page. */
   measure(t1) {
     let when = null;
     while (this.delivered.length && this.delivered[0][0] < t1) this.delivered.shift();
@@ -267,7 +278,7 @@ class Page {
     this.waits.push(performance.now() - when);
     if (this.waits.length > 100) this.waits.shift();
     const sorted = [...this.waits].sort((a, b) => a - b), at = (share) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
-    this.latency.textContent = `shown ${at(0.5)} ms after it was heard (p95 ${at(0.95)} ms)`;
+    this.latency.textContent = `shown ${at(0.5)} ms after the sound (p95 ${at(0.95)} ms)`;
     this.zone.dataset.latency = String(at(0.95));
   }
 
@@ -275,20 +286,23 @@ class Page {
     this.setMode("done");
     this.timeline.to(message.seconds, null);
     this.final.hidden = false;
-    if (!message.emotion) {
-      set(this.final, h("h2", {}, "Nothing was heard"), h("p", { class: "muted" }, "No sound came in."));
+    const { label, probabilities, seconds } = message;
+    if (!label) {
+      this.portraitOf(null);
+      set(this.final, h("h2", {}, "No speech was heard"), h("p", { class: "muted" }, `${seconds.toFixed(1)} s of sound${seconds ? ", all of it silence or too quiet" : ""}.`));
+      announce("No speech was heard");
     } else {
-      this.meter(message.probabilities);
-      this.circumplex.push(message.probabilities);
-      this.portraitOf(message.emotion, message.confidence);
-      const felt = Object.entries(message.felt).sort((a, b) => b[1] - a[1]).map(([name, seconds]) => `${name} ${seconds.toFixed(1)} s`);
-      set(this.final, face(message.emotion), h("div", {},
-        h("h2", {}, `The whole recording: ${message.emotion}, ${Math.round(100 * message.confidence)} %`),
-        h("p", { class: "muted" }, `${message.seconds.toFixed(1)} s of sound${felt.length ? `; felt on the way: ${felt.join(", ")}` : ""}.`)));
-      announce(`The whole recording: ${message.emotion}`);
+      this.meter(probabilities);
+      this.circumplex.push(probabilities);
+      this.portraitOf(label, message.confidence);
+      const shares = Object.entries(message.felt).sort((a, b) => b[1] - a[1]).map(([name, time]) => `${name} ${time.toFixed(1)} s`);
+      set(this.final, face(label), h("div", {},
+        h("h2", {}, `The whole recording: ${label}, ${Math.round(100 * message.confidence)} %`),
+        h("p", { class: "muted" }, `${seconds.toFixed(1)} s of sound${shares.length ? `; segments: ${shares.join(", ")}` : ""}.`)));
+      announce(`The whole recording: ${label}`);
     }
-    this.final.dataset.emotion = message.emotion ?? "";
-    this.final.dataset.probabilities = JSON.stringify(message.probabilities);
+    this.final.dataset.emotion = label ?? "";
+    this.final.dataset.probabilities = JSON.stringify(probabilities);
   }
 
   leave() {
