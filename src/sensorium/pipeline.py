@@ -25,6 +25,7 @@ from sensorium.progress import timed
 from sensorium.recipe import Built, Recipe
 from sensorium.search import media, related
 from sensorium.search.folder import RunFolder, workplace
+from sensorium.table import as_column
 from sensorium.types import Data, Embeddings, Items
 
 if TYPE_CHECKING:
@@ -294,9 +295,9 @@ def searchable(items: Items) -> np.ndarray:
 
 def columns_of(items: Items) -> dict[str, np.ndarray]:
     """What a hit shows of an item: its metadata, and the text itself where items are text."""
-    columns = {name: np.asarray(column) for name, column in items.meta.items()}
+    columns = {name: as_column(column, name) for name, column in items.meta.items()}
     if items.kind == "text":
-        columns.setdefault("text", np.asarray(items.values, dtype=np.str_))
+        columns.setdefault("text", as_column(items.values, "text"))
     return columns
 
 

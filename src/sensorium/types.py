@@ -36,26 +36,86 @@ class Rows(Protocol):
     def __getitem__(self, rows: Any) -> np.ndarray: ...
 
 
+LONGEST_ID = 1000  # characters
+
+
 def blocks(n: int, size: int) -> Iterator[slice]:
     """Slices of at most ``size`` rows that cover ``range(n)`` in order."""
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for "not there": None, NaN, NaT or pandas' NA."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(value, (float, np.floating)):
+        return bool(value != value)
+    return isinstance(value, (np.datetime64, np.timedelta64)) and bool(np.isnat(value))
+
+
 def as_ids(ids: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Ids as a (n,) unicode array; integers become their decimal text, so 7 and "7" are one id."""
-    array = np.asarray(ids)
+    """Ids as a (n,) unicode array; integers become their decimal text, so 7 and "7" are one id.
+
+    Raises BadData, with the count, for ids that are missing (None, NaN, NaT or empty text), floats, not
+    valid text, or longer than LONGEST_ID.
+    """
+    if isinstance(ids, np.ma.MaskedArray):
+        ids = ids.tolist()  # masked ones as None
+    if not isinstance(ids, np.ndarray):
+        values = list(ids) if isinstance(ids, (list, tuple, set, frozenset)) else np.asarray(ids)
+        if isinstance(values, list) and not all(isinstance(v, (int, np.integer)) for v in values):
+            array = np.empty(len(values), object)  # NumPy would make "nan" of NaN beside text
+            array[:] = values
+        else:
+            array = np.asarray(values)
+    else:
+        array = ids
     if array.ndim != 1:
         raise BadData(f"ids must be one-dimensional, got shape {array.shape}")
     if not array.size:
         return np.zeros(0, np.str_)
-    if array.dtype.kind == "S":
-        return np.char.decode(array, "utf-8")
-    if array.dtype.kind in "iubU":
+    if array.dtype.kind in "iub":
         return array.astype(np.str_)
-    if array.dtype.kind == "f":
+    if array.dtype.kind != "U":
+        array = _text_ids(array)
+    absent = int(np.count_nonzero(array == ""))
+    if absent:
+        raise _missing_ids(absent, len(array))
+    if array.dtype.itemsize > 4 * LONGEST_ID and (longest := int(np.char.str_len(array).max())) > LONGEST_ID:
+        raise BadData(f"an id has {longest:,} characters, at most {LONGEST_ID:,} are taken; use a shorter key as id")
+    try:
+        "".join(array.tolist()).encode("utf-8")
+    except UnicodeEncodeError:
+        bad = [i for i, id in enumerate(array.tolist()) if any("\ud800" <= c <= "\udfff" for c in id)]
+        raise BadData(f"{len(bad)} ids are not valid Unicode (lone surrogates), the first in row {bad[0]}") from None
+    return array
+
+
+def _text_ids(array: np.ndarray) -> np.ndarray:
+    """Ids that are neither integers nor fixed-width text as fixed-width text; see :func:`as_ids`."""
+    values = list(array) if array.dtype.kind in "Mm" else array.tolist()
+    absent = sum(is_missing(v) or v == "" for v in values)
+    if absent:
+        raise _missing_ids(absent, len(values))
+    if any(isinstance(v, (float, np.floating)) for v in values):
         raise BadData("ids are floating-point numbers; convert them to integers or text first")
-    return np.array([str(x) for x in array.tolist()], dtype=np.str_)
+    try:
+        texts = [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in values]
+    except UnicodeDecodeError as error:
+        raise BadData(f"ids are bytes that are not UTF-8 ({error}); decode them first") from None
+    if max(map(len, texts)) > LONGEST_ID:  # before an array of that width is made
+        longest = max(map(len, texts))
+        raise BadData(f"an id has {longest:,} characters, at most {LONGEST_ID:,} are taken; use a shorter key as id")
+    if any("\0" in text for text in texts):
+        raise BadData("an id holds a NUL character; mend it")
+    return np.array(texts, np.str_)
+
+
+def _missing_ids(absent: int, n: int) -> BadData:
+    return BadData(
+        f"{absent} of {n} ids are missing (null, NaN, NaT or empty); every item needs an id: fill or drop them"
+    )
 
 
 def check_unique(ids: np.ndarray, what: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,16 +83,27 @@ def key_values(texts: list[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def conditions(texts: list[str]) -> dict[str, Any] | None:
-    """--where texts as conditions: COLUMN=VALUE, COLUMN>=VALUE; a column given twice takes either value."""
-    found: dict[str, Any] = {}
+_SIGNS = ("==", "!=", ">=", "<=", "=", ">", "<")  # an operator before those that begin it
+
+
+def conditions(texts: Sequence[str], columns: Collection[str] = ()) -> dict[str, Any] | None:
+    """--where texts, COLUMN=VALUE or COLUMN>=VALUE, as conditions of ``Table.where``; None without any.
+
+    A text is cut at the first operator that follows the name of one of ``columns``, else at the first.
+    A column given twice with = takes either value; all other conditions must hold together.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
     for text in texts:
-        sign = next((s for s in ("!=", ">=", "<=", "=", ">", "<") if s in text), None)
-        column, _, value = text.partition(sign or "=")
-        if sign is None or not column:
-            raise BadRecipe(f"--where '{text}'; expected COLUMN=VALUE, such as font=DejaVuSans")
-        if sign == "=":
-            found[column] = [*found[column], value] if isinstance(found.get(column), list) else [value]
-        else:
-            found.setdefault(column, {})[sign] = value
+        column, sign, value = _cut(text, columns)
+        found.setdefault(column, {}).setdefault("==" if sign == "=" else sign, []).append(value)
     return found or None
+
+
+def _cut(text: str, columns: Collection[str]) -> tuple[str, str, str]:
+    signs = [
+        (at, sign) for at in range(1, len(text)) if (sign := next((s for s in _SIGNS if text.startswith(s, at)), ""))
+    ]
+    if not signs:
+        raise BadRecipe(f"--where '{text}'; expected COLUMN=VALUE, such as font=DejaVuSans")
+    at, sign = next((one for one in signs if text[: one[0]] in columns), signs[0])
+    return text[:at], sign, text[at + len(sign) :]

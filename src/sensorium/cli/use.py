@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from sensorium import modalities
 from sensorium.cli.options import Choices, Json, RunFolder, conditions, key_values, read_vector
 from sensorium.cli.output import Output
 from sensorium.errors import BadData, BadRecipe
+from sensorium.search.query import FIELDS
+from sensorium.table import json_value
 
 
 def search(
     run: RunFolder,
-    text: Annotated[str | None, typer.Option("--text", help="Words to search by.", show_default=False)] = None,
-    audio: Annotated[Path | None, typer.Option("--audio", help="A sound file.", show_default=False)] = None,
-    image: Annotated[Path | None, typer.Option("--image", help="A picture file.", show_default=False)] = None,
-    face: Annotated[Path | None, typer.Option("--face", help="A picture of a face.", show_default=False)] = None,
     id: Annotated[str | None, typer.Option("--id", help="An item already in the run.", show_default=False)] = None,
     vector: Annotated[
         Path | None,
@@ -28,7 +30,7 @@ def search(
         list[str] | None,
         typer.Option(
             "--where",
-            help="Only items whose column has this value: COLUMN=VALUE; repeat to narrow.",
+            help="Only items whose column has this value: COLUMN=VALUE, COLUMN>=VALUE; repeat to narrow.",
             show_default=False,
         ),
     ] = None,
@@ -50,8 +52,9 @@ def search(
         ),
     ] = None,
     as_json: Json = None,
+    **inputs: str | None,
 ) -> None:
-    """Find the items nearest to words, a sound, a picture, a face, an item or a vector.
+    """Find the items nearest to words, a file, an item or a vector.
 
     [bold]sensorium search runs/glyphs --text "arrow turning left"[/bold]
 
@@ -62,23 +65,58 @@ def search(
     import sensorium
 
     opened = sensorium.open(run)
-    for path in (audio, image, face, vector):
-        if path is not None and not path.is_file():
+    for name, path in {**inputs, "vector": vector}.items():
+        if path is not None and (name == "vector" or modalities.find(name).is_file) and not Path(path).is_file():
             raise BadRecipe(f"no such file: {path}")
+    columns = {name for s in opened.sides for name in opened.index(s).table.columns} if where else set()
     hits = opened.search(
-        text=text,
-        audio=audio,
-        image=image,
-        face=face,
         id=id,
         vector=None if vector is None else read_vector(vector),
         k=k,
-        where=conditions(where or []),
+        where=conditions(where or [], {"id", *columns, *(f"metadata.{name}" for name in columns)}),
         side=side,
         to=to,
         mmr=mmr,
+        **inputs,
     )
-    Output(as_json).records(hits)
+    output = Output(as_json)
+    output.records([{name: json_value(v) for name, v in hit.items()} if output.json else in_a_row(hit) for hit in hits])
+
+
+def in_a_row(hit: Mapping[str, Any]) -> dict[str, Any]:
+    """A hit for a table: its own fields and columns; a column that has the name of a field as ``metadata.NAME``."""
+    flat = {name: value for name, value in hit.items() if name != "metadata"}
+    clashing = {f"metadata.{name}": value for name, value in hit["metadata"].items() if name in FIELDS}
+    return {**flat, **clashing}
+
+
+def _with_modalities(function: Callable[..., None]) -> Callable[..., None]:
+    """The verb with an option for every modality, such as --text, in place of ``**inputs``."""
+    signature = inspect.signature(function)
+    run, *others = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    asked = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=None,
+            annotation=Annotated[str | None, typer.Option(f"--{name}", help=_first_up(one.query), show_default=False)],
+        )
+        for name, one in modalities.found().items()
+    ]
+    hints = get_type_hints(function, include_extras=True)
+    known = [p.replace(annotation=hints[p.name]) for p in (run, *others)]
+
+    @functools.wraps(function)
+    def verb(*arguments: Any, **options: Any) -> None:
+        function(*arguments, **options)
+
+    verb.__signature__ = inspect.Signature([known[0], *asked, *known[1:]])  # type: ignore[attr-defined]
+    verb.__annotations__ = {p.name: p.annotation for p in (known[0], *asked, *known[1:])}
+    return verb
+
+
+def _first_up(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def import_(
@@ -145,4 +183,4 @@ def _known(verb: str, kind: str, kinds: list[str]) -> None:
         raise BadRecipe(f"cannot {verb} '{kind}'; known: {', '.join(kinds)}")
 
 
-VERBS = {"search": search, "import": import_, "export": export}
+VERBS = {"search": _with_modalities(search), "import": import_, "export": export}

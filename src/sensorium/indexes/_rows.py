@@ -16,7 +16,7 @@ import numpy as np
 from sensorium import io
 from sensorium.errors import BadData, Corrupt
 from sensorium.scores.similarity import LONGEST, lengths
-from sensorium.table import Table
+from sensorium.table import Table, as_column
 from sensorium.types import Hits, as_ids, blocks
 
 FORMAT = 1
@@ -59,7 +59,7 @@ class Rows:
     def add(self, ids: Sequence[Any] | np.ndarray, vectors: np.ndarray, columns: Mapping[str, Any]) -> None:
         """Append rows; all or, when anything is wrong, none. Raises BadData."""
         ids, vectors = as_ids(ids), np.asarray(vectors, np.float32)
-        columns = {name: np.asarray(column) for name, column in columns.items()}
+        columns = {name: as_column(column, name) for name, column in columns.items()}
         if vectors.ndim != 2 or len(vectors) != len(ids):
             raise BadData(f"index: {len(ids)} ids for vectors of shape {vectors.shape}; expected ({len(ids)}, d)")
         if self.total and vectors.shape[1] != self.dim:

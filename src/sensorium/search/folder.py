@@ -52,7 +52,7 @@ class RunFolder:
     @property
     def building(self) -> Path:
         """The folder that the run is built in."""
-        return self.path.with_name(f".{self.path.name}.building")
+        return self.path.parent / f".{self.path.name}.building"
 
     @property
     def started(self) -> Path:

@@ -23,6 +23,8 @@ import xxhash
 from sensorium import fingerprint as fingerprints
 from sensorium import io
 from sensorium.errors import BadData, Corrupt
+from sensorium.table.columns import as_column
+from sensorium.table.columns import like as cast
 
 MAGIC = b"sensorium journal 1\n"
 FOLDER = "live"
@@ -212,31 +214,13 @@ def digest(fingerprint: Mapping[str, Any]) -> str:
 def columns(changes: Sequence[Change], like: Mapping[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
     """The columns of added items, of the names and types that n rows before them have; any where n is 0.
 
-    A column that an item lacks, or holds in a way the type cannot take, is empty text, 0, false or NaN.
+    A column that an item lacks, or holds in a way the type cannot take, is empty text, 0, false, NaN, NaT or None.
     """
-    names = list(like) if n else list(dict.fromkeys(name for change in changes for name in change.columns))
-    found = {}
-    for name in names:
-        values = [change.columns.get(name) for change in changes]
-        kind = like[name].dtype.kind if name in like else "U"
-        cast, empty = _CASTS.get(kind, _CASTS["U"])
-        kept = [_cast(value, cast, empty) for value in values]
-        found[name] = np.array(kept, like[name].dtype if kind in "iufb" else np.str_)
-    return found
-
-
-_CASTS: Mapping[str, tuple[Any, Any]] = {
-    "U": (str, ""), "i": (int, 0), "u": (int, 0), "f": (float, float("nan")), "b": (bool, False),
-}  # fmt: skip
-
-
-def _cast(value: Any, cast: Any, empty: Any) -> Any:
-    if value is None:
-        return empty
-    try:
-        return cast(value)
-    except (TypeError, ValueError, OverflowError):
-        return empty
+    if not n:
+        names = list(dict.fromkeys(name for change in changes for name in change.columns))
+        values = {name: [change.columns.get(name) for change in changes] for name in names}
+        return {name: as_column(["" if v is None else str(v) for v in said], name) for name, said in values.items()}
+    return {name: cast([change.columns.get(name) for change in changes], like[name], name) for name in like}
 
 
 def _pack(change: Change, media: bytes | None = None) -> bytes:

@@ -9,11 +9,11 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensorium import io, parts
+from sensorium import io, modalities, parts
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch, SensoriumError, nearest
 from sensorium.evaluate import posthoc
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from sensorium.stream.session import Session
 
 REMEDY = "restore it, or make the run anew"
-#: The kinds of item that a query may be given as.
-INPUTS = {"text": "text", "audio": "audio", "image": "image", "face": "face"}
 
 
 def open(folder: str | Path, encoders: Sequence[Any] = ()) -> Run:
@@ -47,17 +45,6 @@ def open(folder: str | Path, encoders: Sequence[Any] = ()) -> Run:
         known = f"sensorium run RECIPE --out {quote(folder)}"
         raise BadData(f"{folder} is not a run (no metrics.json); make one with: {known}")
     return Run(folder, encoders)
-
-
-class Found(NamedTuple):
-    """The nearest rows (q, k) of one side's index, best first; -1 with score -inf where fewer are there.
-
-    probability (q, k): how likely each hit is right, where the run has been calibrated for these scores.
-    """
-
-    rows: np.ndarray
-    scores: np.ndarray
-    probability: np.ndarray | None
 
 
 class Run:
@@ -251,7 +238,7 @@ class Run:
         """
         given = {name: v for name, v in {**inputs, "id": id, "vector": vector}.items() if v is not None}
         if len(given) != 1:
-            names = ", ".join([*INPUTS, "id"])
+            names = ", ".join([*modalities.names(), "id"])
             raise BadRecipe(f"give exactly one of {names} or vector; got {', '.join(given) or 'none'}")
         ((name, value),) = given.items()
         if name == "text" and not str(value).strip():

@@ -24,7 +24,7 @@ from sensorium.search.query import search as ranked_hits
 from sensorium.search.run import Run
 from sensorium.serve.engine.batching import Batcher
 from sensorium.serve.settings import Settings
-from sensorium.table import RowLookup
+from sensorium.table import RowLookup, json_value
 
 _FRAGMENTS = 200_000  # items whose JSON is remembered
 
@@ -136,7 +136,7 @@ class Workers:
         """An item of a side's index, for JSON."""
         table = self.run.index(side).table
         id = str(table.ids[row])
-        columns = {name: plain(value) for name, value in table.metadata(row).items()}
+        columns = {name: json_value(value) for name, value in table.metadata(row).items()}
         return {"id": id, "side": side, "kind": self.kinds[side], "media": self.media_url(side, id), "columns": columns}
 
     def _encode(self, side: str, values: list[Any]) -> list[Any]:
@@ -247,12 +247,3 @@ def identify(folder: Path) -> tuple[int, ...]:
         else:
             found += [stat.st_ino, 0 if path == folder else stat.st_mtime_ns]
     return tuple(found)
-
-
-def plain(value: Any) -> Any:
-    """A column's value as JSON can carry it: NaN is null, and no lone surrogate is left in text."""
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    return value if isinstance(value, (int, float, bool)) or value is None else str(value)

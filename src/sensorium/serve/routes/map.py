@@ -17,6 +17,7 @@ from sensorium.serve.engine.projection import Maps, Working
 from sensorium.serve.problems import Problem, responses
 from sensorium.serve.routes.runs import Sample, side_of, some, tables
 from sensorium.table import Table
+from sensorium.table.columns import sortable
 
 SLOW_POINTS = 30_000  # points that UMAP and PaCMAP are given unless told otherwise: about a minute
 MOST_SLOW_POINTS = 200_000
@@ -43,7 +44,7 @@ class Methods(BaseModel):
 
 def column(values: np.ndarray) -> bytes:
     """A column (n,) to colour by: float32 numbers with their range, or codes of the most frequent categories."""
-    distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    distinct, codes, counts = np.unique(sortable(values), return_inverse=True, return_counts=True)
     if values.dtype.kind in "iuf" and len(distinct) > NAMED:
         x = values.astype(np.float32)
         finite = x[np.isfinite(x)]

@@ -24,6 +24,7 @@ from sensorium.serve.routes import training
 from sensorium.serve.routes.media import SANDBOX
 from sensorium.serve.systems import SystemPage, pages
 from sensorium.table import Table
+from sensorium.table.columns import sortable
 
 _VALUES = 50  # distinct values of a column up to which they are listed, to choose from
 _PLOTS = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -103,7 +104,7 @@ def column_of(name: str, values: np.ndarray) -> Column:
     kind = "number" if values.dtype.kind in "iufb" else "text"
     if not len(values):
         return Column(name=name, type=kind)
-    distinct, counts = np.unique(values, return_counts=True)
+    distinct, counts = np.unique(sortable(values), return_counts=True)
     if len(distinct) > _VALUES or (distinct.dtype.kind == "f" and not np.isfinite(distinct).all()):
         return Column(name=name, type=kind)
     return Column(name=name, type=kind, values=distinct[np.argsort(-counts, kind="stable")].tolist())

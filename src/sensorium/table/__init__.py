@@ -1,0 +1,112 @@
+"""Ids and metadata columns side by side: look up, filter, append, remove, save. Every index has one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import io
+from sensorium.errors import BadData, BadRecipe, Corrupt, SensoriumError, nearest
+from sensorium.table.columns import as_column, from_arrow, join, json_value, to_arrow, value_of
+from sensorium.table.lookup import RowLookup
+from sensorium.table.where import holds
+from sensorium.types import as_ids
+
+__all__ = ["RowLookup", "Table", "as_column", "json_value"]
+_METADATA = "metadata."  # before a column's name in a filter, where the name alone means the item's id
+
+
+@dataclass(frozen=True)
+class Table:
+    """n rows: ids (n,) unique text, and columns of n values each (see :mod:`sensorium.table.columns`)."""
+
+    ids: np.ndarray
+    columns: Mapping[str, np.ndarray]
+    _lookup: list[RowLookup] = field(default_factory=list, repr=False, compare=False)  # none, or the one
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def rows(self) -> RowLookup:
+        """The row of every id, as a mapping; built when first used."""
+        if not self._lookup:
+            self._lookup.append(RowLookup.of(self.ids))
+        return self._lookup[0]
+
+    def where(self, conditions: Mapping[str, Any]) -> np.ndarray:
+        """Mask (n,) of the rows that meet every condition.
+
+        A condition is a value (equal), a list (any of), or a mapping of operators such as ``{">=": 2000}``.
+        Values are compared as the column's own type: "2000" finds 2000, 0.1 finds float32(0.1), and
+        integers are compared exactly. None finds what is missing; a list column equals what it contains.
+        "id" is the item's id; a column of that name is "metadata.id".
+        Raises BadRecipe for an unknown column (naming the nearest) or operator, or a value of another type.
+        """
+        mask = np.ones(len(self), bool)
+        for name, condition in conditions.items():
+            mask &= holds(self._column(name), condition, name)
+        return mask
+
+    def _column(self, name: str) -> np.ndarray:
+        if name == "id":
+            return self.ids
+        if name in self.columns:
+            return self.columns[name]
+        if name.removeprefix(_METADATA) in self.columns:
+            return self.columns[name.removeprefix(_METADATA)]
+        raise BadRecipe(f"where: no column '{name}'; {nearest(name, ['id', *self.columns])}")
+
+    def append(self, ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
+        """A table with more rows; raises BadData when an id is already there, or columns or their kinds differ."""
+        if len(self) and set(columns) != set(self.columns):
+            raise BadData(f"metadata columns {sorted(columns)} differ from the table's {sorted(self.columns)}")
+        new, seen = ids.tolist(), set()
+        again = [id for id in new if id in seen or seen.add(id) or id in self.rows]  # type: ignore[func-returns-value]
+        if again:
+            raise BadData(f"ids already present or repeated, such as {again[:3]}; remove them first")
+        more = {name: as_column(column, name) for name, column in columns.items()}
+        merged = {
+            name: join(self.columns[name], column, name) if len(self) else column for name, column in more.items()
+        }
+        merged_ids = np.concatenate([self.ids, ids]) if len(self) else np.asarray(ids)
+        return Table(merged_ids, merged, [self.rows.append(merged_ids, new)])
+
+    def take(self, rows: np.ndarray) -> Table:
+        """The rows at ascending positions (or under a mask) ``rows``."""
+        ids = self.ids[rows]
+        known = [self._lookup[0].take(ids, rows)] if self._lookup else []
+        return Table(ids, {name: c[rows] for name, c in self.columns.items()}, known)
+
+    def metadata(self, row: int) -> dict[str, Any]:
+        """The columns of one row as plain Python values; None where a text, integer, boolean or time is missing."""
+        return {name: value_of(c[row]) for name, c in self.columns.items()}
+
+    def save(self, path: Path) -> None:
+        """Write as Parquet, atomically."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        arrays = {"id": pa.array(self.ids.tolist(), pa.string())}
+        arrays |= {f"meta.{name}": to_arrow(as_column(column, name)) for name, column in self.columns.items()}
+        io.write(path, lambda file: pq.write_table(pa.table(arrays), file, write_page_checksum=True))
+
+    @classmethod
+    def load(cls, path: Path) -> Table:
+        """Read what :meth:`save` wrote. Raises Corrupt, naming the file, when it is damaged or missing."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(path, page_checksum_verification=True)
+            columns = {name: from_arrow(table[name], name) for name in table.column_names}
+            ids = as_ids(columns.pop("id"))
+        except FileNotFoundError:
+            raise Corrupt(f"{path} is missing; restore it, or make it anew") from None
+        except (pa.ArrowException, OSError, ValueError, KeyError, SensoriumError) as error:
+            raise Corrupt(f"{path} is damaged ({error}); restore it, or make it anew") from error
+        return cls(ids, {name.removeprefix("meta."): column for name, column in columns.items()})

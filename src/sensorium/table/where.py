@@ -1,0 +1,218 @@
+"""Conditions on metadata columns: comparisons in the column's own type, exact for integers of 64 bits."""
+
+from __future__ import annotations
+
+import datetime
+import operator
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import numpy as np
+
+from sensorium.errors import BadRecipe, nearest
+from sensorium.table.columns import kind_of, missing
+from sensorium.types import is_missing
+
+Compare = Callable[[Any, Any], Any]
+OPERATORS: Mapping[str, Compare] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_FAR = Decimal(2) ** 80  # beyond every integer of 64 bits, in ticks of any unit
+_ZONE = re.compile(r"(?<=\d)(Z|[+-]\d\d:?\d\d)$")
+
+
+def holds(column: np.ndarray, condition: Any, name: str) -> np.ndarray:
+    """Mask (n,) of the values that meet a condition.
+
+    condition: a value (equal), a list, tuple, set or array (any of these), or a mapping of operators to a
+    value or a list: ``==`` any of them, every other operator all of them. None stands for "missing".
+    Raises BadRecipe for an unknown operator, or a value that cannot be of the column's type.
+    """
+    if isinstance(condition, Mapping):
+        mask = np.ones(len(column), bool)
+        for sign, value in condition.items():
+            if sign not in OPERATORS:
+                raise BadRecipe(f"where: no operator '{sign}'; {nearest(str(sign), OPERATORS)}")
+            values = _several(value)
+            if sign == "==" and values is not None:
+                mask &= _any_of(column, values, name)
+                continue
+            for one in [value] if values is None else values:
+                mask &= compare(column, sign, one, name)
+        return mask
+    values = _several(condition)
+    return compare(column, "==", condition, name) if values is None else _any_of(column, values, name)
+
+
+def compare(column: np.ndarray, sign: str, value: Any, name: str) -> np.ndarray:
+    """Mask (n,) of ``column sign value``. A missing value is unequal to every value and not ordered.
+
+    value: of the column's type, or text that says one: "3" for an integer, "2024-05-01" for a time.
+    A list column equals a value that it contains.
+    """
+    gaps, kind = missing(column), kind_of(column)
+    if is_missing(value):
+        if sign not in ("==", "!="):
+            raise BadRecipe(f"where: column '{name}' {sign} nothing; a missing value is only == or !=")
+        return gaps if sign == "==" else ~gaps
+    try:
+        there = _COMPARED[kind](column[~gaps] if gaps.any() else column, sign, value)
+    except (ValueError, KeyError, TypeError, InvalidOperation, OverflowError) as error:
+        called = column.dtype if column.dtype.kind != "O" else kind
+        raise BadRecipe(f"where: column '{name}' holds {called}, which {value!r} cannot be compared with") from error
+    if not gaps.any():
+        return np.asarray(there, bool)
+    mask = np.full(len(column), sign == "!=")
+    mask[~gaps] = there
+    return mask
+
+
+def _several(value: Any) -> list[Any] | None:
+    """The values of a list; None for a single value."""
+    if isinstance(value, np.ndarray):
+        return value.tolist() if value.dtype.kind not in "Mm" else list(value)
+    return list(value) if isinstance(value, (list, tuple, set, frozenset)) else None
+
+
+def _any_of(column: np.ndarray, values: list[Any], name: str) -> np.ndarray:
+    if kind_of(column) == "text" and not any(is_missing(v) for v in values):
+        known = {str(v) for v in values}
+        if column.dtype.kind == "U":
+            return np.isin(column, np.array(sorted(v for v in known if not v.endswith("\0")), np.str_))
+        return np.fromiter((v in known for v in column), bool, len(column))
+    mask = np.zeros(len(column), bool)
+    for value in values:
+        mask |= compare(column, "==", value, name)
+    return mask
+
+
+def _text(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
+    text = str(value)
+    if column.dtype.kind == "U" and text.endswith("\0"):  # which NumPy would not see
+        column = column.astype(object)
+    return OPERATORS[sign](column, text)
+
+
+def _boolean(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
+    said = value if isinstance(value, (bool, np.bool_)) else {"true": True, "false": False}[str(value).lower()]
+    return OPERATORS[sign](column.astype(bool), bool(said))
+
+
+def _number(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
+    """Floats against the constant's value in the column's own precision, as 0.1 is not the same in all."""
+    if not isinstance(value, (str, int, float, np.integer, np.floating, Decimal)):
+        raise TypeError(type(value))
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond every float
+        number = np.inf if value > 0 else -np.inf
+    with np.errstate(over="ignore"):
+        constant = column.dtype.type(number)
+    if np.isinf(constant) and np.isfinite(number):  # beyond the column's range, not equal to its infinity
+        return OPERATORS[sign](column.astype(np.float64), number)
+    return OPERATORS[sign](column, constant)
+
+
+def _integer(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
+    if not isinstance(value, (str, int, float, np.integer, np.floating, Decimal)):
+        raise TypeError(type(value))
+    return _whole(column, sign, *_around(value))
+
+
+def _around(value: Any) -> tuple[int, int]:
+    """The integers at or below, and at or above, a number of any form, exactly."""
+    if isinstance(value, (int, np.integer)):
+        return int(value), int(value)
+    if isinstance(value, str):
+        value = value.strip()
+    number = Decimal(value if isinstance(value, (str, Decimal)) else float(value))
+    if number.is_nan():
+        raise ValueError("NaN")
+    number = max(min(number, _FAR), -_FAR)
+    return int(number.to_integral_value("ROUND_FLOOR")), int(number.to_integral_value("ROUND_CEILING"))
+
+
+def _whole(column: np.ndarray, sign: str, low: int, high: int) -> np.ndarray:
+    """Integers (any dtype, or objects) against a number between ``low`` and ``high``."""
+    if sign in ("==", "!="):
+        equal = column == low if low == high else np.zeros(len(column), bool)
+        return np.asarray(equal if sign == "==" else ~np.asarray(equal, bool), bool)
+    if sign in ("<", "<="):  # v < 2.5 where v <= 2
+        return np.asarray(column < low if low == high and sign == "<" else column <= low, bool)
+    return np.asarray(column > high if low == high and sign == ">" else column >= high, bool)
+
+
+def _time(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        value = value.astimezone(datetime.UTC).replace(tzinfo=None)
+    shift = np.timedelta64(0, "m")
+    if isinstance(value, str):
+        zone = _ZONE.search(value) if "T" in value or " " in value.strip() else None
+        if zone:
+            value = value[: zone.start()]
+            shift = _offset(zone[1].replace(":", ""))
+        value = value.strip()
+    elif not isinstance(value, (datetime.date, np.datetime64)):
+        raise TypeError(type(value))
+    return _ticks(column, sign, np.datetime64(value) - shift, "M8")
+
+
+def _offset(zone: str) -> np.timedelta64:
+    """ "Z", "+0530" or "-08:00" without its colon, as what is to be taken off for UTC."""
+    if zone == "Z":
+        return np.timedelta64(0, "m")
+    return np.timedelta64((1 if zone[0] == "+" else -1) * (60 * int(zone[1:3]) + int(zone[3:5])), "m")
+
+
+def _duration(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
+    if not isinstance(value, (datetime.timedelta, np.timedelta64)):
+        low, high = _around(Decimal(str(value)) * 1_000_000)  # seconds
+        value = np.timedelta64(low, "us") if low == high else np.timedelta64(int(Decimal(str(value)) * 10**9), "ns")
+    return _ticks(column, sign, np.timedelta64(value), "m8")
+
+
+def _ticks(column: np.ndarray, sign: str, constant: Any, kind: str) -> np.ndarray:
+    """Compare as integer ticks of the column's unit, exactly: NumPy's own comparison may overflow."""
+    if np.isnat(constant):
+        raise ValueError("NaT")
+    unit = np.datetime_data(column.dtype)[0]
+    if unit in ("Y", "M"):
+        column, unit = column.astype(f"{kind}[D]"), "D"
+    if np.datetime_data(constant.dtype)[0] in ("Y", "M", "W"):
+        constant = constant.astype(f"{kind}[D]")
+    scale = Decimal(int(constant.view(np.int64))) * _NANOSECONDS[np.datetime_data(constant.dtype)[0]]
+    ticks = scale / (_NANOSECONDS[unit] * np.datetime_data(column.dtype)[1])
+    return _whole(column.view(np.int64), sign, *_around(ticks))
+
+
+_NANOSECONDS = {unit: Decimal(n) for unit, n in {
+    "W": 604_800 * 10**9, "D": 86_400 * 10**9, "h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 1000,
+    "ns": 1}.items()} | {"ps": Decimal("1e-3"), "fs": Decimal("1e-6"), "as": Decimal("1e-9")}  # fmt: skip
+
+
+def _list(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
+    if sign not in ("==", "!="):
+        raise TypeError("lists have no order")
+    known = {type(one) for v in column for one in v}
+    wanted = value
+    if isinstance(value, str) and str not in known:
+        wanted = {"true": True, "false": False}[value.lower()] if known == {bool} else float(value)
+    contains = np.fromiter((wanted in v for v in column), bool, len(column))
+    return contains if sign == "==" else ~contains
+
+
+def _empty(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
+    return np.zeros(len(column), bool)
+
+
+_COMPARED: Mapping[str, Callable[[np.ndarray, str, Any], Any]] = {
+    "text": _text, "boolean": _boolean, "number": _number, "integer": _integer, "time": _time,
+    "duration": _duration, "list": _list, "empty": _empty,
+}  # fmt: skip
