@@ -14,7 +14,7 @@ PACKAGE = Path(sensorium.__file__).parent
 # From the roof to the ground. A module may import only from lower floors, or from its own package.
 FLOORS = [
     {"__main__", "cli", "systems"},
-    {"serve", "experiments", "exchange", "scale"},
+    {"serve", "experiments", "exchange", "scale", "testing"},
     {"pipeline"},
     {"search"},
     {"recipe"},

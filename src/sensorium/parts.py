@@ -64,17 +64,17 @@ def find(kind: str, name: str) -> Callable[..., Any]:
     if not isinstance(name, str):
         raise BadRecipe(f"no {kind} are called {name!r}; expected text, such as '{next(iter(names(kind)))}'")
     if ":" in name:
-        return _find_outside(kind, name)
+        return completed(kind, name, load_class(name))
     if not name.isidentifier() or name.startswith("_") or not (HERE / kind / f"{name}.py").is_file():
         if name in (others := _entry_points(kind)):
-            return _find_outside(kind, others[name])
+            return completed(kind, name, load_class(others[name]))
         raise BadRecipe(f"no {kind[:-1] if kind != 'indexes' else 'index'} '{name}'; {nearest(name, names(kind))}")
     module = _import(f"sensorium.{kind}.{name}")
     expected = name.replace("_", "")
     for attribute, value in vars(module).items():
         own = isinstance(value, partial) or (inspect.isclass(value) and value.__module__ == module.__name__)
         if attribute.lower() == expected and own:
-            return _completed(kind, name, value)
+            return completed(kind, name, value)
     raise BadRecipe(f"sensorium/{kind}/{name}.py defines no class named like the file")
 
 
@@ -176,7 +176,8 @@ def _first_line(path: Path) -> str:
     return (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n", 1)[0]
 
 
-def _find_outside(kind: str, name: str) -> Callable[..., Any]:
+def load_class(name: str) -> type | partial:
+    """The class that ``pkg.mod:Class`` or ``file.py:Class`` names, as it was written. Raises BadRecipe."""
     where, _, attribute = name.rpartition(":")
     if where.endswith(".py"):
         path = Path(where).expanduser()
@@ -199,13 +200,13 @@ def _find_outside(kind: str, name: str) -> Callable[..., Any]:
     if not isinstance(found, (type, partial)):
         classes = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
         raise BadRecipe(f"'{name}': '{where}' has no class '{attribute}'; {nearest(attribute, classes)}")
-    return _completed(kind, name, found)
+    return found
 
 
-def _completed(kind: str, name: str, part: type | partial) -> type | partial:
+def completed(kind: str, name: str, part: type | partial) -> type | partial:
     """A part with the defaults of its contract. Raises BadRecipe when it lacks a method that has no default."""
     if isinstance(part, partial):
-        return partial(_completed(kind, name, part.func), *part.args, **part.keywords)
+        return partial(completed(kind, name, part.func), *part.args, **part.keywords)
     for earlier, now in _RENAMED.get(kind, {}).items():
         if earlier in vars(part):
             raise BadRecipe(f"'{name}': the attribute {earlier} is now called {now}; see sensorium/contracts.py")
@@ -246,14 +247,20 @@ def make(kind: str, spec: str | Mapping[str, Any], where: str = "") -> Any:
     name = spec.pop("name")
     part = find(kind, name)
     known = arguments(part)
-    for key in spec:
-        if key not in known:
-            raise BadRecipe(f"{where}: '{name}' takes no '{key}'; {nearest(key, known)}")
+    check_keys(part, spec, where, name)
     check(part, spec, where)
     missing = [key for key, default in known.items() if default is inspect.Parameter.empty and key not in spec]
     if missing:
         raise BadRecipe(f"{where}: '{name}' needs {', '.join(missing)}; type: {where}.{missing[0]}=…")
     return part(**spec)
+
+
+def check_keys(part: Callable[..., Any], given: Mapping[str, Any], where: str, name: str) -> None:
+    """Raise BadRecipe, naming the nearest, for a key that a part does not take."""
+    known = arguments(part)
+    for key in given:
+        if key not in known:
+            raise BadRecipe(f"{where}: '{name}' takes no '{key}'; {nearest(key, known)}")
 
 
 def check(part: Callable[..., Any], given: Mapping[str, Any], where: str) -> None:

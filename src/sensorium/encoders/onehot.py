@@ -31,6 +31,11 @@ class Onehot(Encoder):
         return len(self.classes)
 
     @property
+    def example(self) -> str:
+        """A name that it knows; it refuses all others."""
+        return self.classes[0]
+
+    @property
     def fingerprint(self) -> dict[str, str]:
         """The classes and their order."""
         return {"name": "onehot", "classes": ",".join(self.classes)}
