@@ -1,11 +1,22 @@
 """The verb serve: what it refuses before it listens."""
 
+import json
+import logging
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
 
+import httpx
 import pytest
 
-from sensorium.errors import BadRecipe
+from sensorium.errors import BadData, BadRecipe
 from sensorium.serve import Settings, create_app, launch
+from sensorium.serve import log as logs
 
 pytestmark = pytest.mark.xdist_group("serve")
 
@@ -43,3 +54,95 @@ def test_settings_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("SENSORIUM_TOKEN", "x" * 20)
     settings = Settings()
     assert settings.max_k == 7 and "xxx" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("fd00::1", "[fd00::1]"), ("[fd00::1]", "[fd00::1]"), ("a", "a")],
+)
+def test_addresses_are_written_as_in_a_url(host, url):
+    assert launch.in_url(host) == url
+
+
+def test_a_person_is_told_the_address_without_markup(monkeypatch, capsys):
+    from sensorium.cli import serve
+
+    serve._announce("http://[fd00::1]:8000")
+    assert "http://[fd00::1]:8000" in capsys.readouterr().err
+
+
+def test_a_refused_address_of_ipv6_is_written_as_in_a_url():
+    with pytest.raises(BadRecipe, match=r"cannot listen on \[2001:db8::1\]:0 "):
+        launch.listen("2001:db8::1", 0)
+
+
+def test_nothing_to_serve_is_said_before_anything_listens(tmp_path):
+    with pytest.raises(BadData, match="is not a run"):
+        launch.serve([tmp_path / "none"])
+
+
+def test_a_run_in_the_making_alone_is_served(tmp_path):
+    """What a person types while ``sensorium run … --out new`` goes on in another terminal."""
+    building = tmp_path / ".new.building"
+    building.mkdir()
+    (building / "recipe.toml").write_text('name = "mine"\n')
+    command = [str(Path(sys.executable).with_name("sensorium")), "serve", str(tmp_path / "new"), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "SENSORIUM_LOG": "info"})
+    try:
+        url = json.loads(process.stderr.readline())["url"]
+        for _ in range(200):
+            try:
+                (run,) = httpx.get(url + "/runs").json()["runs"]
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        assert run["name"] == "new" and run["state"] == "building" and "interrupted" in run["detail"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        process.wait(30)
+    assert process.returncode == 0 and all(json.loads(line) for line in rest.splitlines())
+
+
+def test_every_line_of_the_log_is_json(symbols, serve):
+    """What uvicorn says of a request that is none, too."""
+    server = serve(symbols, SENSORIUM_LOG="debug")
+    for junk in (
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+            one.sendall(junk)
+            one.recv(1000)
+    lines = [json.loads(line) for line in server.stop().splitlines()]
+    assert {"listening", "opened", "log"} <= {line["event"] for line in lines}
+    assert any("Invalid HTTP request" in line.get("message", "") for line in lines)
+
+
+def test_what_python_and_libraries_say_is_captured(capsys):
+    import gc
+    import threading
+
+    root, hooks = logging.getLogger(), (threading.excepthook, sys.unraisablehook)
+    handlers = [*root.handlers]
+    try:
+        logs.capture(logs.Log(Settings(log="warning")))
+        logging.getLogger("some.library").error("it %s\nhere", "broke", exc_info=ValueError("why"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            logging.captureWarnings(True)
+            warnings.warn("old", stacklevel=1)
+        worker = threading.Thread(target=lambda: 1 / 0)
+        worker.start()
+        worker.join()
+        logs.Log(Settings()).line("warning", "odd", text="\ud800", path=Path("x"))
+        gc.collect()
+    finally:
+        logging.captureWarnings(False)
+        root.handlers[:] = handlers
+        threading.excepthook, sys.unraisablehook = hooks
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    text = json.dumps(lines)
+    assert len(lines) == 4 and "it broke" in text and "ValueError: why" in text and "ZeroDivisionError" in text

@@ -57,6 +57,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
             await watching
         await context.decoders.close()
         await asyncio.to_thread(registry.close)
+        gc.unfreeze()
 
     app = FastAPI(
         title="Sensorium",

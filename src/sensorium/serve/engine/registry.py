@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.errors import BadRecipe, SensoriumError, nearest
+from sensorium.search.folder import RunFolder
 from sensorium.search.run import Run
 from sensorium.search.run import open as open_run
 from sensorium.serve.engine.workers import Workers, identify
@@ -79,7 +80,9 @@ class Registry:
     def fault(self, name: str) -> str | None:
         """Why the newest version of a run cannot be searched; None when it can."""
         if self.state(name) == "building":
-            return "in the making; it can be searched once it is done"
+            if RunFolder(self.folders[name]).is_building:
+                return "in the making; it can be searched once it is done"
+            return "interrupted while it was made; type its command again to go on"
         return self.faults.get(name)
 
     def refresh(self) -> list[str]:
@@ -148,4 +151,5 @@ class Registry:
 
 def in_the_making(folder: Path) -> bool:
     """Whether a run is being made for the first time, or was interrupted in that."""
-    return folder.with_name(f".{folder.name}.building").is_dir() and not (folder / "metrics.json").exists()
+    run = RunFolder(folder)
+    return run.building.is_dir() and not run.is_run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from sensorium.search.folder import RunFolder
 from sensorium.serve import files
 
 _LOOK = 0.5  # seconds between two looks at the history; a fit writes no more often
@@ -22,7 +22,7 @@ HISTORY = "history.jsonl"
 
 def place(folder: Path) -> Path:
     """Where a run folder is built before it is swapped in."""
-    return folder.with_name(f".{folder.name}.building")
+    return RunFolder(folder).building
 
 
 def running(folder: Path) -> bool:
@@ -34,14 +34,7 @@ def running(folder: Path) -> bool:
         return False
     if time.time() - newest < _FRESH:
         return True
-    try:
-        with open(building / ".lock", "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    return RunFolder(folder).is_building
 
 
 def stage(folder: Path) -> str | None:
