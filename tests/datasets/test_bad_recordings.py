@@ -90,7 +90,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> object:
 def test_odd_recordings_have_an_answer(run: object, tmp_path: Path) -> None:
     for name, path in odd(tmp_path).items():
         hits = run.search(audio=str(path), k=8)
-        assert sorted(h["id"] for h in hits) == sorted(sensorium.datasets._speech.EMOTIONS), name
+        assert sorted(h["id"] for h in hits) == sorted(sensorium.datasets._recordings.EMOTIONS), name
         assert np.isfinite([h["score"] for h in hits]).all(), name
     paths = odd(tmp_path)
     named = tmp_path / "called.flac"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sensorium import parts
-from sensorium.datasets import _speech, cremad, emodb, savee, tess
+from sensorium.datasets import cremad, emodb, ravdess, savee, tess
+from sensorium.datasets._recordings import EMOTIONS
 from sensorium.encoders.onehot import Onehot
 from sensorium.errors import BadData, BadRecipe, SensoriumError
 from sensorium.pairs import Pairs
@@ -31,8 +32,8 @@ def load(name: str, **arguments: object) -> object:
 @pytest.mark.parametrize(
     "parse,name,emotion,speaker,column",
     [
-        (_speech.ravdess, "Actor_12/03-01-06-02-01-02-12.flac", "fearful", "12", ("sex", "female")),
-        (_speech.ravdess, "03-02-02-01-02-01-01.wav", "calm", "1", ("channel", "song")),
+        (ravdess.parse, "Actor_12/03-01-06-02-01-02-12.flac", "fearful", "12", ("sex", "female")),
+        (ravdess.parse, "03-02-02-01-02-01-01.wav", "calm", "1", ("channel", "song")),
         (emodb.parse, "03a01Wa.wav", "angry", "03", ("sex", "male")),
         (emodb.parse, "16b10Lb.wav", "bored", "16", ("statement", "b10")),
         (cremad.parse, "1001_DFA_ANG_XX.wav", "angry", "1001", ("intensity", "unspecified")),
@@ -47,7 +48,7 @@ def test_what_names_say(parse, name: str, emotion: str, speaker: str, column: tu
     assert (found.emotion, found.speaker, found.columns[column[0]]) == (emotion, speaker, column[1])
 
 
-@pytest.mark.parametrize("parse", [_speech.ravdess, emodb.parse, cremad.parse, tess.parse, savee.parse])
+@pytest.mark.parametrize("parse", [ravdess.parse, emodb.parse, cremad.parse, tess.parse, savee.parse])
 def test_other_names_say_nothing(parse) -> None:
     for name in ("", "a.wav", "03-01-06.wav", "1001_DFA_ANG.wav", "ZZ_a01.wav", "OAF_back.wav", "03a01Xa.wav"):
         assert parse(Path(name)) is None
@@ -55,9 +56,9 @@ def test_other_names_say_nothing(parse) -> None:
 
 def test_impossible_numbers_are_refused() -> None:
     with pytest.raises(BadData, match="emotion 09; RAVDESS has 01 to 08"):
-        _speech.ravdess(Path("03-01-09-01-01-01-01.wav"))
+        ravdess.parse(Path("03-01-09-01-01-01-01.wav"))
     with pytest.raises(BadData, match="actor 25"):
-        _speech.ravdess(Path("03-01-01-01-01-01-25.wav"))
+        ravdess.parse(Path("03-01-01-01-01-01-25.wav"))
 
 
 def test_ravdess_by_protocol(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_ravdess_by_protocol(tmp_path: Path) -> None:
             assert len(set.union(*speakers.values())) == sum(map(len, speakers.values())) == 24
             tested += speakers["test"]
     assert sorted(tested, key=int) == sorted([str(a) for a in range(1, 25)] * 2, key=int)  # each actor once a protocol
-    assert data.right.ids.tolist() == list(_speech.EMOTIONS)
+    assert data.right.ids.tolist() == list(EMOTIONS)
     emotion = data.left.meta["emotion"][data.pairs.left]
     assert (data.right.ids[data.pairs.right] == emotion).all()
     assert data.pairs.group_names[data.pairs.group].tolist() == data.left.meta["speaker"][data.pairs.left].tolist()

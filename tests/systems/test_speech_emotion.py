@@ -97,7 +97,7 @@ def test_a_model_pth_without_recordings_still_searches_and_streams(root: Path, t
     with torch.inference_mode():
         wanted = theirs(torch.from_numpy(frames)[None])[0].numpy()
     hits = {hit["id"]: hit["score"] for hit in made.search(audio=str(clip), k=8)}
-    np.testing.assert_allclose([hits[name] for name in sensorium.datasets._speech.EMOTIONS], wanted, atol=1e-5)
+    np.testing.assert_allclose([hits[name] for name in sensorium.datasets._recordings.EMOTIONS], wanted, atol=1e-5)
     listener = made.stream(RATE)
     samples = soundfile.read(clip, dtype="float32")[0]
     for chunk in np.array_split(samples, 9):
@@ -105,7 +105,7 @@ def test_a_model_pth_without_recordings_still_searches_and_streams(root: Path, t
     final = listener.end()
     chance = np.exp(wanted - wanted.max())
     said = final["probabilities"]
-    said = [said[name] for name in sensorium.datasets._speech.EMOTIONS] if isinstance(said, dict) else said
+    said = [said[name] for name in sensorium.datasets._recordings.EMOTIONS] if isinstance(said, dict) else said
     np.testing.assert_allclose(said, chance / chance.sum(), atol=1e-5)
     assert CliRunner().invoke(app, ["show", str(tmp_path / "theirs"), "--table"]).exit_code == 0
     with pytest.raises(BadData, match="no folder /nowhere"):

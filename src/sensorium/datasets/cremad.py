@@ -6,8 +6,8 @@ import re
 from functools import partial
 from pathlib import Path
 
-from sensorium.datasets._corpora import Corpus
-from sensorium.datasets._speech import Recording
+from sensorium.datasets._recordings import Recording
+from sensorium.datasets._speech import Corpus
 
 SOURCE = "type: git lfs clone https://github.com/CheyneyComputerScience/CREMA-D, then data.root=CREMA-D/AudioWAV"
 

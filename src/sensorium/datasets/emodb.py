@@ -6,9 +6,9 @@ import re
 from functools import partial
 from pathlib import Path
 
-from sensorium.datasets._corpora import Corpus
 from sensorium.datasets._download import Archive
-from sensorium.datasets._speech import Recording
+from sensorium.datasets._recordings import Recording
+from sensorium.datasets._speech import Corpus
 
 #: The release of its authors, https://zenodo.org/records/7447302, which states the checksum.
 ARCHIVES = (Archive("https://zenodo.org/records/7447302/files/emodb.zip", "https://zenodo.org/api/records/7447302"),)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sensorium.contracts import Dataset
-from sensorium.datasets import _download, _speech
-from sensorium.datasets._speech import Speakers
-from sensorium.errors import BadRecipe, nearest
+from sensorium.datasets import _download, _recordings, _speech
+from sensorium.datasets._recordings import EMOTIONS, Recording
+from sensorium.datasets._speakers import Speakers, by_speakers
+from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.modalities.audio import augment
 from sensorium.types import Data
 
@@ -20,6 +22,12 @@ _FOLDS = {"emobox": "emobox", "five-fold": "luna"}
 _PROTOCOLS = (*_FOLDS, "leaky-random")
 
 
+#: Test actors of each fold of RAVDESS. emobox: Ma et al. 2024; luna: Luna-Jiménez et al. 2021.
+FOLDS: Mapping[str, tuple[tuple[int, ...], ...]] = {
+    "emobox": ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22)),
+    "luna": ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22)),
+}
+
 #: The audio-only archives of the record https://zenodo.org/records/1188976 (CC BY-NC-SA 4.0), 434 MB.
 ARCHIVES = {
     "speech": _download.Archive("https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
@@ -27,6 +35,61 @@ ARCHIVES = {
     "song": _download.Archive("https://zenodo.org/records/1188976/files/Audio_Song_Actors_01-24.zip",
                           "md5:5411230427d67a21e18aa4d466e6d1b9"),
 }  # fmt: skip
+
+
+def parse(path: Path) -> Recording | None:
+    """``03-01-06-02-01-01-12.wav``: modality, channel, emotion, intensity, statement, repetition, actor.
+
+    Raises BadData for a number that the corpus does not use.
+    """
+    if not re.fullmatch(r"\d\d(-\d\d){6}", path.stem):
+        return None
+    codes = [int(part) for part in path.stem.split("-")]
+    for code, most, what in zip(codes, (3, 2, 8, 2, 2, 2, 24), _RAVDESS, strict=True):
+        if not 1 <= code <= most:
+            raise BadData(f"{path}: {what} {code:02d}; RAVDESS has 01 to {most:02d}; mend the name, or leave it out")
+    actor = codes[6]
+    return Recording(path, EMOTIONS[codes[2] - 1], str(actor), {
+        "modality": ("full-av", "video-only", "audio-only")[codes[0] - 1],
+        "channel": ("speech", "song")[codes[1] - 1],
+        "intensity": ("normal", "strong")[codes[3] - 1],
+        "statement": ("kids", "dogs")[codes[4] - 1],
+        "repetition": str(codes[5]),
+        "sex": "male" if actor % 2 else "female",
+    })  # fmt: skip
+
+
+_RAVDESS = ("modality", "channel", "emotion", "intensity", "statement", "repetition", "actor")
+
+
+def actor_folds(actor: np.ndarray, protocol: str = "emobox") -> list[np.ndarray]:
+    """Split words (n,) of each fold: the next fold's test actors validate, so every actor does once.
+
+    actor (n,): numbers 1 to 24, as text or not. Folds of which no actor is present are left out.
+    Raises BadRecipe for an unknown protocol, BadData when fewer than 3 folds have actors.
+    """
+    if protocol not in FOLDS:
+        raise BadRecipe(f"protocol '{protocol}'; {nearest(protocol, FOLDS)}")
+    actor = np.asarray(actor).astype(np.int64)
+    present = [f for f in FOLDS[protocol] if np.isin(f, actor).any()]
+    if len(present) < 3:
+        raise BadData(
+            f"{protocol}: actors of {len(present)} of {len(FOLDS[protocol])} folds are present; at least 3 are "
+            "needed to train, validate and test apart"
+        )
+    splits = []
+    for test, validation in zip(present, present[1:] + present[:1], strict=True):
+        word = np.where(np.isin(actor, validation), "validation", "train")
+        splits.append(np.where(np.isin(actor, test), "test", word))
+    return splits
+
+
+def leaky(n: int, seed: int = 0) -> np.ndarray:
+    """Split words (n,) drawn clip by clip: 80% train, 10% validation, 10% test, speakers on all sides."""
+    order, share = np.random.default_rng(seed).permutation(n), max(1, round(n / 10))
+    split = np.full(n, "train", "<U10")
+    split[order[:share]], split[order[share : 2 * share]] = "test", "validation"
+    return split
 
 
 class Ravdess(Dataset):
@@ -64,12 +127,12 @@ class Ravdess(Dataset):
         download: bool = False,
         mirror: str = "",
     ) -> None:
-        _speech.check_bad(bad)
+        _recordings.check_bad(bad)
         if channel not in _CHANNELS:
             raise BadRecipe(f"data.channel='{channel}'; expected speech, song or both")
         for name in classes:
-            if name not in _speech.EMOTIONS:
-                raise BadRecipe(f"data.classes: no recording is '{name}'; {nearest(name, _speech.EMOTIONS)}")
+            if name not in EMOTIONS:
+                raise BadRecipe(f"data.classes: no recording is '{name}'; {nearest(name, EMOTIONS)}")
         if protocol not in _PROTOCOLS:
             raise BadRecipe(f"data.protocol='{protocol}'; expected {', '.join(_PROTOCOLS)}")
         if (train_actors or validation_actors) and not test_actors:
@@ -89,47 +152,47 @@ class Ravdess(Dataset):
         """How many folds the protocol has for the actors that are there; ``fold`` is one of 1 to this."""
         if self.protocol not in _FOLDS or self.lists["test"]:
             raise BadRecipe(f"data.fold=all needs data.protocol={' or '.join(_FOLDS)}, and no data.test_actors")
-        speakers = {r.speaker for r in self._heard()[0]}
-        return len(_speech.actor_folds(np.array(sorted(speakers)), _FOLDS[self.protocol]))
+        speakers = {r.speaker for r in self._of_channel()[0]}
+        return len(actor_folds(np.array(sorted(speakers)), _FOLDS[self.protocol]))
 
     def load(self) -> Data:
         """Read names, not sound. Raises BadData for wrong names or missing actors, BadRecipe for impossible lists."""
-        heard, notes = self._heard()
-        heard, left_out = _speech.readable(heard, self.bad)
-        split, told = self._split(np.array([r.speaker for r in heard], np.str_))
-        notes = {**told, "channel": self.channel, **notes, **left_out}
-        data = _speech.data(heard, self.root, self.classes or _speech.EMOTIONS, split, notes)
+        recordings, notes = self._of_channel()
+        recordings, left_out = _recordings.readable(recordings, self.bad)
+        split, more = self._split(np.array([r.speaker for r in recordings], np.str_))
+        notes = {**more, "channel": self.channel, **notes, **left_out}
+        data = _speech.data(recordings, self.root, self.classes or EMOTIONS, split, notes)
         return augment.with_copies(data, self.copies, self.augment, self.augment_kinds, self.split_seed)
 
-    def _heard(self) -> tuple[list[_speech.Recording], dict[str, Any]]:
-        """The recordings of the channel and the classes that can be heard, and notes of what was left out.
+    def _of_channel(self) -> tuple[list[Recording], dict[str, Any]]:
+        """The recordings of the channel and the classes that hold sound, and notes of what was left out.
 
         What is there as sound is not taken from its video too.
         """
         if self.download:
             self.obtain()
-        found, notes = _speech.collect(self.root, _speech.ravdess, "RAVDESS", self.allow_other)
-        wanted = set(self.classes or _speech.EMOTIONS)
-        of_channel = [r for r in found if r.columns["channel"] in _CHANNELS[self.channel] and r.emotion in wanted]
-        alone = {r.path.stem[2:] for r in of_channel if r.columns["modality"] == "audio-only"}
-        heard = [r for r in of_channel if r.columns["modality"] == "audio-only" or
+        found, notes = _recordings.collect(self.root, parse, "RAVDESS", self.allow_other, self.bad)
+        classes = set(self.classes or EMOTIONS)
+        chosen = [r for r in found if r.columns["channel"] in _CHANNELS[self.channel] and r.emotion in classes]
+        alone = {r.path.stem[2:] for r in chosen if r.columns["modality"] == "audio-only"}
+        recordings = [r for r in chosen if r.columns["modality"] == "audio-only" or
                  (r.columns["modality"] == "full-av" and r.path.stem[2:] not in alone)]  # fmt: skip
-        if not heard:
+        if not recordings:
             raise BadRecipe(
                 f"data.channel='{self.channel}': none of {len(found)} recordings below {self.root} is of it"
             )
-        return heard, notes
+        return recordings, notes
 
     def _split(self, speaker: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         if self.lists["test"]:
-            split, told = _speech.by_speakers(speaker, self.lists)
-            return split, {"protocol": "actors", **told}
+            split, more = by_speakers(speaker, self.lists)
+            return split, {"protocol": "actors", **more}
         if self.protocol == "leaky-random":
-            return _speech.leaky(len(speaker), self.split_seed), {
+            return leaky(len(speaker), self.split_seed), {
                 "protocol": "leaky-random",
                 "warning": "clips of one actor are in training and test: these numbers flatter",
             }
-        splits = _speech.actor_folds(speaker, _FOLDS[self.protocol])
+        splits = actor_folds(speaker, _FOLDS[self.protocol])
         if not isinstance(self.fold, int) or self.fold not in range(1, len(splits) + 1):
             raise BadRecipe(
                 f"data.fold={self.fold}; {self.protocol} has folds 1 to {len(splits)} for these actors; each in turn: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from sensorium.contracts import Dataset
-from sensorium.datasets import _speech
-from sensorium.datasets._speech import Recording, Speakers
+from sensorium.datasets import _recordings, _speech
+from sensorium.datasets._recordings import Recording
+from sensorium.datasets._speakers import Speakers
 from sensorium.errors import BadData, BadRecipe
-from sensorium.modalities.audio import augment, files
+from sensorium.modalities import walk
+from sensorium.modalities.audio import augment
 from sensorium.types import Data
 
 
@@ -33,7 +36,7 @@ class SpeechFolder(Dataset):
                  validation_actors: Speakers = (), test_actors: Speakers = (), copies: int = 0,
                  augment: float = 0.3, augment_kinds: Sequence[str] = augment.KINDS, split_seed: int = 0,
                  bad: str = "stop") -> None:  # fmt: skip
-        _speech.check_bad(bad)
+        _recordings.check_bad(bad)
         if not root and not csv:
             raise BadRecipe("speech_folder needs recordings; type: data.root=FOLDER or data.csv=TABLE")
         self.table = Path(csv).expanduser() if csv else None
@@ -44,38 +47,39 @@ class SpeechFolder(Dataset):
 
     def load(self) -> Data:
         """Read names and table, not sound. Raises BadData when there is none or rows cannot be used."""
-        found, split = self._from_table() if self.table else (self._from_folders(), None)
+        found, split, walked = self._from_table() if self.table else self._from_folders()
         found, split, left_out = self._readable(found, split)
         alone = len({r.speaker for r in found}) == len(found) > 1
         notes = {"warning": "no speakers are known: clips of one voice may be on both sides"} if alone else {}
-        notes |= left_out
+        notes |= walked | left_out
         data = _speech.corpus(found, self.root, self.classes, self.lists, notes, split)
         return augment.with_copies(data, **self.copies)
 
     def _readable(
         self, found: list[Recording], split: np.ndarray | None
     ) -> tuple[list[Recording], np.ndarray | None, dict[str, Any]]:
-        kept, notes = _speech.readable(found, self.bad)
+        kept, notes = _recordings.readable(found, self.bad)
         there = {r.path for r in kept}
         return kept, None if split is None else split[[r.path in there for r in found]], notes
 
-    def _from_folders(self) -> list[Recording]:
+    def _from_folders(self) -> tuple[list[Recording], None, dict[str, Any]]:
         if not self.root.is_dir():
             raise BadData(f"no folder {self.root}; type: data.root=FOLDER with a folder per emotion")
+        below = _recordings.sound_below(self.root, self.bad)
+        _recordings.refuse_pointers(self.root, _without_sound(below), self.bad)
         found = []
-        for path in files.files_below(self.root):
-            emotion, *between = path.relative_to(self.root).parts[:-1] or ("",)
+        for path in below.paths:
+            emotion, *between = map(walk.text, path.relative_to(self.root).parts[:-1] or ("",))
             if emotion:
-                found.append(
-                    Recording(path, emotion, between[-1] if between else path.relative_to(self.root).as_posix())
-                )
+                speaker = between[-1] if between else walk.text(path.relative_to(self.root))
+                found.append(Recording(path, emotion, speaker))
         if not found:
             raise BadData(
                 f"{self.root}: no sound file in a folder named after its emotion; expected {self.root}/happy/a.wav"
             )
-        return found
+        return found, None, below.notes()
 
-    def _from_table(self) -> tuple[list[Recording], np.ndarray | None]:
+    def _from_table(self) -> tuple[list[Recording], np.ndarray | None, dict[str, Any]]:
         header, rows = read_table(self.table)
         for column in ("path", "emotion"):
             if column not in header:
@@ -85,7 +89,8 @@ class SpeechFolder(Dataset):
                 )
         if not rows:
             raise BadData(f"{self.table} has a header and no rows; expected one a recording")
-        lost = [r["path"] for r in rows if not (self.root / (r["path"] or "?")).is_file()]
+        paths = [_on_disk(self.root, r["path"] or "?") for r in rows]
+        lost = [r["path"] for r, path in zip(rows, paths, strict=True) if not path.is_file()]
         if lost:
             raise BadData(
                 f"{self.table}: {len(lost)} of {len(rows)} recordings are not there, such as {lost[0]!r}; "
@@ -95,10 +100,23 @@ class SpeechFolder(Dataset):
         if blank:
             raise BadData(f"{self.table}: {len(blank)} rows name no emotion, such as line {blank[0]}; fill them in")
         own = ("path", "emotion", "speaker", "split")
-        found = [Recording(self.root / r["path"], r["emotion"], r.get("speaker") or r["path"],
-                           {k: v for k, v in r.items() if k not in own}) for r in rows]  # fmt: skip
+        found = [Recording(path, walk.text(r["emotion"]), walk.text(r.get("speaker") or r["path"]),
+                           {k: v for k, v in r.items() if k not in own})
+                 for r, path in zip(rows, paths, strict=True)]  # fmt: skip
         split = np.array([r.get("split", "") for r in rows], np.str_)
-        return found, split if (split != "").any() else None
+        return found, split if (split != "").any() else None, {}
+
+
+def _without_sound(below: walk.Walk) -> list[Path]:
+    """Pointers beside which there is no sound of the same name."""
+    there = {path.with_suffix("") for path in below.paths}
+    return [path for path in below.pointers if path.with_suffix("") not in there]
+
+
+def _on_disk(root: Path, name: str) -> Path:
+    """A path as it is written, or in the Unicode form that the disk has."""
+    forms = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+    return next((root / one for one in forms if (root / one).is_file()), root / name)
 
 
 def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:

@@ -6,9 +6,9 @@ import re
 from functools import partial
 from pathlib import Path
 
-from sensorium.datasets._corpora import Corpus
 from sensorium.datasets._download import Archive
-from sensorium.datasets._speech import Recording
+from sensorium.datasets._recordings import Recording
+from sensorium.datasets._speech import Corpus
 
 #: PaddleSpeech's copy of https://doi.org/10.5683/SP2/E8H2MF, whose own server packs anew at each request.
 ARCHIVES = (Archive("https://bj.bcebos.com/paddleaudio/datasets/TESS_Toronto_emotional_speech_set.zip",

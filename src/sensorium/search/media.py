@@ -33,7 +33,7 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str) -> int:
     named = [path for path in paths if path is not None]
     root = Path(os.path.commonpath([path.parent for path in named])) if named else None
     start, size = np.zeros(len(rows), np.int64), np.full(len(rows), -1, np.int64)
-    names = np.array([path.relative_to(root).as_posix() if path and root else "" for path in paths], np.str_)
+    names = np.array([_written(path.relative_to(root)) if path and root else "" for path in paths], np.str_)
 
     def packed() -> Iterator[bytes]:
         at = 0
@@ -51,6 +51,12 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str) -> int:
             "bytes": (where / f"{side}.bin").stat().st_size}  # fmt: skip
     io.write_json(where / f"{side}.json", record)
     return int(np.count_nonzero((size >= 0) | (names != "")))
+
+
+def _written(path: Path) -> str:
+    """A path as text of the table; "", nothing to show, for a name that is not UTF-8."""
+    name = path.as_posix()
+    return name if name.isascii() or name.encode("utf-8", "replace").decode() == name else ""
 
 
 class Media:

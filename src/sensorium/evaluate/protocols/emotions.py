@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.datasets._speech import FOLDS
-from sensorium.datasets._speech import actor_folds as folds
+from sensorium.datasets.ravdess import FOLDS
+from sensorium.datasets.ravdess import actor_folds as folds
 from sensorium.errors import BadData
 
 __all__ = ["FOLDS", "confusion", "folds", "ravdess", "recognition"]

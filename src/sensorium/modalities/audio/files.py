@@ -188,21 +188,6 @@ def name_of(source: Any) -> str:
     return str(getattr(source, "name", source)) if hasattr(source, "read") else str(source)
 
 
-def files_below(folder: Path, suffixes: Sequence[str] | frozenset[str] = SUFFIXES) -> list[Path]:
-    """Every sound file below a folder, sorted, without hidden ones; folders behind links are entered once."""
-    found, entered = [], set()
-    for at, below, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(at)
-        if real in entered:
-            below.clear()  # a link back to where the walk was
-            continue
-        entered.add(real)
-        below.sort()
-        paths = [Path(at, name) for name in names if not name.startswith(".")]
-        found += [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
-    return sorted(found)
-
-
 def _size(path: Path) -> int:
     """Bytes of a file that is there and not empty."""
     try:

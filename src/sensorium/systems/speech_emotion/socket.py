@@ -21,7 +21,7 @@ import orjson
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from sensorium.datasets._speech import EMOTIONS
+from sensorium.datasets._recordings import EMOTIONS
 from sensorium.errors import BadData, BadRecipe, SensoriumError
 from sensorium.modalities.audio import files, framing
 from sensorium.serve.context import Context
