@@ -1,6 +1,8 @@
 """WS /stream on a real socket: equal to offline, fair, and alive whatever comes."""
 
 import asyncio
+import contextlib
+import io
 import json
 import re
 import socket
@@ -9,9 +11,12 @@ import time
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_server import RATE, speak
+
+from sensorium.modalities.audio.magic import container
 
 
 def as_bytes(x: np.ndarray, format: str) -> bytes:
@@ -135,12 +140,68 @@ def test_reset_and_the_next_recording(voice_run, server):
         ({"format": "u8"}, 4400, "expected s16 or f32"),
         ({"run": "nothing"}, 4404, "no run 'nothing'"),
         ({"utterances": "perhaps"}, 4400, "expected 0 or 1"),
+        ({"sample_rate": 48_000}, 4400, "unknown parameter 'sample_rate'; did you mean 'rate'?"),
+        ({"sampleRate": 48_000}, 4400, "unknown parameter 'sampleRate'; did you mean 'rate'?"),
+        ({"Format": "f32"}, 4400, "did you mean 'format'?"),
+        ({"utterance": 1}, 4400, "did you mean 'utterances'? Known: format, rate, run, utterances"),
+        ({"channels": 2}, 4400, "unknown parameter 'channels'; known: format, rate, run, utterances"),
+        ({"run": "voice&run=voice"}, 4400, "parameter 'run' is given twice"),
+        ({"": ""}, 4400, "unknown parameter ''"),
     ],
 )
-def test_an_address_that_cannot_be_meant(server, query, code, why):
+def test_an_invalid_address_is_refused(server, query, code, why):
     with server.stream(**query) as stream:
         assert stream.told[0]["type"] == "error" and why in stream.told[0]["detail"]
         assert stream.closed() == code
+
+
+def sound_file(format: str) -> bytes:
+    out = io.BytesIO()
+    soundfile.write(out, speak(0.5), RATE, format=format)
+    return out.getvalue()
+
+
+FILES = {name: name for name in ("WAV", "FLAC", "OGG", "MP3", "AIFF")}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("format", ["s16", "f32"])
+@pytest.mark.parametrize("size", [1 << 20, 1000, 3, 1])
+def test_a_sound_file_is_no_samples(server, name, format, size):
+    data = sound_file(name)
+    with server.stream(format=format) as stream:
+        with contextlib.suppress(Exception):  # it may be closed before all is sent
+            for at in range(0, min(len(data), 2000 * size), size):
+                stream.socket.send(data[at : at + size])
+        error = stream.until("error")
+        if name != "MP3" or format == "s16" or size >= 1000:  # its second frame comes late
+            assert (
+                f"this is a sound file ({name.replace('OGG', 'Ogg')})" in error["detail"]
+                and "ffmpeg" in error["detail"]
+            )
+        assert stream.closed() == 4400 and not any(m["type"] == "final" for m in stream.told)
+
+
+@pytest.mark.parametrize(
+    "head", [b"\x1aE\xdf\xa3" + bytes(40), b"ID3\4\0\0\0\0\2\1" + bytes(40), b"\0\0\0\x18ftypM4A "]
+)
+def test_a_sound_file_after_a_recording_is_no_samples_either(server, head):
+    with server.stream() as stream:
+        stream.socket.send(as_bytes(speak(0.3), "f32"))
+        assert stream.end()["type"] == "final"
+        stream.socket.send(as_bytes(speak(0.3), "f32"))
+        stream.socket.send('{"type": "reset"}')
+        stream.socket.send(head)
+        assert "this is a sound file" in stream.until("error")["detail"] and stream.closed() == 4400
+
+
+def test_within_a_recording_any_bytes_are_samples(voice_run, server):
+    x = np.round(speak(0.4) * 32767).astype("<i2").tobytes() + sound_file("WAV")
+    with server.stream(format="s16") as stream:
+        stream.socket.send(x)
+        final = stream.end()
+    wanted = voice_run.classifier.offline([(np.frombuffer(x, "<i2"), RATE)])[0]
+    np.testing.assert_allclose(final["probabilities"], wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +245,8 @@ def test_whatever_comes_the_server_lives(server, messages, format):
         except Exception as error:
             assert type(error).__name__ == "ConnectionClosedError", error
             last = stream.told[-1]
-        if all(isinstance(message, bytes) for message in messages) and format == "s16":
+        sound = all(isinstance(message, bytes) for message in messages)
+        if sound and format == "s16" and container(b"".join(messages)) is None:
             assert last["type"] == "final"  # any bytes are 16-bit sound
     with server.stream(format=format) as stream:
         stream.socket.send(b"\0" * 3200)

@@ -1,6 +1,7 @@
 """The socket itself: huge and half messages, who is held back, who takes nothing, who only gives orders."""
 
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -17,8 +18,12 @@ BINARY, TEXT, CLOSE = 2, 1, 8
 class Raw:
     """A client that says what a proper library would not."""
 
-    def __init__(self, server: Server, path: str = "/stream?format=s16", receive: int | None = None) -> None:
+    def __init__(
+        self, server: Server, path: str = "/stream?format=s16", receive: int | None = None, address: str = ""
+    ) -> None:
         self.socket = socket.socket()
+        if address:
+            self.socket.bind((address, 0))
         if receive is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
         self.socket.connect(("127.0.0.1", server.port))
@@ -89,7 +94,7 @@ def used(server: Server, least: int) -> None:
 def small(voice_run):
     """A server with room for two million bytes."""
     server = Server(voice_run.folder, max_body=1_000_000, upload=1_000_000, max_bodies=2_000_000, message=100_000,
-                    slow=0.5)  # fmt: skip
+                    slow=0.5, client_share=1.0)  # fmt: skip
     yield server
     server.stop()
 
@@ -126,6 +131,65 @@ def test_half_a_message_is_not_waited_for(serving):
         one.send(TEXT, b"{", declared=1000)
         assert one.closed() == 1008
     used(server, 0)
+
+
+def test_a_message_that_drips_is_not_waited_for(serving):
+    """A byte now and then, each in time by itself."""
+    server = serving(body_seconds=5, body_total_seconds=1)
+    with Raw(server, "/ws") as one:
+        one.send(TEXT, b"{", declared=100_000)
+        one.socket.settimeout(0.2)
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                one.socket.sendall(b" ")
+            with contextlib.suppress(TimeoutError):
+                kind, data = one.frame()
+                assert (kind, struct.unpack(">H", data[:2])[0]) == (CLOSE, 1008)
+                break
+        else:
+            raise AssertionError("still waited for")
+    used(server, 0)
+
+
+@pytest.mark.parametrize("path", ["/stream?format=s16", "/ws"])
+def test_one_address_leaves_places_to_the_others(serving, path):
+    server = serving(streams=4, client_share=0.5)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            one = stack.enter_context(Raw(server, path))
+            if path != "/ws":
+                assert b'"ready"' in one.frame()[1]
+        greedy = stack.enter_context(Raw(server, path))
+        assert b"as many as this server takes from one address" in greedy.frame()[1]
+        assert greedy.closed() == 4429
+        other = stack.enter_context(Raw(server, path, address="127.0.0.2"))
+        if path == "/ws":
+            other.send(TEXT, b"[]")
+            assert b"unknown action" in other.frame()[1]
+        else:
+            assert b'"ready"' in other.frame()[1]
+    used(server, 0)
+    with Raw(server, path) as again:  # the places were given back
+        again.send(TEXT, b"[]")
+        assert b"as many as" not in again.frame()[1]
+
+
+def test_bytes_of_one_address_leave_room_for_the_others(voice_run):
+    server = Server(voice_run.folder, max_body=500_000, upload=500_000, max_bodies=2_000_000, client_share=0.5)
+    try:
+        with Raw(server, "/ws") as first, Raw(server, "/ws") as second, Raw(server, "/ws") as third:
+            for one in (first, second):
+                one.send(TEXT, bytes(450_000), declared=450_001)
+            used(server, 900_000)
+            third.send(TEXT, b"", declared=450_000)
+            third.more(450_000)
+            assert third.closed() == 1013
+            with Raw(server, "/ws", address="127.0.0.2") as other:
+                other.send(TEXT, b"[" + b" " * 450_000)
+                assert b"this is no JSON" in other.frame()[1]
+        used(server, 0)
+    finally:
+        server.stop()
 
 
 def test_pings_count_for_nothing(small):

@@ -1,13 +1,17 @@
 """The original's messages: what its front end sends, in the order it sends it, and what it needs back."""
 
 import base64
+import contextlib
 import io
 import json
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from live_server import RATE, speak
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 EMOTIONS = ["Neutral", "Calm", "Happy", "Sad", "Angry", "Fearful", "Disgust", "Surprised"]
@@ -78,11 +82,26 @@ def test_the_front_end_reaches_its_prediction(voice_run, front_end):
         ('{"action": ["upload_audio"]}', "unknown action"),
         ('{"action": "upload_audio", "data": 3}', "'data' is no object"),
         ("[1, 2]", "unknown action"),
+        ('{"action": "upload_audio", "data": {"content": "é"}}', "content: not base64"),
+        ('{"action": "upload_audio", "data": "\\ud800"}', "content: not base64"),
+        ('{"action": "upload_audio", "data": {"content": "data:audio/wav;base64,é"}}', "content: not base64"),
+        ('{"action": "upload_audio", "data": {"content": "====" }}', "cannot be used"),
+        ('{"action": "upload_audio", "data": {"content": ["UklGRg=="]}}', "expected a sound file in base64"),
+        ('{"action": "\\ud800"}', "unknown action"),
+        ('{"action": null, "data": {}}', "unknown action"),
+        ('{"action": {"a": 1}}', "unknown action"),
+        ('{"data": {}}', "unknown action"),
+        ('"upload_audio"', "unknown action"),
+        ("1" * 5000, "this is no JSON"),
+        ("[" * 100_000, "this is no JSON"),
+        ("NaN", "unknown action"),
+        ("", "this is no JSON"),
+        ("\ufeff{}", "this is no JSON"),
         ("hello", "this is no JSON"),
         (b"\0\1\2", "a binary message; expected JSON text"),
     ],
 )
-def test_a_message_that_cannot_be_meant_is_answered_and_the_next_one_too(front_end, message, why):
+def test_an_invalid_message_is_answered_and_the_next_one_too(front_end, message, why):
     send, read, socket = front_end
     socket.send(message)
     told = read()
@@ -116,6 +135,59 @@ def test_what_is_kept_between_two_messages_is_bounded(voice_run, serving):
             if (told := ask(second, loud))["status"] == "completed":
                 break
         assert told["status"] == "completed"
+
+
+def test_a_silent_recording_has_no_emotion(front_end):
+    send, read, _ = front_end
+    for silent in (np.zeros(RATE, np.float32), np.zeros(10, np.float32), 2e-4 * np.ones(5 * RATE, np.float32)):
+        send("upload_audio", content=wav(silent))
+        send("mfcc_extraction")
+        send("model_inference")
+        told = [read() for _ in range(5)]
+        assert [m["status"] for m in told] == ["processing", "completed", "processing", "completed", "error"]
+        assert "no speech was heard" in told[-1]["data"]["message"]
+
+
+@pytest.mark.parametrize(("query", "why"), [
+    ("?run=nothing", "no run 'nothing'"), ("?runs=voice", "unknown parameter 'runs'; did you mean 'run'? Known: run"),
+    ("?run=voice&run=voice", "parameter 'run' is given twice"), ("?sample_rate=48000", "unknown parameter 'sample_rate'"),
+])  # fmt: skip
+def test_an_invalid_address_is_refused(server, query, why):
+    with connect(f"ws://127.0.0.1:{server.port}/ws{query}", max_size=None) as socket:
+        with contextlib.suppress(ConnectionClosed):  # it may be closed already
+            socket.send(json.dumps({"action": "upload_audio", "data": wav(speak(0.3))}))
+        told = json.loads(socket.recv(20))
+        assert told["status"] == "error" and why in told["data"]["message"]
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20),
+              st.sampled_from(["upload_audio", "mfcc_extraction", "model_inference", "UklGRg==", "data:,", "é"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(
+        st.one_of(st.sampled_from(["action", "data", "content", "model_path"]), st.text(max_size=5)), inner, max_size=4)),
+    max_leaves=8,
+)  # fmt: skip
+ACTIONS = st.fixed_dictionaries(
+    {"action": st.sampled_from(["upload_audio", "mfcc_extraction", "model_inference"]), "data": JSON}
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    messages=st.lists(
+        st.one_of(ACTIONS, JSON).map(json.dumps) | st.text(max_size=30) | st.binary(max_size=30), max_size=5
+    )
+)
+def test_whatever_comes_is_answered_without_a_traceback(server, messages):
+    failures = server.app.state.context.log.failures = []
+    server.app.state.context.log.failure = failures.append
+    with connect(f"ws://127.0.0.1:{server.port}/ws", max_size=None) as socket:
+        for message in messages:
+            socket.send(message)
+        socket.send(json.dumps({"action": "upload_audio", "data": wav(speak(0.2))}))
+        while (told := json.loads(socket.recv(20)))["data"].get("stage") != "AUDIO_UPLOAD":
+            assert told["status"] in ("error", "processing") and "the server failed" not in told["data"]["message"]
+    assert failures == []
 
 
 def test_a_run_of_other_labels_keeps_its_order():

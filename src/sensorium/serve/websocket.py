@@ -1,7 +1,8 @@
-"""WebSockets as uvicorn speaks them, within what this server's memory and patience bear.
+"""Uvicorn's WebSocket protocol with limits on memory and time.
 
-Uvicorn bounds one message; here all that is on its way in counts among the bodies of all requests, and a client that
-takes nothing is cut off in the end, where closing would wait for it to read what was sent before.
+Uvicorn bounds one message. Here the bytes of all messages that are not processed yet count in the budget of request
+bodies, in total and for each client; a message must be complete in time; and a client that does not read is
+disconnected, where closing would wait for it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from sensorium.serve.admission import Budget
+from sensorium.serve.admission import Budget, client_of
 from sensorium.serve.settings import Settings
 
 _SLACK = 1 << 18  # bytes of one piece from the network, which may hold parts of two messages
@@ -25,26 +26,35 @@ def protocol(settings: Settings, budget: Budget) -> type[asyncio.Protocol]:
     """The class of all sockets of one server, to be given to uvicorn."""
 
     class Wire(WebSocketsSansIOProtocol):
-        """One socket. Bytes count from when they come until the application asks for the next message."""
+        """One socket. Bytes count from their arrival until the application asks for the next message."""
 
-        def __init__(self, *told: Any, **more: Any) -> None:
-            super().__init__(*told, **more)
-            self._coming = 0  # bytes of the message that is not whole yet
-            self._waiting: deque[int] = deque()  # of each whole one that the application has yet to take
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            super().__init__(*arguments, **more)
+            self._coming = 0  # bytes of the message that is not complete yet
+            self._waiting: deque[int] = deque()  # of each complete one that the application has yet to take
             self._taken = 0  # of the one that it has
             self._largest = settings.live.upload + _SLACK
             self._came = self.loop.time()  # when bytes came last, or could come again
+            self._began = self._came  # when the first bytes of the incomplete message came, or could go on
+            self._address = ""
             self._ending: asyncio.TimerHandle | None = None
 
         def stalled(self) -> bool:
-            """Whether a message was begun and does not go on."""
-            waits = self._coming and not self.read_paused
-            return bool(waits) and self.loop.time() - self._came > settings.body_seconds
+            """Whether a message was begun and does not go on, or does not end in time."""
+            if not self._coming or self.read_paused:
+                return False
+            now = self.loop.time()
+            return now - self._came > settings.body_seconds or now - self._began > settings.body_total_seconds
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._address = client_of({"client": self.client})
 
         def data_received(self, data: bytes) -> None:
             self._came = self.loop.time()
-            if not budget.take(len(data)):
-                self.fail(_AGAIN, "the server has as much under way as it takes; try again later")
+            self._began = self._began if self._coming else self._came
+            if not budget.take(len(data), self._address):
+                self.fail(_AGAIN, "too many bytes are under way, from one address or in all; try again later")
                 return
             self._coming += len(data)
             if self._coming > self._largest:
@@ -55,7 +65,7 @@ def protocol(settings: Settings, budget: Budget) -> type[asyncio.Protocol]:
         def handle_connect(self, event: Any) -> None:
             super().handle_connect(event)
             self._forget(self._coming)
-            if event.path.partition("?")[0] == _SOUND:  # up to twice what is taken, it is told why in words
+            if event.path.partition("?")[0] == _SOUND:  # up to twice that, the answer has the reason in words
                 self._largest = 2 * settings.live.message + _SLACK
 
         def send_receive_event_to_app(self) -> None:
@@ -76,10 +86,10 @@ def protocol(settings: Settings, budget: Budget) -> type[asyncio.Protocol]:
             self._forget(min(self._coming, _CONTROL))
 
         async def receive(self) -> Any:
-            budget.give(self._taken)
+            budget.give(self._taken, self._address)
             self._taken = 0
             message = await super().receive()
-            self._came = self.loop.time()
+            self._came = self._began = self.loop.time()
             if message["type"] == "websocket.receive":
                 self._taken = self._waiting.popleft()
             return message
@@ -93,13 +103,13 @@ def protocol(settings: Settings, budget: Budget) -> type[asyncio.Protocol]:
         def connection_lost(self, exc: Exception | None) -> None:
             if self._ending is not None:
                 self._ending.cancel()
-            budget.give(self._coming + self._taken + sum(self._waiting))
+            budget.give(self._coming + self._taken + sum(self._waiting), self._address)
             self._coming = self._taken = 0
             self._waiting = deque(0 for _ in self._waiting)
             super().connection_lost(exc)
 
         def _forget(self, size: int) -> None:
-            budget.give(size)
+            budget.give(size, self._address)
             self._coming -= size
 
         def fail(self, code: int, reason: str) -> None:

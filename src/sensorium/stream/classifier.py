@@ -17,6 +17,8 @@ from sensorium.stream.tracker import TrackerOptions
 if TYPE_CHECKING:
     from sensorium.search.run import Run
 
+_STEPS = 100  # steps that are looked at together for speech
+
 
 class StreamingClassifier:
     """Encoder, head and class vectors of a run; one serves any number of streams.
@@ -47,6 +49,22 @@ class StreamingClassifier:
     def of_frames(self, x: np.ndarray) -> np.ndarray:
         """Probabilities (c,) of one sequence of the encoder's frames (t, d)."""
         return self.probabilities(ragged.apply_frames(self.head, x, np.array([0, len(x)])))[0]
+
+    def has_speech(self, samples: np.ndarray) -> bool:
+        """Whether samples (n,) at the encoder's rate hold speech: a step that is voiced enough, as in a stream."""
+        encoder, least = self.encoder, TrackerOptions().active_share
+        per = max(1, round(STEP * encoder.rate / encoder.hop))  # frames a step
+        samples = np.concatenate([np.zeros(encoder.span - encoder.size, np.float32), samples])
+        samples = np.pad(samples, (0, max(0, encoder.span - len(samples))))
+        frames = (len(samples) - encoder.span) // encoder.hop + 1
+        state, block = encoder.start(1), per * _STEPS
+        for at in range(0, frames, block):
+            count = min(block, frames - at)
+            part = samples[at * encoder.hop : (at + count - 1) * encoder.hop + encoder.span]
+            _, _, voice, state = encoder.step(part[None], state)
+            if max(voice[0, i : i + per].mean() for i in range(0, count, per)) >= least:
+                return True
+        return False
 
 
 def check(run: Run) -> None:

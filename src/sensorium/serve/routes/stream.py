@@ -16,7 +16,9 @@ from prometheus_client import Gauge
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sensorium.errors import BadData, SensoriumError
-from sensorium.modalities.audio import files
+from sensorium.modalities.audio import files, magic
+from sensorium.serve import sockets
+from sensorium.serve.admission import Places
 from sensorium.serve.context import Context
 from sensorium.serve.engine.registry import Registry, ServedRun
 from sensorium.serve.engine.stream_pool import Order, StreamPool
@@ -26,18 +28,20 @@ from sensorium.serve.settings import LiveLimits
 from sensorium.stream.batch import STEP
 from sensorium.stream.session import check_samples
 
+PARAMETERS = ("run", "rate", "format", "utterances")
 FORMATS = {"s16": "<i2", "f32": "<f4"}
 _ORDERS = {f'{{"type":"{order.value}"}}': order for order in Order}
 _SWITCH = {"0": False, "false": False, "1": True, "true": True}
 _LEAST = 320  # bytes that a message counts for at least: a very short one costs as much as 10 ms of sound
 _FULL = np.float32(1 / 32768)
 _TEXT = 4096  # characters of an order
+_HEAD = 12  # bytes by which files are told from samples, but for those that begin with a frame of MP3 or AAC
 _BAD, _IDLE, _OVER, _LARGE, _MANY, _SLOW, _FAULT = 4400, 4408, 4410, 4413, 4429, 4499, 1011
 
 
 def routes(context: Context) -> APIRouter:
     """The route of live sound."""
-    router, live = APIRouter(), Live(context.registry, context.settings.live)
+    router, live = APIRouter(), Live(context.registry, context.settings.live, context.settings.client_share)
     gauge = Gauge("sensorium_streams_open", "Open sockets of live sound", registry=context.meter.registry)
     gauge.set_function(lambda: len(live.open))
     router.add_api_websocket_route("/stream", live.connect)
@@ -47,8 +51,8 @@ def routes(context: Context) -> APIRouter:
 class Live:
     """All open sockets of live sound, and their housekeeping."""
 
-    def __init__(self, registry: Registry, limits: LiveLimits) -> None:
-        self.registry, self.limits = registry, limits
+    def __init__(self, registry: Registry, limits: LiveLimits, share: float = 1.0) -> None:
+        self.registry, self.limits, self.places = registry, limits, Places(limits.streams, share)
         self.open: set[Connection] = set()
         self._keeping: asyncio.Task[None] | None = None
 
@@ -56,17 +60,18 @@ class Live:
         """One socket from its first message to its last."""
         await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", ()) else None)
         try:
-            served, rate, kind, utterances = self._parse(websocket)
-            pool = await pool_of(served, self.limits)
-            if len(self.open) >= self.limits.streams:
-                told = f"{len(self.open)} streams are open, as many as this server takes; try again later"
-                raise _Stop(_MANY, "Busy", told)
-            if pool.behind:
-                raise _Stop(_MANY, "Busy", "this server is behind with the streams it has; try again later")
+            with sockets.place(self.places, websocket):
+                served, rate, kind, utterances = self._parse(websocket)
+                pool = await pool_of(served, self.limits)
+                if pool.behind:
+                    raise _Stop(_MANY, "Busy", "this server is behind with the streams it has; try again later")
+                await self._serve(Connection(websocket, pool, served.name, rate, kind, utterances, self.limits))
+        except sockets.Full as full:
+            await _refuse(websocket, _Stop(_MANY, "Busy", str(full)))
         except _Stop as stop:
             await _refuse(websocket, stop)
-            return
-        connection = Connection(websocket, pool, served.name, rate, kind, utterances, self.limits)
+
+    async def _serve(self, connection: Connection) -> None:
         self.open.add(connection)
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.get_running_loop().create_task(self._keep())
@@ -77,24 +82,23 @@ class Live:
 
     def _parse(self, websocket: WebSocket) -> tuple[ServedRun, int, str, bool]:
         """The run, rate and format that a socket's address asks for, and whether by utterances. Raises _Stop."""
-        query = websocket.query_params
         try:
-            served = self.registry.get(query.get("run"))
-        except Problem as problem:
-            raise _Stop(4000 + problem.status, "NoRun", problem.detail) from None
-        kind, text = query.get("format", "s16"), query.get("rate", str(files.RATE))
-        if kind not in FORMATS:
-            raise _Stop(_BAD, "BadData", f"format '{kind[:40]}'; expected {' or '.join(FORMATS)}")
-        if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise _Stop(_BAD, "BadData", f"rate '{text[:40]}'; expected a whole number of Hz, such as 48000")
-        try:
+            query = sockets.parameters(websocket, PARAMETERS)
+            kind, text = query.get("format", "s16"), query.get("rate", str(files.RATE))
+            if kind not in FORMATS:
+                raise BadData(f"format '{kind[:40]}'; expected {' or '.join(FORMATS)}")
+            if not (text.isascii() and text.isdigit() and len(text) < 10):
+                raise BadData(f"rate '{text[:40]}'; expected a whole number of Hz, such as 48000")
             files.check_rate(int(text))
+            apart = query.get("utterances", "0")
+            if apart not in _SWITCH:
+                raise BadData(f"utterances '{apart[:40]}'; expected 0 or 1")
         except BadData as error:
             raise _Stop(_BAD, "BadData", str(error)) from None
-        apart = query.get("utterances", "0")
-        if apart not in _SWITCH:
-            raise _Stop(_BAD, "BadData", f"utterances '{apart[:40]}'; expected 0 or 1")
-        return served, int(text), kind, _SWITCH[apart]
+        try:
+            return self.registry.get(query.get("run")), int(text), kind, _SWITCH[apart]
+        except Problem as problem:
+            raise _Stop(4000 + problem.status, "NoRun", problem.detail) from None
 
     async def _keep(self) -> None:
         """Close sockets that are idle, do not read, or are open for too long."""
@@ -132,6 +136,7 @@ class Connection:
         self.run, self.rate, self.kind, self.utterances = run, rate, kind, utterances
         self.dtype = np.dtype(FORMATS[kind])
         self.odd = b""  # the beginning of a sample whose end has yet to come
+        self.head: bytes | None = b""  # the first bytes of a recording, until they are known to be samples
         self.began = self.heard = time.monotonic()
         self.sending: float | None = None  # since when one message has been on its way
         self._budget, self._counted = limits.burst, self.began  # seconds of sound that may come at once
@@ -157,7 +162,9 @@ class Connection:
             self.pool.close(self.slot)
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for fault in await asyncio.gather(*self._tasks, return_exceptions=True):
+                if isinstance(fault, Exception):  # a bug of ours, to be logged
+                    raise fault
 
     def answer(self, messages: list[dict[str, Any]]) -> None:
         """Queue messages; for a slow reader, older frames are dropped and counted in ``skipped``."""
@@ -243,7 +250,15 @@ class Connection:
         """A chunk of any number of bytes: half a sample is buffered until its other half comes."""
         if len(data) > self.limits.message:
             raise _Stop(_LARGE, "TooLarge", f"a message of {len(data)} bytes; at most {self.limits.message} are taken")
-        data = self.odd + data if self.odd else data
+        if self.head is not None:
+            self._check_head(data)
+            if self.head is not None and len(self.head) < _HEAD:  # too few bytes to tell a file by
+                self.odd += data
+                return
+        self._samples(self.odd + data if self.odd else data)
+
+    def _samples(self, data: bytes) -> None:
+        """Samples to the pool; the bytes of an incomplete one are buffered."""
         odd = len(data) % self.dtype.itemsize
         self.odd, data = (data[-odd:], data[:-odd]) if odd else (b"", data)
         samples = np.frombuffer(data, self.dtype)
@@ -255,18 +270,30 @@ class Connection:
         if len(samples):
             self.pool.put(self.slot, samples)
 
+    def _check_head(self, data: bytes) -> None:
+        """Raise _Stop where a recording begins as a sound file does, and not as samples."""
+        assert self.head is not None
+        self.head += data[: magic.NEEDED - len(self.head)]
+        if name := magic.container(self.head):
+            raise _Stop(_BAD, "BadData", f"this is a sound file ({name}), and samples are expected: decode it first, "
+                        f"such as with: ffmpeg -i FILE -f s16le -ac 1 -ar {self.rate} -")  # fmt: skip
+        if len(self.head) >= magic.NEEDED:
+            self.head = None
+
     def _order(self, text: str) -> None:
         order = _ORDERS.get(text)
         if order is None:
             try:
-                told = json.loads(text[: _TEXT + 1])
-                order = Order(told["type"])
-                if len(told) > 1:  # a rate, say: it is part of the address
+                message = json.loads(text[: _TEXT + 1])
+                order = Order(message["type"])
+                if len(message) > 1:  # a rate, say: it is part of the address
                     raise ValueError
             except (ValueError, KeyError, TypeError, RecursionError):
-                told = 'expected {"type":"end"} or {"type":"reset"}, and sound as binary messages'
-                raise _Stop(_BAD, "BadMessage", f"text {text[:40]!r}; {told}") from None
-        self.odd = b""
+                expected = 'expected {"type":"end"} or {"type":"reset"}, and sound as binary messages'
+                raise _Stop(_BAD, "BadMessage", f"text {text[:40]!r}; {expected}") from None
+        if self.head is not None and len(self.head) < _HEAD:
+            self._samples(self.odd)  # all that came
+        self.odd = self.head = b""
         self.pool.put(self.slot, order)
 
     async def _pace(self, size: int) -> None:

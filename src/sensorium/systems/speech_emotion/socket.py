@@ -8,12 +8,9 @@ own, loaded once; a ``model_path`` that a client sends is not looked at.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import json
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,9 +21,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from sensorium.datasets._recordings import EMOTIONS
 from sensorium.errors import BadData, BadRecipe, SensoriumError
 from sensorium.modalities.audio import files, framing
+from sensorium.serve import sockets
+from sensorium.serve.admission import Places
 from sensorium.serve.context import Context
-from sensorium.serve.engine.decode import Undecodable
-from sensorium.serve.engine.inputs import run_in_thread_if_large
+from sensorium.serve.engine.inputs import decode, decode_base64, run_in_thread_if_large
 from sensorium.serve.guard import PROTOCOL
 from sensorium.serve.problems import Problem
 
@@ -37,22 +35,23 @@ UPLOAD, FRAMING, FEATURES, INFERENCE, DONE = (
 
 def routes(context: Context) -> APIRouter:
     """The route of the original's front end."""
-    router, limits = APIRouter(), context.settings.live
-    open_now: set[Session] = set()
+    router, places = APIRouter(), Places(context.settings.live.streams, context.settings.client_share)
 
     async def connect(websocket: WebSocket) -> None:
         await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", ()) else None)
         session = Session(websocket, context)
         with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
-            if len(open_now) >= limits.streams:
-                await session.send("error", message=f"{len(open_now)} sockets are open, as many as this server takes")
-                await websocket.close(4429)
-                return
-            open_now.add(session)
             try:
-                await session.serve()
+                with sockets.place(places, websocket):
+                    session.name = sockets.parameters(websocket, ("run",)).get("run")
+                    await session.serve()
+            except sockets.Full as full:
+                await session.send("error", message=str(full))
+                await websocket.close(4429)
+            except BadData as error:
+                await session.send("error", message=str(error))
+                await websocket.close(4400)
             finally:
-                open_now.discard(session)
                 session.keep()
 
     router.add_api_websocket_route("/ws", connect)
@@ -63,8 +62,9 @@ class Session:
     """One socket of the original's front end: what was uploaded, its features, and the answers."""
 
     def __init__(self, websocket: WebSocket, context: Context) -> None:
-        self.websocket, self.registry, self.decoders = websocket, context.registry, context.decoders
+        self.websocket, self.registry, self.context = websocket, context.registry, context
         self.limits, self.budget, self._kept = context.settings.live, context.budget, 0
+        self.name: str | None = None  # of the run that the address names
         self.samples: np.ndarray | None = None
         self.features: np.ndarray | None = None
         self._actions = {
@@ -88,8 +88,13 @@ class Session:
                 await self._act(text)
             except Problem as problem:
                 await self.send("error", message=problem.detail)
-            except (SensoriumError, Undecodable, binascii.Error) as error:
+            except SensoriumError as error:
                 await self.send("error", message=str(error))
+            except (WebSocketDisconnect, RuntimeError, OSError):  # the client is gone, or does not read
+                raise
+            except Exception as error:  # a bug of ours: its traceback is for the log
+                self.context.log.failure(error)
+                await self.send("error", message="the server failed at this message; its log says why")
 
     def keep(self, samples: np.ndarray | None = None, features: np.ndarray | None = None) -> None:
         """Store these, and nothing else, between two messages. Raises a 503 problem where they are too large."""
@@ -121,17 +126,16 @@ class Session:
         async with asyncio.timeout(self.limits.slow):
             await self.websocket.send_text(text)
 
-    async def upload(self, data: dict[str, Any]) -> None:
+    async def upload(self, message: dict[str, Any]) -> None:
         """``content``, or the data itself: base64 of a sound file of any kind that can be read."""
-        content = data.get("content")
+        content = message.get("content")
         if not isinstance(content, str) or not content:
             raise BadData("upload_audio without data.content; expected a sound file in base64")
         classifier = await self._classifier()
         await self.send("processing", stage=FRAMING, progress=5, message="Reading the sound")
         self.keep()
-        text = content.partition(",")[2] if content.startswith("data:") else content
-        content = await run_in_thread_if_large(len(text), partial(base64.b64decode, validate=True), text)
-        sound, _ = await self.decoders.decode("audio", content)
+        data = await run_in_thread_if_large(len(content), decode_base64, content, "content")
+        sound, _ = await decode("audio", data, self.context)
         samples = await asyncio.to_thread(files.read, sound, classifier.encoder.rate)
         frames = framing.count(len(samples), classifier.encoder.size, classifier.encoder.hop)
         self.keep(samples)
@@ -153,6 +157,8 @@ class Session:
         if self.features is None:
             raise BadData("No MFCCs found. Extract MFCC first.")
         classifier, x = await self._classifier(), self.features
+        if not await asyncio.to_thread(classifier.has_speech, self.samples):
+            raise BadData("no speech was heard in the recording; record again, louder or closer to the microphone")
         order, names = original_order(classifier.labels)
         for part, progress in ((0.25, 60), (0.5, 75), (0.75, 90)):
             few = x[: max(1, int(part * len(x)))]
@@ -170,9 +176,8 @@ class Session:
 
     async def _classifier(self) -> Any:
         """The first run that can stream, or the one that the socket's address names; loaded once for all."""
-        name = self.websocket.query_params.get("run")
-        if name is not None:
-            return await asyncio.to_thread(lambda: self.registry.get(name).run.classifier)
+        if self.name is not None:
+            return await asyncio.to_thread(lambda: self.registry.get(self.name).run.classifier)
         for served in self.registry.ready:
             if await asyncio.to_thread(lambda served=served: served.run.streams):
                 return await asyncio.to_thread(lambda served=served: served.run.classifier)
