@@ -18,7 +18,7 @@ from sensorium import fingerprint as fingerprints
 from sensorium import io, modalities
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch
-from sensorium.evaluate import index_speed
+from sensorium.evaluate import index_speed, protocols
 from sensorium.evaluate.projected import Projected
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.progress import timed
@@ -68,6 +68,7 @@ def run(
     with workplace(target.path, plan) as folder:
         with timed("load", seconds, quiet):
             data = plan.part("data").load()
+            check_protocol(plan, data)
         with timed("embed", seconds, quiet):
             left, right = embed(plan, data, Path(stores or target.stores), progress=not quiet, parts=parts)
         pairs = split(plan, data.pairs)
@@ -189,6 +190,13 @@ def split(plan: Recipe, pairs: Pairs) -> Pairs:
                 f"set data.{'test' if name == 'train' else name}=SHARE, or mend the split column"
             )
     return pairs
+
+
+def check_protocol(plan: Recipe, data: Data) -> None:
+    """Raise BadData where the data lack what the recipe's evaluation protocol needs: before anything is embedded."""
+    name = plan.evaluate_options().protocol
+    if name is not None:
+        protocols.find(name).check(data)
 
 
 def check(left: Embeddings, right: Embeddings | None) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.errors import BadData, BadRecipe
-from sensorium.evaluate import DEFAULT, evaluate, measures, per_query
+from sensorium.evaluate import DEFAULT, evaluate, measures, per_query, statistics
 from sensorium.evaluate.measures import Measure, parse
 from sensorium.pairs import Pairs
 
@@ -141,9 +141,10 @@ def test_evaluate_both_directions():
         (d, m) for d in ("left->right", "right->left") for m in ("hit@5", "MRR", "median_rank")
     ]
     for row in rows:
-        assert set(row) == {
+        assert set(row) - {"few_groups"} == {
             "direction", "measure", "value", "low", "high", "n_queries", "n_candidates", "n_groups", "split", "seed",
         }  # fmt: skip
+        assert row.get("few_groups", False) == (row["n_groups"] < statistics.FEW)
         assert row["n_groups"] == len(np.unique(pairs.where("test", 1).group))
         assert row["low"] <= row["value"] <= row["high"]
         assert row["split"] == "test" and row["seed"] == 3

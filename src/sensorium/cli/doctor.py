@@ -14,6 +14,8 @@ from typing import Any
 from sensorium import io, parts
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, SensoriumError, nearest
+from sensorium.evaluate.statistics import FEW
+from sensorium.search.folder import RunFolder, around
 
 #: What each extra brings: the modules that must be importable.
 EXTRAS = {
@@ -41,20 +43,25 @@ def listing(kind: str | None) -> list[dict[str, Any]]:
 
 
 def _runs() -> dict[str, str]:
-    found = {}
-    for path in sorted(Path("runs").glob("*/metrics.json")):
-        try:
-            results = io.read_json(path).get("results", [])
-        except SensoriumError as error:
-            found[str(path.parent)] = str(error)
-            continue
-        first = next((r for r in results if r["measure"] == "hit@10"), None)
-        found[str(path.parent)] = (
-            ""
-            if first is None
-            else (f"{first['direction']} hit@10 {100 * first['value']:.1f}% of {first['n_queries']} queries")
-        )
-    return found
+    """Every run under ``runs/``, whole or in the making, with one line about it."""
+    return {str(run.path): _about_run(run) for run in around(Path("runs"))}
+
+
+def _about_run(run: RunFolder) -> str:
+    if not run.is_run:
+        return "being made at this moment" if run.is_building else f"interrupted; type: {run.resume}"
+    try:
+        results = io.read_json(run.metrics).get("results", [])
+    except SensoriumError as error:
+        return str(error)
+    first = next((r for r in results if r["measure"] == "hit@10"), None)
+    if first is None:
+        return ""
+    text = f"{first['direction']} hit@10 {100 * first['value']:.1f}% of {first['n_queries']} queries"
+    if first.get("degenerate"):
+        return f"{text}, which says nothing about the fit"
+    groups = first.get("n_groups", FEW)
+    return text if groups >= FEW else f"{text} ({groups} group{'s' * (groups > 1)})"
 
 
 def doctor(what: Path | None = None) -> list[dict[str, Any]]:

@@ -82,6 +82,9 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -
         print_table(card.table(metrics), title=f"{split} split; percent, ranks as they are; 95% intervals over groups")
         for told in filter(None, (card.caution(metrics), metrics["verdict"])):
             out.print(told)
+    protocol = metrics.get("protocol")
+    if protocol:
+        out.print(f"protocol {protocol['name']}: {protocol['about']}", markup=False)
     for finding in leaks.get("findings", ()):
         out.print(f"{'LEAKY: ' if finding['leaky'] else 'note: '}{finding['text']}", markup=False)
     told = ", ".join(

@@ -92,8 +92,8 @@ def results(
     """Rows of ``metrics.json``: direction, measure, value, low, high, n_queries, n_candidates,
     n_groups, split, seed.
 
-    low and high bound the central 95% of bootstrap resamples over groups. The values are
-    fractions, except for median_rank and mean_rank.
+    low and high bound the central 95% of bootstrap resamples over groups; ``few_groups`` is true where these
+    are too few to believe the interval. The values are fractions, except for median_rank and mean_rank.
     """
     parsed = [parse(m) for m in measures]
     rows = []
@@ -114,6 +114,7 @@ def results(
                     "n_groups": groups,
                     "split": one.split,
                     "seed": seed,
+                    **statistics.few(groups),
                 }
             )
     return rows

@@ -1,4 +1,4 @@
-"""The run's card: its README.md, from metrics.json, the recipe and the pictures, in plain Markdown."""
+"""The run's card: its README.md, from metrics.json, the recipe and the figures, in plain Markdown."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def card(metrics: Mapping[str, Any], recipe: str, folder: Path) -> str:
     """
     folder = Path(folder)
     name = str(metrics.get("name") or folder.name.removeprefix(".").removesuffix(".building"))
-    parts = [_head(name, metrics), _numbers(metrics), _trust(metrics), _pictures(folder), _use(name),
-             _made(metrics, recipe)]  # fmt: skip
+    parts = [_head(name, metrics), _numbers(metrics), _protocol(metrics), _reliability(metrics),
+             _figures(folder, metrics), _use(name), _made(metrics, recipe)]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -42,7 +42,7 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     for r in metrics["results"]:
         measure = r["measure"]
         row = {"direction": figures.arrow(r["direction"]), "measure": measure, "value": number(measure, r["value"]),
-               "95% interval": f"{number(measure, r['low'])} – {number(measure, r['high'])}"}  # fmt: skip
+               "95% interval": _interval(r)}  # fmt: skip
         for name, values in baselines.items():
             value = values.get((r["direction"], measure))
             row[name] = "" if value is None else number(measure, value)
@@ -51,6 +51,15 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
             row["value"] += " LEAKY"
         rows.append(row)
     return rows
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    """The interval of a result row; none where the number says nothing, and marked where groups are few."""
+    if row.get("degenerate"):
+        return "none"
+    ends = f"{number(row['measure'], row['low'])} – {number(row['measure'], row['high'])}"
+    groups = row.get("n_groups", FEW)
+    return ends if groups >= FEW else f"{ends} ({groups} group{'s' * (groups > 1)})"
 
 
 def caution(metrics: Mapping[str, Any]) -> str:
@@ -86,7 +95,9 @@ def class_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def number(measure: str, value: float) -> str:
-    """Ranks as they are, everything else in percent; no more digits than the interval supports."""
+    """Ranks and cosines as they are, everything else in percent; no more digits than the interval supports."""
+    if measure == "cosine":
+        return f"{value:.3f}"
     return f"{value:,.1f}" if "rank" in measure else f"{100 * value:.1f}"
 
 
@@ -96,7 +107,7 @@ def _head(name: str, metrics: Mapping[str, Any]) -> str:
     sizes = ", ".join(
         f"{told['related']:,} {split} pairs in {told['groups']:,} groups" for split, told in pairs.items()
     )
-    lines = [f"# {name}{stamp}", "Small heads on frozen encoders, fitted and judged by Sensorium."]
+    lines = [f"# {name}{stamp}", "Small heads on frozen encoders, fitted and evaluated by Sensorium."]
     return "\n\n".join([*lines, f"{sizes}." if sizes else "", *_paragraph(metrics.get("verdict"))]).strip()
 
 
@@ -119,10 +130,10 @@ def _numbers(metrics: Mapping[str, Any]) -> str:
     return "\n\n".join(text)
 
 
-def _trust(metrics: Mapping[str, Any]) -> str:
+def _reliability(metrics: Mapping[str, Any]) -> str:
     lines = [*_leaks(metrics.get("leaks", {})), *_hubness(metrics.get("hubness", {})),
              *_calibration(metrics.get("calibration", {})), *_gap(metrics.get("gap", {}))]  # fmt: skip
-    return "\n".join(["## Whether to believe them", "", *lines]) if lines else ""
+    return "\n".join(["## Leaks, hubness, calibration", "", *lines]) if lines else ""
 
 
 def _leaks(leaks: Mapping[str, Any]) -> Iterable[str]:
@@ -130,7 +141,7 @@ def _leaks(leaks: Mapping[str, Any]) -> Iterable[str]:
         yield "- Leaks: not looked for (`evaluate.leaks=off`)."
         return
     if leaks.get("leaky"):
-        yield f"- {_STAMP}: {leaks['affected_pairs']:,} of the judged pairs could be answered from memory."
+        yield f"- {_STAMP}: {leaks['affected_pairs']:,} of the evaluated pairs could be answered from memory."
     else:
         yield f"- No leak between {leaks['split']} and {' or '.join(leaks['seen'])}."
     for f in leaks.get("findings", []):
@@ -190,19 +201,35 @@ def _gap(gap: Mapping[str, Any]) -> Iterable[str]:
         yield f"- Modality gap (distance of the centroids): {before}{gap['after']['distance']:.2f} after."
 
 
-def _pictures(folder: Path) -> str:
-    shown = figures.present(folder)
+def _protocol(metrics: Mapping[str, Any]) -> str:
+    protocol = metrics.get("protocol")
+    if not protocol:
+        return ""
+    notes = ", ".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in protocol.get("notes", {}).items())
+    lines = [f"## Protocol `{protocol['name']}`", protocol.get("about", ""),
+             markdown(table({"results": protocol["results"]})), f"{notes}." if notes else ""]  # fmt: skip
+    return "\n\n".join(line for line in lines if line)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(v)}" for key, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _figures(folder: Path, metrics: Mapping[str, Any]) -> str:
+    shown = figures.present(folder, metrics.get("protocol", {}).get("figures", {}))
     return (
-        "\n\n".join(["## Pictures", *(f"![{caption}]({path})\n*{caption}*" for path, caption in shown)])
-        if shown
-        else ""
+        "\n\n".join(["## Figures", *(f"![{caption}]({path})\n*{caption}*" for path, caption in shown)]) if shown else ""
     )
 
 
 def _use(name: str) -> str:
     python = ["```python", "import sensorium", "", f'run = sensorium.open("runs/{name}")  # or wherever this folder is',
               'run.search(id="…", k=5)  # or text=, image=, audio=, face=, vector=', "```"]  # fmt: skip
-    shell = ["```sh", f"sensorium show runs/{name}", f"sensorium search runs/{name} --id … --k 5", "```"]
+    shell = ["```sh", f"sensorium show runs/{name}", f"sensorium search runs/{name} --id ID -k 5", "```"]
     return "\n".join(["## Use it", "", *python, "", *shell])
 
 

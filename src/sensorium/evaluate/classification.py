@@ -72,6 +72,7 @@ def measured(
     """
     values = recognition(labels, predicted)
     ends = intervals(labels, predicted, group, resamples, seed)
+    after = {**after, **statistics.few(len(np.unique(group)))}
     return [{**before, "measure": name, "value": values[key], "low": low, "high": high, **after}
             for (name, key), (low, high) in zip(MEASURES.items(), ends, strict=True)]  # fmt: skip
 

@@ -164,6 +164,7 @@ def compare_runs(
                     "n_queries": len(one.query),
                     **vars(found),
                     "better": _better(measure, found),
+                    **statistics.few(len(np.unique(one.group))),
                 }
             )
     return rows

@@ -110,8 +110,10 @@ def _among(pairs: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.isin(pairs[:, 0] * width + pairs[:, 1], known[:, 0] * width + known[:, 1])
 
 
-def present(folder: Path) -> Sequence[tuple[str, str]]:
-    """The pictures a run folder has, as (path within the folder, caption), in the card's order."""
-    return [
-        (f"plots/{name}", caption) for name, caption in CAPTIONS.items() if (Path(folder) / "plots" / name).is_file()
-    ]
+def present(folder: Path, more: Mapping[str, str] | None = None) -> Sequence[tuple[str, str]]:
+    """The figures a run folder has, as (path within the folder, caption), in the card's order.
+
+    more: file name → caption of others that may be there, such as those of a protocol.
+    """
+    known = {**CAPTIONS, **(more or {})}
+    return [(f"plots/{name}", text) for name, text in known.items() if (Path(folder) / "plots" / name).is_file()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sensorium.errors import BadRecipe, nearest
-from sensorium.evaluate import DIRECTIONS
+from sensorium.evaluate import DIRECTIONS, protocols
 from sensorium.evaluate.hubness_methods import METHODS
 from sensorium.evaluate.leaks import POLICIES
 from sensorium.evaluate.measures import parse
@@ -53,6 +53,8 @@ class EvaluateOptions:
         number = isinstance(self.resamples, int) and not isinstance(self.resamples, bool)
         if not number or not 1 <= self.resamples <= _MOST:
             raise BadRecipe(f"evaluate.resamples={self.resamples!r}; expected a whole number, 1 to {_MOST}")
+        if self.protocol is not None:
+            protocols.check_name(self.protocol)
         for key in ("calibrate", "plots"):
             if not isinstance(getattr(self, key), bool):
                 raise BadRecipe(f"evaluate.{key}={getattr(self, key)!r}; expected true or false")

@@ -186,8 +186,18 @@ def confusion(counts: np.ndarray, classes: Sequence[str], path: Path, leaky: boo
     return draw(path, fill, leaky, (side + 0.5, side))
 
 
-def groups(rows: Sequence[Mapping[str, Any]], path: Path, leaky: bool = False, title: str = "", most: int = 25) -> Path:
-    """Bars of a breakdown (see ``breakdown.by``), worst on top, with intervals and counts; at most ``most``."""
+def groups(
+    rows: Sequence[Mapping[str, Any]],
+    path: Path,
+    leaky: bool = False,
+    title: str = "",
+    most: int = 25,
+    overall: bool = True,
+) -> Path:
+    """Bars of a breakdown (see ``breakdown.by``), worst on top, with intervals and counts; at most ``most``.
+
+    overall: draw the mean over all queries as a line; not for bars of different measures.
+    """
     shown = list(rows)[:most]
     if not shown:
         raise BadData("no groups to draw")
@@ -204,10 +214,11 @@ def groups(rows: Sequence[Mapping[str, Any]], path: Path, leaky: bool = False, t
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
         axes.invert_yaxis()
-        mean = 100 * float(np.average([r["value"] for r in rows], weights=[r["n"] for r in rows]))
-        axes.axvline(mean, color=COLOURS[1], linewidth=1.3)
-        axes.annotate(f"all {mean:.1f}", (mean, 1), xycoords=axes.get_xaxis_transform(), ha="center", va="bottom",
-                      fontsize=9, color=COLOURS[1])  # fmt: skip
+        if overall:
+            mean = 100 * float(np.average([r["value"] for r in rows], weights=[r["n"] for r in rows]))
+            axes.axvline(mean, color=COLOURS[1], linewidth=1.3)
+            axes.annotate(f"all {mean:.1f}", (mean, 1), xycoords=axes.get_xaxis_transform(), ha="center", va="bottom",
+                          fontsize=9, color=COLOURS[1])  # fmt: skip
         of = f", {len(shown)} worst of {len(rows)}" if len(rows) > len(shown) else ""
         axes.set_title((title or "By group") + of, pad=16)
         axes.set(xlabel="%", xlim=(0, max(100.0, high.max())))

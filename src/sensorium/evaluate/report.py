@@ -15,7 +15,17 @@ import numpy as np
 
 from sensorium import evaluate
 from sensorium.errors import SensoriumError
-from sensorium.evaluate import breakdown, classification, compare, degenerate, figures, modality_gap, posthoc
+from sensorium.evaluate import (
+    breakdown,
+    classification,
+    compare,
+    degenerate,
+    figures,
+    modality_gap,
+    posthoc,
+    protocols,
+    statistics,
+)
 from sensorium.evaluate.options import EvaluateOptions
 from sensorium.evaluate.projected import Projected
 from sensorium.pairs import SPLITS, Pairs
@@ -79,9 +89,13 @@ def report(
     }
     if corrections:
         metrics["uncorrected"] = evaluate.results(ranked.uncorrected, options.measures, options.seed, options.resamples)
-    metrics["verdict"] = degenerate.statement(empty) or verdict(objective, metrics["baselines"])
+    metrics["verdict"] = degenerate.statement(empty) or (
+        verdict(objective, metrics["baselines"]) + few_groups(ranked.test)
+    )
     if empty:
         metrics["degenerate"] = empty
+    if options.protocol is not None:
+        add_protocol(metrics, data, projected, options, corrections, folder / "plots")
     if projected.left.offsets is None and projected.right.offsets is None:
         vectors = projected.left.vectors, projected.right.vectors
         metrics["gap"] = modality_gap.before_and_after(*vectors, projected.zl, projected.zr, projected.pairs)
@@ -140,6 +154,42 @@ def compare_baselines(
             "advantage": advantage(ranked.uncorrected, other, options.seed, options.resamples),
         }
     return found
+
+
+def add_protocol(
+    metrics: dict[str, Any],
+    data: Data,
+    projected: Projected,
+    options: EvaluateOptions,
+    corrections: Mapping[str, Any],
+    plots: Path,
+) -> None:
+    """Run ``options.protocol`` on the test split and add what it measured to the metrics.
+
+    ``protocol`` holds all of it. Measures that the results lack are added to them, and baselines to the baselines,
+    so that whatever shows these shows the protocol too.
+    """
+    protocol = protocols.find(options.protocol)
+    protocol.check(data)
+    found = protocol.report(data, projected, options, corrections, plots)
+    leaky = {"leaky": True} if metrics["leaks"].get("leaky") else {}
+    rows = [{**row, **statistics.few(row["n_groups"]), **leaky} for row in found.results]
+    about = protocols.names()[options.protocol]
+    metrics["protocol"] = {"name": options.protocol, "about": about, **vars(found), "results": rows}
+    there = {(row["direction"], row["measure"]) for row in metrics["results"]}
+    metrics["results"] = [
+        *metrics["results"],
+        *({**row, "protocol": options.protocol} for row in rows if (row["direction"], row["measure"]) not in there),
+    ]
+    metrics["baselines"] |= {name: {"results": list(each)} for name, each in found.baselines.items()}
+
+
+def few_groups(ranked: Mapping[str, evaluate.Judged]) -> str:
+    """What the verdict adds where its interval rests on few groups; empty where there are enough."""
+    groups = min(len(np.unique(one.group)) for one in ranked.values())
+    if groups >= statistics.FEW:
+        return ""
+    return f" Measured on {groups} group{'s' * (groups > 1)} only: the interval is too narrow to be believed."
 
 
 def groups_and_classes(pairs: Pairs, ranked: Ranked, options: EvaluateOptions) -> dict[str, Any]:

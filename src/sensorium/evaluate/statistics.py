@@ -21,6 +21,11 @@ FEW = 10
 _MEMORY = 1 << 25  # bytes of one block of weights
 
 
+def few(groups: int) -> dict[str, bool]:
+    """``{"few_groups": True}`` for a row whose interval rests on too few groups, else nothing to add."""
+    return {"few_groups": True} if groups < FEW else {}
+
+
 def interval(
     values: np.ndarray,
     group: np.ndarray,

@@ -1,1 +1,91 @@
-"""Protocols by the names papers use: each fixes queries, candidates, folds and measures exactly."""
+"""Evaluation protocols by the names papers use: each fixes queries, candidates and measures exactly.
+
+A protocol is a file of this folder; ``evaluate.protocol = "captions"`` in a recipe runs it on the test split, beside
+the measures that every run has. See :class:`Protocol` for what the file holds.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sensorium.errors import BadData, BadRecipe, nearest
+
+if TYPE_CHECKING:
+    from sensorium.evaluate.options import EvaluateOptions
+    from sensorium.evaluate.projected import Projected
+    from sensorium.types import Data, Items
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a protocol measured on the test split.
+
+    results: rows as in metrics.json: direction, measure, value, low, high, n_queries, n_candidates, n_groups, split,
+    seed. baselines: by name, rows of the same measures, to stand beside. notes: plain values that say how it was
+    measured. figures: file name in ``plots`` → caption, of the figures drawn.
+    """
+
+    results: Sequence[Mapping[str, Any]]
+    baselines: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, str] = field(default_factory=dict)
+
+
+class Protocol(typing.Protocol):
+    """The functions of a file of this folder; its first line is what listings say of it."""
+
+    def check(self, data: Data) -> None:
+        """Raise BadData, naming what is missing, for data that the protocol cannot be measured on: before the fit."""
+
+    def report(
+        self, data: Data, projected: Projected, options: EvaluateOptions, corrections: Mapping[str, Any], plots: Path
+    ) -> Report:
+        """Measure the test split. corrections: of hubness, by direction. plots: folder for figures."""
+
+
+def names() -> dict[str, str]:
+    """Every protocol, with the first line of its file; nothing is imported."""
+    found = {}
+    for path in sorted(HERE.glob("*.py")):
+        if not path.stem.startswith("_"):
+            found[path.stem] = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n", 1)[0]
+    return found
+
+
+def check_name(name: str) -> None:
+    """Raise BadRecipe, naming the nearest, unless there is a protocol of this name."""
+    if not isinstance(name, str) or name not in names():
+        raise BadRecipe(f"evaluate.protocol={name!r}; {nearest(str(name), names())}")
+
+
+def find(name: str) -> Protocol:
+    """The protocol of this name. Raises BadRecipe, naming the nearest, where there is none."""
+    check_name(name)
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def two_sides(data: Data, protocol: str) -> None:
+    """Raise BadData unless the data have two tables."""
+    if data.right is None:
+        raise BadData(f"evaluate.protocol={protocol} is between two sides, but both sides are one table here")
+
+
+def column(items: Items, name: str, side: str, protocol: str) -> Any:
+    """A metadata column (n,) that a protocol needs. Raises BadData, naming the nearest, where it is missing."""
+    if name not in items.meta:
+        there = nearest(name, items.meta) if items.meta else "there is no column at all"
+        raise BadData(f"evaluate.protocol={protocol} needs the column '{name}' of the {side} items; {there}")
+    return items.meta[name]
+
+
+def text_side(data: Data) -> str:
+    """The side that holds the texts: the one of kind "text"; the right one where both or neither are."""
+    return "left" if data.left.kind == "text" and data.right.kind != "text" else "right"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sensorium.errors import BadData
-from sensorium.evaluate import evaluate
+from sensorium.evaluate import DIRECTIONS, evaluate, per_query, plots, protocols, results
+from sensorium.evaluate.options import EvaluateOptions
+from sensorium.evaluate.projected import Projected
 from sensorium.pairs import Pairs
-from sensorium.types import Rows
+from sensorium.types import Data, Rows
 
 #: Text → clip has one relevant, clip → text usually five, so recall@k and hit@k differ only there.
 MEASURES = ("hit@1", "hit@5", "hit@10", "recall@1", "recall@5", "recall@10", "mAP@10", "median_rank")
@@ -26,8 +31,7 @@ def retrieval(
     rows (right). A query without a hit counts as 0 in mAP@10. Intervals resample clips.
     Raises BadData when a caption describes several clips (judge those with :func:`dcase25`).
     """
-    related = pairs.where(split, 1)
-    rows, counts = np.unique(np.unique(np.stack([related.right, related.left], 1), axis=0)[:, 0], return_counts=True)
+    rows, counts = clips_of(pairs, split)
     if (counts > 1).any():
         raise BadData(
             f"{np.count_nonzero(counts > 1)} captions of the {split} split describe several clips, such as row "
@@ -41,3 +45,43 @@ def dcase25(
 ) -> list[dict[str, Any]]:
     """DCASE 2025 task 6: text → clip with several relevant clips a caption, ranked by mAP@16."""
     return evaluate(clips, captions, pairs, split, DCASE25, seed, resamples, directions=("right->left",))
+
+
+def clips_of(pairs: Pairs, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The captions of a split, rows (c,), and how many different clips each describes, (c,)."""
+    related = pairs.where(split, 1)
+    edges = np.unique(np.stack([related.right, related.left], 1), axis=0)
+    return np.unique(edges[:, 0], return_counts=True)
+
+
+def check(data: Data) -> None:
+    """Raise BadData unless the data have two sides, clips and captions."""
+    protocols.two_sides(data, "captions")
+
+
+def report(
+    data: Data, projected: Projected, options: EvaluateOptions, corrections: Mapping[str, Any], plots_folder: Path
+) -> protocols.Report:
+    """As :func:`retrieval`; as :func:`dcase25` where a caption describes several clips.
+
+    Captions are the side of kind "text", the right one where that is not evident. With a hubness correction, as
+    every number of the run has it.
+    """
+    captions = protocols.text_side(data)
+    back = captions == "left"
+    as_clips_left = replace(projected.pairs, left=projected.pairs.right, right=projected.pairs.left)
+    _, counts = clips_of(as_clips_left if back else projected.pairs, "test")
+    several = int((counts > 1).sum())
+    measures = DCASE25 if several else MEASURES
+    directions = (f"{captions}->{'right' if back else 'left'}",) if several else DIRECTIONS
+    ranked = per_query(projected.zl, projected.zr, projected.pairs, "test", directions, corrections)
+    rows = results(ranked, measures, options.seed, options.resamples)
+    notes = {"captions": captions, "measured": "DCASE 2025 task 6" if several else "Clotho and AudioCaps",
+             "captions_of_several_clips": several}  # fmt: skip
+    figures = {}
+    if options.plots:
+        bars = [{"name": f"{r['measure']} {r['direction']}", "value": r["value"], "low": r["low"], "high": r["high"],
+                 "n": r["n_queries"]} for r in rows if "rank" not in r["measure"]]  # fmt: skip
+        plots.groups(bars, plots_folder / "captions.png", title="Caption retrieval", overall=False)
+        figures = {"captions.png": "Caption retrieval by the protocol's measures, with 95% intervals."}
+    return protocols.Report(rows, notes=notes, figures=figures)

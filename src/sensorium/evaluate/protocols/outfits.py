@@ -6,15 +6,22 @@ is filled by the candidate with the highest mean similarity to the outfit's othe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sensorium.errors import BadData
-from sensorium.types import Rows
+from sensorium.evaluate import plots, protocols
+from sensorium.evaluate.options import EvaluateOptions
+from sensorium.evaluate.projected import Projected
+from sensorium.evaluate.protocols import _curves
+from sensorium.types import Data, Rows
 
 Outfit = Sequence[int] | np.ndarray
+CATEGORY = "category"
+ANSWERS = 4  # candidates of a fill-in-the-blank question
 
 
 class Blanks(NamedTuple):
@@ -72,20 +79,12 @@ def pairs(z: Rows, left: np.ndarray, right: np.ndarray, label: np.ndarray) -> di
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve: how often a 1 scores above a 0, ties counting one half."""
-    labels, scores = _two_classes(labels, scores)
-    _, code, count = np.unique(scores, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - (count - 1) / 2)[code]  # mean rank of equal scores
-    positive = int(labels.sum())
-    return float((rank[labels].sum() - positive * (positive + 1) / 2) / (positive * (len(labels) - positive)))
+    return _curves.auc(*_two_classes(labels, scores))
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     """AP = Σ (Rₙ − Rₙ₋₁) Pₙ over distinct scores from high to low, without interpolation."""
-    labels, scores = _two_classes(labels, scores)
-    order = np.argsort(-scores, kind="stable")
-    last = np.append(np.diff(scores[order]) != 0, True)
-    hits, seen = np.cumsum(labels[order])[last], np.flatnonzero(last) + 1
-    return float((np.diff(hits, prepend=0) * hits / seen).sum() / labels.sum())
+    return _curves.average_precision(*_two_classes(labels, scores))
 
 
 def hard_outfits(outfits: Sequence[Outfit], category: np.ndarray, seed: int = 0) -> list[np.ndarray]:
@@ -160,3 +159,68 @@ def _two_classes(labels: Any, scores: Any) -> tuple[np.ndarray, np.ndarray]:
             f"all {len(labels)} labels are {int(labels[0]) if len(labels) else '…'}; AUC and AP need both 0 and 1"
         )
     return labels.astype(bool), scores
+
+
+def check(data: Data) -> None:
+    """Raise BadData unless both sides are one table whose items have a column "category"."""
+    if data.right is not None:
+        raise BadData("evaluate.protocol=outfits is about the items of one table, but the data have two sides")
+    protocols.column(data.left, CATEGORY, "left", "outfits")
+
+
+def report(
+    data: Data, projected: Projected, options: EvaluateOptions, corrections: Mapping[str, Any], plots_folder: Path
+) -> protocols.Report:
+    """Compatibility AUC and fill in the blank with category-matched negatives; AUC and AP of labelled test pairs.
+
+    An outfit is a group of related test pairs: the items they name. Outfits with an item whose category has too few
+    other items in the test split are left out and counted. Pairs are measured where some are labelled 0. Intervals
+    resample outfits. Without hubness correction.
+    """
+    category = np.asarray(data.left.meta[CATEGORY])
+    looks, groups, left_out = _matchable(projected.pairs.where("test", 1), category)
+    if not looks:
+        raise BadData(f"evaluate.protocol=outfits: none of {left_out} test outfits has {ANSWERS - 1} other items of "
+                      "each category in the test split; hold out more: data.test=0.3")  # fmt: skip
+    z, seed, resamples = projected.zl, options.seed, options.resamples
+    real, made = compatibility(z, looks), compatibility(z, hard_outfits(looks, category, seed))
+    label, score = np.repeat([1, 0], [len(real), len(made)]), np.concatenate([real, made])
+    blanks = hard_blanks(looks, category, ANSWERS, seed)
+    right = fill_in_the_blank(z, blanks).astype(np.float64)
+    twice = np.concatenate([groups, groups])
+    about = {"n_queries": len(looks), "n_groups": len(looks), "split": "test", "seed": seed}
+    rows = [
+        _curves.row("compatibility AUC", _curves.auc, label, score, twice, resamples, 2, about),
+        _curves.mean_row("FITB", right, groups, resamples, ANSWERS, about),
+    ]
+    test = projected.pairs.where("test")
+    if 0 < test.label.sum() < len(test):
+        inner = np.einsum("pd,pd->p", np.asarray(z[test.left], np.float64), np.asarray(z[test.right], np.float64))
+        more = about | {"n_queries": len(test), "n_groups": len(np.unique(test.group))}
+        for name, measure in (("pair AUC", _curves.auc), ("pair AP", _curves.average_precision)):
+            rows.append(_curves.row(name, measure, test.label, inner, test.group, resamples, 2, more))
+    notes = {"outfits": len(looks), "left_out": left_out, "FITB_chance": 1 / ANSWERS}
+    figures = {}
+    if options.plots:
+        plots.similarities(real, made, plots_folder / "outfits.png")
+        figures = {"outfits.png": "Compatibility of real outfits against made-up ones of the same categories."}
+    return protocols.Report(rows, notes=notes, figures=figures)
+
+
+def _matchable(related: Any, category: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, int]:
+    """Outfits of at least 2 items whose categories have enough other items among them, their groups, how many not."""
+    group, rows = np.tile(related.group, 2), np.concatenate([related.left, related.right])
+    looks = {g: np.unique(rows[group == g]) for g in np.unique(group).tolist()}
+    total = len(looks)
+    while looks:  # leaving one out may leave another without others of its category
+        kinds, counts = np.unique(category[np.unique(np.concatenate(list(looks.values())))], return_counts=True)
+        there = dict(zip(kinds.tolist(), counts.tolist(), strict=True))
+        short = [g for g, look in looks.items() if not _enough(category[look].tolist(), there)]
+        if not short:
+            break
+        looks = {g: look for g, look in looks.items() if g not in set(short)}
+    return list(looks.values()), np.array(list(looks), np.int64), total - len(looks)
+
+
+def _enough(kinds: list[Any], there: Mapping[Any, int]) -> bool:
+    return len(kinds) > 1 and all(there[kind] - kinds.count(kind) >= ANSWERS - 1 for kind in kinds)

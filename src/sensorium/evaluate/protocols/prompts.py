@@ -7,14 +7,18 @@ scores high. Every number therefore stands beside the mean vector's and a ridge 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sensorium.errors import BadData
-from sensorium.evaluate import evaluate, statistics
+from sensorium.evaluate import evaluate, plots, protocols, statistics
+from sensorium.evaluate.options import EvaluateOptions
+from sensorium.evaluate.projected import Projected
 from sensorium.numerics import unit
 from sensorium.pairs import Pairs
+from sensorium.types import Data
 
 MEASURES = ("hit@1", "hit@5", "hit@10", "MRR", "median_rank")
 
@@ -91,3 +95,48 @@ def baselines(x_train: np.ndarray, y_train: np.ndarray, x: np.ndarray) -> dict[s
             best, strength = error, candidate
     weight = vt.T @ ((s / (s**2 + strength))[:, None] * uy)
     return {"mean vector": np.tile(mean, (len(x), 1)), "ridge": (x - centre) / scale @ weight + mean}
+
+
+def check(data: Data) -> None:
+    """Raise BadData unless the data have two sides."""
+    protocols.two_sides(data, "prompts")
+
+
+def report(
+    data: Data, projected: Projected, options: EvaluateOptions, corrections: Mapping[str, Any], plots_folder: Path
+) -> protocols.Report:
+    """As :func:`prompt_retrieval`: each left item of the test split over the distinct prompts of the right side.
+
+    The mean vector and ridge from the left encoder's vectors are fitted on the train split and stand beside. Without
+    hubness correction. Raises BadData where an item has several prompts, or is a sequence of frames.
+    """
+    p = projected
+    if p.left.offsets is not None:
+        raise BadData(
+            "evaluate.protocol=prompts fits a ridge regression on the left vectors, but the left items are sequences "
+            "of frames; choose an encoder that gives one vector an item"
+        )
+    relevance = p.pairs.relevance("left->right", "test")
+    several = int((relevance.counts() > 1).sum())
+    if several:
+        raise BadData(f"evaluate.protocol=prompts: {several} test items have several prompts; expected one each")
+    outputs = unit(p.zr[relevance.candidates])
+    distinct, code = np.unique(outputs, axis=0, return_inverse=True)
+    which = code.reshape(-1)[relevance.relevant]
+    train = p.pairs.where("train", 1)
+    fitted = baselines(p.left.vectors[train.left], p.zr[train.right], p.left.vectors[relevance.queries])
+    predicted = {"head": np.asarray(p.zl[relevance.queries], np.float32), **fitted}
+    rows = prompt_retrieval(predicted, distinct, which, relevance.group, options.seed, options.resamples)
+    groups = len(np.unique(relevance.group))
+    by = {method: [{k: v for k, v in row.items() if k != "method"} | {"n_groups": groups}
+                   for row in rows if row["method"] == method] for method in predicted}  # fmt: skip
+    notes = {"prompts": len(distinct), "training_items": len(train)}
+    figures = {}
+    if options.plots:
+        bars = [{"name": method, **{k: row[k] for k in ("value", "low", "high")}, "n": row["n_queries"]}
+                for method, rows in by.items() for row in rows if row["measure"] == "cosine"]  # fmt: skip
+        plots.groups(bars, plots_folder / "prompts.png", title="Cosine to the right prompt", overall=False)
+        figures = {"prompts.png": "Mean cosine to the right prompt: head, mean vector and ridge."}
+    return protocols.Report(
+        by.pop("head"), {"mean vector": by["mean vector"], "input ridge": by["ridge"]}, notes, figures
+    )

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sensorium import scores
 from sensorium.errors import BadData
-from sensorium.evaluate import statistics
+from sensorium.evaluate import breakdown, plots, protocols, statistics
+from sensorium.evaluate.options import EvaluateOptions
+from sensorium.evaluate.projected import Projected
 from sensorium.pairs import Relevance
-from sensorium.types import Rows
+from sensorium.types import Data, Rows
+
+COLUMN = "emotion"
+K = 10
 
 
 def emotion_retrieval(
@@ -77,3 +84,45 @@ def _right(texts: Rows, clips: Rows, wanted: np.ndarray, carried: np.ndarray, k:
         place = np.minimum(scores.ranks(texts, clips, relevance), k + 1) - 1
         right[np.repeat(mine, len(theirs)), place] = True
     return right[:, :k]
+
+
+def check(data: Data) -> None:
+    """Raise BadData unless the items of both sides have a column "emotion"."""
+    protocols.two_sides(data, "voices")
+    for side, items in (("left", data.left), ("right", data.right)):
+        protocols.column(items, COLUMN, side, "voices")
+
+
+def report(
+    data: Data, projected: Projected, options: EvaluateOptions, corrections: Mapping[str, Any], plots_folder: Path
+) -> protocols.Report:
+    """As :func:`emotion_retrieval`: the test split's texts over its clips, without hubness correction.
+
+    Texts are the side of kind "text", the right one where that is not evident. A text whose emotion no clip of
+    the split carries is left out and counted.
+    """
+    texts = protocols.text_side(data)
+    clips = "left" if texts == "right" else "right"
+    direction = f"{texts}->{clips}"
+    queries, candidates = projected.sides(direction)
+    relevance = projected.pairs.relevance(direction, "test")
+    asked, carried = (np.asarray(getattr(data, side).meta[COLUMN])[rows]
+                      for side, rows in ((texts, relevance.queries), (clips, relevance.candidates)))  # fmt: skip
+    answerable = np.isin(asked, carried)
+    if not answerable.any():
+        raise BadData(f"no clip of the test split carries an emotion of its texts, such as '{asked[0]}'")
+    zq = np.asarray(queries[relevance.queries[answerable]], np.float32)
+    zc = np.asarray(candidates[relevance.candidates], np.float32)
+    asked, group = asked[answerable], relevance.group[answerable]
+    k = min(K, len(zc))
+    found = emotion_retrieval(zq, zc, asked, carried, k, group, options.seed, options.resamples)
+    groups = {"n_groups": len(np.unique(group)), "split": "test"}
+    rows = [{**row, "direction": direction, **groups} for row in found]
+    notes = {"texts": texts, "k": k, "left_out": int((~answerable).sum()), "emotions": np.unique(asked).tolist()}
+    figures = {}
+    if options.plots:
+        right = _right(zq, zc, asked, carried, k).mean(axis=1)
+        bars = breakdown.by(right, asked, None, group, resamples=options.resamples, seed=options.seed)
+        plots.groups(bars, plots_folder / "voices.png", title=f"precision@{k} by emotion")
+        figures = {"voices.png": f"Share of the first {k} clips that carry the text's emotion, by emotion."}
+    return protocols.Report(rows, notes=notes, figures=figures)

@@ -1,0 +1,267 @@
+"""Each protocol through a real small run of a recipe, its numbers computed again from the saved heads by other means."""
+
+import json
+
+import ir_measures
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+import sensorium
+from sensorium import heads, pipeline
+from sensorium import recipe as recipes
+from sensorium.errors import BadData, BadRecipe
+from sensorium.evaluate import protocols
+from sensorium.evaluate.protocols import outfits
+
+DATA = '''
+import numpy as np
+from sensorium.pairs import Pairs
+from sensorium.types import Data, Items
+
+RANDOM = np.random.default_rng(0)
+
+def items(prefix, x, **meta):
+    return Items(np.array([f"{prefix}{i}" for i in range(len(x))]), x.astype(np.float32), "vector", meta)
+
+def split(n, part=5):
+    return np.array(["train", "train", "train", "validation", "test"])[np.arange(n) % part]
+
+class Captions:
+    """60 clips, 5 captions each."""
+    def load(self):
+        x = RANDOM.standard_normal((60, 12))
+        y = np.repeat(x, 5, 0) + 0.8 * RANDOM.standard_normal((300, 12))
+        left = np.repeat(np.arange(60), 5)
+        pairs = Pairs.of(left, np.arange(300), group=left, split=split(60)[left])
+        return Data(items("clip", x), items("caption", y), pairs, {})
+
+class Shared(Captions):
+    """As Captions, but one test caption describes two clips."""
+    def load(self):
+        data = super().load()
+        p = data.pairs
+        more = Pairs.of(np.append(p.left, 4), np.append(p.right, 9 * 5), group=np.append(p.group, 4),
+                        split=np.append(p.split, "test"))
+        return Data(data.left, data.right, more, {})
+
+class Voices:
+    """120 clips and 120 texts of four emotions; each text goes with one clip."""
+    def __init__(self, column: str = "emotion") -> None:
+        self.column = column
+    def load(self):
+        emotion = np.array(["calm", "happy", "sad", "angry"])[np.arange(120) % 4]
+        mean = RANDOM.standard_normal((4, 10))[np.arange(120) % 4]
+        x, y = (mean + 0.9 * RANDOM.standard_normal((120, 10)) for _ in range(2))
+        pairs = Pairs.of(np.arange(120), np.arange(120), split=split(120))
+        return Data(items("clip", x, emotion=emotion), items("text", y, **{self.column: emotion}), pairs, {})
+
+class Prompts:
+    """200 items over 25 prompts with a large mean in common."""
+    def load(self):
+        prompts = RANDOM.standard_normal((25, 8)) + 4 * RANDOM.standard_normal((1, 8))
+        which = np.arange(200) % 25
+        x = prompts[which] @ RANDOM.standard_normal((8, 9)) + 0.5 * RANDOM.standard_normal((200, 9))
+        pairs = Pairs.of(np.arange(200), which, group=np.arange(200), split=split(200))
+        return Data(items("face", x), items("prompt", prompts), pairs, {})
+
+class Emotions:
+    """160 clips of 20 speakers, 4 classes."""
+    def load(self):
+        which, speaker = np.arange(160) % 4, np.arange(160) // 8
+        x = RANDOM.standard_normal((4, 6))[which] + 0.9 * RANDOM.standard_normal((160, 6))
+        pairs = Pairs.of(np.arange(160), which, group=speaker, split=split(20)[speaker])
+        return Data(items("clip", x), items("class", np.eye(4)), pairs, {})
+
+class Outfits:
+    """60 outfits of three items each, of a style; labelled pairs of other styles do not go together."""
+    def __init__(self, category: str = "category") -> None:
+        self.category = category
+    def load(self):
+        outfit, kind = np.repeat(np.arange(60), 3), np.tile(["top", "shoe", "bag"], 60)
+        x = RANDOM.standard_normal((60, 10))[outfit] + 0.8 * RANDOM.standard_normal((180, 10))
+        a = np.array([[3 * o, 3 * o, 3 * o + 1] for o in range(60)]).ravel()
+        b = np.array([[3 * o + 1, 3 * o + 2, 3 * o + 2] for o in range(60)]).ravel()
+        stranger = (b + 15) % 180
+        pairs = Pairs.of(np.r_[a, a], np.r_[b, stranger], label=np.repeat([1, 0], len(a)),
+                         group=np.r_[outfit[a], outfit[a]], split=np.tile(split(60)[outfit[a]], 2), same_table=True)
+        return Data(items("item", x, **{self.category: kind}), None, pairs, {})
+'''
+FAST = {"epochs": 4, "lr": 0.01, "precision": "fp32", "batch": 32}
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    path = tmp_path_factory.mktemp("protocols") / "made.py"
+    path.write_text(DATA)
+    return path
+
+
+def run(parts, name, protocol, out, one_table=False, plots=True, **data):
+    linear = {"head": {"name": "linear", "dim": 8}}
+    recipe = {"name": name.lower(), "data": {"name": f"{parts}:{name}", **data}, "left": linear, "objective": "infonce",
+              "train": FAST, "evaluate": {"protocol": protocol, "resamples": 100, "correction": "none", "plots": plots}}  # fmt: skip
+    return sensorium.run(recipe if one_table else {**recipe, "right": linear}, out=out, quiet=True)
+
+
+def outputs(made, side):
+    data = made.recipe.part("data").load()
+    return heads.apply(made.head(side), (data.left if side == "left" else data.right).values), data
+
+
+def value(made, measure, direction):
+    (found,) = [
+        r for r in made.metrics["protocol"]["results"] if (r["measure"], r["direction"]) == (measure, direction)
+    ]
+    assert found["low"] <= found["value"] <= found["high"] and found["split"] == "test" and found["n_groups"] > 0
+    shown = [r for r in made.metrics["results"] if (r["measure"], r["direction"]) == (measure, direction)]
+    assert [r["value"] for r in shown] == [found["value"]], "whatever draws the results draws the protocol too"
+    return found["value"]
+
+
+def everywhere(made, name):
+    """The protocol in metrics.json, in the card and among the figures."""
+    kept = json.loads((made.folder / "metrics.json").read_text())["protocol"]
+    assert kept["name"] == name and kept["about"] == protocols.names()[name] and kept["results"]
+    card = (made.folder / "README.md").read_text()
+    assert f"## Protocol `{name}`" in card
+    for file, caption in kept["figures"].items():
+        assert (made.folder / "plots" / file).stat().st_size > 1000 and f"![{caption}](plots/{file})" in card
+    assert kept["figures"]
+
+
+def test_captions(parts, tmp_path, capsys):
+    made = run(parts, "Captions", "captions", tmp_path / "run")
+    everywhere(made, "captions")
+    (zl, data), (zr, _) = outputs(made, "left"), outputs(made, "right")
+    test = np.flatnonzero(data.pairs.split == "test")
+    clips, texts = np.unique(data.pairs.left[test]), np.unique(data.pairs.right[test])
+    score = zl[clips].astype(float) @ zr[texts].astype(float).T
+    forth = {f"q{c}": {f"d{t}": float(s) for t, s in zip(texts, row, strict=True)} for c, row in zip(clips, score, strict=True)}  # fmt: skip
+    relevant = {f"q{c}": {f"d{5 * c + k}": 1 for k in range(5)} for c in clips}
+    for ours, theirs in (("mAP@10", ir_measures.AP @ 10), ("recall@10", ir_measures.R @ 10)):
+        expected = ir_measures.calc_aggregate([theirs], relevant, forth)[theirs]
+        assert value(made, ours, "left->right") == pytest.approx(expected, abs=1e-6)
+    assert made.metrics["protocol"]["notes"]["measured"] == "Clotho and AudioCaps"
+    from sensorium.cli.output import print_run
+
+    print_run(made.metrics, made.folder)
+    assert "protocol captions: Sound and picture captions" in capsys.readouterr().out
+
+
+def test_captions_of_several_clips_are_measured_as_dcase_did(parts, tmp_path):
+    made = run(parts, "Shared", "captions", tmp_path / "run", plots=False)
+    assert {r["direction"] for r in made.metrics["protocol"]["results"]} == {"right->left"}
+    assert value(made, "mAP@16", "right->left") > 0 and made.metrics["protocol"]["figures"] == {}
+    assert made.metrics["protocol"]["notes"]["captions_of_several_clips"] == 1
+
+
+def test_voices(parts, tmp_path):
+    made = run(parts, "Voices", "voices", tmp_path / "run")
+    everywhere(made, "voices")
+    (zl, data), (zr, _) = outputs(made, "left"), outputs(made, "right")
+    test = np.flatnonzero(data.pairs.split == "test")
+    emotion = data.left.meta["emotion"][test]
+    order = np.argsort(-(zr[test].astype(float) @ zl[test].astype(float).T), axis=1)[:, :10]
+    assert value(made, "precision@10", "right->left") == pytest.approx((emotion[order] == emotion[:, None]).mean())
+    assert made.metrics["protocol"]["results"][0]["chance"] == pytest.approx(0.25)
+
+
+def test_prompts(parts, tmp_path):
+    made = run(parts, "Prompts", "prompts", tmp_path / "run")
+    everywhere(made, "prompts")
+    (zl, data), (zr, _) = outputs(made, "left"), outputs(made, "right")
+    test = np.flatnonzero(data.pairs.split == "test")
+    unit = [z / np.linalg.norm(z, axis=1, keepdims=True) for z in (zl[test].astype(float), zr.astype(float))]
+    which = data.pairs.right[test]
+    cosine = (unit[0] * unit[1][which]).sum(1)
+    assert value(made, "cosine", "left->right") == pytest.approx(cosine.mean(), abs=1e-6)
+    score = unit[0] @ unit[1][np.unique(which)].T
+    best = np.unique(which)[score.argmax(1)] == which
+    (hit,) = [r["value"] for r in made.metrics["protocol"]["results"] if r["measure"] == "hit@1"]
+    assert hit == pytest.approx(best.mean())
+    beside = made.metrics["baselines"]
+    assert {"mean vector", "input ridge", "ridge", "cca"} <= set(beside) and "advantage" not in beside["mean vector"]
+    assert "mean vector" in (made.folder / "README.md").read_text() and "mean vector" not in made.metrics["verdict"]
+
+
+def test_emotions(parts, tmp_path):
+    made = run(parts, "Emotions", "emotions", tmp_path / "run")
+    everywhere(made, "emotions")
+    (zl, data), (zr, _) = outputs(made, "left"), outputs(made, "right")
+    test = np.flatnonzero(data.pairs.split == "test")
+    labels, predicted = data.pairs.right[test], (zl[test].astype(float) @ zr.astype(float).T).argmax(1)
+    assert value(made, "WA", "left->right") == pytest.approx(sklearn_metrics.accuracy_score(labels, predicted))
+    assert value(made, "UA", "left->right") == pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, predicted))
+    f1 = sklearn_metrics.f1_score(labels, predicted, average="macro", zero_division=0)
+    assert value(made, "macro-F1", "left->right") == pytest.approx(f1)
+    notes = made.metrics["protocol"]["notes"]
+    assert notes["chance"] == 0.25 and notes["speakers"] == 4
+    assert all(r["few_groups"] for r in made.metrics["protocol"]["results"])
+
+
+def test_outfits(parts, tmp_path):
+    made = run(parts, "Outfits", "outfits", tmp_path / "run", one_table=True)
+    everywhere(made, "outfits")
+    z, data = outputs(made, "left")
+    test = np.flatnonzero(data.pairs.split == "test")
+    score = (z[data.pairs.left[test]].astype(float) * z[data.pairs.right[test]]).sum(1)
+    label = data.pairs.label[test]
+    assert value(made, "pair AUC", "left->right") == pytest.approx(sklearn_metrics.roc_auc_score(label, score))
+    assert value(made, "pair AP", "left->right") == pytest.approx(sklearn_metrics.average_precision_score(label, score))
+    looks = [np.arange(3 * o, 3 * o + 3) for o in range(4, 60, 5)]
+    made_up = outfits.hard_outfits(looks, data.left.meta["category"])
+    compatible = [[np.mean([z[a].astype(float) @ z[b] for i, a in enumerate(o) for b in o[i + 1 :]]) for o in these]
+                  for these in (looks, made_up)]  # fmt: skip
+    expected = sklearn_metrics.roc_auc_score(np.repeat([1, 0], 12), np.concatenate(compatible))
+    assert value(made, "compatibility AUC", "left->right") == pytest.approx(expected)
+    assert value(made, "FITB", "left->right") > 0.25 and made.metrics["protocol"]["notes"]["left_out"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "data", "message"),
+    [
+        ("Voices", "voices", {"column": "emotio"}, "voices needs the column 'emotion' of the right items; did you mean 'emotio'"),
+        ("Captions", "voices", {}, "needs the column 'emotion' of the left items; there is no column at all"),
+        ("Outfits", "outfits", {"category": "categories"}, "needs the column 'category' of the left items; did you mean 'categor"),
+        ("Captions", "outfits", {}, "outfits is about the items of one table, but the data have two sides"),
+        ("Outfits", "captions", {}, "captions is between two sides, but both sides are one table here"),
+        ("Captions", "emotions", {}, "needs one class an item and 2 to 30 classes .* here are 300 right items"),
+    ],
+)  # fmt: skip
+def test_what_a_protocol_needs_is_said_before_anything_is_fitted(
+    parts, tmp_path, monkeypatch, name, protocol, data, message
+):
+    monkeypatch.setattr(pipeline, "fit_heads", lambda *_, **__: pytest.fail("something was fitted"))
+    with pytest.raises(BadData, match=message):
+        run(parts, name, protocol, tmp_path / "run", one_table=name == "Outfits", **data)
+
+
+def test_prompts_want_one_prompt_an_item(parts, tmp_path):
+    with pytest.raises(BadData, match="12 test items have several prompts; expected one each"):
+        run(parts, "Captions", "prompts", tmp_path / "run", plots=False)
+
+
+def test_an_unknown_protocol_names_the_nearest():
+    with pytest.raises(BadRecipe, match="evaluate.protocol='caption'; did you mean 'captions'"):
+        recipes.load("glyphs", ["evaluate.protocol=caption"])
+    with pytest.raises(BadRecipe, match="evaluate.protocol='xyz'; known: captions, emotions, outfits, prompts, voices"):
+        recipes.load("glyphs", ["evaluate.protocol=xyz"])
+
+
+def test_every_protocol_is_found_by_its_file_and_says_what_it_is():
+    assert set(protocols.names()) == {"captions", "emotions", "outfits", "prompts", "voices"}
+    for name, about in protocols.names().items():
+        module = protocols.find(name)
+        assert about and callable(module.check) and callable(module.report)
+
+
+def test_a_run_without_a_protocol_has_none_and_its_recipe_is_as_before():
+    assert "protocol" not in recipes.load("glyphs").values["evaluate"]
+
+
+def test_evaluating_again_takes_another_protocol_and_none(parts, tmp_path):
+    made = run(parts, "Voices", "voices", tmp_path / "run", plots=False)
+    again = pipeline.evaluate_again(made.folder, ["evaluate.protocol=captions"], quiet=True)
+    assert again.metrics["protocol"]["name"] == "captions"
+    assert "precision@10" not in {r["measure"] for r in again.metrics["results"]}
