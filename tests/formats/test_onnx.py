@@ -160,7 +160,7 @@ def test_model_pth_out(tmp_path: Path) -> None:
     theirs.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True))
     x = torch.from_numpy(frames[:200].astype(np.float32)).reshape(2, 100, 13)
     torch.testing.assert_close(theirs(x), ours(x, torch.tensor([100, 100])), atol=1e-5, rtol=1e-4)
-    assert model_pth.said(tmp_path / "model.pth") == {"cmvn": "none"}
+    assert model_pth.stated_features(tmp_path / "model.pth") == {"cmvn": "none"}
     for head in (made("gru"), parts.make("heads", {"name": "lstm", "preprocess": "unit"})):
         if not hasattr(head, "dim_in"):
             head.build(13, None, 8)

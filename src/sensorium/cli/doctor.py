@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sensorium import io, parts
+from sensorium import formats, io, parts
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, SensoriumError, nearest
 from sensorium.evaluate.statistics import FEW
@@ -31,13 +31,14 @@ LOW_DISK = 2e9  # bytes free, below which the doctor warns
 
 
 def listing(kind: str | None) -> list[dict[str, Any]]:
-    """Records of kind, name and about: recipes, every kind of part, and the runs under ``runs/``."""
-    kinds = ("recipes", *parts.KINDS, "runs")
+    """Records of kind, name and about: recipes, every kind of part, file formats, and the runs under ``runs/``."""
+    kinds = ("recipes", *parts.KINDS, "formats", "runs")
     if kind is not None and kind not in kinds:
         raise BadRecipe(f"no kind '{kind}'; {nearest(kind, kinds)}")
     found = []
     for one in kinds if kind is None else (kind,):
-        names = recipes.names() if one == "recipes" else _runs() if one == "runs" else parts.names(one)
+        others = {"recipes": recipes.names, "formats": formats.listing, "runs": _runs}
+        names = others[one]() if one in others else parts.names(one)
         found += [{"kind": one, "name": name, "about": about} for name, about in names.items()]
     return found
 

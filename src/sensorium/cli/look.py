@@ -15,12 +15,14 @@ def ls(
     kind: Annotated[
         str | None,
         typer.Argument(
-            metavar="KIND", help="recipes, datasets, encoders, heads, objectives, indexes or runs.", show_default=False
+            metavar="KIND",
+            help="recipes, datasets, encoders, heads, objectives, indexes, formats or runs.",
+            show_default=False,
         ),
     ] = None,
     as_json: Json = None,
 ) -> None:
-    """List recipes, parts and runs.
+    """List recipes, parts, file formats and runs.
 
     [bold]sensorium ls heads[/bold]
     """

@@ -74,15 +74,6 @@ def read_vector(path: Path) -> Any:
     return vector
 
 
-def key_values(texts: list[str]) -> dict[str, str]:
-    """KEY=VALUE texts as a mapping."""
-    pairs = [text.partition("=") for text in texts]
-    for (key, sign, _), text in zip(pairs, texts, strict=True):
-        if not (key and sign):
-            raise BadRecipe(f"'{text}'; expected KEY=VALUE")
-    return {key: value for key, _, value in pairs}
-
-
 _SIGNS = ("==", "!=", ">=", "<=", "=", ">", "<")  # an operator before those that begin it
 
 

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from sensorium import formats
 from sensorium.contracts import Dataset
 from sensorium.errors import BadData, BadRecipe, nearest
-from sensorium.formats import arrays
+from sensorium.formats import IDS_NAMES, PAIR_NAMES, SPLIT_NAMES, Columns
 from sensorium.heads import check_finite
 from sensorium.pairs import Pairs, csr
 from sensorium.types import Data, Items, as_ids, check_unique
 
-#: Keys that are looked for where none is named: (left, right) as people's files call them.
-VECTORS = (
-    ("text_emb", "emo_emb"),
-    ("text_emb", "audio_emb"),
-    ("perception_embeddings", "clip_embeddings"),
-    ("audio_embeddings", "text_embeddings"),
-    ("image", "text"),
-    ("audio", "text"),
-    ("left", "right"),
-)
-IDS = ("ids", "id", "filename", "fname", "file_name", "stem", "names")
-SPLIT = ("split", "split_set")
+_WIDE = 16 << 20  # characters of a text column of one width at most
 
 
 class Arrays(Dataset):
@@ -38,14 +28,16 @@ class Arrays(Dataset):
     goes with row i. Two files: ``left`` and ``right`` are ``path`` or ``path:key``, and rows are
     joined by their ids, never by position.
 
-    An array is [n, d], or [n, c, d] with c partners a row, such as five captions of a picture.
+    An array is [n, d], or [n, c, d] with c vectors a row, such as five captions of a picture.
     ids, split, group: names of optional columns [n] (looked for under their usual names when left
-    out; ``split=""`` ignores a split that the file brings). split holds train, dev or validation,
-    and test. Rows of one group never stand in two splits; by default what is paired is a group.
-    Every other column [n], and text [n, c], goes along as metadata that searches print.
+    out; ``split=""`` and ``ids=""`` ignore what the file brings). split holds train, dev or validation,
+    and test. Rows of one group never stand in two splits; a row without a group is a group of its own;
+    by default rows that are paired form a group.
+    Every other column [n], and text [n, c], becomes metadata that searches print; columns: which of
+    them, all when left out.
 
     allow_missing: drop ids that only one file has, instead of refusing. repeat: an id may stand on
-    several rows, each of them a partner.
+    several rows, each of them related.
     """
 
     def __init__(
@@ -58,10 +50,12 @@ class Arrays(Dataset):
         group: str | None = None,
         allow_missing: bool = False,
         repeat: bool = False,
+        columns: Sequence[str] | None = None,
     ) -> None:
         self.file, self.left, self.right = file, left, right
         self.ids, self.split, self.group = ids, split, group
         self.allow_missing, self.repeat = allow_missing, repeat
+        self.columns = None if columns is None else list(columns)
 
     def load(self) -> Data:
         """Read, check and join.
@@ -86,25 +80,30 @@ class Arrays(Dataset):
             )
         if not len(i):
             raise BadData(f"{left.where} and {right.where} have no id in common")
-        split = _agreed("split", self.split, SPLIT, (left, i), (right, j))
+        split = _agreed("split", self.split, SPLIT_NAMES, (left, i), (right, j))
         group = _agreed("group", self.group, (), (left, i), (right, j))
-        if group is None and (names := left.column(self.ids, IDS, "ids")) is not None:
-            group = _groups_of(as_ids(names)[i])
-        c, d = left.partners, right.partners
-        a, b = np.divmod(np.arange(c * d), d)  # every partner of a left row with every partner of its right row
+        if group is None and (names := left.column(self.ids, IDS_NAMES, "ids")) is not None:
+            group = _groups_of(np.array([str(name) for name in names.tolist()], np.str_)[i])
+        elif group is not None:
+            group, notes["rows_without_group"] = _own_groups(group)
+        c, d = left.each, right.each
+        a, b = np.divmod(np.arange(c * d), d)  # every vector of a left row with every vector of its right row
         rows = (i[:, None] * c + a).ravel(), (j[:, None] * d + b).ravel()
         there = left.there[rows[0]] & right.there[rows[1]]
         pairs = Pairs.of(
             *((np.cumsum(side.there) - 1)[at[there]] for side, at in zip((left, right), rows, strict=True)),
-            split=None if split is None else np.repeat(split, c * d)[there],
+            split=None if split is None else np.repeat(_split_words(split), c * d)[there],
             group=None if group is None else np.repeat(group, c * d)[there],
         )
         notes["blank_partners_dropped"] = int(sum(np.count_nonzero(~side.there) for side in (left, right)))
         notes |= {"left": left.where, "right": right.where, "split": "drawn" if split is None else "given"}
-        return Data(left.items(left_keys), right.items(right_keys), pairs, notes)
+        same_file = left.path == right.path
+        items = [side.items(keys, self.columns, (other.key,) if same_file else ())
+                 for side, keys, other in ((left, left_keys, right), (right, right_keys, left))]  # fmt: skip
+        return Data(items[0], items[1], pairs, notes)
 
     def _sides(self) -> tuple[Side, Side]:
-        """The two arrays that are meant."""
+        """The two arrays."""
         if self.file is None:
             for name, value in (("left", self.left), ("right", self.right)):
                 if value is None:
@@ -112,9 +111,9 @@ class Arrays(Dataset):
                         f"arrays: no data.{name}; type: data.file=pairs.npz data.left=KEY data.right=KEY, "
                         "or data.left=a.npz:KEY data.right=b.npz:KEY"
                     )
-            return _open(self.left, VECTORS, 0), _open(self.right, VECTORS, 1)
-        path, columns = Path(self.file), arrays.read(self.file)
-        known = [pair for pair in VECTORS if all(key in columns for key in pair)]
+            return _open(self.left, 0), _open(self.right, 1)
+        path, columns = Path(self.file), _read(self.file)
+        known = [pair for pair in PAIR_NAMES if all(key in columns for key in pair)]
         if self.left is None and self.right is None and known:
             names = known[0]
         elif self.left is None or self.right is None:
@@ -131,26 +130,26 @@ class Side:
     path: Path
     key: str
     array: np.ndarray
-    columns: Mapping[str, np.ndarray]
+    columns: Columns
 
     @classmethod
-    def of(cls, path: Path, columns: Mapping[str, np.ndarray], key: str) -> Side:
+    def of(cls, path: Path, columns: Columns, key: str) -> Side:
         """The array called ``key``, checked to be vectors."""
         if key not in columns:
             raise BadRecipe(f"{path.name} has no '{key}' ({nearest(key, columns)}); it holds {_listed(columns)}")
-        array = columns[key]
-        side = cls(path, key, array, {name: column for name, column in _readable(columns) if name != key})
+        side = cls(path, key, np.asarray(columns[key]), columns)
+        array = side.array
         if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or 0 in array.shape:
-            raise BadData(f"{side.where} is {array.dtype} {array.shape}; expected numbers [n, d], or [n, c, d]")
+            raise BadData(f"{side.where} is {formats.described(array)}; expected numbers [n, d], or [n, c, d]")
         return side
 
     @property
     def where(self) -> str:
-        """What messages call it."""
+        """The array's name in messages."""
         return f"{self.path.name}:{self.key}" if self.key else self.path.name
 
     @property
-    def partners(self) -> int:
+    def each(self) -> int:
         """c, the vectors of one row."""
         return self.array.shape[1] if self.array.ndim == 3 else 1
 
@@ -159,17 +158,21 @@ class Side:
         return len(self.array) == len(other.array)
 
     def column(self, name: str | None, usual: tuple[str, ...], what: str) -> np.ndarray | None:
-        """Column [n] of this name, or of a usual one when no name is given; None where there is none."""
-        if name is not None:
-            found = self.columns.get(name) if name else None
-            if found is not None and found.shape != (len(self.array),):
-                raise BadData(
-                    f"{self.path.name}:{name}, the {what}, has shape {found.shape}; expected "
-                    f"({len(self.array)},), one for each row of '{self.key}'"
-                )
-            return found
-        fitting = (self.columns[u] for u in usual if u in self.columns)
-        return next((f for f in fitting if f.shape == (len(self.array),)), None)
+        """Column [n] of this name, or of a usual one when no name is given; None where there is none.
+
+        Raises BadData when it has another number of rows.
+        """
+        if name is None:
+            name = next((u for u in usual if u in self.columns and u != self.key), None)
+        if not name or name not in self.columns:
+            return None
+        found = self.columns[name]
+        if found.shape != (len(self.array),):
+            raise BadData(
+                f"{self.path.name}:{name}, the {what}, has shape {found.shape}; expected ({len(self.array)},), one for "
+                f"each row of '{self.key}'; correct it, name another column, or ignore it: data.{what}=\"\""
+            )
+        return found
 
     def missing(self, name: str) -> str:
         """The message for a column that is not there."""
@@ -177,7 +180,7 @@ class Side:
 
     def keys(self, name: str | None, needed: bool, repeat: bool) -> np.ndarray:
         """Id (n,) of each row: what joins two files; row numbers where one file needs none."""
-        found = self.column(name, IDS, "ids")
+        found = self.column(name, IDS_NAMES, "ids")
         if found is None:
             if name:
                 raise BadRecipe(f"data.ids={name}: {self.missing(name)}")
@@ -187,30 +190,33 @@ class Side:
                     f"type: data.ids=COLUMN ({self.path.name} holds {_listed(self.columns)})"
                 )
             return as_ids(np.arange(len(self.array)))
-        ids = as_ids(found)
+        ids = np.array(formats.as_text_ids(found, f"ids of {self.where}"), np.str_)
         if not repeat:
             if name is None and not needed and len(np.unique(ids)) != len(ids):
                 return as_ids(np.arange(len(self.array)))  # a usual name, but no ids
             try:
                 check_unique(ids, f"ids of {self.where}")
             except BadData as error:
-                raise BadData(f"{error}, or type data.repeat=true where each row of an id is a partner") from None
+                raise BadData(f"{error}, or type data.repeat=true where each row of an id is related") from None
         return ids
 
     @cached_property
     def there(self) -> np.ndarray:
-        """Which of the n · c vectors exist: of [n, c, d], one that is all zeros stands for no partner.
+        """Which of the n · c vectors exist: of [n, c, d], one that is all zeros stands for none.
 
-        A row must keep one partner at least, and a row of [n, d] is always there (to be refused).
+        A row must keep one vector at least, and a row of [n, d] is always there (to be refused).
         """
         if self.array.ndim == 2:
             return np.ones(len(self.array), bool)
         there = self.array.any(axis=-1)
         return (there | ~there.any(axis=1, keepdims=True)).ravel()
 
-    def items(self, keys: np.ndarray) -> Items:
-        """The vectors as items, up to n · c of them, with the other columns as metadata."""
-        n, c, there = len(self.array), self.partners, self.there
+    def items(self, keys: np.ndarray, wanted: Sequence[str] | None = None, others: tuple[str, ...] = ()) -> Items:
+        """The vectors as items, up to n · c of them, with the other columns as metadata.
+
+        wanted: which columns, all when None. others: arrays that are no columns.
+        """
+        n, c, there = len(self.array), self.each, self.there
         ids = keys if len(np.unique(keys)) == n else _numbered(keys)
         if self.array.ndim == 3:
             ids = np.char.add(np.repeat(ids, c), np.tile([f"#{k + 1}" for k in range(c)], n))[there]
@@ -218,29 +224,90 @@ class Side:
         vectors = (vectors if there.all() else vectors[there]).astype(np.float32, copy=False)
         check_finite(vectors, ids, self.where)
         meta = {}
-        for name, column in self.columns.items():
-            if column.shape == (n,) and column.dtype.kind in "Uiufb":
-                meta[name] = np.repeat(column, c)[there]
-            elif self.array.ndim == 3 and column.shape == (n, c) and column.dtype.kind == "U":
-                meta[name] = column.ravel()[there]
+        for name in self.columns if wanted is None else wanted:
+            if name not in self.columns:
+                raise BadRecipe(f"data.columns: {self.missing(name)}")
+            if name not in (self.key, *others) and (column := self._metadata(name)) is not None:
+                meta[name] = column[there]
         return Items(ids, vectors, "vector", meta, {"name": "vectors", "key": self.key})
 
+    def _metadata(self, name: str) -> np.ndarray | None:
+        """A column as one value for each of the n · c vectors; None for an array that is no column."""
+        n, c, shape = len(self.array), self.each, self.columns.shape(name)
+        if shape[:1] != (n,) or not (len(shape) == 1 or shape == (n, c) or -1 in shape):
+            return None
+        try:
+            column = self.columns[name]
+        except BadData as error:
+            raise BadData(f"{error}; or keep only other columns: data.columns='[…]', '[]' for none") from None
+        if self.array.ndim == 3 and column.dtype.kind == "O":
+            spread = column.ravel().tolist() if column.shape == (n, c) else _spread(column, c)
+            if spread is not None:
+                return _text(formats.objects(spread))
+        return np.repeat(_text(column), c) if column.shape == (n,) else None
 
-def _open(spec: str, usual: tuple[tuple[str, str], ...], side: int) -> Side:
-    """The array that ``path`` or ``path:key`` means."""
-    where, key = arrays.split(spec)
-    columns = arrays.read(where)
+
+def _read(path: str | Path) -> Columns:
+    """A store or a file of any format as columns."""
+    from sensorium.store import importing, manifest
+
+    folder = Path(path).expanduser()
+    return importing.columns_of(folder) if folder.is_dir() and manifest.exists(folder) else formats.read(folder)
+
+
+def _open(spec: str, side: int) -> Side:
+    """The array that ``path`` or ``path:key`` names."""
+    where, key = formats.split(spec)
+    columns = _read(where)
     if not key:
-        known = [k for k in dict.fromkeys(pair[side] for pair in usual) if k in columns]
-        vectors = [k for k, x in _readable(columns) if x.dtype.kind == "f" and x.ndim in (2, 3)]
+        known = [k for k in dict.fromkeys(pair[side] for pair in PAIR_NAMES) if k in columns]
+        vectors = known or ([columns.key] if columns.key else formats.names_of_vectors(columns))
         if not known and len(vectors) != 1:
             raise BadRecipe(f"which array of {where.name}? type: {spec}:KEY; it holds {_listed(columns)}")
-        key = known[0] if known else vectors[0]
+        key = vectors[0]
     return Side.of(where, columns, key)
 
 
+def _text(column: np.ndarray) -> np.ndarray:
+    """Text as unicode of one width where that is small, "" for missing; everything else as it is."""
+    if column.dtype.kind != "O" or not all(isinstance(value, (str, type(None))) for value in column.tolist()):
+        return column
+    texts = ["" if value is None else value for value in column.tolist()]
+    widest = max(map(len, texts), default=0)
+    return np.array(texts, np.str_) if widest * len(texts) <= _WIDE else formats.objects(texts)
+
+
+def _spread(column: np.ndarray, c: int) -> list[Any] | None:
+    """Lists of c values each, one after the other; None where a row has another number of them."""
+    rows = column.tolist()
+    if column.ndim != 1 or not all(isinstance(row, list) and len(row) == c for row in rows):
+        return None
+    return [value for row in rows for value in row]
+
+
+def _split_words(split: np.ndarray) -> np.ndarray:
+    """The words of a split column. Raises BadData, with a count, where some are missing."""
+    words = split.tolist()
+    if missing := [row for row, word in enumerate(words) if word is None or word != word]:
+        raise BadData(f"the split of {len(missing)} pairs is missing, such as in row {missing[0]}; expected train, "
+                      'dev|validation or test: fill them in, or type data.split=""')  # fmt: skip
+    return np.array([str(word) for word in words], np.str_)
+
+
+def _own_groups(group: np.ndarray) -> tuple[np.ndarray, int]:
+    """Groups (p,), each missing one (null, NaN, NaT) a group of its own, and how many these are."""
+    values = group.tolist()
+    missing = [value is None or value != value for value in values]
+    if not any(missing):
+        return np.array([str(v) for v in values], np.str_) if group.dtype.kind == "O" else group, 0
+    named = [
+        f"(no group, row {row})" if lost else str(v) for row, (v, lost) in enumerate(zip(values, missing, strict=True))
+    ]
+    return np.array(named, np.str_), sum(missing)
+
+
 def _match(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """Rows i, j (p,) of equal ids, many to many, in left order; and how many ids have no partner."""
+    """Rows i, j (p,) of equal ids, many to many, in left order; and how many ids have no match."""
     order = np.argsort(right, kind="stable")
     first = np.searchsorted(right, left, "left", sorter=order)
     last = np.searchsorted(right, left, "right", sorter=order)
@@ -261,30 +328,32 @@ def _agreed(what: str, name: str | None, usual: tuple[str, ...], *sides: tuple[S
         if name:
             raise BadRecipe(f"data.{what}={name}: {sides[0][0].missing(name)}")
         return None
-    differ = np.flatnonzero(found[0].astype(np.str_) != found[-1].astype(np.str_))
-    if len(differ):
-        one, other = (str(column[differ[0]]) for column in found)
-        raise BadData(f"the two files disagree on the {what} of {len(differ)} pairs, such as {one!r} against {other!r}")
+    one, other = ([str(value) for value in column.tolist()] for column in (found[0], found[-1]))
+    differ = [row for row, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    if differ:
+        examples = f"{one[differ[0]]!r} against {other[differ[0]]!r}"
+        raise BadData(f"the two files disagree on the {what} of {len(differ)} pairs, such as {examples}")
     return found[0]
 
 
 def _groups_of(names: np.ndarray) -> np.ndarray | None:
-    """Groups that names tell: "x.wav#1" … "x.wav#5" are of one clip, and so are rows of one name; else None."""
-    stem, sign, number = np.array([name.rpartition("#") for name in names.tolist()]).T
-    if (sign == "#").all() and np.char.isdecimal(number).all():
-        return stem
+    """Groups by name: rows of one name; and "x.wav#1" … "x.wav#5", where every stem has the same numbers 1 … m.
+
+    Other ids with "#", such as "owner/repo#17", are not cut: their numbers have gaps.
+    """
+    stems: dict[str, set[str]] = {}
+    cut = [name.rpartition("#") for name in names.tolist()]
+    for stem, _, number in cut:
+        stems.setdefault(stem, set()).add(number)
+    numbers = next(iter(stems.values()), set())
+    complete = numbers == {str(k + 1) for k in range(len(numbers))} and len(numbers) > 1
+    if len(stems) > 1 and complete and all(one == numbers for one in stems.values()):
+        return np.array([stem for stem, _, _ in cut], np.str_)
     return names if len(np.unique(names)) < len(names) else None
 
 
-def _readable(columns: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and arrays, without those that only running code could read (pickled objects)."""
-    for name in columns:
-        with contextlib.suppress(BadData):
-            yield name, columns[name]
-
-
 def _numbered(ids: np.ndarray) -> np.ndarray:
-    """Repeated ids told apart: "a", "a" become "a#1", "a#2"."""
+    """Repeated ids made unique: "a", "a" become "a#1", "a#2"."""
     order = np.argsort(ids, kind="stable")
     sorted_ids = ids[order]
     start = np.searchsorted(sorted_ids, sorted_ids)
@@ -294,11 +363,12 @@ def _numbered(ids: np.ndarray) -> np.ndarray:
 
 
 def _some(ids: np.ndarray, others: np.ndarray) -> str:
-    """An example of an id that has no partner."""
+    """An example of an id that only one file has."""
     alone = ids[~np.isin(ids, others)]
     return f" (such as {str(alone[0])!r})" if len(alone) else ""
 
 
-def _listed(columns: Mapping[str, np.ndarray]) -> str:
+def _listed(columns: Columns) -> str:
     """Names with their shapes."""
-    return ", ".join(f"{name} {list(x.shape)}" for name, x in _readable(columns)) or "nothing else"
+    shapes = {name: ", ".join("?" if k < 0 else str(k) for k in columns.shape(name)) for name in columns}
+    return ", ".join(f"{name} [{shape}]" for name, shape in shapes.items()) or "nothing else"

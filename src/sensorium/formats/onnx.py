@@ -7,22 +7,37 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from sensorium import io
 from sensorium.errors import BadRecipe, MissingExtra
+from sensorium.formats._format import FittedHead, Format
 
 OPSET = 17
+
+
+def write(head: FittedHead, out: Path) -> list[Path]:
+    """The head's step as a graph; beside it, as JSON, its inputs and outputs, the encoder and the labels."""
+    module = head.module
+    inputs = export_onnx(module, out)
+    about = {
+        "inputs": inputs, "outputs": ["outputs", *[f"next_{i}" for i in range(len(inputs) - 1)]],
+        "start": [{"shape": list(part.shape[1:]), "type": str(part.dtype).removeprefix("torch.")}
+                  for part in module.start(1)],
+        "dim_in": module.dim_in, "dim": module.dim, "encoder": head.encoder, "labels": head.labels,
+    }  # fmt: skip
+    beside = out.with_suffix(".json")
+    io.write_json(beside, about)
+    return [out, beside]
 
 
 def export_onnx(head: Any, path: Path | str) -> list[str]:
     """Write a built frame head's ``step`` as an ONNX file; returns the names of its inputs.
 
     Inputs: ``frames`` (b, t, d) float32 and ``state_0`` …, each with b first; outputs: ``outputs``
-    (b, t, c) and ``next_0`` …, to be given back with the next frames. b and t ≥ 1 are free. A new
+    (b, t, c) and ``next_0`` …, to be passed back with the next frames. b and t ≥ 1 are free. A new
     stream's states are zeros. Raises BadRecipe for a head that does not step, MissingExtra without onnx.
     """
+    import torch
+
     if not head.streams:
         raise BadRecipe(
             f"the {type(head).__name__} head takes no frames; ONNX export with state is for lstm and its like"
@@ -31,6 +46,18 @@ def export_onnx(head: Any, path: Path | str) -> list[str]:
         import onnx  # noqa: F401  the exporter needs it
     except ImportError:
         raise MissingExtra("onnx", "onnx") from None
+
+    class Step(torch.nn.Module):
+        """A head's step with its state spread out, as the exporter wants it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = head
+
+        def forward(self, frames: Any, *state: Any) -> tuple[Any, ...]:
+            z, after = self.head.step(frames, state)
+            return (z, *after)
+
     state = head.start(2)
     inputs = ["frames", *[f"state_{i}" for i in range(len(state))]]
     outputs = ["outputs", *[f"next_{i}" for i in range(len(state))]]
@@ -39,19 +66,10 @@ def export_onnx(head: Any, path: Path | str) -> list[str]:
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the tracer warns of shapes it fixes; the parity test covers them
         # The newer exporter fixes the number of frames of an LSTM.
-        torch.onnx.export(_Step(head).eval(), (torch.zeros(2, 3, head.dim_in), *state), content, dynamo=False,
+        torch.onnx.export(Step().eval(), (torch.zeros(2, 3, head.dim_in), *state), content, dynamo=False,
                           input_names=inputs, output_names=outputs, dynamic_axes=free, opset_version=OPSET)  # fmt: skip
     io.write(Path(path), content.getvalue())
     return inputs
 
 
-class _Step(nn.Module):
-    """A head's step with its state spread out, as the exporter wants it."""
-
-    def __init__(self, head: nn.Module) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        z, after = self.head.step(frames, state)
-        return (z, *after)
+FORMAT = Format(holds="run", endings=(".onnx",), write=write)

@@ -1,40 +1,23 @@
-"""Importing other people's embedding files as a store; the original stays as it is."""
+"""Importing other tools' embedding files as a store; the file stays as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sensorium import formats
 from sensorium.errors import BadData, BadRecipe, nearest
-from sensorium.formats import arrays
+from sensorium.formats import Column, Columns, VectorRows
+from sensorium.store import manifest, reading
 from sensorium.store.writing import append
-from sensorium.types import as_ids
 
-IDS = ("ids", "id", "filename", "fname", "file_name", "stem", "image_path", "key", "names", "path")
-VECTORS = ("vectors", "embeddings", "embedding", "vector", "text_emb", "emo_emb", "audio_emb",
-           "perception_embeddings", "clip_embeddings", "audio_embeddings", "text_embeddings")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of file: what it is, the names its vectors go by, and the endings it may have ("" is a folder)."""
-
-    about: str
-    vectors: tuple[str, ...]
-    endings: tuple[str, ...]
-
-
-KINDS: Mapping[str, Kind] = {
-    "npy": Kind("an array with ids.json (and metadata.csv) beside it", VECTORS, (".npy", "")),
-    "npz": Kind("several named arrays in one file", VECTORS, (".npz",)),
-    "pt": Kind("a tensor or a dict of tensors, ids in metadata.json beside it", VECTORS, (".pt", ".pth", "")),
-    "safetensors": Kind("named tensors, ids in the header or beside it", VECTORS, (".safetensors",)),
-    "parquet": Kind("a table with a column of vectors", VECTORS, (".parquet",)),
-    "clip-retrieval": Kind("img_emb_*.npy or text_emb_*.npy with metadata_*.parquet", ("img_emb", "text_emb"), ("",)),
+OPTIONS = {
+    "key": "the array of vectors, [n, d] or [n, c, d]",
+    "ids": "the column of ids; ids=rows numbers the rows",
+    "name": "the encoder that made the vectors, for the fingerprint",
+    "columns": "metadata columns to keep, separated by commas; columns=none keeps none",
 }
 
 
@@ -45,74 +28,122 @@ def import_(
     key: str | None = None,
     ids: str | None = None,
     name: str | None = None,
-    **unknown: Any,
+    columns: str | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Bring a file into the store ``out`` and return what was done, as one record.
+    """Import a file into the store ``out`` and return what was done, as one record.
 
-    key: the array of vectors, [n, d] or [n, c, d] (c partners a row become ids ``id#1`` … ``id#c``).
+    key: the array of vectors, [n, d] or [n, c, d] (c vectors a row become ids ``id#1`` … ``id#c``).
     ids: the column of ids; ``ids=rows`` numbers the rows. name: the encoder that made the vectors,
-    for the fingerprint. Other columns of n values become metadata. Importing the same file again
-    changes nothing.
-    Raises BadRecipe for an unknown kind, option, key or file, BadData for vectors or ids that cannot
-    be used; ``out`` is then as it was.
+    for the fingerprint. columns: which of the other columns of n values become metadata, all when left
+    out. options: those of the format. Importing the same file again changes nothing.
+    Raises BadRecipe for an unknown format, option, key or file, BadData for vectors, ids or columns that
+    cannot be stored; ``out`` is then as it was.
     """
-    if kind not in KINDS:
-        raise BadRecipe(f"cannot import '{kind}'; known: {', '.join(KINDS)}")
-    if unknown:
-        word = next(iter(unknown))
-        raise BadRecipe(f"import takes no '{word}'; {nearest(word, ['key', 'ids', 'name'])}")
+    format = formats.find(kind, "import")
+    formats.check_options("import", kind, options, {**OPTIONS, **format.read_options})
     path = Path(path).expanduser()
-    ending = "" if path.is_dir() else path.suffix.lower()
-    if path.exists() and ending not in KINDS[kind].endings:
-        raise BadRecipe(f"{path} is no '{kind}' file; '{kind}' is {KINDS[kind].about}")
-    columns = arrays.clip_retrieval(path) if kind == "clip-retrieval" and path.is_dir() else arrays.read(path)
-    key = _vectors_name(columns, key, KINDS[kind].vectors, path)
-    vectors = columns[key]
-    offsets = columns["offsets"] if "offsets" in columns and len(columns["offsets"]) != len(vectors) else None
+    if path.is_dir() and manifest.exists(path):
+        raise BadRecipe(f"{path} is a store already; copy the folder, or type: sensorium export {kind} {path} --out …")
+    found = formats.read_as(kind, format, path, options)
+    key = _vectors_name(found, key, format.keys, path)
+    vectors = found[key]
+    rows = VectorRows(vectors, f"{path}:{key}")
+    offsets = _offsets(found, key, len(rows), path)
     count = len(vectors) if offsets is None else len(offsets) - 1
-    found, ids_name = _ids(columns, ids, count, path)
-    meta = {n: columns[n] for n in columns if n not in (key, ids_name) and _is_metadata(columns[n], count)}
+    names, ids_name = _ids(found, ids, count, path)
+    meta, left_out = _metadata(found, columns, count, (key, ids_name, *(() if offsets is None else ("offsets",))))
     if vectors.ndim == 3:
-        partners = vectors.shape[1]
-        found = np.array([f"{i}#{k + 1}" for i in found.tolist() for k in range(partners)])
-        vectors, meta = vectors.reshape(-1, vectors.shape[2]), {n: np.repeat(c, partners) for n, c in meta.items()}
-    if vectors.dtype.kind in "iu":
-        vectors = vectors.astype(np.float32)
+        each = vectors.shape[1]
+        names = [f"{i}#{k + 1}" for i in names for k in range(each)]
+        meta = {n: np.repeat(c, each) for n, c in meta.items()}
     fingerprint = {"name": name or f"imported-{kind}", "file": path.name, "key": key}
-    written = append(out, found, vectors, fingerprint, meta, offsets=offsets)
-    return {"kind": kind, "path": str(path), "out": str(out), "key": key, "ids": ids_name, "items": len(found),
-            "width": int(vectors.shape[1]), "dtype": vectors.dtype.name, **written._asdict()}  # fmt: skip
+    written = append(out, names, rows, fingerprint, meta, offsets=offsets)
+    return {"kind": kind, "path": str(path), "out": str(out), "key": key, "ids": ids_name, "items": len(names),
+            "width": rows.shape[1], "dtype": rows.dtype.name, "left_out": left_out, **written._asdict()}  # fmt: skip
 
 
-def _vectors_name(columns: Mapping[str, np.ndarray], key: str | None, usual: tuple[str, ...], path: Path) -> str:
+def columns_of(folder: Path | str) -> Columns:
+    """A store as the columns of a file: "vectors", "ids" and the metadata.
+
+    Raises BadData when it holds frames, or a metadata column has one of these names.
+    """
+    opened = reading.open(folder)
+    if opened.offsets is not None:
+        raise BadData(f"{folder} holds frames, several vectors an item; pool them into one each first")
+    if taken := {formats.VECTORS, formats.IDS} & set(opened.meta):
+        raise BadData(f"{folder} has a metadata column '{min(taken)}', as the vectors or ids are called; rename it")
+    columns = {name: Column((len(opened),), lambda name=name: opened.meta[name]) for name in opened.meta}
+    columns[formats.VECTORS] = Column(opened.vectors.shape, lambda: opened.vectors)
+    columns[formats.IDS] = Column((len(opened),), lambda: opened.ids)
+    return Columns(columns, folder, ids=formats.IDS, key=formats.VECTORS)
+
+
+def _vectors_name(columns: Columns, key: str | None, usual: tuple[str, ...], path: Path) -> str:
     if key is not None:
         if key not in columns:
             raise BadRecipe(f"{path} has no '{key}'; {nearest(key, columns)}")
-        if columns[key].ndim not in (2, 3) or columns[key].dtype.kind not in "fiu":
-            shape = f"{columns[key].dtype} {columns[key].shape}"
-            raise BadData(f"{path}:{key} is {shape}; expected numbers [n, d], or [n, c, d]")
         return key
-    fitting = [n for n in columns if columns[n].ndim in (2, 3) and columns[n].dtype.kind == "f"]
-    named = [n for n in usual if n in fitting]
-    if len(fitting) == 1 or (len(named) == 1 and usual is not VECTORS):
-        return fitting[0] if len(fitting) == 1 else named[0]
+    if columns.key is not None:
+        return columns.key
+    fitting = formats.names_of_vectors(columns)
     if not fitting:
-        raise BadData(f"{path} holds no array of vectors [n, d]; it holds {', '.join(columns)}")
-    raise BadRecipe(f"which array of {path}? type: key={fitting[0]} (it holds {', '.join(fitting)})")
+        raise BadData(f"{path} holds no array of vectors [n, d]; it holds {', '.join(columns) or 'nothing'}")
+    named = [name for name in usual if name in fitting]
+    if len(fitting) > 1 and len(named) != 1:
+        raise BadRecipe(f"which array of {path}? type: key={fitting[0]} (it holds {', '.join(fitting)})")
+    return fitting[0] if len(fitting) == 1 else named[0]
 
 
-def _ids(columns: Mapping[str, np.ndarray], name: str | None, n: int, path: Path) -> tuple[np.ndarray, str]:
+def _offsets(columns: Columns, key: str, frames: int, path: Path) -> np.ndarray | None:
+    """Where each item's frames begin, (n + 1,); None where the file has one vector a row."""
+    if key == "offsets" or "offsets" not in columns or len(columns.shape("offsets")) != 1:
+        return None
+    if columns.shape("offsets") == (frames,):  # a metadata column of that name
+        return None
+    offsets = columns["offsets"]
+    ascending = offsets.dtype.kind in "iu" and len(offsets) and (np.diff(offsets.astype(np.int64)) >= 0).all()
+    if not ascending or offsets[0] != 0 or offsets[-1] != frames or columns[key].ndim != 2:
+        raise BadData(
+            f"{path}:offsets does not divide the {frames} frames of '{key}'; expected 0 … {frames}, ascending"
+        )
+    return offsets.astype(np.int64)
+
+
+def _ids(columns: Columns, name: str | None, n: int, path: Path) -> tuple[list[str], str]:
+    """The ids of n rows as text, and the name of their column."""
     if name == "rows":
-        return as_ids(np.arange(n)), "rows"
-    wanted = IDS if name is None else (name,)
-    for known in wanted:
-        if known in columns and columns[known].shape == (n,):
-            return as_ids(columns[known]), known
+        return [str(row) for row in range(n)], "rows"
     if name is None:
-        looked = ", ".join(IDS)
-        raise BadRecipe(f"{path} has no ids (looked for {looked}); type: ids=COLUMN, or ids=rows to number the rows")
-    raise BadRecipe(f"{path} has no column '{name}' of {n} ids; {nearest(name, columns)}")
+        name = columns.ids or next((usual for usual in formats.IDS_NAMES if usual in columns), None)
+        if name is None:
+            usual = ", ".join(formats.IDS_NAMES)
+            raise BadRecipe(f"{path} has no ids (looked for {usual}); type: ids=COLUMN, or ids=rows to number the rows")
+    if name not in columns:
+        raise BadRecipe(f"{path} has no column '{name}' of {n} ids; {nearest(name, columns)}")
+    if columns[name].shape != (n,):
+        raise BadData(f"{path}:{name} has shape {list(columns[name].shape)}, not one id for each of the {n} rows; "
+                      "type: ids=COLUMN, or ids=rows to number the rows")  # fmt: skip
+    return formats.as_text_ids(columns[name], f"{path}:{name}"), name
 
 
-def _is_metadata(column: np.ndarray, n: int) -> bool:
-    return column.shape == (n,) and column.dtype.kind in "Uiufb"
+def _metadata(
+    columns: Columns, wanted: str | None, n: int, taken: tuple[str, ...]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The other columns of n values, and the names of the arrays that are no columns."""
+    rest = [name for name in columns if name not in taken]
+    if wanted is not None:
+        chosen = [] if wanted in ("", "none") else [name.strip() for name in wanted.split(",")]
+        for name in chosen:
+            if name not in columns:
+                raise BadRecipe(f"columns={name}: no such column; {nearest(name, columns)}")
+        rest = [name for name in rest if name in chosen]
+    kept, left_out = {}, []
+    for name in rest:
+        if columns.shape(name)[:1] == (n,) and (len(columns.shape(name)) == 1 or -1 in columns.shape(name)):
+            column = columns[name]
+            if column.shape == (n,):
+                kept[name] = column
+                continue
+        left_out.append(name)
+    return kept, left_out

@@ -67,8 +67,8 @@ def read(path: Path | str, preprocess: str = "none") -> Any:
     return head.eval()
 
 
-def said(path: Path | str) -> dict[str, Any] | None:
-    """The ``mfcc`` arguments that a file exported here says its frames come from; None where it says nothing."""
+def stated_features(path: Path | str) -> dict[str, Any] | None:
+    """The ``mfcc`` arguments that a file exported here states its frames come from; None where it states nothing."""
     about = getattr(_tensors(Path(path)), "_metadata", None)
     own = about.get("") if isinstance(about, dict) else None
     text = own.get(_NOTE) if isinstance(own, dict) else None

@@ -1,12 +1,13 @@
-"""Text arrays that NumPy saved as pickles, read without ever executing a pickle.
+"""Text arrays that NumPy saved as pickles, read without executing a pickle.
 
 ``np.save`` writes an array of dtype object as a pickle. The few opcodes that such an array of
-strings needs are read here as data: a global becomes its name, a call becomes a note of what would
-be called. Anything else is refused.
+strings needs are interpreted here as data: a global becomes its name, a call a record of its name and
+arguments. Anything else is refused.
 """
 
 from __future__ import annotations
 
+import math
 import pickletools
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sensorium.errors import BadData
+from sensorium.formats._text import objects
 
 _ARRAYS = {f"{m} {n}" for m in ("numpy.core.multiarray", "numpy._core.multiarray") for n in ("_reconstruct", "scalar")}
 _KNOWN = _ARRAYS | {"numpy ndarray", "numpy dtype", "_codecs encode"}
@@ -26,14 +28,14 @@ _MARK = object()
 
 @dataclass
 class _Name:
-    """A global that was named, and is never looked up."""
+    """The name of a global, which is never looked up."""
 
     text: str
 
 
 @dataclass
 class _Call:
-    """A call that was asked for, and is never made."""
+    """A call that the pickle asks for, and that is never made."""
 
     name: str
     arguments: tuple
@@ -41,19 +43,19 @@ class _Call:
 
 
 def read_strings(file: BinaryIO, where: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The pickled object array that begins at the file's position, as unicode, of the given shape.
+    """The pickled object array that begins at the file's position: str and None, of the given shape.
 
-    None becomes "", numbers their decimal text. Raises BadData when the pickle holds anything but an
-    array of text, numbers and None.
+    Numbers become their decimal text. Raises BadData when the pickle holds anything but an array of
+    text, numbers and None.
     """
     remedy = "it was refused, since reading it would run code; save it as text: np.savez(…, name=array.astype(str))"
     try:
-        values = _array(_read(file))
-    except (_RefusedError, ValueError, IndexError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        values = [_text(value, where) for value in _array(_read(file))]
+    except (_RefusedError, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise BadData(f"{where} is a pickle of something else than an array of text ({error}); {remedy}") from None
-    if len(values) != int(np.prod(shape)):
+    if len(values) != math.prod(shape):
         raise BadData(f"{where} is a pickle of {len(values)} values, its header says {shape}; {remedy}")
-    return np.array([_text(v, where) for v in values], dtype=np.str_).reshape(shape)
+    return objects(values).reshape(shape)
 
 
 class _RefusedError(Exception):
@@ -66,7 +68,9 @@ def _read(file: BinaryIO) -> Any:
     memo: dict[int, Any] = {}
 
     def until_mark() -> list[Any]:
-        at = len(stack) - 1 - stack[::-1].index(_MARK)
+        at = next((i for i in range(len(stack) - 1, -1, -1) if stack[i] is _MARK), None)
+        if at is None:
+            raise _RefusedError("no mark")
         taken = stack[at + 1 :]
         del stack[at:]
         return taken
@@ -134,7 +138,7 @@ def _array(found: Any) -> list[Any]:
     return values
 
 
-def _text(value: Any, where: str) -> str:
+def _text(value: Any, where: str) -> str | None:
     if isinstance(value, _Call) and value.name.endswith("scalar"):  # a np.str_ inside the array
         dtype, raw = value.arguments
         kind = dtype.arguments[0]
@@ -144,5 +148,5 @@ def _text(value: Any, where: str) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if value is None or isinstance(value, (str, int, float)):
-        return "" if value is None else str(value)
+        return None if value is None else str(value)
     raise BadData(f"{where} holds {type(value).__name__.strip('_')} objects; expected an array of text")

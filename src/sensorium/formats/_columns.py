@@ -1,0 +1,115 @@
+"""The named columns of a file, each loaded when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sensorium.errors import BadData, SensoriumError
+from sensorium.formats import _text
+
+VECTORS, IDS = "vectors", "ids"
+#: What the column of ids may be called, and what a column of splits.
+IDS_NAMES = ("ids", "id", "filename", "fname", "file_name", "stem", "image_path", "key", "names", "path")
+SPLIT_NAMES = ("split", "split_set")
+#: Arrays that are taken as left and right where none is named: as the files of the field call them.
+PAIR_NAMES = (
+    ("text_emb", "emo_emb"),
+    ("text_emb", "audio_emb"),
+    ("perception_embeddings", "clip_embeddings"),
+    ("audio_embeddings", "text_embeddings"),
+    ("image", "text"),
+    ("audio", "text"),
+    ("left", "right"),
+)
+
+
+class Column(NamedTuple):
+    """A column that is not loaded yet. shape: as the header says it; -1 where only loading tells."""
+
+    shape: tuple[int, ...]
+    load: Callable[[], np.ndarray]
+
+
+class Columns(Mapping[str, np.ndarray]):
+    """Named arrays, each loaded when it is first asked for.
+
+    Numbers, booleans, dates (datetime64) have their own dtype; arrays of two or more dimensions may be
+    memory maps, of any byte order. Text, and everything else, is an object array of Python values with
+    None where a value is missing: a fixed width would take the longest text's room for every row.
+
+    ids, key: the names of the ids and of the vectors, where the file itself says them.
+    """
+
+    def __init__(
+        self, columns: Mapping[str, Column], where: object, ids: str | None = None, key: str | None = None
+    ) -> None:
+        self._columns, self.where, self.ids, self.key = dict(columns), str(where), ids, key
+        self._loaded: dict[str, np.ndarray] = {}
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape that the file's header says, without loading; -1 for what only loading tells."""
+        return self._loaded[name].shape if name in self._loaded else self._columns[name].shape
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._loaded:
+            column = self._columns[name]
+            with reading(f"{self.where}:{name}"):
+                self._loaded[name] = _tidy(column.load(), f"{self.where}:{name}")
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def taken(self) -> dict[str, Column]:
+        """The columns, not loaded, to build other Columns of."""
+        return {name: Column(self.shape(name), lambda n=name: self[n]) for name in self}
+
+
+@contextmanager
+def reading(where: object, remedy: str = "save or download it again") -> Iterator[None]:
+    """Turn whatever a parser raises at a damaged file into BadData with the file's name.
+
+    A parser that meets arbitrary bytes fails in as many ways as it has lines, so every Exception is
+    meant; the first cause stays attached.
+    """
+    try:
+        yield
+    except SensoriumError:
+        raise
+    except MemoryError as error:
+        raise BadData(f"{where} needs more memory than there is; {remedy}") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise BadData(f"{where} cannot be read ({reason}); {remedy}") from error
+
+
+def native(array: np.ndarray, where: str) -> np.ndarray:
+    """Numbers in this machine's byte order; longdouble as float64. Raises BadData where that changes a value."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        with np.errstate(over="ignore"):
+            narrow = array.astype(np.float64)
+        same = (narrow == array) | (np.isnan(narrow) & np.isnan(array))
+        if not same.all():
+            raise BadData(f"{where} holds {array.dtype} numbers that float64 cannot hold; save it as float64")
+        return narrow
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _tidy(array: Any, where: str) -> np.ndarray:
+    kind = array.dtype.kind
+    if kind in "US":
+        return _text.to_objects(array, where)
+    if kind == "O":
+        _text.check(array, where)
+        return array
+    return native(np.asarray(array), where) if array.ndim < 2 and kind in "fiubcmM" else array

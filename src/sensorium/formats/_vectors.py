@@ -1,0 +1,99 @@
+"""An array of a file as (n, d) rows of floats in native byte order, converted exactly and block by block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sensorium.errors import BadData
+from sensorium.formats._columns import Columns, native
+from sensorium.types import blocks
+
+_BLOCK_BYTES = 16 << 20
+_EXACT = {np.dtype(np.float32): 1 << 24, np.dtype(np.float64): 1 << 53}  # largest integer that each type holds exactly
+
+
+class VectorRows:
+    """(n · c, d) Rows over an array [n, d] or [n, c, d] of any numbers, order and byte order.
+
+    Blocks are converted as they are read: floats keep their width, longdouble becomes float64 and
+    integers float32, or float64 where they are large. Raises BadData where that would change a value.
+    """
+
+    def __init__(self, array: np.ndarray, where: str) -> None:
+        if array.dtype.kind not in "fiu" or array.ndim not in (2, 3):
+            raise BadData(f"{where} is {described(array)}; expected numbers [n, d], or [n, c, d]")
+        self._array, self._where = array, where
+        self._each = array.shape[1] if array.ndim == 3 else 1
+        self.shape = (len(array) * self._each, int(array.shape[-1]))
+        self.dtype = self._target()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                return self._block(start, max(start, stop))
+            rows = np.arange(start, stop, step)
+        rows = np.asarray(rows)
+        part = self._array[rows] if self._each == 1 else self._array[rows // self._each, rows % self._each]
+        return self._converted(part)
+
+    def _block(self, start: int, stop: int) -> np.ndarray:
+        if self._each == 1:
+            return self._converted(self._array[start:stop])
+        first = start // self._each
+        part = np.ascontiguousarray(self._array[first : -(-stop // self._each)]).reshape(-1, self.shape[1])
+        return self._converted(part[start - first * self._each : stop - first * self._each])
+
+    def _converted(self, part: np.ndarray) -> np.ndarray:
+        part = native(np.asarray(part), self._where)
+        return np.ascontiguousarray(part, self.dtype)
+
+    def _target(self) -> np.dtype:
+        dtype = self._array.dtype
+        if dtype.kind == "f":
+            return dtype.newbyteorder("=") if dtype.itemsize <= 8 else np.dtype(np.float64)
+        largest = self._largest()
+        for target, limit in _EXACT.items():
+            if largest <= limit:
+                return target
+        raise BadData(f"{self._where} holds integers up to {largest}, which no float holds exactly; scale them")
+
+    def _largest(self) -> int:
+        largest, step = 0, max(1, _BLOCK_BYTES // max(1, self._array[:1].nbytes))
+        for block in blocks(len(self._array), step):
+            part = self._array[block]
+            if part.size:
+                largest = max(largest, int(part.max()), -int(part.min()))
+        return largest
+
+
+def names_of_vectors(columns: Columns) -> list[str]:
+    """Names of the arrays that can be vectors: floats [n, d] or [n, c, d].
+
+    Arrays that cannot be read are left out; raises BadData, for the first of them, where no other is there.
+    """
+    found, refused = [], None
+    for name in columns:
+        if len(columns.shape(name)) not in (2, 3):
+            continue
+        try:
+            if columns[name].ndim in (2, 3) and columns[name].dtype.kind == "f":
+                found.append(name)
+        except BadData as error:
+            refused = refused or error
+    if refused is not None and not found:
+        raise refused
+    return found
+
+
+def described(array: np.ndarray) -> str:
+    """An array's type and shape in messages."""
+    lists = array.dtype.kind == "O" and array.size and isinstance(array.flat[0], list)
+    text = array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat)
+    word = "lists of different lengths" if lists else "text" if text else array.dtype
+    return f"{word} {array.shape}"

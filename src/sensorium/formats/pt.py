@@ -1,0 +1,166 @@
+"""A tensor or a dict of tensors as torch saves them, ids in metadata.json beside it."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import io
+from sensorium.errors import BadData, MissingExtra
+from sensorium.formats import _typed
+from sensorium.formats._beside import beside
+from sensorium.formats._columns import IDS, VECTORS, Column, Columns, reading
+from sensorium.formats._format import Format
+from sensorium.formats._numpy import BLOCK_BYTES
+from sensorium.types import Embeddings
+
+
+def read(path: Path) -> Columns:
+    """A tensor, a list of vectors or a dict of tensors and lists; or a folder of ``NAME_embeddings.pt``.
+
+    Only tensors and plain values are read (``weights_only``), after the archive's CRC-32 was verified.
+    Raises BadData when the file is damaged or holds anything else, or a tensor has no values in memory.
+    """
+    return _folder(path) if path.is_dir() else _file(path)
+
+
+def write(store: Embeddings, out: Path) -> list[Path]:
+    """The tensor ``NAME.pt``, and ``metadata.json`` beside it with ids, shapes, encoders and columns.
+
+    Several tensors of the same ids share one metadata.json. Raises BadData when it belongs to other ids,
+    or a column cannot be said in JSON.
+    """
+    torch = _torch()
+    out = out if out.suffix in (".pt", ".pth") else out / "embeddings.pt"
+    about = out.with_name("metadata.json")
+    ids = store.ids.tolist()
+    known = io.read_json(about) if about.is_file() else {"ids": ids}
+    if not isinstance(known, dict) or known.get("ids") != ids:
+        raise BadData(f"{about} belongs to other ids than those of this store; export into another folder")
+    meta = {name: np.asarray(store.meta[name]) for name in store.meta}
+    taken = {IDS, VECTORS} & set(meta)
+    if taken:
+        raise BadData(
+            f"a metadata column is called '{min(taken)}', as the ids or vectors are; type: sensorium export parquet …"
+        )
+    types = {name: _typed.type_of(column, name, "pt") for name, column in meta.items()}
+    added = {
+        "shapes": {**known.get("shapes", {}), out.stem: list(store.vectors.shape)},
+        "encoders": {**known.get("encoders", {}), out.stem: store.fingerprint},
+        "columns": {name: _typed.to_json(column) for name, column in meta.items()},
+        "types": types,
+    }
+    tensor = torch.from_numpy(np.array(store.vectors[:]))
+    io.write(out, lambda file: torch.save(tensor, file))
+    io.write_json(about, {**known, **added})
+    return [out, about]
+
+
+def _folder(path: Path) -> Columns:
+    """``audio_embeddings.pt`` and ``text_embeddings.pt`` with one metadata.json, as a cache of two encoders."""
+    whole: dict[str, Column] = {}
+    ids = None
+    for file in sorted(path.glob("*_embeddings.pt")):
+        found = _file(file)
+        ids = found.ids or ids
+        for name, column in found.taken().items():
+            whole[file.stem if name == VECTORS else name] = column
+    return Columns(whole, path, ids=ids)
+
+
+def _file(path: Path) -> Columns:
+    torch = _torch()
+    _verify(path)
+    remedy = "save it again with tensors only, or as .safetensors"
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or malicious file fails in many ways, none of which ran anything
+        reason = str(error).split("\n", 1)[0][:120]
+        raise BadData(
+            f"{path} cannot be read as tensors and plain values, and no other code in it is run ({reason}); {remedy}"
+        ) from None
+    if isinstance(held, (list, tuple)) and held and all(torch.is_tensor(x) for x in held):
+        shapes = {tuple(x.shape) for x in held}
+        if len(shapes) > 1:
+            raise BadData(
+                f"{path} is a list of tensors of unequal shapes, such as {sorted(shapes)[:3]}; expected one width"
+            )
+        with reading(path, remedy):
+            held = torch.stack([_dense(x, str(path)) for x in held])
+    if torch.is_tensor(held):
+        held = {VECTORS: held}
+    if not isinstance(held, Mapping):
+        raise BadData(f"{path} holds a {type(held).__name__}; expected a tensor or a dict of tensors")
+    columns: dict[str, Column] = {}
+    for key, value in held.items():
+        if str(key) in columns:
+            raise BadData(f"{path} has two keys that read '{key}'; rename one")
+        if torch.is_tensor(value):
+            columns[str(key)] = Column(tuple(value.shape), lambda v=value, k=key: _array(v, f"{path}:{k}"))
+        elif _flat_list(value):
+            columns[str(key)] = Column((len(value),), lambda v=value, k=key: _typed.from_json(v, None, f"{path}:{k}"))
+    counts = {len(v) for v in held.values() if torch.is_tensor(v) and v.ndim >= 2}
+    if len(counts) == 1 and IDS not in columns:
+        return beside(path, counts.pop(), columns)
+    return Columns(columns, path)
+
+
+def _verify(path: Path) -> None:
+    """Compare the CRC-32 of every member, which torch does not; files of before torch 1.6 are no archives."""
+    if not zipfile.is_zipfile(path):
+        return
+    with reading(path), zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            try:
+                with archive.open(info) as file:
+                    while file.read(BLOCK_BYTES):
+                        pass
+            except zipfile.BadZipFile as error:
+                raise BadData(
+                    f"{path} is damaged ({error}); save or download it again (a file saved under torch.serialization."
+                    "set_crc32_options(False) has no checksums: save it again without)"
+                ) from None
+
+
+def _dense(tensor: Any, where: str) -> Any:
+    import torch
+
+    if tensor.device.type == "meta":
+        raise BadData(f"{where} is a tensor on the meta device, which has no values; save the loaded weights")
+    if tensor.layout != torch.strided or tensor.is_nested:
+        raise BadData(f"{where} is a {str(tensor.layout).removeprefix('torch.')} tensor; save x.to_dense()")
+    if tensor.is_quantized:
+        raise BadData(f"{where} is a quantised tensor; save x.dequantize()")
+    return tensor.detach().resolve_conj().resolve_neg()
+
+
+def _array(tensor: Any, where: str) -> np.ndarray:
+    import torch
+
+    dense = _dense(tensor, where)
+    if dense.dtype == torch.bfloat16 or "float8" in str(dense.dtype) or "float4" in str(dense.dtype):
+        with reading(where, f"save it as float32 (it is {dense.dtype})"):
+            dense = dense.float()  # exact: float32 holds every value of these
+    with reading(where, f"save it as float32 (it is {dense.dtype})"):
+        return dense.contiguous().numpy()
+
+
+def _flat_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(x, (str, int, float)) for x in value)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtra("torch", "train") from None
+    return torch
+
+
+FORMAT = Format(
+    endings=(".pt", ".pth", ""), read=read, write=write, folder=lambda path: any(path.glob("*_embeddings.pt"))
+)  # fmt: skip
