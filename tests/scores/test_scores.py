@@ -111,6 +111,18 @@ def test_every_way_counts_alike(way, kind, each, torch):
     np.testing.assert_array_equal(WAYS[way](targets, Source(c), torch), expected)
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("scale", [0.0, 1e-12])
+def test_candidates_far_below_a_threshold_are_not_counted(way, scale, torch):
+    """Their integer scores lie beyond what an int8 product can give, and must not wrap around."""
+    q = vectors("normal", 60, 70, 2)
+    c = (scale * vectors("normal", 2500, 70, 3)).astype(np.float32)
+    row = np.arange(len(q))
+    score = scores.pair_scores(q, c[row]) + np.float32(0.5)
+    targets = Targets(q, np.linalg.norm(q.astype(np.float64), axis=1), np.arange(len(row) + 1), score)
+    np.testing.assert_array_equal(WAYS[way](targets, Source(c), torch), np.zeros(len(row)))
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     x=hnp.arrays(np.float32, st.tuples(st.integers(2, 40), st.just(9)), elements=st.floats(-8, 8, width=32)),
