@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help install demo test lint docs bench clean
+.PHONY: help install demo test lint docs bench mutants wheel clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,5 +31,12 @@ docs: install    ## regenerate the help pages in docs/
 bench: install   ## every claim of bench/RESULTS.md, at reduced size
 	for claim in bench/[a-z]*.py; do $(BIN)/python -m bench.$$(basename $$claim .py) --quick || exit 1; done
 
-clean:           ## remove the environment
-	rm -rf $(VENV)
+mutants: install ## what the tests notice of random changes of the code; half an hour
+	test -x $(VENV)-mutants/bin/cosmic-ray || { $(PYTHON) -m venv $(VENV)-mutants && $(VENV)-mutants/bin/python -m pip install --quiet cosmic-ray; }
+	$(BIN)/python tests/mutants.py
+
+wheel: install   ## install the built wheel with each extra alone, and use it; half an hour
+	$(BIN)/python tests/packaging/wheel.py
+
+clean:           ## remove the environments
+	rm -rf $(VENV) $(VENV)-mutants
