@@ -164,3 +164,31 @@ def test_a_bug_is_answered_without_its_traceback(symbols, monkeypatch, capsys):
     assert "secret" not in problem(answer, 500)
     assert "content-security-policy" in answer.headers or answer.headers["x-content-type-options"] == "nosniff"
     assert "inner secret" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("host", "token", "status"), [("0.0.0.0", TOKEN, 200), ("127.0.0.1", None, 421)])
+def test_the_machines_own_name_is_known_beyond_loopback_only(symbols, monkeypatch, host, token, status):
+    from sensorium.serve import guard
+
+    monkeypatch.setattr(guard.socket, "gethostname", lambda: "My-Machine")
+    with client_of([symbols], host=host, token=token) as client:
+        assert client.get("/healthz", headers={"host": "my-machine:8000"}).status_code == status
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1;evil", "127.0.0.1 evil.example", "[::1]evil", "[::1", "::1", "127.0.0.1:", "127.0.0.1:x",
+     "127.0.0.1:123456", "localhost'; script-src *", "localhost:80:80", "[127.0.0.1", "127.0.0.1/x", "user@localhost"],
+)  # fmt: skip
+def test_malformed_hosts_are_refused_and_never_repeated(client, host):
+    answer = client.get("/healthz", headers={"host": host})
+    assert answer.status_code in (400, 421)
+    assert host not in str(answer.headers) and "evil" not in str(answer.headers)
+
+
+@pytest.mark.parametrize("sent", ["%%%", "=", "a", "\xff", "a" * 5000])
+def test_a_token_that_is_no_base64_is_a_wrong_one(sent):
+    from sensorium.serve.guard import _token_of
+
+    assert _token_of([TOKEN_PROTOCOL + sent]) != TOKEN.encode()
+    assert _token_of(["other"]) == b""

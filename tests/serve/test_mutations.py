@@ -55,6 +55,13 @@ def damaged(dice: random.Random, path: str) -> bytes:
     return bytes(body)
 
 
+def private(text: str, *folders) -> list[str]:
+    """What an answer tells of this machine: folders, and objects with their addresses."""
+    return [
+        one for one in (*map(str, folders), " object at 0x", "<_io.", "Traceback", "/site-packages/") if one in text
+    ]
+
+
 def test_no_body_makes_the_server_fail(copied):
     dice, statuses = random.Random(0), Counter()
     with client_of([copied], max_encode=8) as client:
@@ -65,6 +72,7 @@ def test_no_body_makes_the_server_fail(copied):
             statuses[answer.status_code] += 1
             assert answer.status_code < 500, (path, body[:300], answer.text)
             if answer.status_code >= 400:
+                assert not private(answer.text, copied.parent), (path, body[:300], answer.text)
                 assert answer.headers["content-type"] == "application/problem+json"
                 assert json.loads(answer.content)["status"] == answer.status_code
             else:
@@ -73,7 +81,7 @@ def test_no_body_makes_the_server_fail(copied):
     assert statuses[422] > BODIES / 3 and statuses[200] > 50, statuses
 
 
-def test_no_form_makes_the_server_fail(client):
+def test_no_form_makes_the_server_fail(client, symbols):
     dice = random.Random(1)
     picture = client.get("/media/U%2B2665%2FDejaVuSansMono").content
     start = b'--b\r\nContent-Disposition: form-data; name="query"\r\n\r\n{"k": 2}\r\n--b\r\nContent-Disposition: '
@@ -94,10 +102,11 @@ def test_no_form_makes_the_server_fail(client):
         kind = kinds[0] if i % 4 else dice.choice(kinds)
         answer = client.post("/search", content=bytes(body[:cut]), headers={"content-type": kind})
         assert answer.status_code < 500, (bytes(body[:300]), answer.text)
+        assert not private(answer.text, symbols.parent), answer.text
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_no_path_makes_the_server_fail(client, method):
+def test_no_path_makes_the_server_fail(client, symbols, method):
     dice = random.Random(2)
     pieces = ["..", "%2e%2e", "%00", "%ff", "%ED%A0%80", "items", "media", "runs", "symbols", "?side=left", "?side=", "a" * 2000,
               "%2F", "//", "\\", "?run=%00", "?run=symbols&run=x", ";", "#", "U%2B2665", "%", "{id}"]  # fmt: skip
@@ -105,3 +114,41 @@ def test_no_path_makes_the_server_fail(client, method):
         path = "http://127.0.0.1:8000/" + "/".join(dice.choice(pieces) for _ in range(dice.randint(1, 4)))
         answer = client.request(method, path)
         assert answer.status_code < 500, (path, answer.text)
+        assert answer.status_code < 400 or not private(answer.text, symbols.parent), (path, answer.text)
+
+
+MISTAKES = [
+    ("/search", {"text": "a", "where": {"nothing": 1}}),
+    ("/search", {"audio": "UklGRmp1bms="}),
+    ("/search", {"image": "iVBORw0KGgo="}),
+    ("/search", {"image": "R0lGODlhAQ=="}),
+    ("/search", {"id": "nobody"}),
+    ("/search", {"vector": [1.0, 2.0]}),
+    ("/search", {"text": "a", "run": "other"}),
+    ("/search", {"text": "a", "from": "left"}),
+    ("/search", {"id": "U+2665", "space": "encoder", "to": "left"}),
+    ("/encode", {"audio": ["AAAA"]}),
+    ("/encode", {"image": ["AAAA"]}),
+    ("/items", {"side": "left", "id": "n", "image": "AAAA"}),
+    ("/items", {"side": "right", "id": "n", "text": "a", "columns": {"nothing": 1}}),
+    ("/v1/embeddings", {"model": "other", "input": "a"}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), MISTAKES)
+def test_no_answer_tells_of_folders_or_objects(client, symbols, path, body):
+    answer = client.post(path, json=body)
+    assert 400 <= answer.status_code < 500 and not private(answer.text, symbols.parent), answer.text
+
+
+def test_messages_are_told_without_folders(tmp_path):
+    from pathlib import Path
+
+    from sensorium.serve.problems import Redactor
+
+    redact, runs = Redactor({"mine": tmp_path / "runs" / "mine"}), tmp_path / "runs"
+    assert redact(f"{runs}/mine/left.json is damaged") == "mine/left.json is damaged"
+    assert redact(f"{runs}/embeddings/left") == "…/embeddings/left"
+    assert redact(f"{runs}/mine-2/x") == "…/mine-2/x", "another folder whose name begins alike"
+    assert redact("cannot identify <_io.BytesIO object at 0x7f12ab>") == "cannot identify the input"
+    assert str(Path.home()) not in redact(f"{Path.home()}/secret") or str(Path.home()) == "/"

@@ -75,3 +75,11 @@ def requests_of(operation, client, tried):
             assert answer.headers["content-type"] == "application/problem+json"
 
     return attempt
+
+
+def test_what_post_needs_is_in_the_document(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    for path in ("/search", "/items", "/encode", "/v1/embeddings"):
+        assert paths[path]["post"]["requestBody"]["required"] is True
+    form = paths["/search"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert {"query", "image", "audio", "face"} <= set(form)

@@ -200,3 +200,28 @@ def test_the_text_of_queries_is_logged_only_when_asked(symbols, capsys):
         lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
         assert any(line["event"] == "request" and line["route"] == "/search" for line in lines)
         assert ("secret words" in json.dumps(lines)) is asked
+
+
+def test_no_match_is_said_below_the_threshold_and_not_above(copied):
+    good, bad = {"text": "BLACK HEART SUIT", "k": 1}, {"text": "qqqq zzzz xxxx", "k": 1}
+    with client_of([copied]) as client:
+        high, low = (ask(client, **one)["hits"][0]["score"] for one in (good, bad))
+    assert low < high
+    path = copied / "trust.json"
+    trust = json.loads(path.read_text())
+    trust["right->left"]["no_match"]["score"] = (high + low) / 2
+    path.write_text(json.dumps(trust))
+    with client_of([copied]) as client:
+        assert ask(client, **good)["no_match"] is False and ask(client, **bad)["no_match"] is True
+        assert ask(client, **good, where={"category": "no such"})["no_match"] is None
+        assert ask(client, **good, space="encoder")["no_match"] is None
+
+
+def test_a_score_at_the_threshold_is_a_match():
+    from types import SimpleNamespace
+
+    from sensorium.search.query import Query, no_match
+
+    run = SimpleNamespace(trust={"a": {"no_match": {"score": 0.5}}})
+    query = Query("left", "a", 1, calibrated=True)
+    assert [no_match(run, query, one) for one in (0.5, 0.49, 0.51, None)] == [False, True, False, None]

@@ -157,7 +157,7 @@ async def stored(workers: Workers, side: str | None, id: str) -> tuple[str, np.n
         return workers.run.vector_of(at, id) if id in workers.run.places(at) else None
 
     # In the thread of each side, as rows move when items are added and removed.
-    sides = [side] if side else list(workers.sides)
+    sides = [at for at in workers.sides if side in (None, at)]
     found = {
         at: vector
         for at in sides

@@ -60,8 +60,8 @@ class SearchRequest(Input):
     queries: list[Any] | None = None  # of Weighted, see documents()
     k: int = Field(10, ge=1, lt=2**31, description="how many to find")
     to: Side | None = Field(None, description="the side to search; by default the other one")
-    where: dict[Name, Value | list[Value] | dict[Operator, Value]] | None = Field(
-        None, description="column: value, [any of these], or {operator: value}"
+    where: dict[Name, Value | list[Value | None] | dict[Operator, Value] | None] | None = Field(
+        None, description="column: value, [any of these], or {operator: value}; null is what is missing"
     )
     corrected: bool = Field(True, description="apply the run's hubness correction, if it has one")
     space: Literal["head", "encoder"] = Field(

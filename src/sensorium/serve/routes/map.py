@@ -16,8 +16,8 @@ from sensorium.serve.engine import binary, layout, related, row_version
 from sensorium.serve.engine.projection import Maps, Working
 from sensorium.serve.problems import Problem, responses
 from sensorium.serve.routes.runs import Sample, side_of, some, tables
-from sensorium.table import Table
-from sensorium.table.columns import sortable
+from sensorium.table import Table, json_value
+from sensorium.table.columns import kind_of, sortable, value_of
 
 SLOW_POINTS = 30_000  # points that UMAP and PaCMAP are given unless told otherwise: about a minute
 MOST_SLOW_POINTS = 200_000
@@ -61,6 +61,17 @@ def column(values: np.ndarray) -> bytes:
         "distinct": len(distinct),
     }
     return binary.pack(header, {"codes": code[codes]})
+
+
+def comparable(values: np.ndarray) -> np.ndarray:
+    """A column (n,) as numbers or text, which can be sorted; what is missing as NaN or ""."""
+    kind = kind_of(values)
+    if values.dtype.kind in "biufU":
+        return values
+    if kind in ("integer", "boolean"):
+        return np.array([np.nan if one is None else float(one) for one in values])
+    texts = (json_value(value_of(one)) for one in values)
+    return np.array(["" if one is None else ", ".join(map(str, one)) if kind == "list" else str(one) for one in texts])
 
 
 def split_column(known: related.Related, ids: Mapping[str, Table], side: str) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,8 +25,8 @@ from sensorium.serve.problems import Problem, responses
 from sensorium.serve.routes import training
 from sensorium.serve.routes.media import SANDBOX
 from sensorium.serve.systems import SystemPage, pages
-from sensorium.table import Table
-from sensorium.table.columns import sortable
+from sensorium.table import Table, json_value
+from sensorium.table.columns import kind_of, missing, value_of
 
 _VALUES = 50  # distinct values of a column up to which they are listed, to choose from
 _PLOTS = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -100,14 +102,13 @@ class Sample(BaseModel):
 
 
 def column_of(name: str, values: np.ndarray) -> Column:
-    """A column with its type and, where there are few, its values."""
-    kind = "number" if values.dtype.kind in "iufb" else "text"
-    if not len(values):
-        return Column(name=name, type=kind)
-    distinct, counts = np.unique(sortable(values), return_counts=True)
-    if len(distinct) > _VALUES or (distinct.dtype.kind == "f" and not np.isfinite(distinct).all()):
-        return Column(name=name, type=kind)
-    return Column(name=name, type=kind, values=distinct[np.argsort(-counts, kind="stable")].tolist())
+    """A column with its type and, where there are few, its values; of lists, what they hold."""
+    kind = kind_of(values)
+    type_ = "number" if kind in ("integer", "number", "boolean") else "text"
+    there = values[~missing(values)]
+    counts = Counter(itertools.chain.from_iterable(there) if kind == "list" else map(value_of, there))
+    few = len(counts) <= _VALUES and all(np.isfinite(one) for one in counts if isinstance(one, float))
+    return Column(name=name, type=type_, values=[json_value(one) for one, _ in counts.most_common()] if few else [])
 
 
 async def summary(registry: Registry, name: str) -> RunSummary:
@@ -129,7 +130,7 @@ async def summary(registry: Registry, name: str) -> RunSummary:
         streams=await asyncio.to_thread(lambda: run.streams),
         corrected=sorted(run.corrections),
         calibrated=sorted(direction for direction, one in run.trust.items() if one.get("probability")),
-        results=plain(run.metrics.get("results", [])),
+        results=json_value(run.metrics.get("results", [])),
     )
 
 
@@ -157,15 +158,6 @@ async def _side(served: ServedRun, side: str, table: Table) -> Side:
     )
 
 
-def plain(value: Any) -> Any:
-    """The same without NaN and infinity, for which JSON has no word: None stands there."""
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [plain(one) for one in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
 def page(registry: Registry, name: str) -> RunPage:
     """Everything about one run, from its folder or, while it is made for the first time, from where it is built."""
     folder, state = registry.folders[name], registry.state(name)
@@ -176,7 +168,7 @@ def page(registry: Registry, name: str) -> RunPage:
         state=state,
         recipe=files.text(where, "recipe.toml"),
         card=files.text(where, "README.md"),
-        metrics=plain(registry.get(name).run.metrics) if state == "ready" else None,
+        metrics=json_value(registry.get(name).run.metrics) if state == "ready" else None,
         plots=[path.name for path in plots(where)],
         building=alive,
         stage=training.stage(folder) if alive else None,
@@ -250,7 +242,7 @@ def routes(context: Context) -> APIRouter:
         folder = registry.folders[known(run)]
         alive = training.running(folder)
         lines = training.history(training.place(folder)) if alive else []
-        lines = plain(lines or training.history(folder))
+        lines = json_value(lines or training.history(folder))
         return History(header=lines[0] if lines else {}, events=lines[1:], running=alive)
 
     @router.get("/runs/{run}/events", responses=responses(404), response_class=StreamingResponse)
@@ -281,6 +273,6 @@ def routes(context: Context) -> APIRouter:
             rows = await asyncio.to_thread(compare.compare_runs, *folders, split=split)
         except SensoriumError as error:
             raise context.redact.problem(error) from None
-        return {"a": a, "b": b, "rows": plain(rows)}
+        return {"a": a, "b": b, "rows": json_value(rows)}
 
     return router
