@@ -42,6 +42,10 @@ class DiskFull(SensoriumError):
     """A write did not fit; what was there before is untouched."""
 
 
+class ReadOnly(SensoriumError):
+    """A file or folder may not be written."""
+
+
 class MissingExtra(SensoriumError):
     """An optional dependency is not installed, or (with a reason) cannot be imported."""
 

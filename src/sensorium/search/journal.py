@@ -1,48 +1,32 @@
-"""Items added and removed while a run is served: an append-only file beside its index, durable record by record.
+"""Items added and removed while a run is served: an append-only file beside its index, durable change by change.
 
-Each record is its payload's size (u32), xxh3-64 (u64) and payload: size of JSON (u32), JSON, the
-vector as the encoder gave it (float32, little-endian), and the bytes of what the item looks like. The last
-word on an id holds, so that applying a journal twice changes nothing.
+The last change of an id holds, so that applying a journal twice changes nothing. What may be lost is one append
+that was never acknowledged, at the end of the file; damage anywhere else is an error. :mod:`.records` has the bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
-import json
 import os
-import struct
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
 
 from sensorium import fingerprint as fingerprints
 from sensorium import io
-from sensorium.errors import BadData, Corrupt
+from sensorium.errors import BadData, Corrupt, ReadOnly
+from sensorium.search import records
+from sensorium.search.records import MAGIC, Change
 from sensorium.table.columns import as_column
 from sensorium.table.columns import like as cast
 
-MAGIC = b"sensorium journal 1\n"
+__all__ = ["MAGIC", "Change", "Journal", "carried", "columns", "digest", "held"]
 FOLDER = "live"
-_HEAD = struct.Struct("<IQ")
-_SIZE = struct.Struct("<I")
-_LARGEST = 1 << 30  # bytes of one payload
-
-
-@dataclass(frozen=True)
-class Change:
-    """The last word on one id. vector: (d,) or (t, d) as the encoder ``encoder`` gave it; None removes the item."""
-
-    id: str
-    vector: np.ndarray | None = None
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    encoder: str = ""
-    media_type: str = ""
-    media: bytes = b""
 
 
 class Journal:
@@ -56,11 +40,13 @@ class Journal:
         self.path = self.folder / FOLDER / f"{side}.journal"
         self.latest: dict[str, Change] = {}
         self.records = self.size = 0  # of the file, as far as it was read
+        self._old = False  # whether the file is of format 1
+        self._may_write = True
         self._file: int | None = None
         self._media: dict[str, tuple[int, int]] = {}
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -71,44 +57,59 @@ class Journal:
     def read(self) -> list[Change]:
         """The changes since the last call, oldest first; all of them when the file was replaced by another.
 
-        A record cut short at the end was never acknowledged and is left out. Raises Corrupt for
-        damage before the end.
+        An append that was cut short at the end was never acknowledged and is left out. Warns when the file ends
+        before what was acknowledged, and raises Corrupt for any other damage.
         """
         if not self._follow():
             return []
-        assert self._file is not None
-        found = []
-        end = os.fstat(self._file).st_size
+        committed = None if self._old else self._committed()
+        end = os.fstat(self._fd).st_size  # after the slots, so that it is not less than they say
+        changes = []
         while self.size < end:
-            payload = self._payload(self.size, end)
+            head, payload = self._record(self.size, end)
             if payload is None:
+                self._check_end(head, end, committed)
                 break
-            at = self.size + _HEAD.size
+            at = self.size + (head.length if head else 0)
+            changes.append(self._take(payload, at))
             self.size = at + len(payload)
-            found.append(self._take(payload, at))
-        return found
+        if committed is not None and end < committed.end:
+            lost = f"{committed.end - self.size:,} bytes of changes that were acknowledged are missing at its end"
+            warnings.warn(f"{self.path}: {lost}; restore it from a copy if there is one", stacklevel=2)
+        return changes
 
     def append(self, changes: Sequence[Change]) -> list[Change]:
         """Write changes and return once they are on the disk; returns what other writers wrote before them.
 
-        Raises DiskFull when they do not fit, and BadData when the run was deleted.
+        Raises BadData for a value that is too long or when the run was deleted, ReadOnly when it may not be
+        written, and DiskFull when they do not fit; the file is then as it was.
         """
-        payloads = [_pack(change) for change in changes]
-        with held(self.folder):
+        for change in changes:
+            records.check(change)
+        payloads = [records.pack(change) for change in changes]
+        with held(self.folder), _writable(self.path):
             if not self.path.is_file():
-                io.write(self.path, MAGIC)
+                io.write(self.path, records.header(records.START, records.START))
                 io.sync_folder(self.folder)
             others = self.read()
-            assert self._file is not None
-            content = b"".join(map(_record, payloads))
+            if not self._may_write:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
+            if self._old or os.fstat(self._fd).st_size < records.START:
+                self._rewrite()
+            io.sweep(self.path.parent)  # what a killed writer left
+            content = b"".join(records.records(payloads, self.size))
+            number = self._committed().number
             try:
                 with io.disk_full(self.path):
-                    os.ftruncate(self._file, self.size)  # what a killed writer left half
-                    _write(self._file, content, self.size)
-                    os.fsync(self._file)
+                    os.ftruncate(self._fd, self.size)  # one append that was cut short
+                    _write(self._fd, content, self.size)
+                    os.fsync(self._fd)
             except BaseException:
-                os.ftruncate(self._file, self.size)
+                os.ftruncate(self._fd, self.size)
                 raise
+            # What is on the disk is committed; the slot goes there with the next append at the latest.
+            slot = records.Committed(number + 1, self.size + len(content), self.size)
+            _write(self._fd, slot.content, slot.offset)
             self.read()
         return others
 
@@ -120,14 +121,25 @@ class Journal:
         return self.latest[id].media_type, os.pread(self._file, size, start)
 
     def rewrite(self) -> None:
-        """Leave only the last word on each id in the file."""
-        with held(self.folder):
+        """Leave only the last change of each id in the file."""
+        with held(self.folder), _writable(self.path):
             self.read()
-            if self._file is None or self.records == len(self.latest):
-                return
-            payloads = (_pack(c, (self.media(c.id) or ("", b""))[1]) for c in self.latest.values())
-            io.write(self.path, [MAGIC, *map(_record, payloads)])
-            self.read()
+            if self._file is not None and (self._old or self.records != len(self.latest)):
+                self._rewrite()
+            io.sweep(self.path.parent)
+
+    def _rewrite(self) -> None:
+        """Write :attr:`latest` as a file of today's format. Under the lock."""
+        payloads = (records.pack(c, (self.media(c.id) or ("", b""))[1]) for c in self.latest.values())
+        written = list(records.records(payloads, records.START))
+        end = records.START + sum(map(len, written))
+        io.write(self.path, [records.header(end, records.START), *written])
+        self.read()
+
+    @property
+    def _fd(self) -> int:
+        assert self._file is not None
+        return self._file
 
     def _follow(self) -> bool:
         """Open the file that lies at the path now; whether there is one."""
@@ -140,36 +152,78 @@ class Journal:
             if (mine.st_dev, mine.st_ino) == (now.st_dev, now.st_ino):
                 return True
             self.close()
-        self._file = os.open(self.path, os.O_RDWR if os.access(self.path, os.W_OK) else os.O_RDONLY)
-        self.latest, self._media, self.records, self.size = {}, {}, 0, len(MAGIC)
-        if os.pread(self._file, len(MAGIC), 0) != MAGIC:
+        with _writable(self.path):
+            self._may_write = os.access(self.path, os.W_OK)
+            self._file = os.open(self.path, os.O_RDWR if self._may_write else os.O_RDONLY)
+        self.latest, self._media, self.records = {}, {}, 0
+        magic = os.pread(self._file, len(records.MAGIC), 0)
+        if magic not in (records.MAGIC, records.MAGIC_1):
+            self.close()
             raise Corrupt(f"{self.path} is no journal; move it away to serve the run without its live changes")
+        self._old = magic == records.MAGIC_1
+        self.size = len(magic) if self._old else records.START
         return True
 
-    def _payload(self, at: int, end: int) -> bytes | None:
-        """The payload of the record at an offset; None when it was cut short."""
-        head = os.pread(self._file, _HEAD.size, at)  # type: ignore[arg-type]
-        if len(head) < _HEAD.size:
-            return None
-        size, checksum = _HEAD.unpack(head)
-        if size > _LARGEST or at + _HEAD.size + size > end:
-            return None
-        payload = os.pread(self._file, size, at + _HEAD.size)  # type: ignore[arg-type]
-        if xxhash.xxh3_64_intdigest(payload) == checksum and size:
-            return payload
-        if at + _HEAD.size + size == end or not size:
-            return None
-        raise Corrupt(f"{self.path} is damaged at byte {at}; move it away to serve the run without its live changes")
+    def _committed(self) -> records.Committed:
+        content = os.pread(self._fd, records.START, 0)
+        if len(content) < records.START:  # cut short within the header
+            return records.Committed(0, records.START, records.START)
+        found = records.committed(content)
+        if found is None:
+            raise self._damaged("its header is damaged")
+        return found
+
+    def _record(self, at: int, end: int) -> tuple[records.Head | None, bytes | None]:
+        """The head and payload of the record at an offset; None for a head or payload that is not whole."""
+        size = records.HEAD_SIZE_1 if self._old else records.HEAD_SIZE
+        content = os.pread(self._fd, size, at)
+        if len(content) < size:
+            return None, None
+        head = records.head_of_1(content) if self._old else records.head_of(content, at)
+        if head is None or at + size + head.size > end:
+            return head, None
+        payload = os.pread(self._fd, head.size, at + size)
+        return head, payload if head.fits(payload) else None
+
+    def _check_end(self, head: records.Head | None, end: int, committed: records.Committed | None) -> None:
+        """Raise Corrupt unless what is left of the file is one append that was cut short."""
+        at, left = self.size, end - self.size
+        if committed is None:  # format 1
+            content = os.pread(self._fd, left, at)
+            if records.damaged_1(content) or records.follows_1(content):
+                raise self._damaged(f"is damaged at byte {at}")
+            return
+        short = left < records.HEAD_SIZE or (head is not None and left < head.length + head.size)
+        if at < committed.end and not short:
+            raise self._damaged(f"is damaged at byte {at}")
+
+    def _damaged(self, what: str) -> Corrupt:
+        return Corrupt(f"{self.path} {what}; move it away to serve the run without its live changes")
 
     def _take(self, payload: bytes, at: int) -> Change:
-        change, start = _unpack(payload)
+        try:
+            change, start = records.unpack(payload)
+        except ValueError as error:
+            raise self._damaged(f"holds {error}, at byte {at}") from None
         self.records += 1
-        self.latest.pop(change.id, None)  # a later word comes later in order, too
+        self.latest.pop(change.id, None)  # a later change comes later in order, too
         self.latest[change.id] = change
         self._media.pop(change.id, None)
         if change.media_type:
             self._media[change.id] = (at + start, len(payload) - start)
         return change
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Turn "permission denied" and "read-only file system" into ReadOnly."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        told = f"{path} may not be written ({os.strerror(error.errno)}), nothing was changed; give write permission"
+        raise ReadOnly(told) from None
 
 
 @contextlib.contextmanager
@@ -221,36 +275,6 @@ def columns(changes: Sequence[Change], like: Mapping[str, np.ndarray], n: int) -
         values = {name: [change.columns.get(name) for change in changes] for name in names}
         return {name: as_column(["" if v is None else str(v) for v in said], name) for name, said in values.items()}
     return {name: cast([change.columns.get(name) for change in changes], like[name], name) for name in like}
-
-
-def _pack(change: Change, media: bytes | None = None) -> bytes:
-    told: dict[str, Any] = {"id": change.id, "op": "remove"}
-    vector = b""
-    if change.vector is not None:
-        array = np.ascontiguousarray(change.vector, "<f4")
-        vector = array.tobytes()
-        told |= {"op": "add", "shape": array.shape, "encoder": change.encoder, "columns": dict(change.columns)}
-        if change.media_type:
-            told["media_type"] = change.media_type
-    text = json.dumps(told, ensure_ascii=False, default=io.plain).encode("utf-8")
-    return b"".join((_SIZE.pack(len(text)), text, vector, change.media if media is None else media))
-
-
-def _record(payload: bytes) -> bytes:
-    return _HEAD.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload
-
-
-def _unpack(payload: bytes) -> tuple[Change, int]:
-    """A change without its media, and where in the payload those begin."""
-    (size,) = _SIZE.unpack_from(payload)
-    told = json.loads(payload[_SIZE.size : _SIZE.size + size])
-    start = _SIZE.size + size
-    if told["op"] == "remove":
-        return Change(told["id"]), start
-    count = int(np.prod(told["shape"]))
-    vector = np.frombuffer(payload, "<f4", count, start).astype(np.float32).reshape(told["shape"])
-    change = Change(told["id"], vector, told["columns"], told["encoder"], told.get("media_type", ""))
-    return change, start + 4 * count
 
 
 def _write(file: int, content: bytes, at: int) -> None:

@@ -27,6 +27,7 @@ STATUS: dict[type[errors.SensoriumError], int] = {
     errors.Busy: 409,
     errors.Corrupt: 503,
     errors.DiskFull: 507,
+    errors.ReadOnly: 503,
     errors.MissingExtra: 501,
 }
 _LONGEST = 2000  # characters of a detail; a request may have sent megabytes of a wrong name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -194,11 +193,7 @@ def put(workers: Workers, side: str, change: journal.Change, replace: bool, sett
     unknown = [name for name in change.columns if name not in known and name != "text"]
     if unknown and len(index.table):
         raise Problem(422, f"columns: no column '{unknown[0]}'; this side has {', '.join(known) or 'none'}")
-    try:
-        others = changes.append([change])
-    except OSError as error:  # a folder that may not be written
-        raise Problem(503, f"run '{workers.name}' cannot be changed: {os.strerror(error.errno or 0)}") from None
-    run.apply(side, [*others, change])
+    run.commit(side, change)
     if changes.size > settings.journal_bytes:
         workers.compact(side)
     return len(index)
