@@ -34,6 +34,10 @@ class Corrupt(SensoriumError):
     """A file is not what its checksum or header promises."""
 
 
+class Untrusted(SensoriumError):
+    """A run names code outside of sensorium that the user has not allowed; the message shows file and SHA-256."""
+
+
 class Busy(SensoriumError):
     """Another process holds the folder."""
 

@@ -25,6 +25,8 @@ from sensorium.errors import BadData, Busy, Corrupt, DiskFull
 _TEMPORARY = ".tmp-"  # a name that starts so is never read, and is locked for as long as its writer lives
 _YOUNG = 60.0  # seconds a nameless file is left alone, in case its writer has not locked it yet
 
+_ABSENT = object()
+
 Content = bytes | str | Iterable[Any] | Callable[[BinaryIO], Any]
 """What can be written: bytes, text, buffers one after the other, or a function of the open file."""
 
@@ -130,6 +132,25 @@ def read_json(path: Path, remedy: str = "restore it, or make it anew") -> Any:
         raise Corrupt(f"{path} is missing; {remedy}") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise Corrupt(f"{path} is not valid JSON ({error}); {remedy}") from None
+
+
+def read_object(path: Path, remedy: str = "restore it, or make it anew", **types: Any) -> dict[str, Any]:
+    """Read a JSON file that holds an object with these keys, each of its type (or one of a tuple of types).
+
+    Raises Corrupt, naming the file and the key. True and false are no integers.
+
+    >>> read_object(Path("head.json"), format=int, name=str)          # doctest: +SKIP
+    """
+    body = read_json(path, remedy)
+    if not isinstance(body, dict):
+        raise Corrupt(f"{path} is damaged: it holds {type(body).__name__}, not an object; {remedy}")
+    for key, kinds in types.items():
+        value = body.get(key, _ABSENT)
+        wrong_bool = isinstance(value, bool) and bool not in (kinds if isinstance(kinds, tuple) else (kinds,))
+        if value is _ABSENT or wrong_bool or not isinstance(value, kinds):
+            told = "is missing" if value is _ABSENT else f"is {value!r:.40}"
+            raise Corrupt(f"{path} is damaged: '{key}' {told}; {remedy}")
+    return body
 
 
 def plain(value: Any) -> Any:

@@ -36,6 +36,8 @@ from sensorium.errors import BadRecipe, MissingExtra, nearest
 KINDS = ("datasets", "encoders", "heads", "objectives", "indexes")
 ROOMS = ("modalities", "systems")
 HERE = Path(__file__).parent
+#: (file, class) of the parts outside of sensorium that this process has used: see :mod:`sensorium.consent`.
+USED: set[tuple[str, str]] = set()
 #: Attributes of parts that bear another name since, and how to write them now.
 _RENAMED = {"heads": {"settled": "trainable (its opposite)", "needs_frames": "takes_vectors (its opposite)"},
             "objectives": {"closed": "closed_form"}}  # fmt: skip
@@ -196,6 +198,7 @@ def load_class(name: str) -> type | partial:
             if error.name is None or not (where == error.name or where.startswith(error.name + ".")):
                 raise
             raise BadRecipe(f"'{name}': no module '{where}' on the import path") from error
+    USED.add((str(Path(module.__file__ or where).resolve()), attribute))
     found = vars(module).get(attribute)
     if not isinstance(found, (type, partial)):
         classes = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]

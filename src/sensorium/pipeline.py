@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensorium import consent, integrity, io, modalities
 from sensorium import fingerprint as fingerprints
-from sensorium import io, modalities
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch
 from sensorium.evaluate import index_speed, protocols
@@ -289,9 +289,11 @@ def index_side(
     about = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
     if part.variants():
         about["speed"] = index_speed.measure(part, queries)
+    made = fingerprints.of_data(Embeddings(items.ids[rows], vectors[rows], {}), None)
+    part.fingerprint = {"made": made}  # tells it from the indexes of other runs
     with io.publish(folder / "index" / side) as building:
         part.save(building)
-    stamp = {"head": io.checksum(folder / f"{side}.safetensors"), "part": plan.values["index"]}
+    stamp = {"head": io.checksum(folder / f"{side}.safetensors"), "part": plan.values["index"], "made": made}
     io.write_json(folder / "index" / f"{side}.json", stamp)
     return about
 
@@ -307,12 +309,6 @@ def columns_of(items: Items) -> dict[str, np.ndarray]:
     if items.kind == "text":
         columns.setdefault("text", as_column(items.values, "text"))
     return columns
-
-
-def is_run_of(folder: Path, plan: Recipe) -> bool:
-    """Whether a folder holds a finished run of exactly this recipe."""
-    run = RunFolder(Path(folder))
-    return run.is_run and io.read_json(run.metrics).get("recipe") == plan.hash
 
 
 def embed_only(recipe: Any, overrides: Sequence[str], out: Path | None, quiet: bool) -> list[dict[str, Any]]:
@@ -337,13 +333,17 @@ def index_again(folder: Path, overrides: Sequence[str] = (), quiet: bool = False
     return _again(folder, overrides, quiet, "index")
 
 
-def open(folder: str | Path) -> Run:
+def open(folder: str | Path, *, trust: bool = False) -> Run:
     """Open a run for search. An index that is older than its head is rebuilt first, from the stored embeddings.
 
-    Raises BadData when the folder is not a run, Mismatch when the data are no longer what was fitted.
+    trust: execute, in this process, the code outside of sensorium that the run names (see docs/formats.md).
+    Raises BadData when the folder is not a run, Corrupt when a file is damaged, Untrusted when the run names code
+    that the user has not allowed, Mismatch when the data are no longer what was fitted.
     """
     from sensorium.search.run import open as open_run
 
+    if trust:
+        consent.trust(folder)
     opened = open_run(folder)
     return index_again(opened.folder, quiet=True) if opened.stale() else opened
 
@@ -352,13 +352,13 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
     """One late stage over the data and heads of a finished run, written into a copy that replaces it whole."""
     from sensorium.search.run import open as open_run
 
-    before, target = open_run(folder), RunFolder(Path(folder))
+    before, target = open_run(folder, remaking=stage), RunFolder(Path(folder))
     for override in overrides:
         if override.split("=")[0].split(".")[0] != stage:
             raise BadRecipe(
                 f"'{override}' would change the fit; only {stage} keys can change here. Type: {target.again(override)}"
             )
-    plan = recipes.load(target.recipe, overrides)
+    plan = recipes.load(target.recipe, overrides, of_run=True)
     parts = plan.build()
     seconds = dict(before.metrics["seconds"])
     data = plan.part("data").load()
@@ -372,7 +372,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
     projected = project(left, right, pairs, before.head("left"), before.head("left" if right is None else "right"))
     metrics = {**before.metrics, "recipe": plan.hash, "seconds": seconds}
     with workplace(folder, plan) as building:
-        shutil.copytree(folder, building, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock", "recipe.toml"))
+        shutil.copytree(folder, building, dirs_exist_ok=True, ignore=integrity.not_remade(stage))
         with timed(stage, seconds, quiet):
             if stage == "evaluate":
                 metrics = {**_without_evaluation(metrics), **evaluate(plan, data, projected, building)}
@@ -396,4 +396,5 @@ def write_run(plan: Recipe, metrics: dict[str, Any], folder: Path) -> None:
 
     io.write(folder / "README.md", card(metrics, plan.toml(), folder))
     io.write_json(folder / "metrics.json", {"format": FORMAT, "name": plan.name, **metrics})
+    integrity.write(folder)
     io.remove_folder(folder / "checkpoint")

@@ -17,7 +17,7 @@ from typing import Any
 
 import tomli_w
 
-from sensorium import fingerprint, parts
+from sensorium import consent, fingerprint, parts
 from sensorium.errors import BadRecipe, nearest
 from sensorium.evaluate.options import EvaluateOptions
 from sensorium.fitting.options import TrainOptions
@@ -120,12 +120,15 @@ def names() -> dict[str, str]:
     return {p.stem: p.read_text("utf-8").split("\n", 1)[0].lstrip("# ") for p in sorted(HERE.glob("*.toml"))}
 
 
-def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, of_run: bool = False) -> Recipe:
     """Read a recipe by name, file or mapping, apply overrides, fill in defaults and validate.
 
-    Raises BadRecipe naming the key and the nearest known one.
+    of_run: the file is a run's own, perhaps somebody else's run; code that it names needs consent.
+    Raises BadRecipe naming the key and the nearest known one; Untrusted, see :mod:`sensorium.consent`.
     """
     name, values = _read(recipe)
+    if of_run:
+        consent.require(values, Path(recipe))
     for override in overrides:
         _apply(values, override)
     return Recipe(name, _resolve(values))

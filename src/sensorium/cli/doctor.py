@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sensorium import formats, io, parts
+from sensorium import formats, integrity, io, parts
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, SensoriumError, nearest
 from sensorium.evaluate.statistics import FEW
@@ -132,8 +132,12 @@ def _machine() -> list[dict[str, Any]]:
 def _run(folder: Path) -> list[dict[str, Any]]:
     from sensorium.search.run import open as open_run
 
-    opened = open_run(folder)
-    found = [_finding("recipe", "good", opened.recipe.hash)]
+    found = _run_files(folder)
+    try:
+        opened = open_run(folder)
+    except SensoriumError as error:
+        return [*found, _finding("run", "bad", error)]
+    found.append(_finding("recipe", "good", opened.recipe.hash))
     for side in opened.sides:
         for check, load in (("head", opened.head), ("index", opened.index)):
             try:
@@ -146,6 +150,20 @@ def _run(folder: Path) -> list[dict[str, Any]]:
             except SensoriumError as error:
                 found.append(_finding(f"{side} {check}", "bad", error))
     return found
+
+
+def _run_files(folder: Path) -> list[dict[str, Any]]:
+    """Every file of a run against run.json, all checksums computed."""
+    try:
+        listed = integrity.read(folder)
+        problems = integrity.problems(folder)
+    except SensoriumError as error:
+        return [_finding("files", "bad", error)]
+    if listed is None:
+        return [_finding("files", "note", f"no {integrity.NAME}: made before runs had one; not checked")]
+    states = {True: "note", False: "bad"}
+    found = [_finding("files", states[p.name in integrity.PROSE], f"{p.name} {p.message}") for p in problems]
+    return found or [_finding("files", "good", f"{len(listed)} files, every checksum matches")]
 
 
 def _store(folder: Path) -> list[dict[str, Any]]:

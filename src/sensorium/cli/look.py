@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import Json, tell
+from sensorium.cli.options import Json, Trust, tell, trusted
 from sensorium.cli.output import Output
 
 
@@ -35,6 +35,7 @@ def show(
     what: Annotated[
         str, typer.Argument(metavar="RUN|RECIPE", help="A run folder, or a recipe's name.", show_default=False)
     ],
+    trust: Trust = False,
     as_json: Json = None,
 ) -> None:
     """Show a run's numbers and worst failures, or a recipe's keys.
@@ -46,6 +47,7 @@ def show(
 
     output = Output(as_json)
     if (Path(what) / "metrics.json").is_file() or Path(what).is_dir():
+        trusted(trust, Path(what))
         tell(output, open_run(what), failures=True)
     elif output.json:
         output.records([recipes.load(what).values])
@@ -57,6 +59,7 @@ def doctor(
     what: Annotated[
         Path | None, typer.Argument(metavar="STORE|RUN", help="A store or run to examine.", show_default=False)
     ] = None,
+    trust: Trust = False,
     as_json: Json = None,
 ) -> None:
     """Check the installation, or a store's files and vectors.
@@ -67,6 +70,8 @@ def doctor(
     """
     from sensorium.cli import doctor as look
 
+    if what is not None:
+        trusted(trust, what)
     findings = look.doctor(what)
     Output(as_json).records(findings, ["check", "state", "found"])
     if any(f["state"] == "bad" for f in findings):

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import Json, Out, Overrides, Quiet, RecipeName, RunFolder, Seed, tell, tell_folds
+from sensorium.cli.options import (
+    Json,
+    Out,
+    Overrides,
+    Quiet,
+    RecipeName,
+    RunFolder,
+    Seed,
+    Trust,
+    tell,
+    tell_folds,
+    trusted,
+)
 from sensorium.cli.output import Output
 from sensorium.errors import BadRecipe
 
@@ -110,6 +122,7 @@ def evaluate(
         ),
     ] = None,
     overrides: Overrides = None,
+    trust: Trust = False,
     as_json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -125,6 +138,7 @@ def evaluate(
     from sensorium.experiments import cross_corpus
 
     output = Output(as_json)
+    trusted(trust, run)
     if other and "=" not in other:
         from sensorium.evaluate import compare
 
@@ -137,13 +151,20 @@ def evaluate(
     tell(output, pipeline.evaluate_again(run, chosen, quiet))
 
 
-def index(run: RunFolder, overrides: Overrides = None, as_json: Json = None, quiet: Quiet = False) -> None:
+def index(
+    run: RunFolder,
+    overrides: Overrides = None,
+    trust: Trust = False,
+    as_json: Json = None,
+    quiet: Quiet = False,
+) -> None:
     """Build a run's indexes again, perhaps with another part.
 
     [bold]sensorium index runs/glyphs index=faiss index.factory=HNSW32[/bold]
     """
     from sensorium import pipeline
 
+    trusted(trust, run)
     made = pipeline.index_again(run, overrides or [], quiet)
     Output(as_json).records([{"side": side, **told} for side, told in made.metrics["index"].items()])
 

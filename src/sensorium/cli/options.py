@@ -35,7 +35,22 @@ Json = Annotated[
         show_default=False,
     ),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Allow the code outside of sensorium that the run names, and remember its files."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no stage times.")]
+
+
+def trusted(trust: bool, *runs: Path) -> None:
+    """With ``--trust``: allow the code that the runs name, and print what that is to the error stream."""
+    from sensorium import consent
+    from sensorium.cli.output import console
+
+    for run in runs if trust else ():
+        for code in consent.trust(run, remember=True):
+            files = ", ".join(map(str, code.files))
+            console(stderr=True).print(f"trusted: {code.name} = {files} sha256 {code.sha256}", markup=False)
 
 
 def tell(output: Output, made: Any, failures: bool = False) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from sensorium.cli.options import Trust, trusted
 from sensorium.cli.output import console
 from sensorium.errors import MissingExtra
 
@@ -41,6 +42,7 @@ def serve(
     log: Annotated[
         str | None, typer.Option("--log", help="debug, info, warning or off. Default: info.", show_default=False)
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Serve runs over HTTP: a page to search and look with, and an API (see /openapi.json).
 
@@ -50,6 +52,7 @@ def serve(
 
     [bold]sensorium serve runs/glyphs --host 0.0.0.0 --token-file token.txt[/bold]
     """
+    trusted(trust, *runs)
     # Threads that spin while they wait would take the processor from the thread that answers.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.cli.options import Json, RunFolder
+from sensorium.cli.options import Json, RunFolder, Trust, trusted
 from sensorium.cli.output import Output, console
 from sensorium.errors import BadData, BadRecipe, MissingExtra
 
@@ -39,6 +39,7 @@ def stream(
     device: Annotated[
         str | None, typer.Option("--device", help="Microphone by number or part of its name.", show_default=False)
     ] = None,
+    trust: Trust = False,
     as_json: Json = None,
 ) -> None:
     """Classify live sound every 100 ms; the last answer is that of the whole recording.
@@ -51,6 +52,7 @@ def stream(
     """
     import sensorium
 
+    trusted(trust, run)
     opened = sensorium.open(run)
     labels = opened.classifier.labels  # refuses a run that cannot stream before the microphone is opened
     chunks, rate = microphone(device) if source == MICROPHONE else recording(source, pace)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from sensorium import modalities
-from sensorium.cli.options import Choices, Json, RunFolder, conditions, read_vector
+from sensorium.cli.options import Choices, Json, RunFolder, Trust, conditions, read_vector, trusted
 from sensorium.cli.output import Output
 from sensorium.errors import BadRecipe
 from sensorium.search.query import FIELDS
@@ -51,6 +51,7 @@ def search(
             show_default=False,
         ),
     ] = None,
+    trust: Trust = False,
     as_json: Json = None,
     **inputs: str | None,
 ) -> None:
@@ -64,6 +65,7 @@ def search(
     """
     import sensorium
 
+    trusted(trust, run)
     opened = sensorium.open(run)
     for name, path in {**inputs, "vector": vector}.items():
         if path is not None and (name == "vector" or modalities.find(name).is_file) and not Path(path).is_file():
@@ -146,6 +148,7 @@ def export(
     source: Annotated[Path, typer.Argument(metavar="STORE|RUN", help="A store or run folder.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="File or folder to write.", show_default=False)],
     options: Choices = None,
+    trust: Trust = False,
     as_json: Json = None,
 ) -> None:
     """Write a store, or a run's head, in the shape of another tool.
@@ -158,6 +161,7 @@ def export(
     """
     from sensorium import exchange
 
+    trusted(trust, source)
     Output(as_json).records([exchange.export(kind, source, out, options or [])])
 
 

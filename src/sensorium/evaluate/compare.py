@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from sensorium import io
+from sensorium import integrity, io
 from sensorium.errors import BadData, Corrupt, Mismatch
 from sensorium.evaluate import statistics
 from sensorium.evaluate.measures import DEFAULT, Measure, parse
@@ -208,6 +208,7 @@ def load(path: Path) -> dict[tuple[str, str], Ranks]:
     path = Path(path)
     if not path.is_file():
         raise BadData(f"{path.parent} keeps no per-query ranks ({path.name} is absent); run its recipe again")
+    integrity.check_file(path.parent, path.name)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays: Mapping[str, np.ndarray] = {name: file[name] for name in file.files}

@@ -33,7 +33,7 @@ def judge(run: Path | str, overrides: Sequence[str], quiet: bool = False) -> lis
     opened = open_run(run)
     if opened.recipe.part_name("right.encoder") != "onehot":
         raise BadRecipe(f"{run} knows no classes (its right encoder is not onehot), so another corpus cannot judge it")
-    plan = recipes.load(opened.folder / "recipe.toml", overrides)
+    plan = recipes.load(opened.folder / "recipe.toml", overrides, of_run=True)
     known = opened.index("right")
     names = known.table.ids.tolist()
     data = plan.part("data").load()

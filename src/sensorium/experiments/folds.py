@@ -12,6 +12,7 @@ from sensorium import recipe as recipes
 from sensorium.errors import BadRecipe
 from sensorium.evaluate import aggregate
 from sensorium.recipe import Recipe
+from sensorium.search.folder import RunFolder
 
 WORD = "all"  # as in data.fold=all
 
@@ -52,7 +53,7 @@ def every(
             chosen, folder = [*overrides, f"data.fold={fold}", f"seed={seed}"], out / f"fold-{fold}" / f"seed-{seed}"
             if not quiet:
                 print(f"fold {fold} of {data.folds()}, seed {seed}: {folder}", file=sys.stderr, flush=True)
-            if not pipeline.is_run_of(folder, recipes.load(recipe, chosen)):
+            if not RunFolder(folder).is_run_of(recipes.load(recipe, chosen)):
                 pipeline.run(recipe, chosen, out=folder, quiet=quiet, stores=out.parent / "embeddings")
             of_fold.append(io.read_json(folder / "metrics.json"))
         judged.append(of_fold)

@@ -11,6 +11,7 @@ import numpy as np
 from sensorium import io
 from sensorium import recipe as recipes
 from sensorium.errors import BadRecipe
+from sensorium.search.folder import RunFolder
 
 
 def several(
@@ -42,7 +43,7 @@ def several(
     for seed in range(first, first + seeds):
         chosen = [*overrides, f"seed={seed}"]
         folder = out / f"seed-{seed}"
-        if not pipeline.is_run_of(folder, recipes.load(recipe, chosen)):
+        if not RunFolder(folder).is_run_of(recipes.load(recipe, chosen)):
             pipeline.run(recipe, chosen, out=folder, quiet=quiet, stores=out.parent / "embeddings")
         results.append(io.read_json(folder / "metrics.json")["results"])
     rows = summarise(results)

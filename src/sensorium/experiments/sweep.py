@@ -18,6 +18,7 @@ from sensorium.experiments import search_space as spaces
 from sensorium.experiments.search_space import Range, Space
 from sensorium.experiments.study import Study
 from sensorium.experiments.trials import Outcome, Try, run_here, run_parallel
+from sensorium.search.folder import RunFolder
 
 # A trial is judged on validation only; what else a run makes would be made for nothing.
 LIGHT = (
@@ -88,7 +89,7 @@ class TryRecipe:
         from sensorium import pipeline
 
         plan = recipes.load(self.recipe, [*self.fixed, *overrides])
-        if not pipeline.is_run_of(folder, plan):
+        if not RunFolder(folder).is_run_of(plan):
             sign = -1.0 if plan.values["train"]["monitor"] == "median_rank" else 1.0
 
             def on_epoch(event: Mapping[str, Any]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from sensorium import consent, io, parts
 from sensorium import fingerprint as fingerprints
-from sensorium import io, parts
 from sensorium.contracts import Head
 from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.numerics import ragged
@@ -110,6 +110,7 @@ def load(stem: Path) -> tuple[Head, Mapping[str, Any]]:
     if absent:
         raise Corrupt(f"{beside}: no '{absent[0]}'; {_REMEDY}")
     io.verify(path, told["checksum"], _REMEDY)
+    consent.require([told["name"], told["arguments"]], beside)
     head = parts.make("heads", {"name": told["name"], **told["arguments"]}, str(beside))
     head.build(told["dim_in"], None, told["dim"])
     try:

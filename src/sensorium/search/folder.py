@@ -79,6 +79,10 @@ class RunFolder:
         """Whether a whole run lies here."""
         return self.metrics.is_file()
 
+    def is_run_of(self, plan: Recipe) -> bool:
+        """Whether a whole run of exactly this recipe lies here."""
+        return self.is_run and io.read_object(self.metrics, "make the run anew").get("recipe") == plan.hash
+
     @property
     def is_building(self) -> bool:
         """Whether a process builds the run at this moment: it holds the lock, which a kill frees."""

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
-from sensorium import io, modalities
+from sensorium import integrity, io, modalities
 from sensorium.errors import Corrupt
 from sensorium.table import Table
 from sensorium.types import Items
@@ -33,6 +34,7 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str) -> int:
     named = [path for path in paths if path is not None]
     root = Path(os.path.commonpath([path.parent for path in named])) if named else None
     start, size = np.zeros(len(rows), np.int64), np.full(len(rows), -1, np.int64)
+    checksum = np.zeros(len(rows), np.uint64)
     names = np.array([_written(path.relative_to(root)) if path and root else "" for path in paths], np.str_)
 
     def packed() -> Iterator[bytes]:
@@ -40,13 +42,15 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str) -> int:
         for i, value in enumerate(values):
             content = None if paths[i] else modality.pack(value)
             if content is not None:
-                start[i], size[i] = at, len(content)
+                start[i], size[i], checksum[i] = at, len(content), xxhash.xxh3_64_intdigest(content)
                 at += len(content)
                 yield content
 
     where = folder / FOLDER
     io.write(where / f"{side}.bin", packed())
-    Table(items.ids[rows], {"start": start, "size": size, "path": names}).save(where / f"{side}.parquet")
+    Table(items.ids[rows], {"start": start, "size": size, "path": names, "xxh3": checksum}).save(
+        where / f"{side}.parquet"
+    )
     record = {"format": FORMAT, "type": modality.packed_as, "root": str(root) if root else None,
             "bytes": (where / f"{side}.bin").stat().st_size}  # fmt: skip
     io.write_json(where / f"{side}.json", record)
@@ -66,12 +70,15 @@ class Media:
         self._file = -1
         where = Path(folder) / FOLDER
         self.record = _checked(where / f"{side}.json")
+        integrity.check_file(Path(folder), f"{FOLDER}/{side}.parquet")
         table = Table.load(where / f"{side}.parquet")
         for name, kind in (("start", "i"), ("size", "i"), ("path", "U")):
             if name not in table.columns or table.columns[name].dtype.kind != kind:
                 raise Corrupt(f"{where / f'{side}.parquet'} has no column '{name}' of its type; {REMEDY}")
         self._rows = {id: row for row, id in enumerate(table.ids.tolist())}
         self._start, self._size, self._path = (table.columns[name] for name in ("start", "size", "path"))
+        self._xxh3 = table.columns.get("xxh3")  # absent in runs made before there was one
+        self._packed = where / f"{side}.bin"
         self._root = Path(self.record["root"]).resolve() if self.record["root"] else None
         self._file = os.open(where / f"{side}.bin", os.O_RDONLY)
         if os.fstat(self._file).st_size != self.record["bytes"]:
@@ -86,12 +93,18 @@ class Media:
         return row is not None and bool(self._size[row] >= 0 or self._path[row])
 
     def get(self, id: str) -> tuple[str, bytes | Path] | None:
-        """Media type, and bytes or an existing file inside the data's folder; None when there is nothing to show."""
+        """Media type, and bytes or an existing file below the recorded root; None when there is nothing to show.
+
+        Links are followed, and a file that they place outside of the root is not shown. Raises Corrupt.
+        """
         if id not in self:
             return None
         row = self._rows[id]
         if self._size[row] >= 0:
-            return self.record["type"], os.pread(self._file, int(self._size[row]), int(self._start[row]))
+            content = os.pread(self._file, int(self._size[row]), int(self._start[row]))
+            if self._xxh3 is not None and xxhash.xxh3_64_intdigest(content) != int(self._xxh3[row]):
+                raise Corrupt(f"{self._packed} is damaged: the bytes of '{id}' do not have their checksum; {REMEDY}")
+            return self.record["type"], content
         assert self._root is not None
         try:
             path = (self._root / str(self._path[row])).resolve(strict=True)

@@ -1,4 +1,4 @@
-"""Who belongs to whom, kept with a run: the ids of related items, as its pairs told them."""
+"""Related items of a run: the ids of its positive pairs, saved with it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sensorium import integrity
+from sensorium.errors import Corrupt
 from sensorium.pairs import Pairs
 from sensorium.table import Table
 
@@ -20,9 +22,12 @@ def save(pairs: Pairs, left: np.ndarray, right: np.ndarray, folder: Path) -> Non
 
 
 def open(folder: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """The related pairs of a run: left ids, right ids and splits, (p,) each; None for a run that keeps none."""
+    """The related pairs of a run: left ids, right ids and splits, (p,) each; None for a run without. Raises Corrupt."""
     path = Path(folder) / FILE
     if not path.is_file():
         return None
+    integrity.check_file(Path(folder), FILE)
     table = Table.load(path)
+    if not {"right", "split"} <= set(table.columns):
+        raise Corrupt(f"{path} lacks the columns right and split; type: sensorium index {folder}")
     return table.ids, table.columns["right"], table.columns["split"]

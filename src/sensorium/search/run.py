@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensorium import io, modalities, parts
+from sensorium import consent, integrity, io, modalities, parts
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch, SensoriumError, nearest
 from sensorium.evaluate import posthoc
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 REMEDY = "restore it, or make the run anew"
 
 
-def open(folder: str | Path, encoders: Sequence[Any] = ()) -> Run:
+def open(folder: str | Path, encoders: Sequence[Any] = (), *, remaking: str | None = None) -> Run:
     """Open a run folder. encoders: loaded already, to be used instead of equal ones of the run's own.
 
-    Raises Corrupt when the folder is not a whole run.
+    remaking: the stage whose files are about to be made anew, so that damage of them does not matter.
+    Raises BadData when the folder is not a whole run, Corrupt when a file is damaged or of another run, Untrusted
+    when it names code that the user has not allowed.
     """
     folder = Path(folder)
     where = RunFolder(folder)
@@ -45,6 +47,7 @@ def open(folder: str | Path, encoders: Sequence[Any] = ()) -> Run:
             raise BadData(f"{folder} is not a run (no metrics.json); it was interrupted; type: {where.resume}")
         known = f"sensorium run RECIPE --out {quote(folder)}"
         raise BadData(f"{folder} is not a run (no metrics.json); make one with: {known}")
+    integrity.check(folder, remaking)
     return Run(folder, encoders)
 
 
@@ -55,7 +58,7 @@ class Run:
         self.folder, self._loaded = folder, [one for one in encoders if one is not None]
         self.metrics: dict[str, Any] = _record(folder / "metrics.json", "make the run anew")
         with _reading(folder / "recipe.toml"):
-            self.recipe = recipes.load(folder / "recipe.toml")
+            self.recipe = recipes.load(folder / "recipe.toml", of_run=True)
         self._encoders: dict[str, Any] = {}
         self._heads: dict[str, Any] = {}
         self._indexes: dict[str, Any] = {}
@@ -109,8 +112,16 @@ class Run:
                     f"{self.folder}: the {side} index was made with head {stamp['head'][:8]}…, the head is "
                     f"{head_now[:8]}… now; type: sensorium index {self.folder}"
                 )
+            consent.require(stamp["part"], self.folder / "index" / f"{side}.json")
             with _reading(self.folder / "index" / side):
-                self._indexes[side] = parts.find("indexes", stamp["part"]["name"]).load(self.folder / "index" / side)
+                index = parts.find("indexes", stamp["part"]["name"]).load(self.folder / "index" / side)
+            made = index.fingerprint.get("made")
+            if made is not None and made != stamp.get("made"):
+                raise Corrupt(
+                    f"{self.folder / 'index' / side} is the index of another run, or of an earlier state of this one; "
+                    f"type: sensorium index {self.folder}"
+                )
+            self._indexes[side] = index
             self.journals[side] = journal.Journal(self.folder, side)
             self.apply(side, self.journals[side].read())
         return self._indexes[side]
