@@ -30,7 +30,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sensorium.contracts import CONTRACTS
 from sensorium.errors import BadRecipe, MissingExtra, nearest
 
 KINDS = ("datasets", "encoders", "heads", "objectives", "indexes")
@@ -223,6 +222,8 @@ def completed(kind: str, name: str, part: type | partial) -> type | partial:
 @functools.lru_cache
 def _with_contract(kind: str, part: type) -> type:
     """The class itself where it subclasses a contract of its kind, else a subclass of it and the contract."""
+    from sensorium.contracts import CONTRACTS  # imports NumPy, which --help does without
+
     known = CONTRACTS[kind]
     if any(contract in part.__mro__ for contract in known):
         return part

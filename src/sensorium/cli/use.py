@@ -14,8 +14,6 @@ from sensorium import modalities
 from sensorium.cli.options import Choices, Json, RunFolder, Trust, conditions, read_vector, trusted
 from sensorium.cli.output import Output
 from sensorium.errors import BadRecipe
-from sensorium.search.query import FIELDS
-from sensorium.table import json_value
 
 
 def search(
@@ -64,6 +62,7 @@ def search(
     [bold]sensorium search runs/glyphs --id U+2665 --to right --json[/bold]
     """
     import sensorium
+    from sensorium.table import json_value
 
     trusted(trust, run)
     opened = sensorium.open(run)
@@ -87,6 +86,8 @@ def search(
 
 def in_a_row(hit: Mapping[str, Any]) -> dict[str, Any]:
     """A hit for a table: its own fields and columns; a column that has the name of a field as ``metadata.NAME``."""
+    from sensorium.search.query import FIELDS
+
     flat = {name: value for name, value in hit.items() if name != "metadata"}
     clashing = {f"metadata.{name}": value for name, value in hit["metadata"].items() if name in FIELDS}
     return {**flat, **clashing}
