@@ -99,7 +99,7 @@ def test_help_loads_nothing_heavy():
     absent = ("numpy", *HEAVY)
     code = (
         f"import sys; sys.argv = ['sensorium', '--help']; from sensorium.cli import main\n"
-        f"try: main()\nexcept SystemExit: pass\nprint('LOADED', *(m for m in {('numpy', *HEAVY)!r} if m in sys.modules))"
+        f"try: main()\nexcept SystemExit: pass\nprint('LOADED', *(m for m in {absent!r} if m in sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1].strip() == "LOADED"
