@@ -16,9 +16,8 @@ from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.formats import IDS_NAMES, PAIR_NAMES, SPLIT_NAMES, Columns
 from sensorium.heads import check_finite
 from sensorium.pairs import Pairs, csr
+from sensorium.table import as_column
 from sensorium.types import Data, Items, as_ids, check_unique
-
-_WIDE = 16 << 20  # characters of a text column of one width at most
 
 
 class Arrays(Dataset):
@@ -190,7 +189,10 @@ class Side:
                     f"type: data.ids=COLUMN ({self.path.name} holds {_listed(self.columns)})"
                 )
             return as_ids(np.arange(len(self.array)))
-        ids = np.array(formats.as_text_ids(found, f"ids of {self.where}"), np.str_)
+        try:
+            ids = as_ids(found)
+        except BadData as error:
+            raise BadData(f"ids of {self.where}: {error}") from None
         if not repeat:
             if name is None and not needed and len(np.unique(ids)) != len(ids):
                 return as_ids(np.arange(len(self.array)))  # a usual name, but no ids
@@ -238,13 +240,13 @@ class Side:
             return None
         try:
             column = self.columns[name]
+            if self.array.ndim == 3 and column.dtype.kind == "O":
+                spread = column.ravel().tolist() if column.shape == (n, c) else _spread(column, c)
+                if spread is not None:
+                    return as_column(spread, name)
+            return np.repeat(as_column(column, name), c) if column.shape == (n,) else None
         except BadData as error:
             raise BadData(f"{error}; or keep only other columns: data.columns='[…]', '[]' for none") from None
-        if self.array.ndim == 3 and column.dtype.kind == "O":
-            spread = column.ravel().tolist() if column.shape == (n, c) else _spread(column, c)
-            if spread is not None:
-                return _text(formats.objects(spread))
-        return np.repeat(_text(column), c) if column.shape == (n,) else None
 
 
 def _read(path: str | Path) -> Columns:
@@ -266,15 +268,6 @@ def _open(spec: str, side: int) -> Side:
             raise BadRecipe(f"which array of {where.name}? type: {spec}:KEY; it holds {_listed(columns)}")
         key = vectors[0]
     return Side.of(where, columns, key)
-
-
-def _text(column: np.ndarray) -> np.ndarray:
-    """Text as unicode of one width where that is small, "" for missing; everything else as it is."""
-    if column.dtype.kind != "O" or not all(isinstance(value, (str, type(None))) for value in column.tolist()):
-        return column
-    texts = ["" if value is None else value for value in column.tolist()]
-    widest = max(map(len, texts), default=0)
-    return np.array(texts, np.str_) if widest * len(texts) <= _WIDE else formats.objects(texts)
 
 
 def _spread(column: np.ndarray, c: int) -> list[Any] | None:

@@ -27,13 +27,12 @@ from sensorium.formats._columns import (
     reading,
 )
 from sensorium.formats._format import FittedHead, Format, check_options, find, known, listing
-from sensorium.formats._ids import as_text_ids
 from sensorium.formats._read import read, read_as, split
 from sensorium.formats._text import objects
 from sensorium.formats._vectors import VectorRows, described, names_of_vectors
 
 __all__ = [
     "IDS", "IDS_NAMES", "PAIR_NAMES", "SPLIT_NAMES", "VECTORS", "Column", "Columns", "FittedHead", "Format",
-    "VectorRows", "as_text_ids", "check_options", "described", "find", "known", "listing", "names_of_vectors", "native",
+    "VectorRows", "check_options", "described", "find", "known", "listing", "names_of_vectors", "native",
     "objects", "read", "read_as", "reading", "split",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ class VectorRows:
     """
 
     def __init__(self, array: np.ndarray, where: str) -> None:
-        if array.dtype.kind not in "fiu" or array.ndim not in (2, 3):
+        if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or 0 in array.shape:
             raise BadData(f"{where} is {described(array)}; expected numbers [n, d], or [n, c, d]")
         self._array, self._where = array, where
         self._each = array.shape[1] if array.ndim == 3 else 1

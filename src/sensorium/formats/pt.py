@@ -64,7 +64,7 @@ def _folder(path: Path) -> Columns:
     """``audio_embeddings.pt`` and ``text_embeddings.pt`` with one metadata.json, as a cache of two encoders."""
     whole: dict[str, Column] = {}
     ids = None
-    for file in sorted(path.glob("*_embeddings.pt")):
+    for file in sorted(path.glob("*embeddings.pt")):
         found = _file(file)
         ids = found.ids or ids
         for name, column in found.taken().items():
@@ -162,5 +162,5 @@ def _torch() -> Any:
 
 
 FORMAT = Format(
-    endings=(".pt", ".pth", ""), read=read, write=write, folder=lambda path: any(path.glob("*_embeddings.pt"))
+    endings=(".pt", ".pth", ""), read=read, write=write, folder=lambda path: any(path.glob("*embeddings.pt"))
 )  # fmt: skip

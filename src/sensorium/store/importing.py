@@ -12,6 +12,9 @@ from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.formats import Column, Columns, VectorRows
 from sensorium.store import manifest, reading
 from sensorium.store.writing import append
+from sensorium.table import as_column
+from sensorium.table.columns import kind_of
+from sensorium.types import as_ids
 
 OPTIONS = {
     "key": "the array of vectors, [n, d] or [n, c, d]",
@@ -124,7 +127,10 @@ def _ids(columns: Columns, name: str | None, n: int, path: Path) -> tuple[list[s
     if columns[name].shape != (n,):
         raise BadData(f"{path}:{name} has shape {list(columns[name].shape)}, not one id for each of the {n} rows; "
                       "type: ids=COLUMN, or ids=rows to number the rows")  # fmt: skip
-    return formats.as_text_ids(columns[name], f"{path}:{name}"), name
+    try:
+        return as_ids(columns[name]).tolist(), name
+    except BadData as error:
+        raise BadData(f"{path}:{name}: {error}") from None
 
 
 def _metadata(
@@ -143,7 +149,17 @@ def _metadata(
         if columns.shape(name)[:1] == (n,) and (len(columns.shape(name)) == 1 or -1 in columns.shape(name)):
             column = columns[name]
             if column.shape == (n,):
-                kept[name] = column
+                kept[name] = _storable(as_column(column, f"{columns.where}:{name}"), f"{columns.where}:{name}")
                 continue
         left_out.append(name)
     return kept, left_out
+
+
+def _storable(column: np.ndarray, where: str) -> np.ndarray:
+    """The column, if a store can hold its kind. Raises BadData, naming it, for others."""
+    kind = kind_of(column)
+    if kind in ("text", "empty") or column.dtype.kind in "iufb":
+        return column
+    missing = " with missing values" if kind in ("integer", "boolean") else ""
+    raise BadData(f"{where} holds {kind} values{missing}, which a store cannot hold; keep only other columns: "
+                  "columns=NAME,NAME or columns=none, or convert it to text")  # fmt: skip
