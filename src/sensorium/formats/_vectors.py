@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,8 @@ from sensorium.errors import BadData
 from sensorium.formats._columns import Columns, native
 from sensorium.types import blocks
 
-_BLOCK_BYTES = 16 << 20
+_BLOCK_BYTES = 4 << 20
+_COLUMNS = 16  # columns of a file in Fortran order that are read at a time
 _EXACT = {np.dtype(np.float32): 1 << 24, np.dtype(np.float64): 1 << 53}  # largest integer that each type holds exactly
 
 
@@ -24,9 +27,10 @@ class VectorRows:
     def __init__(self, array: np.ndarray, where: str) -> None:
         if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or 0 in array.shape:
             raise BadData(f"{where} is {described(array)}; expected numbers [n, d], or [n, c, d]")
-        self._array, self._where = array, where
+        self._array, self._where, self._map = array, where, _map_of(array)
         self._each = array.shape[1] if array.ndim == 3 else 1
         self.shape = (len(array) * self._each, int(array.shape[-1]))
+        self._columns = _Columns.of(array)
         self.dtype = self._target()
 
     def __len__(self) -> int:
@@ -43,8 +47,11 @@ class VectorRows:
         return self._converted(part)
 
     def _block(self, start: int, stop: int) -> np.ndarray:
+        if self._map is not None:  # pages of earlier blocks, which are read again should anyone want them
+            self._map.madvise(mmap.MADV_DONTNEED)
         if self._each == 1:
-            return self._converted(self._array[start:stop])
+            part = self._array[start:stop] if self._columns is None else self._columns.block(start, stop)
+            return self._converted(part)
         first = start // self._each
         part = np.ascontiguousarray(self._array[first : -(-stop // self._each)]).reshape(-1, self.shape[1])
         return self._converted(part[start - first * self._each : stop - first * self._each])
@@ -66,10 +73,59 @@ class VectorRows:
     def _largest(self) -> int:
         largest, step = 0, max(1, _BLOCK_BYTES // max(1, self._array[:1].nbytes))
         for block in blocks(len(self._array), step):
-            part = self._array[block]
+            part = self._array[block] if self._columns is None else self._columns.block(block.start, block.stop)
             if part.size:
                 largest = max(largest, int(part.max()), -int(part.min()))
         return largest
+
+
+class _Columns:
+    """Rows of a memory-mapped array in Fortran order, read column by column from the file.
+
+    A block of rows is a little of each column, so that reading it through the map would bring the whole
+    file into the process.
+    """
+
+    def __init__(self, array: np.memmap) -> None:
+        self._array = array
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> _Columns | None:
+        """For a whole map [n, d] in Fortran order; None for any other array."""
+        fortran = isinstance(array, np.memmap) and array.ndim == 2 and not array.flags.c_contiguous
+        whole = fortran and array.flags.f_contiguous and array.filename is not None
+        return cls(array) if whole and isinstance(array.base, mmap.mmap) else None
+
+    def block(self, start: int, stop: int) -> np.ndarray:
+        """Rows start … stop in C order, of the file's own type."""
+        n, d = self._array.shape
+        dtype = self._array.dtype
+        out = np.empty((stop - start, d), dtype)
+        some = np.empty((min(d, _COLUMNS), stop - start), dtype)
+        with open(self._array.filename, "rb", buffering=0) as file:
+            for first in range(0, d, _COLUMNS):
+                few = some[: min(_COLUMNS, d - first)]
+                for j, column in enumerate(few):
+                    at = self._array.offset + ((first + j) * n + start) * dtype.itemsize
+                    _read_at(file.fileno(), memoryview(column).cast("B"), at)
+                out[:, first : first + len(few)] = few.T
+        return out
+
+
+def _read_at(handle: int, into: memoryview, at: int) -> None:
+    while into:
+        got = os.preadv(handle, [into], at)
+        if not got:
+            raise BadData("the file became shorter while it was read")
+        into, at = into[got:], at + got
+
+
+def _map_of(array: np.ndarray) -> mmap.mmap | None:
+    """The file mapping below a memory-mapped array."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
 
 
 def names_of_vectors(columns: Columns) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -164,3 +165,19 @@ def test_arrays_take_every_order_in_place(tmp_path, dtype):
     np.savez(tmp_path / "a.npz", left=np.asfortranarray(x), right=x)
     data = Arrays(file=str(tmp_path / "a.npz")).load()
     assert np.array_equal(data.left.values, x.astype(np.float32)) and data.left.values.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<i4"])
+def test_a_file_in_fortran_order_is_imported_in_bounded_memory(tmp_path, monkeypatch, kind, dtype):
+    """A block of rows is a little of every column: neither the array nor the map may be held whole."""
+    monkeypatch.setattr("sensorium.store.writing.SHARD_BYTES", 1 << 20)
+    x = np.asfortranarray(np.random.default_rng(0).integers(-1000, 1000, size=(4000, 2000)).astype(dtype))
+    path = tmp_path / f"a.{kind}"
+    np.save(path, x) if kind == "npy" else np.savez(path, vectors=x)
+    tracemalloc.start()
+    importing.import_(kind, path, tmp_path / "s", key="vectors", ids="rows")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.5 * x.nbytes
+    assert np.array_equal(store.open(tmp_path / "s").vectors[:], x)
