@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from sensorium.cli import look, make, serve, stream, use
 from sensorium.cli.output import console
 from sensorium.errors import SensoriumError
 
+
+class _Ended(BaseException):
+    """Ctrl-C, or output that nobody reads any more; typer would exit without a line of ours. cause: which."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class _Verbs(TyperGroup):
+    """The verbs, whose interruptions :func:`main` handles."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        with _interruptions():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _interruptions():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _interruptions() -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, BrokenPipeError) as cause:
+        raise _Ended(cause) from None
+
+
 app = typer.Typer(
+    cls=_Verbs,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -23,6 +57,8 @@ app = typer.Typer(
 for panel, group in (("Make", make), ("Use", use), ("Use", serve), ("Use", stream), ("Look", look)):
     for verb, function in group.VERBS.items():
         app.command(verb, rich_help_panel=panel)(function)
+#: Verbs that an interrupted one continues.
+_RESUMED = frozenset(("run", "fit", "sweep", "embed", "download", "demo"))
 #: What the system says of a path that the caller can mend; any other failure of it is a bug with a traceback.
 _MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -52,9 +88,12 @@ def main() -> None:
     """Entry point: errors a caller can mend are one line and exit status 2; bugs keep their traceback."""
     try:
         app()
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except _Ended as ended:
+        if isinstance(ended.cause, BrokenPipeError):
+            _leave_quietly()
+        resumed = "; the same command goes on from the last checkpoint" if set(sys.argv[1:2]) & _RESUMED else ""
+        console(stderr=True).print(f"\nstopped{resumed}", soft_wrap=True, highlight=False)
+        sys.exit(130)
     except (SensoriumError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _MENDABLE:
             raise
@@ -63,9 +102,13 @@ def main() -> None:
         else:
             console(stderr=True).print(f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        console(stderr=True).print("\nstopped; the same command goes on from the last checkpoint", soft_wrap=True)
-        sys.exit(130)
+
+
+def _leave_quietly() -> NoReturn:
+    """Exit 0 where the reader of a pipe went away, such as ``| head -1``: what it wanted, it has."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())  # Python flushes once more in the end
+    sys.exit(0)
 
 
 def _escape(text: str) -> str:

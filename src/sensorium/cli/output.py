@@ -37,7 +37,13 @@ def console(stderr: bool = False) -> Any:
     from rich.console import Console
 
     out = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if out.isatty() else 120, highlight=False)
+    made = Console(stderr=stderr, width=None if out.isatty() else 120, highlight=False)
+    made.on_broken_pipe = _broken_pipe  # rich would exit with status 1
+    return made
+
+
+def _broken_pipe() -> None:
+    raise BrokenPipeError
 
 
 def print_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, title: str = "") -> None:
