@@ -38,7 +38,7 @@ SETTINGS = {
     ("objectives", "cross_entropy"): [{}, {"temperature": 0.1, "weights": "balanced", "label_smoothing": 0.1}],
     ("objectives", "procrustes"): [{}, {"scaling": True}, {"center": False, "scaling": True}],
     ("objectives", "ridge"): [{}, {"strengths": 0.1, "center": False}],
-    ("datasets", "glyphs"): [{"fonts": ["STIXNonUni"], "test": 20, "validation": 10}],
+    ("datasets", "glyphs"): [{"fonts": ["STIXSizOneSymReg"], "test": 20, "validation": 10}],
     ("indexes", "faiss"): [{}, {"factory": "Flat"}, {"factory": "IVF2,Flat"}],
 }
 
