@@ -56,6 +56,18 @@ def names(kind: str) -> dict[str, str]:
     return found
 
 
+def licence(kind: str, name: str) -> str:
+    """The licence of a part's weights, its module's constant ``LICENCE``; "" without weights. Nothing is imported."""
+    path = HERE / kind / f"{name}.py"
+    if not path.is_file():
+        outside = importlib.util.find_spec(_entry_points(kind).get(name, "").partition(":")[0] or "sensorium")
+        path = Path(outside.origin or "") if outside else path
+    for node in ast.parse(path.read_text("utf-8")).body if path.suffix == ".py" and path.is_file() else ():
+        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["LICENCE"]:
+            return str(ast.literal_eval(node.value))
+    return ""
+
+
 def find(kind: str, name: str) -> Callable[..., Any]:
     """The class of a part, or the partial that stands for one.
 

