@@ -65,6 +65,7 @@ def require(module: str, extra: str) -> ModuleType:
     Raises MissingExtra, with the command that installs it, when it is absent or cannot be imported.
     """
     try:
+        importlib.import_module(module.partition(".")[0])  # a submodule may be loaded although its package is blocked
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != module.partition(".")[0]:

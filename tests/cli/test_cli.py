@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from sensorium import parts
+
 FAST = ["train.epochs=2", "train.precision=fp32", "evaluate.resamples=100", "evaluate.plots=false"]
 
 
@@ -115,7 +117,12 @@ def test_comparing_two_runs(run, tiny_vectors):
 
 def test_listing_and_doctor(run):
     assert "mlp" in [json.loads(line)["name"] for line in sensorium("ls", "heads", "--json").stdout.splitlines()]
-    assert sensorium("doctor").returncode == 0
+    encoders = {row["name"]: row for row in map(json.loads, sensorium("ls", "encoders", "--json").stdout.splitlines())}
+    assert encoders["minilm"]["licence"] == "Apache 2.0" and encoders["hashing"]["licence"] == ""
+    checks = [json.loads(line) for line in sensorium("doctor", "--json").stdout.splitlines()]
+    extras = {check["check"]: check for check in checks if check["check"].startswith("extra")}
+    assert set(extras) == {f"extra [{extra}]" for extra in parts.extras() if extra not in ("all", "dev")}
+    assert extras["extra [train]"]["state"] == "good" and "torch 2" in extras["extra [train]"]["found"]
     assert sensorium("doctor", run).returncode == 0
 
 

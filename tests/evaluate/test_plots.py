@@ -212,3 +212,11 @@ def test_table_has_the_baseline_beside():
 def test_markdown_tables():
     text = card.markdown([{"name": "a|b", "n": 3, "x": 0.123456}, {"name": "c", "n": 4, "x": None}])
     assert text == "| name | n | x |\n| --- | ---: | --- |\n| a\\|b | 3 | 0.1235 |\n| c | 4 |  |"
+
+
+def test_a_card_says_the_licence_of_weights_one_line_a_side():
+    recipe = '[left]\nencoder = {name = "wavlm", model = "someone/mine"}\n[right]\nencoder = "minilm"\n'
+    text = card.card(metrics(), recipe, Path("x"))
+    assert "The right encoder is minilm; licence of its weights: Apache 2.0." in text
+    assert "The left encoder is wavlm with the weights of someone/mine; their publisher says" in text
+    assert "licence" not in card.card(metrics(), '[left]\nencoder = "hashing"\n', Path("x"))

@@ -1,4 +1,4 @@
-"""What there is, and whether it is well: listings of parts and runs, checks of the installation and of stores."""
+"""Listings of parts and runs; checks of the installation, of stores and of runs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,14 @@ from sensorium.errors import BadData, BadRecipe, SensoriumError, nearest
 from sensorium.evaluate.statistics import FEW
 from sensorium.search.folder import RunFolder, around
 
-#: What each extra brings: the modules that must be importable.
-EXTRAS = {
-    "train": ("torch", "scipy", "faiss", "matplotlib", "optuna"),
-    "text": ("sentence_transformers",),
-    "audio": ("soundfile", "soxr", "av"),
-    "image": ("PIL", "skimage"),
-    "face": ("cv2",),
-    "serve": ("fastapi", "uvicorn"),
-    "scale": ("ray", "pymilvus"),
-}
 LOW_DISK = 2e9  # bytes free, below which the doctor warns
 
 
 def listing(kind: str | None) -> list[dict[str, Any]]:
-    """Records of kind, name and about: recipes, every kind of part, file formats, and the runs under ``runs/``."""
+    """Records of kind, name and about: recipes, every kind of part, file formats, and the runs under ``runs/``.
+
+    Encoders have the licence of their weights too, "" without weights; no part is imported.
+    """
     kinds = ("recipes", *parts.KINDS, "formats", "runs")
     if kind is not None and kind not in kinds:
         raise BadRecipe(f"no kind '{kind}'; {nearest(kind, kinds)}")
@@ -39,7 +32,9 @@ def listing(kind: str | None) -> list[dict[str, Any]]:
     for one in kinds if kind is None else (kind,):
         others = {"recipes": recipes.names, "formats": formats.listing, "runs": _runs}
         names = others[one]() if one in others else parts.names(one)
-        found += [{"kind": one, "name": name, "about": about} for name, about in names.items()]
+        for name, about in names.items():
+            licence = {"licence": parts.licence(one, name)} if one == "encoders" else {}
+            found.append({"kind": one, "name": name, **licence, "about": about})
     return found
 
 
@@ -87,8 +82,12 @@ def _installation() -> list[dict[str, Any]]:
         _finding("sensorium", "good", __version__),
         _finding("python", "good", f"{platform.python_version()} at {sys.executable}"),
     ]
-    for extra, modules in EXTRAS.items():
-        missing = [m for m in modules if importlib.util.find_spec(m) is None]
+    extras = {extra: names for extra, names in parts.extras().items() if extra not in ("all", "dev")}
+    if not extras:
+        found.append(_finding("extras", "note", "unknown: sensorium is not installed; type: pip install -e ."))
+    for extra, names in extras.items():
+        versions = {name: _version(name) for name in names if not name.startswith("sensorium[")}
+        missing = [name for name, version in versions.items() if version is None]
         if missing:
             found.append(
                 _finding(
@@ -98,13 +97,16 @@ def _installation() -> list[dict[str, Any]]:
                 )
             )
         else:
-            found.append(_finding(f"extra [{extra}]", "good", ", ".join(f"{m} {_version(m)}" for m in modules)))
+            found.append(_finding(f"extra [{extra}]", "good", ", ".join(f"{n} {v}" for n, v in versions.items())))
     return found
 
 
-def _version(module: str) -> str:
-    names = importlib.metadata.packages_distributions().get(module, [])
-    return importlib.metadata.version(names[0]) if names else ""
+def _version(distribution: str) -> str | None:
+    """Version of an installed distribution; None where it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _machine() -> list[dict[str, Any]]:

@@ -28,7 +28,8 @@ def ls(
     """
     from sensorium.cli import doctor as look
 
-    Output(as_json).records(look.listing(kind), ["kind", "name", "about"])
+    columns = ["kind", "name", *(["licence"] if kind == "encoders" else []), "about"]
+    Output(as_json).records(look.listing(kind), columns)
 
 
 def show(

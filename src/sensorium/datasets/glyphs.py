@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.contracts import Dataset
-from sensorium.errors import BadRecipe, MissingExtra, nearest
+from sensorium.errors import BadRecipe, MissingExtra, nearest, require
 from sensorium.numerics import unit
 from sensorium.pairs import Pairs
 from sensorium.types import Data, Items, blocks
@@ -145,11 +145,7 @@ def draw(path: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     Symbols are drawn at one scale (capitals take two thirds of the picture) and centred; one that
     would not fit is drawn smaller. Blank drawings are skipped.
     """
-    try:
-        from matplotlib.ft2font import FT2Font
-    except ModuleNotFoundError:
-        raise MissingExtra("matplotlib", "train") from None
-    font = FT2Font(str(path))
+    font = require("matplotlib.ft2font", "train").FT2Font(str(path))
     codepoints = [c for c in sorted(font.get_charmap()) if named(c)]
     pictures = np.zeros((len(codepoints), size, size), np.uint8)
     for picture, codepoint in zip(pictures, codepoints, strict=True):

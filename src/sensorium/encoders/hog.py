@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sensorium.contracts import Encoder
-from sensorium.errors import BadData, BadRecipe, MissingExtra
+from sensorium.errors import BadData, BadRecipe, require
 from sensorium.modalities.image import files
 from sensorium.types import blocks
 
@@ -119,10 +119,7 @@ def ink_square(picture: Any, size: int, what: str = "picture") -> np.ndarray:
 
     Raises BadData, naming ``what``, when it cannot be read or is blank.
     """
-    try:
-        from PIL import Image
-    except ModuleNotFoundError:
-        raise MissingExtra("pillow", "image") from None
+    Image = require("PIL.Image", "image")
     try:
         ink = _ink(files.grey(files.read(picture)))
     except BadData as error:

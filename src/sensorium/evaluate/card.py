@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sensorium import parts
 from sensorium.evaluate import figures
 from sensorium.evaluate.statistics import FEW
 
@@ -239,10 +241,27 @@ def _made(metrics: Mapping[str, Any], recipe: str) -> str:
     lines = ["## How it was made"]
     if hashes:
         lines.append("Hashes: " + ", ".join(hashes) + ". Equal hashes, equal input.")
+    lines += _encoders(recipe)
     if seconds:
         each = ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items())
         lines.append(f"Took {sum(seconds.values()):.1f} s ({each}).")
     return "\n\n".join([*lines, f"```toml\n{recipe.strip()}\n```"])
+
+
+def _encoders(recipe: str) -> list[str]:
+    """A sentence for each side whose encoder has weights: whose they are and under which licence."""
+    plan, lines = tomllib.loads(recipe), []
+    for side in ("left", "right"):
+        encoder = plan.get(side, {}).get("encoder")
+        spec = encoder if isinstance(encoder, dict) else {"name": encoder}
+        name = str(spec.get("name", ""))
+        licence = parts.licence("encoders", name)
+        if licence and spec.get("model"):
+            lines.append(f"The {side} encoder is {name} with the weights of {spec['model']}; their publisher says "
+                         "under which licence they may be used.")  # fmt: skip
+        elif licence:
+            lines.append(f"The {side} encoder is {name}; licence of its weights: {licence}.")
+    return lines
 
 
 def _percent(share: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import io
-from sensorium.errors import BadData
+from sensorium.errors import BadData, require
 
 COLOURS = ("#2f6db3", "#d1662a", "#3a8f5c", "#8a5aa8", "#b8323f", "#6b7280")
 _GREY = "#6b7280"
@@ -32,14 +32,10 @@ def draw(
     size: tuple[float, float] = (6.0, 3.8),
 ) -> Path:
     """Write the PNG that ``fill(axes)`` draws; inches at 110 dots each. Raises MissingExtra without matplotlib."""
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        from sensorium.errors import MissingExtra
+    matplotlib = require("matplotlib", "train")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-        raise MissingExtra("matplotlib", "train") from error
     with matplotlib.rc_context(dict(_STYLE)):
         figure = Figure(figsize=size, dpi=110, layout="constrained")
         FigureCanvasAgg(figure)

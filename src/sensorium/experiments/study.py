@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 
 from sensorium import io
-from sensorium.errors import BadRecipe, MissingExtra
+from sensorium.errors import BadRecipe, require
 from sensorium.experiments import search_space as spaces
 from sensorium.experiments.search_space import Range, Space
 from sensorium.experiments.trials import Job, Outcome
@@ -29,10 +29,7 @@ class Study:
     """
 
     def __init__(self, out: Path, space: Space, told: Mapping[str, Any], sampler: str, pruner: str, seed: int) -> None:
-        try:
-            import optuna
-        except ModuleNotFoundError as error:
-            raise MissingExtra("optuna", "train") from error
+        optuna = require("optuna", "train")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.optuna, self.out, self.sampler, self.seed = optuna, out, sampler, seed
         self.distributions = {key: _distribution(optuna, varied) for key, varied in space.items()}

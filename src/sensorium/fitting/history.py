@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium import io
+from sensorium.errors import require
 
 _WRITE_SECONDS = 0.5  # at most two writes a second, however short the epochs
 
@@ -30,13 +31,7 @@ class History:
         self._written = 0.0
         self._board = None
         if tensorboard and folder is not None:
-            from sensorium.errors import MissingExtra
-
-            try:
-                from tensorboardX import SummaryWriter
-            except ImportError as error:
-                raise MissingExtra("tensorboardX", "train") from error
-            self._board = SummaryWriter(str(folder / "tensorboard"))
+            self._board = require("tensorboardX", "train").SummaryWriter(str(folder / "tensorboard"))
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Record an event; it is on disk within half a second, or with the next :meth:`flush`."""

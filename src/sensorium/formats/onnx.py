@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium import io
-from sensorium.errors import BadRecipe, MissingExtra
+from sensorium.errors import BadRecipe, require
 from sensorium.formats._format import FittedHead, Format
 
 OPSET = 17
@@ -42,10 +42,7 @@ def export_onnx(head: Any, path: Path | str) -> list[str]:
         raise BadRecipe(
             f"the {type(head).__name__} head takes no frames; ONNX export with state is for lstm and its like"
         )
-    try:
-        import onnx  # noqa: F401  the exporter needs it
-    except ImportError:
-        raise MissingExtra("onnx", "onnx") from None
+    require("onnx", "onnx")  # the exporter needs it
 
     class Step(torch.nn.Module):
         """A head's step with its state spread out, as the exporter wants it."""

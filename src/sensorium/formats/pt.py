@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import io
-from sensorium.errors import BadData, MissingExtra
+from sensorium.errors import BadData, require
 from sensorium.formats import _typed
 from sensorium.formats._beside import beside
 from sensorium.formats._columns import IDS, VECTORS, Column, Columns, reading
@@ -154,11 +154,7 @@ def _flat_list(value: Any) -> bool:
 
 
 def _torch() -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtra("torch", "train") from None
-    return torch
+    return require("torch", "train")
 
 
 FORMAT = Format(

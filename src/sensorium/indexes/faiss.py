@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium import io, scores
 from sensorium.contracts import Index
-from sensorium.errors import BadRecipe, MissingExtra
+from sensorium.errors import BadRecipe, require
 from sensorium.indexes._rows import REMEDY, TOO_MANY_REMOVED, Rows
 from sensorium.table import Table
 from sensorium.types import Hits
@@ -212,8 +212,4 @@ def _reason(error: RuntimeError) -> str:
 
 
 def _library() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingExtra("faiss", "train") from error
-    return faiss
+    return require("faiss", "train")

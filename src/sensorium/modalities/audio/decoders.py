@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.errors import BadData, MissingExtra, SensoriumError
+from sensorium.errors import BadData, SensoriumError, require
 from sensorium.modalities.audio import declared, joined, riff
 
 _BLOCK = 1 << 20  # samples of all channels that are read at once where a file does not say how many it has
@@ -71,10 +71,7 @@ def _decode(
     content: bytes, name: str, max_seconds: float, at_least: int = 0, path: Path | None = None
 ) -> tuple[np.ndarray, int]:
     """One recording by soundfile, or by PyAV where soundfile does not know it or finds less than ``at_least``."""
-    try:
-        import soundfile
-    except ImportError:
-        raise MissingExtra("soundfile", "audio") from None
+    soundfile = require("soundfile", "audio")
     source = _Bytes(content) if path is None else None
     try:
         with soundfile.SoundFile(os.open(path, os.O_RDONLY) if source is None else source) as file:
@@ -122,10 +119,7 @@ def _read(file: Any, name: str, max_seconds: float) -> np.ndarray:
 
 
 def _decode_av(source: Any, name: str, max_seconds: float, fault: str) -> tuple[np.ndarray, int]:
-    try:
-        import av
-    except ImportError:
-        raise MissingExtra("av", "audio") from None
+    av = require("av", "audio")
     try:
         with av.open(source) as container:
             if not container.streams.audio:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.errors import BadData, MissingExtra
+from sensorium.errors import BadData, require
 from sensorium.modalities.audio import decoders, magic
 from sensorium.modalities.audio.samples import to_float
 
@@ -211,8 +211,4 @@ def _content(path: Path, size: int) -> bytes | mmap.mmap:
 
 
 def _soxr() -> Any:
-    try:
-        import soxr
-    except ImportError:
-        raise MissingExtra("soxr", "audio") from None
-    return soxr
+    return require("soxr", "audio")

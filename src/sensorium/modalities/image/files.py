@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.errors import BadData, MissingExtra
+from sensorium.errors import BadData, require
 
 #: Pillow's names of the formats that are taken from strangers, and the media types that they are served as.
 UPLOADS = {
@@ -126,11 +126,7 @@ def pack(value: Any) -> bytes | None:
 
 
 def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ModuleNotFoundError:
-        raise MissingExtra("pillow", "image") from None
-    return Image
+    return require("PIL.Image", "image")
 
 
 def _pixels(file: Any, formats: Sequence[str], max_pixels: int) -> tuple[np.ndarray, str]:
