@@ -3,6 +3,8 @@
 import importlib.util
 import io
 import json
+import os
+import subprocess
 import sys
 import threading
 import types
@@ -59,6 +61,12 @@ def test_the_display_moves(voice_run, file):
     assert told.exit_code == 0 and "in all: " in told.output
     shown.show([voice_run.stream().end()])
     assert shown.title.strip() == "0.0 s in all: no speech was heard"
+
+
+def test_a_terminal_without_unicode_gets_bars_too(voice_run, file):
+    words = [sys.executable, "-m", "sensorium", "stream", str(voice_run.folder), file, "--table"]
+    found = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, timeout=120)
+    assert found.returncode == 0 and b"####" in found.stdout and b"in all: " in found.stdout and not found.stderr
 
 
 def test_a_silent_recording_has_no_label(voice_run, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import sys
 import time
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from sensorium.errors import BadData, BadRecipe, MissingExtra
 MICROPHONE = "microphone"
 _CHUNK = 0.1  # seconds
 _WIDTH = 32  # characters of a full bar
+_BARS, _ASCII_BARS = ("█", "·"), ("#", ".")  # of the full and of the empty part
 
 
 def stream(
@@ -58,12 +60,12 @@ def stream(
     chunks, rate = microphone(device) if source == MICROPHONE else recording(source, pace)
     session = opened.stream(rate, utterances)
     with contextlib.closing(chunks), Lines() if Output(as_json).json else Display(labels) as output:
-        heard = 0
+        played = 0
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the recording, and its answer still comes
             for chunk in chunks:
-                heard += len(chunk)
+                played += len(chunk)
                 output.show(session.push(chunk))
-                if seconds is not None and heard >= seconds * rate:
+                if seconds is not None and played >= seconds * rate:
                     break
         output.show(session.finish())
 
@@ -139,6 +141,7 @@ class Display:
         from rich.live import Live
 
         self.labels, self.values = labels, [0.0] * len(labels)
+        self._full, self._empty = _BARS if _shows("".join(_BARS)) else _ASCII_BARS
         self.title, self.segments = "listening", list[str]()
         self._live = Live(self.table(), console=console(), refresh_per_second=12, transient=False)
 
@@ -157,7 +160,7 @@ class Display:
                 self.title = f"{message['t1']:7.1f} s  {message['label'] or 'no speech'}"
             elif message["type"] == "segment":
                 self.segments.append(
-                    f"{message['start']:.1f}–{message['end']:.1f} s  {message['label']}  {message['confidence']:.0%}"
+                    f"{message['start']:.1f} to {message['end']:.1f} s  {message['label']}  {message['confidence']:.0%}"
                 )
             elif message["type"] == "final" and message["label"]:
                 self.values = message["probabilities"]
@@ -177,12 +180,21 @@ class Display:
         best = max(self.values)
         for label, value in zip(self.labels, self.values, strict=True):
             style = "bold green" if value == best and value else ""
-            bar = Text("█" * round(_WIDTH * value), style=style or "cyan")
-            bar.append("·" * (_WIDTH - round(_WIDTH * value)), style="dim")
+            bar = Text(self._full * round(_WIDTH * value), style=style or "cyan")
+            bar.append(self._empty * (_WIDTH - round(_WIDTH * value)), style="dim")
             table.add_row(Text(label, style=style), bar.append(f" {value:4.0%}", style=style or "none"))
         for line in self.segments[-8:]:
             table.add_row(Text(""), Text(line, style="dim"))
         return table
+
+
+def _shows(text: str) -> bool:
+    """Whether the terminal's encoding has these characters."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 VERBS = {"stream": stream}

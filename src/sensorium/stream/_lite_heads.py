@@ -21,13 +21,13 @@ def _recurrent(weights: Weights, arguments: Mapping[str, Any], dim_in: int, kind
 
     def step(x: np.ndarray) -> np.ndarray:
         for k, (wx, wh, bx, bh) in enumerate(layers):
-            fresh, held = wx @ x + bx, wh @ h[k] + bh
+            fresh, past = wx @ x + bx, wh @ h[k] + bh
             if kind == "lstm":
-                i, f, g, o = np.split(fresh + held, 4)
+                i, f, g, o = np.split(fresh + past, 4)
                 c[k] = _sigmoid(f) * c[k] + _sigmoid(i) * np.tanh(g)
                 h[k] = _sigmoid(o) * np.tanh(c[k])
             else:
-                (r, z, n), (hr, hz, hn) = np.split(fresh, 3), np.split(held, 3)
+                (r, z, n), (hr, hz, hn) = np.split(fresh, 3), np.split(past, 3)
                 update = _sigmoid(z + hz)
                 h[k] = (1 - update) * np.tanh(n + _sigmoid(r + hr) * hn) + update * h[k]
             x = h[k]

@@ -119,7 +119,7 @@ class Streams:
             for rest in range(1, self.per):
                 some = {key: stream for key, stream in last.items() if stream.frames_of(self.encoder) == rest}
                 self._advance(some, rest, readings)
-            short = {key: stream for key, stream in last.items() if stream.heard and not stream.frames}
+            short = {key: stream for key, stream in last.items() if stream.began and not stream.frames}
             for stream in short.values():  # shorter than a frame: padded to one, as offline
                 stream.add(np.zeros(self.encoder.span - stream.size, np.float32))
             self._advance(short, 1, readings)
@@ -251,9 +251,9 @@ class _Stream:
 
     __slots__ = (
         "_skip",
+        "began",
         "buffer",
         "frames",
-        "heard",
         "quiet",
         "rate",
         "resampler",
@@ -269,13 +269,13 @@ class _Stream:
     def begin(self, silence: int) -> None:
         """At second 0, with so many samples of silence before it."""
         self.buffer: list[np.ndarray] = [np.zeros(silence, np.float32)]
-        self.size, self._skip, self.frames, self.heard = silence, 0, 0, False
+        self.size, self._skip, self.frames, self.began = silence, 0, 0, False
         self.quiet, self.spoken = 0, False  # steps without voice until now; whether there was voice before them
 
     def add(self, samples: np.ndarray) -> None:
         """Buffer samples (n,) at the encoder's rate."""
         if len(samples):
-            self.heard = True
+            self.began = True
             self.buffer.append(samples)
             self.size += len(samples)
 
@@ -290,7 +290,7 @@ class _Stream:
         row[:] = known[: len(row)]
         # Where the hop is longer than a frame, samples that are yet to come are skipped too.
         self._skip = max(0, advance - len(known))
-        # A copy, so that a long chunk is not kept alive, unless much of it still waits.
+        # A copy, so that a long chunk is not kept alive, unless much of it is still needed.
         rest = known[advance:]
         self.buffer = [rest if len(rest) > len(row) else rest.copy()]
         self.size = len(rest)

@@ -51,22 +51,22 @@ class Framer:
 
     def __init__(self, size: int, hop: int, silence: int = 0) -> None:
         self.size, self.hop = size, hop
-        self.kept = np.zeros(silence, np.float32)
+        self.buffer = np.zeros(silence, np.float32)
         self.skip = 0  # samples still to be dropped before the next frame starts, where hop > size
         self.emitted = 0
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Frames (k, size) completed by these samples (n,); k may be 0."""
-        kept = np.concatenate([self.kept, samples]) if len(self.kept) else samples
-        dropped = min(self.skip, len(kept))
-        kept, self.skip = kept[dropped:], self.skip - dropped
-        if len(kept) < self.size:
-            self.kept = kept
+        samples = np.concatenate([self.buffer, samples]) if len(self.buffer) else samples
+        dropped = min(self.skip, len(samples))
+        samples, self.skip = samples[dropped:], self.skip - dropped
+        if len(samples) < self.size:
+            self.buffer = samples
             return np.zeros((0, self.size), np.float32)
-        found = frames(kept, self.size, self.hop)
+        found = frames(samples, self.size, self.hop)
         used = len(found) * self.hop
-        self.skip = max(0, used - len(kept))
-        self.kept = kept[used:].copy()  # a copy, so that the chunk itself is not kept alive
+        self.skip = max(0, used - len(samples))
+        self.buffer = samples[used:].copy()  # a copy, so that the chunk itself is not kept alive
         self.emitted += len(found)
         return found
 
@@ -75,4 +75,4 @@ class Framer:
         if self.emitted:
             return np.zeros((0, self.size), np.float32)
         self.emitted = 1
-        return np.pad(self.kept, (0, self.size - len(self.kept)))[None]
+        return np.pad(self.buffer, (0, self.size - len(self.buffer)))[None]

@@ -16,8 +16,8 @@ from sensorium.modalities.audio.mel import FLOOR
 
 _NEIGHBOURS = 8  # mel filters
 _ROOM = 1 << 19  # samples: about a thousand frames of 512 points
-_LARGEST = 4 * _ROOM  # whose memory is kept
-_kept = threading.local()
+_LARGEST = 4 * _ROOM  # buffer that is reused
+_buffers = threading.local()
 
 
 def mel_spectrum(power: Tensor, fft: int, rate: int, fmin: float, fmax: float, out: Tensor) -> None:
@@ -73,12 +73,12 @@ def power(frames: Sequence[Tensor], fft: int) -> Tensor:
 
 def _padded(t: int, size: int, fft: int) -> Tensor:
     """Memory for t frames, (t, fft), that is zero beyond ``size``; each thread keeps its own."""
-    key, kept = getattr(_kept, "padded", (None, ()))
-    if key != (size, fft) or len(kept) < t:
-        kept = torch.zeros(max(t, _ROOM // fft), fft)
+    key, buffer = _buffers.__dict__.get("padded", (None, ()))
+    if key != (size, fft) or len(buffer) < t:
+        buffer = torch.zeros(max(t, _ROOM // fft), fft)
         if t * fft <= _LARGEST:
-            _kept.padded = (size, fft), kept
-    return kept[:t]
+            _buffers.padded = (size, fft), buffer
+    return buffer[:t]
 
 
 def decibels(power: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

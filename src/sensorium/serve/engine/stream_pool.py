@@ -70,7 +70,7 @@ class StreamPool:
 
     def open(self, rate: int, utterances: bool, answer: Callable[[list[Message]], None],
              fail: Callable[[Exception], None]) -> Slot:  # fmt: skip
-        """A slot for a new stream of sound at ``rate`` Hz, where wanted with each utterance read by itself."""
+        """A slot for a new stream of sound at ``rate`` Hz, optionally with each utterance classified by itself."""
         slot = Slot(rate, utterances, Events(self.classifier.labels, rate), answer, fail)
         self.slots.add(slot)
         if self._task is None or self._task.done():

@@ -35,7 +35,7 @@ _SWITCH = {"0": False, "false": False, "1": True, "true": True}
 _LEAST = 320  # bytes that a message counts for at least: a very short one costs as much as 10 ms of sound
 _FULL = np.float32(1 / 32768)
 _TEXT = 4096  # characters of an order
-_HEAD = 12  # bytes by which files are told from samples, but for those that begin with a frame of MP3 or AAC
+_HEAD = 12  # bytes that identify a sound file, except MP3 and AAC without a tag
 _BAD, _IDLE, _OVER, _LARGE, _MANY, _SLOW, _FAULT = 4400, 4408, 4410, 4413, 4429, 4499, 1011
 
 
@@ -137,7 +137,7 @@ class Connection:
         self.dtype = np.dtype(FORMATS[kind])
         self.odd = b""  # the beginning of a sample whose end has yet to come
         self.head: bytes | None = b""  # the first bytes of a recording, until they are known to be samples
-        self.began = self.heard = time.monotonic()
+        self.began = self.received = time.monotonic()
         self.sending: float | None = None  # since when one message has been on its way
         self._budget, self._counted = limits.burst, self.began  # seconds of sound that may come at once
         self._out: deque[dict[str, Any]] = deque()
@@ -201,7 +201,7 @@ class Connection:
         if self.sending is not None and now - self.sending > limits.slow:
             for task in self._tasks:  # nothing more can be sent to it
                 task.cancel()
-        elif now - self.heard > limits.idle:
+        elif now - self.received > limits.idle:
             self.stop(_Stop(_IDLE, "Idle", f"no message for {limits.idle:g} s; open the stream again when you speak"))
         elif now - self.began > limits.seconds:
             self.stop(_Stop(_OVER, "Over", f"this stream is {limits.seconds:g} s old; open another"))
@@ -234,7 +234,7 @@ class Connection:
                 message = await self.websocket.receive()
                 if message["type"] == "websocket.disconnect":
                     return
-                self.heard = time.monotonic()
+                self.received = time.monotonic()
                 try:
                     data = message.get("bytes")
                     if data is None:
@@ -308,7 +308,7 @@ class Connection:
             self.slot.taken.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.slot.taken.wait(), 1.0)
-            self.heard = time.monotonic()
+            self.received = time.monotonic()
 
 
 class _Stop(Exception):

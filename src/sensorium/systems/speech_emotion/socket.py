@@ -139,8 +139,8 @@ class Session:
         samples = await asyncio.to_thread(files.read, sound, classifier.encoder.rate)
         frames = framing.count(len(samples), classifier.encoder.size, classifier.encoder.hop)
         self.keep(samples)
-        told = f"Audio uploaded and framed into {frames} frames"
-        await self.send("completed", stage=UPLOAD, progress=25, message=told)
+        text = f"Audio uploaded and framed into {frames} frames"
+        await self.send("completed", stage=UPLOAD, progress=25, message=text)
 
     async def extract(self, data: dict[str, Any]) -> None:
         """Frames of what was uploaded."""
@@ -149,8 +149,8 @@ class Session:
         encoder = (await self._classifier()).encoder
         await self.send("processing", stage=FRAMING, progress=30, message="Computing MFCCs")
         self.keep(self.samples, (await asyncio.to_thread(encoder.encode, [(self.samples, encoder.rate)]))[0])
-        told = f"MFCC extraction done. Shape: {self.features.shape}"
-        await self.send("completed", stage=FEATURES, progress=50, message=told)
+        text = f"MFCC extraction done. Shape: {self.features.shape}"
+        await self.send("completed", stage=FEATURES, progress=50, message=text)
 
     async def infer(self, data: dict[str, Any]) -> None:
         """The predicted emotion: of the first quarter, half, three quarters, and of all frames."""
@@ -168,10 +168,10 @@ class Session:
                             partial_prediction=_prediction(found, names))  # fmt: skip
         found = (await asyncio.to_thread(classifier.of_frames, x))[order]
         final = _prediction(found, names)
-        told = f"Model inference completed. Predicted emotion: {final['emotion']}"
+        text = f"Model inference completed. Predicted emotion: {final['emotion']}"
         shares = final["probabilities"]
         final |= {"confidence": shares, "all_emotions": dict(zip(names, shares, strict=True))}
-        await self.send("completed", stage=INFERENCE, progress=100, message=told, final_prediction=final)
+        await self.send("completed", stage=INFERENCE, progress=100, message=text, final_prediction=final)
         await self.send("completed", stage=DONE, progress=100, message="Pipeline completed successfully!")
 
     async def _classifier(self) -> Any:
