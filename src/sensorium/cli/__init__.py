@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from sensorium.cli import look, make, serve, stream, use
-from sensorium.cli.output import console
+from sensorium.cli.output import console, json_line, lenient_streams, printable
 from sensorium.errors import SensoriumError
 
 
@@ -35,7 +34,9 @@ class _Verbs(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         with _interruptions():
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where a reader that has left is handled, not at the interpreter's end
+            return result
 
 
 @contextlib.contextmanager
@@ -59,6 +60,7 @@ for panel, group in (("Make", make), ("Use", use), ("Use", serve), ("Use", strea
         app.command(verb, rich_help_panel=panel)(function)
 #: Verbs that an interrupted one continues.
 _RESUMED = frozenset(("run", "fit", "sweep", "embed", "download", "demo"))
+_PIPE_CLOSED = 1  # of the help that typer prints, when its reader has left; no verb ends with it
 #: What the system says of a path that the caller can mend; any other failure of it is a bug with a traceback.
 _MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -85,7 +87,12 @@ def root(
 
 
 def main() -> None:
-    """Entry point: errors a caller can mend are one line and exit status 2; bugs keep their traceback."""
+    """Entry point: errors a caller can mend are one line and exit status 2; bugs keep their traceback.
+
+    Ctrl-C ends with a line and status 130. A reader that leaves a pipe, as ``| head`` does, ends any verb quietly
+    with status 0.
+    """
+    lenient_streams()
     try:
         app()
     except _Ended as ended:
@@ -98,10 +105,14 @@ def main() -> None:
         if isinstance(error, OSError) and error.errno not in _MENDABLE:
             raise
         if "--json" in sys.argv:
-            print(json.dumps({"error": type(error).__name__, "message": str(error)}), file=sys.stderr)
+            print(json_line({"error": type(error).__name__, "message": str(error)}), file=sys.stderr)
         else:
             console(stderr=True).print(f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True)
         sys.exit(2)
+    except SystemExit as end:
+        if end.code == _PIPE_CLOSED:
+            _leave_quietly()
+        raise
 
 
 def _leave_quietly() -> NoReturn:
@@ -114,4 +125,4 @@ def _leave_quietly() -> NoReturn:
 def _escape(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text).replace("\n", " ")
+    return escape(printable(text)).replace("\n", " ")

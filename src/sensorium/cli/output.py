@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from io import TextIOWrapper
 from typing import Any
 
 from sensorium import io
+
+#: Signs of ours as a terminal without Unicode can show them; every other character becomes "?".
+_ASCII = {"→": "->", "–": "-", "−": "-", "±": "+/-", "…": "...", "·": "-", "×": "x", "≥": ">=", "≤": "<=", "“": '"',
+          "”": '"', "’": "'", "━": "-", "─": "-", "│": "|", "•": "*"}  # fmt: skip
+#: Characters that a terminal may take for commands or that turn the order of a line: C0, DEL, C1, bidi controls.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"} | {
+    code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
 
 
 class Output:
@@ -22,7 +33,7 @@ class Output:
         """One JSON object a line, or one table row each."""
         if self.json:
             for record in records:
-                print(json.dumps(record, ensure_ascii=False, allow_nan=False, default=io.plain))
+                print(json_line(record))
         else:
             print_table(list(records), columns, title)
 
@@ -32,9 +43,49 @@ class Output:
             console().print(text, highlight=False)
 
 
+def json_line(record: Any) -> str:
+    """A record as one line of valid JSON: NaN and infinity are null, control characters are escaped."""
+    plain = _finite(json.loads(json.dumps(record, default=io.plain)))
+    text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+    # Within JSON such characters stand in strings only, where an escape means the same.
+    return text.translate({code: f"\\u{code:04x}" for code in (*_CONTROL, *range(0xD800, 0xE000))})
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list) else value
+
+
+def printable(text: Any) -> str:
+    """Text for a terminal, with control characters (escape sequences of ids and columns) written out."""
+    return str(text).translate(_CONTROL)
+
+
+def lenient_streams() -> None:
+    """Make standard output and error take any text: what their encoding lacks becomes ASCII, or a question mark."""
+    codecs.register_error("sensorium", _replace)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="sensorium")
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_ASCII.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+
 def console(stderr: bool = False) -> Any:
     """A rich console; pipes get a fixed generous width, so that nothing is cut."""
-    from rich.console import Console
+    from rich.console import Console as Rich
+
+    class Console(Rich):
+        def on_broken_pipe(self) -> None:
+            """Leave it to the entry point, which ends quietly for every verb."""
+            raise BrokenPipeError
 
     out = sys.stderr if stderr else sys.stdout
     made = Console(stderr=stderr, width=None if out.isatty() else 120, highlight=False)
@@ -70,7 +121,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(value)
 
 
 def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -> None:
@@ -86,13 +137,13 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -
     if metrics["results"]:
         split = metrics["results"][0]["split"]
         print_table(card.table(metrics), title=f"{split} split; percent, ranks as they are; 95% intervals over groups")
-        for told in filter(None, (card.caution(metrics), metrics["verdict"])):
-            out.print(told)
+        for text in filter(None, (card.caution(metrics), metrics["verdict"])):
+            out.print(printable(text), markup=False)
     protocol = metrics.get("protocol")
     if protocol:
         out.print(f"protocol {protocol['name']}: {protocol['about']}", markup=False)
     for finding in leaks.get("findings", ()):
-        out.print(f"{'LEAKY: ' if finding['leaky'] else 'note: '}{finding['text']}", markup=False)
+        out.print(printable(f"{'LEAKY: ' if finding['leaky'] else 'note: '}{finding['text']}"), markup=False)
     told = ", ".join(
         f"{key.replace('_', ' ')} {_cell(value)}" for key, value in metrics.get("dataset", {}).items() if value
     )
