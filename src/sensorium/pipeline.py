@@ -12,21 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sensorium import consent, integrity, io, modalities
 from sensorium import fingerprint as fingerprints
+from sensorium import parts as registry
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Mismatch
-from sensorium.evaluate import index_speed, protocols
+from sensorium.evaluate import protocols
 from sensorium.evaluate.projected import Projected
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.progress import timed
 from sensorium.recipe import Built, Recipe
-from sensorium.search import media, related
+from sensorium.search import located
 from sensorium.search.folder import RunFolder, workplace
-from sensorium.table import as_column
-from sensorium.types import Data, Embeddings, Items
+from sensorium.search.publishing import publish
+from sensorium.types import Data, Embeddings, Items, check_text
 
 if TYPE_CHECKING:
     from sensorium.fitting import Fitted
@@ -68,7 +67,7 @@ def run(
     with workplace(target.path, plan) as folder:
         with timed("load", seconds, quiet):
             data = plan.part("data").load()
-            check_protocol(plan, data)
+            check_data(plan, data)
         with timed("embed", seconds, quiet):
             left, right = embed(plan, data, Path(stores or target.stores), progress=not quiet, parts=parts)
         pairs = split(plan, data.pairs)
@@ -178,22 +177,40 @@ def store_name(side: str, plan: Recipe, fingerprint: Mapping[str, Any]) -> str:
 
 def split(plan: Recipe, pairs: Pairs) -> Pairs:
     """Complete the splits: by group with the recipe's shares where the data brings none."""
-    shares = plan.splitting()
-    if not (pairs.split != "").any():
+    shares, drawn = plan.splitting(), not (pairs.split != "").any()
+    if drawn:
         pairs = pairs.split_by_group({"test": shares["test"], "validation": shares["validation"]}, shares["split_seed"])
     elif not (pairs.split == "validation").any() and shares["validation"]:
         pairs = pairs.hold_out("validation", shares["validation"], shares["split_seed"])
     for name in SPLITS:
         if not (pairs.where(name).label == 1).any():
-            raise BadData(
-                f"the {name} split has no related pair; expected some of {len(pairs)} pairs there: "
-                f"set data.{'test' if name == 'train' else name}=SHARE, or mend the split column"
-            )
+            raise BadData(_no_pair(name, pairs, drawn, registry.find("datasets", plan.part_name("data"))))
     return pairs
 
 
-def check_protocol(plan: Recipe, data: Data) -> None:
-    """Raise BadData where the data lack what the recipe's evaluation protocol needs: before anything is embedded."""
+def _no_pair(name: str, pairs: Pairs, drawn: bool, dataset: Any) -> str:
+    """What to say of a split without a related pair. drawn: by the recipe's shares, not the data's own."""
+    text = f"the {name} split has no related pair; expected some of {len(pairs)} pairs there: "
+    if drawn and name == "train":
+        return text + "hold out less; type: data.test=0.1 data.validation=0.1"
+    if drawn or name == "validation":
+        return text + f"hold some groups out; type: data.{name}=0.1"
+    another = (
+        "; to draw another one type: data.split= data.test=0.1 data.validation=0.1"
+        if "split" in registry.arguments(dataset)
+        else ""
+    )
+    return f"{text}the data's own split has none, mend its column{another}"
+
+
+def check_data(plan: Recipe, data: Data) -> None:
+    """Raise BadData for data that a later step would refuse, before anything is embedded.
+
+    That is text which cannot be written, and what the recipe's evaluation protocol lacks.
+    """
+    for side, items in (("left", data.left), ("right", data.right)):
+        if items is not None:
+            check_text(items, side)
     name = plan.evaluate_options().protocol
     if name is not None:
         protocols.find(name).check(data)
@@ -262,55 +279,6 @@ def evaluate(plan: Recipe, data: Data, projected: Projected, folder: Path) -> di
     return report.report(data, projected, options, folder, objective=objective, baselines=beside)
 
 
-def publish(plan: Recipe, data: Data, projected: Projected, folder: Path) -> dict[str, Any]:
-    """Index the head outputs of both sides; returns what is known of each index.
-
-    How items are shown and which belong together is stored beside, so that the run alone can be served.
-    """
-    about = {}
-    sides = (("left", data.left, projected.zl), ("right", data.right, projected.zr))
-    for side, items, vectors in sides:
-        if items is None:
-            continue
-        queries = projected.zr if side == "left" else projected.zl
-        about[side] = index_side(side, items, vectors, queries, plan, folder)
-        media.build(items, searchable(items), folder, side)
-    related.save(projected.pairs, projected.left.ids, projected.right.ids, folder)
-    index_speed.draw(about, folder)
-    return about
-
-
-def index_side(
-    side: str, items: Items, vectors: np.ndarray, queries: np.ndarray, plan: Recipe, folder: Path
-) -> dict[str, Any]:
-    """Build, measure and save one side's index; returns what is known of it. vectors (n, d), queries (q, d)."""
-    part, rows = plan.part("index"), searchable(items)
-    part.add(items.ids[rows], vectors[rows], {name: column[rows] for name, column in columns_of(items).items()})
-    about = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
-    if part.variants():
-        about["speed"] = index_speed.measure(part, queries)
-    made = fingerprints.of_data(Embeddings(items.ids[rows], vectors[rows], {}), None)
-    part.fingerprint = {"made": made}  # tells it from the indexes of other runs
-    with io.publish(folder / "index" / side) as building:
-        part.save(building)
-    stamp = {"head": io.checksum(folder / f"{side}.safetensors"), "part": plan.values["index"], "made": made}
-    io.write_json(folder / "index" / f"{side}.json", stamp)
-    return about
-
-
-def searchable(items: Items) -> np.ndarray:
-    """Rows of the items that a search may find: all but copies made for training, see ``Items.searchable``."""
-    return np.arange(len(items)) if items.searchable is None else np.flatnonzero(items.searchable)
-
-
-def columns_of(items: Items) -> dict[str, np.ndarray]:
-    """What a hit shows of an item: its metadata, and the text itself where items are text."""
-    columns = {name: as_column(column, name) for name, column in items.meta.items()}
-    if items.kind == "text":
-        columns.setdefault("text", as_column(items.values, "text"))
-    return columns
-
-
 def embed_only(recipe: Any, overrides: Sequence[str], out: Path | None, quiet: bool) -> list[dict[str, Any]]:
     """The first two steps alone; returns what each side's store holds."""
     plan = recipes.load(recipe, overrides)
@@ -361,7 +329,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
     plan = recipes.load(target.recipe, overrides, of_run=True)
     parts = plan.build()
     seconds = dict(before.metrics["seconds"])
-    data = plan.part("data").load()
+    data = located.data(plan, target.path).load()
     left, right = embed(plan, data, target.stores, progress=not quiet, parts=parts)
     if fingerprints.of_data(left, right) != before.metrics["data"]:
         raise Mismatch(
@@ -395,6 +363,7 @@ def write_run(plan: Recipe, metrics: dict[str, Any], folder: Path) -> None:
     from sensorium.evaluate.card import card
 
     io.write(folder / "README.md", card(metrics, plan.toml(), folder))
+    located.write(plan.values["data"], folder)
     io.write_json(folder / "metrics.json", {"format": FORMAT, "name": plan.name, **metrics})
     integrity.write(folder)
     io.remove_folder(folder / "checkpoint")

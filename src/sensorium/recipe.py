@@ -41,6 +41,7 @@ SPLITTING = {
     "split_seed": 0,  # the split stays the same whatever the run's seed
 }
 SIDES = ("left", "right")
+_LARGEST_SEED = 2**63 - 1  # of torch's generators
 SECTIONS = ("data", "left", "right", "objective", "train", "index", "evaluate")
 
 
@@ -188,7 +189,7 @@ def _resolve(values: dict[str, Any]) -> dict[str, Any]:
     for required in ("data", "objective"):
         if required not in values:
             raise BadRecipe(f"the recipe has no [{required}]; type: {required}=NAME ({_choices(required)})")
-    resolved: dict[str, Any] = {"seed": _whole_number("seed", values.get("seed", 0))}
+    resolved: dict[str, Any] = {"seed": _seed(values.get("seed", 0))}
     for slot, spec in _slots(values):
         section, _, inner = slot.partition(".")
         filled = _fill(slot, spec)
@@ -265,6 +266,12 @@ def _choices(slot: str) -> str:
 def _whole_number(key: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise BadRecipe(f"{key}={value!r}; expected a whole number, 0 or above")
+    return value
+
+
+def _seed(value: Any) -> int:
+    if _whole_number("seed", value) > _LARGEST_SEED:
+        raise BadRecipe(f"seed={value}; expected a whole number, 0 to {_LARGEST_SEED}")
     return value
 
 

@@ -156,6 +156,38 @@ class Items:
         return len(self.ids)
 
 
+def check_text(items: Items, side: str) -> None:
+    """Raise BadData, with the count and ids, for text that UTF-8 cannot hold: lone surrogates, halves of a character.
+
+    Looks at ids, texts and metadata. Such text cannot be stored, and would be found only after the fit.
+    """
+    columns = {"id": items.ids, **({"text": items.values} if items.kind == "text" else {}), **items.meta}
+    for name, column in columns.items():
+        rows = _not_utf8(column)
+        if len(rows):
+            some = ", ".join(ascii(str(id)) for id in items.ids[rows[:3]].tolist())
+            raise BadData(
+                f"{len(rows)} of {len(items)} {side} items have a lone surrogate (half a character, which UTF-8 cannot "
+                f"hold) in '{name}', such as id {some}; mend the text, for example with str.encode('utf-8', 'replace')"
+            )
+
+
+def _not_utf8(column: Any) -> np.ndarray:
+    """Rows of a column whose text holds a lone surrogate."""
+    if isinstance(column, np.ndarray) and column.dtype.kind == "U":
+        codes = np.ascontiguousarray(column).view(np.uint32).reshape(len(column), -1)
+        return np.flatnonzero(((codes >= 0xD800) & (codes < 0xE000)).any(axis=1))
+    if isinstance(column, np.ndarray) and column.dtype.kind != "O":
+        return np.zeros(0, np.int64)
+    broken = []
+    for row, value in enumerate(column):
+        try:
+            value.encode("utf-8") if isinstance(value, str) else None
+        except UnicodeEncodeError:
+            broken.append(row)
+    return np.array(broken, np.int64)
+
+
 @dataclass(frozen=True)
 class Embeddings:
     """Vectors as the encoder gave them, with ids, metadata and the maker's fingerprint.

@@ -169,6 +169,6 @@ class Ravdess(Dataset):
         if not isinstance(self.fold, int) or self.fold not in range(1, len(splits) + 1):
             raise BadRecipe(
                 f"data.fold={self.fold}; {self.protocol} has folds 1 to {len(splits)} for these actors; each in turn: "
-                "sensorium run … data.fold=all, or sensorium.experiments.folds.every"
+                "sensorium run RECIPE data.fold=all, or sensorium.experiments.folds.every"
             )
         return splits[self.fold - 1], {"protocol": self.protocol, "fold": self.fold}

@@ -13,6 +13,7 @@ from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe
 from sensorium.evaluate import classification
 from sensorium.search.folder import RunFolder
+from sensorium.search.publishing import searchable
 from sensorium.types import Data, Items
 
 
@@ -44,7 +45,7 @@ def judge(run: Path | str, overrides: Sequence[str], quiet: bool = False) -> lis
             f"{plan.part_name('data')} has {_some(sorted(set(emotion.tolist())))}, the run knows "
             f"{_some(names)}: fewer than two classes are common, so there is nothing to judge"
         )
-    original = np.isin(np.arange(len(data.left)), pipeline.searchable(data.left))  # no augmented copies
+    original = np.isin(np.arange(len(data.left)), searchable(data.left))  # no augmented copies
     own = _own(opened, plan, data.left.ids) & original
     chosen = np.isin(emotion, common) & original[data.pairs.left]
     kept = np.flatnonzero(chosen & ~own[data.pairs.left])

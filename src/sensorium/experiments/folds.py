@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sensorium import io, pipeline
 from sensorium import recipe as recipes
 from sensorium.errors import BadRecipe
 from sensorium.evaluate import aggregate
+from sensorium.experiments._repeat import repeat
 from sensorium.recipe import Recipe
-from sensorium.search.folder import RunFolder
 
 WORD = "all"  # as in data.fold=all
 
@@ -46,17 +44,10 @@ def every(
         raise BadRecipe(f"the data set '{plan.part_name('data')}' has no folds; leave out data.fold={WORD}")
     out = Path(out) if out is not None else Path("runs") / f"{plan.name}-folds"
     numbers = range(first, first + seeds)
-    judged = []
-    for fold in range(1, data.folds() + 1):
-        of_fold = []
-        for seed in numbers:
-            chosen, folder = [*overrides, f"data.fold={fold}", f"seed={seed}"], out / f"fold-{fold}" / f"seed-{seed}"
-            if not quiet:
-                print(f"fold {fold} of {data.folds()}, seed {seed}: {folder}", file=sys.stderr, flush=True)
-            if not RunFolder(folder).is_run_of(recipes.load(recipe, chosen)):
-                pipeline.run(recipe, chosen, out=folder, quiet=quiet, stores=out.parent / "embeddings")
-            of_fold.append(io.read_json(folder / "metrics.json"))
-        judged.append(of_fold)
-    told = {**aggregate.summarise(judged), "first_seed": first}
+    variants = [([f"data.fold={fold}", f"seed={seed}"], f"fold-{fold}/seed-{seed}")
+                for fold in range(1, data.folds() + 1) for seed in numbers]  # fmt: skip
+    metrics = repeat(recipe, overrides, variants, out, quiet)
+    by_fold = [metrics[start : start + seeds] for start in range(0, len(metrics), seeds)]
+    told = {**aggregate.summarise(by_fold), "first_seed": first}
     aggregate.write(told, plan.name, out)
     return {**told, "folder": str(out)}

@@ -11,7 +11,7 @@ import numpy as np
 from sensorium import io
 from sensorium import recipe as recipes
 from sensorium.errors import BadRecipe
-from sensorium.search.folder import RunFolder
+from sensorium.experiments._repeat import repeat
 
 
 def several(
@@ -33,20 +33,12 @@ def several(
     denominator), lowest, highest, seeds (how many).
     Raises BadRecipe for fewer than two seeds, and what running a recipe raises.
     """
-    from sensorium import pipeline
-
     if seeds < 2:
         raise BadRecipe(f"--seeds {seeds}; expected 2 or more, as one has no spread")
     plan = recipes.load(recipe, overrides)
     out = Path(out) if out is not None else Path("runs") / f"{plan.name}-seeds"
-    results = []
-    for seed in range(first, first + seeds):
-        chosen = [*overrides, f"seed={seed}"]
-        folder = out / f"seed-{seed}"
-        if not RunFolder(folder).is_run_of(recipes.load(recipe, chosen)):
-            pipeline.run(recipe, chosen, out=folder, quiet=quiet, stores=out.parent / "embeddings")
-        results.append(io.read_json(folder / "metrics.json")["results"])
-    rows = summarise(results)
+    variants = [([f"seed={seed}"], f"seed-{seed}") for seed in range(first, first + seeds)]
+    rows = summarise([metrics["results"] for metrics in repeat(recipe, overrides, variants, out, quiet)])
     io.write_json(out / "seeds.json", {"seeds": list(range(first, first + seeds)), "results": rows})
     return rows
 

@@ -17,6 +17,7 @@ from sensorium.errors import BadRecipe, require
 from sensorium.experiments import search_space as spaces
 from sensorium.experiments.search_space import Range, Space
 from sensorium.experiments.trials import Job, Outcome
+from sensorium.search.folder import RunFolder
 
 if TYPE_CHECKING:
     import optuna
@@ -105,7 +106,7 @@ class Study:
         if outcome.error is not None:
             trial.set_user_attr("error", outcome.error)
         self.study.tell(number, state=states.PRUNED if outcome.error is None else states.FAIL)
-        shutil.rmtree(folder.with_name(f".{folder.name}.building"), ignore_errors=True)
+        shutil.rmtree(RunFolder(folder).building, ignore_errors=True)
 
     def _sampler(self, drawn: int) -> Any:
         seed = int(np.random.SeedSequence([self.seed, drawn]).generate_state(1)[0])

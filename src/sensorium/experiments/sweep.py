@@ -62,7 +62,7 @@ def sweep(
     fixed = [f"seed={seed}", *fixed]
     plan = _check(recipe, varied, fixed)
     out = Path(out) if out is not None else Path("runs") / f"{plan.name}-sweep"
-    stores = out.parent / "embeddings"  # those of the runs beside the sweep
+    stores = RunFolder(out).stores  # those of the runs beside the sweep
     if workers > 1:  # workers would wait for each other to embed the same items
         from sensorium import pipeline
 

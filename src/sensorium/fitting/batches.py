@@ -120,7 +120,7 @@ class Sampler:
         n, each = len(pairs), options.accumulate
         if n < (options.batch or 2) * each:
             needed = f"train.batch={options.batch or 2}" + (f" times train.accumulate={each}" if each > 1 else "")
-            raise BadData(f"{n} related training pairs are fewer than {needed}; type: train.batch={max(2, n // each)}")
+            raise BadData(f"{n} related training pairs are fewer than {needed}; {_that_fit(n, each)}")
         self.pairs, self.seed, self.accumulate = pairs, seed, each
         self.batch = options.batch or min(1024, max(2, n // (8 * each)))
         self.steps = n // (self.batch * each)
@@ -177,3 +177,12 @@ def batches(
                 yield ready.result()
         if coming is not None:
             yield coming.result()
+
+
+def _that_fit(n: int, accumulate: int) -> str:
+    """What to type so that n pairs fill one step."""
+    if n < 2:
+        return "a trained fit needs 2 at least, a closed form 1; type: objective=ridge"
+    if n // accumulate >= 2:
+        return f"type: train.batch={n // accumulate}"
+    return f"type: train.batch=2 train.accumulate={n // 2}"

@@ -108,7 +108,7 @@ def train(
             for step in batches(sampler, sides, partners, state.step, total):
                 if state.stopped:
                     break
-                reseed(seed * 1_000_003 + state.step, device)
+                reseed((seed * 1_000_003 + state.step) % 2**63, device)
                 weights.grad.zero_()
                 loss = sum(take_step(batch, 1 / len(step)) for batch in step) / len(step)
                 norm = weights.norm()

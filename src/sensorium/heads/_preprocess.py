@@ -122,7 +122,7 @@ def settle(layer: nn.Linear, affine: Affine) -> None:
         a, b = affine.weight.shape
         raise BadRecipe(
             f"a closed form of {a} to {b} numbers does not fit a head of {layer.in_features} to {layer.out_features}; "
-            f"type: head.dim={b}"
+            f"type: left.head.dim={b} or right.head.dim={b}"
         )
     with torch.no_grad():
         layer.weight.copy_(_float(affine.weight.T))

@@ -85,7 +85,10 @@ class MLP(nn.Module, Head):
         Raises BadRecipe without ``residual``.
         """
         if self.skip is None:
-            raise BadRecipe("mlp cannot start at a closed form without a linear path; type: head.residual=true")
+            raise BadRecipe(
+                "mlp cannot start at a closed form without a linear path; type: left.head.residual=true or "
+                "right.head.residual=true"
+            )
         if self.normalize and self._stats is not None:
             length = typical_length(affine, self._stats) or 1.0
             affine = Affine(affine.weight / length, affine.bias / length)

@@ -85,7 +85,9 @@ class _Teacher:
 
     def __init__(self, folder: Path, left: Embeddings, right: Embeddings) -> None:
         if not (folder / "left.json").is_file():
-            raise BadRecipe(f"objective.teacher: no run at {folder}; train one first: sensorium run … --out {folder}")
+            raise BadRecipe(
+                f"objective.teacher: no run at {folder}; train it first: sensorium run RECIPE --out {folder}"
+            )
         self.sides = []
         for side, table in (("left", left), ("right", right)):
             # A run over one table has one head for both sides.

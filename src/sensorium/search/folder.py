@@ -130,6 +130,7 @@ def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
         raise BadRecipe(f"{out} is not empty and not a run; choose another folder with --out")
     building = target.building
     with io.lock(building, wait=False):
+        io.sweep(building, age=0.0)  # whoever holds the lock is alone here
         text = plan.toml()
         if not target.started.is_file() or target.started.read_text("utf-8") != text:
             target.started.unlink(missing_ok=True)  # first, as a folder without it is always cleared

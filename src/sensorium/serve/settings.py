@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         if not self.loopback and self.token is None:
             raise BadRecipe(
                 f"--host {self.host} is reachable from other machines and no token is set; "
-                "write one into a file and type: sensorium serve RUN --host … --token-file FILE"
+                "write one into a file and type: sensorium serve RUN --host HOST --token-file FILE"
             )
         if self.token is not None and len(self.token.get_secret_value()) < 16:
             raise BadRecipe("the token is shorter than 16 characters; make one with: openssl rand -hex 24")

@@ -1,0 +1,66 @@
+"""What makes a fitted run searchable: an index a side, how items are shown, and which belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium import fingerprint as fingerprints
+from sensorium import io
+from sensorium.evaluate import index_speed
+from sensorium.evaluate.projected import Projected
+from sensorium.recipe import Recipe
+from sensorium.search import media, related
+from sensorium.table import as_column
+from sensorium.types import Data, Embeddings, Items
+
+
+def publish(plan: Recipe, data: Data, projected: Projected, folder: Path) -> dict[str, Any]:
+    """Index the head outputs of both sides; returns what is known of each index.
+
+    How items are shown and which belong together is stored beside, so that the run alone can be served.
+    """
+    about = {}
+    sides = (("left", data.left, projected.zl), ("right", data.right, projected.zr))
+    for side, items, vectors in sides:
+        if items is None:
+            continue
+        queries = projected.zr if side == "left" else projected.zl
+        about[side] = index_side(side, items, vectors, queries, plan, folder)
+        media.build(items, searchable(items), folder, side)
+    related.save(projected.pairs, projected.left.ids, projected.right.ids, folder)
+    index_speed.draw(about, folder)
+    return about
+
+
+def index_side(
+    side: str, items: Items, vectors: np.ndarray, queries: np.ndarray, plan: Recipe, folder: Path
+) -> dict[str, Any]:
+    """Build, measure and save one side's index; returns what is known of it. vectors (n, d), queries (q, d)."""
+    part, rows = plan.part("index"), searchable(items)
+    part.add(items.ids[rows], vectors[rows], {name: column[rows] for name, column in columns_of(items).items()})
+    about = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
+    if part.variants():
+        about["speed"] = index_speed.measure(part, queries)
+    made = fingerprints.of_data(Embeddings(items.ids[rows], vectors[rows], {}), None)
+    part.fingerprint = {"made": made}  # tells it from the indexes of other runs
+    with io.publish(folder / "index" / side) as building:
+        part.save(building)
+    stamp = {"head": io.checksum(folder / f"{side}.safetensors"), "part": plan.values["index"], "made": made}
+    io.write_json(folder / "index" / f"{side}.json", stamp)
+    return about
+
+
+def searchable(items: Items) -> np.ndarray:
+    """Rows of the items that a search may find: all but copies made for training, see ``Items.searchable``."""
+    return np.arange(len(items)) if items.searchable is None else np.flatnonzero(items.searchable)
+
+
+def columns_of(items: Items) -> dict[str, np.ndarray]:
+    """What a hit shows of an item: its metadata, and the text itself where items are text."""
+    columns = {name: as_column(column, name) for name, column in items.meta.items()}
+    if items.kind == "text":
+        columns.setdefault("text", as_column(items.values, "text"))
+    return columns
