@@ -88,7 +88,7 @@ def test_what_has_no_folds(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadRecipe, match=said):
             folds.every("ravdess", [*keys, f"data.root={root}", "data.fold=all"], out=tmp_path / "runs", quiet=True)
-    with pytest.raises(BadRecipe, match=r"each in turn: sensorium run … data.fold=all"):
+    with pytest.raises(BadRecipe, match=r"each in turn: sensorium run RECIPE data.fold=all"):
         sensorium.run(
             "ravdess", [f"data.root={actors(tmp_path / 'all', range(1, 25))}", "data.fold=all"], out=tmp_path / "r"
         )
