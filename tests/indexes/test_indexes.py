@@ -27,6 +27,7 @@ def unit(n, d, seed):
 
 
 VECTORS, QUERIES = unit(400, 16, 0), unit(25, 16, 1)
+MANY = unit(2000, 16, 7)
 IDS = np.array([f"item-{i}" for i in range(400)])
 COLUMNS = {"year": np.arange(400) % 20 + 2000, "kind": np.array(["cup", "hat"] * 200)}
 
@@ -276,6 +277,42 @@ def test_recall_is_measured_against_exact():
         assert one.report(VECTORS)["recall@10"] == 1.0
 
 
+NESTED = ["IVF64,Flat,RFlat", "L2norm,HNSW16", "PCA8,IVF16,Flat", "OPQ8,IVF16,PQ8x4fs,RFlat", "IVF16,PQ8x4,Refine(SQ8)",
+          "NSG8", "PQ8x4fs"]  # fmt: skip
+
+
+@pytest.mark.parametrize("factory", NESTED)
+def test_filters_and_breadth_reach_the_index_behind_others(factory, capfd):
+    """A filtered search fills its places, k = n gives n, and a wider search finds more, behind any transform."""
+    narrow, wide = (Faiss(factory, rescore=1, nprobe=n, ef_search=8 * n) for n in (1, 64))
+    rare = np.arange(len(MANY)) % 100 == 0
+    for index in (narrow, wide):
+        index.add(np.arange(len(MANY)), MANY, {"c": np.where(rare, "rare", "common")})
+        hits = index.search(MANY[:20], 10, where={"c": "rare"})
+        assert (hits.rows >= 0).all() and rare[hits.rows].all()
+        assert sorted(index.search(MANY[:1], len(MANY)).rows[0].tolist()) == list(range(len(MANY)))
+        few = index.search(MANY[:20], 10, where={"id": ["3", "7"]}, exclude=["7"]).rows
+        assert (few[:, 0] == 3).all() and (few[:, 1:] == -1).all()
+    settings = set(wide.variants())
+    if factory in ("NSG8", "PQ8x4fs"):
+        assert settings == {factory}
+        return
+    assert len(settings) > 3
+    assert wide.measure_recall(QUERIES) > narrow.measure_recall(QUERIES) + 0.01
+    filtered = wide.measure_recall(QUERIES, where={"c": "rare"})
+    assert filtered > 0.99 if factory.endswith((",Flat,RFlat", "HNSW16")) else filtered > 0.4
+    told = wide.report(MANY)
+    assert 0 < told["recall@10"] <= 1 and 0 < told["recall@10 with a filter"] <= 1
+    assert "WARNING" not in capfd.readouterr().err, "few training vectors are expected"
+
+
+def test_recall_with_a_filter_is_of_the_rows_that_pass():
+    index = Faiss("Flat")
+    index.add(IDS, VECTORS, COLUMNS)
+    assert index.measure_recall(QUERIES, where={"kind": "hat"}) == 1.0
+    assert index.measure_recall(QUERIES, where={"year": 1900}) == 1.0, "nothing to find, nothing missed"
+
+
 @pytest.mark.parametrize("factory", ["PQ8x4", "IVF8,PQ8x4", "PCA8,Flat", "HNSW8,SQ8"])
 def test_other_factories(factory, tmp_path):
     index = Faiss(factory, rescore=20)
@@ -334,7 +371,7 @@ def test_a_damaged_graph_is_noticed_and_a_stale_one_rebuilt(tmp_path):
 def test_faiss_errors_name_the_remedy():
     with pytest.raises(BadRecipe, match="nprobe=0; expected 1 or more"):
         Faiss(nprobe=0)
-    for factory, n in (("HNSWx", 400), ("IVF64,Flat", 10), ("IDMap,Flat", 400)):
+    for factory, n in (("HNSWx", 400), ("IVF64,Flat", 10), ("IVF0,Flat", 400), ("IDMap,Flat", 400)):
         index = Faiss(factory)
         index.add(IDS[:n], VECTORS[:n], {name: c[:n] for name, c in COLUMNS.items()})
         with pytest.raises(BadRecipe, match=f"factory '{factory}' makes no index of {n} vectors of width 16 .*type"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ class Rows:
     def save(self, folder: Path, kind: str, arguments: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
         """Write the rows and ``index.json`` beside whatever derived files the index wrote before."""
         self.compact()
-        io.write(folder / "vectors.npy", lambda file: np.save(file, self.all_vectors, allow_pickle=False))
+        io.write(folder / "vectors.npy", _npy(self.all_vectors))
         self.table.save(folder / "items.parquet")
         files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != "index.json")
         head = {
@@ -177,3 +178,11 @@ class Rows:
             [np.zeros(0), *(lengths(rows._buffer[part]) for part in blocks(head["count"], 8192))]
         )
         return rows, head
+
+
+def _npy(vectors: np.ndarray) -> list[Any]:
+    """A .npy file in pieces: NumPy's own writer says of a full disk neither that it is full nor an errno."""
+    head = BytesIO()
+    vectors = np.ascontiguousarray(vectors)
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(vectors))
+    return [head.getvalue(), *(vectors[rows] for rows in blocks(len(vectors), 65536))]

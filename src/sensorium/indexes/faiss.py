@@ -15,6 +15,7 @@ from sensorium.contracts import Index
 from sensorium.errors import BadRecipe, require
 from sensorium.indexes._rows import REMEDY, TOO_MANY_REMOVED, Rows
 from sensorium.table import Table
+from sensorium.table.where import a_tenth
 from sensorium.types import Hits
 
 _TRAIN_PER_CELL = 64  # training vectors a cell: enough for k-means
@@ -26,7 +27,8 @@ class Faiss(Index):
     """Approximate search with FAISS; vectors are kept too, for scores, rebuilding and measuring.
 
     factory: FAISS's own words, such as "Flat", "HNSW32", "IVF256,PQ32" or "IVF64,Flat".
-    nprobe: cells visited (IVF). ef_search: breadth of the search (HNSW). rescore: look at
+    nprobe: cells visited (IVF). ef_search: breadth of the search (HNSW); both also behind a transform
+    ("PCA64,IVF256,Flat") or a refinement ("IVF256,PQ32,RFlat"). rescore: look at
     ``rescore`` × k candidates and order them by their exact scores (1: only order).
     """
 
@@ -85,7 +87,8 @@ class Faiss(Index):
         """The k nearest that the index finds of each query (q, d), best first, with exact scores.
 
         where: see ``Table.where``; exclude: ids never returned; both are applied while
-        searching, not after. Where fewer than k are found the row is -1 and the score -inf.
+        searching, not after. A query for which FAISS finds fewer hits than there are is searched exactly;
+        where fewer than k match the row is -1 and the score -inf.
         Raises BadData for NaN or another width, BadRecipe for an unknown column.
         """
         queries = self._rows.check(queries, k)
@@ -93,27 +96,50 @@ class Faiss(Index):
         if not len(self._rows) or not len(queries):
             none = np.full((len(queries), k), -1, np.int64)
             return self._rows.hits(none, none.astype(np.float32))
-        index, asked = self._built(), np.ascontiguousarray(queries)
         wide = min(self.rescore * k, self._rows.total)
-        try:
-            _, found = index.search(asked, wide, params=self._parameters(index, wide, mask))
-        except RuntimeError:  # kinds that take no filter, such as plain PQ: rank all, then filter
-            _, found = index.search(asked, self._rows.total)
+        positions = self._candidates(np.ascontiguousarray(queries), wide, mask)
         if mask is not None:
-            found = np.where((found >= 0) & mask[found], found, -1)
-        return self._rows.hits(*_best(queries, self._rows.all_vectors, found, k, wide))
+            positions = np.where((positions >= 0) & mask[positions], positions, -1)
+        positions, best = _best(queries, self._rows.all_vectors, positions, k, wide)
+        self._fill(queries, positions, best, mask)
+        return self._rows.hits(positions, best)
 
-    def measure_recall(self, queries: np.ndarray, k: int = 10) -> float:
-        """Share of the exact k nearest of queries (q, d) that the index finds among its k."""
-        truth, _ = scores.topk(np.asarray(queries, np.float32), self.vectors(), min(k, len(self)))
-        rows = self.search(queries, truth.shape[1]).rows
+    def _candidates(self, queries: np.ndarray, wide: int, mask: np.ndarray | None) -> np.ndarray:
+        """Positions (q, ·) that FAISS finds; unfiltered, and of all vectors, where the kind takes no filter."""
+        index = self._built()
+        try:
+            return index.search(queries, wide, params=self._parameters(index, wide, mask))[1]
+        except RuntimeError:  # such as plain PQ with 4-bit codes, and NSG
+            pass
+        try:
+            return index.search(queries, self._rows.total, params=self._parameters(index, wide, None))[1]
+        except RuntimeError:
+            return index.search(queries, self._rows.total)[1]
+
+    def _fill(self, queries: np.ndarray, positions: np.ndarray, best: np.ndarray, mask: np.ndarray | None) -> None:
+        """Search exactly for the queries that FAISS left with fewer hits than there are, in place."""
+        there = self._rows.total if mask is None else int(np.count_nonzero(mask))
+        short = np.flatnonzero((positions >= 0).sum(axis=1) < min(positions.shape[1], there))
+        if len(short):
+            vectors, known = self._rows.all_vectors, self._rows.lengths
+            positions[short], best[short] = scores.topk(
+                queries[short], vectors, positions.shape[1], mask=mask, lengths=known
+            )
+
+    def measure_recall(self, queries: np.ndarray, k: int = 10, where: Mapping[str, Any] | None = None) -> float:
+        """Share of the exact k nearest of queries (q, d), among the rows of ``where``, that the index finds."""
+        mask = self.table.where(where or {})
+        k = min(k, int(np.count_nonzero(mask)))
+        if not k or not len(queries):
+            return 1.0
+        truth, _ = scores.topk(np.asarray(queries, np.float32), self.vectors(), k, mask=mask)
+        rows = self.search(queries, k, where).rows
         return float(np.mean((truth[:, :, None] == rows[:, None, :]).any(axis=2)))
 
     def variants(self) -> dict[str, Faiss]:
         """The same index searching more and less widely, by setting; one where there is no breadth to set."""
-        faiss, index = _library(), self._built()
-        name = "ef_search" if isinstance(index, faiss.IndexHNSW) else "nprobe"
-        if name == "nprobe" and faiss.try_extract_index_ivf(index) is None:
+        name = _breadth(_inner(self._built()))
+        if not name:
             return {self.factory: self}
         told = {}
         for breadth in sorted({*_BREADTHS[name], getattr(self, name)}):
@@ -122,9 +148,13 @@ class Faiss(Index):
         return told
 
     def report(self, vectors: np.ndarray) -> dict[str, Any]:
-        """Measured when built: recall@10 against exact search, with 1,000 of ``vectors`` as queries."""
+        """Measured when built: recall@10 against exact search, with 1,000 of ``vectors`` as queries.
+
+        Measured too among a tenth of the items, as a search with a filter is.
+        """
         some = np.unique(np.linspace(0, len(vectors) - 1, min(1000, len(vectors))).astype(np.int64))
-        return {"factory": self.factory, "recall@10": self.measure_recall(vectors[some])}
+        found = {"factory": self.factory, "recall@10": self.measure_recall(vectors[some])}
+        return found | {"recall@10 with a filter": self.measure_recall(vectors[some], where=a_tenth(self.table.ids))}
 
     def save(self, folder: Path) -> None:
         """Write into a folder (call it inside ``io.publish``)."""
@@ -160,7 +190,7 @@ class Faiss(Index):
                 cells = _expect_few(index)
                 index.train(vectors[:: max(1, n // (_TRAIN_PER_CELL * cells))])
                 index.add(vectors)
-            except RuntimeError as error:
+            except (RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
                 raise BadRecipe(
                     f"faiss: factory '{self.factory}' makes no index of {n} vectors of width {d} "
                     f"({_reason(error)}); type for instance: index.factory=HNSW32"
@@ -169,28 +199,74 @@ class Faiss(Index):
         return self._index
 
     def _parameters(self, index: Any, wide: int, mask: np.ndarray | None) -> Any:
-        """What one search is told: which rows it may return, and how widely to look."""
-        faiss = _library()
+        """Parameters of one search, nested as the index is: the filter, and the breadth of the innermost."""
+        faiss, index = _library(), _library().downcast_index(index)
+        if isinstance(index, faiss.IndexPreTransform):
+            return faiss.SearchParametersPreTransform(index_params=self._parameters(index.index, wide, mask))
+        if isinstance(index, faiss.IndexRefine):
+            inner = self._parameters(index.base_index, wide, mask)
+            return faiss.IndexRefineSearchParameters(k_factor=float(index.k_factor), base_index_params=inner)
         # A filter leaves fewer rows in every cell and neighbourhood, so the search is widened as much.
         share = 1.0 if mask is None else max(np.count_nonzero(mask) / len(mask), 1e-3)
-        told = {} if mask is None else {"sel": faiss.IDSelectorBatch(np.flatnonzero(mask))}
+        selected = {} if mask is None else {"sel": faiss.IDSelectorBatch(np.flatnonzero(mask))}
         if isinstance(index, faiss.IndexHNSW):
             breadth = int(max(self.ef_search, 2 * wide) / share)
-            return faiss.SearchParametersHNSW(efSearch=min(breadth, index.ntotal), **told)
-        ivf = faiss.try_extract_index_ivf(index)
-        if ivf is not None:
-            return faiss.SearchParametersIVF(nprobe=min(int(self.nprobe / share), ivf.nlist), **told)
-        return faiss.SearchParameters(**told) if told else None
+            return faiss.SearchParametersHNSW(efSearch=min(breadth, index.ntotal), **selected)
+        if isinstance(index, faiss.IndexIVF):
+            return faiss.SearchParametersIVF(nprobe=min(int(self.nprobe / share), index.nlist), **selected)
+        return faiss.SearchParameters(**selected) if selected else None
+
+
+def _inner(index: Any) -> Any:
+    """The index behind transforms and refinements, which nprobe and ef_search are settings of."""
+    faiss, index = _library(), _library().downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return _inner(index.index)
+    return _inner(index.base_index) if isinstance(index, faiss.IndexRefine) else index
+
+
+def _breadth(index: Any) -> str:
+    """The setting that says how widely an innermost index searches; "" when it has none."""
+    faiss = _library()
+    return "ef_search" if isinstance(index, faiss.IndexHNSW) else "nprobe" if isinstance(index, faiss.IndexIVF) else ""
 
 
 def _expect_few(index: Any) -> int:
-    """Tell an index that few training vectors are fine; returns how many cells it will learn."""
-    faiss = _library()
-    ivf = faiss.try_extract_index_ivf(index)
-    for part in (index, ivf, getattr(index, "pq", None), getattr(ivf, "pq", None)):
-        if hasattr(part, "cp"):
+    """Let few training vectors do, without FAISS's warnings; returns the number of cells that it will learn.
+
+    Raises ValueError for a factory without cells, such as IVF0.
+    """
+    faiss, inner = _library(), _inner(index)
+    cells = inner.nlist if isinstance(inner, faiss.IndexIVF) else 256
+    if cells < 1:
+        raise ValueError("an IVF index needs one cell or more")
+    quantizer = faiss.downcast_index(inner.quantizer) if isinstance(inner, faiss.IndexIVF) else inner
+    for part in (
+        inner,
+        quantizer,
+        faiss.downcast_index(inner.storage) if isinstance(inner, faiss.IndexHNSW) else inner,
+    ):
+        if isinstance(part, faiss.IndexIVF):
             part.cp.min_points_per_centroid = 1
-    return max(getattr(ivf, "nlist", 0), 256)
+        if isinstance(part, (faiss.IndexPQ, faiss.IndexPQFastScan, faiss.IndexIVFPQ, faiss.IndexIVFPQFastScan)):
+            part.pq.cp.min_points_per_centroid = 1
+    index = faiss.downcast_index(index)
+    while isinstance(index, faiss.IndexRefine):
+        index = faiss.downcast_index(index.base_index)
+    if isinstance(index, faiss.IndexPreTransform):
+        for i in range(index.chain.size()):
+            _expect_few_of_opq(faiss.downcast_VectorTransform(index.chain.at(i)))
+    return max(cells, 256)
+
+
+def _expect_few_of_opq(transform: Any) -> None:
+    """Give an OPQ rotation a quantizer to train with that takes few vectors."""
+    faiss = _library()
+    if isinstance(transform, faiss.OPQMatrix):
+        quantizer = faiss.ProductQuantizer(transform.d_out, transform.M, 8)
+        quantizer.cp.min_points_per_centroid = 1
+        quantizer.this.disown()  # the transform keeps a pointer to it
+        transform.pq = quantizer
 
 
 def _best(
@@ -206,7 +282,7 @@ def _best(
     return positions, best
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: Exception) -> str:
     """What FAISS says, without the names of its own functions and source files."""
     return re.split(r"\.(?:cpp|h):\d+: ", str(error))[-1].removeprefix("Error: ").strip()
 
