@@ -179,3 +179,21 @@ def test_rows_of_equals_a_dict(ids, wanted):
     table = {k: i for i, k in enumerate(keys)}
     assert known.tolist() == [str(w) in table for w in asked]
     assert [r for r, k in zip(rows, known, strict=True) if k] == [table[str(w)] for w in asked if str(w) in table]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), "", np.datetime64("NaT")])
+def test_missing_groups_are_not_one_group(missing):
+    group = np.array(["a", missing, "a", missing, missing, "b"], object)
+    with pytest.warns(UserWarning, match="3 of 6 pairs have no group"):
+        pairs = Pairs.of(np.arange(6), np.array([0, 1, 2, 3, 1, 5]), group=group)
+    codes = pairs.group.tolist()
+    assert codes[0] == codes[2] and codes[1] == codes[4], "pairs 1 and 4 share an item"
+    assert len({codes[0], codes[1], codes[3], codes[5]}) == 4
+    assert [pairs.group_names[code] for code in (codes[0], codes[5])] == ["a", "b"]
+    assert all(pairs.group_names[codes[i]].startswith("(no group ") for i in (1, 3, 4))
+
+
+def test_groups_that_are_all_missing():
+    with pytest.warns(UserWarning, match="2 of 2 pairs have no group"):
+        pairs = Pairs.of(np.arange(2), np.arange(2), group=[None, None])
+    assert len(set(pairs.group.tolist())) == 2

@@ -6,6 +6,7 @@ what it had to drop; nothing is ever paired by position.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from sensorium.errors import BadData, BadRecipe
 from sensorium.pairs.components import components
-from sensorium.types import as_ids
+from sensorium.types import as_ids, is_missing
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_NAMES = {
@@ -86,8 +87,9 @@ class Pairs:
         """Pairs from rows; label defaults to 1, group to the connected component of the pair.
 
         With the default group no item, on either side, can stand in two splits.
-        group may hold any text or integers. split accepts dev, val, valid, development and
-        evaluation as other words for validation, train and test.
+        group may hold any text or integers; pairs whose group is missing (None, NaN, NaT or empty text) are in
+        no group that is named: connected ones share one, and a warning counts them. split accepts dev, val,
+        valid, development and evaluation as other words for validation, train and test.
 
         Raises BadData on unequal lengths, labels other than 0/1, or an unknown split word.
         """
@@ -99,8 +101,7 @@ class Pairs:
         if group is None:
             codes, group_names = components_of(left, right, same_table), None
         else:
-            group_names, codes = np.unique(np.asarray(group), return_inverse=True)
-            group_names = group_names.astype(np.str_)
+            codes, group_names = _groups(group, left, right, same_table)
         split = np.full(p, "", "<U10") if split is None else _split_words(split)
         for name, column in (("right", right), ("label", label), ("group", codes), ("split", split)):
             if len(column) != p:
@@ -260,6 +261,34 @@ def rows_of(wanted: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _groups_of(share: float, n: int) -> int:
     """How many of n groups a share means, one at least; or an absolute number, above 1."""
     return int(share) if share > 1 else max(share > 0, round(share * n))
+
+
+def _groups(group: Any, left: np.ndarray, right: np.ndarray, same_table: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (p,) and names of given groups; missing ones become the connected components of their pairs."""
+    if isinstance(group, np.ma.MaskedArray) or not isinstance(group, np.ndarray):
+        group = group.tolist() if isinstance(group, np.ma.MaskedArray) else list(group)
+        array = np.empty(len(group), object)
+        array[:] = group
+    else:
+        array = group
+    if array.dtype.kind in "iub":
+        names, codes = np.unique(array, return_inverse=True)
+        return codes, names.astype(np.str_)
+    values = list(array) if array.dtype.kind in "Mm" else array.tolist()
+    absent = np.array([is_missing(v) or v == "" for v in values], bool)
+    named = np.array([v for v, gap in zip(values, absent.tolist(), strict=True) if not gap])
+    names, codes = np.unique(named.astype(np.str_) if len(named) else np.zeros(0, np.str_), return_inverse=True)
+    if not absent.any() or len(absent) != len(left):
+        return codes if not absent.any() else np.zeros(len(absent), np.int64), names
+    warnings.warn(
+        f"{np.count_nonzero(absent)} of {len(absent)} pairs have no group (null, NaN or empty); they are not put "
+        "together: only those that share an item are one group",
+        stacklevel=3,
+    )
+    own = np.unique(components_of(left[absent], right[absent], same_table), return_inverse=True)[1]
+    merged = np.empty(len(absent), np.int64)
+    merged[~absent], merged[absent] = codes, len(names) + own
+    return merged, np.concatenate([names, np.array([f"(no group {i + 1})" for i in range(int(own.max()) + 1)])])
 
 
 def _split_words(split: Any) -> np.ndarray:
