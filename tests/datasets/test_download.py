@@ -4,7 +4,10 @@ import hashlib
 import http.server
 import io
 import json
+import random
 import threading
+import time
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +17,8 @@ from typer.testing import CliRunner
 
 from sensorium import parts, progress
 from sensorium.cli import app
-from sensorium.datasets import _download, emodb, ravdess, tess
-from sensorium.errors import BadData, BadRecipe, Corrupt
+from sensorium.datasets import _download, _unpack, emodb, ravdess, tess
+from sensorium.errors import BadData, BadRecipe, Corrupt, SensoriumError
 
 
 class Server:
@@ -136,7 +139,7 @@ def test_paths_that_lead_out(tmp_path: Path, name: str) -> None:
     archive = tmp_path / "a.zip"
     archive.write_bytes(zipped({"good.txt": b"good", name: b"bad"}))
     with pytest.raises(BadData, match="leads out of the folder; nothing was unpacked"):
-        _download.unpack(archive, tmp_path / "to")
+        _unpack.unpack(archive, tmp_path / "to")
     assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
 
 
@@ -147,20 +150,20 @@ def test_links_bombs_and_damage(tmp_path: Path) -> None:
         link.external_attr = 0o120777 << 16
         packed.writestr(link, "/etc/passwd")
     with pytest.raises(BadData, match="'link' is a link"):
-        _download.unpack(archive, to)
+        _unpack.unpack(archive, to)
     archive.write_bytes(zipped({"bomb": bytes(30_000_000)}))
     with pytest.raises(BadData, match="as bombs do"):
-        _download.unpack(archive, to)
+        _unpack.unpack(archive, to)
     archive.write_bytes(zipped({str(i): b"1" for i in range(9)}))
     with pytest.raises(BadData, match="holds 9 files of 9 bytes; at most 8"):
-        _download.unpack(archive, to, max_files=8)
+        _unpack.unpack(archive, to, max_files=8)
     with pytest.raises(BadData, match="at most 1000000 of 8"):
-        _download.unpack(archive, to, max_bytes=8)
+        _unpack.unpack(archive, to, max_bytes=8)
     whole = zipped({"a": CONTENT})
     for damaged in (whole[:100], b"no zip", whole[:60] + b"???" + whole[63:]):
         archive.write_bytes(damaged)
         with pytest.raises(Corrupt, match="not a whole zip file"):
-            _download.unpack(archive, to)
+            _unpack.unpack(archive, to)
     assert not to.exists()
 
 
@@ -170,7 +173,7 @@ def test_a_file_larger_than_it_says(tmp_path: Path) -> None:
     lying = whole.replace(size, (100).to_bytes(4, "little"))
     (tmp_path / "a.zip").write_bytes(lying)
     with pytest.raises((BadData, Corrupt)):
-        _download.unpack(tmp_path / "a.zip", tmp_path / "to")
+        _unpack.unpack(tmp_path / "a.zip", tmp_path / "to")
     assert not (tmp_path / "to").exists()
 
 
@@ -252,7 +255,7 @@ def test_names_that_cannot_all_be(tmp_path: Path, names: list[str], said: str) -
         for name in names:
             archive.writestr(name, b"sound")
     with pytest.raises(BadData, match=f"{said}.*; nothing was unpacked"):
-        _download.unpack(tmp_path / "a.zip", tmp_path / "out")
+        _unpack.unpack(tmp_path / "a.zip", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
@@ -275,3 +278,79 @@ def test_an_answer_in_pieces_that_ends_early(server: Server, tmp_path: Path, mon
     monkeypatch.setattr(Server, "answer", answer)
     server.files["a.zip"] = CONTENT
     assert _download.download(f"{server.url}/a.zip", tmp_path / "a.zip", MD5, 0.01).read_bytes() == CONTENT
+
+
+def test_a_redirect_to_another_scheme_is_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Server.answer
+
+    def answer(self: Server, request: http.server.BaseHTTPRequestHandler) -> None:
+        if "=" not in request.path:
+            whole(self, request)
+            return
+        request.send_response(302)
+        request.send_header("Location", request.path.partition("=")[2])
+        request.end_headers()
+
+    monkeypatch.setattr(Server, "answer", answer)
+    server.files["a.bin"] = CONTENT
+    for target in ("file:///etc/passwd", "ftp://127.0.0.1/a.bin", "gopher://x", "data:text/plain,x"):
+        with pytest.raises(BadData, match=f"(redirects to|[Rr]edirection to url) '{target}"):
+            _download.download(f"{server.url}/to={target}", tmp_path / "a.bin", MD5, 0.001)
+    assert not any(tmp_path.iterdir())
+    found = _download.download(f"{server.url}/to={server.url}/a.bin", tmp_path / "a.bin", MD5, 0.001)
+    assert found.read_bytes() == CONTENT
+    request = urllib.request.Request("https://example.org/a")
+    with pytest.raises(BadData, match="expected https://"):
+        _download._Redirects().redirect_request(request, None, 302, "", {}, "http://example.org/a")
+
+
+def test_limits_of_size_and_time(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files["a.bin"] = CONTENT
+    monkeypatch.setattr(_download, "MAX_BYTES", len(CONTENT) - 1)
+    with pytest.raises(BadData, match=f"has {len(CONTENT)} bytes; at most {len(CONTENT) - 1} are downloaded"):
+        _download.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5, 0.001)
+    whole = Server.answer
+
+    def answer(self: Server, request: http.server.BaseHTTPRequestHandler) -> None:
+        request.send_response(200)  # and no length
+        request.end_headers()
+        for at in range(0, len(CONTENT), 1000):
+            request.wfile.write(CONTENT[at : at + 1000])
+            time.sleep(0.01)
+
+    monkeypatch.setattr(Server, "answer", answer)
+    with pytest.raises(BadData, match="sends more than the"):
+        _download.download(f"{server.url}/a.bin", tmp_path / "a.bin", MD5, 0.001)
+    monkeypatch.setattr(_download, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(_download, "MAX_SECONDS", 0.03)
+    with pytest.raises(BadData, match="bytes came within 0 s; run again to go on"):
+        _download.download(f"{server.url}/b.bin", tmp_path / "b.bin", MD5, 0.001)
+    assert whole is not answer and (tmp_path / "b.bin.part").stat().st_size > 0
+
+
+def test_a_zip_file_of_too_many_members(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zipped({f"{i}.wav": b"" for i in range(20)}))
+    with pytest.raises(BadData, match="holds 20 files of 0 bytes; at most 19 of"):
+        _unpack.unpack(tmp_path / "a.zip", tmp_path / "out", max_files=19)
+    assert not (tmp_path / "out").exists()
+
+
+def test_mutated_zip_files_are_unpacked_or_refused(tmp_path: Path) -> None:
+    whole = zipped({"a/b.wav": CONTENT, "a/c.wav": bytes(3000), "d.txt": b"text"})
+    chance = random.Random(0)
+    for i in range(150):
+        content = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(len(content))
+            if chance.random() < 0.2:
+                del content[at : at + chance.randint(1, 60)]
+            else:
+                content[at] = chance.choice([0, 255, chance.randrange(256), content[at] ^ 1 << chance.randrange(8)])
+        (tmp_path / "a.zip").write_bytes(content)
+        try:
+            _unpack.unpack(tmp_path / "a.zip", tmp_path / "out" / str(i))
+        except SensoriumError:
+            assert not (tmp_path / "out" / str(i)).exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.zip", "out"}

@@ -1,29 +1,24 @@
-"""Public archives: downloaded with resume and checksum, unpacked without trusting what they say."""
+"""Public archives by HTTP: resumed, within limits of size and time, and verified by their checksum."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import http.client
 import json
-import stat
 import time
 import urllib.error
 import urllib.request
-import zipfile
-import zlib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from sensorium import io, progress
+from sensorium.datasets import _unpack
 from sensorium.errors import BadData, Corrupt
 
-MAX_BYTES = 64 << 30  # of an archive's content
-MAX_FILES = 1_000_000
-MAX_RATIO = 200  # unpacked size over packed size of a file; sound and pictures stay below 10
+MAX_BYTES = 64 << 30  # of one file
+MAX_SECONDS = 24 * 3600.0  # of one file, all tries together
 _CHUNK = 1 << 20
-_SLACK = 1 << 20  # bytes to which any file may unpack whatever its ratio
 _TRIES = 5
 
 
@@ -58,7 +53,7 @@ def obtain(archives: Sequence[Archive], folder: Path, mirror: str = "", wait: fl
         if not target.is_dir():
             url = f"{mirror.rstrip('/')}/{archive.name}" if mirror else archive.url
             packed = download(url, folder / ".download" / archive.name, published(archive), wait)
-            unpack(packed, target)
+            _unpack.unpack(packed, target)
             packed.unlink()
         there.append(target)
     return there
@@ -99,7 +94,7 @@ def published(archive: Archive) -> str:
     if not archive.checksum.startswith(("http://", "https://")):
         return archive.checksum
     try:
-        with urllib.request.urlopen(archive.checksum, timeout=60) as answer:
+        with _OPENER.open(archive.checksum, timeout=60) as answer:
             record = json.loads(answer.read(_CHUNK))
         return next(file["checksum"] for file in record["files"] if file["key"] == archive.name)
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
@@ -118,13 +113,27 @@ def digest(path: Path, like: str) -> str:
         return f"{kind}:{hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()}"
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Redirects by HTTP only, and never from HTTPS to HTTP."""
+
+    def redirect_request(self, request: Any, file: Any, code: int, message: str, headers: Any, target: str) -> Any:
+        """The request to follow. Raises BadData for a target of another scheme."""
+        allowed = ("https://",) if request.full_url.startswith("https://") else ("http://", "https://")
+        if not target.lower().startswith(allowed):
+            raise BadData(f"{request.full_url} redirects to '{target[:100]}'; expected {' or '.join(allowed)}…")
+        return super().redirect_request(request, file, code, message, headers, target)
+
+
+_OPENER = urllib.request.build_opener(_Redirects)
+
+
 def _receive(url: str, part: Path, wait: float) -> None:
     """Fetch what is missing of a file, trying again after an interruption for as long as there is progress."""
-    left = _TRIES
+    left, deadline = _TRIES, time.monotonic() + MAX_SECONDS
     while True:
         before = part.stat().st_size if part.is_file() else 0
         try:
-            if _continue(url, part, before):
+            if _continue(url, part, before, deadline):
                 return
             trouble = "the connection ended early"
         except urllib.error.HTTPError as error:
@@ -141,13 +150,15 @@ def _receive(url: str, part: Path, wait: float) -> None:
         time.sleep(wait * 2 ** (_TRIES - left))
 
 
-def _continue(url: str, part: Path, start: int) -> bool:
-    """Append from byte ``start`` on; whether all came."""
+def _continue(url: str, part: Path, start: int, deadline: float) -> bool:
+    """Append from byte ``start`` on; whether all came. Raises BadData beyond the limits."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with _OPENER.open(request, timeout=60) as answer:
         if start and answer.status != 206:
             start = 0  # the server sends the whole file again
         expected = answer.headers.get("Content-Length")
+        if start + int(expected or 0) > MAX_BYTES:
+            raise BadData(f"{url} has {start + int(expected or 0)} bytes; at most {MAX_BYTES} are downloaded")
         came, chunks = 0, round(int(expected or 0) / _CHUNK)
         with (
             io.disk_full(part),
@@ -155,70 +166,15 @@ def _continue(url: str, part: Path, start: int) -> bool:
             progress.bar(f"{part.stem}, MiB", chunks) as advance,
         ):
             file.seek(start)
-            while chunk := answer.read(_CHUNK):
+            while chunk := answer.read1(_CHUNK):
                 file.write(chunk)
                 came += len(chunk)
-                advance(1)
-        return expected is None or came == int(expected)
-
-
-def unpack(archive: Path, folder: Path, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES) -> None:
-    """A zip file's content as ``folder``, all of it or nothing.
-
-    Raises Corrupt for a damaged file; BadData for one with paths that lead out of the folder or stand twice,
-    links, or more files or bytes than allowed, whether it says so or not.
-    """
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            members = [m for m in packed.infolist() if not m.is_dir()]
-            _check(archive, members, max_bytes, max_files)
-            with io.publish(folder) as building:
-                for member in members:
-                    _write(packed, member, building.joinpath(*_parts(member)))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise Corrupt(f"{archive} is not a whole zip file ({error}); delete it and download it again") from None
-
-
-def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
-    return PurePosixPath(member.filename.replace("\\", "/")).parts
-
-
-def _check(archive: Path, members: Sequence[zipfile.ZipInfo], max_bytes: int, max_files: int) -> None:
-    total = sum(m.file_size for m in members)
-    if len(members) > max_files or total > max_bytes:
-        raise BadData(
-            f"{archive} holds {len(members)} files of {total} bytes; at most {max_files} of {max_bytes} are unpacked"
-        )
-    for member in members:
-        parts = _parts(member)
-        if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\0" in member.filename:
-            raise BadData(f"{archive}: '{member.filename}' leads out of the folder; nothing was unpacked")
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise BadData(f"{archive}: '{member.filename}' is a link; nothing was unpacked")
-        if member.file_size > max(_SLACK, MAX_RATIO * member.compress_size):
-            raise BadData(f"{archive}: '{member.filename}' unpacks to {member.file_size} bytes from "
-                          f"{member.compress_size}, as bombs do; nothing was unpacked")  # fmt: skip
-
-
-def _write(packed: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
-    left = member.file_size
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with packed.open(member) as source, open(path, "xb") as file:
-            while chunk := source.read(min(_CHUNK, left + 1)):
-                left -= len(chunk)
-                if left < 0:
+                advance(came // _CHUNK - (came - len(chunk)) // _CHUNK)
+                if start + came > MAX_BYTES:
+                    raise BadData(f"{url} sends more than the {MAX_BYTES} bytes that are downloaded")
+                if time.monotonic() > deadline:
                     raise BadData(
-                        f"{packed.filename}: '{member.filename}' is larger than it says; nothing was unpacked"
+                        f"{url}: {start + came} bytes came within {MAX_SECONDS:.0f} s; run again to go on, or choose "
+                        "another mirror with data.mirror=URL"
                     )
-                file.write(chunk)
-    except OSError as error:
-        told = _UNWRITABLE.get(error.errno)
-        if told is None:
-            raise
-        raise BadData(f"{packed.filename}: '{member.filename[:80]}' {told}; nothing was unpacked") from None
-
-
-_TWICE = "stands there twice, or as a file and as a folder"
-_UNWRITABLE = {errno.EEXIST: _TWICE, errno.ENOTDIR: _TWICE, errno.EISDIR: _TWICE,
-               errno.ENAMETOOLONG: "has a longer name than a file can have"}  # fmt: skip
+        return expected is None or came == int(expected)
