@@ -1,5 +1,6 @@
 """Folders of recordings as disks have them: hidden ones, Unicode forms, Git LFS pointers, closed ones, odd names."""
 
+import contextlib
 import os
 import tempfile
 import unicodedata
@@ -13,7 +14,7 @@ import soundfile
 from sensorium.datasets.cremad import Cremad
 from sensorium.datasets.ravdess import Ravdess
 from sensorium.datasets.speech_folder import SpeechFolder
-from sensorium.errors import BadData
+from sensorium.errors import BadData, SensoriumError
 from sensorium.modalities import walk
 from sensorium.search import media
 
@@ -156,3 +157,42 @@ def test_links_and_loops(tmp_path: Path) -> None:
     found = walk.files_below(tmp_path, {".wav"})
     assert [path.name for path in found.paths] == ["1.wav"] and [path.name for path in found.broken] == ["gone.wav"]
     assert found.notes() == {"links_broken": 1, "links_broken_such_as": [f"{tmp_path}/happy/a/gone.wav"]}
+
+
+def test_tables_of_other_encodings_and_long_fields(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put(tmp_path / f"{name}.wav")
+    text = "path,emotion,speaker,caption\na.wav,fröhlich,x,short\nb.wav,sad,y," + "w" * 200_000 + "\n"
+    table = tmp_path / "t.csv"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        table.write_text(text, encoding)
+        data = SpeechFolder(csv=str(table)).load()
+        assert data.right.ids.tolist() == ["sad", "fröhlich"] and len(str(data.left.meta["caption"][1])) == 200_000
+    table.write_text(text, "cp1252")
+    with pytest.raises(BadData, match=r"t.csv is not UTF-8 \(line 2, byte 0xf6\); save it as 'CSV UTF-8'"):
+        SpeechFolder(csv=str(table)).load()
+    table.write_bytes(text.encode("utf-16-le"))  # without its mark
+    with pytest.raises(BadData, match="no column 'path'|is not UTF-8"):
+        SpeechFolder(csv=str(table)).load()
+    table.write_bytes(b"path,emotion\na.wav,\xed\xa0\x80\n")  # a lone surrogate
+    with pytest.raises(BadData, match="is not UTF-8"):
+        SpeechFolder(csv=str(table)).load()
+
+
+def test_mutated_tables_are_read_or_refused(tmp_path: Path) -> None:
+    import random
+
+    put(tmp_path / "a.wav")
+    whole = 'path,emotion,speaker,split\na.wav,"glad, or so",Zoë,train\na.wav,sad,b,test\n'.encode()
+    chance, table = random.Random(0), tmp_path / "t.csv"
+    for _ in range(200):
+        content = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(len(content))
+            if chance.random() < 0.2:
+                del content[at : at + chance.randint(1, 9)]
+            else:
+                content[at] = chance.choice([0, 10, 13, 34, 44, 255, chance.randrange(256)])
+        table.write_bytes(content)
+        with contextlib.suppress(SensoriumError):
+            SpeechFolder(csv=str(table)).load()

@@ -271,7 +271,7 @@ def test_tables_as_other_programs_write_them(tmp_path: Path) -> None:
         assert data.left.meta["emotion"].tolist() == ["glad", "sad", "glad"]
         assert data.left.meta["speaker"].tolist() == ["ann", "bob", "Zoë"]
     for content, said in (
-        (plain.encode("latin-1"), "no table in UTF-8"),
+        (plain.encode("latin-1"), "is not UTF-8 .line 4"),
         (b"", "no column 'path' .no rows."),
         (b"path,emotion\n", "a header and no rows"),
         (b"path,emotion\n1.wav,glad,ann\n", "row 2 has 3 cells, the header 2"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from sensorium.datasets import _recordings, _speech
 from sensorium.datasets._recordings import Recording
 from sensorium.datasets._speakers import Speakers
 from sensorium.errors import BadData, BadRecipe
+from sensorium.formats import _csv
 from sensorium.modalities import walk
 from sensorium.modalities.audio import augment
 from sensorium.types import Data
@@ -127,23 +127,23 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """
     if not path.is_file():
         raise BadData(f"no table {path}; expected a CSV with the columns path and emotion")
-    raw = path.read_bytes()
+    text = _csv.text_of(path)
+    first = text.partition("\n")[0]
     try:
-        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-        first = text.partition("\n")[0]
-        header, *cells = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadData(f"{path} is no table in UTF-8 ({error}); save it as CSV in UTF-8") from None
-    except ValueError:  # not a line
+        rows = _csv.rows_of(text, max(",;\t", key=first.count), strict=False)
+    except csv.Error as error:
+        raise BadData(f"{path} is no table ({error}); save it as CSV in UTF-8") from None
+    if not rows:
         return [], []
+    header, *cells = rows
     own = {"path", "emotion", "speaker", "split"}
     header = [name.strip().lower() if name.strip().lower() in own else name.strip() for name in header]
-    rows = []
+    records = []
     for line, row in enumerate(cells, 2):
         if len(row) > len(header):
             raise BadData(
                 f"{path}: row {line} has {len(row)} cells, the header {len(header)}; put cells with commas in quotes"
             )
         if any(cell.strip() for cell in row):
-            rows.append(dict.fromkeys(header, "") | dict(zip(header, map(str.strip, row), strict=False)))
-    return header, rows
+            records.append(dict.fromkeys(header, "") | dict(zip(header, map(str.strip, row), strict=False)))
+    return header, records

@@ -96,19 +96,28 @@ def _types(path: Path) -> dict[str, Any]:
     return known
 
 
-def _table(path: Path) -> tuple[list[str], list[list[str]]]:
+def text_of(path: Path) -> str:
+    """A table's text, in UTF-8 or in UTF-16 with its mark. Raises BadData for another encoding, with its line."""
     raw = path.read_bytes()
     encoding = next((name for mark, name in _BOMS if raw.startswith(mark)), "utf-8")
     try:
-        text = raw.decode(encoding)
+        return raw.decode(encoding)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise BadData(
             f"{path} is not UTF-8 (line {line}, byte {raw[error.start]:#04x}); save it as 'CSV UTF-8', or type: "
             f"iconv -f cp1252 -t utf-8 {path.name} > utf8.csv"
         ) from None
+
+
+def rows_of(text: str, delimiter: str = ",", strict: bool = True) -> list[list[str]]:
+    """Rows of a table's text that are not empty, with fields of any length. Raises csv.Error."""
     with _long_fields():
-        rows = [row for row in csv.reader(memory.StringIO(text, newline=""), strict=True) if row]
+        return [row for row in csv.reader(memory.StringIO(text, newline=""), delimiter=delimiter, strict=strict) if row]
+
+
+def _table(path: Path) -> tuple[list[str], list[list[str]]]:
+    rows = rows_of(text_of(path))
     if not rows:
         raise BadData(f"{path} is empty; mend it, or move it away")
     header, lines = rows[0], rows[1:]
