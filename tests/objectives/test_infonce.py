@@ -161,3 +161,16 @@ def test_a_batch_of_true_partners_only_has_no_loss_left_to_push():
 def test_arguments_that_cannot_be_meant(arguments, message):
     with pytest.raises(BadRecipe, match=message):
         InfoNCE(**arguments)
+
+
+def test_lengths_of_both_sides_bound_the_logits_of_rows_that_are_not_unit():
+    """Few and wide rows: bounds by columns instead of rows would be too small, and the loss infinite."""
+    for left, right in ((20.0, 20.0), (1.0, 400.0), (400.0, 1.0)):
+        zl = (left * unit_rows(2, 1024, 1).detach()).requires_grad_()
+        zr = (right * unit_rows(2, 1024, 2).detach()).requires_grad_()
+        wanted = infonce(zl, zr, 1 / 0.07, torch.eye(2, dtype=torch.bool), True, False, None)
+        narrow = [z.detach().float().requires_grad_() for z in (zl, zr)]
+        found = both_ways(InfoNCE(), *narrow, Positives(2))
+        torch.testing.assert_close(found[0].double(), wanted, rtol=1e-4, atol=1e-4)
+        for ours, theirs in zip(found[1:], torch.autograd.grad(wanted, [zl, zr]), strict=True):
+            torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()) + 1e-9)

@@ -57,10 +57,12 @@ def infonce(
     eq. 2), or with ``mask_partners`` that of its own partner alone, the others left out of the
     softmax. ``both`` averages the rows' loss with the columns'.
 
-    zl, zr (b, d) of one dtype: products and sums of a tile come in it, all else in float32 or better.
+    zl, zr (b, d) of one dtype: products and sums of a tile come in it, all else in float32 or better. float16
+    is computed in float32, as exponentials shifted by the largest logit underflow in it.
     sides: which of dL/dzl, dL/dzr are wanted; slope: whether dL/dscale is. bound: largest length
     of a row of zl times that of a row of zr (1 for unit vectors), measured when not given.
     """
+    zl, zr = _wide_enough(zl), _wide_enough(zr)
     if bound is None:
         bound = float(torch.linalg.vector_norm(zl, dim=1).max() * torch.linalg.vector_norm(zr, dim=1).max())
     targets = _Targets(positives, mask_partners, both, zl)
@@ -159,6 +161,7 @@ def siglip(
     Sum over all (i, j) of -log sigmoid(y (l + bias)), y = 1 for partners and -1 for others,
     divided by b. zl, zr (b, d) of one dtype.
     """
+    zl, zr = _wide_enough(zl), _wide_enough(zr)
     b = len(zl)
     targets = _Targets(positives, False, False, zl)
     loss, total = targets.zeros(()), targets.zeros(())
@@ -175,6 +178,20 @@ def siglip(
         total += tile.sum(dtype=loss.dtype)
         sums.add(tile, rows, scale / b)
     return sums.finish(loss / b, scale)._replace(bias=total / b)
+
+
+def logits(zl: Tensor, zr: Tensor) -> Tensor:
+    """zl @ zr.T (b, c); in float32 where it would be float16, by the type of the rows or by autocast."""
+    device = zl.device.type
+    half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+    if not half and zl.dtype != torch.float16:
+        return zl @ zr.T
+    with torch.autocast(device, enabled=False):
+        return _wide_enough(zl) @ _wide_enough(zr).T
+
+
+def _wide_enough(z: Tensor) -> Tensor:
+    return z.float() if z.dtype == torch.float16 else z
 
 
 def differentiable(
@@ -194,8 +211,10 @@ class _Known(torch.autograd.Function):
     @staticmethod
     def forward(ctx, find, zl, zr, scale, bias):
         dtype = torch.get_autocast_dtype(zl.device.type) if torch.is_autocast_enabled(zl.device.type) else zl.dtype
+        dtype = torch.float32 if dtype == torch.float16 else dtype
         sides = ctx.needs_input_grad[1:3]
-        found = find(zl.to(dtype), zr.to(dtype), sides=tuple(sides) if any(sides) else (True, False))
+        with torch.autocast(zl.device.type, enabled=False):
+            found = find(zl.to(dtype), zr.to(dtype), sides=tuple(sides) if any(sides) else (True, False))
         ctx.save_for_backward(found.zl, found.zr, found.scale, found.bias)
         ctx.like = [(z.dtype, z.shape) if z is not None else None for z in (zl, zr, scale, bias)]
         return found.loss.to(zl.dtype) if zl.dtype == torch.float64 else found.loss

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from sensorium.contracts import TrainedObjective
 from sensorium.errors import BadRecipe
+from sensorium.objectives import _contrastive
 from sensorium.pairs import Pairs, csr
 from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings
@@ -72,7 +73,7 @@ class CrossEntropy(nn.Module, TrainedObjective):
         if self._classes is None or positives.rows is None:
             raise BadRecipe("cross_entropy needs to know each row's class, which mixing blurs; set train.mixup=0")
         table = self._classes
-        logits = zl @ table.outputs(zl).T / self.temperature
+        logits = _contrastive.logits(zl, table.outputs(zl)) / self.temperature
         target = table.targets(positives.rows[0], logits)
         weight = None if table.weight is None else table.weight.to(logits)
         if target.ndim == 1:

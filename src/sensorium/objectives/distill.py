@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from sensorium import heads
 from sensorium.contracts import TrainedObjective
 from sensorium.errors import BadRecipe
+from sensorium.objectives._contrastive import logits
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings
@@ -61,7 +62,7 @@ class Distill(nn.Module, TrainedObjective):
         """Loss of a batch: zl, zr (b, d), row i of each a true pair."""
         if self._teacher is None or positives.rows is None:
             raise BadRecipe("distill asks its teacher about the items of a batch, not mixtures; set train.mixup=0")
-        own = zl @ zr.T / self.temperature
+        own = logits(zl, zr) / self.temperature
         soft = self._teacher.similarity(positives.rows, own) / self.teacher_temperature
         partner = positives.block(slice(0, len(zl)), zl.device)
         same = positives.same_block(slice(0, len(zl)), zl.device)
