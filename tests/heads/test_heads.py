@@ -126,6 +126,16 @@ def test_preprocessing_by_its_definition() -> None:
     np.testing.assert_allclose(spread, eigenvalues / (eigenvalues + ridge), rtol=1e-3)
 
 
+def test_a_narrow_coordinate_among_many_is_kept() -> None:
+    """What is constant is measured against the typical deviation, not against one that grows with the width."""
+    d = 2500
+    wide = np.random.default_rng(0).standard_normal((8, d)).astype(np.float32)
+    wide[:, 7] *= 2e-5
+    stats = InputStats(8, wide.mean(0).astype(float), np.diag(wide.var(0).astype(float)))
+    made = Preprocess("standardize", d, stats)(torch.from_numpy(wide))
+    assert made[:, 7].std(correction=0) == pytest.approx(1.0, rel=1e-3)
+
+
 def test_constant_coordinate_is_left_out() -> None:
     constant = X.copy()
     constant[:, 3] = 2.0

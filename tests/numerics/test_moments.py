@@ -126,3 +126,16 @@ def test_no_rows() -> None:
         _ = Moments(2, 2).update(np.empty((0, 2)), np.empty((0, 2))).cov_xx
     with pytest.raises(BadData, match="the widths differ"):
         Moments(2, 2).merge(Moments(2, 3))
+
+
+@pytest.mark.parametrize("keep", [("xy",), ("xx", "xy"), ("yy",), ("xx", "yy", "xy")])
+def test_merged_moments_of_some_covariances_equal_one_pass(keep: tuple[str, ...]) -> None:
+    """The variances of a side whose covariance is not accumulated are added up as well."""
+    x, y = paired(200)
+    merged = Moments(6, 4, keep).update(x[:70], y[:70]).merge(Moments(6, 4, keep).update(x[70:], y[70:]))
+    np.testing.assert_allclose(merged.var_x, x.var(0), rtol=1e-12)
+    np.testing.assert_allclose(merged.var_y, y.var(0), rtol=1e-12)
+    whole = Moments(6, 4, keep).update(x, y)
+    read = {"xx": lambda m: m.cov_xx, "yy": lambda m: m.cov_yy, "xy": lambda m: m.cov_xy}
+    for name in keep:
+        np.testing.assert_allclose(read[name](merged), read[name](whole), atol=1e-10)

@@ -55,7 +55,7 @@ def test_under_autocast_the_loss_is_near_that_of_float32(name, dtype):
                 loss = objective.loss(left, right, positives)
             loss.backward()
             assert torch.isfinite(loss) and torch.isfinite(left.grad).all(), (name, seed, autocast)
-                values.append((loss.item(), left.grad))
+            values.append((loss.item(), left.grad))
         close = 1e-3 if dtype == torch.float16 else 0.1
         assert values[1][0] == pytest.approx(values[0][0], rel=close, abs=close)
         if dtype == torch.float16:

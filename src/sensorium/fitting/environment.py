@@ -34,7 +34,11 @@ def memory_budget(device: torch.device) -> int:
 
 
 def reseed(seed: int, device: torch.device) -> None:
-    """Seed torch's generators of the CPU and of ``device``; torch.manual_seed costs a millisecond where CUDA sleeps."""
+    """Seed torch's generators of the CPU and of ``device`` with any whole number, of which they take 63 bits.
+
+    torch.manual_seed costs a millisecond where CUDA is not initialised.
+    """
+    seed %= 1 << 63
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)

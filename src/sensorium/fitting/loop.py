@@ -71,7 +71,7 @@ def train(
     right_head = left_head if pairs.same_table else right_head
     with threads(options.threads), torch.random.fork_rng(), interrupts() as interrupted:
         keep_freed_memory()
-        torch.manual_seed(seed)
+        reseed(seed, device)
         build(left, right, related, left_head, right_head)
         if options.initialise != "none":
             initialise(options.initialise, left, right, pairs, left_head, right_head)
