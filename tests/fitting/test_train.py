@@ -14,7 +14,7 @@ from sensorium import fitting, scores
 from sensorium.contracts import Head
 from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting import batches as batching
-from sensorium.fitting import fused, precision
+from sensorium.fitting import fused
 from sensorium.fitting import weights as weights_module
 from sensorium.fitting.batches import Batch, Sampler, Side
 from sensorium.fitting.fused import FusedStep, _dropout_mask
@@ -212,7 +212,8 @@ def test_starting_at_a_closed_form_begins_where_it_ends():
 
 def test_starting_where_no_linear_map_fits():
     with pytest.raises(
-        BadRecipe, match=r"cannot start at a closed form without a linear path; type: head.residual=true"
+        BadRecipe,
+        match=r"cannot start at a closed form without a linear path; type: left.head.residual=true or right.head",
     ):
         train(heads=(MLP(hidden=32), identity()), initialise="ridge")
     with pytest.raises(BadRecipe, match=r"gives left vectors of 16, left.head of 12; type: left.head.dim=16"):
@@ -568,18 +569,6 @@ def test_a_device_that_is_not_there():
 def test_options_that_cannot_be_meant(key, value, message):
     with pytest.raises(BadRecipe, match=message):
         TrainOptions(**{key: value})
-
-
-def test_precision_is_measured_once_or_taken_from_the_fit_that_goes_on(monkeypatch):
-    assert precision.choose("bf16", CPU) == torch.bfloat16
-    assert precision.choose("fp32", CPU) == torch.float32
-    assert precision.choose("auto", CPU, "bfloat16") == torch.bfloat16
-    monkeypatch.setattr(precision, "gain", lambda device, threads: 2.0)
-    assert precision.choose("auto", CPU) == torch.bfloat16
-    monkeypatch.setattr(precision, "gain", lambda device, threads: 1.1)
-    assert precision.choose("auto", CPU) == torch.float32
-    monkeypatch.undo()
-    assert precision.gain("cpu", torch.get_num_threads()) > 0
 
 
 def test_reading_in_the_background_hands_on_its_errors():

@@ -223,9 +223,9 @@ def test_no_output_width_below_one(name: str, dim: int) -> None:
 
 def test_initialise_that_cannot_be() -> None:
     affine = Affine(np.ones((12, 5)), np.zeros(5))
-    with pytest.raises(BadRecipe, match=r"type: head\.residual=true"):
+    with pytest.raises(BadRecipe, match=r"type: left\.head\.residual=true"):
         built({"name": "mlp", "dim": 5}).initialise(affine)
-    with pytest.raises(BadRecipe, match=r"a closed form of 12 to 5 numbers does not fit .* type: head\.dim=5"):
+    with pytest.raises(BadRecipe, match=r"a closed form of 12 to 5 numbers does not fit .* type: left\.head\.dim=5"):
         built({"name": "linear", "dim": 6}).initialise(affine)
     with pytest.raises(BadRecipe, match="with preprocess='unit' it cannot start"):
         built({"name": "linear", "dim": 5, "preprocess": "unit"}).initialise(affine)

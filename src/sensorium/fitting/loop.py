@@ -80,7 +80,9 @@ def train(
         if folder:
             io.sweep(folder)
         saved_state = checkpoint.load(folder / "checkpoint") if folder else None
-        dtype = precision.choose(options.precision, device, saved_state and saved_state[1]["fit"].get("precision"))
+        before = saved_state and saved_state[1]["fit"].get("precision")
+        largest = max((p.numel() for m in modules for p in m.parameters() if p.ndim > 1), default=left_head.dim)
+        dtype, reason = precision.choose(options.precision, device, before, sampler.batch * largest)
         weights = Weights(modules, options.weight_decay, options.ema, device)
         by = FusedStep if FusedStep.fits(modules, options, device) else AutogradStep
         take_step = by(modules, weights, options, dtype)
@@ -159,7 +161,8 @@ def train(
         module.to("cpu")
     notes = {"steps": state.step, "epochs": len(state.events), "best_epoch": state.watch.epoch,
              "validation": state.watch.best, "monitor": options.monitor, "stopped_early": state.stopped,
-             "precision": state.header["precision"], "by": take_step.name, "parameters": weights.count}  # fmt: skip
+             "precision": state.header["precision"], "precision_reason": reason, "by": take_step.name,
+             "parameters": weights.count}  # fmt: skip
     return Fitted(left_head, right_head, history.events, notes)
 
 

@@ -1,43 +1,59 @@
-"""Which arithmetic the products of a fit use here: measured, not guessed."""
+"""Which arithmetic the products of a fit use: decided by the processor's features and the sizes alone.
+
+The choice is never timed, so that equal seeds give equal weights on a busy machine too.
+"""
 
 from __future__ import annotations
 
-import time
 from functools import cache
 
 import torch
 
-_GAIN = 1.3  # bfloat16 must be this much faster, for the conversions around the products cost too
-_SIZE = (1024, 512, 512)
+#: Multiplications of the largest product of a step from which bfloat16 pays for converting its inputs and result.
+#: Measured on one core with AVX-512 BF16: (256, 128) × (128, 128) is 1.6 times as fast, (1024, 512) × (512, 512) 4
+#: times, (64, 64) × (64, 64) takes 2.6 times as long.
+LEAST = 1 << 22
+#: Processor flags, as Linux names them, of bfloat16 products in hardware: x86, and "bf16" on ARM.
+_FLAGS = frozenset(("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def choose(precision: str, device: torch.device, before: str | None = None) -> torch.dtype:
-    """torch.float32 or torch.bfloat16 for "fp32", "bf16" or "auto" (bf16 where products gain from it).
+def choose(
+    precision: str, device: torch.device, before: str | None = None, multiplications: float = float("inf")
+) -> tuple[torch.dtype, str]:
+    """torch.float32 or torch.bfloat16 for "fp32", "bf16" or "auto", and why in one plain phrase.
 
     before: what a fit that is resumed had chosen, such as "bfloat16"; "auto" then stays with it.
+    multiplications: of the largest product of one step.
     """
-    if precision == "auto":
-        if before is not None:
-            return getattr(torch, before)
-        return torch.bfloat16 if gain(device.type, torch.get_num_threads()) >= _GAIN else torch.float32
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    if precision != "auto":
+        return (torch.bfloat16 if precision == "bf16" else torch.float32), f"train.precision={precision}"
+    if before is not None:
+        return getattr(torch, before), "as the fit that goes on"
+    if not in_hardware(device.type):
+        return torch.float32, f"the {_called(device)} has no bfloat16 products"
+    if multiplications < LEAST:
+        return torch.float32, f"the products are small: {multiplications:,.0f} multiplications, below {LEAST:,}"
+    return torch.bfloat16, f"the {_called(device)} has bfloat16 products"
 
 
 @cache
-def gain(device: str, threads: int) -> float:
-    """How much faster a bfloat16 matrix product is than a float32 one; takes some 20 ms, once."""
+def in_hardware(device: str) -> bool:
+    """Whether a kind of device multiplies bfloat16 in hardware."""
     if device == "cuda":
-        return 2.0 if torch.cuda.is_bf16_supported(including_emulation=False) else 0.0
-    seconds = {}
-    m, k, n = _SIZE
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.ones(m, k, dtype=dtype), torch.ones(k, n, dtype=dtype)
-        out = torch.empty(m, n, dtype=dtype)
-        torch.mm(a, b, out=out)
-        best = float("inf")
-        for _ in range(4):
-            start = time.perf_counter()
-            torch.mm(a, b, out=out)
-            best = min(best, time.perf_counter() - start)
-        seconds[dtype] = best
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(_FLAGS & processor_flags())
+
+
+@cache
+def processor_flags(path: str = "/proc/cpuinfo") -> frozenset[str]:
+    """The processor's features by Linux's names; empty where they cannot be read, as on other systems."""
+    try:
+        with open(path) as file:
+            lines = [line for line in file if line.lower().startswith(("flags", "features"))]
+    except OSError:
+        return frozenset()
+    return frozenset(lines[0].partition(":")[2].split()) if lines else frozenset()
+
+
+def _called(device: torch.device) -> str:
+    return "GPU" if device.type == "cuda" else "processor"
