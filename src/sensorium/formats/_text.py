@@ -41,7 +41,7 @@ def check(array: np.ndarray, where: str) -> None:
     """Raise BadData, naming the row, for text that UTF-8 cannot hold."""
     flat = array.reshape(-1)
     for block in blocks(len(flat), _BLOCK):
-        _check([v for v in flat[block].tolist() if isinstance(v, str)], where, None)
+        _check([v if isinstance(v, str) else "" for v in flat[block].tolist()], where, block.start)
 
 
 def _decoded(value: bytes, where: str, row: int) -> str:
@@ -54,13 +54,13 @@ def _decoded(value: bytes, where: str, row: int) -> str:
         ) from None
 
 
-def _check(values: Sequence[str], where: str, start: int | None) -> None:
+def _check(values: Sequence[str], where: str, start: int) -> None:
     try:
         "".join(values).encode("utf-8")
     except UnicodeEncodeError:
         for row, value in enumerate(values):
             if any("\ud800" <= letter <= "\udfff" for letter in value):
-                at = f"row {start + row}" if start is not None else "a value"
                 raise BadData(
-                    f"{where}: {at} holds half a surrogate pair ({value[:20]!r}), which is not valid text; mend it"
+                    f"{where}: row {start + row} holds half a surrogate pair ({value[:20]!r}), which is not valid "
+                    "text; mend it"
                 ) from None
