@@ -47,6 +47,24 @@ def test_what_is_no_row_of_samples_is_refused(given: object) -> None:
         check_samples(given)
 
 
+@pytest.mark.parametrize("rate", ["16000", b"16000", None, True, 16_000.5, float("nan"), float("inf"), [16_000], 1j])
+def test_a_rate_that_is_no_whole_number_is_refused(rate: object) -> None:
+    with pytest.raises(BadData, match="expected a whole number of Hz"):
+        files.read((TONE, rate))
+    with pytest.raises(BadData, match="expected a whole number of Hz"):
+        files.Resampler(rate)
+
+
+@pytest.mark.parametrize("rate", [16_000.0, np.int32(16_000), np.float32(16_000)])
+def test_a_rate_may_be_of_any_numeric_type(rate: object) -> None:
+    np.testing.assert_array_equal(files.read((TONE, rate)), TONE)
+
+
+def test_rows_of_unequal_length_are_refused() -> None:
+    with pytest.raises(BadData, match="are no array of numbers"):
+        files.read(([[0.1], [0.2, 0.3]], 16_000))
+
+
 @given(arrays.arrays(np.float32, st.integers(1, 50), elements=st.floats(width=32)))
 def test_floats_are_accepted_or_refused_by_recordings_and_streams_alike(x: np.ndarray) -> None:
     fits = bool(np.isfinite(x).all() and np.abs(x).max() <= LOUDEST)

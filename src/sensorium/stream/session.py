@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium.errors import BadData
 from sensorium.modalities.audio import files
-from sensorium.modalities.audio.samples import to_float
+from sensorium.modalities.audio.samples import as_array, as_rate, to_float
 from sensorium.stream.classifier import StreamingClassifier
 from sensorium.stream.events import Events
 from sensorium.stream.tracker import TrackerOptions
@@ -19,10 +19,7 @@ def check_samples(samples: Any) -> np.ndarray:
 
     Raises BadData for NaN, infinity, another shape, and types or sizes that are no sound.
     """
-    try:
-        samples = np.asarray(samples)
-    except ValueError as error:  # rows of unequal length
-        raise BadData(f"samples are no array of numbers ({error}); expected (n,) float32 or int16") from None
+    samples = as_array(samples)
     if samples.ndim != 1:
         raise BadData(f"samples of shape {samples.shape} and type {samples.dtype}; expected (n,) float32 or int16")
     return to_float(samples)
@@ -44,7 +41,7 @@ class Session:
         utterances: bool = False,
         options: TrackerOptions | None = None,
     ) -> None:
-        self.classifier, self.labels = classifier, classifier.labels
+        self.classifier, self.labels, rate = classifier, classifier.labels, as_rate(rate)
         self._streams = classifier.streams(options=options)
         self._key: int | None = self._streams.open(rate, utterances)
         self._events = Events(classifier.labels, rate, options)

@@ -16,7 +16,7 @@ import numpy as np
 
 from sensorium.errors import BadData, require
 from sensorium.modalities.audio import decoders, magic
-from sensorium.modalities.audio.samples import to_float
+from sensorium.modalities.audio.samples import as_array, as_rate, to_float
 
 RATE = 16_000  # Hz, what speech encoders take
 _KINDS = "wav flac ogg oga opus mp3 m4a aac aif aiff au caf wma webm mp4"
@@ -41,7 +41,7 @@ def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.
         (samples, found), name = source, "samples"
     else:
         (samples, found), name = read_channels(source, max_seconds), name_of(source)
-    return resample(to_mono(np.asarray(samples), name), int(found), rate, name)
+    return resample(to_mono(as_array(samples, name), name), as_rate(found, name), rate, name)
 
 
 def read_channels(source: Any, max_seconds: float = MAX_SECONDS, name: str = "") -> tuple[np.ndarray, int]:
@@ -67,7 +67,7 @@ def read_mono(source: Any, max_seconds: float = MAX_SECONDS) -> tuple[np.ndarray
     """
     if isinstance(source, tuple):
         samples, rate = source
-        return to_mono(np.asarray(samples)), int(rate)
+        return to_mono(as_array(samples)), as_rate(rate)
     name = "the recording" if isinstance(source, bytes) else name_of(source)
     samples, rate = read_channels(source, max_seconds, name)
     return to_mono(samples, name), rate
@@ -109,7 +109,7 @@ class Resampler:
     """
 
     def __init__(self, found: int, rate: int = RATE) -> None:
-        check_rate(found)
+        check_rate(as_rate(found))
         self.stream = None if found == rate else _soxr().ResampleStream(found, rate, 1, "float32", quality="HQ")
 
     def push(self, samples: np.ndarray, last: bool = False) -> np.ndarray:

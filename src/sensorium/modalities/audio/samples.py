@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sensorium.errors import BadData
 
 LOUDEST = 1000.0  # times full scale, of float samples; beyond it they are integers of some format, or damaged
 _WIDEST = 2  # bytes of an integer whose type says its full scale
+
+
+def as_array(samples: Any, name: str = "samples") -> np.ndarray:
+    """Samples as an array. Raises BadData where they make none, such as rows of unequal length."""
+    try:
+        return np.asarray(samples)
+    except ValueError as error:
+        raise BadData(f"{name} are no array of numbers ({error}); expected (n,) float32 or int16") from None
+
+
+def as_rate(rate: Any, name: str = "") -> int:
+    """A sampling rate as an integer. Raises BadData for anything but a whole number."""
+    if (
+        isinstance(rate, (int, float, np.integer, np.floating))
+        and not isinstance(rate, bool)
+        and np.isfinite(rate)
+        and rate == int(rate)
+    ):
+        return int(rate)
+    raise BadData(f"{name}{': ' if name else ''}sampling rate {rate!r}; expected a whole number of Hz, such as 48000")
 
 
 def to_float(samples: np.ndarray, name: str = "samples") -> np.ndarray:
