@@ -94,9 +94,9 @@ def test_near_twins_are_counted():
     pictures[4] = pictures[0]
     pictures[5] = np.minimum(pictures[1], 250)
     split = np.array(["train", "train", "validation", "test", "test", "test"])
-    found = glyphs.twins(pictures, split)
+    found = glyphs.near_duplicates(pictures, split)
     assert found == {"test_pictures": 3, "test_pictures_with_near_twin_in_training": 2, "near_twin_cosine": glyphs.NEAR}
-    assert glyphs.twins(pictures, np.array(["test"] * 6)) == {}
+    assert glyphs.near_duplicates(pictures, np.array(["test"] * 6)) == {}
 
 
 def test_the_report_is_open_about_near_twins(data):

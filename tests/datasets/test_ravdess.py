@@ -157,7 +157,7 @@ def test_variants_are_what_they_say(tmp_path: Path) -> None:
     np.testing.assert_allclose(Variant(path, gain=-6.0).samples(RATE), plain * 10**-0.3, rtol=1e-5)
     noisy = Variant(path, noise=20.0, seed=1).samples(RATE) - plain
     assert 10 * np.log10(np.mean(plain**2) / np.mean(noisy**2)) == pytest.approx(20, abs=0.3)
-    assert Variant(path, speed=1.1, noise=20.0).told() == "speed 1.10, noise 20 dB"
+    assert Variant(path, speed=1.1, noise=20.0).description() == "speed 1.10, noise 20 dB"
     assert len(augment.stretch(plain[:50], 1.5, RATE)) == 75
 
 

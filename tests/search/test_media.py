@@ -1,6 +1,7 @@
 """What items look like is kept with the run: lossless, and nothing outside the data's folder is ever shown."""
 
 import io
+import json
 import wave
 
 import numpy as np
@@ -100,3 +101,32 @@ def test_damage_and_shapes_are_named(tmp_path):
         png(np.zeros((2, 2, 2), np.uint8))
     with pytest.raises(BadData, match="float or int16"):
         wav(np.zeros(3, np.int64), 8000)
+
+
+def test_clips_behind_links_are_shown(tmp_path):
+    """As caches of hubs and git-annex lay them out: the link has the ending, its target a hash for a name."""
+    blobs, data = tmp_path / "blobs", tmp_path / "data"
+    blobs.mkdir()
+    data.mkdir()
+    for name in ("a", "b"):
+        (blobs / f"hash{name}").write_bytes(name.encode())
+        (data / f"{name}.wav").symlink_to(blobs / f"hash{name}")
+    (data / "c.html").write_bytes(b"<script>")
+    ids = np.array(["a", "b", "c"])
+    items = Items(ids, [str(data / "a.wav"), str(data / "b.wav"), str(data / "c.html")], "audio")
+    assert media.build(items, np.arange(3), tmp_path / "run", "left") == 2
+    shown = media.open(tmp_path / "run", "left")
+    assert shown.get("a") == ("audio/wav", blobs / "hasha") and "b" in shown
+    assert "c" not in shown and shown.get("c") is None  # nothing is promised that is not served
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"type": "text/html"}, {"type": "image/svg+xml"}, {"type": 3}, {"root": 3}, {"bytes": "x"}, {"format": 9}],
+)
+def test_a_record_of_another_hand_is_refused(tmp_path, change):
+    media.build(Items(np.array(["a"]), np.zeros((1, 4, 4), np.uint8), "image"), np.array([0]), tmp_path, "left")
+    path = tmp_path / "media" / "left.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(Corrupt, match="media type|has no root|not of format"):
+        media.open(tmp_path, "left")

@@ -146,7 +146,7 @@ def _receive(url: str, part: Path, wait: float) -> None:
             trouble = str(getattr(error, "reason", error))
         left = _TRIES if part.is_file() and part.stat().st_size > before else left - 1
         if not left:
-            raise BadData(f"{url}: {trouble}; check the connection and run again: what has come is kept")
+            raise BadData(f"{url}: {trouble}; check the connection and run again: it goes on where it stopped")
         time.sleep(wait * 2 ** (_TRIES - left))
 
 

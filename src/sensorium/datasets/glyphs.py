@@ -20,7 +20,7 @@ from sensorium.types import Data, Items, blocks
 # out because they put shapes where TeX, not Unicode, wants them, and LastResort draws placeholders.
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
 
-NEAR = 0.99  # cosine of two coarse bitmaps from which the eye takes one for the other
+NEAR = 0.99  # cosine of two coarse bitmaps from which two are near-duplicates
 _CELLS = 16  # of the coarse bitmap, along a side
 
 
@@ -72,7 +72,7 @@ class Glyphs(Dataset):
         right = Items(columns["codepoint"], columns["name"], "text", columns)
         pairs = Pairs.of(np.arange(len(left)), right_row, group=columns["codepoint"][right_row], split=split[right_row])
         notes = {"pictures": len(left), "symbols": len(symbols), "fonts": [path.stem for path in self._paths()]}
-        return Data(left, right, pairs, notes | twins(left.values, pairs.split))
+        return Data(left, right, pairs, notes | near_duplicates(left.values, pairs.split))
 
     def _paths(self) -> list[Path]:
         folder = font_folder()
@@ -113,10 +113,10 @@ def describe(codepoints: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def twins(pictures: np.ndarray, split: np.ndarray) -> dict[str, int | float]:
-    """How many of the test pictures have a near-twin among the training pictures, of another symbol by construction.
+def near_duplicates(pictures: np.ndarray, split: np.ndarray) -> dict[str, int | float]:
+    """How many test pictures have a near-duplicate, of another symbol by construction, among the training pictures.
 
-    Latin A and Greek Alpha are drawn alike; no picture can tell them apart. Twins are pictures
+    Latin A and Greek Alpha are drawn alike; no picture can tell them apart. Near-duplicates are pictures
     (n, size, size) whose ink, averaged over 16 × 16 cells, has a cosine of at least ``NEAR``.
     """
     from sensorium import scores

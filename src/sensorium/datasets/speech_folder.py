@@ -50,7 +50,7 @@ class SpeechFolder(Dataset):
         found, split, walked = self._from_table() if self.table else self._from_folders()
         found, split, left_out = self._readable(found, split)
         alone = len({r.speaker for r in found}) == len(found) > 1
-        notes = {"warning": "no speakers are known: clips of one voice may be on both sides"} if alone else {}
+        notes = {"warning": "no speakers are known: clips of one speaker may be on both sides"} if alone else {}
         notes |= walked | left_out
         data = _speech.corpus(found, self.root, self.classes, self.lists, notes, split)
         return augment.with_copies(data, **self.copies)
@@ -58,9 +58,9 @@ class SpeechFolder(Dataset):
     def _readable(
         self, found: list[Recording], split: np.ndarray | None
     ) -> tuple[list[Recording], np.ndarray | None, dict[str, Any]]:
-        kept, notes = _recordings.readable(found, self.bad)
-        there = {r.path for r in kept}
-        return kept, None if split is None else split[[r.path in there for r in found]], notes
+        readable, notes = _recordings.readable(found, self.bad)
+        there = {r.path for r in readable}
+        return readable, None if split is None else split[[r.path in there for r in found]], notes
 
     def _from_folders(self) -> tuple[list[Recording], None, dict[str, Any]]:
         if not self.root.is_dir():

@@ -24,13 +24,16 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str) -> int:
     """Store what ``rows`` of the items look like under ``folder``/media; returns how many can be shown.
 
     Values in memory are packed by their modality (pictures as PNG, samples as WAV) into one file; paths stay
-    paths, below the deepest folder that holds all of them. Text and vectors need nothing here.
+    paths, links followed, below the deepest folder that holds all of them; the media type is that of the ending
+    before links are followed, as a cache may have files without endings. Text and vectors need nothing here.
     """
     modality = modalities.found().get(items.kind)
     if modality is None or not modality.is_file:
         return 0
     values = [items.values[int(row)] for row in rows]
-    paths = [Path(v).expanduser().absolute() if isinstance(v, (str, os.PathLike)) else None for v in values]
+    given = [Path(v).expanduser() if isinstance(v, (str, os.PathLike)) else None for v in values]
+    paths = [None if path is None else Path(os.path.realpath(path)) for path in given]
+    endings = np.array(["" if path is None else path.suffix.lower() for path in given], np.str_)
     named = [path for path in paths if path is not None]
     root = Path(os.path.commonpath([path.parent for path in named])) if named else None
     start, size = np.zeros(len(rows), np.int64), np.full(len(rows), -1, np.int64)
@@ -48,13 +51,13 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str) -> int:
 
     where = folder / FOLDER
     io.write(where / f"{side}.bin", packed())
-    Table(items.ids[rows], {"start": start, "size": size, "path": names, "xxh3": checksum}).save(
-        where / f"{side}.parquet"
-    )
+    columns = {"start": start, "size": size, "path": names, "xxh3": checksum, "ending": endings}
+    Table(items.ids[rows], columns).save(where / f"{side}.parquet")
     record = {"format": FORMAT, "type": modality.packed_as, "root": str(root) if root else None,
             "bytes": (where / f"{side}.bin").stat().st_size}  # fmt: skip
     io.write_json(where / f"{side}.json", record)
-    return int(np.count_nonzero((size >= 0) | (names != "")))
+    known = np.array([modalities.media_type(ending) is not None for ending in endings.tolist()], bool)
+    return int(np.count_nonzero((size >= 0) | (names != "") & known))
 
 
 def _written(path: Path) -> str:
@@ -78,6 +81,8 @@ class Media:
         self._rows = {id: row for row, id in enumerate(table.ids.tolist())}
         self._start, self._size, self._path = (table.columns[name] for name in ("start", "size", "path"))
         self._xxh3 = table.columns.get("xxh3")  # absent in runs made before there was one
+        endings = table.columns.get("ending")  # absent in older runs: those of the paths themselves
+        self._ending = [Path(path).suffix for path in self._path.tolist()] if endings is None else endings.tolist()
         self._packed = where / f"{side}.bin"
         self._root = Path(self.record["root"]).resolve() if self.record["root"] else None
         self._file = os.open(where / f"{side}.bin", os.O_RDONLY)
@@ -90,7 +95,9 @@ class Media:
 
     def __contains__(self, id: str) -> bool:
         row = self._rows.get(id)
-        return row is not None and bool(self._size[row] >= 0 or self._path[row])
+        if row is None:
+            return False
+        return bool(self._size[row] >= 0 or (self._path[row] and modalities.media_type(str(self._ending[row]))))
 
     def get(self, id: str) -> tuple[str, bytes | Path] | None:
         """Media type, and bytes or an existing file below the recorded root; None when there is nothing to show.
@@ -110,7 +117,7 @@ class Media:
             path = (self._root / str(self._path[row])).resolve(strict=True)
         except (OSError, RuntimeError):  # gone, or a loop of links
             return None
-        kind = modalities.media_type(path.suffix)
+        kind = modalities.media_type(str(self._ending[row]))
         if kind is None or not path.is_file() or not path.is_relative_to(self._root):
             return None
         return kind, path

@@ -53,7 +53,7 @@ class Variant(NamedTuple):
     def __str__(self) -> str:
         return self.path
 
-    def told(self) -> str:
+    def description(self) -> str:
         """What was changed, such as "speed 1.08, gain -3.1 dB"."""
         parts = [
             (self.speed != 1.0, f"speed {self.speed:.2f}"),
@@ -78,15 +78,15 @@ def stretch(x: np.ndarray, factor: float, rate: int) -> np.ndarray:
     padded = np.concatenate([np.zeros(half + search, np.float32), x, np.zeros(size + 2 * search, np.float32)])
     count = int(np.ceil(len(x) * factor / half)) + 1
     out = np.zeros((count + 1) * half, np.float32)
-    wanted = padded[search : search + size]
+    target = padded[search : search + size]
     for k in range(count):
         place = min(int(k * half / factor), len(padded) - size - 2 * search - half)
         near = np.lib.stride_tricks.sliding_window_view(padded[place : place + size + 2 * search], size)
-        at = place + int(np.argmax(near @ wanted)) if k else place + search
+        at = place + int(np.argmax(near @ target)) if k else place + search
         out[k * half : k * half + size] += window * padded[at : at + size]
-        wanted = padded[at + half : at + half + size]
-        if len(wanted) < size:
-            wanted = np.pad(wanted, (0, size - len(wanted)))
+        target = padded[at + half : at + half + size]
+        if len(target) < size:
+            target = np.pad(target, (0, size - len(target)))
     return out[half : half + round(len(x) * factor)]
 
 
@@ -103,7 +103,7 @@ def with_copies(data: Data, copies: int, probability: float, kinds: Sequence[str
     """The data with ``copies`` variants of every training recording, as further training items.
 
     Their ids end in "~1", "~2" …, and they are not searchable. The same seed
-    draws the same variants, so a store keeps them. Raises BadRecipe for values that cannot be meant.
+    draws the same variants, so a store encodes them once. Raises BadRecipe for values out of range.
     """
     for kind in kinds:
         if kind not in KINDS:

@@ -146,7 +146,7 @@ def unreadable(sources: Sequence[Any]) -> dict[int, str]:
         return None
 
     with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
-        return {i: said for i, said in enumerate(pool.map(fault, sources)) if said is not None}
+        return {i: found for i, found in enumerate(pool.map(fault, sources)) if found is not None}
 
 
 def counted(error: BadData, sources: Sequence[Any]) -> BadData:
