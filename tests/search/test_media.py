@@ -117,6 +117,9 @@ def test_clips_behind_links_are_shown(tmp_path):
     assert media.build(items, np.arange(3), tmp_path / "run", "left") == 2
     shown = media.open(tmp_path / "run", "left")
     assert shown.get("a") == ("audio/wav", blobs / "hasha") and "b" in shown
+    (blobs / "hashb").unlink()
+    (blobs / "hashb").symlink_to(blobs / "hasha")
+    assert shown.get("b") is None  # another file than the run was made of
     assert "c" not in shown and shown.get("c") is None  # nothing is promised that is not served
 
 

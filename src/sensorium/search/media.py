@@ -83,6 +83,7 @@ class Media:
         self._xxh3 = table.columns.get("xxh3")  # absent in runs made before there was one
         endings = table.columns.get("ending")  # absent in older runs: those of the paths themselves
         self._ending = [Path(path).suffix for path in self._path.tolist()] if endings is None else endings.tolist()
+        self._real = endings is not None  # paths were stored with links followed: no link is followed again
         self._packed = where / f"{side}.bin"
         self._root = Path(self.record["root"]).resolve() if self.record["root"] else None
         self._file = os.open(where / f"{side}.bin", os.O_RDONLY)
@@ -102,7 +103,7 @@ class Media:
     def get(self, id: str) -> tuple[str, bytes | Path] | None:
         """Media type, and bytes or an existing file below the recorded root; None when there is nothing to show.
 
-        Links are followed, and a file that they place outside of the root is not shown. Raises Corrupt.
+        A path that leads elsewhere by a link made since the run is not shown. Raises Corrupt.
         """
         if id not in self:
             return None
@@ -114,11 +115,12 @@ class Media:
             return self.record["type"], content
         assert self._root is not None
         try:
-            path = (self._root / str(self._path[row])).resolve(strict=True)
+            stored = self._root / str(self._path[row])
+            path = stored.resolve(strict=True)
         except (OSError, RuntimeError):  # gone, or a loop of links
             return None
         kind = modalities.media_type(str(self._ending[row]))
-        if kind is None or not path.is_file() or not path.is_relative_to(self._root):
+        if kind is None or not path.is_file() or not path.is_relative_to(self._root) or (self._real and path != stored):
             return None
         return kind, path
 
