@@ -1,5 +1,6 @@
 """A head elsewhere: as an ONNX graph, in NumPy alone, and as the document's model.pth."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from original_lstm import EmotionLSTM
 from sensorium import heads, parts
 from sensorium.encoders.mfcc import Mfcc
 from sensorium.errors import BadData, BadRecipe, Corrupt
-from sensorium.formats import onnx
+from sensorium.formats import FittedHead, onnx
 from sensorium.heads._preprocess import MODES
 from sensorium.numerics.moments import InputStats
 from sensorium.stream.lite import Lite
@@ -43,10 +44,38 @@ def test_onnx_with_state_equals_the_head(name: str, tmp_path: Path) -> None:
                 np.testing.assert_allclose(a, w, atol=1e-5, rtol=1e-5)
 
 
-def test_heads_without_frames_are_not_exported(tmp_path: Path) -> None:
-    head = parts.make("heads", "identity")
-    head.build(4)
-    with pytest.raises(BadRecipe, match="takes no frames"):
+VECTOR_HEADS = [
+    {"name": "identity"}, {"name": "identity", "normalize": False}, {"name": "pca", "rank": 3},
+    {"name": "pca", "rank": 3, "whiten": True},
+    *[{"name": name, "preprocess": mode, "dim": 4} for name in ("linear", "mlp") for mode in MODES],
+    *[{"name": "mlp", "hidden": 8, "depth": 2, "activation": word, "residual": True, "layer_norm": True, "normalize": True}
+      for word in ("relu", "gelu", "tanh", "silu")],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", VECTOR_HEADS, ids=lambda spec: "-".join(map(str, spec.values())))
+def test_onnx_of_a_head_of_vectors_equals_the_head(spec: dict, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime")
+    torch.manual_seed(0)
+    head = parts.make("heads", spec)
+    rows = np.random.default_rng(0).normal(2.0, 3.0, size=(500, D)).astype(np.float32)
+    head.build(D, InputStats.of(rows, np.arange(500)), 4)
+    head.eval()
+    assert onnx.write(FittedHead(head, {"name": "x"}, None, "left"), tmp_path / "head.onnx") == [
+        tmp_path / "head.onnx", tmp_path / "head.json"
+    ]  # fmt: skip
+    about = json.loads((tmp_path / "head.json").read_text())
+    assert (about["inputs"], about["outputs"], about["dim_in"], about["dim"]) == (["vectors"], ["outputs"], D, head.dim)
+    session = onnxruntime.InferenceSession(str(tmp_path / "head.onnx"), providers=["CPUExecutionProvider"])
+    for n in (1, 2, 77):
+        with torch.inference_mode():
+            expected = head(torch.from_numpy(rows[:n])).numpy()
+        np.testing.assert_allclose(session.run(None, {"vectors": rows[:n]})[0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_heads_of_whole_sequences_are_not_exported(tmp_path: Path) -> None:
+    head = parts.make("heads", {"name": "layers", "layers": 3})
+    with pytest.raises(BadRecipe, match="the Layers head takes whole sequences and does not stream"):
         onnx.export_onnx(head, tmp_path / "head.onnx")
 
 

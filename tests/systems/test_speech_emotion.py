@@ -156,7 +156,6 @@ def test_what_does_not_fit_says_what_to_type(run: object, tmp_path: Path) -> Non
     plain = ("import", "model.pth", tmp_path / "model.pth", "--out", tmp_path / "y", "normalization=none")
     for words, said in (
         (("export", "tflite", run.folder, "--out", tmp_path / "x"), "cannot export 'tflite'; known: .*model.pth, npy, .*onnx"),
-        (("export", "onnx", run.folder, "--out", tmp_path / "x.onnx", "side=right"), "takes no frames"),
         (("export", "onnx", run.folder, "--out", tmp_path / "x.onnx", "side=top"), "expected left or right"),
         (("export", "onnx", run.folder, "--out", tmp_path / "x.onnx", "opset=1"), "takes no 'opset'"),
         (("import", "keras", tmp_path / "model.pth", "--out", tmp_path / "y"), "cannot import 'keras'; known: .*model.pth, npy"),
