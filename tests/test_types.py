@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sensorium.errors import BadData
-from sensorium.types import LONGEST_ID, as_ids
+from sensorium.types import LONGEST_ID, Hits, as_ids
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,10 @@ def test_missing_ids_of_pandas():
     ):
         with pytest.raises(BadData, match="1 of 2 ids are missing"):
             as_ids(series)
+
+
+def test_hits_without_a_table_have_no_ids():
+    rows, scores = hits = Hits(np.zeros((1, 1), int), np.zeros((1, 1)))
+    assert rows is hits.rows and scores is hits.scores
+    with pytest.raises(BadData, match=r"index.table.ids\[hits.rows\]"):
+        _ = hits.ids

@@ -211,14 +211,25 @@ class Embeddings:
         return int(self.vectors.shape[1])
 
 
-class Hits(NamedTuple):
+class _Hits(NamedTuple):
+    rows: np.ndarray
+    scores: np.ndarray
+
+
+class Hits(_Hits):
     """The nearest of q queries: rows (q, k) int64 and scores (q, k) float32, best first, higher is nearer.
 
     rows count the rows of the index's ``table``. Where fewer than k match, the row is -1 and the score -inf.
     """
 
-    rows: np.ndarray
-    scores: np.ndarray
+    table: Any = None  # of the index, where it gave one along
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids (q, k), read off the table; "" where there is no hit. Raises BadData for hits without a table."""
+        if self.table is None:
+            raise BadData("these hits carry no table; read the ids off the index: index.table.ids[hits.rows]")
+        return np.where(self.rows >= 0, np.append(self.table.ids, "")[self.rows], "")
 
 
 @dataclass(frozen=True)

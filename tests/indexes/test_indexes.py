@@ -50,7 +50,9 @@ def brute(queries, vectors, ids, k, keep=None):
 def ids_of(index, hits):
     """Ids of hits (q, k), "" where there is none."""
     assert hits.rows.dtype == np.int64 and ((hits.rows >= 0) == (hits.scores > -np.inf)).all()
-    return np.where(hits.rows >= 0, np.append(index.table.ids, "")[hits.rows], "")
+    ids = np.where(hits.rows >= 0, np.append(index.table.ids, "")[hits.rows], "")
+    np.testing.assert_array_equal(hits.ids, ids)
+    return ids
 
 
 def search(index, *arguments, **options):

@@ -136,7 +136,9 @@ class Rows:
         found, rows = positions >= 0, positions.astype(np.int64)
         if self.total != len(self.table):
             rows[found] = np.searchsorted(self.position, positions[found])
-        return Hits(rows, np.where(found, scores, -np.inf).astype(np.float32))
+        hits = Hits(rows, np.where(found, scores, -np.inf).astype(np.float32))
+        hits.table = self.table
+        return hits
 
     def save(self, folder: Path, kind: str, arguments: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
         """Write the rows and ``index.json`` beside whatever derived files the index wrote before."""

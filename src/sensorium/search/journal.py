@@ -74,7 +74,8 @@ class Journal:
             changes.append(self._take(payload, at))
             self.size = at + len(payload)
         if committed is not None and end < committed.end:
-            lost = f"{committed.end - self.size:,} bytes of changes that were acknowledged are missing at its end"
+            count = f"{committed.end - self.size:,} bytes" if committed.end > self.size else "an unknown number"
+            lost = f"{count} of changes that were acknowledged are missing at its end"
             warnings.warn(f"{self.path}: {lost}; restore it from a copy if there is one", stacklevel=2)
         return changes
 
