@@ -366,6 +366,7 @@ def test_a_damaged_graph_is_noticed_and_a_stale_one_rebuilt(tmp_path):
     path.write_bytes((tmp_path / "other" / "index" / "faiss.index").read_bytes())
     head = io.read_json(tmp_path / "index" / "index.json")
     head["xxh3"]["faiss.index"] = io.checksum(path)
+    del head["checksum"]  # as in an index that was made before there was one
     io.write_json(tmp_path / "index" / "index.json", head)
     np.testing.assert_array_equal(search(Faiss.load(tmp_path / "index"), VECTORS, 1)[:, 0], IDS)
 
@@ -385,6 +386,10 @@ def test_rows_notice_files_that_do_not_belong_together(tmp_path):
     rows.add(IDS, VECTORS, COLUMNS)
     rows.save(tmp_path, "exact", {}, {})
     head = io.read_json(tmp_path / "index.json")
+    io.write_json(tmp_path / "index.json", {**head, "count": 399})
+    with pytest.raises(Corrupt, match="index.json is damaged; build the index again"):
+        Rows.load(tmp_path, "exact")
+    del head["checksum"]  # as in an index that was made before there was one
     io.write_json(tmp_path / "index.json", {**head, "count": 399})
     with pytest.raises(Corrupt, match="400 ids for vectors of shape"):
         Rows.load(tmp_path, "exact")

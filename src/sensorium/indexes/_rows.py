@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium import fingerprint as fingerprint_
 from sensorium import io
 from sensorium.errors import BadData, Corrupt
 from sensorium.scores.similarity import LONGEST, lengths
@@ -155,7 +156,7 @@ class Rows:
             "dim": self.dim,
             "xxh3": {p.name: io.checksum(p) for p in files},
         }
-        io.write_json(folder / "index.json", head)
+        io.write_json(folder / "index.json", {**head, "checksum": fingerprint_.checksum(head)})
 
     @classmethod
     def load(cls, folder: Path, kind: str, must: Sequence[str] = ()) -> tuple[Rows, dict[str, Any]]:
@@ -167,6 +168,13 @@ class Rows:
         head = io.read_json(folder / "index.json", REMEDY)
         if not isinstance(head, dict) or head.get("format") != FORMAT or head.get("kind") != kind:
             raise Corrupt(f"{folder / 'index.json'} is not a format {FORMAT} index of kind '{kind}'; {REMEDY}")
+        types = {"arguments": dict, "fingerprint": dict, "count": int, "dim": int, "xxh3": dict}
+        body = {key: value for key, value in head.items() if key != "checksum"}
+        known = head.get("checksum")  # of indexes that were made before there was one: none
+        if (known is not None and known != fingerprint_.checksum(body)) or not all(
+            isinstance(head.get(key), type_) for key, type_ in types.items()
+        ):
+            raise Corrupt(f"{folder / 'index.json'} is damaged; {REMEDY}")
         for name in ("vectors.npy", "items.parquet", *must):
             io.verify(folder / name, head["xxh3"].get(name, ""), REMEDY)
         rows = cls()

@@ -1,4 +1,4 @@
-"""Related items of a run: the ids of its positive pairs, saved with it."""
+"""Related items of a run, by id, as its pairs were: what the map draws and an item's page lists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium import integrity
 from sensorium.errors import Corrupt
 from sensorium.pairs import Pairs
 from sensorium.table import Table
@@ -22,12 +21,14 @@ def save(pairs: Pairs, left: np.ndarray, right: np.ndarray, folder: Path) -> Non
 
 
 def open(folder: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """The related pairs of a run: left ids, right ids and splits, (p,) each; None for a run without. Raises Corrupt."""
+    """The related pairs of a run: left ids, right ids and splits, (p,) each; None for a run without them.
+
+    Raises Corrupt when the file is damaged.
+    """
     path = Path(folder) / FILE
     if not path.is_file():
         return None
-    integrity.check_file(Path(folder), FILE)
     table = Table.load(path)
     if not {"right", "split"} <= set(table.columns):
-        raise Corrupt(f"{path} lacks the columns right and split; type: sensorium index {folder}")
-    return table.ids, table.columns["right"], table.columns["split"]
+        raise Corrupt(f"{path} has no columns 'right' and 'split'; type: sensorium index {folder}")
+    return table.ids, table.columns["right"].astype(np.str_), table.columns["split"].astype(np.str_)
