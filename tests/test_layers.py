@@ -80,6 +80,13 @@ def test_imports_point_down(module, path):
         assert all(name.split(".")[2].startswith("_") for name in parts), "a part imports no other part of its kind"
 
 
+def test_the_evaluation_knows_vectors_and_pairs_only():
+    """It is given what it needs: no recipe is read, nothing is fitted, no data set is known."""
+    for module, path in modules():
+        if module == "evaluate":
+            assert not imported(path) & {"recipe", "fitting", "datasets", "search", "pipeline"}, path.name
+
+
 @pytest.mark.parametrize(
     "statement",
     [

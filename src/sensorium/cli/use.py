@@ -124,7 +124,7 @@ def _first_up(text: str) -> str:
 
 def import_(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="The format; sensorium ls formats lists them.", show_default=False)
+        str, typer.Argument(metavar="KIND", help="The format, one of: sensorium ls formats.", show_default=False)
     ],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="File or folder to read.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Store or run folder to make.", show_default=False)],
@@ -144,7 +144,7 @@ def import_(
 
 def export(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="The format; sensorium ls formats lists them.", show_default=False)
+        str, typer.Argument(metavar="KIND", help="The format, one of: sensorium ls formats.", show_default=False)
     ],
     source: Annotated[Path, typer.Argument(metavar="STORE|RUN", help="A store or run folder.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="File or folder to write.", show_default=False)],

@@ -35,7 +35,8 @@ def dump(ids: Sequence[str], columns: Mapping[str, Any]) -> tuple[str, dict[str,
     """
     if "id" in columns:
         raise BadData(
-            "a metadata column is called 'id', as the ids in metadata.csv are; type: sensorium export parquet …"
+            "a metadata column is called 'id', as the ids in metadata.csv are; "
+            "type: sensorium export parquet STORE --out FOLDER"
         )
     arrays = {name: np.asarray(column) for name, column in columns.items()}
     types = {name: _typed.type_of(column, name, "npy") for name, column in arrays.items()}

@@ -26,7 +26,7 @@ def type_of(column: np.ndarray, name: str, format: str) -> str:
         return "text"
     raise BadData(
         f"column '{name}' holds {column.dtype} values other than text, numbers, booleans and dates, which '{format}' "
-        "has no room for; type: sensorium export parquet …"
+        "has no room for; type: sensorium export parquet STORE --out FOLDER"
     )
 
 

@@ -96,14 +96,14 @@ def _fixed(column: np.ndarray, name: str) -> Any:
         return column
     if not all(isinstance(value, str) for value in column.tolist()):
         raise BadData(f"column '{name}' holds more than text and numbers, which .npz can only hold as a pickle; "
-                      "type: sensorium export parquet …")  # fmt: skip
+                      "type: sensorium export parquet STORE --out FOLDER")  # fmt: skip
     return _Text(column)
 
 
 def _check_name(name: str) -> None:
     if not name or {"/", "\\", "\0", ":"} & set(name) or name in (".", "..") or len(name.encode()) > 200:
         raise BadRecipe(f"export npz: '{name}' cannot be the name of a file in an archive; rename the column, or type: "
-                        "sensorium export parquet …")  # fmt: skip
+                        "sensorium export parquet STORE --out FOLDER")  # fmt: skip
 
 
 def _add(columns: dict[str, Column], path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:

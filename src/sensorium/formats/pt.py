@@ -45,7 +45,8 @@ def write(store: Embeddings, out: Path) -> list[Path]:
     taken = {IDS, VECTORS} & set(meta)
     if taken:
         raise BadData(
-            f"a metadata column is called '{min(taken)}', as the ids or vectors are; type: sensorium export parquet …"
+            f"a metadata column is called '{min(taken)}', as the ids or vectors are; "
+            "type: sensorium export parquet STORE --out FOLDER"
         )
     types = {name: _typed.type_of(column, name, "pt") for name, column in meta.items()}
     added = {

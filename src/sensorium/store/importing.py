@@ -47,7 +47,9 @@ def import_(
     formats.check_options("import", kind, options, {**OPTIONS, **format.read_options})
     path = Path(path).expanduser()
     if path.is_dir() and manifest.exists(path):
-        raise BadRecipe(f"{path} is a store already; copy the folder, or type: sensorium export {kind} {path} --out …")
+        raise BadRecipe(
+            f"{path} is a store already; copy the folder, or type: sensorium export {kind} {path} --out FILE"
+        )
     found = formats.read_as(kind, format, path, options)
     key = _vectors_name(found, key, format.keys, path)
     vectors = found[key]
