@@ -116,9 +116,9 @@ def test_a_lasso_lists_items_and_one_leads_to_a_search(page):
     drawn(page)
 
 
-def test_lines_join_the_chosen_with_their_true_partners(page, until):
+def test_lines_join_the_chosen_with_their_related_items(page, until):
     bare = page.evaluate(PIXELS)
-    page.get_by_label("Lines between true pairs").select_option("all")
+    page.get_by_label("Lines between related pairs").select_option("all")
     page.wait_for_function("() => location.hash.includes('pairs=all')")
     until(page, lambda: page.evaluate(PIXELS) != bare)
 

@@ -240,7 +240,7 @@ def test_variety_and_number_of_results(page):
     assert "vary=0.8" in page.url and "k=24" in page.url
 
 
-def test_details_show_columns_and_true_partners(page):
+def test_details_show_columns_and_related_items(page):
     say(page, "umbrella")
     opener = hits(page).first.get_by_role("button", name="Details")
     opener.click()

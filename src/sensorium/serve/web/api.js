@@ -1,6 +1,6 @@
 // Requests to the server: problem documents become errors, a lost server is noticed and waited for.
 
-/** An answer that says no: status, title and detail as RFC 9457 has them. */
+/** An error of the server: status, title and detail as in RFC 9457. */
 export class Problem extends Error {
   constructor(status, title, detail) {
     super(detail || title);
@@ -16,11 +16,11 @@ export class Gone extends Error {
   }
 }
 
-/** Tells of "down", "back" (after being down) and "token" (one is needed). */
+/** Events: "down", "back" (after being down) and "token" (one is needed). */
 export const connection = new EventTarget();
 let down = false, asking = null;
-const KEPT = "sensorium.token";
-let token = sessionStorage.getItem(KEPT) ?? "";
+const TOKEN = "sensorium.token";
+let token = sessionStorage.getItem(TOKEN) ?? "";
 
 /** The token the server wants, for sockets too; empty when it wants none. */
 export function currentToken() { return token; }
@@ -45,7 +45,7 @@ function lost() {
 function askToken() {
   asking ??= new Promise((done) => {
     connection.dispatchEvent(new CustomEvent("token", { detail: { wrong: token !== "", give(text) {
-      token = text; sessionStorage.setItem(KEPT, text); asking = null; done();
+      token = text; sessionStorage.setItem(TOKEN, text); asking = null; done();
     } } }));
   });
   return asking;
@@ -54,13 +54,13 @@ function askToken() {
 /** A Response, or Problem, or Gone. json: sent as the body; signal: as of fetch. */
 export async function request(path, { method, json, body, signal, headers = {}, cache } = {}) {
   for (;;) {
-    const used = token, told = { ...headers };
-    if (used) told.authorization = `Bearer ${used}`;
-    if (json !== undefined) told["content-type"] = "application/json";
+    const used = token, sent = { ...headers };
+    if (used) sent.authorization = `Bearer ${used}`;
+    if (json !== undefined) sent["content-type"] = "application/json";
     let answer;
     try {
       answer = await fetch(path, {
-        method: method ?? (json !== undefined || body ? "POST" : "GET"), headers: told, signal, cache,
+        method: method ?? (json !== undefined || body ? "POST" : "GET"), headers: sent, signal, cache,
         body: json !== undefined ? JSON.stringify(json) : body,
       });
     } catch (error) {
@@ -73,8 +73,8 @@ export async function request(path, { method, json, body, signal, headers = {}, 
       continue;
     }
     if (answer.ok) return answer;
-    const told_ = await answer.json().catch(() => ({}));
-    throw new Problem(answer.status, told_.title ?? answer.statusText, told_.detail ?? `${path} answered ${answer.status}`);
+    const problem = await answer.json().catch(() => ({}));
+    throw new Problem(answer.status, problem.title ?? answer.statusText, problem.detail ?? `${path} answered ${answer.status}`);
   }
 }
 
@@ -116,13 +116,13 @@ export function events(path, on, ended = () => {}) {
   (async () => {
     const answer = await request(path, { signal: stop.signal, headers: { accept: "text/event-stream" } });
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    let kept = "";
+    let rest = "";
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
-      kept += value;
-      const blocks = kept.split("\n\n");
-      kept = blocks.pop();
+      rest += value;
+      const blocks = rest.split("\n\n");
+      rest = blocks.pop();
       for (const block of blocks) {
         let type = "message";
         const data = [];

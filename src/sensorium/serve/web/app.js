@@ -4,7 +4,7 @@ import { connection } from "./api.js";
 import { context, go, link } from "./context.js";
 import { h, icon, set, state } from "./dom.js";
 
-/** Every page: its name in the hash, how it is called, when it has a place in the navigation, where its code is. */
+/** Every page: its name in the hash, its title, when it is in the navigation, and its module. */
 const PAGES = [
   { name: "search", title: "Search", load: () => import("./search.js") },
   { name: "map", title: "Map", load: () => import("./map.js") },
@@ -13,18 +13,31 @@ const PAGES = [
   { name: "system", title: "System", load: () => import("./system.js") },
 ];
 
+/** The pages above, and those that systems bring: GET /runs names their scripts. */
+function pages() {
+  const own = new Set(PAGES.map((page) => page.name));
+  return [...PAGES, ...context.pages.filter((page) => !own.has(page.name)).map((page) => extra(page))];
+}
+
+const extras = new Map();
+
+function extra({ name, title, script }) {
+  if (!extras.has(name)) extras.set(name, { name, title, load: () => import(script) });
+  return extras.get(name);
+}
+
 const root = document.getElementById("main");
 let shown = null, turn = 0;
 
 function route() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...rest] = path.split("/");
-  return { page: PAGES.find((page) => page.name === name), name, rest: rest.map(decodeURIComponent), query: new URLSearchParams(query) };
+  return { page: pages().find((page) => page.name === name), name, rest: rest.map(decodeURIComponent), query: new URLSearchParams(query) };
 }
 
 function navigation() {
   const { name } = route();
-  set(document.getElementById("nav"), PAGES.filter((page) => !page.when || page.when()).map((page) =>
+  set(document.getElementById("nav"), pages().filter((page) => !page.when || page.when()).map((page) =>
     h("a", { href: link(page.name), "aria-current": page.name === (name || "search") ? "page" : undefined }, icon(page.name), page.title)));
 }
 
@@ -105,7 +118,7 @@ connection.addEventListener("token", ({ detail }) => {
   const field = h("input", { class: "input", type: "password", autocomplete: "off", required: true, id: "token" });
   const dialog = h("dialog", { "aria-labelledby": "token-title" }, h("form", { class: "stack", method: "dialog" },
     h("h2", { id: "token-title" }, "This server wants a token"),
-    h("p", { class: "muted" }, detail.wrong ? "That token was not the right one." : "It is kept until this tab is closed, and sent with each request."),
+    h("p", { class: "muted" }, detail.wrong ? "That token was not the right one." : "It is stored until this tab is closed, and sent with each request."),
     h("div", { class: "field" }, h("label", { for: "token" }, "Token"), field),
     h("div", { class: "row" }, h("button", { class: "button primary" }, "Continue"))));
   dialog.addEventListener("cancel", (event) => event.preventDefault());
@@ -115,11 +128,11 @@ connection.addEventListener("token", ({ detail }) => {
 });
 
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); root.focus(); });
-let told = "";
+let known = "";
 context.addEventListener("runs", () => {
-  const now = JSON.stringify(context.runs.map((run) => [run.name, run.streams]));
-  if (now === told) return; // what is under the pointer stays there
-  told = now;
+  const now = JSON.stringify([context.runs.map((run) => [run.name, run.streams]), context.pages]);
+  if (now === known) return; // what is under the pointer stays there
+  known = now;
   navigation();
   runChoice();
 });

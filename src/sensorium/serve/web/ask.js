@@ -79,7 +79,7 @@ export function ask(run, given) {
   panels.sound.append(level);
 
   function trouble(panel, error) {
-    const text = error.name === "NotAllowedError" ? "The browser was told not to allow this." : error.name === "NotFoundError" ? "No such device was found." : error.message;
+    const text = error.name === "NotAllowedError" ? "The browser does not allow this." : error.name === "NotFoundError" ? "No such device was found." : error.message;
     set(panels[panel].seen, h("p", { class: "note bad", role: "alert" }, text));
   }
 

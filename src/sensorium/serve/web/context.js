@@ -1,27 +1,41 @@
-// What every page shares: the runs that are served and the one that is looked at.
+// State that all views share: the served runs and the current one.
 
 import { call } from "./api.js";
 
-/** Runs as GET /runs tells them, and the name of the current one. Tells of "runs" and "run". */
+/** The runs of GET /runs, the views of systems, and the name of the current run. Events: "runs" and "run". */
 class Context extends EventTarget {
   runs = [];
+  pages = [];
   name = null;
 
-  /** The run that is looked at; undefined while there is none. */
+  /** The current run; undefined while there is none. */
   get run() { return this.runs.find((run) => run.name === this.name); }
 
   /** Read the list again. */
   async refresh() {
-    this.runs = (await call("/runs")).runs;
+    const { runs, pages } = await call("/runs");
+    Object.assign(this, { runs, pages: pages ?? [] });
     for (const run of this.runs) for (const side of Object.values(run.sides)) for (const column of side.columns) column.values ??= [];
     if (!this.run) {
-      const kept = localStorage.getItem("sensorium.run");
-      this.name = (this.runs.find((run) => run.name === kept) ?? this.runs.find((run) => run.state === "ready") ?? this.runs[0])?.name ?? null;
+      const before = localStorage.getItem("sensorium.run");
+      this.name = (this.runs.find((run) => run.name === before) ?? this.runs.find((run) => run.state === "ready") ?? this.runs[0])?.name ?? null;
     }
     this.dispatchEvent(new Event("runs"));
   }
 
-  /** Look at another run; a name that is not served is ignored. */
+  /** Show the view again once a run (or any) can be searched; it is looked after every few seconds. */
+  whenReady(name) {
+    clearTimeout(this.timer);
+    const hash = location.hash;
+    this.timer = setTimeout(async () => {
+      if (location.hash !== hash) return;
+      await this.refresh().catch(() => {});
+      if (this.runs.some((run) => run.state === "ready" && (!name || run.name === name))) window.dispatchEvent(new HashChangeEvent("hashchange"));
+      else this.whenReady(name);
+    }, 3000);
+  }
+
+  /** Make another run the current one; a name that is not served is ignored. */
   choose(name) {
     if (name === this.name || !this.runs.some((run) => run.name === name)) return;
     this.name = name;

@@ -74,8 +74,8 @@ export function picture(strokes) {
 export function pad(changed) {
   let strokes = [], current = null;
   const canvas = h("canvas", { class: "pad-canvas", role: "img", tabindex: 0, "aria-label": "Drawing pad. Draw with mouse, pen or finger; Backspace takes the last line back, Delete clears." });
-  const undo = h("button", { class: "icon-button plain", type: "button", title: "Take the last line back", "aria-label": "Take the last line back", on: { click: () => { strokes = strokes.slice(0, -1); told(true); } } }, icon("undo"));
-  const clear = h("button", { class: "icon-button plain", type: "button", title: "Clear the drawing", "aria-label": "Clear the drawing", on: { click: () => { strokes = []; told(true); } } }, icon("bin"));
+  const undo = h("button", { class: "icon-button plain", type: "button", title: "Take the last line back", "aria-label": "Take the last line back", on: { click: () => { strokes = strokes.slice(0, -1); report(true); } } }, icon("undo"));
+  const clear = h("button", { class: "icon-button plain", type: "button", title: "Clear the drawing", "aria-label": "Clear the drawing", on: { click: () => { strokes = []; report(true); } } }, icon("bin"));
   const hint = h("p", { class: "pad-hint" }, "Draw here");
   const element = h("div", { class: "pad" }, canvas, hint, h("div", { class: "pad-tools" }, undo, clear));
 
@@ -92,7 +92,7 @@ export function pad(changed) {
     undo.disabled = clear.disabled = !strokes.length;
   }
 
-  function told(done) { paint(); changed(strokes, done); }
+  function report(done) { paint(); changed(strokes, done); }
 
   function point(event) {
     const box = canvas.getBoundingClientRect();
@@ -112,19 +112,19 @@ export function pad(changed) {
       const next = point(one), last = current[current.length - 1];
       if (Math.hypot(next[0] - last[0], next[1] - last[1]) > 0.004) current.push(next);
     }
-    told(false);
+    report(false);
   });
   for (const end of ["pointerup", "pointercancel"]) {
     canvas.addEventListener(end, () => {
       if (!current) return;
       strokes = [...strokes.slice(0, -1), simplify(current, 0.004)];
       current = null;
-      told(true);
+      report(true);
     });
   }
   canvas.addEventListener("keydown", (event) => {
-    if (event.key === "Backspace") { strokes = strokes.slice(0, -1); told(true); event.preventDefault(); }
-    if (event.key === "Delete") { strokes = []; told(true); }
+    if (event.key === "Backspace") { strokes = strokes.slice(0, -1); report(true); event.preventDefault(); }
+    if (event.key === "Delete") { strokes = []; report(true); }
   });
   const seen = new ResizeObserver(paint);
   seen.observe(canvas);

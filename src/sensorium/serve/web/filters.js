@@ -31,9 +31,9 @@ function range(column, where, changed) {
 }
 
 function exact(column, where, changed) {
-  const told = debounced((text) => changed(column.name, text === "" ? undefined : text), 350);
+  const report = debounced((text) => changed(column.name, text === "" ? undefined : text), 350);
   return h("div", { class: "field filter" }, h("label", { for: `filter-${column.name}` }, column.name),
-    h("input", { class: "input", id: `filter-${column.name}`, placeholder: "exactly", value: typeof where[column.name] === "string" ? where[column.name] : "", on: { input: (event) => told(event.target.value) } }));
+    h("input", { class: "input", id: `filter-${column.name}`, placeholder: "exactly", value: typeof where[column.name] === "string" ? where[column.name] : "", on: { input: (event) => report(event.target.value) } }));
 }
 
 /** The form of all columns of a side; changed(where) is called with the whole filter. */

@@ -17,6 +17,7 @@ export async function show(root, { query, again }) {
   const run = context.run;
   if (!run || run.state !== "ready") {
     hide();
+    context.whenReady(run?.name);
     set(root, h("h1", { class: "visually-hidden" }, "Map"), state("empty", "No map yet", run ? "This run is not ready." : "No run is served.", h("a", { class: "button", href: "#/runs" }, "Go to the runs")));
     return;
   }
@@ -78,7 +79,7 @@ async function load() {
   const mine = page, { run, wanted } = page, base = `/runs/${encodeURIComponent(run.name)}/map`;
   clearTimeout(page.asking);
   page.cover.hidden = false;
-  if (!page.cover.firstChild) set(page.cover, state("wait"));
+  if (!page.cover.querySelector(".wait")) set(page.cover, state("wait"));
   try {
     if (!page.methods.length) { page.methods = (await call(`${base}/methods`)).methods; if (mine === page) drawPanel(); }
     const answer = await request(url(base, { method: wanted.method }));
@@ -150,7 +151,7 @@ function repaint() {
 function sideOf(i) { return page.map.sides.find((side) => i >= side.start && i < side.start + side.points); }
 
 /** True pairs as point numbers, once they are known. */
-async function truePairs() {
+async function relatedPairs() {
   if (page.map.pairs) return page.map.pairs;
   const { map, run } = page;
   const generations = Object.fromEntries(map.sides.map((side) => [side.name, side.generation]));
@@ -174,12 +175,12 @@ async function lines() {
   const mine = page, how = page.wanted.pairs, map = page.map;
   if (how === "none" || (how === "chosen" && !page.chosen.length)) return page.plot.put("lines", new Uint32Array(0));
   let pairs;
-  try { pairs = await truePairs(); } catch (error) { if (!stale(error, map)) announce(error.message); return; }
+  try { pairs = await relatedPairs(); } catch (error) { if (!stale(error, map)) announce(error.message); return; }
   if (mine !== page || how !== page.wanted.pairs) return;
   if (how === "chosen") {
-    const chosen = new Set(page.chosen), kept = [];
-    for (let p = 0; p < pairs.length; p += 2) if (chosen.has(pairs[p]) || chosen.has(pairs[p + 1])) kept.push(pairs[p], pairs[p + 1]);
-    pairs = Uint32Array.from(kept);
+    const chosen = new Set(page.chosen), found = [];
+    for (let p = 0; p < pairs.length; p += 2) if (chosen.has(pairs[p]) || chosen.has(pairs[p + 1])) found.push(pairs[p], pairs[p + 1]);
+    pairs = Uint32Array.from(found);
   }
   page.plot.put("lines", pairs);
 }
@@ -197,7 +198,7 @@ function drawPanel() {
     h("div", { class: "field" }, h("label", { class: "label", for: "colour-by" }, "Colour by"),
       h("select", { class: "select", id: "colour-by", value: wanted.colour, on: { change: (event) => wants({ colour: event.target.value }) } },
         h("option", { value: "" }, "side"), h("option", { value: "split" }, "split"), names.filter((name) => name !== "split").map((name) => h("option", { value: name }, name)))),
-    h("div", { class: "field" }, h("label", { class: "label", for: "pair-lines" }, "Lines between true pairs"),
+    h("div", { class: "field" }, h("label", { class: "label", for: "pair-lines" }, "Lines between related pairs"),
       h("select", { class: "select", id: "pair-lines", value: wanted.pairs, on: { change: (event) => wants({ pairs: event.target.value }, true) } },
         h("option", { value: "chosen" }, "of chosen items"), h("option", { value: "all" }, "of all"), h("option", { value: "none" }, "none")))),
   legend ? drawLegend(legend) : null,
@@ -207,10 +208,10 @@ function drawPanel() {
 
 function facts(map) {
   const all = map.sides.reduce((sum, side) => sum + side.items, 0), some = map.rows.length;
-  const told = [some < all ? `${some.toLocaleString("en")} of ${all.toLocaleString("en")} items, drawn at random` : `${all.toLocaleString("en")} items`];
-  if (map.explained) told.push(`these two axes hold ${(100 * (map.explained[0] + map.explained[1])).toFixed(1)} % of the variance`);
-  if (page.place.dataset.surface === "Canvas") told.push("drawn without a GPU");
-  return `${told.join("; ")}.`;
+  const lines = [some < all ? `${some.toLocaleString("en")} of ${all.toLocaleString("en")} items, drawn at random` : `${all.toLocaleString("en")} items`];
+  if (map.explained) lines.push(`these two axes explain ${(100 * (map.explained[0] + map.explained[1])).toFixed(1)} % of the variance`);
+  if (page.place.dataset.surface === "Canvas") lines.push("drawn without a GPU");
+  return `${lines.join("; ")}.`;
 }
 
 function drawLegend(legend) {

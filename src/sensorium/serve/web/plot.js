@@ -6,7 +6,7 @@ import { rgb } from "./palette.js";
 import { surface as canvas2d } from "./points-2d.js";
 import { surface as webgl } from "./points-gl.js";
 
-const REACH = 9;     // pixels within which a point is meant
+const REACH = 9;     // pixels within which a point is picked
 const RETICLE = 42;  // pixels around the middle that the keyboard's Enter takes in
 
 /** The plot in an element. on: {hover(i, event), pick(i), lasso(indices), focus}. */

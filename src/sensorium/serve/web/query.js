@@ -90,7 +90,7 @@ async function given(run, input) {
   if (input.kind === "text" || input.kind === "id") return { [input.kind]: input.value, ...from };
   if (input.kind === "draw") return { image: picture(strokesFromText(input.value)).toDataURL("image/png").split(",")[1], ...from };
   const file = fileOf(input.value);
-  if (!file) throw new Error("This link meant a file that is no longer here; give it again.");
+  if (!file) throw new Error("The file of this link is no longer here; choose it again.");
   return { [input.kind]: await base64(file), ...from };
 }
 

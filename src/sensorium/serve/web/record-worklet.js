@@ -1,13 +1,13 @@
 // Hands the microphone's samples to the page, some 40 ms at a time.
 class Tap extends AudioWorkletProcessor {
-  constructor() { super(); this.kept = new Float32Array(2048); this.at = 0; }
+  constructor() { super(); this.buffer = new Float32Array(2048); this.at = 0; }
 
   process([input]) {
     const channel = input[0];
     if (channel) {
       for (const x of channel) {
-        this.kept[this.at++] = x;
-        if (this.at === this.kept.length) { this.port.postMessage(this.kept.slice()); this.at = 0; }
+        this.buffer[this.at++] = x;
+        if (this.at === this.buffer.length) { this.port.postMessage(this.buffer.slice()); this.at = 0; }
       }
     }
     return true;

@@ -1,4 +1,4 @@
-// Found items: cards by kind, lists with their states, and a drawer with everything about one item.
+// Hits: cards by kind, lists, and a drawer with the details of one item.
 
 import { call, show, url } from "./api.js";
 import { context, link } from "./context.js";
@@ -6,7 +6,7 @@ import { h, icon, set } from "./dom.js";
 
 const NAMES = ["name", "title", "caption", "text", "label", "transcript"];
 
-/** What items of a kind are called, many of them. */
+/** The plural of what items of a kind are. */
 export const MANY = { image: "pictures", audio: "sounds", text: "texts", none: "items" };
 
 /** What an item is called: a column that names it, else its id. */
@@ -36,12 +36,12 @@ function media(item) {
   return null;
 }
 
-/** How good a hit is: its probability where the run has one, else its score. */
+/** A hit's probability where the run is calibrated, else its score. */
 function score(hit) {
   if (hit.probability !== undefined && hit.probability !== null) {
     const percent = 100 * hit.probability;
     const text = percent >= 99.5 ? "> 99 %" : percent < 1 ? "< 1 %" : `${Math.round(percent)} %`;
-    return h("span", { class: "score", title: `probability that this is right; score ${hit.score.toFixed(3)}` },
+    return h("span", { class: "score", title: `probability that this hit is relevant; score ${hit.score.toFixed(3)}` },
       h("span", { class: "meter", "aria-hidden": "true" }, h("i", { style: { "--share": hit.probability } })), h("span", { class: "number" }, text));
   }
   return h("span", { class: "score", title: "score; higher is nearer" }, h("span", { class: "number" }, hit.score.toFixed(3)));
@@ -62,13 +62,13 @@ export function itemOf(run, side, id) {
 /** Forget what is known of items: the run has changed. */
 export function forget() { known.clear(); }
 
-/** A picture of a true partner beside a text, once it is known; nothing where there is none. */
-async function partnerPicture(place, hit) {
+/** A picture of a related item beside a text, once it is known; nothing where there is none. */
+async function relatedPicture(place, hit) {
   const run = context.run, other = hit.side === "left" ? "right" : "left";
   if (run?.sides[other]?.kind !== "image") return;
   try {
-    const { partners } = await itemOf(run.name, hit.side, hit.id);
-    const found = (partners ?? []).find((partner) => partner.side === other);
+    const { partners: related } = await itemOf(run.name, hit.side, hit.id);
+    const found = (related ?? []).find((one) => one.side === other);
     if (!found) return;
     const item = { kind: "image", columns: {}, ...found };
     item.media ??= url(`/media/${encodeURIComponent(found.id)}`, { run: run.name, side: other });
@@ -89,7 +89,7 @@ export function card(hit, { onSearch, onDetails }) {
     h("span", { class: "visually-hidden" }, `${hit.rank}.`), main, kind === "audio" ? shown : null,
     h("span", { class: "hit-foot" }, score(hit),
       h("button", { class: "icon-button plain tiny", type: "button", "aria-label": `Details of ${name}`, title: "Details", on: { click: (event) => onDetails(hit, event.currentTarget) } }, icon("plus"))));
-  if (kind === "text") partnerPicture(main, hit);
+  if (kind === "text") relatedPicture(main, hit);
   return element;
 }
 
@@ -103,9 +103,9 @@ function value(one) {
   return typeof one === "number" && !Number.isInteger(one) ? one.toPrecision(4) : String(one);
 }
 
-/** A drawer with everything known of an item. actions: onSearch(item), onAdd(item, weight). */
+/** A drawer with the details of an item. actions: onSearch(item), onAdd(item, weight). */
 export function details(item, { onSearch, onAdd }, opener) {
-  const run = context.run, partners = h("div", { class: "partners" });
+  const run = context.run, related = h("div", { class: "partners" });
   const close = () => dialog.close();
   const act = (run_) => () => { close(); run_(); };
   const dialog = h("dialog", { class: "drawer", "aria-labelledby": "details-title" },
@@ -114,7 +114,7 @@ export function details(item, { onSearch, onAdd }, opener) {
     item.kind === "image" && item.media ? picture(item, "large") : item.kind === "audio" && item.media ? player(item) : null,
     h("h2", { id: "details-title" }, label(item)),
     item.score !== undefined ? h("p", { class: "muted" }, item.probability !== undefined && item.probability !== null
-      ? `Right with probability ${(100 * item.probability).toFixed(1)} %; score ${item.score.toFixed(4)}.` : `Score ${item.score.toFixed(4)}; higher is nearer.`) : null,
+      ? `Relevant with probability ${(100 * item.probability).toFixed(1)} %; score ${item.score.toFixed(4)}.` : `Score ${item.score.toFixed(4)}; higher is nearer.`) : null,
     h("div", { class: "row" },
       h("button", { class: "button primary", type: "button", on: { click: act(() => onSearch(item)) } }, icon("search"), "Search by it"),
       onAdd ? h("button", { class: "button", type: "button", on: { click: act(() => onAdd(item, 1)) } }, icon("plus"), "Add to the search") : null,
@@ -122,15 +122,16 @@ export function details(item, { onSearch, onAdd }, opener) {
     h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "Columns" }, h("table", {}, h("tbody", {},
       h("tr", {}, h("th", { scope: "row" }, "id"), h("td", {}, item.id)),
       Object.entries(item.columns ?? {}).map(([name, one]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value(one))))))),
-    partners);
+    related);
   document.body.append(dialog);
   dialog.addEventListener("close", () => { dialog.remove(); opener?.focus?.(); });
   dialog.addEventListener("click", (event) => { if (event.target === dialog) close(); });
   dialog.showModal();
   if (!run) return;
-  itemOf(run.name, item.side, item.id).then(({ partners: found }) => {
+  itemOf(run.name, item.side, item.id).then(({ partners: found, partners_unknown: unknown }) => {
+    if (unknown) set(related, h("p", { class: "muted" }, `Related items are unknown: ${unknown}`));
     if (!found?.length) return;
-    set(partners, h("h3", {}, `Truly belongs to ${found.length === 1 ? "this" : `these ${found.length}`}`),
+    set(related, h("h3", {}, found.length === 1 ? "Related item" : `${found.length} related items`),
       h("ul", { class: "partner-list" }, found.slice(0, 24).map((one) => {
         const full = { columns: {}, kind: run.sides[one.side]?.kind ?? "none", ...one };
         if (full.kind === "image" && full.media === undefined) full.media = url(`/media/${encodeURIComponent(one.id)}`, { run: run.name, side: one.side });

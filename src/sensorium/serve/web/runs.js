@@ -1,4 +1,4 @@
-// The runs: cards of all, a page of one with its curves as they grow, and two side by side.
+// The runs: cards of all; one with its training curves, also while it is being made; two compared.
 
 import { call, events, show as showMedia, url } from "./api.js";
 import { chart, interval } from "./chart.js";
@@ -7,7 +7,7 @@ import { h, icon, set, state } from "./dom.js";
 import { markdown } from "./markdown.js";
 import { MANY } from "./results.js";
 
-const STAGES = { embed: "embedding", fit: "training", evaluate: "judging", index: "indexing" };
+const STAGES = { embed: "embedding", fit: "training", evaluate: "evaluating", index: "indexing" };
 const TABS = [["curves", "Training"], ["numbers", "Numbers"], ["plots", "Plots"], ["card", "Card"], ["recipe", "Recipe"]];
 let page = null;
 
@@ -39,6 +39,16 @@ function percent(result, x = result.value) {
   return /rank/.test(result.measure) ? String(Number(x.toPrecision(3))) : `${(100 * x).toFixed(1)}`;
 }
 
+/** A result's interval, with a warning where its groups are too few for one. */
+function bounds(result) {
+  const text = `${percent(result, result.low)} – ${percent(result, result.high)}`, n = result.n_groups;
+  if (!few(result)) return text;
+  return [text, " ", h("span", { class: "tag warn", title: FEW_TEXT }, n === undefined ? "few groups" : `${n} group${n === 1 ? "" : "s"}`)];
+}
+
+const FEW = 10, FEW_TEXT = "This interval rests on few groups and is too narrow; more groups would widen it.";
+const few = (result) => result.few_groups ?? (result.n_groups !== undefined && result.n_groups < FEW);
+
 const arrow = (direction) => direction.replace("->", " → ");
 
 function stateTag(run) {
@@ -53,9 +63,9 @@ async function all(root, keep) {
   const card = (run) => {
     const best = run.results.filter((result) => ["hit@1", "hit@10", "MRR"].includes(result.measure)).slice(0, 6);
     return h("li", { class: "card run-card" }, h("div", { class: "row between" }, h("h2", {}, h("a", { href: link(`runs/${encodeURIComponent(run.name)}`) }, run.name)), stateTag(run)),
-      run.detail ? h("p", { class: "note bad" }, run.detail) : null,
+      run.detail ? h("p", { class: `note ${run.state === "building" ? "warn" : "bad"}` }, run.detail) : null,
       Object.keys(run.sides).length ? h("p", { class: "muted" }, Object.entries(run.sides).map(([name, side], i) => [i ? " and " : "", h("span", { class: `side-${name}` }, `${side.items.toLocaleString("en")} ${MANY[side.kind]}`)])) : null,
-      best.length ? h("dl", { class: "numbers" }, best.map((result) => h("div", {}, h("dt", {}, `${result.measure}, ${arrow(result.direction)}`), h("dd", {}, percent(result), h("span", { class: "quiet" }, ` ${percent(result, result.low)} – ${percent(result, result.high)}`))))) : null,
+      best.length ? h("dl", { class: "numbers" }, best.map((result) => h("div", {}, h("dt", {}, `${result.measure}, ${arrow(result.direction)}`), h("dd", {}, percent(result), h("span", { class: "quiet" }, " ", bounds(result)))))) : null,
       h("div", { class: "row between" }, h("a", { class: "button small", href: link(`runs/${encodeURIComponent(run.name)}`) }, "Open"),
         run.state === "ready" && context.runs.length > 1 ? h("label", { class: "check quiet" }, h("input", { type: "checkbox", on: { change: (event) => {
           if (event.target.checked) chosen.add(run.name); else chosen.delete(run.name);
@@ -86,14 +96,14 @@ async function one(root, name, tab, keep, again) {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key], at = TABS.findIndex(([key]) => key === tab);
     if (step) { event.preventDefault(); choose(TABS[(at + step + TABS.length) % TABS.length][0]); }
   } } }, TABS.map(([key, title]) => h("button", { type: "button", role: "tab", id: `run-tab-${key}`, "aria-selected": String(key === tab), tabindex: key === tab ? 0 : -1, on: { click: () => choose(key) } }, title)));
-  const held = document.activeElement?.getAttribute("role") === "tab";
+  const focused = document.activeElement?.getAttribute("role") === "tab";
   set(root, h("nav", { class: "crumbs", "aria-label": "Where you are" }, h("a", { href: link("runs") }, "Runs"), " / ", name),
     h("div", { class: "row between head" }, h("div", { class: "row" }, h("h1", {}, name), status), h("div", { class: "row" },
       run.state === "ready" ? [h("a", { class: "button small", href: link("search", { run: name }) }, icon("search"), "Search"), h("a", { class: "button small", href: link("map", { run: name }) }, icon("map"), "Map")] : null)),
     run.metrics?.verdict ? h("p", { class: "verdict" }, run.metrics.verdict) : null,
-    run.metrics?.leaks?.leaky ? h("p", { class: "note bad" }, h("strong", {}, "Leaky. "), run.metrics.leaks.stamp || "Test items were seen while fitting; these numbers cannot be believed.") : null,
+    run.metrics?.leaks?.leaky ? h("p", { class: "note bad" }, h("strong", {}, "Leaky. "), run.metrics.leaks.stamp || "Test items were in the training data; these numbers are too high.") : null,
     h("div", { class: "tabs-row" }, tabs), place);
-  if (held) tabs.querySelector('[aria-selected="true"]').focus();
+  if (focused) tabs.querySelector('[aria-selected="true"]').focus();
   const draw = {
     curves: () => curves(place, history, run, keep),
     numbers: () => numbers(place, run),
@@ -160,14 +170,15 @@ function numbers(place, run) {
   const baselines = Object.entries(run.metrics.baselines ?? {});
   const find = (list, result) => list.find((one) => one.direction === result.direction && one.measure === result.measure);
   const first = results[0];
-  set(place, h("p", { class: "muted" }, `${first.split} split, ${first.n_queries.toLocaleString("en")} queries the first way; percent, except ranks; 95 % intervals from resampling groups. Beside them what the closed forms reach that needed no training.`),
+  set(place, h("p", { class: "muted" }, `${first.split} split, ${first.n_queries.toLocaleString("en")} queries the first way; percent, except ranks; 95 % bootstrap intervals over groups. The other columns are closed-form baselines, fitted without training.`),
+    results.some(few) ? h("p", { class: "note warn few-groups" }, `The test split has few groups: intervals marked so are too narrow.`) : null,
     h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "Numbers" }, h("table", { class: "numbers-table" }, h("thead", {}, h("tr", {}, ["direction", "measure"].map((name) => h("th", { scope: "col" }, name)), h("th", { scope: "col", class: "number" }, "value"), h("th", { scope: "col" }, "95 % interval"), h("th", {}, h("span", { class: "visually-hidden" }, "interval drawn")), baselines.map(([name]) => h("th", { scope: "col", class: "number" }, name)))),
       h("tbody", {}, results.map((result) => {
         const rank = /rank/.test(result.measure), colour = result.direction.startsWith("left") ? "var(--left)" : "var(--right)";
-        return h("tr", {}, h("td", {}, arrow(result.direction)), h("td", {}, result.measure), h("td", { class: "number" }, h("strong", {}, percent(result))), h("td", {}, `${percent(result, result.low)} – ${percent(result, result.high)}`),
+        return h("tr", {}, h("td", {}, arrow(result.direction)), h("td", {}, result.measure), h("td", { class: "number" }, h("strong", {}, percent(result))), h("td", {}, bounds(result)),
           h("td", { class: "interval-cell" }, rank ? null : interval(result, 0, 1, colour)), baselines.map(([, one]) => h("td", { class: "number" }, percent(result, find(one.results ?? [], result)?.value))));
       })))),
-    run.metrics.failures?.length ? h("details", { class: "card" }, h("summary", {}, "Worst failures"), h("p", { class: "muted" }, "Queries whose first right answer came latest."), h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "Worst failures" }, h("table", {}, h("thead", {}, h("tr", {}, ["query", "wanted", "at rank", "found first"].map((name) => h("th", { scope: "col" }, name)))),
+    run.metrics.failures?.length ? h("details", { class: "card" }, h("summary", {}, "Worst failures"), h("p", { class: "muted" }, "Queries whose first relevant item has the highest rank."), h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "Worst failures" }, h("table", {}, h("thead", {}, h("tr", {}, ["query", "relevant", "at rank", "top hit"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, run.metrics.failures.slice(0, 20).map((failure) => h("tr", {}, h("td", {}, h("a", { href: link("search", { run: run.name, id: failure.id, from: failure.direction?.startsWith("right") ? "right" : "left" }) }, failure.id)), h("td", {}, String(failure.wanted)), h("td", { class: "number" }, String(failure.rank)), h("td", {}, String(failure.found)))))))) : null);
 }
 
@@ -180,7 +191,7 @@ function plotOf(path, run, target, alt) {
 }
 
 function plots(place, path, run) {
-  if (!run.plots.length) return set(place, state("empty", "No plots", "They are drawn when the run is judged."));
+  if (!run.plots.length) return set(place, state("empty", "No plots", "They are drawn when the run is evaluated."));
   const captions = Object.fromEntries([...run.card.matchAll(/!\[([^\]]*)\]\(plots\/([^)]+)\)/g)].map(([, alt, name]) => [name, alt]));
   set(place, h("div", { class: "plots" }, run.plots.map((name) => h("figure", { class: "card" }, plotOf(path, run, name, captions[name] ?? name), h("figcaption", { class: "muted" }, captions[name] ?? name)))));
 }

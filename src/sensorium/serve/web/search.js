@@ -1,4 +1,4 @@
-// The search: what is asked on the left, what is found on the right, and all of it in the link.
+// The search: inputs on the left, hits on the right, and the whole query in the link.
 
 import { call, Gone, Problem, url } from "./api.js";
 import { ask } from "./ask.js";
@@ -50,8 +50,9 @@ function possible(run, query) {
 function waitForRun(root, run) {
   page?.panel.stop();
   page = null;
+  context.whenReady(run?.name);
   const texts = {
-    building: ["This run is still being made", "Its training can be watched under Runs; it can be searched when it is done."],
+    building: ["This run is still being made", "Its training is shown under Runs; the search opens when it is done."],
     broken: ["This run cannot be opened", run?.detail ?? ""],
   };
   const [title, text] = texts[run?.state] ?? ["No run is served", "Start the server with one: sensorium serve runs/glyphs"];
@@ -195,9 +196,9 @@ function drawOptions() {
   }
   page.filterPlace.hidden = !page.open;
   if (page.open && side) {
-    const held = page.filterPlace.contains(document.activeElement) ? [...page.filterPlace.querySelectorAll("button, input")].indexOf(document.activeElement) : -1;
+    const focused = page.filterPlace.contains(document.activeElement) ? [...page.filterPlace.querySelectorAll("button, input")].indexOf(document.activeElement) : -1;
     set(page.filterPlace, h("div", { class: "card" }, filters(side, query.where, (where) => change({ where }))));
-    if (held >= 0) page.filterPlace.querySelectorAll("button, input")[held]?.focus();
+    if (focused >= 0) page.filterPlace.querySelectorAll("button, input")[focused]?.focus();
   }
 }
 
@@ -239,9 +240,9 @@ function list({ title, note, answer, error }) {
   }
   const facts = [`${answer.took_ms < 10 ? answer.took_ms.toFixed(1) : Math.round(answer.took_ms)} ms`,
     answer.space === "encoder" ? "encoder's own vectors" : answer.corrected ? "corrected for hubs" : null,
-    hits[0].probability !== undefined && hits[0].probability !== null ? "probabilities calibrated on validation" : null].filter(Boolean);
+    hits[0].probability !== undefined && hits[0].probability !== null ? "probabilities calibrated on the validation split" : null].filter(Boolean);
   return h("section", { class: answer.no_match ? "doubtful" : "" }, head,
-    answer.no_match ? h("p", { class: "note warn no-match", role: "status" }, h("strong", {}, "No match. "), "Nothing here is near enough to be believed; these are merely the nearest.") : null,
+    answer.no_match ? h("p", { class: "note warn no-match", role: "status" }, h("strong", {}, "No match. "), "The best score is below the rejection threshold of this run; the nearest items follow.") : null,
     grid(hits, actions), h("p", { class: "quiet facts" }, facts.join(" · ")));
 }
 
