@@ -89,7 +89,8 @@ def test_one_table_is_listed_mapped_and_probed(served):
 def test_related_items_of_a_run_that_stores_none_are_unknown(looks, tmp_path):
     """A request never loads a data set: the answer names the command that stores them."""
     shutil.copytree(looks.folder, tmp_path / "looks")
-    (tmp_path / "looks" / "partners.parquet").unlink()
+    for name in ("partners.parquet", "run.json"):
+        (tmp_path / "looks" / name).unlink()
     with client_of([tmp_path / "looks"]) as client:
         item = client.get("/items/garment%203").json()
         assert item["partners"] == [] and "sensorium index RUN" in item["partners_unknown"]
