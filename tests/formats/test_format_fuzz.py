@@ -161,3 +161,39 @@ def test_no_flipped_bit_of_a_vector_is_imported(tmp_path, name):
         except SensoriumError:
             seen += 1
     assert silent == 0 and seen > 10
+
+
+def test_damaged_weights_of_the_speech_emotion_project(tmp_path):
+    torch = pytest.importorskip("torch")
+    from sensorium import parts
+    from sensorium.systems.speech_emotion import model_pth
+
+    head = parts.make("heads", {"name": "lstm", "hidden": 4, "depth": 1, "dim": 8})
+    head.build(13)
+    path, own = tmp_path / "model.pth", tmp_path / "own.npz"
+    model_pth.write(head.eval(), path, {"cmvn": "none"})
+    np.savez(own, mean=np.zeros(13), std=np.ones(13))
+    good = {key: value.clone() for key, value in model_pth.read(path).state_dict().items()}
+    chance, refused = random.Random(0), 0
+    for number in range(ROUNDS):
+        file = (path, own)[number % 2]
+        before = file.read_bytes()
+        file.write_bytes(damaged(before, chance))
+        try:
+            found = model_pth.read(path).state_dict()
+            model_pth.stated_features(path)
+            model_pth.statistics(own)
+            assert all(torch.equal(found[key], good[key]) for key in good)
+        except SensoriumError:
+            refused += 1
+        finally:
+            file.write_bytes(before)
+    assert refused > ROUNDS / 2
+    for odd in (
+        {1: torch.ones(2)},
+        {"lstm.weight_ih_l0": torch.ones(2, 2, device="meta")},
+        {"fc.weight": torch.eye(3).to_sparse()},
+    ):
+        torch.save(odd, path)
+        with pytest.raises(SensoriumError):
+            model_pth.read(path)

@@ -73,7 +73,7 @@ def _read(path: Path) -> tuple[np.ndarray | None, dict[str, Column]]:
         raise BadData(f"{path} is not valid JSON ({error}); mend it, or move it away") from None
     if isinstance(value, dict) and IDS in value:
         ids = ids_of(value[IDS], path)
-        return ids, _kept(value, len(ids), path)
+        return ids, _columns(value, len(ids), path)
     if isinstance(value, list) and value and isinstance(value[0], dict) and "id" in value[0]:
         return _records(value, path)
     if path.name == "metadata.json":
@@ -81,15 +81,15 @@ def _read(path: Path) -> tuple[np.ndarray | None, dict[str, Column]]:
     return ids_of(value, path), {}
 
 
-def _kept(value: dict[str, Any], n: int, path: Path) -> dict[str, Column]:
+def _columns(value: dict[str, Any], n: int, path: Path) -> dict[str, Column]:
     """The metadata columns that our own export writes beside a tensor, with their types."""
     columns, types = value.get("columns", {}), value.get("types", {})
     if not isinstance(columns, dict) or not isinstance(types, dict):
         raise BadData(f"{path}: columns and types are no objects; mend it, or move it away")
     for name, values in columns.items():
         if not isinstance(values, list) or len(values) != n:
-            held = f"{len(values)} values" if isinstance(values, list) else type(values).__name__
-            raise BadData(f"{path}: column '{name}' has {held} for {n} ids; mend it, or move it away")
+            size = f"{len(values)} values" if isinstance(values, list) else type(values).__name__
+            raise BadData(f"{path}: column '{name}' has {size} for {n} ids; mend it, or move it away")
     return {name: _column(values, types.get(name), f"{path}:{name}") for name, values in columns.items()}
 
 

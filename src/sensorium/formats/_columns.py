@@ -41,7 +41,7 @@ class Columns(Mapping[str, np.ndarray]):
     memory maps, of any byte order. Text, and everything else, is an object array of Python values with
     None where a value is missing: a fixed width would take the longest text's room for every row.
 
-    ids, key: the names of the ids and of the vectors, where the file itself says them.
+    ids, key: the names of the ids and of the vectors, where the file itself states them.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ def reading(where: object, remedy: str = "save or download it again") -> Iterato
     """Turn whatever a parser raises at a damaged file into BadData with the file's name.
 
     A parser that meets arbitrary bytes fails in as many ways as it has lines, so every Exception is
-    meant; the first cause stays attached.
+    caught; the first cause stays attached.
     """
     try:
         yield
@@ -89,8 +89,13 @@ def reading(where: object, remedy: str = "save or download it again") -> Iterato
     except MemoryError as error:
         raise BadData(f"{where} needs more memory than there is; {remedy}") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = printable(str(error)) or type(error).__name__
         raise BadData(f"{where} cannot be read ({reason}); {remedy}") from error
+
+
+def printable(reason: str) -> str:
+    """A parser's own message for one line of a terminal: no control characters, 160 characters at most."""
+    return " ".join("".join(c if c.isprintable() else " " for c in reason).split())[:160]
 
 
 def native(array: np.ndarray, where: str) -> np.ndarray:

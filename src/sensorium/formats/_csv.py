@@ -1,4 +1,4 @@
-"""metadata.csv: columns joined to ids, as people's spreadsheets write it; our own with types and safe from formulas."""
+"""metadata.csv: columns joined to ids, as spreadsheets write it; our own has types and is safe from formulas."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BOMS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xef\xbb\x
 
 
 def dump(ids: Sequence[str], columns: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The CSV text with column "id" first, and what ``metadata.types.json`` says of it.
+    """The CSV text with column "id" first, and the content of ``metadata.types.json``.
 
     Text that a spreadsheet would run as a formula gets an apostrophe before it, which reading with
     the types takes away again. Raises BadData for a column that CSV cannot hold, or one called "id".

@@ -151,5 +151,5 @@ def described(array: np.ndarray) -> str:
     """An array's type and shape in messages."""
     lists = array.dtype.kind == "O" and array.size and isinstance(array.flat[0], list)
     text = array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat)
-    word = "lists of different lengths" if lists else "text" if text else array.dtype
+    word = "lists of different lengths (or null)" if lists else "text" if text else array.dtype
     return f"{word} {array.shape}"

@@ -55,18 +55,18 @@ def write(store: Embeddings, out: Path, key: str = "vector", ids: str = "id") ->
 
 
 def note(path: Path) -> dict[str, str]:
-    """The names of ids and vectors that a file of ours says; {} of other people's."""
+    """The names of ids and vectors that a file of ours states; {} for files of other tools."""
     import pyarrow.parquet as pq
 
     with reading(path):
         found = (pq.read_schema(path).metadata or {}).get(_NOTE)
         try:
-            said = json.loads(found) if found else {}
+            stated = json.loads(found) if found else {}
         except ValueError:
             return {}
-    return (
-        {k: v for k, v in said.items() if k in ("ids", "key") and isinstance(v, str)} if isinstance(said, dict) else {}
-    )
+    if not isinstance(stated, dict):
+        return {}
+    return {k: v for k, v in stated.items() if k in ("ids", "key") and isinstance(v, str)}
 
 
 FORMAT = Format(

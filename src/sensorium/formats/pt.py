@@ -13,10 +13,12 @@ from sensorium import io
 from sensorium.errors import BadData, require
 from sensorium.formats import _typed
 from sensorium.formats._beside import beside
-from sensorium.formats._columns import IDS, VECTORS, Column, Columns, reading
+from sensorium.formats._columns import IDS, VECTORS, Column, Columns, printable, reading
 from sensorium.formats._format import Format
 from sensorium.formats._numpy import BLOCK_BYTES
 from sensorium.types import Embeddings
+
+_REMEDY = "save it again with tensors only, or as .safetensors"
 
 
 def read(path: Path) -> Columns:
@@ -32,7 +34,7 @@ def write(store: Embeddings, out: Path) -> list[Path]:
     """The tensor ``NAME.pt``, and ``metadata.json`` beside it with ids, shapes, encoders and columns.
 
     Several tensors of the same ids share one metadata.json. Raises BadData when it belongs to other ids,
-    or a column cannot be said in JSON.
+    or a column JSON cannot hold.
     """
     torch = _torch()
     out = out if out.suffix in (".pt", ".pth") else out / "embeddings.pt"
@@ -73,38 +75,45 @@ def _folder(path: Path) -> Columns:
     return Columns(whole, path, ids=ids)
 
 
-def _file(path: Path) -> Columns:
+def load(path: Path) -> Any:
+    """What torch saved in a file, tensors and plain values alone, after its CRC-32 was verified.
+
+    Raises BadData when the file is damaged or holds anything else.
+    """
     torch = _torch()
     _verify(path)
-    remedy = "save it again with tensors only, or as .safetensors"
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or malicious file fails in many ways, none of which ran anything
-        reason = str(error).split("\n", 1)[0][:120]
+        reason = printable(str(error).split("\n", 1)[0].split(". ", 1)[0])
         raise BadData(
-            f"{path} cannot be read as tensors and plain values, and no other code in it is run ({reason}); {remedy}"
+            f"{path} cannot be read as tensors and plain values, and no other code in it is run ({reason}); {_REMEDY}"
         ) from None
-    if isinstance(held, (list, tuple)) and held and all(torch.is_tensor(x) for x in held):
-        shapes = {tuple(x.shape) for x in held}
+
+
+def _file(path: Path) -> Columns:
+    torch, content = _torch(), load(path)
+    if isinstance(content, (list, tuple)) and content and all(torch.is_tensor(x) for x in content):
+        shapes = {tuple(x.shape) for x in content}
         if len(shapes) > 1:
             raise BadData(
                 f"{path} is a list of tensors of unequal shapes, such as {sorted(shapes)[:3]}; expected one width"
             )
-        with reading(path, remedy):
-            held = torch.stack([_dense(x, str(path)) for x in held])
-    if torch.is_tensor(held):
-        held = {VECTORS: held}
-    if not isinstance(held, Mapping):
-        raise BadData(f"{path} holds a {type(held).__name__}; expected a tensor or a dict of tensors")
+        with reading(path, _REMEDY):
+            content = torch.stack([dense(x, str(path)) for x in content])
+    if torch.is_tensor(content):
+        content = {VECTORS: content}
+    if not isinstance(content, Mapping):
+        raise BadData(f"{path} holds a {type(content).__name__}; expected a tensor or a dict of tensors")
     columns: dict[str, Column] = {}
-    for key, value in held.items():
+    for key, value in content.items():
         if str(key) in columns:
             raise BadData(f"{path} has two keys that read '{key}'; rename one")
         if torch.is_tensor(value):
             columns[str(key)] = Column(tuple(value.shape), lambda v=value, k=key: _array(v, f"{path}:{k}"))
         elif _flat_list(value):
             columns[str(key)] = Column((len(value),), lambda v=value, k=key: _typed.from_json(v, None, f"{path}:{k}"))
-    counts = {len(v) for v in held.values() if torch.is_tensor(v) and v.ndim >= 2}
+    counts = {len(v) for v in content.values() if torch.is_tensor(v) and v.ndim >= 2}
     if len(counts) == 1 and IDS not in columns:
         return beside(path, counts.pop(), columns)
     return Columns(columns, path)
@@ -127,7 +136,8 @@ def _verify(path: Path) -> None:
                 ) from None
 
 
-def _dense(tensor: Any, where: str) -> Any:
+def dense(tensor: Any, where: str) -> Any:
+    """A tensor that has its values in memory, one after the other. Raises BadData for any other."""
     import torch
 
     if tensor.device.type == "meta":
@@ -142,12 +152,12 @@ def _dense(tensor: Any, where: str) -> Any:
 def _array(tensor: Any, where: str) -> np.ndarray:
     import torch
 
-    dense = _dense(tensor, where)
-    if dense.dtype == torch.bfloat16 or "float8" in str(dense.dtype) or "float4" in str(dense.dtype):
-        with reading(where, f"save it as float32 (it is {dense.dtype})"):
-            dense = dense.float()  # exact: float32 holds every value of these
-    with reading(where, f"save it as float32 (it is {dense.dtype})"):
-        return dense.contiguous().numpy()
+    values = dense(tensor, where)
+    remedy = f"save it as float32 (it is {values.dtype})"
+    with reading(where, remedy):
+        if values.dtype == torch.bfloat16 or "float8" in str(values.dtype) or "float4" in str(values.dtype):
+            values = values.float()  # exact: float32 holds every value of these
+        return values.contiguous().numpy()
 
 
 def _flat_list(value: Any) -> bool:

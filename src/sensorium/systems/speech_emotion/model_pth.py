@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io as buffers
 import json
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium import io, parts
-from sensorium.errors import BadData, BadRecipe
+from sensorium import formats, io, parts
+from sensorium.errors import BadData, BadRecipe, SensoriumError
+from sensorium.formats import pt
 
 _WRAPPED = ("model_state_dict", "state_dict", "model")
 
@@ -27,6 +27,7 @@ NORMALIZATIONS = {
     "running": "by the mean and deviation of the frames so far, the stream's stand-in for utterance",
     "training": "by the mean and deviation of the training recordings below data.root",
 }
+CMVN = ("none", "utterance", "running")
 _NOTE = "sensorium_features"
 
 
@@ -37,7 +38,8 @@ def read(path: Path | str, preprocess: str = "none") -> Any:
     them; its statistics are neutral until :func:`normalise` sets them.
     Raises BadData when it is no such file, holds NaN or infinity, or would need code to be executed.
     """
-    weights = {key.removeprefix("module."): value.float() for key, value in _tensors(Path(path)).items()}
+    tensors = _tensors(Path(path))
+    weights = {key.removeprefix("module."): pt.dense(value, f"{path}:{key}").float() for key, value in tensors.items()}
     for key in ("lstm.weight_ih_l0", "lstm.weight_hh_l0", "fc.weight"):
         if key not in weights or weights[key].ndim != 2:
             raise BadData(
@@ -45,9 +47,7 @@ def read(path: Path | str, preprocess: str = "none") -> Any:
             )
     for key, value in weights.items():
         if not value.isfinite().all():
-            raise BadData(
-                f"{path}: '{key}' holds NaN or infinity; its training went astray: take an earlier checkpoint"
-            )
+            raise BadData(f"{path}: '{key}' holds NaN or infinity; its training diverged: take an earlier checkpoint")
     depth = sum(key.startswith("lstm.weight_ih_l") and not key.endswith("_reverse") for key in weights)
     hidden, dim_in = weights["lstm.weight_hh_l0"].shape[1], weights["lstm.weight_ih_l0"].shape[1]
     spec = {
@@ -73,21 +73,21 @@ def stated_features(path: Path | str) -> dict[str, Any] | None:
     own = about.get("") if isinstance(about, dict) else None
     text = own.get(_NOTE) if isinstance(own, dict) else None
     try:
-        told = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
+        features = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
         return None
-    return told if isinstance(told, dict) and told.get("cmvn") in ("none", "utterance", "running") else None
+    return features if isinstance(features, dict) and features.get("cmvn") in CMVN else None
 
 
 def statistics(path: Path) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (d,) of a ``.npz`` or ``.json`` file with ``mean`` and ``std``.
 
-    Raises BadData when there is no such file or the numbers cannot be meant.
+    Raises BadData when there is no such file or the numbers are no statistics.
     """
     try:
-        held = dict(np.load(path, allow_pickle=False)) if path.suffix == ".npz" else json.loads(path.read_text("utf-8"))
-        mean, std = (torch.from_numpy(np.array(held[key], np.float32)) for key in ("mean", "std"))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        values = formats.read(path) if path.suffix == ".npz" else json.loads(path.read_text("utf-8"))
+        mean, std = (torch.from_numpy(np.array(values[key], np.float32)) for key in ("mean", "std"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SensoriumError) as error:
         raise BadData(
             f"{path} holds no input statistics ({type(error).__name__}: {error}); expected .npz or .json with the "
             "numbers mean and std, one a coefficient"
@@ -110,14 +110,14 @@ def _tensors(path: Path) -> Any:
     """The state dict that a file holds, by itself or in a checkpoint."""
     if not path.is_file():
         raise BadData(f"no file {path}; expected a state dict of the document's LSTM")
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or malicious file fails in many ways, none of which ran anything
-        raise BadData(f"{path} cannot be read as tensors alone ({type(error).__name__}); save its state_dict") from None
-    held = next((held[key] for key in _WRAPPED if isinstance(held, dict) and isinstance(held.get(key), dict)), held)
-    if not isinstance(held, dict) or not all(isinstance(value, Tensor) for value in held.values()):
+    found = pt.load(path)
+    found = next(
+        (found[key] for key in _WRAPPED if isinstance(found, dict) and isinstance(found.get(key), dict)), found
+    )
+    plain = isinstance(found, dict) and all(isinstance(key, str) for key in found)
+    if not plain or not all(isinstance(value, Tensor) for value in found.values()):
         raise BadData(f"{path} holds no state dict; expected lstm.weight_ih_l0 … fc.bias")
-    return held
+    return found
 
 
 def write(head: Any, path: Path | str, features: Mapping[str, Any] | None = None) -> None:
@@ -125,26 +125,26 @@ def write(head: Any, path: Path | str, features: Mapping[str, Any] | None = None
 
     The input statistics are folded into the first layer, so the file takes raw frames:
     W (x - m) s + b = (W s) x + (b - W s m). features: arguments of the encoder that makes these frames,
-    which the file's metadata say, where other programs do not look.
+    which the file's metadata state, where other programs do not look.
     Raises BadRecipe for other heads or inputs that cannot be folded.
     """
-    held = head.state_dict()
+    state = head.state_dict()
     folds = head.arguments.get("preprocess") in ("none", "center", "standardize")
-    if "lstm.weight_ih_l0" not in held or not folds or head.normalize:
+    if "lstm.weight_ih_l0" not in state or not folds or head.normalize:
         raise BadRecipe(
             "model.pth holds an lstm head with preprocess none, center or standardize and normalize off, not "
             f"{type(head).__name__} with {head.arguments}; type: sensorium export onnx RUN --out head.onnx"
         )
     weights = OrderedDict(
-        (key, value.detach().clone()) for key, value in held.items() if not key.startswith("preprocess.")
+        (key, value.detach().clone()) for key, value in state.items() if not key.startswith("preprocess.")
     )
     weights._metadata = OrderedDict(
         {"": {"version": 1, _NOTE: json.dumps({"cmvn": "none", **(features or {})})}}
     )  # where torch keeps versions of modules
-    if "preprocess.mean" in held:
-        scale = held.get("preprocess.scale", torch.ones_like(held["preprocess.mean"])).double()
+    if "preprocess.mean" in state:
+        scale = state.get("preprocess.scale", torch.ones_like(state["preprocess.mean"])).double()
         folded = weights["lstm.weight_ih_l0"].double() * scale
-        bias = weights["lstm.bias_ih_l0"].double() - folded @ held["preprocess.mean"].double()
+        bias = weights["lstm.bias_ih_l0"].double() - folded @ state["preprocess.mean"].double()
         weights |= {"lstm.weight_ih_l0": folded.float(), "lstm.bias_ih_l0": bias.float()}
     content = buffers.BytesIO()
     torch.save(weights, content)
