@@ -72,7 +72,7 @@ def test_no_room_says_what_to_do(tmp_path, code):
                        "untouched: free some space, or choose another folder with --out"):  # fmt: skip
         io.write(tmp_path / "file", full)
     assert (tmp_path / "file").read_bytes() == b"old" and leftovers(tmp_path) == []
-    with pytest.raises(OSError, match="other"), io.disk_full(tmp_path):
+    with pytest.raises(OSError, match="other"), io.typed_errors(tmp_path):
         raise OSError(errno.EIO, "other")
 
 

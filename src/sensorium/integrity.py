@@ -65,7 +65,7 @@ def problems(folder: Path) -> list[Problem]:
 
 
 def not_remade(stage: str) -> Callable[[str, list[str]], set[str]]:
-    """For ``shutil.copytree(ignore=)``: a run without its lock, its recipe and the files that a stage makes anew."""
+    """For ``io.copy_folder(ignore=)``: all of a run but its lock, recipe, run.json and what a stage makes anew."""
     return shutil.ignore_patterns(".lock", "recipe.toml", NAME, *(p for p in STAGES[stage] if "/" not in p))
 
 

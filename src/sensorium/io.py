@@ -1,4 +1,4 @@
-"""The one place that writes files: each is either absent, old, or whole.
+"""Atomic, durable writes: a file or folder is absent, as before, or whole, whatever happens meanwhile.
 
 A write goes to a temporary file beside its target, is flushed to the disk, renamed over the
 target, and the directory is flushed too; a kill at any moment leaves the old file or the new one.
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import xxhash
 
-from sensorium.errors import BadData, Busy, Corrupt, DiskFull
+from sensorium.errors import BadData, Busy, Corrupt, DiskFull, ReadOnly
 
 _TEMPORARY = ".tmp-"  # a name that starts so is never read, and is locked for as long as its writer lives
 _YOUNG = 60.0  # seconds a nameless file is left alone, in case its writer has not locked it yet
@@ -62,19 +62,19 @@ class Staged:
 
     def __init__(self, path: Path, content: Content) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.temporary = _beside(self.path)
         self.size, self.checksum = 0, ""
-        self._file = open(self.temporary, "xb")  # noqa: SIM115  closed by commit or discard
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with disk_full(self.path):
+        with typed_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.temporary, "xb")  # noqa: SIM115  closed by commit or discard
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._fill(content)
                 self._file.flush()
                 os.fsync(self._file.fileno())
-        except BaseException:
-            self.discard()
-            raise
+            except BaseException:
+                self.discard()
+                raise
 
     def _fill(self, content: Content) -> None:
         if callable(content):  # it may seek, as zip writers do, so its checksum is taken afterwards
@@ -94,19 +94,21 @@ class Staged:
 
     def commit(self, sync: bool = True) -> None:
         """Rename into place; with ``sync=False`` the caller makes the folder durable (:func:`sync_folder`)."""
-        try:
-            os.replace(self.temporary, self.path)
-        except BaseException:
-            self.discard()
-            raise
-        self._file.close()
-        if sync:
-            sync_folder(self.path.parent)
+        with typed_errors(self.path):
+            try:
+                os.replace(self.temporary, self.path)
+            except BaseException:
+                self.discard()
+                raise
+            self._file.close()
+            if sync:
+                sync_folder(self.path.parent)
 
     def discard(self) -> None:
         """Delete the temporary file; the target stays as it was."""
-        self.temporary.unlink(missing_ok=True)
-        # Closing flushes what is left in the buffer, which on a full disk fails once more.
+        # The error that led here matters more than one of these. Closing flushes, which a full disk refuses again.
+        with contextlib.suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -130,7 +132,7 @@ def read_json(path: Path, remedy: str = "restore it, or make it anew") -> Any:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise Corrupt(f"{path} is missing; {remedy}") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise Corrupt(f"{path} is not valid JSON ({error}); {remedy}") from None
 
 
@@ -155,7 +157,7 @@ def read_object(path: Path, remedy: str = "restore it, or make it anew", **types
 
 def plain(value: Any) -> Any:
     """NumPy scalars and arrays, paths and mappings as what JSON can write (``json.dumps(default=)``)."""
-    if hasattr(value, "tolist"):
+    with contextlib.suppress(AttributeError):
         return value.tolist()
     if isinstance(value, Mapping):
         return dict(value)
@@ -177,22 +179,37 @@ def publish(folder: Path) -> Iterator[Path]:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise BadData(f"{folder} is a file, a folder was expected; move it away, or choose another --out")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     building = _beside(folder)
-    building.mkdir()
-    handle = os.open(building, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with disk_full(folder):
+    with typed_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building.mkdir()
+        handle = os.open(building, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield building
             sync_tree(building)
             _swap(building, folder)
-        sync_folder(folder.parent)
-    finally:
-        os.close(handle)
-        # After the swap this name holds the previous folder, after an error the unfinished one.
-        shutil.rmtree(building, ignore_errors=True)
+            sync_folder(folder.parent)
+        finally:
+            os.close(handle)
+            # After the swap this name holds the previous folder, after an error the unfinished one.
+            shutil.rmtree(building, ignore_errors=True)
     sweep(folder.parent, f"*-{folder.name}")
+
+
+def copy_folder(source: Path, target: Path, ignore: Callable[[str, list[str]], Iterable[str]]) -> None:
+    """Copy the files below a folder into another one, which may be there; links are copied as links.
+
+    ignore: as of ``shutil.copytree``. Raises DiskFull. The caller makes the copy durable (:func:`sync_tree`).
+    """
+    with typed_errors(target):
+        target.mkdir(parents=True, exist_ok=True)
+        names = os.listdir(source)
+        for name in sorted(set(names) - set(ignore(str(source), names))):
+            if (source / name).is_dir() and not (source / name).is_symlink():
+                copy_folder(source / name, target / name, ignore)
+            else:
+                shutil.copy2(source / name, target / name, follow_symlinks=False)
 
 
 def sync_tree(folder: Path) -> None:
@@ -231,10 +248,12 @@ def _exchange(a: Path, b: Path) -> bool:
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):
+    try:
+        rename = libc.renameat2
+    except AttributeError:
         return False
     at_cwd, exchange = -100, 2
-    return libc.renameat2(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0
+    return rename(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0
 
 
 def sweep(folder: Path, pattern: str = "*", age: float = _YOUNG) -> int:
@@ -253,7 +272,7 @@ def sweep(folder: Path, pattern: str = "*", age: float = _YOUNG) -> int:
             if time.time() - os.fstat(handle).st_mtime >= age:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
                 count += 1
-        except BlockingIOError:
+        except OSError:  # a living writer's, or of a disk that may only be read
             pass
         finally:
             os.close(handle)
@@ -272,11 +291,12 @@ def remove_folder(folder: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make renames inside a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with typed_errors(folder):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -286,24 +306,47 @@ def lock(folder: Path, wait: bool = True) -> Iterator[None]:
     Raises Busy when ``wait`` is false and another process holds it.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise Busy(f"{folder} is being written by another process; wait for it, or choose another --out") from None
-        yield
+    while True:
+        with typed_errors(folder / ".lock"):
+            folder.mkdir(parents=True, exist_ok=True)
+            file = open(folder / ".lock", "a")  # noqa: SIM115  closed below
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise Busy(
+                    f"{folder} is being written by another process; wait for it, or choose another --out"
+                ) from None
+            if _is_still(folder / ".lock", file.fileno()):
+                yield
+                return
+        # Whoever held it deleted the file or moved the folder away: its lock protects nothing any more.
+
+
+def _is_still(path: Path, handle: int) -> bool:
+    """Whether an open file is the one that lies at a path now."""
+    try:
+        now, mine = os.stat(path), os.fstat(handle)
+    except FileNotFoundError:
+        return False
+    return (now.st_dev, now.st_ino) == (mine.st_dev, mine.st_ino)
 
 
 @contextlib.contextmanager
-def disk_full(path: Path) -> Iterator[None]:
-    """Turn "no space left" and quota errors into DiskFull, with the space needed elsewhere named."""
+def typed_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says of a write into DiskFull (no space, quota, file size) or ReadOnly (no permission)."""
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise ReadOnly(
+                f"{error.filename or path} may not be written ({os.strerror(error.errno)}); what was there before is "
+                "untouched: give write permission, or choose another folder"
+            ) from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        free = shutil.disk_usage(Path(path).parent).free
+        there = next(parent for parent in Path(path).absolute().parents if parent.is_dir())
+        free = shutil.disk_usage(there).free
         raise DiskFull(
             f"no room to write {path} ({free / 1e6:.0f} MB free on that disk); what was there before is untouched: "
             "free some space, or choose another folder with --out"

@@ -7,7 +7,6 @@ from the last checkpoint.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -340,7 +339,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
     projected = project(left, right, pairs, before.head("left"), before.head("left" if right is None else "right"))
     metrics = {**before.metrics, "recipe": plan.hash, "seconds": seconds}
     with workplace(folder, plan) as building:
-        shutil.copytree(folder, building, dirs_exist_ok=True, ignore=integrity.not_remade(stage))
+        io.copy_folder(Path(folder), building, integrity.not_remade(stage))
         with timed(stage, seconds, quiet):
             if stage == "evaluate":
                 metrics = {**_without_evaluation(metrics), **evaluate(plan, data, projected, building)}

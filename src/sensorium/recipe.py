@@ -132,7 +132,12 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), 
         consent.require(values, Path(recipe))
     for override in overrides:
         _apply(values, override)
-    return Recipe(name, _resolve(values))
+    try:
+        return Recipe(name, _resolve(values))
+    except BadRecipe as error:
+        if not of_run or overrides:
+            raise
+        raise BadRecipe(f"{recipe}: {error}") from None  # nobody typed it: the file is damaged, or of other parts
 
 
 def _read(recipe: str | Path | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

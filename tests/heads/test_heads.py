@@ -306,7 +306,7 @@ def test_damaged_files(tmp_path: Path) -> None:
     told = json.loads(text)
     for wrong, message in (
         (told | {"format": 99}, "head format 99, expected 1"),
-        ({k: v for k, v in told.items() if k != "dim_in"}, "no 'dim_in'"),
+        ({k: v for k, v in told.items() if k != "dim_in"}, "'dim_in' is missing"),
         (told | {"dim_in": 11}, "does not hold the weights that left.json describes"),
         ([1], "head format 'list', expected 1"),
     ):

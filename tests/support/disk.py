@@ -1,7 +1,7 @@
 """Faults at the n-th disk call of a process: SIGKILL, a full disk, a read-only disk. For forked children only.
 
 Counted are what changes a disk: opening for writing, each write of a file's buffer, fsync, rename, exchange,
-unlink, mkdir, rmdir, truncate and pwrite. A write is done by half before the fault.
+unlink, mkdir, rmdir, truncate and pwrite. Part of a write, ``share`` of it, is done before the fault.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Ended(NamedTuple):
 class Disk:
     """Counts the disk calls; at call number ``at`` (from 0) the fault happens. A full or read-only disk stays so."""
 
-    def __init__(self, at: int | None, fault: str) -> None:
-        self.at, self.fault, self.calls = at, fault, 0
+    def __init__(self, at: int | None, fault: str, share: float = 0.5) -> None:
+        self.at, self.fault, self.share, self.calls = at, fault, share, 0
 
     def step(self, half: Callable[[], Any] = lambda: None, frees: bool = False) -> None:
-        """One more disk call; ``half`` does half of a write; ``frees``: it only deletes, which a full disk lets it."""
+        """One more disk call; ``half`` does part of a write; ``frees``: it only deletes, which a full disk allows."""
         number, self.calls = self.calls, self.calls + 1
         if self.at is None or number < self.at:
             return
@@ -62,11 +62,8 @@ class Disk:
 
         class Raw(streams.FileIO):
             def write(self, data: Any) -> int:
-                disk.step(
-                    lambda: streams.FileIO.write(
-                        self, memoryview(data).cast("B")[: len(memoryview(data).cast("B")) // 2]
-                    )
-                )
+                content = memoryview(data).cast("B")
+                disk.step(lambda: streams.FileIO.write(self, content[: int(len(content) * disk.share)]))
                 return super().write(data)
 
         def counted_open(file: Any, mode: str = "r", buffering: int = -1, encoding: Any = None, errors: Any = None,
@@ -83,23 +80,24 @@ class Disk:
 
     def _counted(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            half = (
-                (lambda: function(args[0], bytes(args[1])[: len(args[1]) // 2], args[2]))
-                if name == "pwrite"
-                else lambda: None
-            )
+            def half() -> None:
+                if name == "pwrite":
+                    function(args[0], bytes(args[1])[: int(len(args[1]) * self.share)], args[2])
+
             self.step(half, frees=name in ("unlink", "remove", "rmdir", "ftruncate"))
             return function(*args, **kwargs)
 
         return call
 
 
-def child(work: Callable[[Callable[[str], None]], Any], at: int | None = None, fault: str = "kill") -> Ended:
+def child(
+    work: Callable[[Callable[[str], None]], Any], at: int | None = None, fault: str = "kill", share: float = 0.5
+) -> Ended:
     """Run ``work(acknowledge)`` in a forked child with a fault at disk call ``at``; None only counts the calls."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        disk, send = Disk(at, fault), os.write
+        disk, send = Disk(at, fault, share), os.write
         try:
             os.close(read)
             disk.install()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import random
 import shutil
 import tempfile
@@ -16,18 +15,19 @@ from typing import Any
 
 import numpy as np
 import small_run
-import torch
-from scenarios import filled, point, vector
+from scenarios import filled, memory, point, vector
 from toys import Words
 
 import sensorium
-from sensorium import fitting, integrity, store
+from sensorium import integrity, store
 from sensorium.errors import SensoriumError
 from sensorium.evaluate import compare
 from sensorium.fitting import checkpoint
 from sensorium.search import media, related
 from sensorium.types import Items
 
+#: Mutations of each target by ``python -m tests.faults --long``; the tests do 60 of each.
+LONG = {"run": 2500, "earlier run": 1200, "store": 1000, "embedding": 500, "checkpoint": 500, "fit": 300}
 OTHERS: tuple[Any, ...] = (None, True, -1, 3.5, 10**18, "x", "", [], {}, [None], {"x": 1})
 
 
@@ -114,8 +114,7 @@ def mutate(target: Target, count: int, seed: int, table: Table | None = None) ->
     expected = target.probe(target.folder)
     names = sorted(p.relative_to(target.folder).as_posix() for p in target.folder.rglob("*")
                    if p.is_file() and p.name != ".lock")  # fmt: skip
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=memory) as place:
+    with tempfile.TemporaryDirectory(dir=memory()) as place:
         for number in range(count):
             name = names[number % len(names)]
             folder = Path(place) / "copy"
@@ -128,7 +127,10 @@ def mutate(target: Target, count: int, seed: int, table: Table | None = None) ->
 def _one(target: Target, folder: Path, name: str, expected: Any, draw: random.Random, table: Table) -> None:
     path = folder / name
     other = counterpart(target, name)
-    what, content = damaged(path.read_bytes(), None if other is None else other.read_bytes(), name, draw)
+    before = path.read_bytes()
+    what, content = damaged(before, None if other is None else other.read_bytes(), name, draw)
+    while content == before:  # zeros over zeros are no damage
+        what, content = damaged(before, None if other is None else other.read_bytes(), name, draw)
     if content is None:
         path.unlink()
     else:
@@ -240,10 +242,10 @@ def targets(place: Path) -> list[Target]:
     for part in range(2):
         store.append(place / "other", [f"x{part}"], vector("x")[None], {"name": "other"})
     store.remove(place / "other", ["x0"])
-    for name, texts in (("embedded", 12), ("embedded-other", 3)):
+    for name, texts, made_by in (("embedded", 12, "words"), ("embedded-other", 3, "other")):
         made = [f"text {i}" for i in range(texts)]
         store.embed(
-            Items(np.array(made), made, "text"), Words(name=name[:8]), place / name, shard_rows=5, progress=False
+            Items(np.array(made), made, "text"), Words(name=made_by), place / name, shard_rows=5, progress=False
         )
     for name, number in (("point", 1), ("point-other", 2)):
         checkpoint.save(place / name, *point(number))
@@ -285,6 +287,3 @@ def stop(work: Callable[[], Any]) -> None:
 def second(event: Mapping[str, Any]) -> None:
     if event.get("epoch") == 2:
         raise Stopped
-
-
-__all__ = ["Table", "Target", "fitting", "mutate", "targets", "torch"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,10 @@ from toys import Words
 
 from sensorium import consent, integrity, io, store
 from sensorium.errors import SensoriumError
-from sensorium.fitting import checkpoint
 from sensorium.search.journal import Change, Journal
 from sensorium.types import Items
 
 MADE_BY = {"name": "toy"}
-#: What the system says of a folder that one may not write to: the command line prints it on one line.
-SYSTEM = ("OSError: [Errno 30]", "PermissionError")
 
 
 @dataclass
@@ -41,8 +37,12 @@ class Scenario:
     act: Callable[[Path, Callable[[str], None]], None]
     state: Callable[[Path], Any]
     between: Callable[[Any, Any, Any], bool] = lambda found, before, after: found in (before, after)
-    every: int = 1  # of its disk calls, the share that the quick run tries
     swept: Callable[[Path], list[Path]] = field(default=lambda folder: list(folder.rglob(".tmp-*")))
+
+
+def memory() -> str | None:
+    """A folder in memory where there is one: SIGKILL loses no page cache, so waiting for a disk tests nothing."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def vector(text: str, d: int = 6) -> np.ndarray:
@@ -132,22 +132,28 @@ def files(folder: Path) -> Any:
 
 
 def point(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    import torch
+    import torch  # not above: a process with it forks slowly
 
     return {"w": torch.arange(40.0) * number}, {"step": number, "events": [1, 2, number]}
 
 
 def saved_point(folder: Path) -> None:
+    from sensorium.fitting import checkpoint
+
     folder.mkdir(parents=True)
     checkpoint.save(folder / "checkpoint", *point(1))
 
 
 def next_point(folder: Path, acknowledge: Callable[[str], None]) -> None:
+    from sensorium.fitting import checkpoint
+
     checkpoint.save(folder / "checkpoint", *point(2))
     acknowledge("done")
 
 
 def loaded_point(folder: Path) -> Any:
+    from sensorium.fitting import checkpoint
+
     found = checkpoint.load(folder / "checkpoint")
     return None if found is None else ({k: v.tolist() for k, v in found[0].items()}, found[1])
 
@@ -221,11 +227,11 @@ SCENARIOS = [
     Scenario("embed", some_embedded, embedded, content, growing),
     Scenario("repair", without_manifest, repaired, content),
     Scenario("publish a folder", earlier_published, published, files),
-    Scenario("checkpoint", saved_point, next_point, loaded_point),
     Scenario("journal append", journal_begun, journal_appended, journal_state, growing),
     Scenario("journal rewrite", journal_begun, journal_rewritten, journal_state),
     Scenario("run.json", some_files, listed_again, lambda folder: integrity.read(folder)),
     Scenario("trusted.json", run_with_own_part, trusted, remembered),
+    Scenario("checkpoint", saved_point, next_point, loaded_point),
 ]
 
 
@@ -239,10 +245,12 @@ class Tally:
 
 
 def interrupt(scenario: Scenario, fault: str, every: int = 1, first_call: int = 0, passes: int = 1) -> Tally:
-    """Let the fault happen at every ``every``-th disk call of a scenario, each time on a fresh copy."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    """Let the fault happen at every ``every``-th disk call of a scenario, each time on a fresh copy.
+
+    passes: each call so many times, with more and more of a write done before the fault.
+    """
     tally = Tally()
-    with tempfile.TemporaryDirectory(dir=memory) as name:
+    with tempfile.TemporaryDirectory(dir=memory()) as name:
         place = Path(name)
         template = place / "template"
         scenario.prepare(template)
@@ -259,19 +267,24 @@ def interrupt(scenario: Scenario, fault: str, every: int = 1, first_call: int = 
         assert counted.acknowledged == ["done"], f"{scenario.name}: {counted.raised}"
         after = scenario.state(whole)
         numbers = list(range(first_call, counted.calls, every))
-        for number in numbers * passes:
-            folder = fresh(f"{number}")
-            _one(scenario, fault, number, folder, before, after, tally)
-            shutil.rmtree(folder, ignore_errors=True)
+        for step in range(passes):
+            for number in numbers:
+                folder = fresh(f"{number}")
+                _one(scenario, fault, number, (step + 1) / (passes + 1), folder, before, after, tally)
+                shutil.rmtree(folder, ignore_errors=True)
     return tally
 
 
-def _one(scenario: Scenario, fault: str, number: int, folder: Path, before: Any, after: Any, tally: Tally) -> None:
+def _one(
+    scenario: Scenario, fault: str, number: int, share: float, folder: Path, before: Any, after: Any, tally: Tally
+) -> None:
     what = f"{scenario.name}, {fault} at disk call {number}"
-    ended = disk.child(lambda acknowledge: scenario.act(folder, acknowledge), number, fault)
+    ended = disk.child(lambda acknowledge: scenario.act(folder, acknowledge), number, fault, share)
     tally.tried += 1
-    expected = {"kill": ("",), "full": ("", "DiskFull"), "read-only": ("", *SYSTEM)}[fault]
-    if not ended.raised.startswith(expected) or (fault != "kill" and not ended.raised and not ended.acknowledged):
+    expected = {"kill": (), "full": ("DiskFull",), "read-only": ("ReadOnly",)}[fault]
+    if (ended.raised and not ended.raised.startswith(expected)) or (
+        fault != "kill" and not ended.raised and not ended.acknowledged
+    ):
         tally.tracebacks.append(f"{what}: {ended.raised}")
     try:
         unrepaired = scenario.name == "repair" and not store.exists(folder)
@@ -291,10 +304,3 @@ def _one(scenario: Scenario, fault: str, number: int, folder: Path, before: Any,
         tally.lost.append(f"{what}: {type(error).__name__}: {error}")
     except Exception as error:
         tally.tracebacks.append(f"{what}: {type(error).__name__}: {error}")
-
-
-def shuffled(seed: int) -> Iterator[tuple[Scenario, str]]:
-    """Every scenario with every fault, in an order that the seed tells."""
-    both = [(scenario, fault) for scenario in SCENARIOS for fault in disk.FAULTS]
-    random.Random(seed).shuffle(both)
-    yield from both

@@ -161,7 +161,7 @@ def _continue(url: str, part: Path, start: int, deadline: float) -> bool:
             raise BadData(f"{url} has {start + int(expected or 0)} bytes; at most {MAX_BYTES} are downloaded")
         came, chunks = 0, round(int(expected or 0) / _CHUNK)
         with (
-            io.disk_full(part),
+            io.typed_errors(part),
             open(part, "r+b" if start else "wb") as file,
             progress.bar(f"{part.stem}, MiB", chunks) as advance,
         ):

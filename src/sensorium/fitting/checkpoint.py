@@ -36,8 +36,8 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     if not folder.is_dir():
         return None
     path = folder / "state.json"
-    record = io.read_json(path, _REMEDY)
-    if not isinstance(record, dict) or fingerprint.digest(record.get("state")) != record.get("state_checksum"):
+    record = io.read_object(path, _REMEDY, state=dict, state_checksum=str, tensors_checksum=str)
+    if fingerprint.digest(record["state"]) != record["state_checksum"]:
         raise Corrupt(f"{path} is damaged: its content does not have its checksum; {_REMEDY}")
     io.verify(folder / "tensors.safetensors", record["tensors_checksum"], _REMEDY)
     return load_file(folder / "tensors.safetensors"), record["state"]

@@ -106,9 +106,7 @@ def load(stem: Path) -> tuple[Head, Mapping[str, Any]]:
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         found = told.get("format") if isinstance(told, dict) else type(told).__name__
         raise Corrupt(f"{beside}: head format {found!r}, expected {FORMAT}; {_REMEDY}")
-    absent = [key for key in ("name", "arguments", "dim_in", "dim", "encoder", "checksum") if key not in told]
-    if absent:
-        raise Corrupt(f"{beside}: no '{absent[0]}'; {_REMEDY}")
+    told = io.read_object(beside, _REMEDY, name=str, arguments=dict, dim_in=int, dim=int, encoder=dict, checksum=str)
     io.verify(path, told["checksum"], _REMEDY)
     consent.require([told["name"], told["arguments"]], beside)
     head = parts.make("heads", {"name": told["name"], **told["arguments"]}, str(beside))

@@ -101,7 +101,7 @@ class Journal:
             content = b"".join(records.records(payloads, self.size))
             number = self._committed().number
             try:
-                with io.disk_full(self.path):
+                with io.typed_errors(self.path):
                     os.ftruncate(self._fd, self.size)  # one append that was cut short
                     _write(self._fd, content, self.size)
                     os.fsync(self._fd)
@@ -110,7 +110,8 @@ class Journal:
                 raise
             # What is on the disk is committed; the slot goes there with the next append at the latest.
             slot = records.Committed(number + 1, self.size + len(content), self.size)
-            _write(self._fd, slot.content, slot.offset)
+            with io.typed_errors(self.path):
+                _write(self._fd, slot.content, slot.offset)
             self.read()
         return others
 

@@ -86,7 +86,10 @@ class Media:
         self._real = endings is not None  # paths were stored with links followed: no link is followed again
         self._packed = where / f"{side}.bin"
         self._root = Path(self.record["root"]).resolve() if self.record["root"] else None
-        self._file = os.open(where / f"{side}.bin", os.O_RDONLY)
+        try:
+            self._file = os.open(self._packed, os.O_RDONLY)
+        except FileNotFoundError:
+            raise Corrupt(f"{self._packed} is missing; {REMEDY}") from None
         if os.fstat(self._file).st_size != self.record["bytes"]:
             raise Corrupt(f"{where / f'{side}.bin'} is not {self.record['bytes']} bytes long; {REMEDY}")
 

@@ -17,7 +17,7 @@ import numpy as np
 from sensorium import consent, integrity, io, modalities, parts
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch, SensoriumError, nearest
-from sensorium.evaluate import posthoc
+from sensorium.evaluate import calibration, posthoc
 from sensorium.search import journal, query
 from sensorium.search.folder import RunFolder, quote
 from sensorium.search.query import SIDES, Input, Options
@@ -70,8 +70,13 @@ class Run:
 
     @cached_property
     def sides(self) -> tuple[str, ...]:
-        """The sides that have an index; one when both sides are the same table."""
-        return tuple(side for side in SIDES if (self.folder / "index" / f"{side}.json").is_file())
+        """The sides that have an index; one when both sides are the same table. Raises Corrupt when one is missing."""
+        found = tuple(side for side in SIDES if (self.folder / "index" / f"{side}.json").is_file())
+        for side in SIDES:
+            stamp = self.folder / "index" / f"{side}.json"
+            if found and side not in found and (self.folder / f"{side}.json").is_file():
+                raise Corrupt(f"{stamp} is missing; type: sensorium index {self.folder}")
+        return found
 
     def encoder(self, side: str) -> Any:
         """The encoder of a side; None when its items came as vectors."""
@@ -208,7 +213,8 @@ class Run:
         return stamp
 
     def _head_checksum(self, side: str) -> str:
-        return io.checksum(self.folder / f"{side}.safetensors")
+        with _reading(self.folder / f"{side}.safetensors"):
+            return io.checksum(self.folder / f"{side}.safetensors")
 
     @cached_property
     def streams(self) -> bool:
@@ -321,6 +327,10 @@ class Run:
         for direction, one in record.items():
             if not isinstance(one, dict) or not {"probability", "no_match"} <= set(one):
                 raise Corrupt(f"{path}: '{direction}' is no calibration; {REMEDY}")
+            try:
+                calibration.from_dict(one["probability"])
+            except (SensoriumError, TypeError, ValueError) as error:
+                raise Corrupt(f"{path} is damaged: {error}; {REMEDY}") from None
         return record
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -178,7 +178,8 @@ class Writer:
         for pattern in _OURS:
             for path in self.folder.glob(pattern):
                 if path.name not in named and not path.name.startswith("."):
-                    path.unlink(missing_ok=True)
+                    with suppress(OSError):  # left to the next writer: what was committed is committed
+                        path.unlink()
         io.sweep(self.folder)
 
     def remove(self, ids: Iterable[str]) -> int:
