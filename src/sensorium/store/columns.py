@@ -1,4 +1,4 @@
-"""Metadata columns: what may be kept, what a column is where a shard lacks it, NumPy to Arrow and back."""
+"""Metadata columns of a store: permitted types, values where a shard lacks a column, NumPy to Arrow and back."""
 
 from __future__ import annotations
 
@@ -8,31 +8,46 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadData
+from sensorium.table.columns import as_column, from_arrow, kind_of, missing
 
 PREFIX = "meta."
-_KINDS = {"U": "text", "i": "integer", "u": "integer", "f": "number", "b": "boolean"}
+_KINDS = {"U": "text", "O": "text", "i": "integer", "u": "integer", "f": "number", "b": "boolean"}
+_TEXT = ("U", "O")
+_EXACT = 1 << 53  # the largest integer up to which float64 holds every integer
 
 
 def clean(meta: Mapping[str, Any] | None, n: int) -> dict[str, np.ndarray]:
-    """Columns as (n,) arrays of text, integers, numbers or booleans.
+    """Columns as (n,) arrays of text, integers, numbers or booleans; long text as objects, see ``table.as_column``.
 
+    Missing text becomes "", a missing integer or boolean makes the column numbers with NaN.
     Raises BadData, naming the column, for other types, other shapes or another length.
     """
     found = {}
     for name, values in (meta or {}).items():
-        column = np.asarray(values)
-        if column.dtype.kind == "O":
-            texts = [("" if v is None else v) for v in column.tolist()]
-            column = np.array(texts, np.str_) if all(isinstance(v, str) for v in texts) else np.asarray(texts)
-        if column.dtype.kind not in _KINDS or column.ndim != 1:
+        shape = np.shape(values) if isinstance(values, np.ndarray) else (len(values),)
+        column = as_column(values, name) if len(shape) == 1 else np.asarray(values)
+        if len(shape) != 1 or kind_of(column) not in (*_KINDS.values(), "empty"):
             raise BadData(
-                f"metadata column '{name}' holds {column.dtype} of shape {column.shape}; expected one text, "
+                f"metadata column '{name}' holds {column.dtype} of shape {shape}; expected one text, "
                 "integer, number or boolean an item: convert it to text, or leave it out"
             )
         if len(column) != n:
             raise BadData(f"metadata column '{name}' has {len(column)} values for {n} items")
-        found[str(name)] = column
+        found[str(name)] = _without_missing(column, name) if column.dtype.kind == "O" else column
     return found
+
+
+def _without_missing(column: np.ndarray, name: str) -> np.ndarray:
+    """A column of objects without None."""
+    gaps = missing(column)
+    if kind_of(column) in ("text", "empty"):
+        return np.where(gaps, "", column) if gaps.any() else column
+    if any(abs(v) > _EXACT for v in column[~gaps]):
+        raise BadData(
+            f"metadata column '{name}' misses {gaps.sum()} values and holds integers beyond ±2^53, which numbers "
+            "with NaN cannot; fill the gaps, or convert it to text"
+        )
+    return np.where(gaps, np.nan, column).astype(np.float64)
 
 
 def kinds(columns: Mapping[str, np.ndarray]) -> dict[str, str]:
@@ -59,17 +74,13 @@ def to_arrow(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Columns as Arrow arrays, under their names in the Parquet file."""
     import pyarrow as pa
 
-    return {PREFIX + n: pa.array(c.tolist(), pa.string()) if c.dtype.kind == "U" else pa.array(c)
+    return {PREFIX + n: pa.array(c) if c.dtype.kind not in _TEXT else pa.array(c.tolist(), pa.string())
             for n, c in columns.items()}  # fmt: skip
 
 
 def to_numpy(column: Any) -> np.ndarray:
-    """An Arrow column (chunked or not) without nulls as NumPy; text becomes unicode."""
-    import pyarrow as pa
-
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return np.array(column.to_pylist(), dtype=np.str_)
-    return column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
+    """An Arrow column (chunked or not) without nulls as NumPy; text of fixed width while it is short, else objects."""
+    return from_arrow(column)
 
 
 def gather(tables: Sequence[Any], name: str, kind: str) -> np.ndarray:
@@ -108,7 +119,7 @@ def differ(old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], n: int)
     """Mask (n,) of the rows whose given metadata is not what is stored; NaN equals NaN."""
     changed = np.zeros(n, bool)
     for name, column in new.items():
-        if name not in old or (old[name].dtype.kind == "U") != (column.dtype.kind == "U"):
+        if name not in old or (old[name].dtype.kind in _TEXT) != (column.dtype.kind in _TEXT):
             changed |= True
         else:
             unequal = old[name] != column

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import xxhash
@@ -14,6 +14,13 @@ import xxhash
 from sensorium.errors import BadData
 
 KEY_BYTES = 16
+
+
+@runtime_checkable
+class _Array(Protocol):
+    """What NumPy takes for an array: its own, torch's, a picture of Pillow."""
+
+    def __array__(self) -> np.ndarray: ...
 
 
 def content_keys(kind: str, ids: Iterable[str], values: Iterable[Any]) -> list[bytes]:
@@ -53,7 +60,7 @@ def _update(digest: Any, kind: str, name: str, value: Any) -> None:
             _update(digest, kind, name, part)
     elif isinstance(value, (bool, int, float, np.generic)):
         digest.update(f"{type(value).__name__}\0{value}\0".encode())
-    elif hasattr(value, "__array__"):
+    elif isinstance(value, _Array):
         array = np.asarray(value)
         if array.dtype.hasobject:
             raise BadData(f"{kind} item '{name}' holds Python objects; expected an array of numbers")

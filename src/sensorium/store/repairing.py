@@ -1,4 +1,4 @@
-"""Repairing: drop damaged shards, and rebuild a lost manifest from what every shard says of itself."""
+"""Repair: damaged shards are dropped, a lost manifest is rebuilt from the metadata in each shard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sensorium.store.manifest import File, Manifest, Shard
 
 
 class Repaired(NamedTuple):
-    """What was done: damaged shards dropped, items in the store now, whether the manifest was made anew."""
+    """Result of a repair: names of the damaged files whose shards were dropped, items left, manifest rebuilt or not."""
 
     dropped: list[str]
     items: int
