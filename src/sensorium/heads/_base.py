@@ -109,7 +109,10 @@ def load(stem: Path) -> tuple[Head, Mapping[str, Any]]:
     told = io.read_object(beside, _REMEDY, name=str, arguments=dict, dim_in=int, dim=int, encoder=dict, checksum=str)
     io.verify(path, told["checksum"], _REMEDY)
     consent.require([told["name"], told["arguments"]], beside)
-    head = parts.make("heads", {"name": told["name"], **told["arguments"]}, str(beside))
+    try:
+        head = parts.make("heads", {"name": told["name"], **told["arguments"]}, str(beside))
+    except BadRecipe as error:
+        raise BadRecipe(str(error) if str(beside) in str(error) else f"{beside}: {error}") from None
     head.build(told["dim_in"], None, told["dim"])
     try:
         head.load_state_dict(unpack(path.read_bytes()))

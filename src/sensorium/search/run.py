@@ -120,7 +120,7 @@ class Run:
             consent.require(stamp["part"], self.folder / "index" / f"{side}.json")
             with _reading(self.folder / "index" / side):
                 index = parts.find("indexes", stamp["part"]["name"]).load(self.folder / "index" / side)
-            made = index.fingerprint.get("made")
+                made = index.fingerprint.get("made")
             if made is not None and made != stamp.get("made"):
                 raise Corrupt(
                     f"{self.folder / 'index' / side} is the index of another run, or of an earlier state of this one; "
