@@ -21,7 +21,6 @@ from sensorium.cli.options import (
     trusted,
 )
 from sensorium.cli.output import Output
-from sensorium.errors import BadRecipe
 
 
 def run(
@@ -85,8 +84,6 @@ def download(recipe: RecipeName, overrides: Overrides = None, as_json: Json = No
 
     plan = recipes.load(recipe, overrides or [])
     data = plan.part("data")
-    if not hasattr(data, "obtain"):
-        raise BadRecipe(f"the data set '{plan.part_name('data')}' has nothing to fetch; bring its files yourself")
     Output(as_json).records([{"folder": str(folder)} for folder in data.obtain()])
 
 

@@ -40,7 +40,7 @@ def every(
     """
     plan = recipes.load(recipe, overrides)
     data = recipes.load(recipe, [*overrides, "data.fold=1"]).part("data")
-    if not hasattr(data, "folds"):
+    if not data.folds():
         raise BadRecipe(f"the data set '{plan.part_name('data')}' has no folds; leave out data.fold={WORD}")
     out = Path(out) if out is not None else Path("runs") / f"{plan.name}-folds"
     numbers = range(first, first + seeds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -92,11 +94,13 @@ class Statistics(nn.Module, SequenceHead):
         state = self.start(len(x)) if state is None else state
         if not x.shape[1]:
             return x.new_zeros(len(x), 0, self.dim), state
-        return self._each("step", state, self.preprocess(x))
+        x = self.preprocess(x)
+        return self._each(state, lambda part, own: part.step(x, own))
 
     def advance(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, State]:
         """As :func:`sensorium.numerics.ragged.advance`: only the last of these frames is read."""
-        return self._each("advance", state, self.preprocess(x), lengths)
+        x = self.preprocess(x)
+        return self._each(state, lambda part, own: part.advance(x, lengths, own))
 
     def start(self, b: int = 1) -> State:
         """The state of b new streams."""
@@ -105,12 +109,12 @@ class Statistics(nn.Module, SequenceHead):
     def _pooled(self, frames: Tensor, lengths: Tensor) -> Tensor:
         return torch.cat([part(frames, lengths) for part in self.pool], -1)
 
-    def _each(self, verb: str, state: State, *given: Tensor) -> tuple[Tensor, State]:
-        """What all statistics say, read, and their states one after the other."""
+    def _each(self, state: State, move: Callable[[nn.Module, State], tuple[Tensor, State]]) -> tuple[Tensor, State]:
+        """Every statistic moved on from its own share of the state: the output, and all states one after the other."""
         pooled, after = [], ()
         for part in self.pool:
             own = len(part.start(1))
-            found, left = getattr(part, verb)(*given, state[len(after) : len(after) + own])
+            found, left = move(part, state[len(after) : len(after) + own])
             pooled.append(found)
             after += left
         return self._read(self._scaled(torch.cat(pooled, -1))), after

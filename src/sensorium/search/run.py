@@ -251,7 +251,7 @@ class Run:
         if encoder is None:
             raise BadData(f"the {side} items of {self.folder} came as vectors, so only --vector and --id can ask")
         found = encoder.encode(values)
-        if getattr(encoder, "frames", False):
+        if encoder.frames:
             return np.concatenate([self.project_one(side, frames) for frames in found])
         return self.project(side, found)
 

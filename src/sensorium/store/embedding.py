@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sensorium.contracts import Encoder
 from sensorium.errors import BadData, Mismatch, SensoriumError
 from sensorium.progress import bar
 from sensorium.store import columns, compacting, reading, repairing, rows, shard
@@ -33,7 +34,7 @@ class Report(NamedTuple):
 
 def embed(
     items: Items,
-    encoder: Any,
+    encoder: Encoder,
     folder: Path | str,
     *,
     batch: int | None = None,
@@ -55,7 +56,7 @@ def embed(
 
 def embed_reported(
     items: Items,
-    encoder: Any,
+    encoder: Encoder,
     folder: Path | str,
     *,
     batch: int | None = None,
@@ -73,7 +74,7 @@ def embed_reported(
     dropped = len(repairing.drop_damaged(folder))
     keys = content_keys(items.kind, items.ids.tolist(), items.values)
     work = _Work(items, meta, keys, encoder, Writer(folder, encoder.fingerprint), dtype)
-    encoded = work.run(batch or getattr(encoder, "batch", 64), shard_rows, progress)
+    encoded = work.run(batch or encoder.batch, shard_rows, progress)
     compacting.compact_small(work.writer, shard_rows)
     report = Report(encoded, len(items) - encoded, dropped)
     return _in_order(items, work.writer, keys), report
@@ -83,11 +84,11 @@ class _Work:
     """One call of :func:`embed`: the items, and what was encoded since the last commit."""
 
     def __init__(
-        self, items: Items, meta: dict[str, np.ndarray], keys: list[bytes], encoder: Any, writer: Writer, dtype: Any
+        self, items: Items, meta: dict[str, np.ndarray], keys: list[bytes], encoder: Encoder, writer: Writer, dtype: Any
     ) -> None:
         self.items, self.meta, self.keys, self.encoder, self.writer = items, meta, keys, encoder, writer
         self.ids = items.ids.tolist()
-        self.frames = bool(getattr(encoder, "frames", False))
+        self.frames = encoder.frames
         known = writer.manifest
         self.dtype = np.dtype(dtype) if dtype is not None else np.dtype(known.dtype) if known else None
 

@@ -119,7 +119,7 @@ async def probe(served: ServedRun) -> None:
     to = run.sides[-1] if side == run.sides[0] else run.sides[0]
     if workers.takes(side) == "text":
         # An encoder of class names knows no other words.
-        raw = await workers.encode(side, getattr(run.encoder(side), "classes", [_WORDS])[0])
+        raw = await workers.encode(side, run.encoder(side).example or _WORDS)
     else:
         raw = np.ones(run.head(side).dim_in, np.float32)
     if raw.ndim == 1:
