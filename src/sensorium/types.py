@@ -245,7 +245,7 @@ class Affine:
 
 
 class Solution(NamedTuple):
-    """What a closed form settles: a map for each side, None meaning identity; notes for the report."""
+    """The solution of a closed form: a map for each side, None meaning identity; notes for the report."""
 
     left: Affine | None
     right: Affine | None

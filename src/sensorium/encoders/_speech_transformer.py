@@ -169,7 +169,7 @@ class Speech(Encoder):
 
 
 class Waveform:
-    """wav2vec 2.0 and its kin: convolutions over samples, then a transformer over their frames.
+    """wav2vec 2.0 and models of its kind: convolutions over samples, then a transformer over their frames.
 
     The convolutions see one chunk at a time, since those of the base models normalise over time and
     so would hear the padding; the transformer takes a padded batch, whose padding it masks.

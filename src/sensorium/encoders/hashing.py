@@ -15,7 +15,7 @@ from sensorium.modalities.image import files
 
 
 class Hashing(Encoder):
-    """The fake encoder on the real shelf: every number it gives can be worked out by hand.
+    """An encoder without weights, for tests and first steps: every number can be worked out by hand.
 
     Text becomes counts of its character n-grams: "cat" has the 3-grams " ca", "cat" and "at ",
     and each adds 1 at position ``crc32(gram) % dim`` (the hashing trick, Weinberger et al. 2009,

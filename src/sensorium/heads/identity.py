@@ -1,4 +1,4 @@
-"""Vectors as they are, at unit length unless told otherwise; nothing is learned."""
+"""Vectors as they are, at unit length by default; nothing is learned."""
 
 from __future__ import annotations
 

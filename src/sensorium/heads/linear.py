@@ -1,4 +1,4 @@
-"""One linear map with its input statistics: what closed forms settle, and the smallest head to train."""
+"""One linear map with its input statistics: what closed forms solve for, and the smallest head to train."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Principal components of one side's training vectors: a head settled without the other side."""
+"""Principal components of one side's training vectors: a head fitted without training and without the other side."""
 
 from __future__ import annotations
 

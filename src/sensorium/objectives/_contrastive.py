@@ -268,7 +268,7 @@ class _Targets:
             tile.sub_(self.mask(rows, tile).mul_(share))
 
     def leave_out(self, tile: Tensor, rows: slice, value: float) -> Tensor:
-        """Take pairs that are neither partners nor strangers out of the softmax."""
+        """Take pairs that are neither positives nor negatives out of the softmax."""
         if self.masked:
             partners = self.positives.block(rows, self.device)
             partners.diagonal(rows.start).fill_(False)

@@ -11,7 +11,7 @@ from sensorium.contracts import TrainedObjective
 class Cosine(nn.Module, TrainedObjective):
     """L = mean over the batch of 1 - cos(zl_i, zr_i), from 0 (same direction) to 2.
 
-    The loss of perception heads that regress onto a frozen space. Nothing pushes strangers
+    The loss of perception heads that regress onto a frozen space. Nothing pushes negatives
     apart: with a trainable head on both sides everything may collapse onto one point, so keep
     one side frozen (``right.head=identity``), and read it beside the mean-vector baseline,
     which scores a high cosine too. Equals ``nn.CosineEmbeddingLoss`` with targets of 1.

@@ -35,7 +35,7 @@ class CrossEntropy(nn.Module, TrainedObjective):
     ``torch.nn.functional.cross_entropy``.
     label_smoothing: share of y spread evenly over all classes (Szegedy et al. 2016).
 
-    Raises BadRecipe for values that cannot be meant and for a right side that is no class table.
+    Raises BadRecipe for invalid values and for a right side that is no class table.
     """
 
     gives_probabilities = True

@@ -1,4 +1,4 @@
-"""Soft targets: which strangers of a batch are half partners, estimated by an earlier run."""
+"""Soft targets: how far the negatives of a batch are positives, estimated by an earlier run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Distill(nn.Module, TrainedObjective):
     width. weight: 0 is plain InfoNCE, 1 the teacher alone. both: also from right to left. Memory is
     b² a step: the targets themselves are that large.
 
-    Raises BadRecipe for values that cannot be meant, Mismatch when the teacher belongs to other
+    Raises BadRecipe for invalid values, Mismatch when the teacher belongs to other
     encoders, Corrupt when its heads cannot be read.
     """
 
@@ -66,7 +66,7 @@ class Distill(nn.Module, TrainedObjective):
         soft = self._teacher.similarity(positives.rows, own) / self.teacher_temperature
         partner = positives.block(slice(0, len(zl)), zl.device)
         same = positives.same_block(slice(0, len(zl)), zl.device)
-        if same is not None:  # an item is neither its own partner nor a stranger to itself
+        if same is not None:  # an item is neither a positive nor a negative of itself
             # Not -inf: 0 · log 0 has no gradient, and a far finite logit weighs exactly nothing.
             barred = same & ~partner
             own, soft = own.masked_fill(barred, -1e4), soft.masked_fill(barred, -1e4)

@@ -1,4 +1,4 @@
-"""Which rows of a batch are true partners: every one of them is a positive, none a negative.
+"""The positives of a batch: all true pairs among its rows, of which none is ever a negative.
 
 :class:`Partners` is made once from the training pairs and finds the cheapest exact answer:
 nothing to look up when every batch is one-to-one, equal keys where every connected component
@@ -17,12 +17,12 @@ from sensorium.pairs.pairs import components_of
 
 
 class Positives:
-    """True partners among the b left and b right rows of one batch; row i's own partner is i.
+    """Positives among the b left and b right rows of one batch; row i's own partner is i.
 
     diagonal_only: (i, i) are the only partners. Otherwise either keys (left (b,), right (b,)),
     where (i, j) are partners when the keys are equal, or edges (rows, columns), sorted by row.
     same: edges (rows, columns) where left i and right j are one and the same item of one table:
-    neither partners nor strangers.
+    neither positives nor negatives.
     rows: rows (b,) of the batch in the left and the right table, for objectives that keep something
     per item (its category, classes or teacher); None where the batch holds mixtures of items.
     """
