@@ -178,3 +178,19 @@ def test_a_rate_that_no_recording_has_is_refused_later() -> None:
     with pytest.raises(BadData, match="16000 s long"):
         files.read_mono(bytes(content))
     assert RATE == 16_000
+
+
+def test_more_channels_than_eight_of_what_only_pyav_reads() -> None:
+    """PyAV read past the eighth plane of a frame of separate channels, which ended the process."""
+    import av
+
+    out, samples = io.BytesIO(), (np.arange(24 * 4800).reshape(4800, 24) % 20_000).astype(np.int16)
+    with av.open(out, "w", format="matroska") as file:
+        stream = file.add_stream("pcm_s16le", rate=48_000, layout="22.2")
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="22.2")
+        frame.sample_rate = 48_000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            file.mux(packet)
+    found, rate = files.read_channels(out.getvalue())
+    assert rate == 48_000
+    np.testing.assert_allclose(found, samples / 2.0**15, atol=1e-6)

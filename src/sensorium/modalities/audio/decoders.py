@@ -150,20 +150,21 @@ def _frames(container: Any, name: str, max_seconds: float) -> list[tuple[np.ndar
     form, seconds, resampler = None, 0.0, None
 
     def take(frames: list[Any]) -> None:
-        blocks.extend(frame.to_ndarray() for frame in frames)
+        # Samples of all channels in one plane: PyAV reads past the eighth of separate planes.
+        blocks.extend(frame.to_ndarray().reshape(-1, frame.layout.nb_channels) for frame in frames)
 
     def close() -> None:
         if resampler is not None:
             take(resampler.resample(None))
         if blocks:
-            found.append((np.concatenate(blocks, 1).T, form[0]))
+            found.append((np.concatenate(blocks), form[0]))
             blocks.clear()
 
     for frame in container.decode(audio=0):
         now = (frame.sample_rate, frame.layout.name, frame.format.name)
         if now != form:
             close()
-            form, resampler = now, av.AudioResampler(format="fltp")
+            form, resampler = now, av.AudioResampler(format="flt")
         take(resampler.resample(frame))
         seconds += frame.samples / frame.sample_rate
         _check_length(seconds, name, max_seconds)
