@@ -54,8 +54,8 @@ def run(
     if seeds > 1:
         from sensorium.experiments.seeds import several
 
-        told = several(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
-        output.records(told)
+        rows = several(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
+        output.records(rows)
         return
     made = sensorium.run(recipe, overrides or [], out=out, seed=seed, quiet=quiet, tensorboard=tensorboard)
     tell(output, made)
@@ -123,7 +123,7 @@ def evaluate(
     as_json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Judge a run again, compare two runs query by query, or judge a classifier on another corpus.
+    """Evaluate a run again, compare two runs query by query, or evaluate a classifier on another corpus.
 
     [bold]sensorium evaluate runs/glyphs evaluate.resamples=5000[/bold]
 
@@ -163,7 +163,7 @@ def index(
 
     trusted(trust, run)
     made = pipeline.index_again(run, overrides or [], quiet)
-    Output(as_json).records([{"side": side, **told} for side, told in made.metrics["index"].items()])
+    Output(as_json).records([{"side": side, **about} for side, about in made.metrics["index"].items()])
 
 
 def sweep(

@@ -63,17 +63,17 @@ def tell(output: Output, made: Any, failures: bool = False) -> None:
     shown.print_run(made.metrics, made.folder, failures)
 
 
-def tell_folds(output: Output, told: Mapping[str, Any]) -> None:
+def tell_folds(output: Output, summary: Mapping[str, Any]) -> None:
     """Print what every fold together says: tables for people, the results as JSON lines for programs."""
     from sensorium.evaluate import aggregate
 
     if output.json:
-        output.records(told["results"])
+        output.records(summary["results"])
         return
-    seeds = f"{told['seeds']} seed{'s' * (told['seeds'] > 1)} each"
-    output.records(aggregate.table(told), title=f"{told['folds']} folds, {seeds}; percent, ranks as they are")
-    output.records(aggregate.group_table(told), title="Every group, worst first; percent")
-    output.say(f"card: {told['folder']}/README.md")
+    seeds = f"{summary['seeds']} seed{'s' * (summary['seeds'] > 1)} each"
+    output.records(aggregate.table(summary), title=f"{summary['folds']} folds, {seeds}; percent, ranks as they are")
+    output.records(aggregate.group_table(summary), title="Every group, worst first; percent")
+    output.say(f"card: {summary['folder']}/README.md")
 
 
 def read_vector(path: Path) -> Any:

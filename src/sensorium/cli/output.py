@@ -144,13 +144,13 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -
         out.print(f"protocol {protocol['name']}: {protocol['about']}", markup=False)
     for finding in leaks.get("findings", ()):
         out.print(printable(f"{'LEAKY: ' if finding['leaky'] else 'note: '}{finding['text']}"), markup=False)
-    told = ", ".join(
+    text = ", ".join(
         f"{key.replace('_', ' ')} {_cell(value)}" for key, value in metrics.get("dataset", {}).items() if value
     )
-    if told:
-        out.print(f"data: {told}", markup=False)
-    for side, told in metrics.get("index", {}).items():
-        out.print(f"{side} index: " + ", ".join(f"{key} {_cell(value)}" for key, value in told.items()), markup=False)
+    if text:
+        out.print(f"data: {text}", markup=False)
+    for side, text in metrics.get("index", {}).items():
+        out.print(f"{side} index: " + ", ".join(f"{key} {_cell(value)}" for key, value in text.items()), markup=False)
     seconds = metrics["seconds"]
     out.print(f"{sum(seconds.values()):.1f} s: " + ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items()))
     groups = card.group_table(metrics)

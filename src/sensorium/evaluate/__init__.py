@@ -1,4 +1,4 @@
-"""Judging: ranks of held-out pairs in both directions, measures over them, intervals over groups."""
+"""Evaluating: ranks of held-out pairs in both directions, measures over them, intervals over groups."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIRECTIONS = ("left->right", "right->left")
 
 
 @dataclass(frozen=True)
-class Judged:
+class Ranking:
     """One direction's ranks, and what they are ranks of.
 
     ranks (r,): rank of every relevant, in the order of ``relevance.relevant``.
@@ -62,7 +62,7 @@ def per_query(
     directions: Sequence[str] = DIRECTIONS,
     corrections: Mapping[str, Any] | None = None,
     among: np.ndarray | None = None,
-) -> dict[str, Judged]:
+) -> dict[str, Ranking]:
     """Ranks of every relevant, by direction: what measures, breakdowns, comparisons and plots read.
 
     zl (n, d) and zr (m, d): head outputs of the two whole tables; ``pairs`` holds their rows.
@@ -70,7 +70,7 @@ def per_query(
     among: right rows that are candidates too though the split does not name them, such as classes.
     Raises BadData when the split has no related pair.
     """
-    judged = {}
+    rankings = {}
     for direction in directions:
         relevance = pairs.relevance(direction, split, among if direction == "left->right" else None)
         if not len(relevance.queries):
@@ -82,12 +82,12 @@ def per_query(
         queries, candidates = (zl, zr) if direction == "left->right" else (zr, zl)
         correction = (corrections or {}).get(direction)
         rank = scores.ranks if correction is None else correction.ranks
-        judged[direction] = Judged(direction, split, relevance, rank(queries, candidates, relevance))
-    return judged
+        rankings[direction] = Ranking(direction, split, relevance, rank(queries, candidates, relevance))
+    return rankings
 
 
 def results(
-    judged: dict[str, Judged], measures: Sequence[str | Measure] = DEFAULT, seed: int = 0, resamples: int = 1000
+    rankings: dict[str, Ranking], measures: Sequence[str | Measure] = DEFAULT, seed: int = 0, resamples: int = 1000
 ) -> list[dict[str, Any]]:
     """Rows of ``metrics.json``: direction, measure, value, low, high, n_queries, n_candidates,
     n_groups, split, seed.
@@ -97,7 +97,7 @@ def results(
     """
     parsed = [parse(m) for m in measures]
     rows = []
-    for direction, one in judged.items():
+    for direction, one in rankings.items():
         values = [one.values(measure) for measure in parsed]
         groups = len(np.unique(one.group))
         ends = statistics.intervals(values, one.group, [m.statistic for m in parsed], resamples, seed)
@@ -130,7 +130,7 @@ def evaluate(
     resamples: int = 1000,
     directions: Sequence[str] = DIRECTIONS,
 ) -> list[dict[str, Any]]:
-    """Judge head outputs on one split: ranks, measures and intervals, both ways.
+    """Evaluate head outputs on one split: ranks, measures and intervals, both ways.
 
     See :func:`per_query` for the shapes and :func:`results` for the rows. Unknown measures
     raise BadRecipe before anything is computed.

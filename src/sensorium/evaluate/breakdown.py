@@ -9,7 +9,7 @@ import numpy as np
 
 from sensorium import scores
 from sensorium.errors import BadData
-from sensorium.evaluate import Judged, statistics
+from sensorium.evaluate import Ranking, statistics
 from sensorium.evaluate.measures import Measure, parse
 from sensorium.types import Rows
 
@@ -54,7 +54,7 @@ def by(
 
 
 def by_group(
-    judged: Judged,
+    ranking: Ranking,
     measure: str | Measure = "hit@10",
     names: np.ndarray | None = None,
     least: int = 1,
@@ -63,11 +63,11 @@ def by_group(
 ) -> list[dict[str, Any]]:
     """A measure for each group of the split (speaker, clip, outfit), worst first; see :func:`by`."""
     measure = parse(measure)
-    return by(judged.values(measure), judged.group, names, None, "rank" not in measure.name, least, resamples, seed)
+    return by(ranking.values(measure), ranking.group, names, None, "rank" not in measure.name, least, resamples, seed)
 
 
 def by_column(
-    judged: Judged,
+    ranking: Ranking,
     column: np.ndarray,
     measure: str | Measure = "hit@10",
     least: int = 1,
@@ -76,9 +76,9 @@ def by_column(
 ) -> list[dict[str, Any]]:
     """A measure for each value of a metadata column of the query table (n,), such as the class; worst first."""
     measure = parse(measure)
-    key = np.asarray(column)[judged.relevance.queries]
+    key = np.asarray(column)[ranking.relevance.queries]
     higher = "rank" not in measure.name
-    return by(judged.values(measure), key, None, judged.group, higher, least, resamples, seed)
+    return by(ranking.values(measure), key, None, ranking.group, higher, least, resamples, seed)
 
 
 def spread(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def spread(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def failures(
-    judged: Judged,
+    ranking: Ranking,
     zl: Rows,
     zr: Rows,
     query_ids: np.ndarray,
@@ -97,11 +97,11 @@ def failures(
 ) -> list[dict[str, Any]]:
     """The queries whose first relevant came latest: ids, rank, what came first instead, and both scores.
 
-    query_ids and candidate_ids: of the two whole tables, in the direction that was judged.
+    query_ids and candidate_ids: of the two whole tables, in the direction that was evaluated.
     Of equal ranks, the query most sure of its wrong answer comes first.
     """
-    relevance, first = judged.relevance, judged.first
-    queries, candidates = (zl, zr) if judged.direction == "left->right" else (zr, zl)
+    relevance, first = ranking.relevance, ranking.first
+    queries, candidates = (zl, zr) if ranking.direction == "left->right" else (zr, zl)
     worst = np.argsort(-first, kind="stable")[: 4 * count]
     worst = worst[first[worst] > 1]
     if not len(worst):
@@ -110,16 +110,16 @@ def failures(
     own = relevance.own[worst]
     allowed = np.asarray(candidates[relevance.candidates], np.float32)
     top, top_score = scores.topk(q, allowed, 1, own=own)
-    at = np.array([_best_relevant(judged, i) for i in worst])
+    at = np.array([_best_relevant(ranking, i) for i in worst])
     right_score = np.einsum("qd,qd->q", q, allowed[at], dtype=np.float64)
     order = np.lexsort((right_score - top_score[:, 0], -first[worst]))[:count]
     return [{"id": str(query_ids[relevance.queries[worst[i]]]), "rank": int(first[worst[i]]),
              "wanted": str(candidate_ids[relevance.candidates[at[i]]]), "score": float(right_score[i]),
              "found": str(candidate_ids[relevance.candidates[top[i, 0]]]), "found_score": float(top_score[i, 0]),
-             "direction": judged.direction} for i in order]  # fmt: skip
+             "direction": ranking.direction} for i in order]  # fmt: skip
 
 
-def _best_relevant(judged: Judged, i: int) -> int:
+def _best_relevant(ranking: Ranking, i: int) -> int:
     """Candidate position of query i's best-ranked relevant."""
-    part = slice(judged.relevance.offsets[i], judged.relevance.offsets[i + 1])
-    return int(judged.relevance.relevant[part][np.argmin(judged.ranks[part])])
+    part = slice(ranking.relevance.offsets[i], ranking.relevance.offsets[i + 1])
+    return int(ranking.relevance.relevant[part][np.argmin(ranking.ranks[part])])

@@ -66,9 +66,9 @@ def to_dict(calibration: Calibration) -> dict[str, Any]:
     return {"method": name, **asdict(calibration)}
 
 
-def from_dict(told: Mapping[str, Any]) -> Calibration:
+def from_dict(record: Mapping[str, Any]) -> Calibration:
     """What :func:`to_dict` told. Raises BadRecipe for an unknown method."""
-    values = dict(told)
+    values = dict(record)
     method = str(values.pop("method", ""))
     if method not in _KINDS:
         raise BadRecipe(f"calibration method '{method}'; {nearest(method, _KINDS)}")

@@ -38,8 +38,8 @@ def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = 
 
 def table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """The results as rows for people: percent with 95% interval, the baselines beside, LEAKY where it leaks."""
-    baselines = {name: {(r["direction"], r["measure"]): r["value"] for r in told["results"]}
-                 for name, told in metrics.get("baselines", {}).items() if told.get("results")}  # fmt: skip
+    baselines = {name: {(r["direction"], r["measure"]): r["value"] for r in record["results"]}
+                 for name, record in metrics.get("baselines", {}).items() if record.get("results")}  # fmt: skip
     rows = []
     for r in metrics["results"]:
         measure = r["measure"]
@@ -77,10 +77,10 @@ def caution(metrics: Mapping[str, Any]) -> str:
 
 def group_table(metrics: Mapping[str, Any], most: int = 24) -> list[dict[str, str]]:
     """The groups of the breakdown as rows for people, in percent, the worst ``most`` of them."""
-    told = metrics.get("breakdown", {})
+    record = metrics.get("breakdown", {})
     several = ("UA", "WA", "macro-F1")
     rows = []
-    for g in told.get("worst", [])[:most]:
+    for g in record.get("worst", [])[:most]:
         named = {name: g[name] for name in several if name in g} or {"value": g["value"]}
         rows.append(
             {"group": g["name"], **{name: f"{100 * v:.1f}" for name, v in named.items()}, "queries": f"{g['n']:,}"}
@@ -90,8 +90,8 @@ def group_table(metrics: Mapping[str, Any], most: int = 24) -> list[dict[str, st
 
 def class_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """Recall of each class as rows for people, in percent; empty where the candidates are no classes."""
-    told = metrics.get("classes", {})
-    each = zip(told.get("names", []), told.get("recall", []), told.get("confusion", []), strict=True)
+    record = metrics.get("classes", {})
+    each = zip(record.get("names", []), record.get("recall", []), record.get("confusion", []), strict=True)
     return [{"class": name, "recall": "" if r is None else f"{100 * r:.1f}", "queries": f"{sum(counts):,}"}
             for name, r, counts in each]  # fmt: skip
 
@@ -107,7 +107,7 @@ def _head(name: str, metrics: Mapping[str, Any]) -> str:
     stamp = f" — {_STAMP}" if metrics.get("leaks", {}).get("leaky") else ""
     pairs = metrics.get("pairs", {})
     sizes = ", ".join(
-        f"{told['related']:,} {split} pairs in {told['groups']:,} groups" for split, told in pairs.items()
+        f"{record['related']:,} {split} pairs in {record['groups']:,} groups" for split, record in pairs.items()
     )
     lines = [f"# {name}{stamp}", "Small heads on frozen encoders, fitted and evaluated by Sensorium."]
     return "\n\n".join([*lines, f"{sizes}." if sizes else "", *_paragraph(metrics.get("verdict"))]).strip()
@@ -122,7 +122,7 @@ def _numbers(metrics: Mapping[str, Any]) -> str:
             "Percent, except ranks; ties count against us; intervals are 95%, by bootstrap over groups "
             f"(seed {seed}). hit@k: any relevant in the first k. recall@k: share of the relevants in the first k. "
             "mAP: queries without a hit count as 0."]  # fmt: skip
-    text += [f"**{told}**" for told in [caution(metrics)] if told]
+    text += [f"**{record}**" for record in [caution(metrics)] if record]
     groups = group_table(metrics)
     if groups:
         text += [f"Groups, worst first, by {metrics['breakdown'].get('measure', 'hit@10')}:", markdown(groups)]
@@ -152,45 +152,45 @@ def _leaks(leaks: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _hubness(hubness: Mapping[str, Any]) -> Iterable[str]:
-    for direction, told in hubness.items():
-        before, after = told["before"]["skewness"], told["after"]["skewness"]
-        text = f"skewness of N_{told['before']['k']} {before:.2f}"
-        if told["chosen"] == "none":
+    for direction, record in hubness.items():
+        before, after = record["before"]["skewness"], record["after"]["skewness"]
+        text = f"skewness of N_{record['before']['k']} {before:.2f}"
+        if record["chosen"] == "none":
             yield f"- Hubness {figures.arrow(direction)}: {text}; no correction, as none clearly helped on validation."
         else:
-            yield (f"- Hubness {figures.arrow(direction)}: {text}, {after:.2f} after `{told['chosen']}`, "
+            yield (f"- Hubness {figures.arrow(direction)}: {text}, {after:.2f} after `{record['chosen']}`, "
                    "chosen on validation and part of every number and search here.")  # fmt: skip
 
 
 def _calibration(calibration: Mapping[str, Any]) -> Iterable[str]:
-    for direction, told in calibration.items():
+    for direction, record in calibration.items():
         where = figures.arrow(direction)
-        if "test" not in told:
-            yield f"- Probabilities {where}: none ({told.get('not_applicable', 'not fitted')})."
+        if "test" not in record:
+            yield f"- Probabilities {where}: none ({record.get('not_applicable', 'not fitted')})."
             continue
-        method, ece = told["probability"]["method"], _percent(told["test"]["ECE"])
+        method, ece = record["probability"]["method"], _percent(record["test"]["ECE"])
         yield f"- Probabilities {where}: {method} fitted on validation, ECE {ece} points on test."
-        yield from _no_match(told)
-        yield from _top_set(told)
+        yield from _no_match(record)
+        yield from _top_set(record)
 
 
-def _no_match(told: Mapping[str, Any]) -> Iterable[str]:
-    rule = told.get("no_match")
+def _no_match(record: Mapping[str, Any]) -> Iterable[str]:
+    rule = record.get("no_match")
     if not rule:
         return
     promise = f"at most {_percent(rule['risk'])}% wrong with {_percent(rule['confidence'])}% confidence"
     if rule["score"] is None:
         yield f"  - No threshold on the score keeps first answers {promise}."
         return
-    wrong = told.get("test_wrong_among_answered")
-    found = f"{_percent(told['test_answered'])}% answered" + (
+    wrong = record.get("test_wrong_among_answered")
+    found = f"{_percent(record['test_answered'])}% answered" + (
         "" if wrong is None else f", {_percent(wrong)}% of them wrong"
     )
     yield f'  - Below score {rule["score"]:.3f} say "no match": {promise}; on test {found}.'
 
 
-def _top_set(told: Mapping[str, Any]) -> Iterable[str]:
-    top, found = told.get("top_set", {}), told.get("test_coverage")
+def _top_set(record: Mapping[str, Any]) -> Iterable[str]:
+    top, found = record.get("top_set", {}), record.get("test_coverage")
     if top.get("k") and found:
         interval = f"[{_percent(found['low'])}, {_percent(found['high'])}]"
         yield (f"  - The first {top['k']:,} hold a right one {_percent(top['coverage'])}% of the time; "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import scores
-from sensorium.evaluate import Judged, breakdown, statistics
+from sensorium.evaluate import Ranking, breakdown, statistics
 from sensorium.evaluate.hubness_corrections import Correction
 from sensorium.evaluate.protocols.emotions import confusion, recognition
 from sensorium.pairs import Pairs
@@ -35,13 +35,13 @@ def known(pairs: Pairs) -> np.ndarray | None:
 
 
 def predictions(
-    judged: Judged, zl: Rows, zr: Rows, correction: Correction | None = None
+    ranking: Ranking, zl: Rows, zr: Rows, correction: Correction | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """True and predicted class of each query, (q,) each, as positions into the judged candidates.
+    """True and predicted class of each query, (q,) each, as positions into the evaluated candidates.
 
     correction: for hubness, where the ranks have it too.
     """
-    relevance = judged.relevance
+    relevance = ranking.relevance
     q = np.asarray(zl[relevance.queries], np.float32)
     classes = np.asarray(zr[relevance.candidates], np.float32)
     found = scores.topk(q, classes, 1) if correction is None else correction.topk(q, classes, 1)
@@ -49,12 +49,12 @@ def predictions(
 
 
 def results(
-    judged: Judged, labels: np.ndarray, predicted: np.ndarray, seed: int = 0, resamples: int = 1000
+    ranking: Ranking, labels: np.ndarray, predicted: np.ndarray, seed: int = 0, resamples: int = 1000
 ) -> list[dict[str, Any]]:
     """UA, WA and macro-F1 as rows of ``metrics.json``, see :func:`sensorium.evaluate.results`."""
-    about = {"n_queries": len(labels), "n_candidates": len(judged.relevance.candidates),
-             "n_groups": len(np.unique(judged.group)), "split": judged.split, "seed": seed}  # fmt: skip
-    return measured(labels, predicted, judged.group, {"direction": judged.direction}, about, resamples, seed)
+    about = {"n_queries": len(labels), "n_candidates": len(ranking.relevance.candidates),
+             "n_groups": len(np.unique(ranking.group)), "split": ranking.split, "seed": seed}  # fmt: skip
+    return measured(labels, predicted, ranking.group, {"direction": ranking.direction}, about, resamples, seed)
 
 
 def measured(

@@ -4,7 +4,7 @@ Both runs answered the same queries, so they are compared on each query's own di
 is far more telling than two overlapping intervals. Groups of queries are resampled, the same
 ones for both runs (Efron & Tibshirani 1993, ch. 16; for retrieval Smucker et al. 2007).
 
-What a run keeps for this is ``per_query.npz``, made by :func:`save` from the run's judged
+What a run stores for this is ``per_query.npz``, made by :func:`save` from the run's evaluated
 directions and read by :func:`load`. For every split and direction, ``S`` = for example
 ``validation_left_to_right`` or ``test_right_to_left``, it holds
 
@@ -32,7 +32,7 @@ from sensorium.evaluate import statistics
 from sensorium.evaluate.measures import DEFAULT, Measure, parse
 
 if TYPE_CHECKING:
-    from sensorium.evaluate import Judged
+    from sensorium.evaluate import Ranking
 
 FILE = "per_query.npz"
 _COLUMNS = ("query", "group", "offsets", "ranks", "candidates")
@@ -40,7 +40,7 @@ _COLUMNS = ("query", "group", "offsets", "ranks", "candidates")
 
 @dataclass(frozen=True)
 class Ranks:
-    """One direction of one split, as a run keeps it: the arrays of the module's head, by name."""
+    """One direction of one split, as a run stores it: the arrays of the module's head, by name."""
 
     query: np.ndarray
     group: np.ndarray
@@ -49,12 +49,12 @@ class Ranks:
     candidates: np.ndarray
 
     @classmethod
-    def of(cls, judged: Judged, query_ids: np.ndarray, candidate_ids: np.ndarray) -> Ranks:
-        """Ranks of a judged direction; the ids are those of the two whole tables."""
-        relevance = judged.relevance
+    def of(cls, rankings: Ranking, query_ids: np.ndarray, candidate_ids: np.ndarray) -> Ranks:
+        """Ranks of an evaluated direction; the ids are those of the two whole tables."""
+        relevance = rankings.relevance
         names = "\n".join(np.sort(candidate_ids[relevance.candidates]).tolist())
         universe = np.array([str(len(relevance.candidates)), xxhash.xxh3_64_hexdigest(names.encode())])
-        narrow = judged.ranks.astype(np.int32) if judged.ranks.max(initial=0) < 2**31 else judged.ranks
+        narrow = rankings.ranks.astype(np.int32) if rankings.ranks.max(initial=0) < 2**31 else rankings.ranks
         return cls(query_ids[relevance.queries], relevance.group, relevance.offsets, narrow, universe)
 
     def values(self, measure: str | Measure) -> np.ndarray:
@@ -142,8 +142,8 @@ def compare_runs(
     Each row has direction, measure, split, n_queries, the fields of :class:`Comparison` and
     ``better``: "a", "b", or "undecided" where the interval holds zero.
 
-    Raises BadData when a folder keeps no ranks or not of this split, Corrupt when they cannot be
-    read, Mismatch when the runs were not judged on the same queries and candidates.
+    Raises BadData when a folder stores no ranks or not of this split, Corrupt when they cannot be
+    read, Mismatch when the runs were not evaluated on the same queries and candidates.
     """
     parsed = [parse(m) for m in measures]
     of_a, of_b = ({d: r for (s, d), r in load(Path(folder) / FILE).items() if s == split} for folder in (a, b))
@@ -171,7 +171,7 @@ def compare_runs(
 
 
 def check_same(a: Ranks, b: Ranks, where: str) -> None:
-    """Raise Mismatch unless both were judged on the same queries, relevants and candidates."""
+    """Raise Mismatch unless both were evaluated on the same queries, relevants and candidates."""
     order_a, order_b = np.argsort(a.query), np.argsort(b.query)
     if not np.array_equal(a.query[order_a], b.query[order_b]):
         shared = len(np.intersect1d(a.query, b.query))
@@ -187,13 +187,13 @@ def check_same(a: Ranks, b: Ranks, where: str) -> None:
     )
 
 
-def save(path: Path, judged: Iterable[Judged], left_ids: np.ndarray, right_ids: np.ndarray) -> None:
+def save(path: Path, rankings: Iterable[Ranking], left_ids: np.ndarray, right_ids: np.ndarray) -> None:
     """Write what later comparisons need (usually ``run/per_query.npz``), atomically.
 
-    judged: directions of one or several splits. left_ids (n,), right_ids (m,): ids of both tables.
+    rankings: directions of one or several splits. left_ids (n,), right_ids (m,): ids of both tables.
     """
     arrays: dict[str, np.ndarray] = {}
-    for one in judged:
+    for one in rankings:
         ids = (left_ids, right_ids) if one.direction == "left->right" else (right_ids, left_ids)
         stem = f"{one.split}_{one.direction.replace('->', '_to_')}"
         arrays |= {f"{stem}_{name}": column for name, column in vars(Ranks.of(one, *ids)).items()}

@@ -99,5 +99,5 @@ def verify(covered: np.ndarray, coverage: float, sizes: np.ndarray | None = None
     """Stated against found: share of covered test queries with its exact 95% interval, and mean set size."""
     covered = np.asarray(covered).astype(bool)
     low, high = two_sided(int(covered.sum()), len(covered))
-    told = {"stated": coverage, "found": float(covered.mean()), "low": low, "high": high, "n": len(covered)}
-    return told if sizes is None else {**told, "mean_size": float(np.mean(sizes))}
+    summary = {"stated": coverage, "found": float(covered.mean()), "low": low, "high": high, "n": len(covered)}
+    return summary if sizes is None else {**summary, "mean_size": float(np.mean(sizes))}

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sensorium.evaluate import Judged
+from sensorium.evaluate import Ranking
 from sensorium.evaluate.projected import Projected
 from sensorium.types import Embeddings, Rows, blocks
 
 _EQUAL = 1e-6  # largest difference between rows, relative to their largest magnitude, that is rounding
 
 
-def findings(projected: Projected, ranked: Mapping[str, Judged]) -> dict[str, list[str]]:
+def findings(projected: Projected, ranked: Mapping[str, Ranking]) -> dict[str, list[str]]:
     """By direction, plain statements why its numbers say nothing; a direction without any is left out.
 
     ranked: the directions of one evaluated split.
@@ -23,16 +23,16 @@ def findings(projected: Projected, ranked: Mapping[str, Judged]) -> dict[str, li
         sides = ("left", "right") if direction == "left->right" else ("right", "left")
         queries, candidates = projected.sides(direction)
         relevance = one.relevance
-        told = [
+        reasons = [
             _constant(projected, sides[0], queries, relevance.queries),
             _constant(projected, sides[1], candidates, relevance.candidates),
         ]
         if len(relevance.candidates) - (relevance.own >= 0).any() <= 1:
-            told = ["there is one candidate, which is always found"]
+            reasons = ["there is one candidate, which is always found"]
         elif (relevance.counts() >= len(relevance.candidates) - (relevance.own >= 0)).all():
-            told.append("every candidate is a right answer to every query")
-        if any(told):
-            found[direction] = [text for text in told if text]
+            reasons.append("every candidate is a right answer to every query")
+        if any(reasons):
+            found[direction] = [text for text in reasons if text]
     return found
 
 

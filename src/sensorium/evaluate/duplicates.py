@@ -1,6 +1,6 @@
 """Equal items under different names: rows with the same content or nearly the same vector.
 
-Two rows are twins when their contents hash alike, or when the cosine of their vectors exceeds
+Two rows are near-duplicates when their contents hash alike, or when the cosine of their vectors exceeds
 0.9999 (0.8 degrees). Where a table is one narrow cone (raw landmarks, unscaled features: mean
 cosine above 0.9), every cosine is near 1 and says nothing, so such tables are centred first.
 """
@@ -60,28 +60,28 @@ def cone_centre(table: Rows, rows: np.ndarray) -> np.ndarray:
     return (x.mean(axis=0) if narrow else np.zeros(x.shape[1])).astype(np.float32)
 
 
-def near(table: Rows, judged: np.ndarray, seen: np.ndarray, cosine: float = COSINE) -> tuple[np.ndarray, np.ndarray]:
-    """Near-duplicates across two disjoint sets of rows, as edges (judged row, seen row), each (e,).
+def near(table: Rows, evaluated: np.ndarray, seen: np.ndarray, cosine: float = COSINE) -> tuple[np.ndarray, np.ndarray]:
+    """Near-duplicates across two disjoint sets of rows, as edges (evaluated row, seen row), each (e,).
 
-    Exact and blockwise. Each judged row is joined to its nearest seen row, and each seen row to
-    its nearest judged row, where the cosine exceeds the threshold: every row that has a twin is
+    Exact and blockwise. Each evaluated row is joined to its nearest seen row, and each seen row to
+    its nearest evaluated row, where the cosine exceeds the threshold: every row that has a near-duplicate is
     in some edge, without the quadratic list that a table of many equal rows would give.
     """
-    if not len(judged) or not len(seen):
+    if not len(evaluated) or not len(seen):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     centre = cone_centre(table, seen)
-    a, b = Unit(table, judged, centre), Unit(table, seen, centre)
+    a, b = Unit(table, evaluated, centre), Unit(table, seen, centre)
     to_seen, score = (x[:, 0] for x in scores.topk(a, b, 1))
-    to_judged, back = (x[:, 0] for x in scores.topk(b, a, 1))
+    to_evaluated, back = (x[:, 0] for x in scores.topk(b, a, 1))
     forth, back = score > cosine, back > cosine
     return (
-        np.concatenate([judged[forth], judged[to_judged[back]]]),
+        np.concatenate([evaluated[forth], evaluated[to_evaluated[back]]]),
         np.concatenate([seen[to_seen[forth]], seen[back]]),
     )
 
 
 def classes(n: int, edges: tuple[np.ndarray, np.ndarray], content: np.ndarray | None) -> np.ndarray:
-    """Code of each row's class of twins, (n,): rows joined by edges or equal content share one."""
+    """Code of each row's class of near-duplicates, (n,): rows joined by edges or equal content share one."""
     label = np.arange(n)
     if content is not None:
         _, first, code = np.unique(np.asarray(content), return_index=True, return_inverse=True)

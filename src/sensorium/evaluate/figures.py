@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import scores
-from sensorium.evaluate import Judged, breakdown, plots
+from sensorium.evaluate import Ranking, breakdown, plots
 from sensorium.pairs import Pairs
 from sensorium.types import Rows
 
@@ -31,7 +31,7 @@ _GROUPS = 2  # queries a group must have on average for bars by group to say any
 
 def draw(
     folder: Path,
-    judged: Mapping[str, Judged],
+    rankings: Mapping[str, Ranking],
     zl: Rows,
     zr: Rows,
     pairs: Pairs,
@@ -42,19 +42,19 @@ def draw(
     measure: str = "hit@10",
     seed: int = 0,
 ) -> list[Path]:
-    """Draw what the judged test split supports into ``folder``/plots; returns the files.
+    """Draw what the evaluated test split supports into ``folder``/plots; returns the files.
 
-    judged: by direction, of one split. zl (n, d), zr (m, d): head outputs of the whole tables.
+    rankings: by direction, of one split. zl (n, d), zr (m, d): head outputs of the whole tables.
     calibration: by direction, with ``test.reliability``. class_table: names and confusion counts, see
     :func:`sensorium.evaluate.classification.table`. ``folder``/history.jsonl is drawn when it is there.
     """
     out = Path(folder) / "plots"
-    ranks = {arrow(d): one.first for d, one in judged.items()}
-    drawn = [plots.rank_curve(ranks, {arrow(d): len(one.relevance.candidates) for d, one in judged.items()},
+    ranks = {arrow(d): one.first for d, one in rankings.items()}
+    drawn = [plots.rank_curve(ranks, {arrow(d): len(one.relevance.candidates) for d, one in rankings.items()},
                               out / "ranks.png", leaky)]  # fmt: skip
-    split = next(iter(judged.values())).split
+    split = next(iter(rankings.values())).split
     drawn.append(plots.similarities(*true_and_random(zl, zr, pairs, split, seed), out / "similarities.png", leaky))
-    forth = judged.get("left->right")
+    forth = rankings.get("left->right")
     if class_table:
         counts = np.array(class_table["confusion"])
         drawn.append(plots.confusion(counts, class_table["names"], out / "confusion_matrix.png", leaky))
@@ -63,8 +63,8 @@ def draw(
         rows = breakdown.by_group(forth, measure, pairs.group_names, least=_GROUPS, seed=seed)
         if rows:
             drawn.append(plots.groups(rows, out / "groups.png", leaky, f"{measure} by group, left → right"))
-    for direction, told in (calibration or {}).items():
-        table = told.get("test", {}).get("reliability")
+    for direction, record in (calibration or {}).items():
+        table = record.get("test", {}).get("reliability")
         if table:
             name = f"reliability_{direction.replace('->', '_to_')}.png"
             drawn.append(plots.reliability(table, out / name, leaky))
@@ -81,14 +81,14 @@ def true_and_random(zl: Rows, zr: Rows, pairs: Pairs, split: str, seed: int = 0)
     which = random.permutation(len(related))[:_PAIRS]
     left, right = related.left[which], related.right[which]
     a, b = np.asarray(zl[left], np.float32), np.asarray(zr[right], np.float32)
-    partner = random.integers(0, len(right), len(right))
+    other = random.integers(0, len(right), len(right))
     known = np.stack([related.left, related.right], 1)
-    stranger = ~_among(np.stack([left, right[partner]], 1), known)
+    unrelated = ~_among(np.stack([left, right[other]], 1), known)
     if pairs.same_table:
-        stranger &= left != right[partner]
-    if not stranger.any():  # everything goes with everything
-        stranger[:] = True
-    return scores.pair_scores(a, b), scores.pair_scores(a[stranger], b[partner[stranger]])
+        unrelated &= left != right[other]
+    if not unrelated.any():  # everything goes with everything
+        unrelated[:] = True
+    return scores.pair_scores(a, b), scores.pair_scores(a[unrelated], b[other[unrelated]])
 
 
 def history(path: Path) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ def choose(
     """The correction with the highest validation MRR, or None unless it clearly helps.
 
     Each method is fitted on training
-    queries and judged on the validation split. "Clearly": the 95% interval of the paired
+    queries and evaluated on the validation split. "Clearly": the 95% interval of the paired
     difference of reciprocal ranks, over groups, lies above 0.
     """
     queries, candidates = projected.sides(direction)

@@ -127,8 +127,8 @@ def save(corrections: Mapping[str, Correction], folder: Path) -> None:
     folder = Path(folder)
     banks = {direction: np.ascontiguousarray(c.bank, np.float32) for direction, c in corrections.items()}
     io.write(folder / "correction.safetensors", to_bytes(banks))
-    told = {direction: {"method": c.method, "strength": float(c.strength)} for direction, c in corrections.items()}
-    io.write_json(folder / "correction.json", {"format": FORMAT, "corrections": told,
+    record = {direction: {"method": c.method, "strength": float(c.strength)} for direction, c in corrections.items()}
+    io.write_json(folder / "correction.json", {"format": FORMAT, "corrections": record,
                                                "checksum": io.checksum(folder / "correction.safetensors")})  # fmt: skip
 
 
@@ -140,10 +140,10 @@ def load(folder: Path) -> dict[str, Correction]:
     if not (folder / "correction.json").is_file():
         return {}
     remedy = "type: sensorium evaluate RUN"
-    told = io.read_json(folder / "correction.json", remedy)
-    if told.get("format") != FORMAT:
-        raise Corrupt(f"{folder / 'correction.json'}: format {told.get('format')}, expected {FORMAT}; {remedy}")
-    io.verify(folder / "correction.safetensors", told["checksum"], remedy)
+    record = io.read_json(folder / "correction.json", remedy)
+    if record.get("format") != FORMAT:
+        raise Corrupt(f"{folder / 'correction.json'}: format {record.get('format')}, expected {FORMAT}; {remedy}")
+    io.verify(folder / "correction.safetensors", record["checksum"], remedy)
     banks = load_file(folder / "correction.safetensors")
     return {direction: Correction(c["method"], c["strength"], banks[direction])
-            for direction, c in told["corrections"].items()}  # fmt: skip
+            for direction, c in record["corrections"].items()}  # fmt: skip

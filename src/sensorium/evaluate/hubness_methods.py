@@ -23,8 +23,8 @@ from sensorium.types import Rows, blocks
 Tile = tuple[slice, np.ndarray, np.ndarray]
 _CANDIDATES = 2048
 _SWEEPS = 30  # of Sinkhorn at most
-_KEPT = 1 << 26  # kernel values kept between Sinkhorn's sweeps; beyond, they are made anew
-_TINY = 1e-30  # a bank query so far from everything keeps a finite scaling
+_CACHED = 1 << 26  # kernel values kept between Sinkhorn's sweeps; beyond, they are made anew
+_TINY = 1e-30  # a bank query so far from everything stores a finite scaling
 _SETTLED = 1e-4  # relative change of a candidate's mass, below which Sinkhorn stops
 
 
@@ -134,10 +134,10 @@ def _kernel(bank: np.ndarray, candidates: Rows, sharpness: float) -> Callable[[]
             top = tile.max(axis=1)
             yield rows, top, np.exp(np.float32(sharpness) * (tile - top[:, None]))
 
-    if len(candidates) * len(bank) > _KEPT:
+    if len(candidates) * len(bank) > _CACHED:
         return made
-    kept = list(made())
-    return lambda: kept
+    cached = list(made())
+    return lambda: cached
 
 
 def qb_norm(bank: np.ndarray, candidates: Rows, beta: float) -> Shift:

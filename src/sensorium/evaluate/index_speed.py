@@ -59,8 +59,8 @@ def draw(indexes: Mapping[str, Mapping[str, Any]], folder: Path, leaky: bool = F
     """Draw the measured points of a run's indexes, by side, into ``folder``/plots; None when there are none."""
     points = [
         {**point, "index": f"{point['index']}, {side}"}
-        for side, told in indexes.items()
-        for point in told.get("speed", ())
+        for side, about in indexes.items()
+        for point in about.get("speed", ())
     ]
     return plots.speed(points, Path(folder) / "plots" / FILE, leaky) if points else None
 

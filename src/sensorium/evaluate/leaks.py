@@ -1,15 +1,15 @@
-"""Leak audit: can the judged split be answered from memory of what the fit has seen?
+"""Leak audit: can the evaluated split be answered from memory of what the fit has seen?
 
 The rule. The group is the unit of independence.
 
 * A group on both sides of the split is a leak, always.
-* A judged pair both of whose ends stand in one seen pair (the same rows, or twins of them: equal
-  content or nearly equal vectors) is a leak, always: the answer itself was seen. Judging on the
+* An evaluated pair both of whose ends stand in one seen pair (the same rows, or near-duplicates of them: equal
+  content or nearly equal vectors) is a leak, always: the answer itself was seen. Evaluating on the
   fitted rows is the extreme case.
-* A judged item whose twin was seen with *other* partners (Latin A and Greek Alpha, the same caption
+* An evaluated item whose near-duplicate was seen with *other* related items (Latin A and Greek Alpha, the same caption
   under two pictures, the eight class rows of a classifier) makes the test hard or closed, not
   leaky. It is counted and shown. Only where no group was declared, and groups had to be inferred
-  from shared rows, is it a leak when it touches more than 5% of the judged pairs: then it is
+  from shared rows, is it a leak when it touches more than 5% of the evaluated pairs: then it is
   most likely one item under several ids.
 """
 
@@ -28,7 +28,8 @@ from sensorium.types import Rows
 
 POLICIES = ("stamp", "refuse", "off")
 STAMP = "LEAKY"
-TOLERANCE = 0.05  # share of judged pairs with a twin on one end, above which inferred groups are not believed
+#: Share of evaluated pairs with a near-duplicate on one end, above which inferred groups are not believed.
+TOLERANCE = 0.05
 _EXAMPLES = 5
 
 
@@ -37,7 +38,7 @@ class Finding:
     """One kind of overlap: how many of how many, whether it makes the number leaky, and examples.
 
     kind: "shared_group", "fitted_rows", "repeated_pair", "twin" or "known_row". side: "left",
-    "right" or "pair". examples: (judged, seen) ids or group names.
+    "right" or "pair". examples: (evaluated, seen) ids or group names.
     """
 
     kind: str
@@ -51,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Leaks:
-    """What the audit of one judged split found. affected (p,): positions of the leaky judged pairs."""
+    """What the audit of one evaluated split found. affected (p,): positions of the leaky evaluated pairs."""
 
     split: str
     seen: tuple[str, ...]
@@ -60,7 +61,7 @@ class Leaks:
 
     @property
     def leaky(self) -> bool:
-        """Whether the judged numbers must carry the stamp."""
+        """Whether the evaluated numbers must carry the stamp."""
         return any(f.leaky for f in self.findings)
 
     def count(self, kind: str, side: str | None = None) -> int:
@@ -116,37 +117,37 @@ def audit(
     seen: Sequence[str] = ("train", "validation"),
     cosine: float = duplicates.COSINE,
 ) -> Leaks:
-    """Audit one judged split against the splits the fit has seen.
+    """Audit one evaluated split against the splits the fit has seen.
 
     left (n, d), right (m, d): encoder vectors of the whole tables, compared for near-duplicates
     when given. left_content (n,), right_content (m,): anything that is equal for equal items
     (texts, hashes). Ids are only for the examples. With ``pairs.same_table`` the right table is
     the left one. Validation is compared with what else was seen, as it was not fitted itself.
 
-    Raises BadData when the judged split has no related pair.
+    Raises BadData when the evaluated split has no related pair.
     """
     if pairs.same_table:
         right, right_content, right_ids = left, left_content, left_ids
     if split == "validation":
         seen = [s for s in seen if s != split]
     related = pairs.label == 1
-    judged = np.flatnonzero(related & (pairs.split == split))
+    evaluated = np.flatnonzero(related & (pairs.split == split))
     known = np.flatnonzero(related & np.isin(pairs.split, list(seen)))
-    if not len(judged):
+    if not len(evaluated):
         raise BadData(
             f"split '{split}' has no related pair to audit; known splits: "
             f"{', '.join(repr(s) for s in np.unique(pairs.split).tolist())}"
         )
     if split in seen:
-        text = f"the {len(judged)} pairs judged are the pairs fitted"
+        text = f"the {len(evaluated)} pairs judged are the pairs fitted"
         return Leaks(
-            split, tuple(seen), (Finding("fitted_rows", "pair", len(judged), len(judged), True, text),), judged
+            split, tuple(seen), (Finding("fitted_rows", "pair", len(evaluated), len(evaluated), True, text),), evaluated
         )
 
     if pairs.same_table:
         code = _classes(
             np.concatenate([pairs.left, pairs.right]),
-            np.concatenate([judged, judged + len(pairs)]),
+            np.concatenate([evaluated, evaluated + len(pairs)]),
             np.concatenate([known, known + len(pairs)]),
             left,
             left_content,
@@ -155,49 +156,49 @@ def audit(
         codes = {"left": code, "right": code}
     else:
         codes = {
-            "left": _classes(pairs.left, judged, known, left, left_content, cosine),
-            "right": _classes(pairs.right, judged, known, right, right_content, cosine),
+            "left": _classes(pairs.left, evaluated, known, left, left_content, cosine),
+            "right": _classes(pairs.right, evaluated, known, right, right_content, cosine),
         }
     ids = {"left": left_ids, "right": right_ids}
-    shared, in_shared = _shared_groups(pairs, judged, known)
-    repeated, is_repeated = _repeated_pairs(pairs, judged, known, codes, ids)
+    shared, in_shared = _shared_groups(pairs, evaluated, known)
+    repeated, is_repeated = _repeated_pairs(pairs, evaluated, known, codes, ids)
     found = [shared, repeated]
     touched = in_shared | is_repeated
     for side in ("left", "right"):
-        known_row, twin, has_twin = _one_sided(pairs, side, judged, known, codes[side], ids[side], is_repeated)
+        known_row, twin, has_twin = _one_sided(pairs, side, evaluated, known, codes[side], ids[side], is_repeated)
         found += [known_row, twin]
         if twin is not None and twin.leaky:
             touched |= has_twin
-    return Leaks(split, tuple(seen), tuple(f for f in found if f is not None), judged[touched])
+    return Leaks(split, tuple(seen), tuple(f for f in found if f is not None), evaluated[touched])
 
 
 def without(pairs: Pairs, leaks: Leaks) -> Pairs:
-    """The pairs less the leaky judged ones: what the number would be without them."""
+    """The pairs less the leaky evaluated ones: what the number would be without them."""
     return pairs.take(np.setdiff1d(np.arange(len(pairs)), leaks.affected))
 
 
 def _classes(
     column: np.ndarray,
-    judged: np.ndarray,
+    evaluated: np.ndarray,
     known: np.ndarray,
     vectors: Rows | None,
     content: np.ndarray | None,
     cosine: float,
 ) -> np.ndarray:
-    """Class code of every row of one table that the pairs name: equal for the same item and its twins."""
-    judged_rows, known_rows = np.unique(column[judged]), np.unique(column[known])
+    """Class code of every row of one table that the pairs name: equal for the same item and its near-duplicates."""
+    evaluated_rows, known_rows = np.unique(column[evaluated]), np.unique(column[known])
     edges = np.zeros(0, np.int64), np.zeros(0, np.int64)
     if vectors is not None:
         # A row that stands in both is known by itself and need not be searched for.
-        edges = duplicates.near(vectors, np.setdiff1d(judged_rows, known_rows), known_rows, cosine)
+        edges = duplicates.near(vectors, np.setdiff1d(evaluated_rows, known_rows), known_rows, cosine)
     n = int(column.max()) + 1
     return duplicates.classes(n, edges, None if content is None else np.asarray(content)[:n])
 
 
-def _shared_groups(pairs: Pairs, judged: np.ndarray, known: np.ndarray) -> tuple[Finding | None, np.ndarray]:
-    groups = np.unique(pairs.group[judged])
+def _shared_groups(pairs: Pairs, evaluated: np.ndarray, known: np.ndarray) -> tuple[Finding | None, np.ndarray]:
+    groups = np.unique(pairs.group[evaluated])
     both = np.intersect1d(groups, pairs.group[known])
-    member = np.isin(pairs.group[judged], both)
+    member = np.isin(pairs.group[evaluated], both)
     if not len(both):
         return None, member
     names = both.astype(np.str_) if pairs.group_names is None else pairs.group_names[both]
@@ -209,7 +210,7 @@ def _shared_groups(pairs: Pairs, judged: np.ndarray, known: np.ndarray) -> tuple
 
 def _repeated_pairs(
     pairs: Pairs,
-    judged: np.ndarray,
+    evaluated: np.ndarray,
     known: np.ndarray,
     codes: Mapping[str, np.ndarray],
     ids: Mapping[str, np.ndarray | None],
@@ -221,29 +222,29 @@ def _repeated_pairs(
         back = codes["right"][pairs.right] * width + codes["left"][pairs.left]
         ends = np.minimum(ends, back)
     values, first = np.unique(ends[known], return_index=True)
-    at = np.minimum(np.searchsorted(values, ends[judged]), max(len(values) - 1, 0))
-    repeated = values[at] == ends[judged] if len(values) else np.zeros(len(judged), bool)
+    at = np.minimum(np.searchsorted(values, ends[evaluated]), max(len(values) - 1, 0))
+    repeated = values[at] == ends[evaluated] if len(values) else np.zeros(len(evaluated), bool)
     count = int(repeated.sum())
     if not count:
         return None, repeated
     some = np.flatnonzero(repeated)[:_EXAMPLES]
-    examples = tuple((_name(pairs, judged[i], ids), _name(pairs, known[first[at[i]]], ids)) for i in some)
-    text = f"{count} of {len(judged)} judged pairs were seen while fitting, both ends the same or nearly so"
-    return Finding("repeated_pair", "pair", count, len(judged), True, text, examples), repeated
+    examples = tuple((_name(pairs, evaluated[i], ids), _name(pairs, known[first[at[i]]], ids)) for i in some)
+    text = f"{count} of {len(evaluated)} judged pairs were seen while fitting, both ends the same or nearly so"
+    return Finding("repeated_pair", "pair", count, len(evaluated), True, text, examples), repeated
 
 
 def _one_sided(
     pairs: Pairs,
     side: str,
-    judged: np.ndarray,
+    evaluated: np.ndarray,
     known: np.ndarray,
     code: np.ndarray,
     ids: np.ndarray | None,
     repeated: np.ndarray,
 ) -> tuple[Finding | None, Finding | None, np.ndarray]:
-    """Rows of one side that stand in both splits, and rows with a twin there under another partner."""
+    """Rows of one side that stand in both splits, and rows with a near-duplicate there under another related item."""
     column = getattr(pairs, side)
-    rows, known_rows = np.unique(column[judged]), np.unique(column[known])
+    rows, known_rows = np.unique(column[evaluated]), np.unique(column[known])
     same = np.isin(rows, known_rows)
     row_finding = None
     if same.any():
@@ -260,7 +261,7 @@ def _one_sided(
     values, first = np.unique(code[known_rows], return_index=True)
     at = np.minimum(np.searchsorted(values, code[rows]), max(len(values) - 1, 0))
     twin = (values[at] == code[rows] if len(values) else np.zeros(len(rows), bool)) & ~same
-    has_twin = np.isin(column[judged], rows[twin]) & ~repeated
+    has_twin = np.isin(column[evaluated], rows[twin]) & ~repeated
     if not twin.any():
         return row_finding, None, has_twin
     leaky = pairs.group_names is None and has_twin.mean() > TOLERANCE

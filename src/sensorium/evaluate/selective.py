@@ -17,7 +17,7 @@ class Threshold:
     """Answer when the score is at least ``score``; otherwise say "no match".
 
     risk: the allowed share of wrong answers among those given. confidence: of the promise that
-    it is kept. score is +inf when no threshold keeps it. answered, wrong: what validation gave.
+    it is kept. score is +inf when no threshold stores it. answered, wrong: what validation gave.
     """
 
     score: float

@@ -1,4 +1,4 @@
-"""A run judged on another corpus: the classes both have, speakers, microphones and language that it never met."""
+"""A run evaluated on another corpus: the classes both have, speakers, microphones and language that it never met."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def judge(run: Path | str, overrides: Sequence[str], quiet: bool = False) -> lis
     recordings that the run itself was made of, as when it is the same corpus with another channel.
 
     Returns a row a measure: value with its 95% interval over speakers, n_queries, n_candidates (common
-    classes), chance, speakers, left_out (recordings of other classes), own (recordings of the run). Kept as
+    classes), chance, speakers, left_out (recordings of other classes), own (recordings of the run). Stored as
     ``cross-<corpus>.json`` in the run. Raises BadRecipe when the run knows no classes, BadData when fewer
     than two are common or all recordings are the run's own.
     """
@@ -48,17 +48,17 @@ def judge(run: Path | str, overrides: Sequence[str], quiet: bool = False) -> lis
     original = np.isin(np.arange(len(data.left)), searchable(data.left))  # no augmented copies
     own = _own(opened, plan, data.left.ids) & original
     chosen = np.isin(emotion, common) & original[data.pairs.left]
-    kept = np.flatnonzero(chosen & ~own[data.pairs.left])
-    if not len(kept):
+    evaluated = np.flatnonzero(chosen & ~own[data.pairs.left])
+    if not len(evaluated):
         raise BadData(f"all {int(own.sum())} recordings are the run's own; its test split is judged by: "
                       f"sensorium evaluate {run}")  # fmt: skip
-    z = _project(opened, plan, data, data.pairs.left[kept], Path(run), quiet)
+    z = _project(opened, plan, data, data.pairs.left[evaluated], Path(run), quiet)
     table = known.vectors(np.arange(len(names)))[[names.index(name) for name in common]]
-    labels = np.array([common.index(name) for name in emotion[kept].tolist()])
-    group = data.pairs.group[kept]
+    labels = np.array([common.index(name) for name in emotion[evaluated].tolist()])
+    group = data.pairs.group[evaluated]
     after = {"n_queries": len(labels), "n_candidates": len(common), "chance": 1.0 / len(common),
              "speakers": len(np.unique(group)), "left_out": len(emotion) - int(chosen.sum()),
-             "own": int(chosen.sum()) - len(kept),
+             "own": int(chosen.sum()) - len(evaluated),
              "classes": " ".join(common)}  # fmt: skip
     before = {"corpus": plan.part_name("data")}
     resamples = plan.values["evaluate"]["resamples"]

@@ -48,6 +48,6 @@ def every(
                 for fold in range(1, data.folds() + 1) for seed in numbers]  # fmt: skip
     metrics = repeat(recipe, overrides, variants, out, quiet)
     by_fold = [metrics[start : start + seeds] for start in range(0, len(metrics), seeds)]
-    told = {**aggregate.summarise(by_fold), "first_seed": first}
-    aggregate.write(told, plan.name, out)
-    return {**told, "folder": str(out)}
+    summary = {**aggregate.summarise(by_fold), "first_seed": first}
+    aggregate.write(summary, plan.name, out)
+    return {**summary, "folder": str(out)}

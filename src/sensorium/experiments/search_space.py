@@ -40,7 +40,7 @@ def parse(texts: Sequence[str]) -> tuple[dict[str, Range | Choice], list[str]]:
     """What varies, by key, and the overrides that are fixed.
 
     A range needs numbers on both sides of the dots: ``data.root=../clips`` stays a value.
-    Raises BadRecipe for a range or choice that cannot be meant, and for a key given twice.
+    Raises BadRecipe for a range or choice that is invalid, and for a key given twice.
     """
     space: dict[str, Range | Choice] = {}
     fixed = []

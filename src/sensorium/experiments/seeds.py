@@ -44,7 +44,7 @@ def several(
 
 
 def summarise(results: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Mean and spread over runs of the rows that ``metrics.json`` keeps under ``results``.
+    """Mean and spread over runs of the rows that ``metrics.json`` stores under ``results``.
 
     Rows are matched by direction, measure and split, in the order of the first run; one that a
     run lacks is left out, and one that any run was stamped in stays ``leaky``.

@@ -29,7 +29,9 @@ class Study:
     Draw k depends on the seed, k and the results so far, not on how often the sweep was killed.
     """
 
-    def __init__(self, out: Path, space: Space, told: Mapping[str, Any], sampler: str, pruner: str, seed: int) -> None:
+    def __init__(
+        self, out: Path, space: Space, settings: Mapping[str, Any], sampler: str, pruner: str, seed: int
+    ) -> None:
         optuna = require("optuna", "train")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.optuna, self.out, self.sampler, self.seed = optuna, out, sampler, seed
@@ -39,16 +41,16 @@ class Study:
             storage=optuna.storages.RDBStorage("sqlite:///study.db", {"creator": lambda: _connect(out / "study.db")}),
             pruner=optuna.pruners.MedianPruner() if pruner == "median" else optuna.pruners.NopPruner(),
         )  # fmt: skip
-        self._claim(json.loads(json.dumps(told, default=io.plain)))
+        self._claim(json.loads(json.dumps(settings, default=io.plain)))
         self._recover()
         self.open: dict[int, tuple[optuna.trial.Trial, Path]] = {}
 
-    def _claim(self, told: Mapping[str, Any]) -> None:
+    def _claim(self, settings: Mapping[str, Any]) -> None:
         earlier = self.study.user_attrs.get("told")
         if earlier is None:
-            self.study.set_user_attr("told", dict(told))
-        elif earlier != told:
-            differs = ", ".join(sorted(k for k in {*earlier, *told} if earlier.get(k) != told.get(k)))
+            self.study.set_user_attr("told", dict(settings))
+        elif earlier != settings:
+            differs = ", ".join(sorted(k for k in {*earlier, *settings} if earlier.get(k) != settings.get(k)))
             raise BadRecipe(f"{self.out} holds another sweep (its {differs} differs); choose another folder with --out")
 
     def _recover(self) -> None:

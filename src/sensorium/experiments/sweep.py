@@ -20,7 +20,7 @@ from sensorium.experiments.study import Study
 from sensorium.experiments.trials import Outcome, Try, run_here, run_parallel
 from sensorium.search.folder import RunFolder
 
-# A trial is judged on validation only; what else a run makes would be made for nothing.
+# A trial is evaluated on validation only; what else a run makes would be made for nothing.
 LIGHT = (
     "evaluate.baselines=[]",
     "evaluate.plots=false",
@@ -50,11 +50,11 @@ def sweep(
     trials: in all; a folder that holds some of this sweep goes on where it stopped, and a trial
     that was killed continues from its checkpoint. sampler: "random" or "tpe". pruner: "median"
     stops a trial whose monitored measure falls below the median of the others at that epoch.
-    workers: processes that try at the same time. out: by default ``runs/<recipe>-sweep``; it keeps
+    workers: processes that try at the same time. out: by default ``runs/<recipe>-sweep``; it stores
     ``study.db`` (Optuna, SQLite), ``trials/``, ``leaderboard.json`` and ``best.toml``, the winning
     recipe, ready for ``sensorium run``. No number of the test split is read or shown.
 
-    Raises BadRecipe for what cannot be meant, Busy when the folder is in use.
+    Raises BadRecipe for what is invalid, Busy when the folder is in use.
     """
     if parse(measure).name in ("median_rank", "mean_rank"):
         raise BadRecipe(f"a sweep looks for the highest value, and a low {measure} is good; choose MRR or hit@10")
@@ -68,8 +68,8 @@ def sweep(
 
         pipeline.embed_only(recipe, fixed, out, quiet)
     attempt = TryRecipe(recipe, (*LIGHT, *fixed), measure, stores)
-    told = {"recipe": plan.values, "measure": measure, "fixed": sorted(fixed)}
-    rows = search(attempt, varied, out, told, trials, sampler, pruner, workers, seed, quiet)
+    settings = {"recipe": plan.values, "measure": measure, "fixed": sorted(fixed)}
+    rows = search(attempt, varied, out, settings, trials, sampler, pruner, workers, seed, quiet)
     best = recipes.load(recipe, [*fixed, *spaces.overrides({key: rows[0][key] for key in varied})])
     io.write(out / "best.toml", f"# sensorium run {out / 'best.toml'}\n" + best.toml())
     return rows
@@ -105,7 +105,7 @@ def search(
     attempt: Try,
     space: Space,
     out: Path,
-    told: Mapping[str, Any],
+    settings: Mapping[str, Any],
     trials: int = 20,
     sampler: str = "tpe",
     pruner: str = "median",
@@ -115,7 +115,7 @@ def search(
 ) -> list[dict[str, Any]]:
     """The sweep itself, for anything that can be tried; see :func:`sweep`.
 
-    told: plain values that say what is being searched; a folder made with others is refused.
+    settings: plain values that say what is being searched; a folder made with others is refused.
     Workers import ``attempt``, so it must be a module's function or a picklable object.
     """
     for key, value, words in (("sampler", sampler, _SAMPLERS), ("pruner", pruner, _PRUNERS)):
@@ -124,14 +124,16 @@ def search(
     if trials < 1 or workers < 1:
         raise BadRecipe(f"--trials {trials} --workers {workers}; expected whole numbers above 0")
     with io.lock(out, wait=False):
-        study = Study(out, space, {**told, "space": {key: str(v) for key, v in space.items()}}, sampler, pruner, seed)
+        study = Study(
+            out, space, {**settings, "space": {key: str(v) for key, v in space.items()}}, sampler, pruner, seed
+        )
         jobs = functools.partial(study.next, trials)
         run = functools.partial(run_parallel, workers=workers) if workers > 1 else run_here
         for number, outcome in run(attempt, jobs, study.should_prune):
             study.finish(number, outcome)
             if not quiet:
                 _say(study, number, outcome)
-        rows = leaderboard(study, told.get("measure", ""))
+        rows = leaderboard(study, settings.get("measure", ""))
         io.write_json(out / "leaderboard.json", rows)
     if not any(row["state"] == "complete" for row in rows):
         reasons = [f"; the first failed: {row['error']}" for row in rows if "error" in row]
@@ -173,9 +175,9 @@ def validation(folder: Path, measure: str) -> tuple[np.ndarray, np.ndarray] | No
     """A run's measure of every validation query, of both directions, with their groups; None without ranks."""
     if not (folder / compare.FILE).is_file():
         return None
-    kept = compare.load(folder / compare.FILE)
-    judged = [kept[key] for key in sorted(kept) if key[0] == "validation"]
-    return np.concatenate([r.values(measure) for r in judged]), np.concatenate([r.groups() for r in judged])
+    stored = compare.load(folder / compare.FILE)
+    rankings = [stored[key] for key in sorted(stored) if key[0] == "validation"]
+    return np.concatenate([r.values(measure) for r in rankings]), np.concatenate([r.groups() for r in rankings])
 
 
 def _check(recipe: str | Path | Mapping[str, Any], space: Space, fixed: Sequence[str]) -> recipes.Recipe:
@@ -191,5 +193,5 @@ def _say(study: Study, number: int, outcome: Outcome) -> None:
     from rich.console import Console
 
     ended = "pruned" if outcome.value is None else f"{outcome.value:.4f}"
-    told = f"trial {number:>4}  {outcome.error or ended}  {' '.join(spaces.overrides(study.params(number)))}"
-    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(told)
+    line = f"trial {number:>4}  {outcome.error or ended}  {' '.join(spaces.overrides(study.params(number)))}"
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(line)

@@ -52,7 +52,7 @@ class Outcome:
 class _Stop:
     """Why a worker cannot go on: what a caller can mend, such as a full disk, or a bug's traceback."""
 
-    told: str
+    reason: str
     bug: bool
 
 
@@ -99,7 +99,7 @@ def run_parallel(
                     yield job.key, message
                 elif isinstance(message, _Stop):
                     kind = RuntimeError if message.bug else SensoriumError
-                    raise kind(f"trial {job.folder.name} failed: {message.told}")
+                    raise kind(f"trial {job.folder.name} failed: {message.reason}")
                 else:
                     connection.send(should_prune(job.key, *message))
 

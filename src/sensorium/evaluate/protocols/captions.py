@@ -29,7 +29,7 @@ def retrieval(
 
     clips (n, d) and captions (m, d): head outputs; ``pairs`` joins clip rows (left) to caption
     rows (right). A query without a hit counts as 0 in mAP@10. Intervals resample clips.
-    Raises BadData when a caption describes several clips (judge those with :func:`dcase25`).
+    Raises BadData when a caption describes several clips (evaluate those with :func:`dcase25`).
     """
     rows, counts = clips_of(pairs, split)
     if (counts > 1).any():

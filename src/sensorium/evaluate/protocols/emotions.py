@@ -34,9 +34,9 @@ def recognition(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
             f"recognition: labels {labels.shape} and predictions {predicted.shape}; expected both (n,), n ≥ 1"
         )
     classes, code = np.unique(np.concatenate([labels, predicted]), return_inverse=True)
-    true, said = code[: len(labels)], code[len(labels) :]
-    support, claimed = np.bincount(true, minlength=len(classes)), np.bincount(said, minlength=len(classes))
-    right = np.bincount(true[true == said], minlength=len(classes))
+    true, guesses = code[: len(labels)], code[len(labels) :]
+    support, claimed = np.bincount(true, minlength=len(classes)), np.bincount(guesses, minlength=len(classes))
+    right = np.bincount(true[true == guesses], minlength=len(classes))
     with np.errstate(invalid="ignore"):
         recall = right / support
     return {"WA": float(right.sum() / len(labels)), "UA": float(np.nanmean(recall)),
@@ -51,18 +51,18 @@ def ravdess(labels: np.ndarray, actor: np.ndarray, fit_predict: FitPredict, prot
     ``predicted`` for them, fold after fold.
     """
     labels = np.asarray(labels)
-    per_fold, rows, said = [], [], []
+    per_fold, rows, guesses = [], [], []
     for split in folds(actor, protocol):
         train, validation, test = (np.flatnonzero(split == word) for word in ("train", "validation", "test"))
         predicted = np.asarray(fit_predict(train, validation, test))
         per_fold.append({**recognition(labels[test], predicted), "n": len(test)})
         rows.append(test)
-        said.append(predicted)
-    told: dict[str, Any] = {"protocol": protocol, "folds": per_fold}
+        guesses.append(predicted)
+    summary: dict[str, Any] = {"protocol": protocol, "folds": per_fold}
     for name in ("WA", "UA", "macro_F1"):
         values = np.array([fold[name] for fold in per_fold])
-        told[name], told[f"{name}_deviation"] = float(values.mean()), float(values.std(ddof=1))
-    return {**told, "rows": np.concatenate(rows), "predicted": np.concatenate(said)}
+        summary[name], summary[f"{name}_deviation"] = float(values.mean()), float(values.std(ddof=1))
+    return {**summary, "rows": np.concatenate(rows), "predicted": np.concatenate(guesses)}
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[Any] | None = None) -> np.ndarray:

@@ -74,7 +74,7 @@ def baselines(x_train: np.ndarray, y_train: np.ndarray, x: np.ndarray) -> dict[s
     """What needs no head: the mean training target, and ridge from standardised inputs, both (n, d).
 
     x_train (n', f), y_train (n', d): training items and their prompts' vectors; x (n, f): the items
-    judged. The ridge strength is the best of 13 by generalised cross-validation (Golub et al. 1979).
+    evaluated. The ridge strength is the best of 13 by generalised cross-validation (Golub et al. 1979).
     """
     x_train, y_train, x = (np.asarray(a, np.float64) for a in (x_train, y_train, x))
     if len(x_train) != len(y_train) or x_train.shape[1] != x.shape[1]:
