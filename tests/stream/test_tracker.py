@@ -151,3 +151,14 @@ def test_only_the_newest_segments_are_stored(most):
         changes += tracker.push(i * STEP, i * STEP + FRAME, sure(LABELS[i // 3 % 3]))
     assert len(tracker.segments) == most < len(segments_of(changes))
     assert tracker.segments == segments_of(changes)[-most:]
+
+
+def test_a_rival_that_leads_too_early_counts_from_when_the_present_label_has_lasted():
+    options = TrackerOptions(half_life=0.01, margin=0.0, hold=0.3, least=1.0)
+    changes = track([(sure("a"), 1.0)] * 2 + [(sure("b"), 1.0)] * 30, options)[1]
+    change = [one for one in changes if isinstance(one, Change) and one.kind == "label"][1]
+    assert (change.previous, change.label) == ("a", "b") and change.t == pytest.approx(1.0)
+
+
+def test_the_options_are_those_of_the_documentation():
+    assert TrackerOptions() == TrackerOptions(0.4, 0.05, 0.3, 0.5, 0.3, 0.6)
