@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # annotations only: nothing here is imported when the package
     from sensorium.table import Table
 
 State = tuple[Any, ...]  #: arrays of b streams, the streams along the first axis
-Validate = Callable[[Affine | None, Affine | None], float]  #: how well a pair of maps does on held-out pairs
+Validate = Callable[[Affine | None, Affine | None], float]  #: measures a pair of maps on held-out pairs
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -189,7 +189,7 @@ class Head(Protocol):
 
     @property
     def needs_statistics(self) -> bool:
-        """Whether ``build`` must be given the mean and covariance of the training inputs."""
+        """Whether ``build`` needs the mean and covariance of the training inputs."""
         return self.arguments.get("preprocess", "none") != "none"
 
     @property
@@ -265,7 +265,7 @@ class SequenceHead(Head, Protocol):
 
 
 class Objective(Protocol):
-    """What a fit makes good: :class:`ClosedFormObjective` or :class:`TrainedObjective`."""
+    """What a fit optimises: :class:`ClosedFormObjective` or :class:`TrainedObjective`."""
 
     closed_form: bool
     gives_probabilities: bool = False  #: scores of all classes can be turned into their probabilities
@@ -300,7 +300,7 @@ class ClosedFormObjective(Objective, Protocol):
 
     @abstractmethod
     def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:
-        """A map for each side. validate: scores two maps on held-out pairs; None when nothing is held out."""
+        """A map for each side. validate: scores two maps on held-out pairs; None without validation pairs."""
 
     def solve_tied(self, moments: Moments, validate: Validate | None = None) -> Solution:
         """One map for both sides of one table, each pair counted in both orders."""

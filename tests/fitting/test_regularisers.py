@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sensorium.errors import BadRecipe
 from sensorium.fitting.regularisers import mixup, structure
 from sensorium.pairs import Pairs
-from sensorium.pairs.positives import Partners, Positives
+from sensorium.pairs.positives import BatchPositives, Positives
 
 
 def rows(b, d, seed):
@@ -57,14 +57,14 @@ def test_mixtures_of_one_to_one_pairs_are_one_to_one():
 
 
 @pytest.mark.parametrize("same_table", [False, True])
-def test_mixtures_that_share_a_partner_are_not_strangers(same_table):
+def test_mixtures_that_share_an_item_are_not_negatives(same_table):
     random = np.random.default_rng(3)
     left, right = np.arange(40) % 8, random.integers(0, 8, 40)
     if same_table:
         left, right = left[left != right], right[left != right]
-    partners = Partners(Pairs.of(left, right, same_table=same_table))
+    finder = BatchPositives(Pairs.of(left, right, same_table=same_table))
     whole = slice(0, len(left) // 2 * 2)
-    positives = partners.of(left[whole], right[whole])
+    positives = finder.of(left[whole], right[whole])
     h = len(left) // 2
     mixed = mixup(rows(2 * h, 2, 0), rows(2 * h, 2, 1), positives, 1.0)[2]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sensorium import heads, parts
 from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting.build import build
-from sensorium.heads._relations import Relations
+from sensorium.heads._pooling import Members, Relations, Statistics
 from sensorium.numerics import ragged
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
@@ -128,7 +128,6 @@ def test_the_documents_lstm() -> None:
 
 
 def test_members_learn_from_different_rows_and_are_averaged() -> None:
-    from sensorium.heads._pooling import Members
 
     torch.manual_seed(0)
     members = Members(4, 8, 1, 3, 2, dropout=0.0)
@@ -166,7 +165,6 @@ def test_relations_that_do_not_fit() -> None:
 
 
 def test_statistics_say_what_they_promise() -> None:
-    from sensorium.heads._pooling import Statistics
 
     x = torch.randn(1, 4000, 1)
     pooled = Statistics(1, levels=3)(x, torch.tensor([4000]))[0]

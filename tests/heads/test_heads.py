@@ -182,7 +182,7 @@ def test_pca_equals_scikit_learn(whiten: bool) -> None:
     oracle = SklearnPCA(5, whiten=whiten, svd_solver="full").fit(X.astype(np.float64))
     np.testing.assert_allclose(one.affine()(X.astype(np.float64)), oracle.transform(X.astype(np.float64)),
                                rtol=0, atol=1e-4)  # fmt: skip
-    exact = one._components(STATS, asked=True)
+    exact = one._components(STATS, explicit=True)
     expected = oracle.components_.T / (np.sqrt(oracle.explained_variance_) if whiten else 1)
     np.testing.assert_allclose(exact, expected, rtol=0, atol=1e-6)
 
@@ -339,7 +339,7 @@ def test_check_names_both_sides() -> None:
 def test_check_finite_names_the_rows(value: float, fault: str) -> None:
     bad = np.ones((50, 4), np.float32)
     bad[[7, 20, 33, 48], 0 if value else slice(None)] = value
-    with pytest.raises(BadData, match=rf"left vectors: 4 of 50 rows hold {fault}, such as row 7, 20, 33; mend"):
+    with pytest.raises(BadData, match=rf"left vectors: 4 of 50 rows hold {fault}, such as row 7, 20, 33; correct"):
         heads.check_finite(bad, None, "left vectors", block=16)
     ids = np.array([f"item{i}" for i in range(50)])
     with pytest.raises(BadData, match=r"such as row 7 \(id 'item7'\), 20 \(id 'item20'\)"):

@@ -15,7 +15,7 @@ from sensorium.objectives.mse import Mse
 from sensorium.objectives.siglip import SigLIP
 from sensorium.objectives.triplet import Triplet
 from sensorium.pairs import Pairs
-from sensorium.pairs.positives import Partners, Positives
+from sensorium.pairs.positives import BatchPositives, Positives
 from sensorium.types import Embeddings
 
 B, D = 8, 4
@@ -38,7 +38,7 @@ def prepared(name, right):
     head.build(D)
     table = Embeddings(ids, right.detach().numpy(), {})
     objective.prepare(table, table, pairs, head, head)
-    return objective, Partners(pairs).of(np.arange(B), np.arange(B))
+    return objective, BatchPositives(pairs).of(np.arange(B), np.arange(B))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

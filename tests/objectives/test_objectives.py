@@ -15,7 +15,7 @@ from sensorium.objectives.cross_entropy import CrossEntropy
 from sensorium.objectives.mse import Mse
 from sensorium.objectives.triplet import Triplet
 from sensorium.pairs import Pairs
-from sensorium.pairs.positives import Partners, Positives
+from sensorium.pairs.positives import BatchPositives, Positives
 from sensorium.types import Embeddings
 
 
@@ -131,7 +131,7 @@ def test_semi_hard_triplet_equals_sentence_transformers():
     # One table: each item is an anchor, its twin the partner, all 26 others strangers.
     table_rows = torch.cat([torch.arange(14) + 14, torch.arange(14)])
     pairs = Pairs.of(np.arange(28), table_rows.numpy(), same_table=True)
-    positives = Partners(pairs).of(np.arange(28), table_rows.numpy())
+    positives = BatchPositives(pairs).of(np.arange(28), table_rows.numpy())
     found = Triplet(0.3, "semi-hard", both=False).loss(both, both[table_rows], positives)
     torch.testing.assert_close(found, expected.squeeze())
 
@@ -490,7 +490,7 @@ def test_distill_within_one_table_leaves_an_item_out_of_its_own_row(teacher):
     pairs = Pairs.of(np.arange(0, 10, 2), np.arange(1, 10, 2), same_table=True)
     objective.prepare(left, left, pairs, None, None)
     which = np.array([0, 1, 2, 3]), np.array([1, 0, 3, 2])
-    positives = Partners(pairs).of(*which)
+    positives = BatchPositives(pairs).of(*which)
     z = F.normalize(rows(10, 3), dim=1).requires_grad_()
     value = objective.loss(z[which[0]], z[which[1]], positives)
     value.backward()
@@ -529,7 +529,7 @@ def test_distill_says_what_it_misses(teacher, tmp_path):
     from sensorium.objectives.distill import Distill
 
     folder, (left, right), _ = teacher
-    with pytest.raises(BadRecipe, match="no run at .*nowhere; train one first"):
+    with pytest.raises(BadRecipe, match="no run at .*nowhere; train it first"):
         Distill(str(tmp_path / "nowhere")).prepare(left, right, None, None, None)
     with pytest.raises(Mismatch, match="left head"):
         Distill(str(folder)).prepare(right, right, None, None, None)

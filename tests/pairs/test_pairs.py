@@ -145,7 +145,7 @@ def test_split_words_are_translated():
 
 
 def test_too_many_groups_held_out():
-    with pytest.raises(BadRecipe, match="3 groups wanted .* only 3 groups"):
+    with pytest.raises(BadRecipe, match="3 groups requested .* only 3 groups"):
         Pairs.of(range(3), range(3)).split_by_group({"test": 2, "validation": 0.34}, 0)
 
 
@@ -156,7 +156,7 @@ def test_hold_out_moves_whole_training_groups():
     assert len(np.unique(held.group[held.split == "validation"])) == 1
     three = pairs.hold_out("validation", 3, 0)  # a number, where it is above 1
     assert len(np.unique(three.group[three.split == "validation"])) == 3 and (three.split == "train").sum() == 2
-    with pytest.raises(BadRecipe, match="4 groups wanted for validation, but there are only 4 training groups"):
+    with pytest.raises(BadRecipe, match="4 groups requested for validation, but there are only 4 training groups"):
         pairs.hold_out("validation", 4)
     with pytest.raises(BadData, match="at least 2 needed"):
         pairs.take(np.arange(2)).hold_out("validation", 0.5)

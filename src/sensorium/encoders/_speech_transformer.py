@@ -1,4 +1,4 @@
-"""Pretrained speech transformers as encoders: found by id or folder, run in chunks, layers pooled or kept as frames."""
+"""Pretrained speech transformers as encoders: loaded by id or folder, run in chunks; states pooled or as frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sensorium.errors import BadRecipe, Corrupt, require
 from sensorium.modalities.audio import files
 from sensorium.numerics import ragged
 
-_FRAMES = 3000  # padded frames a pass, a minute of sound: all layers of them are held at once
+_FRAMES = 3000  # padded frames a pass, a minute of sound: all layers of them are in memory at once
 _WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
 _WORDS = {"layers": ("one", "all"), "pooling": ("mean", "mean+std", "frames"), "precision": ("fp32", "bf16")}
 
@@ -72,7 +72,7 @@ class Speech(Encoder):
 
     @cached_property
     def folder(self) -> Path:
-        """Where the model lies. Raises BadData when it is neither a folder nor to be had from the hub."""
+        """The model's folder. Raises BadData when it is neither local nor available from the hub."""
         return _hub.folder(_hub.Weights(self.kind, self.model, ("*.json", *_WEIGHTS), "speech",
                                         "type: left.encoder.model=FOLDER", "delete it from the hub's cache",
                                         self.revision))  # fmt: skip
@@ -80,16 +80,16 @@ class Speech(Encoder):
     @cached_property
     def shape(self) -> tuple[int, int]:
         """Number of hidden states and their width. Raises BadRecipe for a model of another kind."""
-        told = io.read_json(self.folder / "config.json", "restore the model's folder")
-        if told.get("model_type") != self.kind:
+        config = io.read_json(self.folder / "config.json", "restore the model's folder")
+        if config.get("model_type") != self.kind:
             raise BadRecipe(
-                f"{self.model} is a {told.get('model_type')} model, not {self.kind}; type: "
-                f"left.encoder={told.get('model_type')} left.encoder.model={self.model}"
+                f"{self.model} is a {config.get('model_type')} model, not {self.kind}; type: "
+                f"left.encoder={config.get('model_type')} left.encoder.model={self.model}"
             )
-        depth = told.get("encoder_layers") or told["num_hidden_layers"]
+        depth = config.get("encoder_layers") or config["num_hidden_layers"]
         if not -depth - 1 <= self.layer <= depth:
             raise BadRecipe(f"{self.kind}.layer={self.layer}; {self.model} has 0 to {depth}, or -1 for the last")
-        return depth + 1, told.get("d_model") or told["hidden_size"]
+        return depth + 1, config.get("d_model") or config["hidden_size"]
 
     @property
     def dim(self) -> int:
@@ -101,8 +101,8 @@ class Speech(Encoder):
     def fingerprint(self) -> dict[str, str | int | float]:
         """What made the vectors; the weights by their checksum, wherever they are.
 
-        A revision that was asked for is named by its commit as well, so that a branch that moved on, with
-        another feature extractor for instance, is another encoder.
+        With ``revision`` the fingerprint holds its commit as well, so that a branch that moved on, with
+        another feature extractor for instance, counts as another encoder.
         """
         commit = _hub.commit(self.folder) if self.revision else ""
         layer = "all" if self.layers == "all" else self.layer % self.shape[0]
@@ -183,7 +183,7 @@ class Waveform:
         self.model = load(architecture, folder)
         self.convolutions, self.model.feature_extractor = self.model.feature_extractor, torch.nn.Identity()
         about = folder / "preprocessor_config.json"
-        # Where nothing is said, the class's own default holds.
+        # Without the file, the default of the class.
         self.normalise = (
             bool(json.loads(about.read_text("utf-8")).get("do_normalize", True)) if about.is_file() else True
         )
@@ -230,14 +230,14 @@ def load(architecture: str, folder: Path) -> Any:
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # of the weights only training needs
     try:
-        model, told = getattr(transformers, architecture).from_pretrained(
+        model, info = getattr(transformers, architecture).from_pretrained(
             str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise Corrupt(f"{folder} cannot be loaded as {architecture} ({error}); restore or download it again") from None
     finally:
         logging.set_verbosity(before)
-    missing = sorted(key for key in told["missing_keys"] if not key.endswith("masked_spec_embed"))
+    missing = sorted(key for key in info["missing_keys"] if not key.endswith("masked_spec_embed"))
     if missing:
         raise Corrupt(f"{folder} lacks {len(missing)} weights of {architecture}, such as {missing[0]}; restore it")
     return model.eval()

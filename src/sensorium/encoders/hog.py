@@ -24,7 +24,7 @@ class Hog(Encoder):
     one) is cut out, scaled to fill a square of ``size`` pixels, and centred: where and how large
     something is drawn does not matter, so a user's drawing lands among printed symbols.
 
-    size: side of the square in pixels. orientations: directions told apart over 180°.
+    size: side of the square in pixels. orientations: direction bins over 180°.
     cell: side of a cell in pixels, dividing ``size``. block: side, in cells, of the block over
     which contrast is normalised (L2-Hys). d = (size/cell − block + 1)² · block² · orientations.
     ``skimage.feature.hog`` of the normalised picture gives the same numbers.

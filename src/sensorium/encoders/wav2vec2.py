@@ -1,4 +1,4 @@
-"""wav2vec 2.0: speech as hidden states of a transformer trained to fill gaps in sound (Baevski et al. 2020)."""
+"""wav2vec 2.0: speech as hidden states of a transformer trained to predict masked sound (Baevski et al. 2020)."""
 
 from functools import partial
 

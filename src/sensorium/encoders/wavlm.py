@@ -1,4 +1,4 @@
-"""WavLM: speech as hidden states of a transformer trained to hear through noise and overlap (Chen et al. 2022)."""
+"""WavLM: speech as hidden states of a transformer trained on noisy and overlapping speech (Chen et al. 2022)."""
 
 from functools import partial
 

@@ -14,7 +14,7 @@ __all__ = ["Fitted", "TrainOptions", "solve", "train"]
 
 
 def solve(*args: Any, **kwargs: Any) -> Fitted:
-    """Settle both heads by a closed form: see :func:`sensorium.fitting.closed_form.solve`."""
+    """Fit both heads by a closed form: see :func:`sensorium.fitting.closed_form.solve`."""
     from sensorium.fitting.closed_form import solve as run
 
     return run(*args, **kwargs)

@@ -15,7 +15,7 @@ from sensorium.errors import BadData
 from sensorium.fitting.options import TrainOptions
 from sensorium.numerics.ragged import alike
 from sensorium.pairs import Pairs, csr
-from sensorium.pairs.positives import Partners, Positives
+from sensorium.pairs.positives import BatchPositives, Positives
 from sensorium.types import Embeddings, blocks
 
 _READ = 1 << 12  # rows read at a time into memory: few enough to stay in the cache
@@ -35,7 +35,7 @@ class Side:
 
     Cached in memory, in the dtype they are used in, when they fit ``budget`` bytes; else ``table``
     is None and they are read batch by batch. change: applied to vectors before use, once when
-    cached: a settled head, or a head's input statistics. frozen: the same for sequences of
+    cached: an untrained head (pca), or a head's input statistics. frozen: the same for sequences of
     frames, (b, t, d) and lengths (b,) in, a vector (b, w) each out; without it they come as they are.
     """
 
@@ -149,7 +149,7 @@ class Sampler:
 
 
 def batches(
-    sampler: Sampler, sides: tuple[Side, Side], partners: Partners, start: int, total: int
+    sampler: Sampler, sides: tuple[Side, Side], positives: BatchPositives, start: int, total: int
 ) -> Iterator[list[Batch]]:
     """The batches of each of the steps ``start`` … ``total`` - 1.
 
@@ -159,7 +159,7 @@ def batches(
 
     def make(step: np.ndarray) -> list[Batch]:
         rows = [(left[chosen], right[chosen]) for chosen in step]
-        return [Batch(sides[0].take(a), sides[1].take(b), partners.of(a, b)) for a, b in rows]
+        return [Batch(sides[0].take(a), sides[1].take(b), positives.of(a, b)) for a, b in rows]
 
     def steps() -> Iterator[np.ndarray]:
         for epoch in range(start // sampler.steps, -(-total // sampler.steps)):

@@ -18,7 +18,7 @@ from sensorium.types import Affine, Embeddings, Solution, blocks
 
 _BLOCK = 8192  # pairs gathered at once
 _MANY = 100_000  # pairs of float32 vectors from which float32 products are exact enough: see Moments
-_VALIDATION_PAIRS = 1000  # enough to tell strengths apart, as all are judged on the same pairs
+_VALIDATION_PAIRS = 1000  # enough to compare strengths, as all are measured on the same pairs
 
 
 def solve(
@@ -32,21 +32,21 @@ def solve(
 ) -> Fitted:
     """Fit both heads by a closed-form objective in one pass over the related training pairs.
 
-    A pca head keeps its components, and the objective works on their output; any other head
+    The components of a pca head stay fixed, and the objective works on its output; any other head
     is replaced by the ``linear`` (or ``identity``) head that holds the solution. Pairs of the split
-    "train" (of all, when none is assigned) with label 1 count, each once, so an item with five
-    partners counts five times. What the objective leaves open is chosen by mean reciprocal rank,
+    "train" (of all, when none is assigned) with label 1 count, each once, so an item in five
+    pairs counts five times. The objective's hyperparameters are chosen by mean reciprocal rank,
     in both directions, over at most 1,000 validation pairs. moments: of :func:`moments_between`
     with the same heads, when several objectives are solved from one pass.
 
     Raises BadData without related training pairs or on sequences of frames; BadRecipe when the
-    objective cannot settle one head for both sides of one table, or the widths do not fit.
+    objective cannot fit one head for both sides of one table, or the widths do not fit.
     """
     solution, sides = closed_form(left, right, pairs, left_head, right_head, objective, moments)
     notes = {"pairs": int(np.count_nonzero(training_pairs(pairs).label == 1)), **solution.notes}
     heads, names = {}, {}
     for name, side, affine in zip(("left", "right"), sides, (solution.left, solution.right), strict=True):
-        heads[name], part = side.settled(affine)
+        heads[name], part = side.fitted(affine)
         if part is not None:
             names[name] = part
     if pairs.same_table:
@@ -63,7 +63,7 @@ def closed_form(
     objective: Any,
     moments: Moments | None = None,
 ) -> tuple[Solution, tuple[Side, Side]]:
-    """The solution itself, a map of each side's input (raw unless its head is settled), and both sides."""
+    """The solution, one map per side of that side's input (raw, or the output of an untrained pca head); both sides."""
     if pairs.same_table and not objective.tied:
         raise BadRecipe(
             f"objective '{type(objective).__name__.lower()}' maps one table into another, but both sides are one table "
@@ -72,14 +72,14 @@ def closed_form(
     sides, training = sides_of(left, right, pairs, left_head, right_head)
     if moments is None:
         moments = moments_of(sides, training, objective.needs)
-    settle = objective.solve_tied if pairs.same_table else objective.solve
-    return settle(moments, validation(sides, pairs)), sides
+    solve_form = objective.solve_tied if pairs.same_table else objective.solve
+    return solve_form(moments, validation(sides, pairs)), sides
 
 
 def moments_between(
     left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any, needs: Sequence[str]
 ) -> Moments:
-    """Moments of the related training pairs after settled heads, for several objectives to be solved from."""
+    """Moments of the related training pairs, after pca heads if any, from which several objectives can be solved."""
     sides, training = sides_of(left, right, pairs, left_head, right_head)
     return moments_of(sides, training, needs)
 
@@ -112,9 +112,9 @@ def training_pairs(pairs: Pairs) -> Pairs:
 
 @dataclass(frozen=True)
 class Side:
-    """One table and what happens to its rows before the objective sees them: settled heads first.
+    """One table and the map of its rows before the objective: that of a head that is not trained.
 
-    before: a settled head's linear map, or None. unit: rows are scaled to unit length instead.
+    before: the linear map of a head that is not trained, or None. unit: rows are scaled to unit length instead.
     """
 
     table: Embeddings
@@ -124,7 +124,7 @@ class Side:
 
     @classmethod
     def of(cls, table: Embeddings, head: Any, rows: np.ndarray) -> Side:
-        """A side, its settled head built from the training rows where it has no weights yet."""
+        """A side; a head that is not trained is built from the training rows where it has no weights yet."""
         if head is None or head.trainable:
             return cls(table, head, None, False)
         if isinstance(head, parts.find("heads", "identity")):
@@ -141,15 +141,15 @@ class Side:
         return cls(table, head, before, False)
 
     def rows(self, which: np.ndarray) -> np.ndarray:
-        """Rows (b, d) as the objective sees them: of the table's precision, or float64 after a settled map."""
+        """Rows (b, d) as the objective sees them: of the table's precision, or float64 after ``before``."""
         x = np.asarray(self.table.vectors[which])
         x = x.astype(np.float32) if x.dtype == np.float16 else x
         if self.unit:
             return unit(x)
         return x if self.before is None else self.before(x.astype(np.float64))
 
-    def settled(self, affine: Affine | None) -> tuple[Any, str | None]:
-        """The head that does all this and then ``affine``; and its name where it is another part."""
+    def fitted(self, affine: Affine | None) -> tuple[Any, str | None]:
+        """The head that applies these steps and then ``affine``; and its part's name where the recipe names another."""
         if affine is None and self.head is not None and not self.head.trainable:
             return self.head, None
         if affine is None:
@@ -162,7 +162,7 @@ class Side:
         head = parts.make("heads", {"name": "linear", "dim": len(affine.bias), "normalize": normalize,
                                     "preprocess": "unit" if self.unit else "none"})  # fmt: skip
         head.build(self.table.dim)
-        head.settle(affine)
+        head.set_affine(affine)
         return head, "linear"
 
 
@@ -185,18 +185,18 @@ def moments_of(sides: tuple[Side, Side], training: Pairs, needs: Sequence[str]) 
 
 def validation(sides: tuple[Side, Side], pairs: Pairs) -> Callable[[Affine | None, Affine | None], float] | None:
     """Scores two maps by retrieval of held-out positives: MRR averaged over both directions; None without any."""
-    held = pairs.where("validation", label=1)
-    if not len(held):
+    heldout = pairs.where("validation", label=1)
+    if not len(heldout):
         return None
-    if len(held) > _VALIDATION_PAIRS:
-        held = held.take(np.sort(np.random.default_rng(0).permutation(len(held))[:_VALIDATION_PAIRS]))
+    if len(heldout) > _VALIDATION_PAIRS:
+        heldout = heldout.take(np.sort(np.random.default_rng(0).permutation(len(heldout))[:_VALIDATION_PAIRS]))
     if pairs.same_table:
-        rows, position = np.unique(np.concatenate([held.left, held.right]), return_inverse=True)
+        rows, position = np.unique(np.concatenate([heldout.left, heldout.right]), return_inverse=True)
         few = Pairs.of(*np.split(position, 2), same_table=True)
         x = y = sides[0].rows(rows)
     else:
-        left, at_left = np.unique(held.left, return_inverse=True)
-        right, at_right = np.unique(held.right, return_inverse=True)
+        left, at_left = np.unique(heldout.left, return_inverse=True)
+        right, at_right = np.unique(heldout.right, return_inverse=True)
         few = Pairs.of(at_left, at_right)
         x, y = sides[0].rows(left), sides[1].rows(right)
     x, y = x.astype(np.float32), y.astype(np.float32)

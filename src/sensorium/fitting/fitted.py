@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fitted:
-    """Two settled heads; they are one object when both sides are one table under a tied head.
+    """Two fitted heads; they are one object when both sides are one table under a tied head.
 
     history: one mapping an event (empty for a closed form). notes: for the report, such as the
-    ridge strength chosen. names: head part of a side where the fit put another than the recipe's.
+    ridge strength chosen. names: head part of a side where the fit replaced the recipe's.
     """
 
     left_head: Any

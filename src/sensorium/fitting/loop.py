@@ -30,7 +30,7 @@ from sensorium.fitting.warm_start import initialise
 from sensorium.fitting.weights import Weights
 from sensorium.numerics.threads import keep_freed_memory
 from sensorium.pairs import Pairs
-from sensorium.pairs.positives import Partners
+from sensorium.pairs.positives import BatchPositives
 from sensorium.types import Embeddings
 
 VALIDATIONS = 100  # about as many in a fit of more epochs than this, one an epoch in others
@@ -98,7 +98,7 @@ def train(
             Side(left, related.left, device, memory_budget(device), *take_step.inputs[0]),
             Side(right, related.right, device, memory_budget(device), *take_step.inputs[1]),
         )
-        partners = Partners(training)
+        positives = BatchPositives(training)
         validation = Validation(left, right, modules[0], modules[1], pairs, options, device)
         validate_every = max(1, total // sampler.steps // VALIDATIONS)
         pairs_a_step = sampler.batch * sampler.accumulate
@@ -107,7 +107,7 @@ def train(
         _training_mode(modules, True)
         saved = started = time.perf_counter()
         try:
-            for step in batches(sampler, sides, partners, state.step, total):
+            for step in batches(sampler, sides, positives, state.step, total):
                 if state.stopped:
                     break
                 reseed((seed * 1_000_003 + state.step) % 2**63, device)

@@ -1,4 +1,4 @@
-"""Regularisers any trained head can switch on: latent mixup, and keeping the frozen geometry.
+"""Regularisers any trained head can switch on: latent mixup, and preservation of the frozen encoder's geometry.
 
 Plain functions of one batch that the training loop calls: ``train.mixup`` and ``train.structure``.
 """
@@ -27,8 +27,8 @@ def mixup(left: Tensor, right: Tensor, positives: Positives, alpha: float) -> tu
 
     left (b, dl), right (b, dr): inputs of the heads, row i of each a true pair. The second half of
     the batch is mixed into the first, so that no item is in two mixtures: h = b // 2 rows come out
-    (a last odd row is left out). Partners are two mixtures whose components are partners one by one;
-    where only some components are, they are neither partners nor strangers.
+    (a last odd row is left out). Two mixtures are positives when their components are, one by one;
+    where only some components are, the mixtures are neither positives nor negatives.
     Raises BadRecipe for items of several frames.
     """
     import torch
@@ -43,7 +43,7 @@ def mixup(left: Tensor, right: Tensor, positives: Positives, alpha: float) -> tu
 
 
 def structure(x: Tensor, z: Tensor, levels: int = 1, temperature: float = 0.05, limit: int = 1024) -> Tensor:
-    """How far a head's output strays from the geometry of its frozen input; one side, a scalar ≥ 0.
+    """How far a head's output departs from the geometry of its frozen input; one side, a scalar ≥ 0.
 
     R = 1/L Σ_l 1/l · JS(S_x^l ‖ S_z^l), JS averaged over rows (Gröger et al. 2025, "With limited
     data for multimodal alignment, let the STRUCTURE guide you", sec. 4). S = softmax of the cosine
@@ -95,7 +95,7 @@ def _jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
 def _mixed_positives(positives: Positives, h: int) -> Positives:
     if positives.diagonal_only and positives.same is None:
         return Positives(h)
-    partners, unclear, shift = [], [], np.zeros(2, np.int64)
+    found, unclear, shift = [], [], np.zeros(2, np.int64)
     for rows in blocks(h, 1024):  # memory stays linear in the batch
         first, second = slice(rows.start, rows.stop), slice(rows.start + h, rows.stop + h)
         related = [positives.block(part)[:, : 2 * h].numpy() for part in (first, second)]
@@ -104,7 +104,7 @@ def _mixed_positives(positives: Positives, h: int) -> Positives:
         both = related[0][:, :h] & related[1][:, h:]
         some = touching[0][:, :h] | touching[0][:, h:] | touching[1][:, :h] | touching[1][:, h:]
         shift[0] = rows.start
-        partners.append(np.argwhere(both) + shift)
+        found.append(np.argwhere(both) + shift)
         unclear.append(np.argwhere(some & ~both) + shift)
-    edges, same_edges = (tuple(np.concatenate(found).T) for found in (partners, unclear))
+    edges, same_edges = (tuple(np.concatenate(part).T) for part in (found, unclear))
     return Positives(h, edges=edges, same=same_edges)

@@ -15,7 +15,7 @@ from sensorium.fitting.options import TrainOptions
 from sensorium.pairs import Pairs, Relevance, csr
 from sensorium.types import Embeddings, blocks
 
-QUERIES = 2000  # at most per direction, the same ones every time; all candidates are kept
+QUERIES = 2000  # at most per direction, the same ones every time; all candidates are used
 _BLOCK = 4096
 _ALWAYS = ("MRR", "hit@1", "hit@10")
 

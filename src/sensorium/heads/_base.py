@@ -102,23 +102,25 @@ def load(stem: Path) -> tuple[Head, Mapping[str, Any]]:
 
     stem = Path(stem)
     beside, path = stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".safetensors")
-    told = io.read_json(beside, _REMEDY)
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
-        found = told.get("format") if isinstance(told, dict) else type(told).__name__
+    description = io.read_json(beside, _REMEDY)
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else type(description).__name__
         raise Corrupt(f"{beside}: head format {found!r}, expected {FORMAT}; {_REMEDY}")
-    told = io.read_object(beside, _REMEDY, name=str, arguments=dict, dim_in=int, dim=int, encoder=dict, checksum=str)
-    io.verify(path, told["checksum"], _REMEDY)
-    consent.require([told["name"], told["arguments"]], beside)
+    description = io.read_object(
+        beside, _REMEDY, name=str, arguments=dict, dim_in=int, dim=int, encoder=dict, checksum=str
+    )
+    io.verify(path, description["checksum"], _REMEDY)
+    consent.require([description["name"], description["arguments"]], beside)
     try:
-        head = parts.make("heads", {"name": told["name"], **told["arguments"]}, str(beside))
+        head = parts.make("heads", {"name": description["name"], **description["arguments"]}, str(beside))
     except BadRecipe as error:
         raise BadRecipe(str(error) if str(beside) in str(error) else f"{beside}: {error}") from None
-    head.build(told["dim_in"], None, told["dim"])
+    head.build(description["dim_in"], None, description["dim"])
     try:
         head.load_state_dict(unpack(path.read_bytes()))
     except RuntimeError as error:
         raise Corrupt(f"{path} does not hold the weights that {beside.name} describes ({error}); {_REMEDY}") from error
-    return head.eval(), told["encoder"]
+    return head.eval(), description["encoder"]
 
 
 def check(head: Mapping[str, Any], vectors: Mapping[str, Any], where: str) -> None:
@@ -149,5 +151,5 @@ def check_finite(vectors: Rows, ids: np.ndarray | None, what: str, block: int = 
             named = ", ".join(str(r) if ids is None else f"{r} (id {str(ids[r])!r})" for r in rows)
             raise BadData(
                 f"{what}: {counts[fault]} of {len(vectors)} rows hold {fault}, such as row {named}; "
-                "mend or drop these rows"
+                "correct or drop these rows"
             )

@@ -116,7 +116,7 @@ def check_mode(mode: str) -> None:
         raise BadRecipe(f"preprocess '{mode}'; {nearest(mode, MODES)}")
 
 
-def settle(layer: nn.Linear, affine: Affine) -> None:
+def set_linear(layer: nn.Linear, affine: Affine) -> None:
     """Make a Linear layer compute ``affine``. Raises BadRecipe when the widths differ."""
     if affine.weight.shape != (layer.in_features, layer.out_features):
         a, b = affine.weight.shape

@@ -28,7 +28,7 @@ class Recurrent(nn.Module, SequenceHead):
     normalize: outputs of unit length; off for the logits of a classifier.
     spec_augment: probability with which a training sequence has stretches of time and columns hidden.
 
-    name: under which the cell's weights are kept. parts: how many tensors its state has.
+    name: attribute name of the cell, a prefix of its weights' names. parts: how many tensors its state has.
     """
 
     def __init__(self, name: str, cell: Any, parts: int, /, hidden: int, depth: int, dropout: float = 0.3,
@@ -100,8 +100,8 @@ class Recurrent(nn.Module, SequenceHead):
             h, state = cell(x[:going, start:end], state)
             at = lengths[order[after:going]] - 1 - start
             found.append(h[torch.arange(after, going, device=x.device), at])
-            kept = tuple(part[:, :after].contiguous() for part in (state if self.parts > 1 else (state,)))
-            state, start = kept if self.parts > 1 else kept[0], end
+            carried = tuple(part[:, :after].contiguous() for part in (state if self.parts > 1 else (state,)))
+            state, start = carried if self.parts > 1 else carried[0], end
         return torch.cat(found[::-1])[torch.argsort(order)]
 
     def _read(self, h: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class Recurrent(nn.Module, SequenceHead):
 
 
 def _ends(longest: list[int]) -> list[int]:
-    """Where stretches of time end, given the lengths of a batch, longest first: the last is the longest."""
+    """Ends of the time blocks of a batch whose ``lengths`` are sorted longest first; the last is the longest."""
     ends = [longest[0]]
     for k in range(1, _STRETCHES):
         end = longest[len(longest) * k // _STRETCHES]

@@ -7,7 +7,15 @@ from torch import Tensor, nn
 from sensorium.contracts import Head
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
-from sensorium.heads._preprocess import AffineLayers, Preprocess, affine_of, check_mode, settle, typical_length, unit
+from sensorium.heads._preprocess import (
+    AffineLayers,
+    Preprocess,
+    affine_of,
+    check_mode,
+    set_linear,
+    typical_length,
+    unit,
+)
 from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
@@ -44,12 +52,12 @@ class Linear(nn.Module, Head):
         if self.normalize and self._stats is not None:
             length = typical_length(affine, self._stats) or 1.0
             affine = Affine(affine.weight / length, affine.bias / length)
-        self.settle(affine)
+        self.set_affine(affine)
 
-    def settle(self, affine: Affine) -> None:
+    def set_affine(self, affine: Affine) -> None:
         """Compute x W + b of the raw input, whatever the preprocessing (for "unit": of the scaled rows)."""
         unscaled = self.preprocess.mode in ("none", "unit")
-        settle(self.layers[0], affine if unscaled else self.preprocess.fold_in(affine))
+        set_linear(self.layers[0], affine if unscaled else self.preprocess.fold_in(affine))
 
     def affine_layers(self) -> AffineLayers:
         """Its one layer, for the fused training step."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sensorium.contracts import Head
 from sensorium.errors import BadRecipe, nearest
 from sensorium.heads import check_dim
-from sensorium.heads._preprocess import AffineLayers, Preprocess, check_mode, settle, typical_length, unit
+from sensorium.heads._preprocess import AffineLayers, Preprocess, check_mode, set_linear, typical_length, unit
 from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
@@ -92,7 +92,7 @@ class MLP(nn.Module, Head):
         if self.normalize and self._stats is not None:
             length = typical_length(affine, self._stats) or 1.0
             affine = Affine(affine.weight / length, affine.bias / length)
-        settle(self.skip, self.preprocess.fold_in(affine))
+        set_linear(self.skip, self.preprocess.fold_in(affine))
         nn.init.zeros_(self.layers[-1].weight)
         nn.init.zeros_(self.layers[-1].bias)
 

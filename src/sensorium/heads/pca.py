@@ -16,7 +16,7 @@ from sensorium.types import Affine
 class PCA(nn.Module, Head):
     """z = (x - mean) @ components, at unit length with ``normalize``.
 
-    rank: number of components kept; None takes the other side's width, or else 256, but no more
+    rank: number of components; None takes the other side's width, or else 256, but no more
     than the input has. whiten: components at unit variance.
     Each component points so that its largest weight is positive, as scikit-learn's do.
     """
@@ -32,9 +32,9 @@ class PCA(nn.Module, Head):
         self.normalize = normalize
 
     def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
-        """Settle the components. ``stats`` of the training rows; None when ``load_state_dict`` follows.
+        """Compute the components from ``stats`` of the training rows; None when ``load_state_dict`` follows.
 
-        Raises BadRecipe when the rank asked for is more than the training rows span.
+        Raises BadRecipe when the recipe's rank is more than the training rows span.
         """
         rank = self.arguments["rank"]
         self.dim_in, self.dim = dim_in, rank or min(like or 256, dim_in)
@@ -42,17 +42,17 @@ class PCA(nn.Module, Head):
             raise BadRecipe(f"pca: rank {self.dim} of vectors that are {dim_in} wide; expected at most {dim_in}")
         mean, components = np.zeros(dim_in), np.zeros((dim_in, self.dim))
         if stats is not None:
-            mean, components = stats.mean, self._components(stats, asked=rank is not None)
+            mean, components = stats.mean, self._components(stats, explicit=rank is not None)
         self.dim = components.shape[1]
         # Statistics, not parameters: no optimizer sees them.
         self.register_buffer("mean", torch.from_numpy(mean.astype(np.float32)))
         self.register_buffer("components", torch.from_numpy(components.astype(np.float32)))
 
-    def _components(self, stats: InputStats, asked: bool) -> np.ndarray:
+    def _components(self, stats: InputStats, explicit: bool) -> np.ndarray:
         values, vectors = np.linalg.eigh(stats.covariance)
         values, vectors = values[::-1], vectors[:, ::-1]
         spanned = int(np.count_nonzero(values > values[0] * len(values) * np.finfo(np.float64).eps))
-        if self.dim > spanned and (asked or not spanned):
+        if self.dim > spanned and (explicit or not spanned):
             raise BadRecipe(f"pca: rank {self.dim}, but {stats.n} training rows span {spanned} directions; lower rank")
         keep = min(self.dim, spanned)
         vectors = vectors[:, :keep]

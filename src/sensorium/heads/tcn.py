@@ -88,13 +88,13 @@ class Tcn(nn.Module, SequenceHead):
 
     def _convolve(self, x: Tensor, past: State) -> tuple[Tensor, State]:
         """(b, t, d) → (b, t, width), and what the next frames need of these."""
-        kept = []
+        context = []
         for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             known = torch.cat([past[i].to(x.device), x], 1)
-            kept.append(known[:, known.shape[1] - self._reach(i) :].clone())
+            context.append(known[:, known.shape[1] - self._reach(i) :].clone())
             y = self.dropout(F.relu(norm(layer(known.transpose(1, 2)).transpose(1, 2))))
             x = x + y if x.shape[-1] == y.shape[-1] else y
-        return x, tuple(kept)
+        return x, tuple(context)
 
     def _terms(self, h: Tensor) -> Tensor:
         """What is summed over frames, (b, t, 3 width): in float64, as variances are differences of such sums."""

@@ -1,1 +1,1 @@
-"""Indexes: keep vectors and find the nearest, one file each."""
+"""Indexes: store vectors and search the k nearest, one file each."""

@@ -72,7 +72,7 @@ class Rows:
         length = lengths(vectors)
         if not (length < LONGEST).all():
             bad = ids[np.flatnonzero(length >= LONGEST)[0]]
-            raise BadData(f"index: vector of id '{bad}' holds NaN or infinity, or is too long; mend or drop it")
+            raise BadData(f"index: vector of id '{bad}' holds NaN or infinity, or is too long; correct or drop it")
         self.table = self.table.append(ids, columns)
         n, total = self.total, self.total + len(ids)
         if not n:

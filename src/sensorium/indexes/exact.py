@@ -29,7 +29,7 @@ _SPARSE = 0.05  # share of rows a filter must leave for the whole to be scanned
 
 
 class Exact(Index):
-    """Keeps float32 vectors (n, d) and finds the exact k nearest: equal scores in order of row.
+    """Stores float32 vectors (n, d) and finds the exact k nearest: equal scores in order of row.
 
     ``fingerprint`` says what made the vectors; it is saved and loaded along.
     """

@@ -1,4 +1,4 @@
-"""FAISS search by inner product: flat, HNSW, IVF, PQ, whatever its index factory makes."""
+"""FAISS search by inner product: flat, HNSW, IVF, PQ, any string of its index factory."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _BREADTHS = {"ef_search": (80, 128, 256, 512), "nprobe": (1, 2, 4, 8, 16, 32, 64
 
 
 class Faiss(Index):
-    """Approximate search with FAISS; vectors are kept too, for scores, rebuilding and measuring.
+    """Approximate search with FAISS; the raw vectors are stored too, for exact scores, rebuilding and recall.
 
-    factory: FAISS's own words, such as "Flat", "HNSW32", "IVF256,PQ32" or "IVF64,Flat".
+    factory: an index factory string, such as "Flat", "HNSW32", "IVF256,PQ32" or "IVF64,Flat".
     nprobe: cells visited (IVF). ef_search: breadth of the search (HNSW); both also behind a transform
     ("PCA64,IVF256,Flat") or a refinement ("IVF256,PQ32,RFlat"). rescore: look at
     ``rescore`` × k candidates and order them by their exact scores (1: only order).
@@ -141,11 +141,11 @@ class Faiss(Index):
         name = _breadth(_inner(self._built()))
         if not name:
             return {self.factory: self}
-        told = {}
+        found = {}
         for breadth in sorted({*_BREADTHS[name], getattr(self, name)}):
-            told[f"{name}={breadth}"] = one = copy(self)
+            found[f"{name}={breadth}"] = one = copy(self)
             setattr(one, name, breadth)
-        return told
+        return found
 
     def report(self, vectors: np.ndarray) -> dict[str, Any]:
         """Measured when built: recall@10 against exact search, with 1,000 of ``vectors`` as queries.
@@ -283,7 +283,7 @@ def _best(
 
 
 def _reason(error: Exception) -> str:
-    """What FAISS says, without the names of its own functions and source files."""
+    """FAISS's error message, without the names of its own functions and source files."""
     return re.split(r"\.(?:cpp|h):\d+: ", str(error))[-1].removeprefix("Error: ").strip()
 
 

@@ -12,7 +12,7 @@ LEVEL_WIDTH = 0.25  # of the soft step at a level of the histogram, in standard 
 STATISTICS_VARIANCE = 1e-4  # added to variances
 BATCH_NORM_EPSILON = 1e-5  # added to the variances of the statistics
 
-# Correlations (heads/_relations.py)
+# Correlations (heads/_pooling.py)
 LAGS = (5, 10, 20)  # frames: what speech rate and tremor change, at 10 ms a frame
 RELATIONS_VARIANCE = 0.05  # added to variances, of columns that have unit variance over the training frames
 

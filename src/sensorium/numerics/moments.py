@@ -14,7 +14,7 @@ _BLOCK = 1024  # rows centred at once: 6 MB of float64 at a width of 768; float3
 
 
 class Moments:
-    """Mean and covariance of paired rows x (n, d_x) and y (n, d_y), kept in float64 while they stream by.
+    """Mean and covariance of paired rows x (n, d_x) and y (n, d_y), accumulated in float64 from a stream of blocks.
 
     Any division into chunks, in any order, gives what the whole batch would to about 1e-12, by the
     pairwise update of Chan, Golub & LeVeque (1979): with counts n_a and n_b and the difference of
@@ -35,7 +35,7 @@ class Moments:
     ) -> None:
         """Empty moments. keep: which covariances to accumulate; those left out cost nothing."""
         self._type = np.dtype(products)
-        self.n = 0.0  # total weight; the number of rows where none was given
+        self.n = 0.0  # total weight; the number of rows without weights
         self.mean_x, self.mean_y = np.zeros(dim_x), np.zeros(dim_y)
         widths = {"x": dim_x, "y": dim_y}
         # Fortran order, and of the symmetric two the upper triangle only: what BLAS adds to in place.
@@ -68,13 +68,11 @@ class Moments:
         return self
 
     def merge(self, other: Moments) -> Moments:
-        """Add what another accumulated, as if its rows had been given here; returns itself."""
+        """Add what another accumulated, as if its rows had been added here; returns itself."""
         if (len(other.mean_x), len(other.mean_y)) != (len(self.mean_x), len(self.mean_y)):
             raise BadData(f"cannot merge {other!r} into {self!r}: the widths differ")
         if set(other._sums) != set(self._sums):
-            raise BadData(
-                f"cannot merge {other!r}, which keeps {sorted(other._sums)}, into one of {sorted(self._sums)}"
-            )
+            raise BadData(f"cannot merge {other!r}, which has {sorted(other._sums)}, into one of {sorted(self._sums)}")
         if other.n:
             total = self.n + other.n
             shift = np.sqrt(self.n * other.n / total)
@@ -122,12 +120,12 @@ class Moments:
 
     @property
     def var_x(self) -> np.ndarray:
-        """Variance of each coordinate of x, (d_x,); always kept."""
+        """Variance of each coordinate of x, (d_x,); always available."""
         return self._variance("x")
 
     @property
     def var_y(self) -> np.ndarray:
-        """Variance of each coordinate of y, (d_y,); always kept."""
+        """Variance of each coordinate of y, (d_y,); always available."""
         return self._variance("y")
 
     def _variance(self, side: str) -> np.ndarray:
@@ -168,7 +166,7 @@ def _checked(
             raise BadData(f"moments: {name} has shape {rows.shape}, expected (n, {d})")
         for part in blocks(len(rows), _BLOCK):
             if not np.isfinite(rows[part]).all():
-                raise BadData(f"moments: {name} holds NaN or infinity; mend or drop those rows")
+                raise BadData(f"moments: {name} holds NaN or infinity; correct or drop those rows")
     if len(x) != len(y):
         raise BadData(f"moments: {len(x)} rows of x for {len(y)} rows of y; they must be paired")
     if weights is not None:

@@ -1,9 +1,9 @@
-"""How torch uses threads and memory: whole blocks to single threads, freed memory kept by the process.
+"""How torch uses threads and memory: whole blocks to single threads, freed memory stays in the process.
 
 torch spreads every operation over its OpenMP threads and waits for the last of them. Where the
 machine is busy with something else, that wait costs a time slice for each of the dozen small
-operations of a tile: ten to thirty times the work itself. So whole blocks are given to threads,
-in each of which torch is told to use one; NumPy's single-threaded steps run side by side too.
+operations of a tile: ten to thirty times the work itself. So whole blocks go to threads,
+in each of which torch is set to one thread; NumPy's single-threaded steps run side by side too.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ def started(threads: int, name: str, torch: Any) -> ThreadPoolExecutor:
     for _ in range(threads):  # none can serve two, so all are started
         pool.submit(ready.wait)
     ready.wait()
-    # The number is kept per thread, but the last one set is what threads to come would start with.
+    # The setting is per thread, but new threads start with the last value set anywhere.
     torch.set_num_threads(number)
     return pool
 
 
 def _alone(torch: Any) -> None:
     torch.set_num_threads(1)
-    torch.get_num_threads()  # a thread takes over the number last set anywhere when it first asks: now, not later
+    torch.get_num_threads()  # a thread takes over the number last set anywhere at its first read: now, not later
 
 
 def keep_freed_memory() -> None:
-    """Make the C library keep freed memory instead of returning it to the system, as the next step asks for it again.
+    """Stop the C library from returning freed memory to the system, as the next step allocates it again.
 
     glibc raises its thresholds for returning memory to the size of the largest block that was freed, up to
     32 MB; without this a training step, or the features of a few recordings, spend a tenth of their

@@ -1,1 +1,1 @@
-"""Objectives: what makes a fit good, one file each; solved in closed form or trained."""
+"""Objectives: the losses that fit the heads, one file each; solved in closed form or trained."""

@@ -1,8 +1,7 @@
 """Exact contrastive losses and their gradients in blocks: never the whole (b, b) matrix.
 
-A block of rows of the logits is made, turned into gradients and forgotten, so memory grows
-with b and not with its square. Gradients come with the loss, in closed form; nothing is kept
-for a backward pass.
+A block of rows of the logits is computed, turned into gradients and overwritten, so memory is linear
+in b. Gradients are returned with the loss, in closed form; no tensor is saved for a backward pass.
 
 Every loss here is a function of the logits l = scale * zl @ zr.T (+ bias). With G = dL/dl:
 dL/dzl = scale * G @ zr, dL/dzr = scale * G.T @ zl, dL/dbias = sum(G) and, since L depends on
@@ -22,15 +21,15 @@ from torch import Tensor
 from sensorium.pairs.positives import Positives
 from sensorium.types import blocks
 
-KEEP = 64 << 20  # bytes of logits that are kept whole, rather than in blocks and perhaps made twice
+KEEP = 64 << 20  # bytes of logits up to which all are stored; above, blocks are computed, perhaps twice
 TILE = 2 << 20  # bytes of them that are worked on at a time: what two cores' caches hold
-BLOCK = 32 << 20  # bytes of a block of rows where they are not kept
+BLOCK = 32 << 20  # bytes of a block of rows where not all are stored
 SAFE = 40.0  # largest |logit| whose exponentials, shifted by it, are still normal float32 numbers
 LOG2E = math.log2(math.e)
 
 
 class Gradients(NamedTuple):
-    """A loss and its gradients; those that were not asked for are None. loss, scale, bias: 0-d."""
+    """A loss and its gradients; those not requested are None. loss, scale, bias: 0-d."""
 
     loss: Tensor
     zl: Tensor | None
@@ -46,49 +45,49 @@ def infonce(
     positives: Positives,
     *,
     both: bool,
-    mask_partners: bool = False,
+    mask_positives: bool = False,
     sides: tuple[bool, bool] = (True, True),
     slope: bool = True,
     bound: float | None = None,
 ) -> Gradients:
-    """InfoNCE (van den Oord et al. 2018, eq. 4) with every true partner counted, and its gradients.
+    """InfoNCE (van den Oord et al. 2018, eq. 4) over all positives of a row, and its gradients.
 
-    Of each row: the mean over its partners of -log softmax (L_out of SupCon, Khosla et al. 2020,
-    eq. 2), or with ``mask_partners`` that of its own partner alone, the others left out of the
+    Of each row: the mean over its positives of -log softmax (L_out of SupCon, Khosla et al. 2020,
+    eq. 2), or with ``mask_positives`` that of its own positive alone, the others left out of the
     softmax. ``both`` averages the rows' loss with the columns'.
 
     zl, zr (b, d) of one dtype: products and sums of a tile come in it, all else in float32 or better. float16
     is computed in float32, as exponentials shifted by the largest logit underflow in it.
-    sides: which of dL/dzl, dL/dzr are wanted; slope: whether dL/dscale is. bound: largest length
-    of a row of zl times that of a row of zr (1 for unit vectors), measured when not given.
+    sides: which of dL/dzl, dL/dzr to compute; slope: whether to compute dL/dscale. bound: largest length
+    of a row of zl times that of a row of zr (1 for unit vectors), computed when None.
     """
     zl, zr = _wide_enough(zl), _wide_enough(zr)
     if bound is None:
         bound = float(torch.linalg.vector_norm(zl, dim=1).max() * torch.linalg.vector_norm(zr, dim=1).max())
-    targets = _Targets(positives, mask_partners, both, zl)
+    targets = _Targets(positives, mask_positives, both, zl)
     method = _shifted if scale * bound <= SAFE else _any_scale
     return method(zl, zr, scale, scale * bound, targets, (*sides, slope))
 
 
 def _shifted(
-    zl: Tensor, zr: Tensor, scale: float, largest: float, targets: _Targets, wanted: tuple[bool, bool, bool]
+    zl: Tensor, zr: Tensor, scale: float, largest: float, targets: _Targets, needed: tuple[bool, bool, bool]
 ) -> Gradients:
     """InfoNCE where one shift serves every row and column: one exponential per logit.
 
     With t = l log2(e) - shift and E = 2**t the softmax of rows is E / row_sum, that of columns
-    E / column_sum, and the shift cancels in the loss: log(row_sum) - t_partner / log2(e).
+    E / column_sum, and the shift cancels in the loss: log(row_sum) - t_positive / log2(e).
     """
     b, both = len(zl), targets.both
     shift = math.ceil(largest * LOG2E)  # whole, hence exact in bfloat16
     bias = zl.new_full((b,), -shift)
-    row_sum, column_sum, partner_t = targets.zeros(b), targets.zeros(b), targets.zeros(())
+    row_sum, column_sum, positive_t = targets.zeros(b), targets.zeros(b), targets.zeros(())
     tiles = _Tiles(zl)
-    sums = _Sums(zl, zr, wanted, tiles)
+    sums = _Sums(zl, zr, needed, tiles)
 
     def exponentials(rows: slice, again: bool = False) -> Tensor:
         tile = torch.addmm(bias, zl[rows], zr.T, alpha=scale * LOG2E, out=tiles.at(rows))
         if not again:
-            partner_t.add_(targets.weigh(tile, rows))
+            positive_t.add_(targets.weigh(tile, rows))
         return targets.leave_out(tile.exp2_(), rows, 0.0)
 
     for rows in tiles.rows:
@@ -105,15 +104,15 @@ def _shifted(
         loss = (loss + column_sum.log().mean()) / 2
         per_row, per_column = row_sum.reciprocal_().to(zl.dtype), column_sum.reciprocal_().to(zl.dtype)
         for rows in tiles.rows:
-            tile = tiles.at(rows) if tiles.all_kept else exponentials(rows, again=True)
+            tile = tiles.at(rows) if tiles.all_stored else exponentials(rows, again=True)
             tile.mul_(torch.add(per_row[rows, None], per_column, out=tiles.spare(rows)))
             targets.subtract(tile, rows, targets.row[rows], targets.column)
             sums.add(tile, rows, scale / (2 * b))
-    return sums.finish(loss - partner_t / (LOG2E * b), scale)
+    return sums.finish(loss - positive_t / (LOG2E * b), scale)
 
 
 def _any_scale(
-    zl: Tensor, zr: Tensor, scale: float, _: float, targets: _Targets, wanted: tuple[bool, bool, bool]
+    zl: Tensor, zr: Tensor, scale: float, _: float, targets: _Targets, needed: tuple[bool, bool, bool]
 ) -> Gradients:
     """InfoNCE for logits of any size: every row and column shifted by its own log-sum-exp.
 
@@ -122,14 +121,14 @@ def _any_scale(
     b, both = len(zl), targets.both
     left, right = zl.to(targets.dtype), zr.to(targets.dtype)
     tiles = _Tiles(left, keep=False)
-    sums = _Sums(zl, zr, wanted, tiles)
+    sums = _Sums(zl, zr, needed, tiles)
     row, column = targets.zeros(b), targets.zeros(b).sub_(math.inf)
-    partner, nothing = targets.zeros(()), left.new_zeros(b)
+    at_positives, nothing = targets.zeros(()), left.new_zeros(b)
     for again in (False, True) if both else (True,):
         for rows in tiles.rows:
             tile = torch.addmm(nothing, left[rows], right.T, beta=0, alpha=scale, out=tiles.at(rows))
             if not again or not both:
-                partner += targets.weigh(tile, rows)
+                at_positives += targets.weigh(tile, rows)
                 targets.leave_out(tile, rows, -math.inf)
                 row[rows] = tile.logsumexp(1)
             else:
@@ -143,7 +142,7 @@ def _any_scale(
             targets.subtract(gradient, rows, targets.row[rows], targets.column if both else None)
             sums.add(gradient.to(zl.dtype), rows, scale / (2 * b if both else b))
     loss = (row.mean() + column.mean()) / 2 if both else row.mean()
-    return sums.finish(loss - partner / b, scale)
+    return sums.finish(loss - at_positives / b, scale)
 
 
 def siglip(
@@ -158,7 +157,7 @@ def siglip(
 ) -> Gradients:
     """Pairwise sigmoid loss (Zhai et al. 2023, eq. 1) and its gradients.
 
-    Sum over all (i, j) of -log sigmoid(y (l + bias)), y = 1 for partners and -1 for others,
+    Sum over all (i, j) of -log sigmoid(y (l + bias)), y = 1 for positives and -1 for negatives,
     divided by b. zl, zr (b, d) of one dtype.
     """
     zl, zr = _wide_enough(zl), _wide_enough(zr)
@@ -169,12 +168,12 @@ def siglip(
     sums = _Sums(zl, zr, (*sides, slope), tiles)
     for rows in tiles.rows:
         tile = torch.addmm(start, zl[rows], zr.T, alpha=scale, out=tiles.at(rows))
-        partners = targets.mask(rows, tile)
-        loss -= _sum_at(tile, rows, partners, loss.dtype)
+        mask = targets.mask(rows, tile)
+        loss -= _sum_at(tile, rows, mask, loss.dtype)
         targets.leave_out(tile, rows, -math.inf)
         loss += torch.nn.functional.softplus(tile).sum(dtype=loss.dtype)
         tile.sigmoid_()
-        tile.diagonal(rows.start).sub_(1) if partners is None else tile.sub_(partners)
+        tile.diagonal(rows.start).sub_(1) if mask is None else tile.sub_(mask)
         total += tile.sum(dtype=loss.dtype)
         sums.add(tile, rows, scale / b)
     return sums.finish(loss / b, scale)._replace(bias=total / b)
@@ -229,13 +228,13 @@ class _Known(torch.autograd.Function):
 
 
 class _Targets:
-    """The matrix W of the partners' shares: 1 / (number of partners) in every row, and in every column."""
+    """The target matrix W: each positive weighs 1 / (number of positives) of its row, and of its column."""
 
-    def __init__(self, positives: Positives, mask_partners: bool, both: bool, z: Tensor) -> None:
+    def __init__(self, positives: Positives, mask_positives: bool, both: bool, z: Tensor) -> None:
         self.positives, self.both, self.device = positives, both, z.device
         self.dtype = torch.promote_types(z.dtype, torch.float32)
-        self.own = positives.diagonal_only or mask_partners  # W is the identity
-        self.masked = mask_partners and not positives.diagonal_only
+        self.own = positives.diagonal_only or mask_positives  # W is the identity
+        self.masked = mask_positives and not positives.diagonal_only
         if self.own:
             self.row = self.column = self.zeros(positives.b) + 1
         else:
@@ -246,7 +245,7 @@ class _Targets:
         return torch.zeros(size, dtype=self.dtype, device=self.device)
 
     def mask(self, rows: slice, tile: Tensor) -> Tensor | None:
-        """Partners of these rows as (rows, b) of the tile's dtype; None when W is the identity."""
+        """Positives of these rows as (rows, b) of the tile's dtype; None when W is the identity."""
         return None if self.own else self.positives.block(rows, self.device).to(tile.dtype)
 
     def weigh(self, tile: Tensor, rows: slice) -> Tensor:
@@ -258,7 +257,7 @@ class _Targets:
         return (total + (at.sum(0, dtype=self.dtype) * self.column).sum()) / 2 if self.both else total
 
     def subtract(self, tile: Tensor, rows: slice, row: Tensor, column: Tensor | None = None) -> None:
-        """tile -= W, its rows' part scaled by ``row`` and, when given, its columns' part by ``column``."""
+        """tile -= W, its rows' part scaled by ``row`` and, unless None, its columns' part by ``column``."""
         if self.own:
             diagonal = tile.diagonal(rows.start)
             share = row if column is None else row + column[rows]
@@ -270,33 +269,33 @@ class _Targets:
     def leave_out(self, tile: Tensor, rows: slice, value: float) -> Tensor:
         """Take pairs that are neither positives nor negatives out of the softmax."""
         if self.masked:
-            partners = self.positives.block(rows, self.device)
-            partners.diagonal(rows.start).fill_(False)
-            tile.masked_fill_(partners, value)
+            mask = self.positives.block(rows, self.device)
+            mask.diagonal(rows.start).fill_(False)
+            tile.masked_fill_(mask, value)
         same = self.positives.same_block(rows, self.device)
         return tile if same is None else tile.masked_fill_(same, value)
 
 
 class _Tiles:
-    """Blocks of rows of the (b, b) logits, in memory that is asked for once and used again.
+    """Blocks of rows of the (b, b) logits, in memory that is allocated once and reused.
 
-    While all of them fit into KEEP bytes they stay where they are (``all_kept``), cut so that one
-    stays in the cache while it is worked on; else they are BLOCK bytes that take turns.
+    While all of them fit into KEEP bytes they are all stored (``all_stored``), in tiles that
+    fit the cache; else one buffer of BLOCK bytes is reused for every block.
     """
 
     def __init__(self, z: Tensor, keep: bool = True) -> None:
         b, item = len(z), z.element_size()
         self.b = b
-        self.all_kept = keep and b * b * item <= KEEP
-        height = max(16, (TILE if self.all_kept else BLOCK) // (b * item))
+        self.all_stored = keep and b * b * item <= KEEP
+        height = max(16, (TILE if self.all_stored else BLOCK) // (b * item))
         self.rows = list(blocks(b, height))
         height = min(height, b)
-        self.memory = _workspace("tiles", z, (b if self.all_kept else height) * b).view(-1, b)
+        self.memory = _workspace("tiles", z, (b if self.all_stored else height) * b).view(-1, b)
         self.extra = _workspace("spare", z, height * b).view(-1, b)
 
     def at(self, rows: slice) -> Tensor:
         """The tile of these rows, (rows, b)."""
-        return self.memory[rows] if self.all_kept else self.memory[: rows.stop - rows.start]
+        return self.memory[rows] if self.all_stored else self.memory[: rows.stop - rows.start]
 
     def spare(self, rows: slice) -> Tensor:
         """Room for one more tile as large."""
@@ -307,23 +306,23 @@ _memory = threading.local()
 
 
 def _workspace(name: str, like: Tensor, size: int) -> Tensor:
-    """``size`` numbers of memory that the next call gets again: large blocks are slow to ask for."""
+    """A buffer of ``size`` numbers, reused by the next call: large blocks are slow to allocate."""
     key = (name, like.dtype, like.device)
-    held = _memory.__dict__.setdefault("held", {})
-    if key not in held or len(held[key]) < size:
-        held[key] = like.new_empty(size)
-    return held[key][:size]
+    buffers = _memory.__dict__.setdefault("buffers", {})
+    if key not in buffers or len(buffers[key]) < size:
+        buffers[key] = like.new_empty(size)
+    return buffers[key][:size]
 
 
 class _Sums:
     """Gradients of both sides, added up tile by tile."""
 
-    def __init__(self, zl: Tensor, zr: Tensor, wanted: tuple[bool, bool, bool], tiles: _Tiles) -> None:
+    def __init__(self, zl: Tensor, zr: Tensor, needed: tuple[bool, bool, bool], tiles: _Tiles) -> None:
         self.zl, self.zr, self.tiles = zl, zr, tiles
-        left, self.right, self.slope = wanted
+        left, self.right, self.slope = needed
         self.dl = torch.empty_like(zl) if left else None
         self.dr = None
-        self.left = torch.empty_like(zl) if self.right and tiles.all_kept else None
+        self.left = torch.empty_like(zl) if self.right and tiles.all_stored else None
 
     def add(self, tile: Tensor, rows: slice, factor: Tensor | float) -> None:
         """Add what the gradient ``tile`` (rows, b) of the logits brings; factor: (rows, 1) or a number."""

@@ -1,4 +1,4 @@
-"""Canonical correlation analysis in closed form: both sides into the directions that vary together."""
+"""Canonical correlation analysis in closed form: projects both sides onto their most correlated directions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sensorium.types import Affine, Solution
 class CCA(ClosedFormObjective):
     """max over A, B of  corr(x A, y B), component by component (Hotelling 1936; ridge: Vinod 1976).
 
-    dim: components kept; None keeps as many as the narrower side has.
+    dim: number of components; None takes the width of the narrower side.
     strengths: ridge added to each side's covariance, as multiples of its mean eigenvalue.
     powers: component i counts by its correlation to this power on each side (Gong et al. 2014);
         0 counts all alike, more fades out the weak ones, so that ``dim`` need not be tuned.
 
-    Each is one number, or several of which validation chooses; the middle one is taken where nothing is
-    held out. As strengths grow CCA becomes the Procrustes rotation onto shared directions, so the
+    Each is one number, or several of which validation chooses; the middle one is taken where there
+    is no validation split. As strengths grow CCA becomes the Procrustes rotation onto shared directions, so the
     path between the two (netrep's alpha) is among the strengths. It also solves pairs within one table.
     """
 
     needs = ("xx", "yy", "xy")  # of the moments
-    tied = True  # can settle one head for both sides of one table
+    tied = True  # can fit one head for both sides of one table
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class CCA(ClosedFormObjective):
         """One map for both sides of one table: moments in which every pair stands in both orders.
 
         cov_xy is then symmetric and u diag(s) uᵀ of its whitened form an eigendecomposition. Components
-        of negative s set partners apart and no tied head can use them, so they are left out.
+        of negative s separate positives, which no tied head can express, so they are left out.
         """
         e, q = _decompose(moments.cov_xx)
         cross = q.T @ moments.cov_xy @ q
@@ -84,7 +84,7 @@ class CCA(ClosedFormObjective):
             keep = np.argsort(-s)[: self.dim]
             keep = keep[s[keep] > 0]
             if not len(keep):
-                raise BadData("cca: partners are not alike in any direction; are the pairs right?")
+                raise BadData("cca: the two items of a pair correlate positively in no direction; check the pairs")
             a = q @ (root[:, None] * u[:, keep])
             return lambda power: (*_weighted(a, a, s[keep] ** power, moments), s[keep])
 

@@ -1,4 +1,4 @@
-"""Cosine regression: each left item is turned towards its own partner; 1 - cos, no negatives."""
+"""Cosine regression: 1 - cos between each left item and its own right item; no negatives."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class Cosine(nn.Module, TrainedObjective):
     """
 
     def loss(self, zl: Tensor, zr: Tensor, positives: object) -> Tensor:
-        """Loss of a batch: zl, zr (b, d), row i of each a true pair; other partners play no part."""
+        """Loss of a batch: zl, zr (b, d), row i of each a true pair; further positives are not used."""
         return (1.0 - torch.cosine_similarity(zl, zr, dim=1)).mean()

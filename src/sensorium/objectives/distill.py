@@ -1,4 +1,4 @@
-"""Soft targets: how far the negatives of a batch are positives, estimated by an earlier run."""
+"""Distillation: InfoNCE with soft targets from the similarities of an earlier run (the teacher)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Distill(nn.Module, TrainedObjective):
 
     P = softmax(teacher's similarities / teacher_temperature) over the batch, with the heads of an
     earlier run; Q = softmax(own similarities / temperature). The InfoNCE part spreads its target
-    evenly over all true partners of a row. Training on P keeps what the teacher found: that some
-    "negatives" of the batch say nearly the same as the partner (momentum distillation, Li et al.
+    evenly over all positives of a row. Training on P uses the teacher's similarities, in which some
+    "negatives" of the batch are false negatives, close to the positive (momentum distillation, Li et al.
     2021, ALBEF, eq. 6; self-distillation of correspondences, Andonian et al. 2022). Train the
     teacher in one run, then type: ``objective=distill objective.teacher=runs/teacher``.
 
@@ -64,18 +64,18 @@ class Distill(nn.Module, TrainedObjective):
             raise BadRecipe("distill asks its teacher about the items of a batch, not mixtures; set train.mixup=0")
         own = logits(zl, zr) / self.temperature
         soft = self._teacher.similarity(positives.rows, own) / self.teacher_temperature
-        partner = positives.block(slice(0, len(zl)), zl.device)
+        mask = positives.block(slice(0, len(zl)), zl.device)
         same = positives.same_block(slice(0, len(zl)), zl.device)
         if same is not None:  # an item is neither a positive nor a negative of itself
             # Not -inf: 0 · log 0 has no gradient, and a far finite logit weighs exactly nothing.
-            barred = same & ~partner
+            barred = same & ~mask
             own, soft = own.masked_fill(barred, -1e4), soft.masked_fill(barred, -1e4)
-        rows = self._one_way(own, soft, partner)
-        return (rows + self._one_way(own.T, soft.T, partner.T)) / 2 if self.both else rows
+        rows = self._one_way(own, soft, mask)
+        return (rows + self._one_way(own.T, soft.T, mask.T)) / 2 if self.both else rows
 
-    def _one_way(self, own: Tensor, soft: Tensor, partner: Tensor) -> Tensor:
+    def _one_way(self, own: Tensor, soft: Tensor, mask: Tensor) -> Tensor:
         log_q, log_p = own.log_softmax(1), soft.log_softmax(1)
-        hard = -(log_q * partner).sum(1) / partner.sum(1)
+        hard = -(log_q * mask).sum(1) / mask.sum(1)
         return (1 - self.weight) * hard.mean() + self.weight * F.kl_div(
             log_q, log_p, log_target=True, reduction="batchmean"
         )

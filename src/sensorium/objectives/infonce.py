@@ -1,4 +1,4 @@
-"""InfoNCE: each row finds its true partners among the batch; one-way or two-way, exact in blocks."""
+"""InfoNCE: softmax cross-entropy of each row's positives over the batch; one-way or symmetric, in blocks."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sensorium.pairs.positives import Positives
 class InfoNCE(nn.Module, TrainedObjective):
     """L = mean_i mean_{j in P(i)} -log( exp(s_ij / T) / sum_k exp(s_ik / T) ), s = zl zr^T.
 
-    P(i) are all true partners of row i in the batch, so no partner is ever a negative
+    P(i) are all positives of row i in the batch, so no positive is ever used as a negative
     (van den Oord et al. 2018; several positives as in SupCon's L_out, Khosla et al. 2020).
 
     temperature: T, or where it starts when ``learnable``; then 1 / T stays within [1, largest_scale].
     both: average with the same loss from right to left (Radford et al. 2021).
-    partners: "positive" as above, or "mask": only the own partner is positive and further
-        partners are left out of the softmax.
+    partners: "positive" as above, or "mask": only the row's own positive counts and further
+        positives are left out of the softmax.
 
     Memory is linear in the batch: see :mod:`sensorium.objectives._contrastive`.
     """
@@ -76,7 +76,7 @@ class InfoNCE(nn.Module, TrainedObjective):
             scale,
             positives,
             both=self.both,
-            mask_partners=self.partners == "mask",
+            mask_positives=self.partners == "mask",
             sides=sides,
             slope=self.log_scale is not None,
             bound=bound,

@@ -1,4 +1,4 @@
-"""Mean squared error: each left item regresses onto its own partner; no negatives."""
+"""Mean squared error: each left item is regressed onto its own right item; no negatives."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ class Mse(nn.Module, TrainedObjective):
     """
 
     def loss(self, zl: Tensor, zr: Tensor, positives: object) -> Tensor:
-        """Loss of a batch: zl, zr (b, d), row i of each a true pair; other partners play no part."""
+        """Loss of a batch: zl, zr (b, d), row i of each a true pair; further positives are not used."""
         return (zl - zr).square().mean()

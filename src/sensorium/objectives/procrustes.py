@@ -1,4 +1,4 @@
-"""Procrustes rotation in closed form: left vectors turned rigidly onto their partners."""
+"""Procrustes rotation in closed form: the rotation that best maps left vectors onto their related right vectors."""
 
 from __future__ import annotations
 

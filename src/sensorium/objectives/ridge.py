@@ -1,4 +1,4 @@
-"""Ridge regression in closed form: left vectors onto their partners, every strength from one decomposition."""
+"""Ridge regression in closed form: regresses right vectors on left vectors, every strength from one decomposition."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Ridge(ClosedFormObjective):
 
     strengths: λ as multiples of the mean eigenvalue of x's covariance, so that they mean the same
         for every encoder; one number, or several of which validation chooses (and generalised
-        cross-validation, Golub, Heath & Wahba 1979, where nothing is held out), the first at a tie.
+        cross-validation, Golub, Heath & Wahba 1979, without a validation split), the first at a tie.
     center: the mean of y is taken from both sides. Cosines then compare what sets an item apart,
         not what all items share. Otherwise the right side stays as it is and left has the intercept.
 
@@ -71,22 +71,22 @@ class Ridge(ClosedFormObjective):
         def left(strength: float) -> Affine:
             return left_of(q @ (_inverse(eigs, strength * unit)[:, None] * p))
 
-        told = {}
+        notes = {}
         if len(self.strengths) == 1:
             best = self.strengths[0]
         elif validate is None:
             power = np.einsum("ij,ij->i", p, p)
             losses = [_gcv(eigs, power, s * unit, moments.var_y.sum(), moments.n) for s in self.strengths]
             best = self.strengths[int(np.argmin(losses))]
-            told = {
+            notes = {
                 "chosen_by": "generalised cross-validation",
                 "tried": dict(zip(self.strengths, losses, strict=True)),
             }
         else:
             found = [validate(left(s), right) for s in self.strengths]
             best = self.strengths[int(np.argmax(found))]
-            told = {"chosen_by": "validation", "tried": dict(zip(self.strengths, found, strict=True))}
-        return Solution(left(best), right, {"strength": best, **told})
+            notes = {"chosen_by": "validation", "tried": dict(zip(self.strengths, found, strict=True))}
+        return Solution(left(best), right, {"strength": best, **notes})
 
 
 def _inverse(eigs: np.ndarray, penalty: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Sigmoid loss (SigLIP): every pair of the batch is a yes/no question; learnable scale and bias."""
+"""Sigmoid loss (SigLIP): every (left, right) combination of the batch is classified; learnable scale and bias."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MOST = 10_000  # float32 scores times more than this are noise
 
 
 class SigLIP(nn.Module, TrainedObjective):
-    """L = -(1/b) sum_ij log sigmoid( y_ij (t s_ij + a) ), y_ij = 1 for true partners, else -1.
+    """L = -(1/b) sum_ij log sigmoid( y_ij (t s_ij + a) ), y_ij = 1 for positives, else -1.
 
-    Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", eq. 1, with every true
-    partner counted as one. scale: t, kept as its logarithm within [1, largest_scale];
+    Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", eq. 1, with every
+    positive of the batch labelled 1. scale: t, stored as its logarithm within [1, largest_scale];
     bias: a. Both start at the paper's values and are learned when ``learnable``.
     """
 

@@ -1,4 +1,4 @@
-"""Triplet margin on cosine: random, hard or semi-hard negatives, category-matched if wanted."""
+"""Triplet margin on cosine: random, hard or semi-hard negatives, optionally of the same category."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Triplet(nn.Module, TrainedObjective):
     """L = mean over triplets of max(0, margin + s(a, n) - s(a, p)), s the cosine.
 
     With distance 1 - s this is max(0, margin + d(a, p) - d(a, n)) (Schroff et al. 2015, FaceNet,
-    eq. 3). Every pair of the batch gives an anchor a and its partner p; n is one row of the other
-    side that is not a partner of a:
+    eq. 3). Every pair of the batch gives an anchor a and its positive p; n is one row of the other
+    side that is not a positive of a:
 
     - "random": any, with equal chance (drawn from torch's generator).
     - "hard": the nearest.
@@ -34,7 +34,7 @@ class Triplet(nn.Module, TrainedObjective):
     match: name of a metadata column, such as "category". A negative is then taken from p's own
     category (mined by the same rule within it), and from others only if the batch holds none.
     both: right items are anchors too, with negatives from the left.
-    known: pairs labelled 0 are negatives that somebody checked. Each left item that has some adds
+    known: pairs labelled 0 are verified negatives. Each left item that has some adds
     the triplet with one of them, drawn anew each time, whether or not it stands in the batch.
 
     Raises BadRecipe for unknown words, a column that is not there, or a negative margin.
@@ -58,7 +58,7 @@ class Triplet(nn.Module, TrainedObjective):
         self._known: _Known | None = None
 
     def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
-        """Called once before training, with the training pairs, for what a batch alone does not tell."""
+        """Called once before training, with the training pairs, for what a batch alone does not contain."""
         if self.match:
             self._category = _codes(left, right, self.match)
         unrelated = pairs.where(label=0)
@@ -93,7 +93,7 @@ class Triplet(nn.Module, TrainedObjective):
         of_rows = []
         best, best_at = torch.full_like(own, -torch.inf), torch.zeros_like(own, dtype=torch.int64)
         for rows in blocks(len(left), _ROWS):
-            with torch.autocast(left.device.type, enabled=False):  # near ties are told apart in full precision
+            with torch.autocast(left.device.type, enabled=False):  # near ties need full precision
                 similarity = left[rows] @ right.T
             barred = positives.block(rows, left.device)
             if (same := positives.same_block(rows, left.device)) is not None:
@@ -115,12 +115,12 @@ class Triplet(nn.Module, TrainedObjective):
         return found
 
     def _key(self, similarity: Tensor, own: Tensor) -> Tensor:
-        """What the chosen negative has most of, given the similarity of anchor and partner."""
+        """Mining score: the negative of highest score is taken. own: similarity of anchor and positive."""
         if self.negatives == "random":
             return torch.rand_like(similarity)
         if self.negatives == "hard":
             return similarity.clone()
-        # Those nearer than the partner come after all that are farther, the farthest of them first.
+        # Negatives nearer than the positive rank after all that are farther, the farthest of them first.
         return torch.where(similarity < own, similarity, -similarity - 10.0)
 
     def _batch_category(self, positives: Positives, device: torch.device) -> tuple[Tensor, Tensor] | None:

@@ -122,7 +122,7 @@ class Pairs:
     ) -> tuple[Pairs, dict[str, int]]:
         """Join id pairs to the rows of two tables.
 
-        Returns the pairs and a report: pairs read, kept, and how many were dropped for an
+        Returns the pairs and a report: pairs read, retained, and how many were dropped for an
         unknown left id, an unknown right id, being repeated, or joining an item with itself.
         Raises BadData naming the count and three examples when ids are unknown, unless
         ``allow_missing``; and always when nothing is left.
@@ -131,30 +131,30 @@ class Pairs:
         left, left_ok = rows_of(pair_left, left_ids)
         right, right_ok = rows_of(pair_right, right_ids)
         if not allow_missing:
-            for side, ok, wanted in (("left", left_ok, pair_left), ("right", right_ok, pair_right)):
+            for side, ok, names in (("left", left_ok, pair_left), ("right", right_ok, pair_right)):
                 if not ok.all():
-                    some = ", ".join(map(repr, np.unique(wanted[~ok])[:3].tolist()))
+                    some = ", ".join(map(repr, np.unique(names[~ok])[:3].tolist()))
                     raise BadData(
                         f"pairs: {np.count_nonzero(~ok)} of {len(ok)} name a {side} id that is not in the "
-                        f"{side} items, such as {some}; mend the ids, or type: data.allow_missing=true"
+                        f"{side} items, such as {some}; correct the ids, or type: data.allow_missing=true"
                     )
         known = left_ok & right_ok
-        keep = known & (left != right) if same_table else known  # an item is no partner of itself
+        keep = known & (left != right) if same_table else known  # an item is not paired with itself
         keys = np.stack([left, right], 1)
         _, first = np.unique(keys[keep], axis=0, return_index=True)
-        kept = np.flatnonzero(keep)[np.sort(first)]
+        chosen = np.flatnonzero(keep)[np.sort(first)]
         report = {
             "pairs_read": len(pair_left),
-            "pairs_kept": len(kept),
+            "pairs_kept": len(chosen),
             "dropped_unknown_left": int(np.count_nonzero(~left_ok)),
             "dropped_unknown_right": int(np.count_nonzero(left_ok & ~right_ok)),
-            "dropped_repeated": int(np.count_nonzero(keep) - len(kept)),
+            "dropped_repeated": int(np.count_nonzero(keep) - len(chosen)),
             "dropped_self": int(np.count_nonzero(known) - np.count_nonzero(keep)),
         }
-        if not len(kept):
+        if not len(chosen):
             raise BadData(f"pairs: none of {len(pair_left)} pairs joins a left id to a right id")
-        columns = {name: None if c is None else np.asarray(c)[kept] for name, c in columns.items()}
-        return cls.of(left[kept], right[kept], same_table=same_table, **columns), report
+        columns = {name: None if c is None else np.asarray(c)[chosen] for name, c in columns.items()}
+        return cls.of(left[chosen], right[chosen], same_table=same_table, **columns), report
 
     def where(self, split: str | None = None, label: int | None = None) -> Pairs:
         """The pairs of one split and/or one label, same row numbering."""
@@ -191,7 +191,9 @@ class Pairs:
             assigned[order[start : start + count]] = name
             start += count
         if start >= len(groups):
-            raise BadRecipe(f"{start} groups wanted for validation and test, but there are only {len(groups)} groups")
+            raise BadRecipe(
+                f"{start} groups requested for validation and test, but there are only {len(groups)} groups"
+            )
         return replace(self, split=assigned[self.group])
 
     def hold_out(self, name: str, fraction: float, seed: int = 0) -> Pairs:
@@ -204,7 +206,7 @@ class Pairs:
             raise BadData(f"cannot hold out a {name} split: {len(train)} training groups, at least 2 needed")
         count = max(1, _groups_of(fraction, len(train)))
         if count >= len(train):
-            raise BadRecipe(f"{count} groups wanted for {name}, but there are only {len(train)} training groups")
+            raise BadRecipe(f"{count} groups requested for {name}, but there are only {len(train)} training groups")
         chosen = np.random.default_rng(seed).permutation(train)[:count]
         move = (self.split == "train") & np.isin(self.group, chosen)
         return replace(self, split=np.where(move, name, self.split))
@@ -212,7 +214,7 @@ class Pairs:
     def relevance(self, direction: str, split: str | None = None, among: np.ndarray | None = None) -> Relevance:
         """Queries, candidates and relevants of one direction: "left->right" or "right->left".
 
-        Queries are the rows with at least one related partner in the split; candidates are all
+        Queries are the rows with at least one relevant candidate in the split; candidates are all
         rows of the other side that the split names, related or not, and those of ``among``, such as
         classes that the split happens to lack. Within one table a relation counts both ways, every
         row of the split is a candidate, and ``own`` marks the query itself.
@@ -247,14 +249,14 @@ class Pairs:
         )
 
 
-def rows_of(wanted: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row of each wanted id in ``ids`` (0 where unknown) and whether it is known, both (len(wanted),)."""
+def rows_of(names: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row of each of ``names`` in ``ids`` (0 where unknown) and whether it is known, both (len(names),)."""
     if not len(ids):
-        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+        return np.zeros(len(names), np.int64), np.zeros(len(names), bool)
     order = np.argsort(ids, kind="stable")
-    at = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
+    at = np.minimum(np.searchsorted(ids, names, sorter=order), len(ids) - 1)
     rows = order[at]
-    known = ids[rows] == wanted
+    known = ids[rows] == names
     return np.where(known, rows, 0).astype(np.int64), known
 
 

@@ -1,6 +1,6 @@
-"""The positives of a batch: all true pairs among its rows, of which none is ever a negative.
+"""The positives of a batch: all true pairs among its rows, none of which may be used as a negative.
 
-:class:`Partners` is made once from the training pairs and finds the cheapest exact answer:
+:class:`BatchPositives` is made once from the training pairs and finds the cheapest exact answer:
 nothing to look up when every batch is one-to-one, equal keys where every connected component
 is complete (captions of a clip, pictures of a symbol, utterances of a class), and the relation
 itself, row by row, otherwise.
@@ -17,13 +17,13 @@ from sensorium.pairs.pairs import components_of
 
 
 class Positives:
-    """Positives among the b left and b right rows of one batch; row i's own partner is i.
+    """Positives among the b left and b right rows of one batch; row i's own positive is i.
 
-    diagonal_only: (i, i) are the only partners. Otherwise either keys (left (b,), right (b,)),
-    where (i, j) are partners when the keys are equal, or edges (rows, columns), sorted by row.
+    diagonal_only: (i, i) are the only positives. Otherwise either keys (left (b,), right (b,)),
+    where (i, j) is positive when the keys are equal, or edges (rows, columns), sorted by row.
     same: edges (rows, columns) where left i and right j are one and the same item of one table:
     neither positives nor negatives.
-    rows: rows (b,) of the batch in the left and the right table, for objectives that keep something
+    rows: rows (b,) of the batch in the left and the right table, for objectives that store something
     per item (its category, classes or teacher); None where the batch holds mixtures of items.
     """
 
@@ -43,7 +43,7 @@ class Positives:
         return self.b
 
     def block(self, rows: slice, device: Any = None) -> Any:
-        """Mask (len(rows), b) of partners, a torch bool tensor."""
+        """Mask (len(rows), b) of positives, a torch bool tensor."""
         return self._mask(rows, self.edges, device) if self.keys is None else self._equal(rows, device)
 
     def same_block(self, rows: slice, device: Any = None) -> Any:
@@ -51,7 +51,7 @@ class Positives:
         return None if self.same is None else self._mask(rows, self.same, device)
 
     def counts(self, device: Any = None) -> tuple[Any, Any]:
-        """Number of partners of every left row and of every right row, both (b,) int64."""
+        """Number of positives of every left row and of every right row, both (b,) int64."""
         import torch
 
         if self.diagonal_only:
@@ -83,10 +83,10 @@ class Positives:
         return torch.from_numpy(mask).to(device)
 
 
-class Partners:
-    """The relation of the training pairs with label 1, asked for one batch at a time.
+class BatchPositives:
+    """Finds the positives within any batch of the training pairs with label 1.
 
-    ``of(left, right)`` takes the rows (b,) of a batch's pairs and gives its :class:`Positives`.
+    ``of(left, right)`` takes the rows (b,) of a batch's pairs and returns its :class:`Positives`.
     """
 
     def __init__(self, pairs: Pairs) -> None:
@@ -114,17 +114,17 @@ class Partners:
         self.complete = not self.same_table and bool((members[0] * members[1] == edges).all())
 
     def of(self, left: np.ndarray, right: np.ndarray) -> Positives:
-        """The partners within a batch of pairs (left[i], right[i])."""
+        """The positives within a batch of pairs (left[i], right[i])."""
         b, batch = len(left), (left, right)
         if self.complete:
             key = self.left_key[left]
             keys = None if _distinct(key) else (key, self.right_key[right])
             return Positives(b, keys=keys, rows=batch)
-        # All partners of the batch's left rows, kept where they are among its right rows.
+        # All positives of the batch's left rows that are among its right rows.
         order = np.argsort(right, kind="stable")
         at_right = right[order]
-        rows, partner = _ranges(self.starts[left], self.starts[left + 1])
-        edges = _join(rows, self.right[partner], order, at_right)
+        rows, positive = _ranges(self.starts[left], self.starts[left + 1])
+        edges = _join(rows, self.right[positive], order, at_right)
         same = _join(np.arange(b), left, order, at_right) if self.same_table else None
         return Positives(b, edges=None if len(edges[0]) == b else edges, same=same, rows=batch)
 
@@ -140,9 +140,9 @@ def _ranges(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.repeat(np.arange(len(start)), length), csr.ranges(start, length)
 
 
-def _join(rows: np.ndarray, wanted: np.ndarray, order: np.ndarray, at_right: np.ndarray) -> tuple:
-    """(row, column) for every batch column that holds the wanted item, sorted by row."""
-    which, column = _ranges(np.searchsorted(at_right, wanted), np.searchsorted(at_right, wanted, side="right"))
+def _join(rows: np.ndarray, items: np.ndarray, order: np.ndarray, at_right: np.ndarray) -> tuple:
+    """(row, column) for every batch column that holds the item sought, sorted by row."""
+    which, column = _ranges(np.searchsorted(at_right, items), np.searchsorted(at_right, items, side="right"))
     rows, columns = rows[which], order[column]
     ordered = np.lexsort((columns, rows))
     return rows[ordered], columns[ordered]

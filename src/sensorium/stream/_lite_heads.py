@@ -110,7 +110,7 @@ class _Tcn:
 
 
 class _Relations:
-    """As :class:`sensorium.heads._relations.Relations`."""
+    """As :class:`sensorium.heads._pooling.Relations`."""
 
     def __init__(self, dim_in: int, blocks: int) -> None:
         size = dim_in // blocks

@@ -34,14 +34,14 @@ class Subject:
 
     def __init__(self, make: Callable[[], Any], values: Sequence[Any] | None) -> None:
         self.make, self.encoder = make, make()
-        self.given = list(values) if values is not None else None
+        self.own_values = list(values) if values is not None else None
         self._encoded: Any = None
 
     @property
     def values(self) -> list[Any]:
         """Items of the kind that it takes."""
-        if self.given is not None:
-            return self.given
+        if self.own_values is not None:
+            return self.own_values
         if self.encoder.example is not None:
             return [self.encoder.example] * 3
         return samples(self.encoder.takes)

@@ -74,7 +74,7 @@ def filtered(s: Subject) -> None:
     assert (hits.rows >= 0).all(), f"{np.count_nonzero(hits.rows < 0)} places are empty, though 90 items remain"
     rows = hits.rows.ravel()
     kinds = np.unique(np.asarray(index.table.columns["kind"])[rows])
-    assert kinds.tolist() == ["b"], f"hits of kind {kinds.tolist()}, asked for b"
+    assert kinds.tolist() == ["b"], f"hits of kind {kinds.tolist()}, expected b"
     assert not np.isin(index.table.ids[rows], banned).any(), "an excluded id is among the hits"
 
 
@@ -117,7 +117,7 @@ def refused(s: Subject) -> None:
             raise AssertionError(f"{what} was taken")
 
 
-def kept(s: Subject) -> None:
+def saved(s: Subject) -> None:
     """A saved and loaded index gives the same hits."""
     index = s.filled()
     index.remove(s.ids[:10])
@@ -137,8 +137,8 @@ def _order(index: Any, ids: np.ndarray) -> np.ndarray:
     return np.array([at[name] for name in ids.tolist()])
 
 
-def _searched(index: Any, queries: np.ndarray, k: int, **given: Any) -> Hits:
-    hits = index.search(queries, k, **given)
+def _searched(index: Any, queries: np.ndarray, k: int, **options: Any) -> Hits:
+    hits = index.search(queries, k, **options)
     for name, array in zip(("rows", "scores"), hits, strict=True):
         assert np.shape(array) == (len(queries), k), f"{name} of shape {np.shape(array)}, expected {(len(queries), k)}"
     return Hits(np.asarray(hits[0]), np.asarray(hits[1]))
@@ -148,4 +148,4 @@ def _named(index: Any, hits: Hits) -> tuple[list, np.ndarray]:
     return [index.table.ids[row].tolist() for row in hits.rows], hits.scores
 
 
-RULES = (added, best_first, nearest, filtered, short, removed, refused, kept)
+RULES = (added, best_first, nearest, filtered, short, removed, refused, saved)

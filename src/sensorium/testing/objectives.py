@@ -14,7 +14,7 @@ from sensorium.heads.identity import Identity
 from sensorium.numerics import unit
 from sensorium.numerics.moments import Moments
 from sensorium.pairs import Pairs
-from sensorium.pairs.positives import Partners, Positives
+from sensorium.pairs.positives import BatchPositives, Positives
 from sensorium.testing.rules import Skip
 from sensorium.types import Affine, Embeddings, Solution
 
@@ -22,7 +22,7 @@ _N, _D = 24, 8
 
 
 class Subject:
-    """An objective, and 24 items of width 8 on each side that are one another's partners."""
+    """An objective, and 24 items of width 8 on each side, related one to one."""
 
     def __init__(self, make: Callable[[], Any], values: Sequence[Any] | None) -> None:
         random = np.random.default_rng(0)
@@ -32,10 +32,10 @@ class Subject:
         ids = np.arange(_N).astype(str)
         self.tables = [Embeddings(ids, x.astype(np.float32), {"name": "sample"}) for x in (self.left, self.right)]
         self.pairs = Pairs.of(np.arange(_N), np.arange(_N))
-        self.positives = Partners(self.pairs).of(np.arange(_N), np.arange(_N))
+        self.positives = BatchPositives(self.pairs).of(np.arange(_N), np.arange(_N))
 
     def prepared(self) -> Any:
-        """A new objective, told of the training pairs."""
+        """A new objective, prepared with the training pairs."""
         objective = self.make()
         heads = [Identity(normalize=False) for _ in range(2)]
         for head in heads:
@@ -83,8 +83,8 @@ def gradients_right(s: Subject) -> None:
             z = [s.left, s.right]
             z[side] = z[side] + sign * 1e-5 * direction
             moved.append(float(s.loss(*z)[0]))
-        slope, said = (moved[0] - moved[1]) / 2e-5, float((grads[side] * torch.from_numpy(direction)).sum())
-        assert abs(slope - said) <= 1e-3 * max(1.0, abs(slope)), f"gradient {said:.6g}, slope {slope:.6g}"
+        slope, gradient = (moved[0] - moved[1]) / 2e-5, float((grads[side] * torch.from_numpy(direction)).sum())
+        assert abs(slope - gradient) <= 1e-3 * max(1.0, abs(slope)), f"gradient {gradient:.6g}, slope {slope:.6g}"
 
 
 def prefers(s: Subject) -> None:
@@ -93,8 +93,8 @@ def prefers(s: Subject) -> None:
     assert right < wrong, f"loss {right:.4g} of true pairs, {wrong:.4g} of wrong ones"
 
 
-def gradients_given(s: Subject) -> None:
-    """The gradients that it gives itself equal those of autograd."""
+def gradients_agree(s: Subject) -> None:
+    """The gradients that it computes itself equal those of autograd."""
     if not s.objective.gives_gradients:
         raise Skip("gives_gradients is False")
     loss, *expected = s.loss(s.left, s.right)
@@ -180,4 +180,4 @@ def RULES(s: Subject) -> tuple[Callable[[Subject], None], ...]:
     """The rules of a closed form, or of a trained objective."""
     if s.objective.closed_form:
         return solved, solved_well, tied, probable
-    return finite, gradients_finite, gradients_right, prefers, gradients_given, probable
+    return finite, gradients_finite, gradients_right, prefers, gradients_agree, probable

@@ -18,7 +18,7 @@ _LISTED = 300  # characters of an error at most
 
 
 class Skip(Exception):
-    """Raised by a rule that says nothing of this part, with the reason."""
+    """Raised by a rule that does not apply to this part, with the reason."""
 
 
 class Finding(NamedTuple):
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
 def check(
     part: Any, kind: str | None = None, arguments: Mapping[str, Any] | None = None, values: Sequence[Any] | None = None
 ) -> list[Finding]:
-    """Raise AssertionError, one sentence for each broken rule, unless a part keeps its contract.
+    """Raise AssertionError, one sentence for each broken rule, unless a part meets its contract.
 
     part: a class, a ``functools.partial`` of one, or a name that recipes would use. kind: such as "heads",
     by default found by the contract it subclasses or the methods it has. arguments: to make the part with.
@@ -58,17 +58,17 @@ def findings(
     if kind not in parts.KINDS:
         raise BadRecipe(f"no kind '{kind}'; known: {', '.join(parts.KINDS)}")
     part = parts.completed(kind, _name(part), part)
-    given = dict(arguments or {})
-    parts.check_keys(part, given, kind, _name(part))
-    parts.check(part, given, kind)
+    arguments = dict(arguments or {})
+    parts.check_keys(part, arguments, kind, _name(part))
+    parts.check(part, arguments, kind)
     room = importlib.import_module(f"sensorium.testing.{kind}")
     try:
-        subject = room.Subject(partial(part, **given), values)
+        subject = room.Subject(partial(part, **arguments), values)
     except SensoriumError:
         raise
     except Exception as error:  # the part's own
-        return [Finding("it can be made with these arguments", "fail", _said(error))]
-    return [_held(rule, subject) for rule in _rules(room.RULES, subject)]
+        return [Finding("it can be made with these arguments", "fail", _describe(error))]
+    return [_finding(rule, subject) for rule in _rules(room.RULES, subject)]
 
 
 def kind_of(part: Any) -> str:
@@ -105,7 +105,7 @@ def _rules(rules: Iterable[Callable[[Any], None]], subject: Any) -> Iterable[Cal
     return rules(subject) if callable(rules) else rules
 
 
-def _held(rule: Callable[[Any], None], subject: Any) -> Finding:
+def _finding(rule: Callable[[Any], None], subject: Any) -> Finding:
     sentence = (rule.__doc__ or rule.__name__).strip().rstrip(".")
     try:
         rule(subject)
@@ -114,11 +114,11 @@ def _held(rule: Callable[[Any], None], subject: Any) -> Finding:
     except AssertionError as error:
         return Finding(sentence, "fail", " ".join(str(error).split())[:_LISTED])
     except Exception as error:  # the part's own
-        return Finding(sentence, "fail", _said(error))
+        return Finding(sentence, "fail", _describe(error))
     return Finding(sentence, "pass")
 
 
-def _said(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     """An exception of a part: its type and text, and the line of code where it was raised."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {' '.join(str(error).split())[:_LISTED]} ({last.filename}:{last.lineno})"
