@@ -57,7 +57,7 @@ class Staged:
     """A file written whole and durable beside its target, which :meth:`commit` renames into place.
 
     Attributes: path (the target), size in bytes, checksum (xxh3-128, computed while writing).
-    The temporary file stays locked until then, so that :func:`sweep` can tell it from a dead writer's.
+    The temporary file stays locked until then, so that :func:`sweep` can distinguish it from a dead writer's.
     """
 
     def __init__(self, path: Path, content: Content) -> None:

@@ -142,7 +142,7 @@ def extras() -> dict[str, list[str]]:
 
 
 def extra_of(module: str) -> str | None:
-    """The first extra that brings a module, None where none does."""
+    """The first extra that installs a module, None where none does."""
     distribution = _DISTRIBUTIONS.get(module, module).replace("_", "-").lower()
     return next((extra for extra, all_of in extras().items() if distribution in map(str.lower, all_of)), None)
 

@@ -171,7 +171,7 @@ def test_bad_arguments(make, message: str) -> None:
 
 def test_sides_that_do_not_vary() -> None:
     x, y = related()
-    with pytest.raises(BadData, match="do not vary together"):
+    with pytest.raises(BadData, match="cross-covariance of the two sides is zero"):
         Procrustes().solve(moments(x, 0 * y))
     with pytest.raises(BadData, match="does not vary at all"):
         CCA().solve(moments(0 * x, y))
@@ -283,7 +283,7 @@ def test_one_table_is_solved_with_one_head() -> None:
         fitting.solve(one, one, pairs, *heads("linear", "linear"), Ridge())
 
 
-def test_tied_cca_needs_partners_that_are_alike() -> None:
+def test_tied_cca_needs_a_positive_correlation() -> None:
     x = related()[0]
     x -= x.mean(0)
     both = moments(x, -x).update(-x, x)

@@ -72,7 +72,7 @@ def test_the_moving_average_is_what_is_kept_of_the_last_weights():
 def test_the_monitored_measure_of_few_queries_is_theirs_by_brute_force(measure, monkeypatch):
     monkeypatch.setattr(validation, "QUERIES", 20)
     left, right, pairs = views()
-    extra = np.arange(400, 500)  # several partners each, so that rows of relevants are not of one length
+    extra = np.arange(400, 500)  # several positives each, so that rows of relevants are not of one length
     pairs = Pairs.of(np.concatenate([pairs.left, extra[::3]]), np.concatenate([pairs.right, extra[::3] + 1 - 3 * (extra[::3] == 499)]),
                      group=np.concatenate([pairs.left, extra[::3]]),
                      split=np.concatenate([pairs.split, ["validation"] * len(extra[::3])]))  # fmt: skip

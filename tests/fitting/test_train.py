@@ -79,11 +79,11 @@ def test_gradients_by_hand_are_those_of_autograd(heads, objective, dtype, tolera
     weights = Weights(modules, 0.0, 0.0, CPU)
     assert FusedStep.fits(modules, TrainOptions(), CPU)
     positives = Positives(64, keys=(np.arange(64) // 2,) * 2)
-    wanted = AutogradStep(modules, weights, TrainOptions(), torch.float32)(Batch(x, y, positives), 0.5)
+    expected = AutogradStep(modules, weights, TrainOptions(), torch.float32)(Batch(x, y, positives), 0.5)
     gradient = weights.grad.clone()
     weights.grad.zero_()
     found = FusedStep(modules, weights, TrainOptions(), dtype)(Batch(x.to(dtype), y.to(dtype), positives), 0.5)
-    assert found == pytest.approx(wanted, rel=tolerance)
+    assert found == pytest.approx(expected, rel=tolerance)
     assert (weights.grad - gradient).norm() / gradient.norm() < tolerance
 
 
@@ -174,7 +174,7 @@ def test_patience_stops_early_and_zero_never_does():
     assert len(train(epochs=9, lr=0.3, patience=0).history) == 9
 
 
-def test_several_partners_and_one_table():
+def test_several_positives_and_one_table():
     rng = np.random.default_rng(0)
     kind = np.repeat(np.arange(30), 10)
     x = (rng.normal(size=(30, 12))[kind] + 0.7 * rng.normal(size=(300, 12))).astype(np.float32)

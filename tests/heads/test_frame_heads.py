@@ -37,17 +37,17 @@ def test_a_stream_reads_what_the_file_gives(name: str, cuts: list[int], seed: in
 @pytest.mark.parametrize(("name", "cell"), [("lstm", torch.nn.LSTM), ("gru", torch.nn.GRU)])
 @settings(max_examples=20, deadline=None)
 @given(lengths=st.lists(st.integers(1, 150), min_size=1, max_size=40))
-def test_training_in_stretches_equals_the_whole_padded_batch(name: str, cell: type, lengths: list[int]) -> None:
+def test_training_in_blocks_of_time_equals_the_whole_padded_batch(name: str, cell: type, lengths: list[int]) -> None:
     """Outputs and gradients are those of the plain cell over all padded frames, read at the last valid one."""
     head = made(name, dropout=0.0).train()
     x, count = torch.randn(len(lengths), max(lengths), D), torch.tensor(lengths)
     plain = cell(D, SPECS[name]["hidden"], head.arguments["depth"], batch_first=True)
     plain.load_state_dict(head.get_submodule(name).state_dict())
     h = plain(head.preprocess(x))[0][torch.arange(len(lengths)), count - 1]
-    wanted, found = head.fc(h), head(x, count)
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    expected, found = head.fc(h), head(x, count)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     found.square().sum().backward()
-    wanted.square().sum().backward()
+    expected.square().sum().backward()
     for key, weight in head.get_submodule(name).named_parameters():
         torch.testing.assert_close(weight.grad, plain.get_parameter(key).grad, atol=1e-4, rtol=1e-4)
 
@@ -160,7 +160,7 @@ def test_relations_of_what_hardly_moved_and_hardly_began() -> None:
 def test_relations_that_do_not_fit() -> None:
     with pytest.raises(BadRecipe, match="relations=-1; expected 0"):
         parts.make("heads", {"name": "statistics", "relations": -1})
-    with pytest.raises(BadRecipe, match="5 columns do not come in relations=2 equal stretches"):
+    with pytest.raises(BadRecipe, match="5 columns cannot be split into relations=2 equal blocks"):
         parts.make("heads", {"name": "statistics", "relations": 2}).build(D, None, C)
 
 
@@ -176,7 +176,7 @@ def test_statistics_say_what_they_promise() -> None:
     assert abs(recent - x[0, -60:].mean().item()) < 0.5
 
 
-def test_spec_augment_hides_stretches_of_some_sequences() -> None:
+def test_spec_augment_masks_spans_of_some_sequences() -> None:
     torch.manual_seed(0)
     lengths = torch.randint(20, 201, (400,))
     hidden = ragged.spec_augment(torch.ones(400, 200, 30), lengths, 0.3) == 0

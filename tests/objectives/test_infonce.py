@@ -33,12 +33,12 @@ def test_equal_to_the_dense_formula_in_float64(monkeypatch, kind, both, masked, 
         monkeypatch.setattr(_contrastive, "TILE", 17 * B * 8)
         if blocks == "tiles made twice":
             monkeypatch.setattr(_contrastive, "KEEP", 1)
-    positives, partners, same = batch_of(relation(kind), B)
+    positives, mask, same = batch_of(relation(kind), B)
     zl, zr = unit_rows(B, D, 1), unit_rows(B, D, 2)
-    wanted = infonce(zl, zr, 1 / temperature, partners, both, masked, same)
-    gradients = torch.autograd.grad(wanted, [zl, zr])
+    expected = infonce(zl, zr, 1 / temperature, mask, both, masked, same)
+    gradients = torch.autograd.grad(expected, [zl, zr])
     found = both_ways(InfoNCE(temperature, both=both, partners="mask" if masked else "positive"), zl, zr, positives)
-    torch.testing.assert_close(found[0], wanted, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(found[0], expected, rtol=1e-11, atol=1e-11)
     for ours, theirs in zip(found[1:], gradients, strict=True):
         assert (ours - theirs).abs().max() < 1e-9
 
@@ -48,9 +48,9 @@ def test_equal_to_the_dense_formula_in_float64(monkeypatch, kind, both, masked, 
 def test_narrow_arithmetic_stays_near(monkeypatch, kind, dtype, tolerance):
     monkeypatch.setattr(_contrastive, "KEEP", 1)
     monkeypatch.setattr(_contrastive, "BLOCK", 1)
-    positives, partners, same = batch_of(relation(kind), B)
+    positives, mask, same = batch_of(relation(kind), B)
     zl, zr = unit_rows(B, D, 1), unit_rows(B, D, 2)
-    gradients = torch.autograd.grad(infonce(zl, zr, 1 / 0.07, partners, True, False, same), [zl, zr])
+    gradients = torch.autograd.grad(infonce(zl, zr, 1 / 0.07, mask, True, False, same), [zl, zr])
     found = both_ways(
         InfoNCE(), zl.detach().to(dtype).requires_grad_(), zr.detach().to(dtype).requires_grad_(), positives
     )
@@ -75,8 +75,8 @@ def test_learnable_temperature_has_the_dense_gradient_and_stays_in_range():
 
 def test_lengths_are_measured_where_rows_are_not_of_unit_length():
     zl, zr = (5 * unit_rows(B, D, 1)).detach().requires_grad_(), unit_rows(B, D, 2)
-    wanted = infonce(zl, zr, 20.0, torch.eye(B, dtype=torch.bool), both=False)
-    torch.testing.assert_close(InfoNCE(1 / 20, both=False).loss(zl, zr, Positives(B)), wanted)
+    expected = infonce(zl, zr, 20.0, torch.eye(B, dtype=torch.bool), both=False)
+    torch.testing.assert_close(InfoNCE(1 / 20, both=False).loss(zl, zr, Positives(B)), expected)
 
 
 def test_equal_to_pytorch_metric_learning():
@@ -91,7 +91,7 @@ def test_equal_to_pytorch_metric_learning():
         torch.testing.assert_close(side, grad, rtol=1e-4, atol=1e-6)
 
 
-def test_equal_to_pytorch_metric_learning_with_several_partners():
+def test_equal_to_pytorch_metric_learning_with_several_positives():
     """SupConLoss averages the log-likelihood over all positives, as ours does."""
     losses = pytest.importorskip("pytorch_metric_learning.losses")
     zl, zr = unit_rows(B, D, 1, torch.float32), unit_rows(B, D, 2, torch.float32)
@@ -106,11 +106,11 @@ def test_equal_to_pytorch_metric_learning_with_several_partners():
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(RELATIONS), both=st.booleans())
 def test_the_order_of_the_batch_does_not_matter(seed, kind, both):
     pairs = relation(kind, seed=seed)
-    positives, partners, same = batch_of(pairs, 24, seed)
+    positives, mask, same = batch_of(pairs, 24, seed)
     b = len(positives)
     zl, zr = unit_rows(b, D, seed), unit_rows(b, D, seed + 1)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(b))
-    edges = tuple(np.argwhere(partners[order][:, order].numpy()).T)
+    edges = tuple(np.argwhere(mask[order][:, order].numpy()).T)
     same_edges = None if same is None else tuple(np.argwhere(same[order][:, order].numpy()).T)
     mixed = Positives(b, edges=edges, same=same_edges)
     objective = InfoNCE(both=both)
@@ -122,10 +122,10 @@ def test_the_order_of_the_batch_does_not_matter(seed, kind, both):
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(RELATIONS), b=st.integers(2, 30))
 def test_both_ways_is_symmetric_in_the_sides(seed, kind, b):
-    positives, partners, same = batch_of(relation(kind, seed=seed), b, seed)
+    positives, mask, same = batch_of(relation(kind, seed=seed), b, seed)
     b = len(positives)
     zl, zr = unit_rows(b, D, seed), unit_rows(b, D, seed + 1)
-    turned = Positives(b, edges=tuple(np.argwhere(partners.numpy().T).T),
+    turned = Positives(b, edges=tuple(np.argwhere(mask.numpy().T).T),
                        same=None if same is None else tuple(np.argwhere(same.numpy().T).T))  # fmt: skip
     forth, back = both_ways(InfoNCE(), zl, zr, positives), both_ways(InfoNCE(), zr, zl, turned)
     assert forth[0].item() == pytest.approx(back[0].item(), rel=1e-9, abs=1e-9)
@@ -135,19 +135,19 @@ def test_both_ways_is_symmetric_in_the_sides(seed, kind, b):
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(RELATIONS), b=st.integers(2, 60))
 def test_every_true_partner_is_found_and_nothing_else(seed, kind, b):
-    positives, partners, same = batch_of(relation(kind, seed=seed), b, seed)
+    positives, mask, same = batch_of(relation(kind, seed=seed), b, seed)
     b = len(positives)
-    assert torch.equal(positives.block(slice(0, b)), partners)
+    assert torch.equal(positives.block(slice(0, b)), mask)
     middle = slice(b // 3, b // 3 + max(1, b // 2))
-    assert torch.equal(positives.block(middle), partners[middle])
+    assert torch.equal(positives.block(middle), mask[middle])
     left, right = positives.counts()
-    assert torch.equal(left, partners.sum(1)) and torch.equal(right, partners.sum(0))
+    assert torch.equal(left, mask.sum(1)) and torch.equal(right, mask.sum(0))
     found = positives.same_block(slice(0, b))
     assert (found is None and (same is None or not same.any())) or torch.equal(found, same)
-    assert positives.diagonal_only == bool((partners.sum() == b).item())
+    assert positives.diagonal_only == bool((mask.sum() == b).item())
 
 
-def test_a_batch_of_true_partners_only_has_no_loss_left_to_push():
+def test_a_batch_of_positives_only_has_no_loss_left_to_push():
     zl, zr = unit_rows(6, D, 1), unit_rows(6, D, 2)
     same = InfoNCE(partners="mask").loss(zl, zr, Positives(6, keys=(np.zeros(6, int), np.zeros(6, int))))
     assert same.item() == pytest.approx(0, abs=1e-12)
@@ -168,9 +168,9 @@ def test_lengths_of_both_sides_bound_the_logits_of_rows_that_are_not_unit():
     for left, right in ((20.0, 20.0), (1.0, 400.0), (400.0, 1.0)):
         zl = (left * unit_rows(2, 1024, 1).detach()).requires_grad_()
         zr = (right * unit_rows(2, 1024, 2).detach()).requires_grad_()
-        wanted = infonce(zl, zr, 1 / 0.07, torch.eye(2, dtype=torch.bool), True, False, None)
+        expected = infonce(zl, zr, 1 / 0.07, torch.eye(2, dtype=torch.bool), True, False, None)
         narrow = [z.detach().float().requires_grad_() for z in (zl, zr)]
         found = both_ways(InfoNCE(), *narrow, Positives(2))
-        torch.testing.assert_close(found[0].double(), wanted, rtol=1e-4, atol=1e-4)
-        for ours, theirs in zip(found[1:], torch.autograd.grad(wanted, [zl, zr]), strict=True):
+        torch.testing.assert_close(found[0].double(), expected, rtol=1e-4, atol=1e-4)
+        for ours, theirs in zip(found[1:], torch.autograd.grad(expected, [zl, zr]), strict=True):
             torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()) + 1e-9)

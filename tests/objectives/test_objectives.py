@@ -29,7 +29,7 @@ def table(vectors, **meta):
 
 
 def batch(b, kinds, seed=0):
-    """A batch in which pairs of equal kind are partners, as captions of one clip are."""
+    """A batch in which pairs of equal kind are positives, as captions of one clip are."""
     kind = np.random.default_rng(seed).integers(0, kinds, b)
     return Positives(b, keys=(kind, kind), rows=(np.arange(b), np.arange(b))), kind
 
@@ -69,24 +69,24 @@ def test_regressions_have_their_invariants(seed, b, scale):
 # --- triplet --------------------------------------------------------------------------------
 
 
-def reference_triplet(zl, zr, partner, mining, margin, both, categories=None):
+def reference_triplet(zl, zr, positive, mining, margin, both, categories=None):
     """Every anchor in turn, in float64 NumPy, on distances 1 - cos as the paper has them."""
     unit = [z / np.linalg.norm(z, axis=1, keepdims=True) for z in (zl, zr)]
     far = 1 - unit[0] @ unit[1].T
     losses = []
-    for distance, related, category in ((far, partner, 1), (far.T, partner.T, 0))[: 2 if both else 1]:
+    for distance, related, category in ((far, positive, 1), (far.T, positive.T, 0))[: 2 if both else 1]:
         for i in range(len(distance)):
-            strangers = np.flatnonzero(~related[i])
+            negatives = np.flatnonzero(~related[i])
             if categories is not None:
-                alike = strangers[categories[category][strangers] == categories[category][i]]
-                strangers = alike if len(alike) else strangers
-            if not len(strangers):
+                alike = negatives[categories[category][negatives] == categories[category][i]]
+                negatives = alike if len(alike) else negatives
+            if not len(negatives):
                 continue
-            to_partner, to_strangers = distance[i, i], distance[i, strangers]
-            farther = to_strangers[to_strangers > to_partner]
-            hard, easy = to_strangers.min(), to_strangers.max()
+            to_positive, to_negatives = distance[i, i], distance[i, negatives]
+            farther = to_negatives[to_negatives > to_positive]
+            hard, easy = to_negatives.min(), to_negatives.max()
             chosen = hard if mining == "hard" else farther.min() if len(farther) else easy
-            losses.append(max(0.0, margin + to_partner - chosen))
+            losses.append(max(0.0, margin + to_positive - chosen))
     return np.mean(losses) if losses else 0.0
 
 
@@ -106,7 +106,7 @@ def test_hard_triplet_equals_pytorch_metric_learning():
 
     zl, zr = rows(16, 6), rows(16, 6, 1) + rows(16, 6)
     labels = torch.arange(16)
-    # Its hard miner finds, for each anchor, the nearest stranger and (here the only) partner.
+    # Its hard miner finds, for each anchor, the nearest negative and (here the only) positive.
     cosine = distances.CosineSimilarity()
     chosen = miners.BatchHardMiner(distance=cosine)(zl, labels, zr, labels.clone())
     loss = losses.TripletMarginLoss(margin=0.3, distance=cosine, reducer=reducers.MeanReducer())
@@ -128,7 +128,7 @@ def test_semi_hard_triplet_equals_sentence_transformers():
     )
     both = torch.cat([zl, zr])
     expected = theirs.batch_semi_hard_triplet_loss(labels, both)
-    # One table: each item is an anchor, its twin the partner, all 26 others strangers.
+    # One table: each item is an anchor, its pair the positive, all 26 others negatives.
     table_rows = torch.cat([torch.arange(14) + 14, torch.arange(14)])
     pairs = Pairs.of(np.arange(28), table_rows.numpy(), same_table=True)
     positives = BatchPositives(pairs).of(np.arange(28), table_rows.numpy())
@@ -136,7 +136,7 @@ def test_semi_hard_triplet_equals_sentence_transformers():
     torch.testing.assert_close(found, expected.squeeze())
 
 
-def test_random_negatives_are_drawn_evenly_and_never_a_partner():
+def test_random_negatives_are_drawn_evenly_and_never_a_positive():
     torch.manual_seed(0)
     b = 6
     positives, kind = batch(b, 3, seed=1)
@@ -147,14 +147,14 @@ def test_random_negatives_are_drawn_evenly_and_never_a_partner():
         (anchors, columns), (anchors_right, rows_left) = objective._mine(unit, unit, positives)
         np.add.at(drawn, (anchors.numpy(), columns.numpy()), 1)
         np.add.at(drawn, (anchors_right.numpy(), rows_left.numpy()), 1)
-    partner = kind[:, None] == kind
-    assert not drawn[partner].any()
-    share = np.where(partner, 0, 6000 / (~partner).sum(1, keepdims=True))
+    positive = kind[:, None] == kind
+    assert not drawn[positive].any()
+    share = np.where(positive, 0, 6000 / (~positive).sum(1, keepdims=True))
     assert np.abs(drawn - share).max() < 6 * np.sqrt(6000 / 4)
 
 
 @pytest.mark.parametrize("mining", ["hard", "semi-hard"])
-def test_negatives_come_from_the_partners_category(mining):
+def test_negatives_come_from_the_positives_category(mining):
     zl, zr = rows(24, 6), rows(24, 6, 1) + rows(24, 6)
     of_left, of_right = (np.random.default_rng(s).integers(0, 6, 24) for s in (2, 3))
     left, right = table(zl, category=of_left), table(zr, category=of_right)
@@ -194,7 +194,7 @@ class Doubling(nn.Module):
 
 def test_pairs_labelled_0_are_negatives_with_gradients():
     vectors = rows(8, 3).float()
-    # Items 0 and 1 have known strangers (5; 6 and 7), item 2 has none.
+    # Items 0 and 1 have known negatives (5; 6 and 7), item 2 has none.
     pairs = Pairs.of([0, 1, 2, 0, 1, 1], [0, 1, 2, 5, 6, 7], label=np.array([1, 1, 1, 0, 0, 0]))
     head = Doubling()
     objective = Triplet(0.5, "hard", both=False)
@@ -413,19 +413,19 @@ def teacher(tmp_path):
     return tmp_path / "teacher", tables, modules
 
 
-def reference_distill(zl, zr, soft, partner, weight, temperature, teacher_temperature, both):
+def reference_distill(zl, zr, soft, positive, weight, temperature, teacher_temperature, both):
     """Cross-entropies row by row in float64; KL is what the soft one has above the teacher's entropy."""
 
-    def one_way(own, soft, partner):
+    def one_way(own, soft, positive):
         log_q = own / temperature - np.log(np.exp(own / temperature).sum(1, keepdims=True))
         p = np.exp(soft / teacher_temperature)
         p /= p.sum(1, keepdims=True)
-        hard = [-log_q[i, partner[i]].mean() for i in range(len(own))]
+        hard = [-log_q[i, positive[i]].mean() for i in range(len(own))]
         divergence = [(p[i] * (np.log(p[i]) - log_q[i])).sum() for i in range(len(own))]
         return (1 - weight) * np.mean(hard) + weight * np.mean(divergence)
 
-    rows_ = one_way(zl @ zr.T, soft, partner)
-    return (rows_ + one_way(zr @ zl.T, soft.T, partner.T)) / 2 if both else rows_
+    rows_ = one_way(zl @ zr.T, soft, positive)
+    return (rows_ + one_way(zr @ zl.T, soft.T, positive.T)) / 2 if both else rows_
 
 
 @pytest.mark.parametrize("both", [True, False])
@@ -496,7 +496,7 @@ def test_distill_within_one_table_leaves_an_item_out_of_its_own_row(teacher):
     value.backward()
     assert torch.isfinite(value)
     assert torch.isfinite(z.grad).all()
-    # Each row sees its partner and the two strangers, never itself: as if the own columns were not there.
+    # Each row sees its positive and the two negatives, never itself: as if the own columns were not there.
     soft = objective._teacher.similarity(which, z)
     expected = []
     for i in range(4):

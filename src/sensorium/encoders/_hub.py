@@ -30,7 +30,7 @@ class Weights:
     encoder: the encoder's name, for messages. model: an id such as "facebook/wav2vec2-base", or a folder.
     revision: branch, tag or commit of an id; "" is the branch main. files: patterns of the files it reads.
     package: an installed module that carries the model, and the folder within it. sha256: of files that must
-    be these and no others, by name. extra: of Sensorium that brings the hub's client. remedy: what to type
+    be identical, by name. extra: the extra of Sensorium that installs the hub's client. remedy: what to type
     where there is no model; repair: where it is damaged.
     """
 

@@ -19,7 +19,7 @@ class Hashing(Encoder):
 
     Text becomes counts of its character n-grams: "cat" has the 3-grams " ca", "cat" and "at ",
     and each adds 1 at position ``crc32(gram) % dim`` (the hashing trick, Weinberger et al. 2009,
-    without signs); words that look alike lie near each other. A picture becomes the share of ink
+    without signs); words with shared n-grams have similar vectors. A picture becomes the share of ink
     in each cell of a square grid, row by row.
 
     takes: "text" or "image". dim: width d, a square number for pictures. ngram: characters in a gram.

@@ -133,8 +133,8 @@ class Mfcc(FrameEncoder):
         levels = self.arguments["silence"] != "keep"
         base, level = self._spectra(framed, sum(map(len, framed)), levels)
         found, at = [], 0
-        for stretch in framed:
-            rows = slice(at, at := at + len(stretch))
+        for part in framed:
+            rows = slice(at, at := at + len(part))
             made = self.causal.step(base[None, rows], level[None, rows] if levels else None, self.causal.start(1))
             found.append(made.x[0][made.counted[0]] if self.arguments["silence"] == "drop" else made.x[0])
         return found
@@ -161,25 +161,25 @@ class Mfcc(FrameEncoder):
         view = np.lib.stride_tricks.sliding_window_view(samples, self.span, 1)[:, :: self.hop]
         t = view.shape[1]
         rows = max(1, self.block // t)
-        stretches = (view[at : at + rows].reshape(-1, self.span) for at in range(0, b, rows))
-        base, level = self._spectra(stretches, b * t, True)
+        parts = (view[at : at + rows].reshape(-1, self.span) for at in range(0, b, rows))
+        base, level = self._spectra(parts, b * t, True)
         made = self.causal.step(base.reshape(b, t, -1), level.reshape(b, t), state)
         return made.x, made.counted, made.voice, made.state
 
     def _spectra(self, framed: Iterable[np.ndarray], t: int, levels: bool) -> tuple[np.ndarray, np.ndarray]:
         """What each frame gives by itself: (t, base) and its level in dBFS, (t,), or 0 where ``levels`` is false.
 
-        framed: stretches of frames (t_i, span) after one another, t in all.
+        framed: arrays of frames (t_i, span) in order, t in all.
         """
         import torch
 
         from sensorium.modalities.audio import spectra
 
-        wants = self.arguments
+        options = self.arguments
         base, level = np.empty((t, self.base), np.float32), np.zeros(t, np.float32)
-        levels = levels or wants["energy"]
-        n, mels = wants["n_mfcc"], wants["n_mels"] * wants["mels"]
-        power = torch.empty(wants["n_mels"] if n or mels else 0, t)
+        levels = levels or options["energy"]
+        n, mels = options["n_mfcc"], options["n_mels"] * options["mels"]
+        power = torch.empty(options["n_mels"] if n or mels else 0, t)
         at = 0
         with torch.inference_mode():
             for block in _blocks(framed, self.block):
@@ -196,26 +196,28 @@ class Mfcc(FrameEncoder):
         return base, level
 
     def _block(self, framed: list[np.ndarray], mel: Tensor, level: np.ndarray | None, rest: np.ndarray) -> None:
-        """Write mel spectra (n_mels, t), levels (t,) and all columns behind the mel's of stretches of frames."""
+        """Write mel spectra (n_mels, t), levels (t,) and all columns behind the mel's, of arrays of frames."""
         import torch
 
         from sensorium.modalities.audio import spectra
 
-        wants = self.arguments
+        options = self.arguments
         long = [torch.from_numpy(x if x.flags.writeable else x.copy()) for x in framed]
         short = [x[:, self.span - self.size :] for x in long] if self.span > self.size else long
-        power = spectra.power(short, wants["fft"])
+        power = spectra.power(short, options["fft"])
         if len(mel):
-            spectra.mel_spectrum(power, wants["fft"], self.rate, wants["fmin"], wants["fmax"] or self.rate / 2, mel)
+            spectra.mel_spectrum(
+                power, options["fft"], self.rate, options["fmin"], options["fmax"] or self.rate / 2, mel
+            )
         if level is not None:
             level[:] = spectra.decibels(torch.cat([x.square().mean(1) for x in short])).numpy()
         at = 0
-        if wants["energy"]:
+        if options["energy"]:
             rest[:, 0], at = level, 1
-        if wants["pitch"]:
+        if options["pitch"]:
             rest[:, at : at + 2], at = spectra.pitch(torch.cat(long), self.rate).numpy(), at + 2
-        if wants["shape"]:
-            rest[:, at:] = spectra.shape(power, wants["fft"], self.rate).numpy()
+        if options["shape"]:
+            rest[:, at:] = spectra.shape(power, options["fft"], self.rate).numpy()
 
     def _normalised(self, x: np.ndarray) -> np.ndarray:
         if self.arguments["cmvn"] != "utterance":
@@ -237,12 +239,12 @@ def _groups(recordings: Iterable[np.ndarray], samples: int) -> Iterator[list[np.
 
 
 def _blocks(framed: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    """Stretches of frames (t_i, span) cut and gathered into lists of ``size`` frames, the last of fewer."""
+    """Arrays of frames (t_i, span) cut and gathered into lists of ``size`` frames, the last of fewer."""
     block, room = [], size
-    for stretch in framed:
-        while len(stretch):
-            block.append(stretch[:room])
-            stretch = stretch[room:]
+    for part in framed:
+        while len(part):
+            block.append(part[:room])
+            part = part[room:]
             room -= len(block[-1])
             if not room:
                 yield block

@@ -32,7 +32,7 @@ class Onehot(Encoder):
 
     @property
     def example(self) -> str:
-        """A name that it knows; it refuses all others."""
+        """A valid class name; all others are refused."""
         return self.classes[0]
 
     @property

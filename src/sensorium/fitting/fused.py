@@ -21,7 +21,7 @@ _BACKWARD_OPS = ("native_layer_norm_backward", "threshold_backward", "gelu_backw
 
 
 def available() -> bool:
-    """Whether this torch has the operators of derivatives, which it does not document; without them autograd serves."""
+    """Whether this torch has the undocumented derivative operators; without them autograd is used."""
     try:
         return all(getattr(torch.ops.aten, name) is not None for name in _BACKWARD_OPS)
     except AttributeError:

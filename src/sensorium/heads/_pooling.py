@@ -22,11 +22,11 @@ class Statistics(nn.Module):
 
     Mean, deviation, mean magnitude and the share of frames above each of K levels, of all frames; and
     the mean over the first ``window`` frames, over the next ``window``, and fading into the past with
-    half-life ``half_life`` frames, which say how the sequence moved.
+    half-life ``half_life`` frames, which describe the trend of the sequence.
 
     Columns are expected at zero mean and unit variance over the training frames; the levels are then
     the normal quantiles (k + ½) / K, and "above" is a soft step, so that the shares are a smooth
-    histogram: what percentiles say, in a form that streams. Nothing is learned here.
+    histogram: the information of percentiles, computed as a stream. Nothing is learned here.
     """
 
     def __init__(
@@ -121,12 +121,12 @@ class Statistics(nn.Module):
 class Relations(nn.Module):
     """Correlations between columns and autocorrelations of each, of all frames so far, (…, p).
 
-    blocks: the d columns come in this many equal stretches, such as features and their slopes, and
+    blocks: number of equal blocks of the d columns, such as features and their slopes;
     correlations are taken within each. A correlation is cov(i, j) / √((var i + s)(var j + s)); an
     autocorrelation at lag k is (mean of x_t x_{t-k} - mean²) / (var + s), 0 while no frame is k after
-    another; s keeps both quiet where a column hardly moves.
+    another; s bounds both where the variance of a column is near 0.
 
-    That second-order statistics tell emotions apart where means do not: Ye et al. 2008; for covariance
+    Second-order statistics separate emotions where means do not: Ye et al. 2008; for covariance
     descriptors of sequences in general, Tuzel et al. 2006. Nothing is learned here.
     """
 

@@ -15,7 +15,7 @@ from sensorium.numerics.moments import InputStats
 from sensorium.numerics.ragged import spec_augment
 
 State = tuple[Tensor, ...]
-_STRETCHES = 6  # of time at most, in training
+_BLOCKS = 6  # blocks of time at most, in training
 _DEEPEST = 100  # layers
 _SHORTEST = 16  # frames; a call for fewer costs more than it saves
 
@@ -26,7 +26,7 @@ class Recurrent(nn.Module, SequenceHead):
     dim: output width; None takes that of the other side, such as the number of classes.
     preprocess: of the frames, by statistics of the training frames that the head carries.
     normalize: outputs of unit length; off for the logits of a classifier.
-    spec_augment: probability with which a training sequence has stretches of time and columns hidden.
+    spec_augment: probability with which a training sequence has spans of time and columns masked.
 
     name: attribute name of the cell, a prefix of its weights' names. parts: how many tensors its state has.
     """
@@ -50,15 +50,15 @@ class Recurrent(nn.Module, SequenceHead):
 
     def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
         """Make the weights. ``stats`` of the training frames; None when ``load_state_dict`` follows."""
-        wants = self.arguments
-        self.dim_in, self.dim = dim_in, wants["dim"] or like or dim_in
-        self.preprocess = Preprocess(wants["preprocess"], dim_in, stats)
-        between = wants["dropout"] if wants["depth"] > 1 else 0.0
+        options = self.arguments
+        self.dim_in, self.dim = dim_in, options["dim"] or like or dim_in
+        self.preprocess = Preprocess(options["preprocess"], dim_in, stats)
+        between = options["dropout"] if options["depth"] > 1 else 0.0
         self.add_module(
-            self.name, self.cell(dim_in, wants["hidden"], wants["depth"], batch_first=True, dropout=between)
+            self.name, self.cell(dim_in, options["hidden"], options["depth"], batch_first=True, dropout=between)
         )
-        self.dropout = nn.Dropout(wants["dropout"])
-        self.fc = nn.Linear(wants["hidden"], self.dim)
+        self.dropout = nn.Dropout(options["dropout"])
+        self.fc = nn.Linear(options["hidden"], self.dim)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Frames x (b, t, d), of which the first ``lengths`` (b,) of each are real → (b, c)."""
@@ -88,8 +88,8 @@ class Recurrent(nn.Module, SequenceHead):
     def _last(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The cell's output (b, hidden) at the last valid frame of x (b, t, d).
 
-        Time goes in a few stretches, each only for the sequences that still go on: of a batch whose lengths
-        differ as those of speech do, that is little more than half of the padded frames.
+        Computed in a few blocks of time, each only for the sequences that are not over: for lengths as those of
+        speech, that is little more than half of the padded frames.
         """
         cell, lengths = self.get_submodule(self.name), lengths.clamp_min(1)
         order = torch.argsort(lengths, descending=True, stable=True)
@@ -112,8 +112,8 @@ class Recurrent(nn.Module, SequenceHead):
 def _ends(longest: list[int]) -> list[int]:
     """Ends of the time blocks of a batch whose ``lengths`` are sorted longest first; the last is the longest."""
     ends = [longest[0]]
-    for k in range(1, _STRETCHES):
-        end = longest[len(longest) * k // _STRETCHES]
+    for k in range(1, _BLOCKS):
+        end = longest[len(longest) * k // _BLOCKS]
         if _SHORTEST <= end <= ends[-1] - _SHORTEST:
             ends.append(end)
     return ends[::-1]

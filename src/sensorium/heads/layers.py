@@ -44,18 +44,18 @@ class Layers(nn.Module, Head):
 
     def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
         """Make the weights. Raises BadRecipe when the input is not so many layers side by side."""
-        wants = self.arguments
+        options = self.arguments
         if dim_in % self.layers:
             raise BadRecipe(
                 f"layers: inputs of {dim_in} numbers are not {self.layers} layers side by side; set head.layers to the "
                 "encoder's number of layers and one, and encoder.layers=all"
             )
-        self.dim_in, self.dim, width = dim_in, wants["dim"] or like or dim_in // self.layers, dim_in // self.layers
-        self.preprocess = Preprocess(wants["preprocess"], dim_in, stats)
+        self.dim_in, self.dim, width = dim_in, options["dim"] or like or dim_in // self.layers, dim_in // self.layers
+        self.preprocess = Preprocess(options["preprocess"], dim_in, stats)
         self.weight = nn.Parameter(torch.zeros(self.layers))
-        self.dropout = nn.Dropout(wants["dropout"])
-        self.hidden = nn.Linear(width, wants["hidden"]) if wants["hidden"] else None
-        self.fc = nn.Linear(wants["hidden"] or width, self.dim)
+        self.dropout = nn.Dropout(options["dropout"])
+        self.hidden = nn.Linear(width, options["hidden"]) if options["hidden"] else None
+        self.fc = nn.Linear(options["hidden"] or width, self.dim)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """x (b, L·d), or frames (b, t, L·d) of which the first ``lengths`` (b,) of each are real → (b, c)."""

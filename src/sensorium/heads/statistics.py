@@ -24,7 +24,7 @@ _ROWS = 32  # sequences whose sums are made together: their products stay in the
 class Statistics(nn.Module, SequenceHead):
     """Mean, deviation, magnitude and soft histogram of every column so far → perceptrons, averaged.
 
-    relations: how many equal stretches the columns come in, within each of which their correlations are
+    relations: number of equal blocks of columns; the correlations within each block are
     statistics too, and the autocorrelations of every column; 0 for none. levels: of the histogram.
     hidden, depth, members, dropout: of the perceptrons; depth 0 is one linear layer. noise: standard
     deviation added to the standardised statistics in training.
@@ -49,7 +49,7 @@ class Statistics(nn.Module, SequenceHead):
         check_mode(preprocess)
         check_dim(dim)
         if relations < 0:
-            raise BadRecipe(f"statistics: relations={relations}; expected 0, or the number of stretches of columns")
+            raise BadRecipe(f"statistics: relations={relations}; expected 0, or the number of blocks of columns")
         small = levels <= _MOST and depth <= _MOST
         if min(levels, depth, noise) < 0 or not small or min(hidden, members) < 1 or not 0 <= dropout < 1:
             raise BadRecipe(
@@ -64,16 +64,18 @@ class Statistics(nn.Module, SequenceHead):
 
     def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
         """Make the weights. ``stats`` of the training frames; None when ``load_state_dict`` follows."""
-        wants = self.arguments
-        self.dim_in, self.dim = dim_in, wants["dim"] or like or dim_in
-        self.preprocess = Preprocess(wants["preprocess"], dim_in, stats)
-        blocks = wants["relations"]
+        options = self.arguments
+        self.dim_in, self.dim = dim_in, options["dim"] or like or dim_in
+        self.preprocess = Preprocess(options["preprocess"], dim_in, stats)
+        blocks = options["relations"]
         if blocks and dim_in % blocks:
-            raise BadRecipe(f"statistics: {dim_in} columns do not come in relations={blocks} equal stretches")
-        self.pool = nn.ModuleList([Pool(dim_in, wants["levels"]), *([Relations(dim_in, blocks)] if blocks else [])])
+            raise BadRecipe(f"statistics: {dim_in} columns cannot be split into relations={blocks} equal blocks")
+        self.pool = nn.ModuleList([Pool(dim_in, options["levels"]), *([Relations(dim_in, blocks)] if blocks else [])])
         width = sum(part.dim for part in self.pool)
         self.scale = nn.BatchNorm1d(width, eps=constants.BATCH_NORM_EPSILON, affine=False)
-        self.members = Members(width, wants["hidden"], wants["depth"], self.dim, wants["members"], wants["dropout"])
+        self.members = Members(
+            width, options["hidden"], options["depth"], self.dim, options["members"], options["dropout"]
+        )
 
     def frozen(self, x: Tensor, lengths: Tensor) -> Tensor:
         """What no weight takes part in: the statistics (b, w) of frames x (b, t, d)."""

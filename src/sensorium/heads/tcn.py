@@ -50,14 +50,16 @@ class Tcn(nn.Module, SequenceHead):
 
     def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
         """Make the weights. ``stats`` of the training frames; None when ``load_state_dict`` follows."""
-        wants = self.arguments
-        self.dim_in, self.dim, width = dim_in, wants["dim"] or like or dim_in, wants["width"]
-        self.preprocess = Preprocess(wants["preprocess"], dim_in, stats)
-        widths = [dim_in, *[width] * (wants["depth"] - 1)]
-        self.layers = nn.ModuleList([nn.Conv1d(a, width, wants["kernel"], dilation=2**i) for i, a in enumerate(widths)])
+        options = self.arguments
+        self.dim_in, self.dim, width = dim_in, options["dim"] or like or dim_in, options["width"]
+        self.preprocess = Preprocess(options["preprocess"], dim_in, stats)
+        widths = [dim_in, *[width] * (options["depth"] - 1)]
+        self.layers = nn.ModuleList(
+            [nn.Conv1d(a, width, options["kernel"], dilation=2**i) for i, a in enumerate(widths)]
+        )
         self.norms = nn.ModuleList([nn.LayerNorm(width, eps=constants.LAYER_NORM_EPSILON) for _ in widths])
         self.attention = nn.Linear(width, width)
-        self.dropout = nn.Dropout(wants["dropout"])
+        self.dropout = nn.Dropout(options["dropout"])
         self.fc = nn.Linear(2 * width, self.dim)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:

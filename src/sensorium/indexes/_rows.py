@@ -191,7 +191,7 @@ class Rows:
 
 
 def _npy(vectors: np.ndarray) -> list[Any]:
-    """A .npy file in pieces: NumPy's own writer says of a full disk neither that it is full nor an errno."""
+    """A .npy file in pieces: NumPy's own writer raises an error without an errno when the disk is full."""
     head = BytesIO()
     vectors = np.ascontiguousarray(vectors)
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(vectors))

@@ -1,7 +1,7 @@
 """Exact search by inner product: the oracle, and faster than a flat FAISS index.
 
 An int8 copy of the vectors is scanned (a quarter of the bytes, four times the products a
-second); a rigorous bound on what narrowing can change tells which candidates might belong to
+second); a rigorous bound on the quantization error selects the candidates that might belong to
 the k best, and only those are scored by the definition, so the hits are the exact ones.
 """
 
@@ -31,7 +31,7 @@ _SPARSE = 0.05  # share of rows a filter must leave for the whole to be scanned
 class Exact(Index):
     """Stores float32 vectors (n, d) and finds the exact k nearest: equal scores in order of row.
 
-    ``fingerprint`` says what made the vectors; it is saved and loaded along.
+    ``fingerprint`` identifies the encoder of the vectors; it is saved and loaded along.
     """
 
     def __init__(self) -> None:

@@ -226,13 +226,13 @@ def _inner(index: Any) -> Any:
 
 
 def _breadth(index: Any) -> str:
-    """The setting that says how widely an innermost index searches; "" when it has none."""
+    """The search parameter of an innermost index, ef_search or nprobe; "" when it has none."""
     faiss = _library()
     return "ef_search" if isinstance(index, faiss.IndexHNSW) else "nprobe" if isinstance(index, faiss.IndexIVF) else ""
 
 
 def _expect_few(index: Any) -> int:
-    """Let few training vectors do, without FAISS's warnings; returns the number of cells that it will learn.
+    """Accept few training vectors without FAISS's warnings; returns the number of cells that it will learn.
 
     Raises ValueError for a factory without cells, such as IVF0.
     """

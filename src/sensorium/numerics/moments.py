@@ -141,7 +141,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class InputStats:
-    """What a head knows of its training inputs: n rows, their mean (d,) and covariance (d, d), float64."""
+    """Statistics of a head's training inputs: n rows, their mean (d,) and covariance (d, d), float64."""
 
     n: int
     mean: np.ndarray

@@ -1,4 +1,4 @@
-"""Frame sequences of unequal length: padding, stretches hidden in training, heads applied and advanced."""
+"""Frame sequences of unequal length: padding, SpecAugment, heads applied to sequences, states of streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def valid(lengths: Tensor, t: int) -> Tensor:
 
 
 def spec_augment(x: Tensor, lengths: Tensor, probability: float) -> Tensor:
-    """Frames x (b, t, d) of zero mean, of which some sequences have stretches of time and columns at zero.
+    """Frames x (b, t, d) of zero mean, of which some sequences have spans of time and of columns set to zero.
 
     Each sequence with this probability: twice up to a tenth of its ``lengths`` (b,) frames, once up to a
     fifth of its columns, of random width and place (SpecAugment, Park et al. 2019, without warping).
@@ -29,15 +29,15 @@ def spec_augment(x: Tensor, lengths: Tensor, probability: float) -> Tensor:
     b, t, d = x.shape
     chosen = torch.rand(b, 1, device=x.device) < probability
 
-    def stretch(count: int, size: Tensor, most: float) -> Tensor:
-        """Which of ``count`` places lie in a random stretch of up to ``most`` of ``size`` (b, 1), (b, count)."""
+    def span(count: int, size: Tensor, most: float) -> Tensor:
+        """Which of ``count`` places lie in a random span of up to ``most`` of ``size`` (b, 1), (b, count)."""
         width = torch.rand(b, 1, device=x.device) * most * size
         start = torch.rand(b, 1, device=x.device) * (size - width)
         at = torch.arange(count, device=x.device)
         return chosen & (at >= start) & (at < start + width)
 
-    frames = stretch(t, lengths[:, None], 0.1) | stretch(t, lengths[:, None], 0.1)
-    columns = stretch(d, torch.full((b, 1), d, device=x.device), 0.2)
+    frames = span(t, lengths[:, None], 0.1) | span(t, lengths[:, None], 0.1)
+    columns = span(d, torch.full((b, 1), d, device=x.device), 0.2)
     return x.masked_fill(frames[:, :, None] | columns[:, None], 0.0)
 
 

@@ -196,15 +196,15 @@ def _wide_enough(z: Tensor) -> Tensor:
 def differentiable(
     find: Callable[..., Gradients], zl: Tensor, zr: Tensor, scale: Tensor | None = None, bias: Tensor | None = None
 ) -> Tensor:
-    """A loss whose gradients ``find(zl, zr, sides=…)`` gives, as autograd takes it.
+    """A loss for autograd whose gradients ``find(zl, zr, sides=…)`` computes.
 
     scale and bias: the parameters that ``Gradients.scale`` and ``.bias`` belong to. Products are
     made in bfloat16 under autocast, as autocast would make them.
     """
-    return _Known.apply(find, zl, zr, scale, bias)
+    return _Precomputed.apply(find, zl, zr, scale, bias)
 
 
-class _Known(torch.autograd.Function):
+class _Precomputed(torch.autograd.Function):
     """A scalar whose gradients are computed with its value."""
 
     @staticmethod

@@ -71,7 +71,7 @@ class CrossEntropy(nn.Module, TrainedObjective):
     def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
         """Loss of a batch: zl (b, d). zr is not read: its rows are in the table of all classes."""
         if self._classes is None or positives.rows is None:
-            raise BadRecipe("cross_entropy needs to know each row's class, which mixing blurs; set train.mixup=0")
+            raise BadRecipe("cross_entropy needs one class a row, which mixtures do not have; set train.mixup=0")
         table = self._classes
         logits = _contrastive.logits(zl, table.outputs(zl)) / self.temperature
         target = table.targets(positives.rows[0], logits)

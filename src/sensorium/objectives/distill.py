@@ -61,7 +61,7 @@ class Distill(nn.Module, TrainedObjective):
     def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
         """Loss of a batch: zl, zr (b, d), row i of each a true pair."""
         if self._teacher is None or positives.rows is None:
-            raise BadRecipe("distill asks its teacher about the items of a batch, not mixtures; set train.mixup=0")
+            raise BadRecipe("distill needs the teacher's outputs, which mixtures do not have; set train.mixup=0")
         own = logits(zl, zr) / self.temperature
         soft = self._teacher.similarity(positives.rows, own) / self.teacher_temperature
         mask = positives.block(slice(0, len(zl)), zl.device)

@@ -43,7 +43,8 @@ class InfoNCE(nn.Module, TrainedObjective):
             raise BadRecipe(f"infonce: temperature={temperature!r}; expected a number above 0, such as 0.07")
         if partners not in ("positive", "mask"):
             raise BadRecipe(f"infonce: partners={partners!r}; expected positive or mask")
-        self.both, self.partners, self.largest_scale = both, partners, largest_scale
+        self.both, self.largest_scale = both, largest_scale
+        self.mask_positives = partners == "mask"
         scale = torch.tensor(math.log(1 / temperature))
         self.log_scale = nn.Parameter(scale) if learnable else None
         self.fixed_scale = 1 / temperature
@@ -76,7 +77,7 @@ class InfoNCE(nn.Module, TrainedObjective):
             scale,
             positives,
             both=self.both,
-            mask_positives=self.partners == "mask",
+            mask_positives=self.mask_positives,
             sides=sides,
             slope=self.log_scale is not None,
             bound=bound,

@@ -13,13 +13,13 @@ from sensorium.types import Affine, Solution
 class Procrustes(ClosedFormObjective):
     """max over W of  mean ⟨x W, y⟩  with orthonormal rows or columns (Schönemann, 1966).
 
-    Distances on the left survive, so it needs few pairs and cannot overfit much, but asks that
-    both spaces look alike. With d_x ≠ d_y W is semi-orthogonal: it has orthonormal columns when
+    Distances on the left are preserved, so it needs few pairs and overfits little, but the geometry of
+    both spaces must be similar. With d_x ≠ d_y W is semi-orthogonal: it has orthonormal columns when
     x is the wider (and is then a projection, too), orthonormal rows when y is.
 
     center: both means are subtracted first. Otherwise W turns about the origin, the right side
         stays as it is, and the result is ``scipy.linalg.orthogonal_procrustes``'s.
-    scaling: lengths are matched too, by the least-squares scale. Cosines do not see it.
+    scaling: lengths are matched too, by the least-squares scale. Cosines do not depend on it.
     """
 
     def __init__(self, center: bool = True, scaling: bool = False) -> None:
@@ -27,7 +27,7 @@ class Procrustes(ClosedFormObjective):
         self.needs = ("xx", "xy") if scaling else ("xy",)  # of the moments
 
     def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:
-        """The rotation of left into the right space; nothing is to be chosen, so ``validate`` plays no part.
+        """The rotation of left into the right space; there are no hyperparameters, so ``validate`` is not used.
 
         ⟨x W, y⟩ is tr Wᵀ S on average, S being the mean of xᵀ y. With S = u diag(s) vᵀ (thin) that is
         tr (vᵀ Wᵀ u) diag(s), at most Σ s, which W = u vᵀ reaches. The scale that then minimises
@@ -37,7 +37,7 @@ class Procrustes(ClosedFormObjective):
         xy = moments.cov_xy + about * np.outer(moments.mean_x, moments.mean_y)
         u, s, vt = np.linalg.svd(xy, full_matrices=False)
         if not s[0] > 0:
-            raise BadData("procrustes: the two sides do not vary together at all; are the pairs right?")
+            raise BadData("procrustes: the cross-covariance of the two sides is zero; check the pairs")
         weight = u @ vt
         if self.scaling:
             xx = moments.cov_xx + about * np.outer(moments.mean_x, moments.mean_x)

@@ -17,7 +17,7 @@ from sensorium.types import Embeddings, blocks
 
 _NEGATIVES = ("random", "hard", "semi-hard")
 _ROWS = 1024  # anchors mined at a time: memory stays linear in the batch
-_OFF_CATEGORY = 1e3  # so far below every similarity that another category is taken only for want of the own
+_OFF_CATEGORY = 1e3  # larger than every similarity: another category is taken only when the batch holds none of the own
 
 
 class Triplet(nn.Module, TrainedObjective):
@@ -37,7 +37,7 @@ class Triplet(nn.Module, TrainedObjective):
     known: pairs labelled 0 are verified negatives. Each left item that has some adds
     the triplet with one of them, drawn anew each time, whether or not it stands in the batch.
 
-    Raises BadRecipe for unknown words, a column that is not there, or a negative margin.
+    Raises BadRecipe for an unknown value of ``negatives``, a missing column, or a negative margin.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Triplet(nn.Module, TrainedObjective):
             raise BadRecipe(f"objective.margin={margin}; expected 0 or above, such as 0.3")
         self.margin, self.negatives, self.match, self.both, self.known = margin, negatives, match, both, known
         self._category: tuple[np.ndarray, np.ndarray] | None = None
-        self._known: _Known | None = None
+        self._known: _KnownNegatives | None = None
 
     def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
         """Called once before training, with the training pairs, for what a batch alone does not contain."""
@@ -63,7 +63,7 @@ class Triplet(nn.Module, TrainedObjective):
             self._category = _codes(left, right, self.match)
         unrelated = pairs.where(label=0)
         if self.known and len(unrelated):
-            self._known = _Known(unrelated, right, right_head)
+            self._known = _KnownNegatives(unrelated, right, right_head)
 
     def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
         """Loss of a batch: zl, zr (b, d), row i of each a true pair. Zero where no row has a negative."""
@@ -82,8 +82,8 @@ class Triplet(nn.Module, TrainedObjective):
 
     def _violation(self, anchors: Tensor, others: Tensor, own: Tensor, rows: Tensor, negative: Tensor) -> Tensor:
         """By how much the margin is missed, of the triplets of anchors ``rows`` with others ``negative``."""
-        strange = (anchors[rows] * others[negative]).sum(1)
-        return F.relu(self.margin + strange - own[rows])
+        similarity = (anchors[rows] * others[negative]).sum(1)
+        return F.relu(self.margin + similarity - own[rows])
 
     @torch.no_grad()
     def _mine(self, left: Tensor, right: Tensor, positives: Positives) -> list[tuple[Tensor, Tensor]]:
@@ -131,7 +131,7 @@ class Triplet(nn.Module, TrainedObjective):
         return tuple(torch.from_numpy(c[r]).to(device) for c, r in zip(self._category, positives.rows, strict=True))
 
 
-class _Known:
+class _KnownNegatives:
     """Pairs labelled 0: for each left row the right rows known to be unrelated (CSR), and their vectors."""
 
     def __init__(self, unrelated: Pairs, right: Embeddings, right_head: Any) -> None:

@@ -1,4 +1,4 @@
-"""Pairs: which left rows go with which right rows. The one truth losses, splits and metrics read.
+"""Pairs: which left rows go with which right rows. Losses, splits and metrics read the same relation.
 
 Rows inside, ids at the edges: :meth:`Pairs.join` turns id pairs into row pairs and reports
 what it had to drop; nothing is ever paired by position.
