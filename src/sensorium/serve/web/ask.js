@@ -12,12 +12,19 @@ const TABS = {
   sound: { title: "Sound", icon: "sound", takes: ["audio"] },
 };
 const ITEM = { title: "Item", icon: "search" };
+const KNOWN = new Set(["vectors", ...Object.values(TABS).flatMap((tab) => tab.takes)]);
 const TAB_OF = { text: "words", draw: "draw", image: "picture", face: "picture", audio: "sound" };
+
+/** Title and icon of a way in. */
+function tab(name) {
+  return TABS[name] ?? (name === "item" ? ITEM : { title: name[0].toUpperCase() + name.slice(1), icon: "upload" });
+}
 
 /** The ways in that a run has. */
 export function ways(run) {
   const takes = new Set(Object.values(run.sides).map((side) => side.takes));
   const found = Object.keys(TABS).filter((name) => TABS[name].takes.some((one) => takes.has(one)));
+  found.push(...[...takes].filter((one) => !KNOWN.has(one))); // other modalities: a file each
   return found.length ? found : ["item"]; // vectors cannot be typed or drawn, but items can be named
 }
 
@@ -77,6 +84,7 @@ export function ask(run, given) {
   const level = h("div", { class: "meter", hidden: true }, h("i"));
   panels.sound = fileWay("audio", "audio/*", "Drop a sound here, or record one.", microphone);
   panels.sound.append(level);
+  for (const kind of names.filter((name) => !TABS[name] && name !== "item")) panels[kind] = fileWay(kind, "", `Choose a ${kind} file.`);
 
   function trouble(panel, error) {
     const text = error.name === "NotAllowedError" ? "The browser does not allow this." : error.name === "NotFoundError" ? "No such device was found." : error.message;
@@ -127,7 +135,7 @@ export function ask(run, given) {
   }
 
   for (const name of names) {
-    buttons[name] = h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`, on: { click: () => choose(name) } }, icon((TABS[name] ?? ITEM).icon), (TABS[name] ?? ITEM).title);
+    buttons[name] = h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`, on: { click: () => choose(name) } }, icon(tab(name).icon), tab(name).title);
     if (panels[name].tagName === "FORM") panels[name] = h("div", {}, panels[name]);
     panels[name].id = `panel-${name}`;
     panels[name].classList.add("ask-panel");
@@ -174,7 +182,7 @@ export function ask(run, given) {
       if (document.activeElement !== words || !of("text").startsWith(words.value.trim())) words.value = of("text");
       id.value = of("id");
       drawing.set(of("draw") ? strokesFromText(of("draw")) : []);
-      const way = inputs.length ? TAB_OF[inputs[inputs.length - 1].kind] : undefined;
+      const last = inputs.at(-1)?.kind, way = TAB_OF[last] ?? last;
       if (way && names.includes(way) && way !== now) choose(way);
     },
     /** Show one of the ways. */

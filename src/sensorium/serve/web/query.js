@@ -13,10 +13,10 @@ export function keepFile(file) {
 
 export function fileOf(key) { return files.get(key); }
 
-/** Kinds of input that are a file. */
-export const FILES = ["image", "audio", "face"];
+/** Whether a kind of input is a file: every modality but text is; an id and a drawing are not. */
+export function isFile(kind) { return !["text", "id", "draw"].includes(kind); }
 
-/** An empty search. inputs: {kind: text|id|draw|image|audio|face, value, side?, weight}. */
+/** An empty search. inputs: {kind: text|id|draw|a modality of files, value, side?, weight}. */
 export function blank() {
   return { inputs: [], to: "", k: 12, where: {}, corrected: true, mmr: 0, beside: "" };
 }
@@ -28,7 +28,7 @@ export function fromParams(params) {
   if (params.get("id")) query.inputs.push({ kind: "id", value: params.get("id"), side: params.get("from") ?? "", weight: 1 });
   for (const text of params.getAll("in")) {
     const [kind, weight, side, ...rest] = text.split(":");
-    if (["text", "id", "draw", ...FILES].includes(kind)) query.inputs.push({ kind, value: rest.join(":"), side, weight: Number.isFinite(+weight) ? +weight : 1 });
+    if (/^[a-z]\w*$/.test(kind)) query.inputs.push({ kind, value: rest.join(":"), side, weight: Number.isFinite(+weight) ? +weight : 1 });
   }
   query.to = ["left", "right"].includes(params.get("to")) ? params.get("to") : "";
   query.k = Math.min(200, Math.max(1, parseInt(params.get("k"), 10) || 12));

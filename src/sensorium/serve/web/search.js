@@ -6,7 +6,7 @@ import { context, go } from "./context.js";
 import { announce, debounced, h, icon, set, state } from "./dom.js";
 import { count, filters } from "./filters.js";
 import { strokesFromText, picture as drawnPicture } from "./draw.js";
-import { FILES, fileOf, fromParams, requests, sideOf, targetOf, toParams } from "./query.js";
+import { fileOf, fromParams, isFile, requests, sideOf, targetOf, toParams } from "./query.js";
 import { details, forget, grid, label, MANY, picture } from "./results.js";
 
 const SIDE_BESIDE = { "": "One list", correction: "Corrected | raw", encoder: "Head | encoder" };
@@ -97,7 +97,7 @@ function given(kind, value, { soon = false } = {}) {
   const fresh = { kind, value, side: "", weight: 1 };
   let next;
   if (page.adding) next = [...inputs, fresh];
-  else if (at >= 0 && !FILES.includes(kind)) next = inputs.with(at, { ...inputs[at], value });
+  else if (at >= 0 && !isFile(kind)) next = inputs.with(at, { ...inputs[at], value });
   else next = [fresh];
   page.adding = false;
   change({ inputs: next, to: next.length === 1 && at < 0 ? "" : page.query.to, ...(next.length === 1 && at < 0 ? { where: fits(next) } : {}) }, { soon });
@@ -131,7 +131,7 @@ function thumbnail(input) {
     canvas.className = "chip-picture";
     return canvas;
   }
-  const file = FILES.includes(input.kind) ? fileOf(input.value) : null;
+  const file = isFile(input.kind) ? fileOf(input.value) : null;
   if (file?.type.startsWith("image/")) {
     const image = h("img", { class: "chip-picture", alt: "" });
     image.src = URL.createObjectURL(file);
@@ -146,7 +146,7 @@ function thumbnail(input) {
 
 function chipText(input) {
   if (input.kind === "draw") return "your drawing";
-  if (FILES.includes(input.kind)) return fileOf(input.value)?.name ?? "a file that is gone";
+  if (isFile(input.kind)) return fileOf(input.value)?.name ?? "a file that is gone";
   return input.value;
 }
 
