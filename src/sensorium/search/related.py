@@ -1,4 +1,4 @@
-"""Related items of a run, by id, as its pairs were: what the map draws and an item's page lists."""
+"""Related items of a run: the ids of its pairs, for the map and for the page of an item."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sensorium import integrity
 from sensorium.errors import Corrupt
 from sensorium.pairs import Pairs
 from sensorium.table import Table
@@ -28,6 +29,7 @@ def open(folder: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None
     path = Path(folder) / FILE
     if not path.is_file():
         return None
+    integrity.check_file(Path(folder), FILE)
     table = Table.load(path)
     if not {"right", "split"} <= set(table.columns):
         raise Corrupt(f"{path} has no columns 'right' and 'split'; type: sensorium index {folder}")
