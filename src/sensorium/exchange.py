@@ -39,14 +39,14 @@ def export(kind: str, source: Path | str, out: Path | str, options: Sequence[str
     from sensorium.search.run import SIDES
     from sensorium.search.run import open as open_run
 
-    format, given = formats.find(kind, "export"), _key_values(options)
+    format, values = formats.find(kind, "export"), _key_values(options)
     if format.holds == "embeddings":
-        return exporting.export(kind, source, out, **given)
-    formats.check_options("export", kind, given, {**SIDE, **format.write_options})
-    side = given.pop("side", "left")
+        return exporting.export(kind, source, out, **values)
+    formats.check_options("export", kind, values, {**SIDE, **format.write_options})
+    side = values.pop("side", "left")
     if side not in SIDES:
         raise BadRecipe(f"side={side}; expected left or right")
-    files = format.write(_fitted_head(open_run(source), side), Path(out).expanduser(), **given)
+    files = format.write(_fitted_head(open_run(source), side), Path(out).expanduser(), **values)
     return {"kind": kind, "run": str(source), "side": side, "out": str(out), "files": [str(file) for file in files]}
 
 

@@ -1,4 +1,4 @@
-"""run.json: size and checksum of the files of a run folder, so that damage and foreign files are found.
+"""run.json: size and checksum of the files of a run folder, so that damage and files of another run are detected.
 
 Written last when a run is made, evaluated or indexed anew. Opening a run checks every size and the checksums
 of files up to 1 MB; a larger file is checked in full before it is read, and all of them by ``sensorium doctor RUN``.
@@ -129,5 +129,5 @@ def _remedy(folder: Path, name: str) -> str:
     else:
         recipe = "RECIPE" if name == "recipe.toml" else shlex.quote(str(folder / "recipe.toml"))
         again = f"sensorium run {recipe} --out {run}"
-    kept = shlex.quote(str(folder / NAME))
-    return f"restore it, or make it anew: {again} (if the change is yours, accept the files as they are: rm {kept})"
+    record = shlex.quote(str(folder / NAME))
+    return f"restore it, or make it anew: {again} (if the change is yours, accept the files as they are: rm {record})"

@@ -140,7 +140,7 @@ def test_a_layout_that_takes_time_says_so(page):
         assert "pip install 'sensorium[map]'" in page.locator(".map-panel").inner_text()
         return
     umap.click()
-    page.wait_for_selector("text=UMAP is being laid out")
+    page.wait_for_selector("text=UMAP is being computed")
     page.get_by_role("button", name="PCA").click()
     drawn(page)
 

@@ -131,7 +131,7 @@ def test_unmatched_ids_are_counted(two):
     with pytest.raises(
         BadData,
         match=r"3 ids are only in text\.npz:text_emb \(such as 'c3\.wav'\) and 1 only in voice\.npz:emo_emb "
-        r"\(such as 'x\.wav'\); mend the ids, or drop these: data\.allow_missing=true",
+        r"\(such as 'x\.wav'\); correct the ids, or drop these: data\.allow_missing=true",
     ):
         Arrays(left=left, right=right).load()
     data = Arrays(left=left, right=right, allow_missing=True).load()

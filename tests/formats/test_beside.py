@@ -37,7 +37,7 @@ def test_csv_of_every_unicode_encoding(folder, encoding):
             "id,caption\na,café".encode("cp1252"),
             r"metadata.csv is not UTF-8 \(line 2, byte 0xe9\); save it as 'CSV UTF-8'",
         ),
-        (b"", r"metadata.csv is empty; mend it, or move it away"),
+        (b"", r"metadata.csv is empty; correct it, or move it away"),
         (b"name,caption\na,b", r"metadata.csv has no column 'id' to join it by \(it has name, caption\); rename one"),
         (b"id,caption\na,b\na,c", r"metadata.csv has two lines for the id 'a'"),
         (b"id,caption,caption\na,b,c", r"metadata.csv has two columns called 'caption'; rename one"),

@@ -216,7 +216,7 @@ def test_a_file_that_may_not_be_read() -> None:
                 path.stat()
             except PermissionError:
                 pytest.skip("the folder of temporary files is closed to others; type: TMPDIR=/tmp make test")
-            with pytest.raises(BadData, match=r"mine.wav cannot be read \(Permission denied\); mend that"):
+            with pytest.raises(BadData, match=r"mine.wav cannot be read \(Permission denied\); correct that"):
                 audio.read(path)
         finally:
             os.seteuid(user)

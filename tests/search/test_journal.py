@@ -230,8 +230,8 @@ def test_a_journal_of_before_is_read_and_written_anew(tmp_path):
     [
         (Change("a", np.ones(2), {"t": "x" * 100_001}), "column 't' has 100,001 characters, at most 100,000"),
         (Change("a", np.ones(2), {f"t{i}": "x" * 99_000 for i in range(11)}), "bytes of columns"),
-        (Change("a", np.ones(2), {"t": "\ud800"}), "its columns cannot be kept"),
-        (Change("a", np.ones(2), {"t": object()}), "its columns cannot be kept"),
+        (Change("a", np.ones(2), {"t": "\ud800"}), "its columns cannot be stored"),
+        (Change("a", np.ones(2), {"t": object()}), "its columns cannot be stored"),
     ],
 )
 def test_values_beyond_the_bounds_are_not_written(tmp_path, change, message):

@@ -25,9 +25,9 @@ def test_a_lone_question_leaves_at_once_and_those_that_come_meanwhile_leave_toge
 
     async def ask():
         batcher = Batcher(answer, most=4, wait=60.0)  # nobody would wait a minute for company
-        first = batcher.ask(1)
+        first = batcher.submit(1)
         await asyncio.sleep(0.05)
-        rest = [batcher.ask(i) for i in range(2, 9)]
+        rest = [batcher.submit(i) for i in range(2, 9)]
         gate.set()
         return await asyncio.gather(first, *rest)
 
@@ -41,7 +41,7 @@ def test_one_bad_question_spoils_no_other():
 
     async def ask():
         batcher = Batcher(answer, most=64, wait=0.01)
-        return await asyncio.gather(*(batcher.ask(q) for q in (1, 2, 0, 4)), return_exceptions=True)
+        return await asyncio.gather(*(batcher.submit(q) for q in (1, 2, 0, 4)), return_exceptions=True)
 
     one, two, bad, four = asyncio.run(ask())
     assert (one, two, four) == (1, 0.5, 0.25) and isinstance(bad, ZeroDivisionError)
@@ -57,9 +57,9 @@ def test_questions_given_up_are_not_answered():
 
     async def ask():
         batcher = Batcher(answer, most=8, wait=0.0)
-        first = batcher.ask("first")
+        first = batcher.submit("first")
         await asyncio.sleep(0.01)
-        given_up, last = batcher.ask("given up"), batcher.ask("last")
+        given_up, last = batcher.submit("given up"), batcher.submit("last")
         given_up.cancel()
         return await first, await last
 

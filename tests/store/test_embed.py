@@ -117,7 +117,7 @@ class Broken(Words):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.nan, r"1 of 1 items \('i2'\) with NaN or infinity; mend or drop these items"),
+        (np.nan, r"1 of 1 items \('i2'\) with NaN or infinity; correct or drop these items"),
         (np.inf, "'i2'.*with NaN or infinity"),
         (0.0, "'i2'.*with a zero vector, which has no direction"),
     ],

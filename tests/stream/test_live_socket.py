@@ -339,7 +339,7 @@ class Deaf:
         from starlette.websockets import WebSocket
 
         from sensorium.serve.engine.registry import Registry
-        from sensorium.serve.routes.stream import Live
+        from sensorium.serve.routes.stream import LiveSockets
         from sensorium.serve.settings import LiveLimits, Settings
 
         registry = Registry([run.folder], Settings())
@@ -351,7 +351,7 @@ class Deaf:
             "path": "/stream",
             "subprotocols": [],
         }
-        live = Live(registry, LiveLimits(**limits))
+        live = LiveSockets(registry, LiveLimits(**limits))
         self.task = asyncio.create_task(live.connect(WebSocket(scope, self.incoming.get, self.send)))
         return time.monotonic()
 

@@ -39,7 +39,7 @@ class Archive(NamedTuple):
 
 
 def obtain(archives: Sequence[Archive], folder: Path, mirror: str = "", wait: float = 1.0) -> list[Path]:
-    """Each archive's content in ``folder/<its name without .zip>``; those that are there are left alone.
+    """Each archive's content in ``folder/<its name without .zip>``; those that are there are unchanged.
 
     mirror: where the files are instead, such as "http://host/folder". wait: seconds before the first
     retry, doubled every time. Raises BadData when a server cannot be reached or says no, Corrupt when
@@ -87,7 +87,7 @@ def download(url: str, path: Path, checksum: str, wait: float = 1.0) -> Path:
 
 
 def published(archive: Archive) -> str:
-    """An archive's checksum, asked of its record where it is stated there.
+    """An archive's checksum, requested from its record where it is stated there.
 
     Raises BadData when the record cannot be had or says nothing of the file.
     """
@@ -140,7 +140,7 @@ def _receive(url: str, part: Path, wait: float) -> None:
             if error.code == 416 and before:  # nothing is missing
                 return
             if error.code < 500 and error.code != 429:
-                raise BadData(f"{url}: the server answered {error.code} ({error.reason}); mend the address") from None
+                raise BadData(f"{url}: the server answered {error.code} ({error.reason}); fix the address") from None
             trouble = f"the server answered {error.code}"
         except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
             trouble = str(getattr(error, "reason", error))

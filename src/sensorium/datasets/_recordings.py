@@ -92,7 +92,7 @@ def collect(
 
 
 def check_bad(bad: str) -> None:
-    """Raise BadRecipe for a word that says not what to do with unreadable recordings."""
+    """Raise BadRecipe for an unknown policy for unreadable recordings."""
     if bad not in ("stop", "skip"):
         raise BadRecipe(f"data.bad='{bad}'; expected stop or skip")
 

@@ -28,7 +28,7 @@ class Corpus(Dataset):
     that are there when left empty. test_actors, validation_actors, train_actors and copies: as in
     ``ravdess``; without test_actors whole speakers are drawn by data.test and data.validation.
     bad: what to do with recordings that cannot be read, "stop" or "skip".
-    download, mirror: fetch what is missing of the public archives into ``root``, from another address if given.
+    download, mirror: fetch what is missing of the public archives into ``root``, from that address if it is set.
 
     title: of the corpus. parse: what a file's name says. source: its public archives, or where people
     who want it must ask.
@@ -103,9 +103,9 @@ def corpus(
     notes: Mapping[str, Any] | None = None,
     split: np.ndarray | None = None,
 ) -> Data:
-    """The data of a corpus: the chosen emotions, and splits by lists of speakers where a test list is given.
+    """The data of a corpus: the chosen emotions, and splits by lists of speakers where there is a test list.
 
-    Otherwise the splits are those given, (n,) words, or none.
+    Otherwise the splits are the argument's, (n,) words, or none.
 
     Raises BadRecipe for an emotion that no recording has, or for lists without test speakers.
     """

@@ -1,4 +1,4 @@
-"""Zip files unpacked without trusting what they declare: all of one or nothing."""
+"""Extraction of zip files, atomically and without trust in their declared sizes."""
 
 from __future__ import annotations
 

@@ -75,12 +75,12 @@ class Arrays(Dataset):
             raise BadData(
                 f"{notes['only_left']} ids are only in {left.where}{_some(left_keys, right_keys)} and "
                 f"{notes['only_right']} only in {right.where}{_some(right_keys, left_keys)}; "
-                "mend the ids, or drop these: data.allow_missing=true"
+                "correct the ids, or drop these: data.allow_missing=true"
             )
         if not len(i):
             raise BadData(f"{left.where} and {right.where} have no id in common")
-        split = _agreed("split", self.split, SPLIT_NAMES, (left, i), (right, j))
-        group = _agreed("group", self.group, (), (left, i), (right, j))
+        split = _common("split", self.split, SPLIT_NAMES, (left, i), (right, j))
+        group = _common("group", self.group, (), (left, i), (right, j))
         if group is None and (names := left.column(self.ids, IDS_NAMES, "ids")) is not None:
             group = _groups_of(np.array([str(name) for name in names.tolist()], np.str_)[i])
         elif group is not None:
@@ -157,7 +157,7 @@ class Side:
         return len(self.array) == len(other.array)
 
     def column(self, name: str | None, usual: tuple[str, ...], what: str) -> np.ndarray | None:
-        """Column [n] of this name, or of a usual one when no name is given; None where there is none.
+        """Column [n] of this name, or of a usual one when the name is None; None where there is none.
 
         Raises BadData when it has another number of rows.
         """
@@ -213,10 +213,10 @@ class Side:
         there = self.array.any(axis=-1)
         return (there | ~there.any(axis=1, keepdims=True)).ravel()
 
-    def items(self, keys: np.ndarray, wanted: Sequence[str] | None = None, others: tuple[str, ...] = ()) -> Items:
+    def items(self, keys: np.ndarray, columns: Sequence[str] | None = None, others: tuple[str, ...] = ()) -> Items:
         """The vectors as items, up to n · c of them, with the other columns as metadata.
 
-        wanted: which columns, all when None. others: arrays that are no columns.
+        columns: which columns, all when None. others: arrays that are no columns.
         """
         n, c, there = len(self.array), self.each, self.there
         ids = keys if len(np.unique(keys)) == n else _numbered(keys)
@@ -226,7 +226,7 @@ class Side:
         vectors = (vectors if there.all() else vectors[there]).astype(np.float32, copy=False)
         check_finite(vectors, ids, self.where)
         meta = {}
-        for name in self.columns if wanted is None else wanted:
+        for name in self.columns if columns is None else columns:
             if name not in self.columns:
                 raise BadRecipe(f"data.columns: {self.missing(name)}")
             if name not in (self.key, *others) and (column := self._metadata(name)) is not None:
@@ -314,7 +314,7 @@ def _match(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return i, order[csr.ranges(first, count)], notes
 
 
-def _agreed(what: str, name: str | None, usual: tuple[str, ...], *sides: tuple[Side, np.ndarray]) -> np.ndarray | None:
+def _common(what: str, name: str | None, usual: tuple[str, ...], *sides: tuple[Side, np.ndarray]) -> np.ndarray | None:
     """A column of the pairs (p,) from whichever side has it; where both have it they must agree."""
     found = [column[rows] for side, rows in sides if (column := side.column(name, usual, what)) is not None]
     if not found:

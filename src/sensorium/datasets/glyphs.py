@@ -17,7 +17,7 @@ from sensorium.pairs import Pairs
 from sensorium.types import Data, Items, blocks
 
 # Every symbol of the bundled fonts is in one of the DejaVu or STIX families; the cm… fonts are left
-# out because they put shapes where TeX, not Unicode, wants them, and LastResort draws placeholders.
+# out because they put shapes where TeX, not Unicode, expects them, and LastResort draws placeholders.
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
 
 NEAR = 0.99  # cosine of two coarse bitmaps from which two are near-duplicates
@@ -85,7 +85,7 @@ class Glyphs(Dataset):
 
 
 def font_folder() -> Path:
-    """Where matplotlib keeps its fonts; matplotlib itself is not imported."""
+    """Folder of matplotlib's fonts; matplotlib itself is not imported."""
     import importlib.util
 
     found = importlib.util.find_spec("matplotlib")

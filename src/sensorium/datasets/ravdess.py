@@ -42,7 +42,7 @@ def parse(path: Path) -> Recording | None:
     codes = [int(part) for part in path.stem.split("-")]
     for code, most, what in zip(codes, (3, 2, 8, 2, 2, 2, 24), _RAVDESS, strict=True):
         if not 1 <= code <= most:
-            raise BadData(f"{path}: {what} {code:02d}; RAVDESS has 01 to {most:02d}; mend the name, or leave it out")
+            raise BadData(f"{path}: {what} {code:02d}; RAVDESS has 01 to {most:02d}; correct the name, or leave it out")
     actor = codes[6]
     return Recording(path, EMOTIONS[codes[2] - 1], str(actor), {
         "modality": ("full-av", "video-only", "audio-only")[codes[0] - 1],
@@ -78,7 +78,7 @@ class Ravdess(Dataset):
     copies, augment, augment_kinds: so many changed copies of each training clip; each kind of speed,
         pitch, gain and noise is applied to a copy with probability ``augment``.
     bad: what to do with recordings that cannot be read: "stop" at them, or "skip" them, having tried each.
-    download, mirror: fetch what is missing of the public archives into ``root``, from another address if given.
+    download, mirror: fetch what is missing of the public archives into ``root``, from that address if it is set.
     """
 
     def __init__(

@@ -94,7 +94,7 @@ class SpeechFolder(Dataset):
         if lost:
             raise BadData(
                 f"{self.table}: {len(lost)} of {len(rows)} recordings are not there, such as {lost[0]!r}; "
-                "mend the paths, or type: data.root=FOLDER they are relative to"
+                "correct the paths, or type: data.root=FOLDER they are relative to"
             )
         blank = [i + 2 for i, r in enumerate(rows) if not r["emotion"]]
         if blank:

@@ -14,7 +14,7 @@ from sensorium.formats._columns import Column, reading
 
 
 def columns(path: Path) -> dict[str, Column]:
-    """Every column of a Parquet file, loaded when asked for.
+    """Every column of a Parquet file, loaded at first access.
 
     Raises BadData when the file is damaged or encrypted, or two columns have one name.
     """
@@ -93,7 +93,7 @@ def _numeric(kind: Any) -> bool:
 
 
 def _shape(n: int, kind: Any) -> tuple[int, ...]:
-    """What the schema says: lists of numbers are likely vectors, their width is known once loaded."""
+    """Columns by the schema: lists of numbers are likely vectors, their width is known once loaded."""
     depth = 0
     while _is_list(kind) and _numeric(kind):
         kind, depth = kind.value_type, depth + 1
@@ -116,7 +116,7 @@ def _stacked(column: Any, where: str) -> np.ndarray | None:
         inner = _stacked(flat, where)
         return None if inner is None else inner.reshape(len(column), width, *inner.shape[1:])
     if flat.null_count:
-        raise BadData(f"{where} has null inside of {flat.null_count} lists; mend or drop these rows")
+        raise BadData(f"{where} has null inside of {flat.null_count} lists; correct or drop these rows")
     return flat.to_numpy().reshape(len(column), width)
 
 

@@ -29,7 +29,7 @@ def beside(path: Path, n: int, columns: dict[str, Column], key: str | None = Non
         if ids is None:
             continue
         if len(ids) != n:
-            raise BadData(f"{found} has {len(ids)} ids for the {n} rows of {path.name}; mend it, or move it away")
+            raise BadData(f"{found} has {len(ids)} ids for the {n} rows of {path.name}; correct it, or move it away")
         whole = {IDS: Column((n,), lambda ids=ids: ids)}
         for one in (columns, more, _table(path, ids)):
             if again := [column for column in one if column in whole]:
@@ -42,13 +42,13 @@ def beside(path: Path, n: int, columns: dict[str, Column], key: str | None = Non
 def ids_of(values: Any, where: object) -> np.ndarray:
     """A JSON list as ids (n,): text or whole numbers. Raises BadData with a count of those that are neither."""
     if not isinstance(values, list):
-        raise BadData(f"{where} holds no list of ids; mend it, or move it away")
+        raise BadData(f"{where} holds no list of ids; correct it, or move it away")
     good = [isinstance(v, str) or (isinstance(v, int) and not isinstance(v, bool)) for v in values]
     if not all(good):
         first = good.index(False)
         raise BadData(
             f"{where}: {good.count(False)} of {len(values)} ids are neither text nor whole numbers, such as "
-            f"{json.dumps(values[first])[:40]} in row {first}; mend it, or move it away"
+            f"{json.dumps(values[first])[:40]} in row {first}; correct it, or move it away"
         )
     return _checked([str(v) for v in values], where)
 
@@ -70,7 +70,7 @@ def _read(path: Path) -> tuple[np.ndarray | None, dict[str, Column]]:
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise BadData(f"{path} is not valid JSON ({error}); mend it, or move it away") from None
+        raise BadData(f"{path} is not valid JSON ({error}); correct it, or move it away") from None
     if isinstance(value, dict) and IDS in value:
         ids = ids_of(value[IDS], path)
         return ids, _columns(value, len(ids), path)
@@ -85,11 +85,11 @@ def _columns(value: dict[str, Any], n: int, path: Path) -> dict[str, Column]:
     """The metadata columns that our own export writes beside a tensor, with their types."""
     columns, types = value.get("columns", {}), value.get("types", {})
     if not isinstance(columns, dict) or not isinstance(types, dict):
-        raise BadData(f"{path}: columns and types are no objects; mend it, or move it away")
+        raise BadData(f"{path}: columns and types are no objects; correct it, or move it away")
     for name, values in columns.items():
         if not isinstance(values, list) or len(values) != n:
             size = f"{len(values)} values" if isinstance(values, list) else type(values).__name__
-            raise BadData(f"{path}: column '{name}' has {size} for {n} ids; mend it, or move it away")
+            raise BadData(f"{path}: column '{name}' has {size} for {n} ids; correct it, or move it away")
     return {name: _column(values, types.get(name), f"{path}:{name}") for name, values in columns.items()}
 
 
@@ -97,7 +97,7 @@ def _records(rows: list[Any], path: Path) -> tuple[np.ndarray, dict[str, Column]
     """``[{"id": …, "caption": …}, …]``: one object a row."""
     if odd := [i for i, row in enumerate(rows) if not isinstance(row, dict) or "id" not in row]:
         raise BadData(f"{path}: {len(odd)} of {len(rows)} rows are no objects with an 'id', such as row {odd[0]}; "
-                      "mend it, or move it away")  # fmt: skip
+                      "correct it, or move it away")  # fmt: skip
     names = dict.fromkeys(name for row in rows for name in row if name != "id")
     columns = {name: _column([row.get(name) for row in rows], None, f"{path}:{name}") for name in names}
     return ids_of([row["id"] for row in rows], path), columns
@@ -105,7 +105,7 @@ def _records(rows: list[Any], path: Path) -> tuple[np.ndarray, dict[str, Column]
 
 def _column(values: list[Any], kind: Any, where: str) -> Column:
     def load() -> np.ndarray:
-        with reading(where, "mend it, or move it away"):
+        with reading(where, "correct it, or move it away"):
             return _typed.from_json(values, kind, where)
 
     return Column((len(values),), load)

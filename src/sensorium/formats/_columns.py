@@ -1,4 +1,4 @@
-"""The named columns of a file, each loaded when it is asked for."""
+"""The named columns of a file, each loaded at first access."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PAIR_NAMES = (
 
 
 class Column(NamedTuple):
-    """A column that is not loaded yet. shape: as the header says it; -1 where only loading tells."""
+    """A column that is not loaded yet. shape: of the header; -1 for widths known only after loading."""
 
     shape: tuple[int, ...]
     load: Callable[[], np.ndarray]
 
 
 class Columns(Mapping[str, np.ndarray]):
-    """Named arrays, each loaded when it is first asked for.
+    """Named arrays, each loaded at first access.
 
     Numbers, booleans, dates (datetime64) have their own dtype; arrays of two or more dimensions may be
     memory maps, of any byte order. Text, and everything else, is an object array of Python values with
@@ -51,14 +51,14 @@ class Columns(Mapping[str, np.ndarray]):
         self._loaded: dict[str, np.ndarray] = {}
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape that the file's header says, without loading; -1 for what only loading tells."""
+        """The shape of the file's header, without loading; -1 for widths known only after loading."""
         return self._loaded[name].shape if name in self._loaded else self._columns[name].shape
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._loaded:
             column = self._columns[name]
             with reading(f"{self.where}:{name}"):
-                self._loaded[name] = _tidy(column.load(), f"{self.where}:{name}")
+                self._loaded[name] = _native(column.load(), f"{self.where}:{name}")
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
@@ -110,7 +110,7 @@ def native(array: np.ndarray, where: str) -> np.ndarray:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _tidy(array: Any, where: str) -> np.ndarray:
+def _native(array: Any, where: str) -> np.ndarray:
     kind = array.dtype.kind
     if kind in "US":
         return _text.to_objects(array, where)

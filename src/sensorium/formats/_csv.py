@@ -61,7 +61,7 @@ def columns(path: Path, types: Path, ids: np.ndarray, names: Sequence[str]) -> d
         return {}
     known = _types(types) if types.is_file() else {}
     undo = bool(known) and bool(known.get("apostrophe"))
-    with reading(path, "mend it, or move it away"):
+    with reading(path, "correct it, or move it away"):
         header, rows = _table(path)
         header = [_plain(name) if undo else name for name in header]
         key = next((name for name in names if name in header), None)
@@ -120,7 +120,7 @@ def rows_of(text: str, delimiter: str = ",", strict: bool = True) -> list[list[s
 def _table(path: Path) -> tuple[list[str], list[list[str]]]:
     rows = rows_of(text_of(path))
     if not rows:
-        raise BadData(f"{path} is empty; mend it, or move it away")
+        raise BadData(f"{path} is empty; correct it, or move it away")
     header, lines = rows[0], rows[1:]
     if len(set(header)) != len(header):
         again = next(name for name in header if header.count(name) > 1)

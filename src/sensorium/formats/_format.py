@@ -1,4 +1,4 @@
-"""What a format states of itself, and how formats are found."""
+"""The declaration of a format, and the discovery of formats."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Format:
     ``out`` and returns what was made, and ``write(head: FittedHead, out, **options) -> files``. Either
     function may be absent.
 
-    endings: of the file names, "" being a folder. folder: whether a given folder is of this format.
+    endings: of the file names, "" being a folder. folder: whether a folder is of this format.
     keys: names of the arrays that are taken as vectors before others. frames: whether ``write`` takes
     items of several vectors. read_options, write_options: key → what it means; keys that are not listed
     are refused. name: the file's name when left out, with "-" for "_". about: the first line of the
@@ -94,9 +94,9 @@ def find(name: str, verb: Literal["import", "export"]) -> Format:
     return usable[name]
 
 
-def check_options(verb: str, name: str, given: Mapping[str, Any], options: Mapping[str, str]) -> None:
+def check_options(verb: str, name: str, values: Mapping[str, Any], options: Mapping[str, str]) -> None:
     """Raise BadRecipe, naming the nearest, for an option that is not among ``options``."""
-    for key in given:
+    for key in values:
         if key not in options:
             takes = nearest(key, options) if options else "it takes no options"
             raise BadRecipe(f"{verb} {name} takes no '{key}'; {takes}")

@@ -21,7 +21,7 @@ BLOCK_BYTES = 4 << 20
 
 
 class Header(NamedTuple):
-    """What a .npy header says; length is its own, in bytes."""
+    """Fields of a .npy header; length is the header's own, in bytes."""
 
     shape: tuple[int, ...]
     fortran: bool

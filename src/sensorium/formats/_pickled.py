@@ -35,7 +35,7 @@ class _Name:
 
 @dataclass
 class _Call:
-    """A call that the pickle asks for, and that is never made."""
+    """A call that the pickle contains, and that is never made."""
 
     name: str
     arguments: tuple
@@ -43,7 +43,7 @@ class _Call:
 
 
 def read_strings(file: BinaryIO, where: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The pickled object array that begins at the file's position: str and None, of the given shape.
+    """The pickled object array that begins at the file's position: str and None, of this shape.
 
     Numbers become their decimal text. Raises BadData when the pickle holds anything but an array of
     text, numbers and None.

@@ -1,4 +1,4 @@
-"""A file by its ending, a folder by its content: the format that reads it."""
+"""Detection of formats: a file by its ending, a folder by its content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sensorium.formats._format import Format
 
 
 def read(path: Path | str) -> Columns:
-    """The arrays of a file or folder, by name, loaded when asked for.
+    """The arrays of a file or folder, by name, loaded at first access.
 
     The format is the first, by name, that reads embeddings and has the file's ending or recognises the folder.
     Raises BadRecipe when there is no such file or its type is unknown, BadData when it cannot be read
@@ -37,7 +37,7 @@ def read(path: Path | str) -> Columns:
 
 
 def read_as(name: str, format: Format, path: Path, options: Mapping[str, Any] | None = None) -> Columns:
-    """The arrays of a file in a given format of embeddings.
+    """The arrays of a file in one format of embeddings, by name.
 
     Raises BadRecipe when there is no such file or it has another ending, BadData when it cannot be read.
     """

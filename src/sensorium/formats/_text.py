@@ -62,5 +62,5 @@ def _check(values: Sequence[str], where: str, start: int) -> None:
             if any("\ud800" <= letter <= "\udfff" for letter in value):
                 raise BadData(
                     f"{where}: row {start + row} holds half a surrogate pair ({value[:20]!r}), which is not valid "
-                    "text; mend it"
+                    "text; correct it"
                 ) from None

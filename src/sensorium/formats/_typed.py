@@ -1,4 +1,4 @@
-"""Columns as JSON values with a word for their type, and back: what JSON and CSV alone do not keep."""
+"""Columns as JSON values with the name of their type, and back, as JSON and CSV alone lose it."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def to_json(column: np.ndarray) -> list[Any]:
 def from_json(values: Sequence[Any], kind: str | None, where: str) -> np.ndarray:
     """The column of values and type; without a type, as the values are. Raises BadData where they do not fit."""
     try:
-        return _guessed(values) if kind is None else _typed(values, kind)
+        return _inferred(values) if kind is None else _typed(values, kind)
     except (ValueError, TypeError, OverflowError) as error:
-        raise BadData(f"{where} does not hold {kind} values ({error}); mend it, or move it away") from None
+        raise BadData(f"{where} does not hold {kind} values ({error}); correct it, or move it away") from None
 
 
 def from_text(values: Sequence[str | None], kind: str, where: str) -> np.ndarray:
@@ -83,7 +83,7 @@ def _typed(values: Sequence[Any], kind: str) -> np.ndarray:
     return np.array([int(v) for v in values], np.dtype(kind))
 
 
-def _guessed(values: Sequence[Any]) -> np.ndarray:
+def _inferred(values: Sequence[Any]) -> np.ndarray:
     there = [v for v in values if v is not None]
     if there and all(isinstance(v, bool) for v in there):
         return _typed(values, "bool")

@@ -47,7 +47,7 @@ class VectorRows:
         return self._converted(part)
 
     def _block(self, start: int, stop: int) -> np.ndarray:
-        if self._map is not None:  # pages of earlier blocks, which are read again should anyone want them
+        if self._map is not None:  # pages of earlier blocks, which are read again at the next access
             self._map.madvise(mmap.MADV_DONTNEED)
         if self._each == 1:
             part = self._array[start:stop] if self._columns is None else self._columns.block(start, stop)

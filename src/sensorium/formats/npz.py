@@ -23,7 +23,7 @@ _NOTE = "sensorium"  # key of the archive's comment, which names the arrays of i
 
 
 def read(path: Path) -> Columns:
-    """The arrays of a .npz file: uncompressed ones memory-mapped, the rest read when asked for.
+    """The arrays of a .npz file: uncompressed ones memory-mapped, the rest read at first access.
 
     Each member's CRC-32 is verified before its values are used. Raises BadData when the file is damaged
     or encrypted, or two arrays have one name.

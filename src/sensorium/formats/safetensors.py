@@ -35,7 +35,7 @@ class _Tensor(NamedTuple):
 def read(path: Path) -> Columns:
     """The tensors by name, memory-mapped; bfloat16 and float8 as float32, which holds each of their values.
 
-    Raises BadData when the file is damaged; a tensor of a type that is not known only when it is asked for.
+    Raises BadData when the file is damaged; a tensor of a type that is not known only when it is accessed.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -23,7 +23,7 @@ __all__ = ["Decoded", "Limits", "Modality", "find", "found", "media_type", "name
 
 
 class Limits(NamedTuple):
-    """What is accepted of one file: pixels of a picture, seconds of sound or video, bytes of other content."""
+    """Limits of one file: pixels of a picture, seconds of sound or video, bytes of other content."""
 
     pixels: int = 50_000_000
     seconds: float = 3600.0
@@ -42,7 +42,7 @@ class Decoded(NamedTuple):
 
 @runtime_checkable
 class Modality(Protocol):
-    """A kind of item. An encoder whose ``takes`` is the modality's name is given values of it.
+    """A kind of item. An encoder whose ``takes`` is the modality's name takes values of it.
 
     Importing a modality must be quick: ``sensorium --help`` does it. Import decoders inside the methods.
 
@@ -67,12 +67,12 @@ class Modality(Protocol):
 
     @property
     def query(self) -> str:
-        """What a query is, for help and messages, such as "a sound file"."""
+        """Name of a query in help and messages, such as "a sound file"."""
         ...
 
     @property
     def is_file(self) -> bool:
-        """Whether a query is a file, given by path, as an upload or in base64. False: the text itself."""
+        """Whether a query is a file: a path, an upload or base64. False: the text itself."""
         ...
 
     @property
@@ -109,5 +109,5 @@ class Modality(Protocol):
         ...
 
     def bad_items(self, error: BadData, values: Sequence[Any]) -> BadData:
-        """The error at the first bad item, made to say how many of ``values`` are bad, where that is known."""
+        """The error at the first bad item, with the count of bad ``values`` added where that is known."""
         ...

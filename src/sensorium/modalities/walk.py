@@ -1,4 +1,4 @@
-"""The one walker of data folders: files below a folder, without what no user put there, and what could not be seen."""
+"""Listing of data folders: files below a folder, without hidden and system files, and what could not be read."""
 
 from __future__ import annotations
 

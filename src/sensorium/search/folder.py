@@ -1,4 +1,4 @@
-"""Where the files of a run lie: one value for the folder, the one it is built in, its lock and the stores beside it."""
+"""Paths of a run: its folder, the one it is built in, its lock and the stores beside it."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        """The file that whoever builds the run holds locked."""
+        """The file that the process that builds the run holds locked."""
         return self.building / ".lock"
 
     @property
     def checkpoint(self) -> Path:
-        """Where an interrupted fit goes on from."""
+        """Path of the checkpoint of an interrupted fit."""
         return self.building / "checkpoint"
 
     @property
@@ -130,7 +130,7 @@ def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
         raise BadRecipe(f"{out} is not empty and not a run; choose another folder with --out")
     building = target.building
     with io.lock(building, wait=False):
-        io.sweep(building, age=0.0)  # whoever holds the lock is alone here
+        io.sweep(building, age=0.0)  # the holder of the lock is the only writer here
         text = plan.toml()
         if not target.started.is_file() or target.started.read_text("utf-8") != text:
             target.started.unlink(missing_ok=True)  # first, as a folder without it is always cleared
@@ -145,5 +145,5 @@ def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
                 shutil.rmtree(building, ignore_errors=True)
             raise
         target.lock.unlink()
-        with journal.carried(target.path, building):
+        with journal.copied(target.path, building):
             io.exchange(building, target.path)

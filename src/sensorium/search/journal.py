@@ -25,7 +25,7 @@ from sensorium.search.records import MAGIC, Change
 from sensorium.table.columns import as_column
 from sensorium.table.columns import like as cast
 
-__all__ = ["MAGIC", "Change", "Journal", "carried", "columns", "digest", "held"]
+__all__ = ["MAGIC", "Change", "Journal", "columns", "copied", "digest", "locked"]
 FOLDER = "live"
 
 
@@ -88,7 +88,7 @@ class Journal:
         for change in changes:
             records.check(change)
         payloads = [records.pack(change) for change in changes]
-        with held(self.folder), _writable(self.path):
+        with locked(self.folder), _writable(self.path):
             if not self.path.is_file():
                 io.write(self.path, records.header(records.START, records.START))
                 io.sync_folder(self.folder)
@@ -116,7 +116,7 @@ class Journal:
         return others
 
     def media(self, id: str) -> tuple[str, bytes] | None:
-        """Media type and bytes of what an added item looks like; None when it brought nothing."""
+        """Media type and bytes of an added item; None when it has no media."""
         if id not in self._media or self._file is None:
             return None
         start, size = self._media[id]
@@ -124,7 +124,7 @@ class Journal:
 
     def rewrite(self) -> None:
         """Leave only the last change of each id in the file."""
-        with held(self.folder), _writable(self.path):
+        with locked(self.folder), _writable(self.path):
             self.read()
             if self._file is not None and (self._old or self.records != len(self.latest)):
                 self._rewrite()
@@ -224,13 +224,13 @@ def _writable(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        told = f"{path} may not be written ({os.strerror(error.errno)}), nothing was changed; give write permission"
-        raise ReadOnly(told) from None
+        message = f"{path} may not be written ({os.strerror(error.errno)}), nothing was changed; give write permission"
+        raise ReadOnly(message) from None
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a run folder's journals against other writers, and against the folder's being exchanged."""
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a run folder's journals: against other writers, and against replacing the folder."""
     while True:
         try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -249,12 +249,12 @@ def held(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def carried(old: Path, new: Path) -> Iterator[None]:
-    """Copy a run's live changes into the folder that takes its place, and let none in until it has."""
+def copied(old: Path, new: Path) -> Iterator[None]:
+    """Copy a run's live changes into the folder that replaces it; the lock is held until it has."""
     if not old.is_dir():
         yield
         return
-    with held(old):
+    with locked(old):
         for path in sorted((old / FOLDER).glob("*.journal")):
             io.write(new / FOLDER / path.name, path.read_bytes())
         if (new / FOLDER).is_dir():
@@ -275,7 +275,7 @@ def columns(changes: Sequence[Change], like: Mapping[str, np.ndarray], n: int) -
     if not n:
         names = list(dict.fromkeys(name for change in changes for name in change.columns))
         values = {name: [change.columns.get(name) for change in changes] for name in names}
-        return {name: as_column(["" if v is None else str(v) for v in said], name) for name, said in values.items()}
+        return {name: as_column(["" if v is None else str(v) for v in column], name) for name, column in values.items()}
     return {name: cast([change.columns.get(name) for change in changes], like[name], name) for name in like}
 
 

@@ -1,4 +1,4 @@
-"""Where a run's data lie: relative paths of its recipe, recorded so that the run works from any folder.
+"""Locations of a run's data: relative paths of its recipe, recorded so that the run works from any folder.
 
 A recipe keeps paths as they were typed, so that equal recipes stay equal. ``paths.json`` in the run holds, by key of
 [data], the absolute path that each relative one stood for; an earlier run without it reads paths as they are.

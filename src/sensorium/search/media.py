@@ -1,4 +1,4 @@
-"""Media table of a run: what its items look like, packed into one file, or paths inside the data's folder."""
+"""Media table of a run: pictures and sounds of its items, packed into one file, or paths inside the data's folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REMEDY = "make it anew: sensorium index RUN"
 
 
 def build(items: Items, rows: np.ndarray, folder: Path, side: str) -> int:
-    """Store what ``rows`` of the items look like under ``folder``/media; returns how many can be shown.
+    """Store the media of ``rows`` of the items under ``folder``/media; returns how many can be shown.
 
     Values in memory are packed by their modality (pictures as PNG, samples as WAV) into one file; paths stay
     paths, links followed, below the deepest folder that holds all of them; the media type is that of the ending
@@ -31,9 +31,9 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str) -> int:
     if modality is None or not modality.is_file:
         return 0
     values = [items.values[int(row)] for row in rows]
-    given = [Path(v).expanduser() if isinstance(v, (str, os.PathLike)) else None for v in values]
-    paths = [None if path is None else Path(os.path.realpath(path)) for path in given]
-    endings = np.array(["" if path is None else path.suffix.lower() for path in given], np.str_)
+    files = [Path(v).expanduser() if isinstance(v, (str, os.PathLike)) else None for v in values]
+    paths = [None if path is None else Path(os.path.realpath(path)) for path in files]
+    endings = np.array(["" if path is None else path.suffix.lower() for path in files], np.str_)
     named = [path for path in paths if path is not None]
     root = Path(os.path.commonpath([path.parent for path in named])) if named else None
     start, size = np.zeros(len(rows), np.int64), np.full(len(rows), -1, np.int64)
@@ -145,5 +145,5 @@ def _checked(path: Path) -> dict[str, Any]:
 
 
 def open(folder: Path, side: str) -> Media | None:
-    """What a side's items look like; None for a run that keeps nothing of them."""
+    """Media table of a side; None for a run without one."""
     return Media(folder, side) if (Path(folder) / FOLDER / f"{side}.json").is_file() else None

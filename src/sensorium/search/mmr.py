@@ -1,4 +1,4 @@
-"""Results that differ from each other: maximal marginal relevance."""
+"""Maximal marginal relevance (MMR): results that differ from each other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from sensorium.errors import BadRecipe
 from sensorium.numerics import unit
 
-#: Candidates looked at for each result wanted.
+#: Candidates examined for each result.
 POOL = 5
 
 

@@ -1,4 +1,4 @@
-"""What makes a fitted run searchable: an index a side, how items are shown, and which belong together."""
+"""Publishing of a fitted run for search: an index a side, media of the items, related items."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sensorium.types import Data, Embeddings, Items
 
 
 def publish(plan: Recipe, data: Data, projected: Projected, folder: Path) -> dict[str, Any]:
-    """Index the head outputs of both sides; returns what is known of each index.
+    """Index the head outputs of both sides; returns size and recall of each index.
 
-    How items are shown and which belong together is stored beside, so that the run alone can be served.
+    Media and related items are stored beside it, so that the run folder alone can be served.
     """
     about = {}
     sides = (("left", data.left, projected.zl), ("right", data.right, projected.zr))
@@ -38,7 +38,7 @@ def publish(plan: Recipe, data: Data, projected: Projected, folder: Path) -> dic
 def index_side(
     side: str, items: Items, vectors: np.ndarray, queries: np.ndarray, plan: Recipe, folder: Path
 ) -> dict[str, Any]:
-    """Build, measure and save one side's index; returns what is known of it. vectors (n, d), queries (q, d)."""
+    """Build, measure and save one side's index; returns its size and recall. vectors (n, d), queries (q, d)."""
     part, rows = plan.part("index"), searchable(items)
     part.add(items.ids[rows], vectors[rows], {name: column[rows] for name, column in columns_of(items).items()})
     about = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
@@ -59,7 +59,7 @@ def searchable(items: Items) -> np.ndarray:
 
 
 def columns_of(items: Items) -> dict[str, np.ndarray]:
-    """What a hit shows of an item: its metadata, and the text itself where items are text."""
+    """Columns of a hit: the item's metadata, and the text itself where items are text."""
     columns = {name: as_column(column, name) for name, column in items.meta.items()}
     if items.kind == "text":
         columns.setdefault("text", as_column(items.values, "text"))

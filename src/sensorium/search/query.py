@@ -116,7 +116,7 @@ class Ranked(NamedTuple):
 
 
 def side_of(run: Run, name: str, value: Any, side: str | None = None) -> str:
-    """The side of an input: the given one, checked, or the only one that takes it.
+    """The side of an input: the argument, checked, or the only side that takes it.
 
     name: "id", "vector", or the kind of item that an encoder takes, such as "text".
     """
@@ -145,8 +145,8 @@ def side_of(run: Run, name: str, value: Any, side: str | None = None) -> str:
         takes = {s: "vectors" if (e := run.encoder(s)) is None else e.takes for s in run.sides}
         sides = [s for s in run.sides if takes[s] == name]
         if not sides:
-            told = ", ".join(f"{s} takes {kind}" for s, kind in takes.items())
-            raise BadRecipe(f"no side of {run.folder} takes {name}: {told}")
+            listed = ", ".join(f"{s} takes {kind}" for s, kind in takes.items())
+            raise BadRecipe(f"no side of {run.folder} takes {name}: {listed}")
     if len(sides) > 1:
         raise BadRecipe(f"both sides take this {name}; say which with --from left or --from right")
     return sides[0]
@@ -255,7 +255,7 @@ def _probability(run: Run, query: Query, scores: np.ndarray) -> np.ndarray | Non
 
 
 def _select(run: Run, ranked: Ranked, query: Query, index: Any) -> Ranked:
-    """What is left of a query's hits without the excluded ids, diversified: at most k."""
+    """A query's hits without the excluded ids, diversified: at most k."""
     if query.exclude:
         ranked = ranked.take(~np.isin(ranked.rows, run.places(query.to).rows(query.exclude)))
     if query.mmr is not None:
@@ -285,7 +285,7 @@ def hits(run: Run, query: Query, ranked: Ranked) -> list[dict[str, Any]]:
 
 
 def no_match(run: Run, query: Query, best: float | None) -> bool | None:
-    """Whether the best score is below the least that a hit must have; None where the run does not know."""
+    """Whether the best score is below the rejection threshold; None where the run has none."""
     threshold = run.trust.get(query.direction, {}).get("no_match") if query.calibrated else None
     if not threshold or best is None or threshold["score"] is None:
         return None

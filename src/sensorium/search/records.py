@@ -1,4 +1,4 @@
-"""The bytes of a journal: a header that says how far changes are committed, and one record for each change.
+"""Encoding of a journal: a header with the committed end, and one checksummed record for each change.
 
 Format 2: MAGIC; two slots, written in turn, each a number that grows (u64), the committed end of the file (u64),
 where the last append begins (u64) and the xxh3-64 of these; then records. A record is the size of its payload
@@ -48,7 +48,7 @@ class Change:
 
 
 class Committed(NamedTuple):
-    """What a slot says: its number, where the committed records end, and where the last append begins."""
+    """A slot: its number, the offset at which committed records end, and the offset of the last append."""
 
     number: int
     end: int
@@ -61,7 +61,7 @@ class Committed(NamedTuple):
 
     @property
     def offset(self) -> int:
-        """Where the slot lies in the file."""
+        """Offset of the slot in the file."""
         return len(MAGIC) + self.number % 2 * _SLOT.size
 
 
@@ -74,18 +74,18 @@ def check(change: Change) -> None:
 
 def pack(change: Change, media: bytes | None = None) -> bytes:
     """A change as the payload of a record. Raises BadData when it is too large, or no valid JSON."""
-    told: dict[str, Any] = {"id": change.id, "op": "remove"}
+    fields: dict[str, Any] = {"id": change.id, "op": "remove"}
     vector = b""
     if change.vector is not None:
         array = np.ascontiguousarray(change.vector, "<f4")
         vector = array.tobytes()
-        told |= {"op": "add", "shape": array.shape, "encoder": change.encoder, "columns": dict(change.columns)}
+        fields |= {"op": "add", "shape": array.shape, "encoder": change.encoder, "columns": dict(change.columns)}
         if change.media_type:
-            told["media_type"] = change.media_type
+            fields["media_type"] = change.media_type
     try:
-        text = json.dumps(told, ensure_ascii=False, default=io.plain).encode("utf-8")
+        text = json.dumps(fields, ensure_ascii=False, default=io.plain).encode("utf-8")
     except (TypeError, ValueError) as error:  # UnicodeEncodeError is a ValueError
-        raise BadData(f"item '{change.id[:100]!a}': its columns cannot be kept ({error})") from None
+        raise BadData(f"item '{change.id[:100]!a}': its columns cannot be stored ({error})") from None
     payload = b"".join((_SIZE.pack(len(text)), text, vector, change.media if media is None else media))
     if len(text) > LARGEST_JSON or len(payload) > LARGEST:
         raise BadData(
@@ -99,13 +99,13 @@ def unpack(payload: bytes) -> tuple[Change, int]:
     """A change without its media, and where in the payload those begin. Raises ValueError for other bytes."""
     try:
         (size,) = _SIZE.unpack_from(payload)
-        told = json.loads(payload[_SIZE.size : _SIZE.size + size])
+        fields = json.loads(payload[_SIZE.size : _SIZE.size + size])
         start = _SIZE.size + size
-        if told["op"] == "remove":
-            return Change(told["id"]), start
-        count = int(np.prod(told["shape"]))
-        vector = np.frombuffer(payload, "<f4", count, start).astype(np.float32).reshape(told["shape"])
-        change = Change(told["id"], vector, dict(told["columns"]), told["encoder"], told.get("media_type", ""))
+        if fields["op"] == "remove":
+            return Change(fields["id"]), start
+        count = int(np.prod(fields["shape"]))
+        vector = np.frombuffer(payload, "<f4", count, start).astype(np.float32).reshape(fields["shape"])
+        change = Change(fields["id"], vector, dict(fields["columns"]), fields["encoder"], fields.get("media_type", ""))
     except (struct.error, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no change: {error}") from error
     return change, start + 4 * count
@@ -131,7 +131,7 @@ def header(end: int, last: int) -> bytes:
 
 
 def committed(content: bytes) -> Committed | None:
-    """How far a file is committed, by the slots of its header (START bytes); None when neither is valid."""
+    """The committed end of a file, by the slots of its header (START bytes); None when neither is valid."""
     slots = [Committed(*_SLOT.unpack_from(content, len(MAGIC) + n * _SLOT.size)[:3]) for n in (0, 1)]
     at = (content[len(MAGIC) : len(MAGIC) + _SLOT.size], content[len(MAGIC) + _SLOT.size : START])
     return max((one for one, there in zip(slots, at, strict=True) if one.content == there), default=None)

@@ -189,11 +189,11 @@ class Run:
         return self.index(side).table.rows
 
     def encoder_digest(self, side: str) -> str:
-        """A short name of what made the vectors that a side's head takes."""
+        """Digest of the fingerprint of the vectors that a side's head takes."""
         return journal.digest(self.fingerprint(side))
 
     def fingerprint(self, side: str) -> Mapping[str, Any]:
-        """What made the vectors that a side's head takes."""
+        """Fingerprint of the vectors that a side's head takes."""
         return _record(self.folder / f"{side}.json", "make the run anew", encoder=dict)["encoder"]
 
     def project_one(self, side: str, vector: np.ndarray) -> np.ndarray:
@@ -289,16 +289,16 @@ class Run:
 
         Raises BadRecipe for an invalid query, BadData for an unknown id.
         """
-        given = {name: v for name, v in {**inputs, "id": id, "vector": vector}.items() if v is not None}
-        if len(given) != 1:
+        values = {name: v for name, v in {**inputs, "id": id, "vector": vector}.items() if v is not None}
+        if len(values) != 1:
             names = ", ".join([*modalities.names(), "id"])
-            raise BadRecipe(f"give exactly one of {names} or vector; got {', '.join(given) or 'none'}")
-        ((name, value),) = given.items()
+            raise BadRecipe(f"give exactly one of {names} or vector; got {', '.join(values) or 'none'}")
+        ((name, value),) = values.items()
         if name == "text" and not str(value).strip():
             raise BadRecipe("text is empty; give the words to search for")
         side = query.side_of(self, name, value, side)
         one = Input(side, str(value) if name == "id" else None)
-        asked = query.resolve(self, [one], Options(k, to, where, corrected, mmr))
+        resolved = query.resolve(self, [one], Options(k, to, where, corrected, mmr))
         if name == "id":
             found = self.vector_of(side, str(value))[None]
         elif name == "vector":
@@ -307,7 +307,7 @@ class Run:
                 raise BadData(f"vector: {len(found)} rows; a search takes one")
         else:
             found = self.encode(side, [value])
-        return query.hits(self, asked, query.search(self, found, [asked])[0])
+        return query.hits(self, resolved, query.search(self, found, [resolved])[0])
 
     def vector_of(self, side: str, id: str) -> np.ndarray:
         """The indexed vector (d,) of an item. Raises BadData for an unknown id."""

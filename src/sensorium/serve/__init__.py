@@ -14,7 +14,7 @@ _WHERE = {"create_app": "sensorium.serve.app", "Settings": "sensorium.serve.sett
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when first asked for: naming the package loads neither FastAPI nor torch."""
+    """Imported at first access: importing the package loads neither FastAPI nor torch."""
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'sensorium.serve' has no attribute '{name}'")

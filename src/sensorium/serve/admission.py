@@ -1,7 +1,7 @@
-"""Admission control: places of requests under way, and bytes that clients sent and that still take memory.
+"""Admission control: limits on requests in flight, and on bytes that clients sent and that still take memory.
 
 Both are bounded in total and for each client address, so that one address cannot shut out the others. When
-the places are full, a request whose body is still coming gives way to one that is whole.
+the places are full, a request whose body is incomplete is evicted for one that is complete.
 """
 
 from __future__ import annotations

@@ -85,10 +85,10 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
 
 def _is_open(path: str) -> bool:
     """Whether a path may be fetched without the token: the page's own files hold nothing of the runs."""
-    return path == "/" or path in OPEN or path in systems.scripts() or _of_the_page(path)
+    return path == "/" or path in OPEN or path in systems.scripts() or _is_page_file(path)
 
 
-def _of_the_page(path: str) -> bool:
+def _is_page_file(path: str) -> bool:
     return ".." not in path and "\0" not in path and (WEB / path.lstrip("/")).is_file()
 
 

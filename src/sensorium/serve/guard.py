@@ -103,7 +103,7 @@ class Guard:
         body = _Body(receive, self.settings, self.budget, self.places, scope)
         try:
             await self.app(scope, body, with_headers)
-        except ClientDisconnect:  # nobody is left to be answered
+        except ClientDisconnect:  # no client is left to answer
             return
         except Exception as error:  # a bug of ours: its traceback is for the log, not for the client
             self.log.failure(error)
@@ -130,7 +130,7 @@ class Guard:
         host = found.get(b"host", b"").decode("latin-1").lower()
         if host and not _HOST.fullmatch(host):
             raise Refusal(400, "header host is malformed; send NAME, NAME:PORT, or an IPv6 address in brackets")
-        if not self._knows(host):
+        if not self._allows_host(host):
             raise Refusal(421, f"this server does not answer to host '{host[:100]}'; allow it with --allow-host")
         origin = found.get(b"origin", b"").decode("latin-1").lower()
         known = (f"http://{host}", f"https://{host}", *(self._origins if scope["type"] == "websocket" else ()))
@@ -141,8 +141,8 @@ class Guard:
             raise Refusal(413, f"body of {length[:20].decode('latin-1')} bytes; at most {self.settings.max_body}")
         encoding = found.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in (b"identity", b""):
-            told = encoding[:20].decode("latin-1")
-            raise Refusal(415, f"content-encoding {told}: compressed bodies are not read; send the body as it is")
+            name = encoding[:20].decode("latin-1")
+            raise Refusal(415, f"content-encoding {name}: compressed bodies are not read; send the body as it is")
         if self._token is not None and not (scope["type"] == "http" and self.is_open(scope["path"])):
             self._check_token(scope, found)
         if length is not None and not self.budget.fits(int(length), client_of(scope)):
@@ -150,7 +150,7 @@ class Guard:
             raise Refusal(503, _FULL.format(self.budget.used))
         return host
 
-    def _knows(self, host: str) -> bool:
+    def _allows_host(self, host: str) -> bool:
         name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
         if name in self._names:
             return True
@@ -164,10 +164,10 @@ class Guard:
 
     def _check_token(self, scope: Scope, found: dict[bytes, bytes]) -> None:
         scheme, _, sent = found.get(b"authorization", b"").partition(b" ")
-        given = sent.strip() if scheme.lower() == b"bearer" else b""
-        if scope["type"] == "websocket" and not given:
-            given = _token_of(scope.get("subprotocols", ()))
-        if not hmac.compare_digest(given, self._token or b""):
+        token = sent.strip() if scheme.lower() == b"bearer" else b""
+        if scope["type"] == "websocket" and not token:
+            token = _token_of(scope.get("subprotocols", ()))
+        if not hmac.compare_digest(token, self._token or b""):
             raise Refusal(401, "no token, or a wrong one; send the header Authorization: Bearer TOKEN")
 
 
@@ -221,12 +221,12 @@ class _Body:
                 return await self.receive()
         except TimeoutError:
             if self.place.evicted:
-                told = "the body came so slowly that its place went to another request; send it again"
+                detail = "the body came so slowly that its place went to another request; send it again"
             elif left < patience:
-                told = f"the body did not come within {self.settings.body_total_seconds:g} s; send it faster"
+                detail = f"the body did not come within {self.settings.body_total_seconds:g} s; send it faster"
             else:
-                told = f"nothing came of the body for {patience:g} s; send the request again"
-            raise Problem(408, told, _CLOSE) from None
+                detail = f"nothing came of the body for {patience:g} s; send the request again"
+            raise Problem(408, detail, _CLOSE) from None
         finally:
             self.place.waiting = None
 

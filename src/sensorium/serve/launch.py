@@ -21,7 +21,7 @@ from sensorium.errors import BadRecipe
 from sensorium.search.run import open as open_run
 from sensorium.serve import log, websocket
 from sensorium.serve.app import create_app
-from sensorium.serve.engine.registry import in_the_making
+from sensorium.serve.engine.registry import is_in_training
 from sensorium.serve.settings import Settings, read_token
 
 
@@ -42,7 +42,7 @@ def serve(
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise BadRecipe(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    if not any((Path(run) / "metrics.json").is_file() or in_the_making(Path(run)) for run in runs):
+    if not any((Path(run) / "metrics.json").is_file() or is_in_training(Path(run)) for run in runs):
         open_run(runs[0])  # raises, with the reason
     app = create_app(runs, settings)
     lines = app.state.context.log
@@ -86,7 +86,7 @@ def configured(app: FastAPI) -> uvicorn.Config:
         ws=websocket.protocol(settings, context.budget),
         ws_max_size=settings.live.upload,
         ws_per_message_deflate=False,  # sound hardly shrinks, and each stream would pay for it
-        # A sender who is held back answers no ping: its answer waits behind its sound. Silence is noticed elsewhere.
+        # Under back-pressure a sender's pong waits behind its sound. Idle sockets are closed elsewhere.
         ws_ping_timeout=None,
         proxy_headers=False,
     )
@@ -101,7 +101,7 @@ class Server(uvicorn.Server):
         self._since: dict[Any, float] = {}  # when each connection was first seen without a whole request
 
     async def on_tick(self, counter: int) -> bool:
-        """Close connections that opened, or were kept, and sent no request, and sockets in the midst of a message."""
+        """Close connections, new or kept alive, that send no request, and sockets in the midst of a message."""
         if counter % 10 == 0:  # about once a second
             now = time.monotonic()
             idle = [one for one in self.server_state.connections if _idle(one)]

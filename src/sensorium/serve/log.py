@@ -23,7 +23,7 @@ class Log:
         self.least = _LEVELS[settings.log]
 
     def line(self, level: str, event: str, **fields: Any) -> None:
-        """Write one line, if its level is asked for."""
+        """Write one line, if its level is logged."""
         if _LEVELS[level] >= self.least:
             self.write(level, event, **fields)
 
@@ -65,5 +65,5 @@ def capture(log: Log) -> None:
         root.removeHandler(handler)
     root.addHandler(_Handler(log))
     logging.captureWarnings(True)
-    threading.excepthook = lambda told: log.failure(told.exc_value or RuntimeError(told.exc_type.__name__))
-    sys.unraisablehook = lambda told: log.failure(told.exc_value or RuntimeError(str(told.err_msg)))
+    threading.excepthook = lambda report: log.failure(report.exc_value or RuntimeError(report.exc_type.__name__))
+    sys.unraisablehook = lambda report: log.failure(report.exc_value or RuntimeError(str(report.err_msg)))

@@ -1,4 +1,4 @@
-"""Metrics and the access log: latency by route, requests under way, a line of JSON for each request."""
+"""Metrics and the access log: latency by route, requests in flight, a line of JSON for each request."""
 
 from __future__ import annotations
 

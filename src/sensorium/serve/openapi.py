@@ -24,8 +24,8 @@ def document(app: FastAPI, context: Context) -> dict[str, Any]:
         return app.openapi_schema
     found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     bodies = (context.documents.search, context.documents.item, context.documents.encode, EmbeddingsRequest)
-    wanted = [(model, "validation") for model in bodies] + [(model, "serialization") for model in ANSWERS]
-    _, schemas = models_json_schema(wanted, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    models = [(model, "validation") for model in bodies] + [(model, "serialization") for model in ANSWERS]
+    _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     known = found.setdefault("components", {}).setdefault("schemas", {})
     known |= schemas["$defs"]
     for name in ("HTTPValidationError", "ValidationError"):

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from sensorium import errors
 
 MEDIA_TYPE = "application/problem+json"
-#: The status of each error that a caller can mend.
+#: The status of each error that a caller can correct.
 STATUS: dict[type[errors.SensoriumError], int] = {
     errors.BadRecipe: 400,
     errors.BadData: 422,
@@ -129,7 +129,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def install(app: FastAPI, redact: Redactor) -> None:
     """Answer every error of an application with a problem document."""
 
-    async def ours(request: Request, error: Problem | errors.SensoriumError) -> Response:
+    async def known_error(request: Request, error: Problem | errors.SensoriumError) -> Response:
         return redact.response(error)
 
     async def refused(request: Request, error: RequestValidationError | ValidationError) -> Response:
@@ -139,8 +139,8 @@ def install(app: FastAPI, redact: Redactor) -> None:
         detail = f"{request.method} {request.url.path}: {error.detail}"
         return respond(error.status_code, detail, dict(error.headers or {}))
 
-    app.add_exception_handler(Problem, ours)
-    app.add_exception_handler(errors.SensoriumError, ours)
+    app.add_exception_handler(Problem, known_error)
+    app.add_exception_handler(errors.SensoriumError, known_error)
     app.add_exception_handler(RequestValidationError, refused)
     app.add_exception_handler(ValidationError, refused)
     app.add_exception_handler(HTTPException, http)

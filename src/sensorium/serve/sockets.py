@@ -1,4 +1,4 @@
-"""What the WebSocket routes share: the parameters of an address, checked, and places bounded for each client."""
+"""Shared by the WebSocket routes: validation of the parameters of an address, and limits on sockets of each client."""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ _SOUND = "/stream"
 
 
 def protocol(settings: Settings, budget: Budget) -> type[asyncio.Protocol]:
-    """The class of all sockets of one server, to be given to uvicorn."""
+    """The class of all sockets of one server, as uvicorn's argument ``ws``."""
 
     class Wire(WebSocketsSansIOProtocol):
-        """One socket. Bytes count from their arrival until the application asks for the next message."""
+        """One socket. Bytes count from their arrival until the application receives the next message."""
 
         def __init__(self, *arguments: Any, **more: Any) -> None:
             super().__init__(*arguments, **more)

@@ -34,13 +34,13 @@ def storable(vectors: np.ndarray) -> None:
 
 def checked_offsets(offsets: Any, frames: int) -> np.ndarray:
     """Offsets (n + 1,) as int64. Raises BadData unless they rise from 0 to the number of frames."""
-    given = np.asarray(offsets)
-    if given.ndim != 1 or given.dtype.kind not in "iu" or not len(given):
-        raise BadData(f"offsets are {given.dtype} of shape {given.shape}; expected integers (items + 1,)")
-    given = given.astype(np.int64)
-    if given[0] != 0 or given[-1] != frames or (np.diff(given) < 0).any():
+    array = np.asarray(offsets)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not len(array):
+        raise BadData(f"offsets are {array.dtype} of shape {array.shape}; expected integers (items + 1,)")
+    array = array.astype(np.int64)
+    if array[0] != 0 or array[-1] != frames or (np.diff(array) < 0).any():
         raise BadData(f"offsets do not rise from 0 to the {frames} frames; give where each item begins, and the end")
-    return given
+    return array
 
 
 def check_vectors(vectors: np.ndarray, ids: Sequence[str], offsets: np.ndarray | None = None) -> None:
@@ -54,7 +54,7 @@ def check_vectors(vectors: np.ndarray, ids: Sequence[str], offsets: np.ndarray |
     if offsets is not None and (np.diff(offsets) < 1).any():
         empty = np.flatnonzero(np.diff(offsets) < 1)
         raise BadData(f"{_named(ids, empty)} without a single frame; leave such items out")
-    # One pass settles nearly every row: a finite, positive sum of squares means all is well.
+    # One pass accepts nearly every row: with a finite, positive sum of squares it is valid.
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         squares = np.einsum("ij,ij->i", vectors, vectors)
         doubtful = np.flatnonzero(~np.isfinite(squares) | (squares == 0))
@@ -69,9 +69,9 @@ def check_vectors(vectors: np.ndarray, ids: Sequence[str], offsets: np.ndarray |
         counts = np.bincount(np.searchsorted(offsets, zero, side="right") - 1, minlength=len(ids))
         zero = np.flatnonzero(counts == np.diff(offsets))
     if len(broken):
-        raise BadData(f"{_named(ids, broken)} with NaN or infinity; mend or drop these items")
+        raise BadData(f"{_named(ids, broken)} with NaN or infinity; correct or drop these items")
     if len(zero):
-        raise BadData(f"{_named(ids, zero)} with a zero vector, which has no direction; mend or drop these items")
+        raise BadData(f"{_named(ids, zero)} with a zero vector, which has no direction; correct or drop these items")
 
 
 def _named(ids: Sequence[str], rows: np.ndarray) -> str:

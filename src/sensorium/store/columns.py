@@ -51,7 +51,7 @@ def _without_missing(column: np.ndarray, name: str) -> np.ndarray:
 
 
 def kinds(columns: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """What each column holds: "text", "integer", "number" or "boolean"."""
+    """Type of each column: "text", "integer", "number" or "boolean"."""
     return {name: _KINDS[column.dtype.kind] for name, column in columns.items()}
 
 
@@ -96,7 +96,7 @@ def gather(tables: Sequence[Any], name: str, kind: str) -> np.ndarray:
 
 
 class LazyColumns(Mapping[str, np.ndarray]):
-    """Metadata columns of the live rows, each made when it is first asked for."""
+    """Metadata columns of the live rows, each read at first access."""
 
     def __init__(self, tables: Sequence[Any], known: Mapping[str, str], rows: np.ndarray | None) -> None:
         self._tables, self._known, self._rows = tables, known, rows
@@ -116,7 +116,7 @@ class LazyColumns(Mapping[str, np.ndarray]):
 
 
 def differ(old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], n: int) -> np.ndarray:
-    """Mask (n,) of the rows whose given metadata is not what is stored; NaN equals NaN."""
+    """Mask (n,) of the rows whose new metadata differs from what is stored; NaN equals NaN."""
     changed = np.zeros(n, bool)
     for name, column in new.items():
         if name not in old or (old[name].dtype.kind in _TEXT) != (column.dtype.kind in _TEXT):

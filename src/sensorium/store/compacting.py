@@ -25,7 +25,7 @@ _TINY = 1 << 20  # bytes below which a shard is always rewritten with its neighb
 def compact(folder: Path | str, shard_bytes: int = SHARD_BYTES) -> int:
     """Rewrite a store in shards of about ``shard_bytes`` without its dead rows. Returns the number of shards.
 
-    Memory: about one shard. Whoever has the store open keeps reading the old files. Raises Corrupt,
+    Memory: about one shard. Readers that have the store open keep reading the old files. Raises Corrupt,
     with nothing changed, when a file is damaged; DiskFull when the copy does not fit beside the original.
     """
     known = manifest.read(Path(folder))

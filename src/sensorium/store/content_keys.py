@@ -1,4 +1,4 @@
-"""Content keys: 16 bytes that change when, and only when, what an item holds changes."""
+"""Content keys: 16 bytes that change if and only if the content of an item changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY_BYTES = 16
 
 @runtime_checkable
 class _Array(Protocol):
-    """What NumPy takes for an array: its own, torch's, a picture of Pillow."""
+    """Types that NumPy converts to an array: its own, torch's, a picture of Pillow."""
 
     def __array__(self) -> np.ndarray: ...
 
@@ -74,7 +74,7 @@ def _update(digest: Any, kind: str, name: str, value: Any) -> None:
 
 
 def vector_keys(vectors: np.ndarray, offsets: np.ndarray | None = None) -> list[bytes]:
-    """Keys of vectors given without their source: xxh3-128 of each item's own bytes."""
+    """Keys of vectors without a source: xxh3-128 of each item's own bytes."""
     if not vectors.size:
         return []
     view, size = memoryview(np.ascontiguousarray(vectors)).cast("B"), vectors.itemsize * vectors.shape[1]

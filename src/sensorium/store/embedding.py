@@ -81,7 +81,7 @@ def embed_reported(
 
 
 class _Work:
-    """One call of :func:`embed`: the items, and what was encoded since the last commit."""
+    """State of one call of :func:`embed`: the items, and vectors encoded since the last commit."""
 
     def __init__(
         self, items: Items, meta: dict[str, np.ndarray], keys: list[bytes], encoder: Encoder, writer: Writer, dtype: Any
@@ -191,9 +191,9 @@ class _Work:
         self._commit([i for i, _ in pairs], flat, offsets)
 
     def _commit(self, members: list[int], vectors: np.ndarray, offsets: np.ndarray | None) -> None:
-        given = {name: column[members] for name, column in self.meta.items()}
+        meta = {name: column[members] for name, column in self.meta.items()}
         ids, keys = [self.ids[i] for i in members], [self.keys[i] for i in members]
-        staged = self.writer.stage(Batch(ids, keys, vectors, given, offsets))
+        staged = self.writer.stage(Batch(ids, keys, vectors, meta, offsets))
         self.writer.commit([staged])
 
 

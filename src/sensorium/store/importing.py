@@ -136,25 +136,25 @@ def _ids(columns: Columns, name: str | None, n: int, path: Path) -> tuple[list[s
 
 
 def _metadata(
-    columns: Columns, wanted: str | None, n: int, taken: tuple[str, ...]
+    columns: Columns, choice: str | None, n: int, taken: tuple[str, ...]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """The other columns of n values, and the names of the arrays that are no columns."""
     rest = [name for name in columns if name not in taken]
-    if wanted is not None:
-        chosen = [] if wanted in ("", "none") else [name.strip() for name in wanted.split(",")]
+    if choice is not None:
+        chosen = [] if choice in ("", "none") else [name.strip() for name in choice.split(",")]
         for name in chosen:
             if name not in columns:
                 raise BadRecipe(f"columns={name}: no such column; {nearest(name, columns)}")
         rest = [name for name in rest if name in chosen]
-    kept, left_out = {}, []
+    metadata, left_out = {}, []
     for name in rest:
         if columns.shape(name)[:1] == (n,) and (len(columns.shape(name)) == 1 or -1 in columns.shape(name)):
             column = columns[name]
             if column.shape == (n,):
-                kept[name] = _storable(as_column(column, f"{columns.where}:{name}"), f"{columns.where}:{name}")
+                metadata[name] = _storable(as_column(column, f"{columns.where}:{name}"), f"{columns.where}:{name}")
                 continue
         left_out.append(name)
-    return kept, left_out
+    return metadata, left_out
 
 
 def _storable(column: np.ndarray, where: str) -> np.ndarray:

@@ -74,28 +74,28 @@ class Locations:
         return number, position - self.starts[number]
 
     def present(self, ids: Sequence[str], keys: Sequence[bytes], meta: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Mask (n,) of the items that are stored with the same content key and the same value of every given column."""
+        """Mask (n,) of the items that are stored with the same content key and the same ``meta``."""
         if not self.by_id:
             return np.zeros(len(ids), bool)
         positions = [self.by_id.get(name) for name in ids]
         same = np.array([p is not None and self.key(p) == k for p, k in zip(positions, keys, strict=True)], bool)
         at = np.flatnonzero(same)
-        given = {name: column[at] for name, column in meta.items()}
-        same[at[self._changed([positions[i] for i in at.tolist()], given)]] = False
+        part = {name: column[at] for name, column in meta.items()}
+        same[at[self._changed([positions[i] for i in at.tolist()], part)]] = False
         return same
 
-    def _changed(self, positions: Sequence[int], given: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Mask of the positions whose stored metadata differs; columns that are not given are not compared."""
-        if not given or not len(positions):
+    def _changed(self, positions: Sequence[int], meta: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Mask of the positions whose stored metadata differs; only the columns of ``meta`` are compared."""
+        if not meta or not len(positions):
             return np.zeros(len(positions), bool)
-        wanted = np.asarray(positions)
-        number = np.searchsorted(self.starts, wanted, side="right") - 1
-        changed = np.zeros(len(wanted), bool)
+        places = np.asarray(positions)
+        number = np.searchsorted(self.starts, places, side="right") - 1
+        changed = np.zeros(len(places), bool)
         for n in np.unique(number):
             at = np.flatnonzero(number == n)
             table = shard.read_items(self._folder, self.shards[n])
-            there = [name for name in given if columns.PREFIX + name in table.column_names]
-            rows = wanted[at] - self.starts[n]
+            there = [name for name in meta if columns.PREFIX + name in table.column_names]
+            rows = places[at] - self.starts[n]
             old = {name: columns.to_numpy(table[columns.PREFIX + name])[rows] for name in there}
-            changed[at] = columns.differ(old, {name: c[at] for name, c in given.items()}, len(at))
+            changed[at] = columns.differ(old, {name: c[at] for name, c in meta.items()}, len(at))
         return changed

@@ -1,4 +1,4 @@
-"""manifest.json: what a store holds, and the checksum that every file of it must have."""
+"""manifest.json: the contents of a store, and the checksum of each of its files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class File:
 
     @classmethod
     def of(cls, staged: io.Staged) -> File:
-        """What a staged file will be once committed."""
+        """The entry of a staged file once committed."""
         return cls(staged.path.name, staged.size, staged.checksum)
 
 
@@ -106,11 +106,11 @@ def read(folder: Path) -> Manifest:
     return Manifest(body["fingerprint"], body["dim"], body["dtype"], body["ragged"], body["columns"], shards)
 
 
-def same_fingerprint(stored: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
-    """Raise Mismatch, naming both sides and what to type, unless the two makers are the same."""
+def same_fingerprint(stored: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> None:
+    """Raise Mismatch, naming both sides and what to type, unless the two fingerprints are equal."""
     fingerprints.check(
         stored,
-        given,
+        new,
         f"{folder} holds vectors",
         f"choose another folder, or delete that one to embed anew: rm -r {folder}",
     )

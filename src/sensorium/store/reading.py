@@ -17,7 +17,7 @@ FULL_CHECK = 64 << 20  # bytes of vectors up to which opening checks every check
 
 
 def open(folder: Path | str, full: bool | None = None) -> Embeddings:
-    """Open a store as Embeddings: vectors memory-mapped, metadata columns made when asked for.
+    """Open a store as Embeddings: vectors memory-mapped, metadata columns read at first access.
 
     Live items come in the order in which they were written. Ids, metadata and offsets are checked
     against their checksums, vectors by size and header, and by checksum where ``full`` is true

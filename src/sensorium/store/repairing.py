@@ -25,7 +25,7 @@ class Repaired(NamedTuple):
 def repair(folder: Path | str) -> Repaired:
     """Make a damaged store whole again without its damaged shards; embed again to make these anew.
 
-    A missing or damaged manifest is rebuilt from the shards. Removals are then kept; of an id that
+    A missing or damaged manifest is rebuilt from the shards. Removals are then preserved; of an id that
     is in several shards the last written wins.
     Raises Corrupt when the folder holds nothing to repair.
     """

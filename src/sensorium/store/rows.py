@@ -1,4 +1,4 @@
-"""Rows spread over shards: vectorised gathers, orderings and runs without copying what is not asked for."""
+"""Rows spread over shards: vectorised gathers, orderings and runs without copying other rows."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ class Selected:
     def __getitem__(self, rows: Any) -> np.ndarray:
         if isinstance(rows, (int, np.integer)):
             return self._base[self._rows[rows]]
-        wanted = self._rows[rows if isinstance(rows, slice) else positions(rows, len(self))]
+        at = self._rows[rows if isinstance(rows, slice) else positions(rows, len(self))]
         # A run of neighbours is read as a slice: a view instead of a gather.
-        if len(wanted) and wanted[-1] - wanted[0] == len(wanted) - 1 and (np.diff(wanted) == 1).all():
-            return self._base[int(wanted[0]) : int(wanted[-1]) + 1]
-        return self._base[wanted]
+        if len(at) and at[-1] - at[0] == len(at) - 1 and (np.diff(at) == 1).all():
+            return self._base[int(at[0]) : int(at[-1]) + 1]
+        return self._base[at]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self[:], dtype=dtype)
@@ -91,7 +91,7 @@ class Runs:
     """(t, d) Rows of frames in another order of items: item i is the run ``base[starts[i]:starts[i] + t_i]``.
 
     offsets (n + 1,): where each item begins among the new rows, as in Embeddings. Only one number
-    an item is kept, never one a frame.
+    an item is stored, never one a frame.
     """
 
     def __init__(self, base: Rows, starts: np.ndarray, offsets: np.ndarray) -> None:
@@ -143,7 +143,7 @@ def whole(parts: Sequence[np.ndarray], width: int, dtype: np.dtype) -> Rows:
 
 
 def select(base: Rows, rows: np.ndarray) -> Rows:
-    """``base`` in the order of ``rows``, as cheaply as it can be said."""
+    """``base`` in the order of ``rows``, as a view, a slice or a gather, the cheapest that fits."""
     n = len(rows)
     if n and rows[-1] - rows[0] == n - 1 and (np.diff(rows) == 1).all():
         if n == len(base):

@@ -203,20 +203,20 @@ class Writer:
             columns.kinds(batch.columns),
         )  # fmt: skip
 
-    def _check_shape(self, known: Manifest | None, given: Manifest) -> None:
+    def _check_shape(self, known: Manifest | None, new: Manifest) -> None:
         if known is None:
             return
-        if known.dim != given.dim:
-            raise BadData(f"{self.folder} holds vectors of width {known.dim}, these have width {given.dim}; "
+        if known.dim != new.dim:
+            raise BadData(f"{self.folder} holds vectors of width {known.dim}, these have width {new.dim}; "
                           "choose another folder")  # fmt: skip
-        if known.dtype != given.dtype:
-            raise Mismatch(f"{self.folder} holds {known.dtype} vectors, these are {given.dtype}; "
+        if known.dtype != new.dtype:
+            raise Mismatch(f"{self.folder} holds {known.dtype} vectors, these are {new.dtype}; "
                            f"convert them, or choose another folder")  # fmt: skip
-        if known.ragged != given.ragged:
+        if known.ragged != new.ragged:
             words = {True: "frames (several vectors an item)", False: "one vector an item"}
-            raise Mismatch(f"{self.folder} holds {words[known.ragged]}, these are {words[given.ragged]}; "
+            raise Mismatch(f"{self.folder} holds {words[known.ragged]}, these are {words[new.ragged]}; "
                            "choose another folder")  # fmt: skip
-        columns.merge(known.columns, given.columns)
+        columns.merge(known.columns, new.columns)
 
 
 def append(
@@ -250,14 +250,14 @@ def append(
         raise BadData(f"append to {folder}: {count} vectors for {len(ids)} ids")
     if keys is not None and len(keys) != len(ids):
         raise BadData(f"append to {folder}: {len(keys)} keys for {len(ids)} ids")
-    given = columns.clean(meta, len(ids))
+    meta = columns.clean(meta, len(ids))
     writer = Writer(folder, fingerprint)
     staged: list[StagedShard] = []
     try:
         row_bytes = max(1, vectors.shape[1] * np.dtype(vectors.dtype).itemsize)
         lengths = None if offsets is None else np.diff(offsets)
         for block in shard_slices(len(ids), row_bytes, lengths, SHARD_BYTES):
-            staged.append(writer.stage(_batch(ids[block], vectors, block, offsets, keys, given)))
+            staged.append(writer.stage(_batch(ids[block], vectors, block, offsets, keys, meta)))
     except BaseException:
         for one in staged:
             one.discard()
@@ -284,7 +284,7 @@ def shard_slices(n: int, row_bytes: int, lengths: np.ndarray | None, size: int, 
 
 def _batch(
     ids: np.ndarray, vectors: Rows, block: slice, offsets: np.ndarray | None, keys: Sequence[bytes] | None,
-    given: Mapping[str, np.ndarray],
+    meta: Mapping[str, np.ndarray],
 ) -> Batch:  # fmt: skip
     local = None if offsets is None else np.asarray(offsets[block.start : block.stop + 1], np.int64)
     part = vectors[block] if local is None else vectors[int(local[0]) : int(local[-1])]
@@ -293,7 +293,7 @@ def _batch(
     names = ids.tolist()
     check_vectors(part, names, local)
     own = vector_keys(part, local) if keys is None else list(keys[block])
-    return Batch(names, own, part, {name: column[block] for name, column in given.items()}, local)
+    return Batch(names, own, part, {name: column[block] for name, column in meta.items()}, local)
 
 
 def remove(folder: Path | str, ids: Iterable[Any]) -> int:

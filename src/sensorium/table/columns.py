@@ -264,7 +264,7 @@ def _valid_text(values: Iterable[str], name: str) -> None:
     if bad:
         shown = bad[0].encode("utf-8", "backslashreplace").decode("utf-8")[:40]
         raise BadData(
-            f"column '{name}': {len(bad)} texts are not valid Unicode (lone surrogates), such as '{shown}'; mend them"
+            f"column '{name}': {len(bad)} texts are not valid Unicode (lone surrogates), such as '{shown}'; fix them"
         )
 
 

@@ -1,4 +1,4 @@
-"""Row of an id: a lookup that outlives the tables, so that adding and removing rows rebuilds nothing."""
+"""Row of an id: a lookup shared by successive tables, so that adding and removing rows rebuilds nothing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class RowLookup(Mapping[str, int]):
 
     def append(self, ids: np.ndarray, new: Sequence[str]) -> RowLookup:
         """The lookup of a table ``ids`` (n + m,) whose last m rows are ``new``."""
-        if len(self._known) > 2 * len(ids) + 1000:  # most of what it knows has been removed
+        if len(self._known) > 2 * len(ids) + 1000:  # most of its entries have been removed
             return RowLookup.of(ids)
         return RowLookup(ids, self._known, np.concatenate([self._serials, self._known.assign(new)]))
 

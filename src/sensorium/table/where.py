@@ -108,8 +108,8 @@ def _text(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
 
 
 def _boolean(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
-    said = value if isinstance(value, (bool, np.bool_)) else {"true": True, "false": False}[str(value).lower()]
-    return OPERATORS[sign](column.astype(bool), bool(said))
+    truth = value if isinstance(value, (bool, np.bool_)) else {"true": True, "false": False}[str(value).lower()]
+    return OPERATORS[sign](column.astype(bool), bool(truth))
 
 
 def _number(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
@@ -208,10 +208,10 @@ def _list(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
     if sign not in ("==", "!="):
         raise TypeError("lists have no order")
     known = {type(one) for v in column for one in v}
-    wanted = value
+    member = value
     if isinstance(value, str) and str not in known:
-        wanted = {"true": True, "false": False}[value.lower()] if known == {bool} else float(value)
-    contains = np.fromiter((wanted in v for v in column), bool, len(column))
+        member = {"true": True, "false": False}[value.lower()] if known == {bool} else float(value)
+    contains = np.fromiter((member in v for v in column), bool, len(column))
     return contains if sign == "==" else ~contains
 
 

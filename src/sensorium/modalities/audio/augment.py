@@ -22,7 +22,7 @@ NOISE = (10.0, 30.0)  # dB signal-to-noise ratio
 
 
 class Variant(NamedTuple):
-    """A recording changed: what it is made of is its content key, so a store makes it once.
+    """An augmented recording: its source and changes are its content key, so a store embeds it once.
 
     semitones, gain (dB) and noise (dB signal-to-noise; infinity for none) are applied in this order after speed.
     """
@@ -54,7 +54,7 @@ class Variant(NamedTuple):
         return self.path
 
     def description(self) -> str:
-        """What was changed, such as "speed 1.08, gain -3.1 dB"."""
+        """Description of the changes, such as "speed 1.08, gain -3.1 dB"."""
         parts = [
             (self.speed != 1.0, f"speed {self.speed:.2f}"),
             (self.semitones != 0.0, f"pitch {self.semitones:+.1f} st"),
@@ -93,9 +93,9 @@ def stretch(x: np.ndarray, factor: float, rate: int) -> np.ndarray:
 def draw(path: str, kinds: Sequence[str], probability: float, rng: np.random.Generator) -> Variant:
     """A variant to which each kind of change is applied with this probability, at least one always."""
     applied = [kind for kind in kinds if rng.random() < probability] or [str(rng.choice(list(kinds)))]
-    given = {"speed": "speed", "pitch": "semitones", "gain": "gain", "noise": "noise"}
+    field_of = {"speed": "speed", "pitch": "semitones", "gain": "gain", "noise": "noise"}
     ranges = {"speed": SPEED, "pitch": PITCH, "gain": GAIN, "noise": NOISE}
-    values = {given[kind]: round(float(rng.uniform(*ranges[kind])), 3) for kind in applied}
+    values = {field_of[kind]: round(float(rng.uniform(*ranges[kind])), 3) for kind in applied}
     return Variant(path, **values, seed=int(rng.integers(1 << 31)) if "noise" in applied else 0)
 
 

@@ -68,7 +68,7 @@ def columns(arguments: Mapping[str, Any]) -> int:
 
 
 class Frames(NamedTuple):
-    """Frames x (b, t, d); counted (b, t), false for dropped silence; voice (b, t), None where no level was given."""
+    """Frames x (b, t, d); counted (b, t), false for dropped silence; voice (b, t), None without a level."""
 
     x: np.ndarray
     counted: np.ndarray
@@ -94,7 +94,7 @@ class Causal:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any], seconds: float) -> Causal:
-        """The chain that the arguments of an mfcc encoder ask for; ``seconds`` from frame to frame."""
+        """The chain of the arguments of an mfcc encoder; ``seconds`` from frame to frame."""
         return cls(columns(arguments), arguments["deltas"], arguments["silence"], arguments["silence_db"],
                    arguments["silence_floor"], arguments["silence_release"] * seconds,
                    arguments["cmvn"] == "running")  # fmt: skip
@@ -114,8 +114,8 @@ class Causal:
     def step(self, base: np.ndarray, level: np.ndarray | None, state: State) -> Frames:
         """t more frames of b streams: base (b, t, width) and their level (b, t) in dBFS, t of 1 or more.
 
-        level may be None where silence is kept; there is no ``voice`` then. With "drop" and "mark" the first
-        frame of a stream counts whatever its level is, so that something is left of a silent recording.
+        level may be None where silence is neither dropped nor marked; there is no ``voice`` then. With "drop" and
+        "mark" the first frame of a stream counts whatever its level is, so that a silent recording keeps a frame.
         """
         n, peak, *rest = state
         b, t = base.shape[:2]

@@ -1,4 +1,4 @@
-"""Where a sound file ends by its own header, so that a truncated one is noticed: readers keep silent about it."""
+"""Length of a sound file by its own header, to detect truncation, which the decoders do not report."""
 
 from __future__ import annotations
 

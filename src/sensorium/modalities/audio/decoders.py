@@ -1,4 +1,4 @@
-"""Decoding of sound files, whole or not at all: soundfile where it knows the format, else PyAV."""
+"""Decoding of sound files, complete or an error: soundfile where it reads the format, else PyAV."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _join(blocks: list[tuple[np.ndarray, int]], name: str, max_seconds: float) -
 def _decode(
     content: bytes, name: str, max_seconds: float, at_least: int = 0, path: Path | None = None
 ) -> tuple[np.ndarray, int]:
-    """One recording by soundfile, or by PyAV where soundfile does not know it or finds less than ``at_least``."""
+    """One recording by soundfile, or by PyAV where soundfile cannot read it or finds less than ``at_least``."""
     soundfile = require("soundfile", "audio")
     source = _Bytes(content) if path is None else None
     try:

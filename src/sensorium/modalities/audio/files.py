@@ -1,4 +1,4 @@
-"""Sound in: any file that soundfile or PyAV reads, as mono float32 at one rate; typed errors for the rest."""
+"""Reading of sound files: any that soundfile or PyAV reads, as mono float32 at one rate; typed errors for the rest."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def check_rate(rate: int, name: str = "") -> None:
 
 
 class Resampler:
-    """Resampling of a stream: what comes out never depends on how the input is cut.
+    """Resampling of a stream: the output does not depend on how the input is cut into chunks.
 
     Raises BadData for a rate that no recording has.
     """
@@ -150,7 +150,7 @@ def unreadable(sources: Sequence[Any]) -> dict[int, str]:
 
 
 def counted(error: BadData, sources: Sequence[Any]) -> BadData:
-    """The error at the first bad recording, saying how many others cannot be read either."""
+    """The error at the first bad recording, with the count of the others."""
     broken = unreadable(sources)
     if not broken:
         return error
@@ -184,7 +184,7 @@ def media_type_of(content: bytes) -> str:
 
 
 def name_of(source: Any) -> str:
-    """What to call a source in a message."""
+    """Name of a source in messages."""
     return str(getattr(source, "name", source)) if hasattr(source, "read") else str(source)
 
 
@@ -207,7 +207,7 @@ def _content(path: Path, size: int) -> bytes | mmap.mmap:
         with open(path, "rb", buffering=0) as file:
             return file.read(size) if size <= _WHOLE else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise BadData(f"{path} cannot be read ({error.strerror}); mend that, or leave it out") from None
+        raise BadData(f"{path} cannot be read ({error.strerror}); correct that, or leave it out") from None
 
 
 def _soxr() -> Any:

@@ -32,7 +32,7 @@ def frames(samples: np.ndarray, size: int, hop: int) -> np.ndarray:
     """
     if len(samples) < size:
         samples = np.pad(samples, (0, size - len(samples)))
-    # As NumPy's sliding_window_view, in a tenth of its time: a stream asks for a few frames very often.
+    # As NumPy's sliding_window_view, in a tenth of its time: a stream takes a few frames very often.
     samples = np.ascontiguousarray(samples)
     step = samples.itemsize
     return np.ndarray((count(len(samples), size, hop), size), samples.dtype, samples, strides=(hop * step, step))
@@ -66,7 +66,7 @@ class Framer:
         found = frames(samples, self.size, self.hop)
         used = len(found) * self.hop
         self.skip = max(0, used - len(samples))
-        self.buffer = samples[used:].copy()  # a copy, so that the chunk itself is not kept alive
+        self.buffer = samples[used:].copy()  # a copy, so that the chunk itself can be freed
         self.emitted += len(found)
         return found
 

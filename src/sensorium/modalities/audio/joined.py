@@ -1,4 +1,4 @@
-"""Recordings laid end to end in one file: chained Ogg, MP3s and FLACs joined, found by their headers."""
+"""Concatenated recordings in one file: chained Ogg, MP3 and FLAC, found by their headers."""
 
 from __future__ import annotations
 

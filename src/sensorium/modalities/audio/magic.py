@@ -1,4 +1,4 @@
-"""Container formats of sound by their first bytes: to refuse a file where raw samples are expected."""
+"""Magic bytes: container formats of sound, to refuse a file where raw samples are expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mel scale, its filters and the DCT as NumPy arrays: what training, streaming and the light runtime share."""
+"""The mel scale, its filters and the DCT as NumPy arrays: shared by training, streaming and the NumPy runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MPEG audio layer III: frames and their headers, and the recordings that were laid end to end in one file."""
+"""MPEG audio layer III: frames and their headers, and concatenated recordings in one file."""
 
 from __future__ import annotations
 

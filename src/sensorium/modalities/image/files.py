@@ -60,7 +60,7 @@ def read(picture: Any) -> np.ndarray:
 def decode(content: bytes, max_pixels: int) -> tuple[np.ndarray, str]:
     """The pixels of a PNG, JPEG, GIF, WebP or BMP file as :func:`read` gives them, and its media type.
 
-    Raises BadData for another file, or one of more than ``max_pixels``. Meant for a process of its own: it lifts
+    Raises BadData for another file, or one of more than ``max_pixels``. For a process of its own: it lifts
     Pillow's own limit, as the number of pixels is checked here before anything is unpacked.
     """
     _pillow().MAX_IMAGE_PIXELS = None
@@ -72,7 +72,7 @@ def decode(content: bytes, max_pixels: int) -> tuple[np.ndarray, str]:
 
 
 def over_white(picture: np.ndarray) -> np.ndarray:
-    """A picture without transparency, (h, w) or (h, w, 3): what can be seen through is white paper."""
+    """A picture without transparency, (h, w) or (h, w, 3): transparency is blended with white."""
     if picture.ndim == 2 or picture.shape[2] == 3:
         return picture
     from PIL import Image
@@ -89,7 +89,7 @@ def grey(picture: np.ndarray) -> np.ndarray:
 
 
 def counted(error: BadData, pictures: Sequence[Any]) -> BadData:
-    """The error at the first bad picture, made to say how many of the files cannot be read."""
+    """The error at the first bad picture, with the count of files that cannot be read."""
     broken = []
     for picture in pictures:
         if isinstance(picture, (str, os.PathLike)):
@@ -99,7 +99,7 @@ def counted(error: BadData, pictures: Sequence[Any]) -> BadData:
                 broken.append(str(fault))
     if not broken:
         return error
-    return BadData(f"{len(broken)} of {len(pictures)} pictures are bad, such as: {broken[0]}; mend or leave them out")
+    return BadData(f"{len(broken)} of {len(pictures)} pictures are bad, such as: {broken[0]}; fix or leave them out")
 
 
 def png(picture: np.ndarray) -> bytes:
@@ -180,7 +180,7 @@ def _orientation(picture: Any) -> int:
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels as they are to be seen, undoing how the camera was held (EXIF orientation 1 to 8)."""
+    """Pixels turned upright by EXIF orientation (1 to 8)."""
     if orientation in (2, 5, 7):
         pixels = pixels[:, ::-1]
     if orientation == 4:

@@ -48,7 +48,7 @@ class Decoders:
                 process = await self._start()
             try:
                 async with asyncio.timeout(self.settings.decode_seconds):
-                    return await self._ask(process, kind, content)
+                    return await self._request(process, kind, content)
             except TimeoutError:
                 reason = f"it took longer than {self.settings.decode_seconds:g} s to decode"
             except (OSError, asyncio.IncompleteReadError):
@@ -90,7 +90,7 @@ class Decoders:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20,
         )  # fmt: skip
 
-    async def _ask(self, process: asyncio.subprocess.Process, kind: str, content: bytes) -> Decoded:
+    async def _request(self, process: asyncio.subprocess.Process, kind: str, content: bytes) -> Decoded:
         assert process.stdin is not None and process.stdout is not None
         name = kind.encode()
         process.stdin.write(_SIZES.pack(len(name), len(content)) + name)
@@ -127,7 +127,7 @@ def _packed(value: Any, data: bytearray) -> Any:
 
 
 def _unpacked(value: Any, data: memoryview) -> Any:
-    """What :func:`_packed` was given; lists as tuples."""
+    """The value that :func:`_packed` packed; lists as tuples."""
     if isinstance(value, dict):
         return np.frombuffer(data[value["start"] : value["stop"]], value["dtype"]).reshape(value["shape"])
     return tuple(_unpacked(one, data) for one in value) if isinstance(value, list) else value

@@ -22,12 +22,12 @@ from sensorium.serve.settings import Settings
 if TYPE_CHECKING:
     from sensorium.serve.context import Context
 
-_MANY = 1 << 18  # bytes from which reading a document or file takes longer than asking a thread
+_MANY = 1 << 18  # bytes from which reading a document or file takes longer than handing it to a thread
 _ALPHABET = str.maketrans("-_", "+/")  # base64 for addresses
 
 
 @dataclass(frozen=True)
-class Given:
+class InputValue:
     """One input of a request. value: text, a list of numbers, or bytes or base64 of a file."""
 
     name: str
@@ -47,25 +47,25 @@ class Vector:
     id: str | None = None
 
 
-async def vector_of(given: Given, workers: Workers, context: Context) -> Vector:
+async def vector_of(entry: InputValue, workers: Workers, context: Context) -> Vector:
     """One input as numbers, encoded in a batch with those of other requests."""
-    run, name, side = workers.run, given.name, given.side
+    run, name, side = workers.run, entry.name, entry.side
     if side is not None and side not in workers.sides:
         raise Problem(400, f"both sides of run '{workers.name}' are one table; leave out from, or say left")
     if name == "id":
-        side, query = await stored(workers, side, given.value)
-        return Vector(side, given.weight, query=query, id=given.value)
+        side, query = await stored(workers, side, entry.value)
+        return Vector(side, entry.weight, query=query, id=entry.value)
     if name == "vector":
-        raw = as_vector(given.value, context.settings)
+        raw = as_vector(entry.value, context.settings)
         side = side_of(run, name, raw, side)
         check_width(raw, run.head(side).dim_in, side)
-        return Vector(side, given.weight, raw=raw)
-    side = side_of(run, name, given.value, side)
-    raw = await encode(name, given.value, side, workers, context)
+        return Vector(side, entry.weight, raw=raw)
+    side = side_of(run, name, entry.value, side)
+    raw = await encode(name, entry.value, side, workers, context)
     if raw.ndim == 2:  # frames: a head that takes them makes one vector
         frames = await workers.sides[side].encoding.do(lambda: run.project_one(side, raw))
-        return Vector(side, given.weight, query=frames[0])
-    return Vector(side, given.weight, raw=raw)
+        return Vector(side, entry.weight, query=frames[0])
+    return Vector(side, entry.weight, raw=raw)
 
 
 async def encode(name: str, value: Any, side: str, workers: Workers, context: Context) -> np.ndarray:
@@ -92,7 +92,7 @@ def check_text(text: str, settings: Settings) -> None:
 
 
 async def content_of(name: str, value: str | bytes) -> bytes:
-    """The bytes of a file that came as they are, or in base64."""
+    """The bytes of a file that was sent as bytes or in base64."""
     return value if isinstance(value, bytes) else await run_in_thread_if_large(len(value), decode_base64, value, name)
 
 
@@ -119,7 +119,7 @@ def decode_base64(text: str, name: str) -> bytes:
 
 
 async def run_in_thread_if_large(size: int, function: Callable[..., Any], *values: Any) -> Any:
-    """What a function makes of so many bytes: at once for few, in a thread where other requests would wait."""
+    """The result of a function of so many bytes: called directly for few, in a thread for many."""
     return function(*values) if size < _MANY else await asyncio.to_thread(function, *values)
 
 

@@ -1,4 +1,4 @@
-"""Vectors laid out in two dimensions: PCA at once, UMAP and PaCMAP in a process of their own.
+"""Vectors projected to two dimensions: PCA at once, UMAP and PaCMAP in a process of their own.
 
 ``python -m sensorium.serve.engine.layout METHOD IN.npy OUT.npy`` is that process: both libraries hold
 the interpreter for as long as they compute, which a server cannot afford.
@@ -50,7 +50,7 @@ def pca(sides: Sequence[np.ndarray], seed: int = 0) -> tuple[list[np.ndarray], l
     axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
     if axes.shape[1] < 2:  # vectors of one number
         axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))
-    told = np.maximum(values[::-1][:2], 0) / max(values.clip(0).sum(), 1e-30)
+    explained = np.maximum(values[::-1][:2], 0) / max(values.clip(0).sum(), 1e-30)
     weight, bias = axes.astype(np.float32), (mean @ axes).astype(np.float32)
     laid = []
     for vectors in sides:
@@ -58,7 +58,7 @@ def pca(sides: Sequence[np.ndarray], seed: int = 0) -> tuple[list[np.ndarray], l
         for part in blocks(len(vectors), _BLOCK):
             xy[part] = vectors[part] @ weight - bias
         laid.append(xy)
-    return laid, told.tolist()
+    return laid, explained.tolist()
 
 
 def umap(vectors: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Maps of a run's vectors: laid out once, in a process of its own where that takes long, and kept beside the run."""
+"""Maps of a run's vectors: computed once, in a process of its own where that takes long, and cached beside the run."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from sensorium.serve.engine.registry import ServedRun
 from sensorium.serve.problems import Problem
 from sensorium.table import Table
 
-_MOST_WAITING = 4  # maps being laid out or waiting to be
+_MOST_WAITING = 4  # maps being computed or queued
 _LATER = {"retry-after": "30"}
-_KEPT_IN_MEMORY = 4  # maps kept where the disk takes none
+_CACHED_IN_MEMORY = 4  # maps cached where the disk takes none
 _FORMAT = 2  # of a map's header; those of an earlier one are made anew
 
 
 class Working(BaseModel):
-    """A map that is still being laid out; ask again."""
+    """A map that is still being computed; request it again."""
 
     state: Literal["working"] = "working"
     method: str
@@ -39,7 +39,7 @@ class Working(BaseModel):
 
 @dataclass(frozen=True)
 class Space:
-    """What there is to be mapped: ids and columns, and vectors (n, d), of each side at one moment."""
+    """Input of a map: ids, columns and vectors (n, d) of each side at one moment."""
 
     tables: Mapping[str, Table]
     vectors: Mapping[str, np.ndarray]
@@ -55,7 +55,7 @@ async def space_of(served: ServedRun) -> Space:
 
 
 class Maps:
-    """Maps by their key: on disk beside the run, in memory where that fails, or being laid out in a process."""
+    """Maps by their key: on disk beside the run, in memory where that fails, or being computed in a process."""
 
     def __init__(self) -> None:
         self._memory: dict[str, bytes] = {}
@@ -63,7 +63,7 @@ class Maps:
         self._one = asyncio.Semaphore(1)
 
     async def get(self, served: ServedRun, method: str, n: int) -> bytes | Working:
-        """A map, or for how long it has been worked on. Raises a problem when the work failed."""
+        """A map, or for how long it has been computed so far. Raises a problem when that failed."""
         space = await space_of(served)
         n = min(n, sum(map(len, space.vectors.values())))
         key = await asyncio.to_thread(key_of, space, method, n)
@@ -76,9 +76,9 @@ class Maps:
             return body
         if key not in self._tasks:
             for old in [old for old, (one, _) in self._tasks.items() if one.done()]:
-                del self._tasks[old]  # nobody came back for it; what it made is kept
+                del self._tasks[old]  # no client came back for it; its map is cached
             if len(self._tasks) >= _MOST_WAITING:
-                raise Problem(503, f"{len(self._tasks)} maps wait to be laid out already; ask again later", _LATER)
+                raise Problem(503, f"{len(self._tasks)} maps are queued already; request it again later", _LATER)
             self._tasks[key] = (asyncio.create_task(self._work(served, space, method, n, key)), time.monotonic())
         task, began = self._tasks[key]
         await asyncio.wait([task], timeout=0.2)
@@ -112,12 +112,12 @@ class Maps:
                     old.unlink(missing_ok=True)
         except (OSError, DiskFull):  # a run on a read-only disk is mapped all the same
             self._memory[key] = body
-            while len(self._memory) > _KEPT_IN_MEMORY:
+            while len(self._memory) > _CACHED_IN_MEMORY:
                 self._memory.pop(next(iter(self._memory)))
 
 
 def folder_of(served: ServedRun) -> Path:
-    """Where the maps of a run are kept: beside its folder, which is exchanged whole when it is made anew."""
+    """The folder of a run's cached maps, beside the run folder, as that is replaced as a whole by a new fit."""
     return served.folder.with_name(f".{served.folder.name}.maps")
 
 
@@ -143,7 +143,7 @@ def _pca(space: Space) -> bytes:
 
 
 async def _slow(space: Space, method: str, n: int) -> bytes:
-    """Lay out at most n points in a process of its own, which ends with the request's task or the server."""
+    """Project at most n points in a process of its own, which ends with the request's task or the server."""
     start = time.perf_counter()
     sizes = [len(one) for one in space.vectors.values()]
     share = min(1.0, n / max(1, sum(sizes)))

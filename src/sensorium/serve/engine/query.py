@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sensorium.search.query import Input, Options, Query, combine, resolve
-from sensorium.serve.engine.inputs import Given, Vector, gather, vector_of
+from sensorium.serve.engine.inputs import InputValue, Vector, gather, vector_of
 from sensorium.serve.engine.requests import SearchRequest
 from sensorium.serve.engine.workers import SearchAnswer, SearchTask, Workers
 from sensorium.serve.problems import Problem
@@ -21,19 +21,19 @@ async def encode_inputs(
     request: SearchRequest, files: Mapping[str, bytes], workers: Workers, context: Context
 ) -> list[Vector]:
     """Every input of a search as numbers. files: uploaded ones, by modality."""
-    own = request.given(*_OTHERS)
+    own = request.inputs(*_OTHERS)
     if request.queries is None:
         if len(own) + len(files) != 1:
             named, every = ", ".join([*own, *files]) or "none", ", ".join((*request.modalities, *_OTHERS))
             raise Problem(400, f"give exactly one of {every}, or several in queries; got {named}")
         ((name, value),) = {**own, **files}.items()
-        return [await vector_of(Given(name, value, request.from_), workers, context)]
+        return [await vector_of(InputValue(name, value, request.from_), workers, context)]
     if own:
         raise Problem(400, "give one input, or several in queries, not both")
     if len(request.queries) + len(files) > context.settings.max_queries:
         raise Problem(413, f"{len(request.queries) + len(files)} inputs; at most {context.settings.max_queries}")
-    inputs = [Given(*one.single(*_OTHERS), one.from_ or request.from_, one.weight) for one in request.queries]
-    inputs += [Given(name, content, request.from_) for name, content in files.items()]
+    inputs = [InputValue(*one.single(*_OTHERS), one.from_ or request.from_, one.weight) for one in request.queries]
+    inputs += [InputValue(name, content, request.from_) for name, content in files.items()]
     return await gather([vector_of(one, workers, context) for one in inputs])
 
 

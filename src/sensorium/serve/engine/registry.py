@@ -50,7 +50,7 @@ class Registry:
 
     @property
     def names(self) -> list[str]:
-        """Every run that was given, whether it can be opened or not."""
+        """Every run of the arguments, whether it can be opened or not."""
         return list(self.folders)
 
     @property
@@ -75,7 +75,7 @@ class Registry:
         """ "ready", "building" (being made for the first time, or interrupted in that) or "broken"."""
         if name in self._served:
             return "ready"
-        return "building" if in_the_making(self.folders[name]) else "broken"
+        return "building" if is_in_training(self.folders[name]) else "broken"
 
     def fault(self, name: str) -> str | None:
         """Why the newest version of a run cannot be searched; None when it can."""
@@ -149,7 +149,7 @@ class Registry:
         return [served.run.encoder(side) for served in self._served.values() for side in served.run.sides]
 
 
-def in_the_making(folder: Path) -> bool:
+def is_in_training(folder: Path) -> bool:
     """Whether a run is being made for the first time, or was interrupted in that."""
     run = RunFolder(folder)
     return run.building.is_dir() and not run.is_run

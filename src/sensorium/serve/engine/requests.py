@@ -12,7 +12,7 @@ from sensorium import modalities
 from sensorium.serve.problems import Problem
 
 Side = Literal["left", "right"]
-#: What the routes of one item ask for besides its id.
+#: Query parameters of the routes of one item, besides its id.
 RunQuery = Annotated[str | None, Query(description="name of the run; needed when several are served")]
 SideQuery = Annotated[Side | None, Query(description="needed when both sides have an item of this id")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -34,13 +34,13 @@ class Input(BaseModel):
     vector: list[Number] | None = Field(None, min_length=1, description="a vector as the side's encoder gives it")
     from_: Side | None = Field(None, alias="from", description="the side the input belongs to, when not evident")
 
-    def given(self, *others: str) -> dict[str, Any]:
-        """The inputs that are there, by name: modalities, and ``others``."""
+    def inputs(self, *others: str) -> dict[str, Any]:
+        """The inputs that are not None, by name: modalities, and ``others``."""
         return {name: value for name in (*self.modalities, *others) if (value := getattr(self, name)) is not None}
 
     def single(self, *others: str) -> tuple[str, Any]:
         """Name and value of the one input. Raises a 400 problem for none or several."""
-        found = self.given(*others)
+        found = self.inputs(*others)
         if len(found) != 1:
             got = ", ".join(found) or "none"
             raise Problem(400, f"give exactly one of {', '.join((*self.modalities, *others))}; got {got}")

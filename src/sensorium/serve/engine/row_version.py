@@ -1,4 +1,4 @@
-"""Row versions: tokens that detect stale row numbers held by a client."""
+"""Row versions: tokens that detect stale row numbers of a client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sensorium.table import Table
 
 
 def of(ids: np.ndarray) -> str:
-    """The version of ids (n,) in their order: how many they are, and a hash of them whatever their type's width."""
+    """The version of ids (n,) in their order: their count and a hash, the same for every width of text type."""
     text = "\0".join(ids.tolist()).encode("utf-8", "surrogatepass")
     return f"{len(ids):x}-{xxhash.xxh3_64_hexdigest(text)}"
 
@@ -30,5 +30,5 @@ def check(served: ServedRun, side: str, table: Table, version: str) -> None:
     except ValueError:
         n = -1
     if not 0 <= n <= len(table) or of(table.ids[:n]) != version:
-        raise Problem(410, f"the {side} items have changed since these rows were given; load the map again")
+        raise Problem(410, f"the {side} items have changed since these rows were sent; load the map again")
     served.cache[f"row version {side}"] = (table, version)

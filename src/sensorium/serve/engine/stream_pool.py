@@ -95,7 +95,7 @@ class StreamPool:
     async def _serve(self) -> None:
         """Turn after turn, as long as a stream is open."""
         loop, limits = asyncio.get_running_loop(), self.limits
-        # Alone in its thread: the other cores have the sockets, and threads of one operation would wait for each other.
+        # One thread without intra-operation threads: the other cores serve the sockets.
         keep_freed_memory()  # a turn of many streams takes half the time
         with threads.started(1, "streams", torch) as worker:
             while self.slots:

@@ -49,7 +49,7 @@ class SearchAnswer:
 
 @dataclass
 class SideWorkers:
-    """One side: its batchers, its media, and the JSON of its items as it was made for earlier answers."""
+    """One side: its batchers, its media, and cached JSON of its items."""
 
     searching: Batcher
     encoding: Batcher
@@ -94,15 +94,15 @@ class Workers:
 
     def encode(self, side: str, value: Any) -> Any:
         """A value as (d_in,), or (t, d_in) frames, as the side's encoder gives it: an awaitable."""
-        return self.sides[side].encoding.ask(value)
+        return self.sides[side].encoding.submit(value)
 
     def search(self, task: SearchTask) -> Any:
         """The answer of the index that a task searches: an awaitable."""
-        return self.sides[task.query.to].searching.ask(task)
+        return self.sides[task.query.to].searching.submit(task)
 
     def search_raw(self, task: SearchTask) -> Any:
         """The answer among a side's items by the frozen encoder's own vectors: an awaitable."""
-        return self.sides[task.query.to].raw.ask(task)
+        return self.sides[task.query.to].raw.submit(task)
 
     def media_url(self, side: str, id: str) -> str | None:
         """Where the picture or sound of an item can be fetched; None when it has none."""
@@ -125,7 +125,7 @@ class Workers:
         In the thread of the side's index. Skipped where the folder was replaced: its index is another then.
         """
         index, live = self.run.index(side), self.run.journals[side]
-        with journal.held(self.run.folder):
+        with journal.locked(self.run.folder):
             if identify(self.run.folder) != self.identity:
                 return
             with io.publish(self.run.folder / "index" / side) as folder:
@@ -174,7 +174,7 @@ class Workers:
         return hits
 
     def _vectors(self, tasks: list[SearchTask]) -> np.ndarray:
-        """The projected vectors (q, d); what is still raw goes through its head together."""
+        """The projected vectors (q, d); raw ones are projected by the head in one batch."""
         vectors: list[Any] = [task.vector for task in tasks]
         for side in self.run.sides:
             rows = [i for i, task in enumerate(tasks) if task.raw is not None and task.side == side]

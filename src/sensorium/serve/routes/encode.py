@@ -77,15 +77,15 @@ def routes(context: Context) -> APIRouter:
         responses={200: _answer("EncodeResponse"), **responses(400, 404, 408, 413, 415, 422, 503)},
     )
     async def encode(request: Request) -> Response:
-        asked = await document(request, context.documents.encode)
+        body = await document(request, context.documents.encode)
         every = context.documents.modalities
-        kinds = [kind for kind in every if getattr(asked, kind) is not None]
+        kinds = [kind for kind in every if getattr(body, kind) is not None]
         if len(kinds) != 1:
             raise Problem(400, f"give exactly one of {', '.join(every)}; got {', '.join(kinds) or 'none'}")
-        workers = registry.get(asked.run).workers
-        side = side_of(workers, asked.side, kinds[0])
-        values = getattr(asked, kinds[0])
-        vectors = await encode_all(kinds[0], values, side, asked.space, workers)
+        workers = registry.get(body.run).workers
+        side = side_of(workers, body.side, kinds[0])
+        values = getattr(body, kinds[0])
+        vectors = await encode_all(kinds[0], values, side, body.space, workers)
         found = {
             "vectors": vectors,
             "dim": vectors.shape[1],
@@ -102,24 +102,22 @@ def routes(context: Context) -> APIRouter:
     )
     async def embeddings(request: Request) -> Response:
         started = time.perf_counter()
-        asked = await document(request, EmbeddingsRequest)
-        name, _, side = (
-            asked.model.rpartition(":") if asked.model.endswith((":left", ":right")) else (asked.model, "", "")
-        )
+        body = await document(request, EmbeddingsRequest)
+        name, _, side = body.model.rpartition(":") if body.model.endswith((":left", ":right")) else (body.model, "", "")
         if name not in registry.folders:
-            raise Problem(404, f"no model '{asked.model[:100]}'; models are runs: {', '.join(registry.names)}")
+            raise Problem(404, f"no model '{body.model[:100]}'; models are runs: {', '.join(registry.names)}")
         workers = registry.get(name).workers
-        texts = [asked.input] if isinstance(asked.input, str) else asked.input
+        texts = [body.input] if isinstance(body.input, str) else body.input
         vectors = await encode_all("text", texts, side_of(workers, side or None, "text"), "head", workers)
-        if asked.dimensions not in (None, vectors.shape[1]):
-            raise Problem(400, f"dimensions={asked.dimensions}; run '{name}' makes {vectors.shape[1]}, leave it out")
+        if body.dimensions not in (None, vectors.shape[1]):
+            raise Problem(400, f"dimensions={body.dimensions}; run '{name}' makes {vectors.shape[1]}, leave it out")
         embeddings: Any = list(vectors)
-        if asked.encoding_format == "base64":
+        if body.encoding_format == "base64":
             embeddings = [base64.b64encode(vector.astype("<f4").tobytes()).decode() for vector in vectors]
         size = sum(map(len, texts))
         found = {
             "object": "list",
-            "model": asked.model,
+            "model": body.model,
             "data": [{"object": "embedding", "index": i, "embedding": one} for i, one in enumerate(embeddings)],
             "usage": {"prompt_tokens": size, "total_tokens": size},
         }

@@ -118,7 +118,7 @@ async def probe(served: ServedRun) -> None:
     side = next((s for s in run.sides if workers.takes(s) == "text"), run.sides[0])
     to = run.sides[-1] if side == run.sides[0] else run.sides[0]
     if workers.takes(side) == "text":
-        # An encoder of class names knows no other words.
+        # An encoder of class names takes no other words.
         raw = await workers.encode(side, run.encoder(side).example or _WORDS)
     else:
         raw = np.ones(run.head(side).dim_in, np.float32)
@@ -155,7 +155,7 @@ def resident() -> int:
 
 
 class _Sides:
-    """Prometheus gauges of every side, read when they are asked for."""
+    """Prometheus gauges of every side, read at each scrape."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry

@@ -69,9 +69,9 @@ def routes(context: Context) -> APIRouter:
     ) -> ItemPage:
         served = registry.get(run)
         at = await side_of(served.workers, side, id)
-        partners, why = await _related(served, at, id)
+        related, why = await _related(served, at, id)
         unknown = context.redact(why) or None
-        return ItemPage(**await _item(served.workers, at, id), partners=partners, partners_unknown=unknown)
+        return ItemPage(**await _item(served.workers, at, id), partners=related, partners_unknown=unknown)
 
     @router.post(
         "/items",

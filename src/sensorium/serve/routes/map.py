@@ -19,7 +19,7 @@ from sensorium.serve.routes.runs import Sample, side_of, some, tables
 from sensorium.table import Table, json_value
 from sensorium.table.columns import kind_of, sortable, value_of
 
-SLOW_POINTS = 30_000  # points that UMAP and PaCMAP are given unless told otherwise: about a minute
+SLOW_POINTS = 30_000  # default number of points for UMAP and PaCMAP: about a minute
 MOST_SLOW_POINTS = 200_000
 NAMED = 11  # categories with a colour of their own; the rest are "other", coded 255
 OTHER = 255
@@ -178,10 +178,10 @@ def routes(context: Context) -> APIRouter:
         side: Literal["left", "right"] = "left",
     ) -> Sample:
         """The items at some rows of a side, in that order: rows=3,1,4; 410 where rows are no longer what they were."""
-        wanted = rows.split(",")
-        if len(wanted) > MOST_ROWS or not all(one.isascii() and one.isdigit() and len(one) < 12 for one in wanted):
+        numbers = rows.split(",")
+        if len(numbers) > MOST_ROWS or not all(one.isascii() and one.isdigit() and len(one) < 12 for one in numbers):
             raise Problem(400, f"rows must be at most {MOST_ROWS} row numbers, such as rows=3,1,4")
-        return Sample(items=await some(registry.get(run), side, [int(one) for one in wanted], version))
+        return Sample(items=await some(registry.get(run), side, [int(one) for one in numbers], version))
 
     return router
 

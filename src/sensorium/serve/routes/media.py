@@ -16,7 +16,7 @@ from sensorium.serve.engine.requests import RunQuery, SideQuery
 from sensorium.serve.problems import Problem, responses
 from sensorium.serve.routes.items import side_of
 
-_FRESH = 60  # seconds a browser may show its copy without asking
+_FRESH = 60  # seconds a browser may show its copy without revalidation
 #: Headers of files that came with a run: a browser that opens one by itself executes and loads nothing.
 SANDBOX = {"content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
 
@@ -31,7 +31,7 @@ def routes(context: Context) -> APIRouter:
         response_class=Response,
         responses={
             200: {"description": "The picture or sound", "content": {"image/*": {}, "audio/*": {}}},
-            206: {"description": "The part that was asked for", "content": {"audio/*": {}, "image/*": {}}},
+            206: {"description": "The requested range", "content": {"audio/*": {}, "image/*": {}}},
             304: {"description": "Unchanged"},
             **responses(400, 404, 416, 422, 503),
         },
@@ -56,7 +56,7 @@ def routes(context: Context) -> APIRouter:
 
 
 async def respond(request: Request, kind: str, content: bytes | Path) -> Response:
-    """Bytes or a file as an answer, or the part of it that was asked for."""
+    """Bytes or a file as an answer, or the requested range of it."""
     headers = {"cache-control": f"private, max-age={_FRESH}", "content-disposition": "inline", **SANDBOX}
     if isinstance(content, Path):
         stat = await asyncio.to_thread(os.stat, content)

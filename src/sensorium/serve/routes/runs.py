@@ -1,4 +1,4 @@
-"""Runs: their numbers, plots and cards, their training as it happens, and comparisons."""
+"""Runs: their metrics, plots and cards, training in progress, and comparisons."""
 
 from __future__ import annotations
 

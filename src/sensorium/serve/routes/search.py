@@ -29,16 +29,16 @@ def endpoint(context: Context) -> Callable[[Request], Awaitable[Response]]:
 
     async def search(request: Request) -> Response:
         start = time.perf_counter()
-        asked, files = await read(request, context)
-        workers = registry.get(asked.run).workers
-        if asked.k > settings.max_k or (asked.pool or 0) > settings.max_k:
-            raise Problem(422, f"k or pool is {max(asked.k, asked.pool or 0)}; at most {settings.max_k}")
+        body, files = await read(request, context)
+        workers = registry.get(body.run).workers
+        if body.k > settings.max_k or (body.pool or 0) > settings.max_k:
+            raise Problem(422, f"k or pool is {max(body.k, body.pool or 0)}; at most {settings.max_k}")
         if settings.log_queries:
-            texts = [value for one in asked.queries or [asked] for value in one.given().values()]
-            log.line("info", "query", run=workers.name, text=texts, k=asked.k)
-        vectors = await encode_inputs(asked, files, workers, context)
-        answer, resolved = await run_query(asked, vectors, workers)
-        return respond(asked, answer, resolved, workers, start)
+            texts = [value for one in body.queries or [body] for value in one.inputs().values()]
+            log.line("info", "query", run=workers.name, text=texts, k=body.k)
+        vectors = await encode_inputs(body, files, workers, context)
+        answer, resolved = await run_query(body, vectors, workers)
+        return respond(body, answer, resolved, workers, start)
 
     return search
 

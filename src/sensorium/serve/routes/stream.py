@@ -29,15 +29,15 @@ _SWITCH = {"0": False, "false": False, "1": True, "true": True}
 
 def routes(context: Context) -> APIRouter:
     """The route of live sound."""
-    router, live = APIRouter(), Live(context.registry, context.settings.live, context.settings.client_share)
+    router, live = APIRouter(), LiveSockets(context.registry, context.settings.live, context.settings.client_share)
     gauge = Gauge("sensorium_streams_open", "Open sockets of live sound", registry=context.meter.registry)
     gauge.set_function(lambda: len(live.open))
     router.add_api_websocket_route("/stream", live.connect)
     return router
 
 
-class Live:
-    """All open sockets of live sound, and their housekeeping."""
+class LiveSockets:
+    """All open sockets of live sound; closes those that are idle, do not read or are open for too long."""
 
     def __init__(self, registry: Registry, limits: LiveLimits, share: float = 1.0) -> None:
         self.registry, self.limits, self.places = registry, limits, Places(limits.streams, share)
@@ -69,7 +69,7 @@ class Live:
             self.open.discard(connection)
 
     def _parse(self, websocket: WebSocket) -> tuple[ServedRun, int, str, bool]:
-        """The run, rate and format that a socket's address asks for, and whether by utterances. Raises Stop."""
+        """The run, rate and format of a socket's address, and whether it classifies whole utterances. Raises Stop."""
         try:
             query = sockets.parameters(websocket, PARAMETERS)
             kind, text = query.get("format", "s16"), query.get("rate", str(files.RATE))

@@ -1,4 +1,4 @@
-"""Training of a run in the making: its stage, its history so far, and each new event as it comes."""
+"""Training in progress: the stage of a run, its history so far, and new events (server-sent events)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sensorium.search.folder import RunFolder
 from sensorium.serve import files
 
 _LOOK = 0.5  # seconds between two looks at the history; a fit writes no more often
-_ALIVE = 10.0  # seconds after which a quiet stream says that it is still there
+_ALIVE = 10.0  # seconds after which an idle event stream sends a keep-alive
 _FRESH = 15.0  # seconds for which a change in the folder is a sign of life
 HISTORY = "history.jsonl"
 

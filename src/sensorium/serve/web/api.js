@@ -1,4 +1,4 @@
-// Requests to the server: problem documents become errors, a lost server is noticed and waited for.
+// Requests to the server: problem documents become errors, a lost connection is detected and retried.
 
 /** An error of the server: status, title and detail as in RFC 9457. */
 export class Problem extends Error {
@@ -18,11 +18,11 @@ export class Gone extends Error {
 
 /** Events: "down", "back" (after being down) and "token" (one is needed). */
 export const connection = new EventTarget();
-let down = false, asking = null;
+let down = false, pendingToken = null;
 const TOKEN = "sensorium.token";
 let token = sessionStorage.getItem(TOKEN) ?? "";
 
-/** The token the server wants, for sockets too; empty when it wants none. */
+/** The server's token, for sockets too; empty when it needs none. */
 export function currentToken() { return token; }
 
 function wait(ms) { return new Promise((done) => setTimeout(done, ms)); }
@@ -41,14 +41,14 @@ function lost() {
   if (!down) { down = true; connection.dispatchEvent(new Event("down")); watch(); }
 }
 
-/** Ask for a token once, however many requests need one. */
+/** Request a token from the user once, however many requests need one. */
 function askToken() {
-  asking ??= new Promise((done) => {
+  pendingToken ??= new Promise((done) => {
     connection.dispatchEvent(new CustomEvent("token", { detail: { wrong: token !== "", give(text) {
-      token = text; sessionStorage.setItem(TOKEN, text); asking = null; done();
+      token = text; sessionStorage.setItem(TOKEN, text); pendingToken = null; done();
     } } }));
   });
-  return asking;
+  return pendingToken;
 }
 
 /** A Response, or Problem, or Gone. json: sent as the body; signal: as of fetch. */

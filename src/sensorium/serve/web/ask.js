@@ -1,4 +1,4 @@
-// The left half of the search: words, a drawing, a picture or a sound goes in, inputs come out.
+// Input panel of the search: words, a drawing, a picture, a sound or another file as inputs of a query.
 
 import { pad, strokesFromText, strokesToText } from "./draw.js";
 import { debounced, h, icon, set } from "./dom.js";
@@ -15,12 +15,12 @@ const ITEM = { title: "Item", icon: "search" };
 const KNOWN = new Set(["vectors", ...Object.values(TABS).flatMap((tab) => tab.takes)]);
 const TAB_OF = { text: "words", draw: "draw", image: "picture", face: "picture", audio: "sound" };
 
-/** Title and icon of a way in. */
+/** Title and icon of a tab. */
 function tab(name) {
   return TABS[name] ?? (name === "item" ? ITEM : { title: name[0].toUpperCase() + name.slice(1), icon: "upload" });
 }
 
-/** The ways in that a run has. */
+/** The tabs that a run has. */
 export function ways(run) {
   const takes = new Set(Object.values(run.sides).map((side) => side.takes));
   const found = Object.keys(TABS).filter((name) => TABS[name].takes.some((one) => takes.has(one)));
@@ -28,12 +28,12 @@ export function ways(run) {
   return found.length ? found : ["item"]; // vectors cannot be typed or drawn, but items can be named
 }
 
-/** The panel: element, and set(inputs). given(kind, value, {soon, pushed}) is called with each new input, "" for none. */
-export function ask(run, given) {
+/** The panel: element, and set(inputs). onInput(kind, value, {soon, pushed}) is called with each new input, "" for none. */
+export function ask(run, onInput) {
   const names = ways(run);
   const takesFace = Object.values(run.sides).some((side) => side.takes === "face");
   const pictureKind = Object.values(run.sides).some((side) => side.takes === "image") ? "image" : "face";
-  // an encoder that sees nothing but ink is there to be drawn for
+  // for an encoder of drawings, the pad is shown first
   const inked = names.includes("draw") && Object.values(run.sides).some((side) => side.encoder === "hog");
   let now = inked ? "draw" : names[0], recording = null, snapping = null;
   const buttons = {}, panels = {};
@@ -51,18 +51,18 @@ export function ask(run, given) {
 
   // words
   const words = h("input", { class: "input words", type: "search", placeholder: "Describe what you look for", "aria-label": "Words to search by", autocomplete: "off", spellcheck: "true", maxlength: 2000 });
-  const soon = debounced(() => given("text", words.value.trim(), { soon: true }), 260);
+  const soon = debounced(() => onInput("text", words.value.trim(), { soon: true }), 260);
   words.addEventListener("input", soon);
   panels.words = h("form", { class: "ask-words", role: "search" }, words, h("button", { class: "button primary", "aria-label": "Search" }, icon("search")));
-  panels.words.addEventListener("submit", (event) => { event.preventDefault(); soon.cancel(); given("text", words.value.trim(), { pushed: true }); });
+  panels.words.addEventListener("submit", (event) => { event.preventDefault(); soon.cancel(); onInput("text", words.value.trim(), { pushed: true }); });
 
-  // an item by its id, where nothing else can be given
+  // an item by its id, where there is no other input
   const id = h("input", { class: "input words", type: "search", placeholder: "Id of an item", "aria-label": "Id of an item to search by", autocomplete: "off" });
   panels.item = h("form", { class: "ask-words", role: "search" }, id, h("button", { class: "button primary", "aria-label": "Search" }, icon("search")));
-  panels.item.addEventListener("submit", (event) => { event.preventDefault(); given("id", id.value.trim(), { pushed: true }); });
+  panels.item.addEventListener("submit", (event) => { event.preventDefault(); onInput("id", id.value.trim(), { pushed: true }); });
 
   // drawing
-  const drawn = debounced((strokes) => given("draw", strokes.length ? strokesToText(strokes) : "", { soon: true }), 180);
+  const drawn = debounced((strokes) => onInput("draw", strokes.length ? strokesToText(strokes) : "", { soon: true }), 180);
   const drawing = pad((strokes) => drawn(strokes));
   panels.draw = h("div", {}, drawing.element, h("p", { class: "quiet" }, "Results follow as you draw. Where and how large does not matter."));
 
@@ -76,7 +76,7 @@ export function ask(run, given) {
     return drop;
   }
 
-  function give(kind, file) { given(kind, keepFile(file), { pushed: true }); }
+  function give(kind, file) { onInput(kind, keepFile(file), { pushed: true }); }
 
   const camera = h("button", { class: "button", type: "button", on: { click: snap } }, icon("camera"), "Snap");
   panels.picture = fileWay(pictureKind, "image/*", "Drop a picture here, or paste one.", camera);
@@ -167,7 +167,7 @@ export function ask(run, given) {
     element.classList.remove("over");
     if (!event.dataTransfer.files.length) return;
     event.preventDefault();
-    if (!take(event.dataTransfer)) given("refused", event.dataTransfer.files[0].type || "this file", {});
+    if (!take(event.dataTransfer)) onInput("refused", event.dataTransfer.files[0].type || "this file", {});
   };
   const leave = (event) => { if (!event.relatedTarget) element.classList.remove("over"); };
   const paste = (event) => { if (take(event.clipboardData)) event.preventDefault(); };
@@ -185,7 +185,7 @@ export function ask(run, given) {
       const last = inputs.at(-1)?.kind, way = TAB_OF[last] ?? last;
       if (way && names.includes(way) && way !== now) choose(way);
     },
-    /** Show one of the ways. */
+    /** Show one of the tabs. */
     choose(name, focus) { if (names.includes(name)) choose(name, focus); },
     get now() { return now; },
     stop() {

@@ -1,4 +1,4 @@
-// Curves over steps, as SVG: one axis each for what is small and what is a share; readable in words as well.
+// Curves over steps, as SVG: one axis for losses and one for shares; with a text alternative.
 
 import { h, s } from "./dom.js";
 

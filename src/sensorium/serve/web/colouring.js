@@ -1,4 +1,4 @@
-// From columns of both sides to a colour for every point, and the legend that says what they mean.
+// From columns of both sides to a colour for every point, and its legend.
 
 import { request, url } from "./api.js";
 import { unpack } from "./arrays.js";

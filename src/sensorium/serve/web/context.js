@@ -23,7 +23,7 @@ class Context extends EventTarget {
     this.dispatchEvent(new Event("runs"));
   }
 
-  /** Show the view again once a run (or any) can be searched; it is looked after every few seconds. */
+  /** Show the view again once a run (or any) can be searched; polled every few seconds. */
   whenReady(name) {
     clearTimeout(this.timer);
     const hash = location.hash;

@@ -79,7 +79,7 @@ export function icon(name) {
   return s("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, s("path", { d: ICONS[name] ?? "" }));
 }
 
-/** Say something to screen readers without moving the focus. */
+/** Announce a text to screen readers without moving the focus. */
 export function announce(text) {
   set(document.getElementById("announce"), text);
 }
@@ -91,7 +91,7 @@ export function state(kind, title, detail, ...actions) {
     detail ? h("p", {}, detail) : null, actions.length ? h("div", { class: "row" }, actions) : null);
 }
 
-/** Call a function once things have been quiet for some milliseconds. */
+/** Debounce: call a function after some milliseconds without another call. */
 export function debounced(run, ms) {
   let timer = 0;
   const later = (...values) => { clearTimeout(timer); timer = setTimeout(() => run(...values), ms); };

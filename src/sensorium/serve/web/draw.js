@@ -6,7 +6,7 @@ import { h, icon } from "./dom.js";
 export const PICTURE = 128;     // pixels along a side of the picture that is sent
 const FILL = 104;               // of which the drawing's longer side takes this many
 const THICK = 0.09;            // of that side: what finds most symbols again, measured on traced prints
-const GRID = 100;               // strokes are kept as whole numbers 0…GRID, small enough for a link
+const GRID = 100;               // strokes are stored as whole numbers 0…GRID, small enough for a link
 
 /** Strokes (lists of [x, y], 0…1) as text for a link, and back. */
 export function strokesToText(strokes) {

@@ -1,4 +1,4 @@
-// The eight emotions: a drawn face for each, and where it lies between pleasant and unpleasant, calm and excited.
+// The eight emotions: a drawn face for each, and its valence and arousal.
 
 import { s } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// Points sorted into the cells of a grid: what is under the pointer, what is inside a lasso, without looking at all.
+// Spatial grid of points: nearest to the pointer and inside a lasso, without visiting all points.
 
 /** Whether a point is inside a polygon ([x, y] pairs), by the even-odd rule. */
 export function inside(polygon, x, y) {
@@ -52,22 +52,22 @@ export class Grid {
     }
   }
 
-  /** The point nearest to a place within a radius for which wanted(i) holds; -1 when there is none. */
-  nearest(x, y, radius, wanted = () => true) {
+  /** The point nearest to a place within a radius for which include(i) holds; -1 when there is none. */
+  nearest(x, y, radius, include = () => true) {
     let best = -1, least = radius * radius;
     this.among(x - radius, y - radius, x + radius, y + radius, (i) => {
       const d = (this.xy[2 * i] - x) ** 2 + (this.xy[2 * i + 1] - y) ** 2;
-      if (d <= least && wanted(i)) { least = d; best = i; }
+      if (d <= least && include(i)) { least = d; best = i; }
     });
     return best;
   }
 
-  /** All points inside a polygon for which wanted(i) holds, in order. */
-  within(polygon, wanted = () => true) {
+  /** All points inside a polygon for which include(i) holds, in order. */
+  within(polygon, include = () => true) {
     const xs = polygon.map((p) => p[0]), ys = polygon.map((p) => p[1]), found = [];
     if (polygon.length < 3) return found;
     this.among(Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys), (i) => {
-      if (inside(polygon, this.xy[2 * i], this.xy[2 * i + 1]) && wanted(i)) found.push(i);
+      if (inside(polygon, this.xy[2 * i], this.xy[2 * i + 1]) && include(i)) found.push(i);
     });
     return Array.from(Uint32Array.from(found).sort());
   }

@@ -22,21 +22,21 @@ export async function show(root, { query, again }) {
     return;
   }
   root.className = "wide";
-  const wanted = { method: query.get("method") ?? "pca", colour: query.get("colour") ?? "", pairs: query.get("pairs") ?? "chosen" };
+  const options = { method: query.get("method") ?? "pca", colour: query.get("colour") ?? "", pairs: query.get("pairs") ?? "chosen" };
   if (!again || !page || page.run.name !== run.name) { page?.plot.stop(); page = build(root, run); }
-  const before = page.wanted;
-  page.wanted = wanted;
+  const before = page.options;
+  page.options = options;
   drawPanel();
-  if (before?.method !== wanted.method || !page.map) await load();
+  if (before?.method !== options.method || !page.map) await load();
   else {
-    if (before.colour !== wanted.colour) await colour();
-    if (before.pairs !== wanted.pairs) await lines();
+    if (before.colour !== options.colour) await colour();
+    if (before.pairs !== options.pairs) await lines();
   }
 }
 
 export function hide() {
   page?.plot.stop();
-  clearTimeout(page?.asking);
+  clearTimeout(page?.timer);
   if (page) window.removeEventListener("themechange", page.themed);
   page = null;
 }
@@ -44,7 +44,7 @@ export function hide() {
 export function retry() { if (page) load(); else window.dispatchEvent(new HashChangeEvent("hashchange")); }
 
 function build(root, run) {
-  const built = { run, wanted: null, map: null, hidden: new Set(), alone: null, chosen: [], items: new Map(), methods: [] };
+  const built = { run, options: null, map: null, hidden: new Set(), alone: null, chosen: [], items: new Map(), methods: [] };
   built.place = h("div", { class: "plot" });
   built.panel = h("section", { class: "map-panel card", "aria-label": "What the map shows" });
   built.tip = h("div", { class: "map-tip card", hidden: true });
@@ -71,27 +71,27 @@ function take(tool) {
 }
 
 function wants(next, replace = false) {
-  const wanted = { ...page.wanted, ...next };
-  go(link("map", { run: page.run.name, method: wanted.method === "pca" ? "" : wanted.method, colour: wanted.colour, pairs: wanted.pairs === "chosen" ? "" : wanted.pairs }), { replace });
+  const options = { ...page.options, ...next };
+  go(link("map", { run: page.run.name, method: options.method === "pca" ? "" : options.method, colour: options.colour, pairs: options.pairs === "chosen" ? "" : options.pairs }), { replace });
 }
 
 async function load() {
-  const mine = page, { run, wanted } = page, base = `/runs/${encodeURIComponent(run.name)}/map`;
-  clearTimeout(page.asking);
+  const mine = page, { run, options } = page, base = `/runs/${encodeURIComponent(run.name)}/map`;
+  clearTimeout(page.timer);
   page.cover.hidden = false;
   if (!page.cover.querySelector(".wait")) set(page.cover, state("wait"));
   try {
     if (!page.methods.length) { page.methods = (await call(`${base}/methods`)).methods; if (mine === page) drawPanel(); }
-    const answer = await request(url(base, { method: wanted.method }));
-    if (mine !== page || wanted !== page.wanted) return;
+    const answer = await request(url(base, { method: options.method }));
+    if (mine !== page || options !== page.options) return;
     if (answer.status === 202) {
       const { seconds } = await answer.json();
-      set(page.cover, state("wait", "", `${title(wanted.method)} is being laid out, once for this run: ${Math.round(seconds)} s so far. It goes on while you are elsewhere.`));
-      page.asking = setTimeout(() => { if (mine === page) load(); }, 1000);
+      set(page.cover, state("wait", "", `${title(options.method)} is being computed, once for this run: ${Math.round(seconds)} s so far. It continues while you view other pages.`));
+      page.timer = setTimeout(() => { if (mine === page) load(); }, 1000);
       return;
     }
     const { header, arrays } = unpack(await answer.arrayBuffer());
-    if (mine !== page || wanted !== page.wanted) return;
+    if (mine !== page || options !== page.options) return;
     page.map = { ...header, xy: arrays.xy, rows: arrays.rows };
     const flags = new Uint8Array(arrays.rows.length);
     for (const side of header.sides) if (side.name === "right") flags.fill(1, side.start, side.start + side.points);
@@ -108,11 +108,11 @@ async function load() {
     await lines();
   } catch (error) {
     if (mine !== page) return;
-    set(page.cover, state("error", "There is no such map", error.message, wanted.method === "pca" ? h("button", { class: "button", on: { click: load } }, "Try again") : h("button", { class: "button", on: { click: () => wants({ method: "pca" }, true) } }, "Show PCA")));
+    set(page.cover, state("error", "There is no such map", error.message, options.method === "pca" ? h("button", { class: "button", on: { click: load } }, "Try again") : h("button", { class: "button", on: { click: () => wants({ method: "pca" }, true) } }, "Show PCA")));
   }
 }
 
-/** Items were removed since this map was drawn: its rows mean others now, so it is drawn anew, once. */
+/** Items were removed since this map was drawn: its row numbers are stale, so it is loaded again, once. */
 function stale(error, map) {
   if (error.status !== 410) return false;
   if (page && page.map === map && page.stale !== map) {
@@ -127,12 +127,12 @@ function stale(error, map) {
 function title(method) { return page.methods.find((one) => one.name === method)?.title ?? method; }
 
 async function colour() {
-  const mine = page, { run, map, wanted } = page;
+  const mine = page, { run, map, options } = page;
   let columns = {};
   try {
-    if (wanted.colour) columns = await columnOf(run, map.sides, wanted.colour);
+    if (options.colour) columns = await columnOf(run, map.sides, options.colour);
   } catch (error) { if (stale(error, map)) return; announce(error.message); }
-  if (mine !== page || map !== page.map || wanted.colour !== page.wanted.colour) return;
+  if (mine !== page || map !== page.map || options.colour !== page.options.colour) return;
   const made = colouring(map, columns);
   page.codes = made.codes;
   page.legend = made.legend;
@@ -172,11 +172,11 @@ async function relatedPairs() {
 }
 
 async function lines() {
-  const mine = page, how = page.wanted.pairs, map = page.map;
+  const mine = page, how = page.options.pairs, map = page.map;
   if (how === "none" || (how === "chosen" && !page.chosen.length)) return page.plot.put("lines", new Uint32Array(0));
   let pairs;
   try { pairs = await relatedPairs(); } catch (error) { if (!stale(error, map)) announce(error.message); return; }
-  if (mine !== page || how !== page.wanted.pairs) return;
+  if (mine !== page || how !== page.options.pairs) return;
   if (how === "chosen") {
     const chosen = new Set(page.chosen), found = [];
     for (let p = 0; p < pairs.length; p += 2) if (chosen.has(pairs[p]) || chosen.has(pairs[p + 1])) found.push(pairs[p], pairs[p + 1]);
@@ -186,20 +186,20 @@ async function lines() {
 }
 
 function drawPanel() {
-  const { run, wanted, map, legend } = page;
+  const { run, options, map, legend } = page;
   const names = [...new Set(Object.values(run.sides).flatMap((side) => side.columns.map((column) => column.name)))];
   const methods = page.methods.length ? page.methods : [{ name: "pca", title: "PCA", installed: true }];
   const missing = methods.filter((method) => !method.installed);
   const focus = page.panel.contains(document.activeElement) ? [...page.panel.querySelectorAll("button, select")].indexOf(document.activeElement) : -1;
   set(page.panel, h("div", { class: "segments", role: "group", "aria-label": "Layout" }, methods.map((method) =>
-    h("button", { type: "button", "aria-pressed": String(method.name === wanted.method), disabled: !method.installed, title: method.installed ? undefined : `not installed; type: ${method.install}`, on: { click: () => wants({ method: method.name }) } }, method.title))),
+    h("button", { type: "button", "aria-pressed": String(method.name === options.method), disabled: !method.installed, title: method.installed ? undefined : `not installed; type: ${method.install}`, on: { click: () => wants({ method: method.name }) } }, method.title))),
   missing.length ? h("p", { class: "quiet" }, `${missing.map((one) => one.title).join(" and ")} not installed; type: `, h("code", {}, missing[0].install)) : null,
   h("div", { class: "map-row" },
     h("div", { class: "field" }, h("label", { class: "label", for: "colour-by" }, "Colour by"),
-      h("select", { class: "select", id: "colour-by", value: wanted.colour, on: { change: (event) => wants({ colour: event.target.value }) } },
+      h("select", { class: "select", id: "colour-by", value: options.colour, on: { change: (event) => wants({ colour: event.target.value }) } },
         h("option", { value: "" }, "side"), h("option", { value: "split" }, "split"), names.filter((name) => name !== "split").map((name) => h("option", { value: name }, name)))),
     h("div", { class: "field" }, h("label", { class: "label", for: "pair-lines" }, "Lines between related pairs"),
-      h("select", { class: "select", id: "pair-lines", value: wanted.pairs, on: { change: (event) => wants({ pairs: event.target.value }, true) } },
+      h("select", { class: "select", id: "pair-lines", value: options.pairs, on: { change: (event) => wants({ pairs: event.target.value }, true) } },
         h("option", { value: "chosen" }, "of chosen items"), h("option", { value: "all" }, "of all"), h("option", { value: "none" }, "none")))),
   legend ? drawLegend(legend) : null,
   map ? h("p", { class: "map-facts" }, facts(map)) : null);
@@ -238,11 +238,11 @@ function drawLegend(legend) {
 
 function short(x) { return Math.abs(x) >= 1e5 || (x !== 0 && Math.abs(x) < 1e-3) ? x.toExponential(2) : String(Number(x.toPrecision(4))); }
 
-/** Items of points, fetched together and remembered. */
+/** Items of points, fetched in batches and cached. */
 async function itemsOf(points) {
-  const mine = page, { map, run } = page, wanted = points.filter((i) => !page.items.has(keyOf(i)));
+  const mine = page, { map, run } = page, missing = points.filter((i) => !page.items.has(keyOf(i)));
   for (const side of map.sides) {
-    const rows = wanted.filter((i) => sideOf(i) === side);
+    const rows = missing.filter((i) => sideOf(i) === side);
     for (let at = 0; at < rows.length; at += LISTED) {
       const part = rows.slice(at, at + LISTED);
       const { items } = await call(url(`/runs/${encodeURIComponent(run.name)}/map/points`, { side: side.name, generation: side.generation, rows: part.map((i) => map.rows[i]).join(",") }));
@@ -268,7 +268,7 @@ function hover(i, event) {
   const fill = (item) => {
     if (page.tip.dataset.of !== keyOf(i)) {
       set(page.tip, item.kind === "image" && item.media ? picture(item, "tip-picture") : null, h("span", {}, h("strong", {}, label(item)), h("span", { class: `side-${item.side}` }, page.run.one_table ? "" : item.side), " ",
-        page.wanted.colour && item.columns[page.wanted.colour] !== undefined ? h("span", { class: "quiet" }, `${page.wanted.colour}: ${item.columns[page.wanted.colour]}`) : null));
+        page.options.colour && item.columns[page.options.colour] !== undefined ? h("span", { class: "quiet" }, `${page.options.colour}: ${item.columns[page.options.colour]}`) : null));
       page.tip.dataset.of = keyOf(i);
     }
     page.tip.hidden = false;

@@ -1,4 +1,4 @@
-// A picture of points that can be moved, zoomed, pointed at and lassoed, with whichever surface there is.
+// Scatter plot with pan, zoom, hover and lasso, drawn with WebGL2 or a plain canvas.
 
 import { h } from "./dom.js";
 import { Grid } from "./grid.js";
@@ -41,7 +41,7 @@ export class Plot {
     return made;
   }
 
-  /** The GPU has gone: go on without it. */
+  /** The WebGL context is lost: continue on a plain canvas. */
   fallBack() {
     if (!this.place.isConnected) return;
     const fresh = this.canvas.cloneNode();
@@ -50,7 +50,7 @@ export class Plot {
     this.surface = canvas2d(fresh);
     this.place.dataset.surface = this.surface.name;
     if (this.xy) this.surface.points(this.xy);
-    for (const name of ["codes", "flags", "palette", "lines"]) if (this[`${name}Kept`]) this.surface[name](this[`${name}Kept`]);
+    for (const name of ["codes", "flags", "palette", "lines"]) if (this[`${name}Value`]) this.surface[name](this[`${name}Value`]);
     this.resize();
   }
 
@@ -67,7 +67,7 @@ export class Plot {
   }
 
   put(name, value) {
-    this[`${name}Kept`] = value;
+    this[`${name}Value`] = value;
     this.surface[name](value);
     this.paint();
   }
@@ -104,7 +104,7 @@ export class Plot {
     this.paint();
   }
 
-  /** Pixels of a point: small where there are many, growing as one comes nearer. */
+  /** Pixels of a point: small where there are many, growing with the zoom. */
   get size() {
     const n = this.xy.length / 2, crowd = n > 300000 ? 1.6 : n > 60000 ? 2.4 : n > 8000 ? 3.4 : 5.5;
     return Math.min(16, crowd * Math.sqrt(Math.max(1, this.view.scale / (this.least || 1)))) * this.ratio;
@@ -118,7 +118,7 @@ export class Plot {
       this.due = 0;
       if (!this.xy || !this.ratio) return;
       const style = getComputedStyle(this.place), colour = (name) => rgb(style.getPropertyValue(name).trim());
-      this.surface.draw(this.view, this.size, colour("--ground"), [...colour("--tint"), Math.max(0.05, Math.min(0.5, 900 / Math.max(1, this.linesKept.length)))], this.moving);
+      this.surface.draw(this.view, this.size, colour("--ground"), [...colour("--tint"), Math.max(0.05, Math.min(0.5, 900 / Math.max(1, this.linesValue.length)))], this.moving);
       this.paintOver();
     });
   }
@@ -194,19 +194,19 @@ export class Plot {
   }
 
   listen() {
-    const held = new Map();
+    const pointers = new Map();
     let dragged = 0, spread = 0;
     const over = this.over;
     over.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       try { over.setPointerCapture(event.pointerId); } catch { /* gone already */ }
-      held.set(event.pointerId, this.at(event));
+      pointers.set(event.pointerId, this.at(event));
       dragged = 0;
-      if (held.size === 1 && (this.tool === "lasso" || event.shiftKey)) { this.path = [this.toMap(...this.at(event))]; this.drawing = true; }
-      else { this.drawing = false; if (this.tool === "lasso" && held.size > 1) this.path = null; }
+      if (pointers.size === 1 && (this.tool === "lasso" || event.shiftKey)) { this.path = [this.toMap(...this.at(event))]; this.drawing = true; }
+      else { this.drawing = false; if (this.tool === "lasso" && pointers.size > 1) this.path = null; }
     });
     over.addEventListener("pointermove", (event) => {
-      const before = held.get(event.pointerId), now = this.at(event);
+      const before = pointers.get(event.pointerId), now = this.at(event);
       if (!before) {
         const i = this.under(event);
         if (i !== this.hovered) { this.hovered = i; over.style.setProperty("cursor", i >= 0 ? "pointer" : ""); this.paintOver(); }
@@ -214,19 +214,19 @@ export class Plot {
         return;
       }
       dragged += Math.hypot(now[0] - before[0], now[1] - before[1]);
-      held.set(event.pointerId, now);
+      pointers.set(event.pointerId, now);
       if (this.drawing) { this.path.push(this.toMap(...now)); this.paintOver(); return; }
-      if (held.size === 2) {
-        const [a, b] = [...held.values()], apart = Math.hypot(a[0] - b[0], a[1] - b[1]);
+      if (pointers.size === 2) {
+        const [a, b] = [...pointers.values()], apart = Math.hypot(a[0] - b[0], a[1] - b[1]);
         if (spread) this.zoom(apart / spread, (a[0] + b[0]) / 2, (a[1] + b[1]) / 2);
         spread = apart;
       }
-      this.view.x -= ((now[0] - before[0]) * this.ratio) / this.view.scale / held.size;
-      this.view.y += ((now[1] - before[1]) * this.ratio) / this.view.scale / held.size;
+      this.view.x -= ((now[0] - before[0]) * this.ratio) / this.view.scale / pointers.size;
+      this.view.y += ((now[1] - before[1]) * this.ratio) / this.view.scale / pointers.size;
       this.move();
     });
     const end = (event) => {
-      if (!held.delete(event.pointerId)) return;
+      if (!pointers.delete(event.pointerId)) return;
       spread = 0;
       if (this.drawing) {
         this.drawing = false;
@@ -239,7 +239,7 @@ export class Plot {
     };
     over.addEventListener("pointerup", end);
     over.addEventListener("pointercancel", end);
-    over.addEventListener("pointerleave", (event) => { if (!held.size) { this.hovered = -1; this.paintOver(); this.on.hover(-1, event); } });
+    over.addEventListener("pointerleave", (event) => { if (!pointers.size) { this.hovered = -1; this.paintOver(); this.on.hover(-1, event); } });
     over.addEventListener("wheel", (event) => { event.preventDefault(); this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0016)), ...this.at(event)); }, { passive: false });
     over.addEventListener("dblclick", (event) => this.zoom(2, ...this.at(event)));
     over.addEventListener("keydown", (event) => {

@@ -1,4 +1,4 @@
-// A search as data: its inputs and options, to and from a link, and as the requests that it stands for.
+// A search as data: its inputs and options, to and from a link, and as requests for the server.
 
 import { picture, strokesFromText } from "./draw.js";
 
@@ -21,7 +21,7 @@ export function blank() {
   return { inputs: [], to: "", k: 12, where: {}, corrected: true, mmr: 0, beside: "" };
 }
 
-/** What a link's parameters say. */
+/** The query of a link's parameters. */
 export function fromParams(params) {
   const query = blank();
   if (params.get("q")) query.inputs.push({ kind: "text", value: params.get("q"), side: "", weight: 1 });
@@ -42,7 +42,7 @@ export function fromParams(params) {
   return query;
 }
 
-/** The parameters of a link that says the same. */
+/** The parameters of a link to the same query. */
 export function toParams(run, query) {
   const params = new URLSearchParams({ run });
   const [first] = query.inputs;
@@ -63,8 +63,8 @@ export function toParams(run, query) {
 /** The side that takes an input, as far as it is evident; "" otherwise. */
 export function sideOf(run, input) {
   if (input.side) return input.side;
-  const wanted = { draw: "image", id: null }[input.kind] ?? input.kind;
-  const sides = Object.entries(run.sides).filter(([, side]) => side.takes === wanted).map(([name]) => name);
+  const kind = { draw: "image", id: null }[input.kind] ?? input.kind;
+  const sides = Object.entries(run.sides).filter(([, side]) => side.takes === kind).map(([name]) => name);
   return sides.length === 1 || run.one_table ? sides[0] ?? "" : "";
 }
 
@@ -84,7 +84,7 @@ export async function base64(blob) {
   return btoa(text);
 }
 
-async function given(run, input) {
+async function inputBody(run, input) {
   const side = sideOf(run, input);
   const from = side && !run.one_table ? { from: side } : {};
   if (input.kind === "text" || input.kind === "id") return { [input.kind]: input.value, ...from };
@@ -97,10 +97,10 @@ async function given(run, input) {
 /** The lists that a search shows: each with a title, a note and the body for POST /search. */
 export async function requests(run, query) {
   const inputs = query.inputs.filter((input) => input.value !== "");
-  const parts = await Promise.all(inputs.map((input) => given(run, input)));
-  const asked = parts.length === 1 ? parts[0] : { queries: parts.map((part, i) => ({ ...part, weight: inputs[i].weight })) };
+  const parts = await Promise.all(inputs.map((input) => inputBody(run, input)));
+  const inputFields = parts.length === 1 ? parts[0] : { queries: parts.map((part, i) => ({ ...part, weight: inputs[i].weight })) };
   const to = targetOf(run, query);
-  const body = { run: run.name, ...asked, k: query.k, corrected: query.corrected };
+  const body = { run: run.name, ...inputFields, k: query.k, corrected: query.corrected };
   if (!run.one_table) body.to = to;
   if (Object.keys(query.where).length) body.where = query.where;
   if (query.mmr) body.mmr = 1 - query.mmr; // the page's slider goes from near to varied, λ the other way

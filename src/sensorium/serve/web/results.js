@@ -6,10 +6,10 @@ import { h, icon, set } from "./dom.js";
 
 const NAMES = ["name", "title", "caption", "text", "label", "transcript"];
 
-/** The plural of what items of a kind are. */
+/** Plural noun for items of a kind. */
 export const MANY = { image: "pictures", audio: "sounds", text: "texts", none: "items" };
 
-/** What an item is called: a column that names it, else its id. */
+/** Title of an item: a column that names it, else its id. */
 export function label(item) {
   for (const name of NAMES) if (item.columns?.[name]) return String(item.columns[name]);
   return item.id;
@@ -49,7 +49,7 @@ function score(hit) {
 
 const known = new Map();
 
-/** GET /items/{id}, remembered. */
+/** GET /items/{id}, cached. */
 export function itemOf(run, side, id) {
   const path = url(`/items/${encodeURIComponent(id)}`, { run, side });
   if (!known.has(path)) {
@@ -59,10 +59,10 @@ export function itemOf(run, side, id) {
   return known.get(path);
 }
 
-/** Forget what is known of items: the run has changed. */
+/** Clear the cache of items: the run has changed. */
 export function forget() { known.clear(); }
 
-/** A picture of a related item beside a text, once it is known; nothing where there is none. */
+/** A picture of a related item beside a text, once loaded; nothing where there is none. */
 async function relatedPicture(place, hit) {
   const run = context.run, other = hit.side === "left" ? "right" : "left";
   if (run?.sides[other]?.kind !== "image") return;

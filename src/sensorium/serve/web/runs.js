@@ -1,4 +1,4 @@
-// The runs: cards of all; one with its training curves, also while it is being made; two compared.
+// The runs: cards of all; one with its training curves, also during training; two compared.
 
 import { call, events, show as showMedia, url } from "./api.js";
 import { chart, interval } from "./chart.js";
@@ -115,7 +115,7 @@ async function one(root, name, tab, keep, again) {
   follow(path, status, run, keep, (lines, stage) => { if ((TABS.some(([key]) => key === tab) ? tab : "curves") === "curves") curves(place, lines, run, keep, stage); });
 }
 
-/** Listen while the run is being made; look again now and then while it is not. */
+/** Follow the events of a run in training; poll for one otherwise. */
 function follow(path, status, run, keep, drawn) {
   if (!run.building) {
     const look = async () => {

@@ -36,12 +36,12 @@ export function hide() {
   page = null;
 }
 
-/** Ask again, as after the server was away. */
+/** Search again, as after a lost connection. */
 export function retry() {
   if (page) { forget(); page.run = context.run ?? page.run; find(); } else window.dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
-/** A link may ask for what this run does not have. */
+/** Drop options of a link that this run does not have. */
 function possible(run, query) {
   const there = { correction: run.corrected.length > 0, encoder: Object.values(run.sides).some((side) => side.raw) };
   return { ...query, beside: there[query.beside] ? query.beside : "" };
@@ -61,7 +61,7 @@ function waitForRun(root, run) {
 
 function build(root, run) {
   const built = { run, query: fromParams(new URLSearchParams()), adding: false, open: false, seed: 0, stop: null };
-  built.panel = ask(run, given);
+  built.panel = ask(run, onInput);
   built.chips = h("div", { class: "chips", "aria-live": "off" });
   built.options = h("div", { class: "options" });
   built.filterPlace = h("div", { class: "filter-place", id: "filters", hidden: true });
@@ -85,8 +85,8 @@ function change(next, { soon = false } = {}) {
   find();
 }
 
-/** A new input from the panel takes the place of its like, or of everything, or is added. */
-function given(kind, value, { soon = false } = {}) {
+/** A new input from the panel replaces the one of its kind, or all, or is added. */
+function onInput(kind, value, { soon = false } = {}) {
   if (kind === "refused") { announceProblem(`Nothing here takes ${value}.`); return; }
   const inputs = page.query.inputs, at = inputs.findLastIndex((input) => input.kind === kind);
   if (value === "") {
@@ -246,7 +246,7 @@ function list({ title, note, answer, error }) {
     grid(hits, actions), h("p", { class: "quiet facts" }, facts.join(" · ")));
 }
 
-/** What is shown before anything is asked: some items to start from. */
+/** What is shown before the first query: some items to start from. */
 async function begin() {
   const { run, results } = page, mine = page;
   const side = Object.keys(run.sides).find((name) => run.sides[name].kind === "image") ?? Object.keys(run.sides)[0];

@@ -53,9 +53,9 @@ def _plan(path: Path, overrides: Sequence[str]) -> tuple[Recipe, Any, str]:
     from sensorium.systems.speech_emotion import model_pth
 
     keys = [key for key in overrides if not key.startswith("normalization=")]
-    given = [key.partition("=")[2] for key in overrides if key.startswith("normalization=")]
+    chosen = [key.partition("=")[2] for key in overrides if key.startswith("normalization=")]
     features = model_pth.stated_features(path)
-    normalization = given[-1] if given else features and features["cmvn"]
+    normalization = chosen[-1] if chosen else features and features["cmvn"]
     if normalization is None:
         ways = "; ".join(f"{name}: {meaning}" for name, meaning in model_pth.NORMALIZATIONS.items())
         raise BadRecipe(

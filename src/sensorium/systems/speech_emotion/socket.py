@@ -187,7 +187,7 @@ class Session:
 def original_order(labels: Sequence[str]) -> tuple[list[int], list[str]]:
     """Rows of the labels in the front end's fixed order, and their names as it spells them.
 
-    It knows classes 0 … 7 as the eight emotions of RAVDESS; a run of other labels keeps its own order.
+    Classes 0 … 7 are the eight emotions of RAVDESS; a run of other labels keeps its own order.
     """
     rows = [labels.index(name) for name in EMOTIONS if name in labels]
     if sorted(labels) != sorted(EMOTIONS):
