@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sensorium import io
 from sensorium.errors import BadData, Corrupt
 from sensorium.search import journal, records
-from sensorium.search.journal import Change, Journal, carried, columns
+from sensorium.search.journal import Change, Journal, columns, copied
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 changes = st.builds(
@@ -114,11 +114,11 @@ def test_words_follow_an_exchanged_folder(tmp_path):
     new.mkdir()
     writer = Journal(old, "left")
     writer.append([Change("a")])
-    with carried(old, new):
+    with copied(old, new):
         io.exchange(new, old)
     writer.append([Change("b")])  # opened before, writes into the folder that lies there now
     assert [c.id for c in Journal(old, "left").read()] == ["a", "b"]
-    with carried(tmp_path / "first", tmp_path / "other"):
+    with copied(tmp_path / "first", tmp_path / "other"):
         pass  # nothing to carry, nothing made
     assert not (tmp_path / "other").exists()
 
