@@ -146,7 +146,7 @@ def test_normalisations() -> None:
         ({"fft": 256}, "2 to fft=256"),
         ({"n_mfcc": 50}, "n_mfcc up to n_mels"),
         ({"fmin": 9000.0}, "fmin below fmax"),
-        ({"n_mfcc": 0}, "nothing is left"),
+        ({"n_mfcc": 0}, "frames without any feature"),
     ],
 )
 def test_refusals(wrong: dict, said: str) -> None:

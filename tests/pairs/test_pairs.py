@@ -1,4 +1,4 @@
-"""Pairs: joined by id, split by group, asked for relevance; against brute force."""
+"""Pairs: joined by id, split by group, queries for relevance; against brute force."""
 
 import numpy as np
 import pytest
@@ -107,11 +107,11 @@ def test_join_refuses_unknown_ids_by_name_and_count():
 
 def test_an_item_is_no_partner_of_itself_within_one_table():
     ids = np.array(["a", "b", "c"])
-    asked = ["a", "a", "b", "c", "a"], ["b", "a", "c", "c", "b"]
-    pairs, report = Pairs.join(ids, ids, *asked, same_table=True)
+    queries = ["a", "a", "b", "c", "a"], ["b", "a", "c", "c", "b"]
+    pairs, report = Pairs.join(ids, ids, *queries, same_table=True)
     assert (pairs.left.tolist(), pairs.right.tolist()) == ([0, 1], [1, 2])
     assert report["dropped_self"] == 2 and report["dropped_repeated"] == 1 and report["pairs_kept"] == 2
-    pairs, report = Pairs.join(ids, ids, *asked)  # two tables that happen to share ids
+    pairs, report = Pairs.join(ids, ids, *queries)  # two tables that happen to share ids
     assert len(pairs) == 4 and report["dropped_self"] == 0
 
 
@@ -169,16 +169,16 @@ def test_direction_is_checked():
 
 @given(st.lists(st.text(max_size=3), unique=True, max_size=20), st.lists(st.text(max_size=3), max_size=20))
 @settings(deadline=None)
-def test_rows_of_equals_a_dict(ids, wanted):
+def test_rows_of_equals_a_dict(ids, names):
     array = np.array(ids, dtype=np.str_) if ids else np.zeros(0, "<U1")
     keys = [str(x) for x in array]  # NumPy drops trailing NULs; compare what it keeps
     if len(set(keys)) != len(keys):
         return
-    asked = np.array(wanted, dtype=np.str_) if wanted else np.zeros(0, "<U1")
-    rows, known = rows_of(asked, array)
+    queries = np.array(names, dtype=np.str_) if names else np.zeros(0, "<U1")
+    rows, known = rows_of(queries, array)
     table = {k: i for i, k in enumerate(keys)}
-    assert known.tolist() == [str(w) in table for w in asked]
-    assert [r for r, k in zip(rows, known, strict=True) if k] == [table[str(w)] for w in asked if str(w) in table]
+    assert known.tolist() == [str(w) in table for w in queries]
+    assert [r for r, k in zip(rows, known, strict=True) if k] == [table[str(w)] for w in queries if str(w) in table]
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", np.datetime64("NaT")])

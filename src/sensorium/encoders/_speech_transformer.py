@@ -24,7 +24,7 @@ _WORDS = {"layers": ("one", "all"), "pooling": ("mean", "mean+std", "frames"), "
 
 
 class Network(Protocol):
-    """What a kind of model does with chunks of one recording."""
+    """Interface of a model architecture: chunks of one recording in, hidden states out."""
 
     longest: int  #: samples of a chunk at most
 

@@ -1,4 +1,4 @@
-"""MFCC, log-mel, pitch and energy frames of sound: causal, so that a stream gives what the file gives."""
+"""MFCC, log-mel, pitch and energy frames of sound: causal, so that streamed frames equal those of the file."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Mfcc(FrameEncoder):
         self.block = max(1, _PASS // fft)  # frames a pass
         self.base = columns(self.arguments)
         if not self.base:
-            raise BadRecipe("mfcc: nothing is left of a frame; set n_mfcc, mels, energy, pitch or shape")
+            raise BadRecipe("mfcc: frames without any feature; set n_mfcc, mels, energy, pitch or shape")
         self.rate = rate
         self.causal = Causal.of(self.arguments, self.hop / rate)
 
@@ -145,9 +145,7 @@ class Mfcc(FrameEncoder):
         Raises BadRecipe where the normalisation needs the whole utterance.
         """
         if self.arguments["cmvn"] == "utterance":
-            raise BadRecipe(
-                "mfcc.cmvn='utterance' needs the end before the beginning; to stream, set cmvn to none or running"
-            )
+            raise BadRecipe("mfcc.cmvn='utterance' needs the whole utterance; to stream, set cmvn to none or running")
         return self.causal.start(b)
 
     def step(self, samples: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, State]:

@@ -81,7 +81,7 @@ class FusedStep:
 
     @torch.no_grad()
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What the heads make of a batch: zl, zr (b, d)."""
+        """Head outputs of a batch: zl, zr (b, d)."""
         if self.values is not self.weights.flat:
             self.values.copy_(self.weights.flat)
         if self.left is self.right:

@@ -1,4 +1,4 @@
-"""Which arithmetic the products of a fit use: decided by the processor's features and the sizes alone.
+"""Precision of a fit's matrix products, float32 or bfloat16: chosen from processor features and sizes alone.
 
 The choice is never timed, so that equal seeds give equal weights on a busy machine too.
 """

@@ -50,7 +50,7 @@ class AutogradStep:
 
     @torch.no_grad()
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What the heads make of a batch, for finding the rows that broke it."""
+        """Head outputs of a batch, to find its non-finite rows."""
         return _apply(self.heads[0], batch.left), _apply(self.heads[1], batch.right)
 
 

@@ -1,4 +1,4 @@
-"""Heads in use: applied in blocks, saved and loaded whole, checked against the encoder they belong to."""
+"""Functions on any head: apply in blocks, save, load, compare with the encoder's fingerprint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def apply(head: Head, vectors: Rows, rows: np.ndarray | None = None, block: int 
     if len(vectors.shape) != 2 or vectors.shape[1] != head.dim_in:
         raise BadData(
             f"vectors of shape {tuple(vectors.shape)} do not fit the {type(head).__name__} head, which takes "
-            f"(n, {head.dim_in}); give it what its own encoder makes"
+            f"(n, {head.dim_in}); pass vectors of the encoder it was fitted on"
         )
     n = len(vectors) if rows is None else len(rows)
     z = np.empty((n, head.dim), np.float32)

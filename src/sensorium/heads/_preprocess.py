@@ -1,4 +1,4 @@
-"""Input statistics as the first layer of a head, and unit length as its last."""
+"""Input normalisation (standardize, whiten, unit length) as a head's first layer; unit length as its last."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
-#: What may happen to a head's input: nothing, unit length per row, or what the training rows' statistics say.
+#: Modes of preprocessing: none, unit length per row, or by the mean and covariance of the training rows.
 MODES = ("none", "unit", "center", "standardize", "whiten")
 
 EPSILON = 1e-12  # smallest length a row is divided by
@@ -79,7 +79,7 @@ class Preprocess(nn.Module):
         return x @ self.matrix if self.mode == "whiten" else x
 
     def fold_in(self, affine: Affine) -> Affine:
-        """The map that, after this layer, does what ``affine`` does to the raw input.
+        """The map that, applied after this layer, equals ``affine`` of the raw input.
 
         (x - m) A W' + b' = x W + b when W' = A⁻¹ W and b' = b + m W. A coordinate that was constant
         in training, and is left out by "standardize", keeps its constant part only.
@@ -97,7 +97,7 @@ class Preprocess(nn.Module):
         return Affine(affine.weight, bias)
 
     def unfold(self, affine: Affine) -> Affine | None:
-        """The map of the raw input that this layer and then ``affine`` make; None for "unit", which is not linear."""
+        """The map of the raw input equal to this layer followed by ``affine``; None for "unit" (not linear)."""
         if self.mode == "none":
             return affine
         if self.mode == "unit":

@@ -1,4 +1,4 @@
-"""What the recurrent heads share: a cell over frames, read at the last valid one; its state carried by a stream."""
+"""Base of the recurrent heads: a cell over frames, its output at the last valid frame, its state for streams."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Recurrent(nn.Module, SequenceHead):
         return self._read(self._last(x, lengths))
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """More frames x (b, t, d) of b streams → what is read after each of them (b, t, c), and the state.
+        """More frames x (b, t, d) of b streams → the output after each of them (b, t, c), and the state.
 
         Each part of the state is (b, depth, hidden); None starts new streams.
         """

@@ -1,4 +1,4 @@
-"""Running statistics of frames and an ensemble of small perceptrons: strong on few recordings, and it streams."""
+"""Running statistics of frames and an ensemble of small perceptrons: accurate with few recordings, and streamable."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Statistics(nn.Module, SequenceHead):
         return self._read(pooled)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """More frames x (b, t, d) of b streams → what is read after each of them (b, t, c), and the state."""
+        """More frames x (b, t, d) of b streams → the output after each of them (b, t, c), and the state."""
         state = self.start(len(x)) if state is None else state
         if not x.shape[1]:
             return x.new_zeros(len(x), 0, self.dim), state

@@ -69,7 +69,7 @@ class Tcn(nn.Module, SequenceHead):
         return self._read(sums)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """More frames x (b, t, d) of b streams → what is read after each of them (b, t, c), and the state.
+        """More frames x (b, t, d) of b streams → the output after each of them (b, t, c), and the state.
 
         The state is the past inputs of each layer (b, reach, width) and the sums (b, 3 width) in float64.
         """
@@ -89,7 +89,7 @@ class Tcn(nn.Module, SequenceHead):
         return (self.arguments["kernel"] - 1) * 2**layer
 
     def _convolve(self, x: Tensor, past: State) -> tuple[Tensor, State]:
-        """(b, t, d) → (b, t, width), and what the next frames need of these."""
+        """(b, t, d) → (b, t, width), and the left context of the next frames."""
         context = []
         for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             known = torch.cat([past[i].to(x.device), x], 1)

@@ -298,7 +298,7 @@ class _Tiles:
         return self.memory[rows] if self.all_stored else self.memory[: rows.stop - rows.start]
 
     def spare(self, rows: slice) -> Tensor:
-        """Room for one more tile as large."""
+        """Buffer for one more tile of that size."""
         return self.extra[: rows.stop - rows.start]
 
 
@@ -325,7 +325,7 @@ class _Sums:
         self.left = torch.empty_like(zl) if self.right and tiles.all_stored else None
 
     def add(self, tile: Tensor, rows: slice, factor: Tensor | float) -> None:
-        """Add what the gradient ``tile`` (rows, b) of the logits brings; factor: (rows, 1) or a number."""
+        """Add the contribution of ``tile`` (rows, b), the gradient of the logits; factor: (rows, 1) or a number."""
         if isinstance(factor, Tensor):
             factor = factor.to(tile.dtype)
         if self.dl is not None:

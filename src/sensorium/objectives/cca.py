@@ -120,7 +120,7 @@ def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     eigs, q = np.linalg.eigh(covariance)
     eigs = np.maximum(eigs, 0.0)
     if not eigs[-1] > 0:
-        raise BadData("cca: one side does not vary at all over the training pairs")
+        raise BadData("cca: one side is constant over the training pairs; check its vectors")
     return eigs, q
 
 

@@ -127,7 +127,7 @@ class Triplet(nn.Module, TrainedObjective):
         if self._category is None:
             return None
         if positives.rows is None:
-            raise BadRecipe(f"objective.match='{self.match}' cannot follow mixed items; set train.mixup=0")
+            raise BadRecipe(f"objective.match='{self.match}' is undefined for mixtures of items; set train.mixup=0")
         return tuple(torch.from_numpy(c[r]).to(device) for c, r in zip(self._category, positives.rows, strict=True))
 
 

@@ -107,7 +107,7 @@ def trained(s: Subject) -> None:
     """A trainable head has parameters, whose gradients are finite and not all zero; any other has none."""
     if not s.head.trainable:
         some = [name for name, p in s.head.named_parameters() if p.requires_grad]
-        assert not some, f"trainable is False, but {', '.join(some)} want gradients"
+        assert not some, f"trainable is False, but {', '.join(some)} require gradients"
         return
     head = s.built().train()
     x = (s.x,) if head.takes_vectors else (s.frames, s.lengths)
