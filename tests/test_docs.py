@@ -1,5 +1,6 @@
 """The documentation is executed: every python block, every sensorium command, every verb's help page."""
 
+import importlib
 import os
 import re
 import shlex
@@ -92,3 +93,14 @@ def test_the_tree_in_the_readme_names_what_is_there():
 def test_no_part_is_missing_from_its_list():
     for kind in parts.KINDS:
         assert all(parts.names(kind).values()), f"a file of {kind} does not say what it is"
+
+
+def test_the_walks_name_functions_that_exist():
+    page = (ROOT / "docs" / "concepts.md").read_text("utf-8")
+    named = re.findall(r"`(sensorium(?:\.\w+)*):([\w.]+)`", page)
+    assert len(named) > 20
+    for module, names in named:
+        found = importlib.import_module(module)
+        for name in names.split("."):
+            assert hasattr(found, name), f"docs/concepts.md names {module}:{names}"
+            found = getattr(found, name)
