@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help install demo test lint docs bench mutants wheel clean
+.PHONY: help install demo test test-slow lint docs bench mutants wheel clean
 
 help:            ## this list
-	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 install: $(VENV)/.installed   ## create .venv with the toolkit and everything the tests need
 
@@ -19,8 +19,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install    ## run the recipe glyphs from raw symbols to search, about a minute
 	@$(BIN)/sensorium demo
 
-test: install    ## all tests
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+test: install    ## all tests but the slow ones
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "not slow"
+
+test-slow: install ## the slow tests: kills, damaged files, other people's inputs
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m slow
 
 lint: install    ## style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .

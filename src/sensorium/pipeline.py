@@ -53,7 +53,7 @@ def run(
     on_epoch: called with each training event; what it raises stops the fit. stages: what is done
     after the fit. stores: folder of the embeddings, by default ``embeddings`` beside the run.
 
-    Raises BadRecipe, BadData, Mismatch, Corrupt, DiskFull or MissingExtra for what a caller can mend.
+    Raises BadRecipe, BadData, Mismatch, Corrupt, DiskFull or MissingExtra for what a caller can correct.
     """
     from sensorium.search.run import open as open_run
 
@@ -199,7 +199,7 @@ def _no_pair(name: str, pairs: Pairs, drawn: bool, dataset: Any) -> str:
         if "split" in registry.arguments(dataset)
         else ""
     )
-    return f"{text}the data's own split has none, mend its column{another}"
+    return f"{text}the data's own split has none, correct its column{another}"
 
 
 def check_data(plan: Recipe, data: Data) -> None:

@@ -149,7 +149,7 @@ def test_a_drawn_split_without_pairs_says_what_works(tmp_path, overrides):
 
 def test_the_datas_own_split_without_a_test_says_what_works(tmp_path):
     split = np.array(["train"] * 30 + ["validation"] * 10)
-    with pytest.raises(BadData, match="the test split .*the data's own split has none, mend its column") as error:
+    with pytest.raises(BadData, match="the test split .*the data's own split has none, correct its column") as error:
         run(tmp_path, 40, split=split)
     assert "data.test=SHARE" not in str(error.value)
     typed = str(error.value).partition("type: ")[2].split()

@@ -1,4 +1,4 @@
-"""The command line: exit status 2 and one clear line for what a caller can mend; JSON for programs."""
+"""The command line: exit status 2 and one clear line for what a caller can correct; JSON for programs."""
 
 import json
 import re

@@ -18,6 +18,8 @@ import sensorium
 from sensorium import io, pipeline, store
 from sensorium.errors import DiskFull, ReadOnly
 
+pytestmark = pytest.mark.slow
+
 #: The quick run tries some hundred of all disk calls: the n-th with n = offset, offset + EVERY, …
 EVERY = 7
 

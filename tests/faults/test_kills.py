@@ -15,6 +15,8 @@ from sensorium import io, store
 from sensorium.contracts import Encoder
 from sensorium.types import Items
 
+pytestmark = pytest.mark.slow
+
 FINGERPRINT = {"name": "toy", "revision": 1}
 
 

@@ -14,6 +14,8 @@ from training_data import train
 from sensorium.errors import Corrupt
 from sensorium.fitting import checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory):

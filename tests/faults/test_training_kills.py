@@ -11,6 +11,8 @@ import torch
 from harness import kill_at_random
 from training_data import tensors, train
 
+pytestmark = pytest.mark.slow
+
 KILLS = 25  # of each way
 WAYS = {"fused bf16": {"precision": "bf16"}, "autograd": {"mixup": 0.3, "ema": 0.9}}
 

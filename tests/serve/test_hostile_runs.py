@@ -108,6 +108,7 @@ def damaged(symbols, folder, name: str) -> list:
     return copies
 
 
+@pytest.mark.slow
 def test_damaged_runs_among_several_keep_none_of_the_others(symbols, tmp_path):
     """The healthy run answers; a damaged one is served, or says why not and never with a folder's path."""
     broken = [one for name in DAMAGES for one in damaged(symbols, tmp_path, name)]

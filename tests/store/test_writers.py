@@ -61,6 +61,7 @@ def test_opening_a_writer_leaves_a_foreign_folder_alone(tmp_path):
     assert list((tmp_path / "empty").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_six_writers_that_begin_together_lose_nothing():
     assert lost_appends(rounds=24, writers=6) == []
 

@@ -61,7 +61,7 @@ for panel, group in (("Make", make), ("Use", use), ("Use", serve), ("Use", strea
 #: Verbs that an interrupted one continues.
 _RESUMED = frozenset(("run", "fit", "sweep", "embed", "download", "demo"))
 _PIPE_CLOSED = 1  # of the help that typer prints, when its reader has left; no verb ends with it
-#: What the system says of a path that the caller can mend; any other failure of it is a bug with a traceback.
+#: What the system says of a path that the caller can correct; any other failure of it is a bug with a traceback.
 _MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -87,7 +87,7 @@ def root(
 
 
 def main() -> None:
-    """Entry point: errors a caller can mend are one line and exit status 2; bugs keep their traceback.
+    """Entry point: errors that a caller can correct are one line and exit status 2; bugs keep their traceback.
 
     Ctrl-C ends with a line and status 130. A reader that leaves a pipe, as ``| head`` does, ends any verb quietly
     with status 0.

@@ -163,7 +163,7 @@ def _encodings(embeddings: Embeddings, encoder: Any, items: Sequence[Any]) -> li
 
 
 _REMEDY = {
-    ("batch-invariance", "bad"): "; padding or batch statistics leak between items: mend the encoder first",
+    ("batch-invariance", "bad"): "; padding or batch statistics leak between items: correct the encoder first",
     ("determinism", "bad"): "; the encoder is random (dropout left on, unseeded crops?)",
     ("as stored", "bad"): "; the store was made by another encoder or other data: embed anew",
 }  # fmt: skip

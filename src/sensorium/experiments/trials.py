@@ -42,7 +42,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended: with a value, pruned (neither), or with an error that the caller can mend."""
+    """How a trial ended: with a value, pruned (neither), or with an error that the caller can correct."""
 
     value: float | None = None
     error: str | None = None
@@ -50,7 +50,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Stop:
-    """Why a worker cannot go on: what a caller can mend, such as a full disk, or a bug's traceback."""
+    """Why a worker cannot go on: what a caller can correct, such as a full disk, or a bug's traceback."""
 
     reason: str
     bug: bool

@@ -49,7 +49,7 @@ def write(store: Embeddings, out: Path, key: str = "embeddings", ids: str = "ids
     BadData for a column that only a pickle could hold.
     """
     out = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
-    columns: dict[str, Any] = {key: store.vectors, ids: store.ids}
+    columns: dict[str, Any] = {key: store.vectors, ids: _fixed(np.asarray(store.ids), ids)}
     if store.offsets is not None:
         columns["offsets"] = store.offsets
     if len(columns) != 2 + (store.offsets is not None) or set(columns) & set(store.meta):

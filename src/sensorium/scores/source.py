@@ -65,7 +65,7 @@ class Source:
             i = int(np.flatnonzero(length >= LONGEST)[0])
             row = rows.start + i if isinstance(rows, slice) else int(rows[i])
             wrong = "is too long for float32" if np.isfinite(x[i]).all() else "holds NaN or infinity"
-            raise BadData(f"{self.what}: row {row} {wrong}, so its scores mean nothing; mend or drop that row")
+            raise BadData(f"{self.what}: row {row} {wrong}, so its scores are undefined; correct or drop that row")
         return x, length
 
 
