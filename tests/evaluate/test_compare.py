@@ -194,7 +194,7 @@ def test_runs_that_answer_other_questions_are_refused(tmp_path, pairs):
     keep_run(tmp_path / "d", 1.0, fewer)
     with pytest.raises(Mismatch, match="different numbers of relevants"):
         compare.compare_runs(tmp_path / "a", tmp_path / "d")
-    with pytest.raises(BadData, match="share no judged direction of the split 'train'"):
+    with pytest.raises(BadData, match="share no evaluated direction of the split 'train'"):
         compare.compare_runs(tmp_path / "a", tmp_path / "b", split="train")
 
 

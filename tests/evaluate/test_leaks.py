@@ -57,7 +57,7 @@ def test_random_split_of_actors_leaks():
     split = np.where(np.random.default_rng(0).random(80) < 0.7, "train", "test")
     report = leaks.audit(Pairs.of(clip, clip % 8, group=actor, split=split))
     assert report.leaky
-    assert "judged groups were seen" in report.findings[0].text
+    assert "evaluated groups are also in the training data" in report.findings[0].text
 
 
 def test_the_same_clip_twice_with_the_same_class():

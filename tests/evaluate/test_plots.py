@@ -163,7 +163,7 @@ def test_card_of_a_leaky_run_is_stamped_throughout(tmp_path):
     assert text.startswith(f"# {tmp_path.name} — **LEAKY**")
     assert all(row["value"].endswith("LEAKY") for row in card.table(told))
     assert all(row["leaky"] for row in told["results"])
-    assert "judged groups were seen while fitting" in text
+    assert "evaluated groups are also in the training data" in text
 
 
 def test_card_shows_the_pictures_there_are(tmp_path):

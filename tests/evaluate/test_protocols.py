@@ -311,7 +311,7 @@ def test_ridge_baseline_equals_scikit_learn():
 
 
 def test_prompt_messages():
-    with pytest.raises(BadData, match="judged beside 'mean vector' and 'ridge'"):
+    with pytest.raises(BadData, match="compared with 'mean vector' and 'ridge'"):
         prompts.prompt_retrieval({"head": unit(3)}, unit(3), np.arange(3))
     with pytest.raises(BadData, match=r"head: predictions \(2, 8\); expected \(3, 8\)"):
         prompts.prompt_retrieval({"head": unit(2), "mean vector": unit(3), "ridge": unit(3)}, unit(3), np.arange(3))

@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def _leave_quietly() -> NoReturn:
-    """Exit 0 where the reader of a pipe went away, such as ``| head -1``: what it wanted, it has."""
+    """Exit 0 where the reader of a pipe went away, such as ``| head -1``: it has what it needs."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.stdout.fileno())  # Python flushes once more in the end
     sys.exit(0)

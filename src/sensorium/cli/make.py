@@ -48,7 +48,7 @@ def run(
     from sensorium.experiments import folds
 
     output = Output(as_json)
-    if folds.wanted(recipes.load(recipe, overrides or [])):
+    if folds.requested(recipes.load(recipe, overrides or [])):
         tell_folds(output, folds.every(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet))
         return
     if seeds > 1:

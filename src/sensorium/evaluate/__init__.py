@@ -76,7 +76,7 @@ def per_query(
         if not len(relevance.queries):
             present = sorted(set(np.unique(pairs.split[pairs.label == 1]).tolist()))
             raise BadData(
-                f"split '{split}' has no related pair to judge (related pairs are in: {present}); "
+                f"split '{split}' has no related pair to evaluate (related pairs are in: {present}); "
                 "type: data.test=0.1 to hold some groups out, or choose another split"
             )
         queries, candidates = (zl, zr) if direction == "left->right" else (zr, zl)

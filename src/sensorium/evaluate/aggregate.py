@@ -81,7 +81,7 @@ def write(summary: Mapping[str, Any], name: str, folder: Path) -> None:
     if len(summary["groups"]) > 1:
         bars = [{**g, "low": None, "high": None} for g in summary["groups"]]
         plots.groups(bars, folder / "plots" / "groups.png", leaky, f"{summary['groups'][0]['measure']} by group")
-        pictured.append(("plots/groups.png", "Every group that was judged, worst first."))
+        pictured.append(("plots/groups.png", "Every evaluated group, worst first."))
     io.write(folder / "README.md", card(summary, name, pictured))
 
 

@@ -67,7 +67,7 @@ def to_dict(calibration: Calibration) -> dict[str, Any]:
 
 
 def from_dict(record: Mapping[str, Any]) -> Calibration:
-    """What :func:`to_dict` told. Raises BadRecipe for an unknown method."""
+    """The method that :func:`to_dict` wrote. Raises BadRecipe for an unknown method."""
     values = dict(record)
     method = str(values.pop("method", ""))
     if method not in _KINDS:

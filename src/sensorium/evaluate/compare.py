@@ -149,7 +149,7 @@ def compare_runs(
     of_a, of_b = ({d: r for (s, d), r in load(Path(folder) / FILE).items() if s == split} for folder in (a, b))
     both = [direction for direction in of_a if direction in of_b]
     if not both:
-        raise BadData(f"{a} and {b} share no judged direction of the split '{split}'; run both recipes again")
+        raise BadData(f"{a} and {b} share no evaluated direction of the split '{split}'; run both recipes again")
     rows = []
     for direction in both:
         one, other = of_a[direction], of_b[direction]

@@ -49,7 +49,7 @@ class Correction:
         return METHODS[self.method](self.bank, candidates, self.strength)
 
     def extended(self, shift: Shift, keep: np.ndarray, new: np.ndarray) -> Shift:
-        """A settled correction after candidates changed: those under the mask ``keep`` stay, ``new`` (m, d) join.
+        """A fitted correction after candidates changed: those under the mask ``keep`` stay, ``new`` (m, d) join.
 
         The others' biases stay as they are, which is exact but for sinkhorn and for which items are hubs in qb_norm.
         """
@@ -60,7 +60,7 @@ class Correction:
     def ranks(self, queries: Rows, candidates: Rows, relevance: Relevance, shift: Shift | None = None) -> np.ndarray:
         """Corrected ranks, as ``scores.ranks`` gives them for raw scores: (nnz,) int64.
 
-        shift: this correction settled for ``relevance.candidates`` already, to save settling it again.
+        shift: this correction fitted to ``relevance.candidates`` already, to save fitting it again.
         """
         raw = Taken(candidates, relevance.candidates)
         shift = shift or self.shift(raw)
@@ -84,7 +84,7 @@ class Correction:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Corrected search, exact: positions (q, k) int64 and corrected scores (q, k) float32.
 
-        shift: this correction settled for these candidates already, to save settling it again.
+        shift: this correction fitted to these candidates already, to save fitting it again.
         """
         shift = shift or self.shift(candidates)
         queries = np.asarray(queries, np.float32)

@@ -54,7 +54,7 @@ class Biased:
 
 @dataclass(frozen=True)
 class Shift:
-    """A correction settled for one set of m candidates.
+    """A correction fitted to one set of m candidates.
 
     bias (m,) float32: subtracted from every score. hubs (m,) bool, for QB-Norm: a query is
     corrected only when its best raw hit is one of these; None corrects every query.

@@ -139,7 +139,7 @@ def audit(
             f"{', '.join(repr(s) for s in np.unique(pairs.split).tolist())}"
         )
     if split in seen:
-        text = f"the {len(evaluated)} pairs judged are the pairs fitted"
+        text = f"the {len(evaluated)} evaluated pairs are the training pairs"
         return Leaks(
             split, tuple(seen), (Finding("fitted_rows", "pair", len(evaluated), len(evaluated), True, text),), evaluated
         )
@@ -203,7 +203,9 @@ def _shared_groups(pairs: Pairs, evaluated: np.ndarray, known: np.ndarray) -> tu
         return None, member
     names = both.astype(np.str_) if pairs.group_names is None else pairs.group_names[both]
     what = "groups" if pairs.group_names is not None else "groups of connected items"
-    text = f"{len(both)} of {len(groups)} judged {what} were seen while fitting ({', '.join(names[:3].tolist())})"
+    text = (
+        f"{len(both)} of {len(groups)} evaluated {what} are also in the training data ({', '.join(names[:3].tolist())})"
+    )
     some = tuple((str(g), str(g)) for g in names[:_EXAMPLES])
     return Finding("shared_group", "pair", len(both), len(groups), True, text, some), member
 
@@ -215,7 +217,7 @@ def _repeated_pairs(
     codes: Mapping[str, np.ndarray],
     ids: Mapping[str, np.ndarray | None],
 ) -> tuple[Finding | None, np.ndarray]:
-    """Judged pairs both of whose ends are those of one seen pair."""
+    """Evaluated pairs both of whose ends are those of one seen pair."""
     width = int(codes["right"].max()) + 1
     ends = codes["left"][pairs.left] * width + codes["right"][pairs.right]
     if pairs.same_table:  # a relation within one table has no direction
@@ -229,7 +231,10 @@ def _repeated_pairs(
         return None, repeated
     some = np.flatnonzero(repeated)[:_EXAMPLES]
     examples = tuple((_name(pairs, evaluated[i], ids), _name(pairs, known[first[at[i]]], ids)) for i in some)
-    text = f"{count} of {len(evaluated)} judged pairs were seen while fitting, both ends the same or nearly so"
+    text = (
+        f"{count} of {len(evaluated)} evaluated pairs are also in the training data, both ends the same or "
+        "near-duplicates"
+    )
     return Finding("repeated_pair", "pair", count, len(evaluated), True, text, examples), repeated
 
 
@@ -248,7 +253,7 @@ def _one_sided(
     same = np.isin(rows, known_rows)
     row_finding = None
     if same.any():
-        text = f"{same.sum()} of {len(rows)} judged {side} items were seen while fitting, with other partners"
+        text = f"{same.sum()} of {len(rows)} evaluated {side} items are also in the training data, in other pairs"
         row_finding = Finding(
             "known_row",
             side,
@@ -265,9 +270,14 @@ def _one_sided(
     if not twin.any():
         return row_finding, None, has_twin
     leaky = pairs.group_names is None and has_twin.mean() > TOLERANCE
-    text = f"{twin.sum()} of {len(rows)} judged {side} items have a twin (equal content or vector) seen while fitting"
+    text = (
+        f"{twin.sum()} of {len(rows)} evaluated {side} items have a near-duplicate (equal content or vector) in the "
+        "training data"
+    )
     if leaky:
-        text += f", touching {100 * has_twin.mean():.0f}% of the judged pairs: give one item one id, or name its group"
+        text += (
+            f", touching {100 * has_twin.mean():.0f}% of the evaluated pairs: give one item one id, or name its group"
+        )
     examples = tuple((_id(ids, rows[i]), _id(ids, known_rows[first[at[i]]])) for i in np.flatnonzero(twin)[:_EXAMPLES])
     return row_finding, Finding("twin", side, int(twin.sum()), len(rows), bool(leaky), text, examples), has_twin
 

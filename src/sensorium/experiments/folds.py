@@ -15,7 +15,7 @@ from sensorium.recipe import Recipe
 WORD = "all"  # as in data.fold=all
 
 
-def wanted(plan: Recipe) -> bool:
+def requested(plan: Recipe) -> bool:
     """Whether a recipe asks for every fold."""
     return plan.values["data"].get("fold") == WORD
 

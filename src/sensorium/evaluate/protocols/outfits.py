@@ -61,8 +61,8 @@ def fill_in_the_blank(z: Rows, blanks: Blanks) -> np.ndarray:
     if correct.min(initial=0) < 0 or correct.max(initial=0) >= answers.shape[1]:
         raise BadData(f"blanks: correct place {correct.max()} among {answers.shape[1]} answers")
     # The mean similarity to the others is the similarity to their sum, up to a factor of the question.
-    wanted = np.add.reduceat(np.asarray(z[context], np.float64), starts, axis=0)
-    score = np.einsum("qad,qd->qa", np.asarray(z[answers.ravel()], np.float64).reshape(*answers.shape, -1), wanted)
+    target = np.add.reduceat(np.asarray(z[context], np.float64), starts, axis=0)
+    score = np.einsum("qad,qd->qa", np.asarray(z[answers.ravel()], np.float64).reshape(*answers.shape, -1), target)
     rows = np.arange(len(score))
     right = score[rows, correct].copy()
     score[rows, correct] = -np.inf
@@ -88,7 +88,7 @@ def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def hard_outfits(outfits: Sequence[Outfit], category: np.ndarray, seed: int = 0) -> list[np.ndarray]:
-    """Made-up outfits that cannot be told by their categories: each item replaced by another of its category.
+    """Made-up outfits that categories alone do not tell apart: each item replaced by another of its category.
 
     category (n,): of every row of the table. Drawn from the items that the outfits name.
     Raises BadData when a category has a single item.

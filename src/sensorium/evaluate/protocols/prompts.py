@@ -40,7 +40,7 @@ def prompt_retrieval(
     """
     which = np.asarray(which)
     if "mean vector" not in predicted or "ridge" not in predicted:
-        raise BadData("prompt retrieval is judged beside 'mean vector' and 'ridge'; add baselines(x_train, y_train, x)")
+        raise BadData("prompt retrieval is compared with 'mean vector' and 'ridge'; add baselines(x_train, y_train, x)")
     group = np.arange(len(which)) if group is None else np.asarray(group)
     pairs = Pairs.of(np.arange(len(which)), which, group=group, split=np.full(len(which), "test"))
     candidates = unit(prompts)
@@ -78,7 +78,9 @@ def baselines(x_train: np.ndarray, y_train: np.ndarray, x: np.ndarray) -> dict[s
     """
     x_train, y_train, x = (np.asarray(a, np.float64) for a in (x_train, y_train, x))
     if len(x_train) != len(y_train) or x_train.shape[1] != x.shape[1]:
-        raise BadData(f"baselines: inputs {x_train.shape}, targets {y_train.shape}, judged inputs {x.shape} do not fit")
+        raise BadData(
+            f"baselines: inputs {x_train.shape}, targets {y_train.shape}, evaluated inputs {x.shape} do not fit"
+        )
     y_train = unit(y_train)
     mean = y_train.mean(axis=0)
     centre, scale = x_train.mean(axis=0), x_train.std(axis=0)

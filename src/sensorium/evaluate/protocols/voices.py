@@ -73,11 +73,11 @@ def emotion_retrieval(
     return rows
 
 
-def _right(texts: Rows, clips: Rows, wanted: np.ndarray, carried: np.ndarray, k: int) -> np.ndarray:
-    """Whether the clip at each of the first k places carries the emotion wanted, (q, k) bool."""
+def _right(texts: Rows, clips: Rows, requested: np.ndarray, carried: np.ndarray, k: int) -> np.ndarray:
+    """Whether the clip at each of the first k places carries the requested emotion, (q, k) bool."""
     right = np.zeros((len(texts), k + 1), bool)  # what stands beyond k falls into the last column
-    for emotion in np.unique(wanted):
-        mine, theirs = np.flatnonzero(wanted == emotion), np.flatnonzero(carried == emotion)
+    for emotion in np.unique(requested):
+        mine, theirs = np.flatnonzero(requested == emotion), np.flatnonzero(carried == emotion)
         offsets = np.arange(len(mine) + 1) * len(theirs)
         relevance = Relevance(mine, np.arange(len(clips)), offsets, np.tile(theirs, len(mine)), mine,
                               np.full(len(mine), -1))  # fmt: skip
