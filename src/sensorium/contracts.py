@@ -333,7 +333,7 @@ class TrainedObjective(Objective, Protocol):
     def gradients(self, zl: Tensor, zr: Tensor, positives: Positives, sides: tuple[bool, bool] = (True, True),
                   bound: float | None = None) -> Any:  # fmt: skip
         """The loss with its gradients to zl and zr; see ``objectives._contrastive.Gradients``."""
-        raise NotImplementedError(f"{type(self).__name__}.gradients")
+        raise BadRecipe(f"objective '{type(self).__name__}' sets gives_gradients but has no gradients(); unset it")
 
     def learned(self, found: Any) -> list[tuple[nn.Parameter, Tensor]]:
         """The objective's own parameters, each with its gradient, of what :meth:`gradients` returned."""

@@ -165,10 +165,12 @@ def audit(
     found = [shared, repeated]
     touched = in_shared | is_repeated
     for side in ("left", "right"):
-        known_row, twin, has_twin = _one_sided(pairs, side, evaluated, known, codes[side], ids[side], is_repeated)
-        found += [known_row, twin]
-        if twin is not None and twin.leaky:
-            touched |= has_twin
+        known_row, near_duplicate, duplicated = _one_sided(
+            pairs, side, evaluated, known, codes[side], ids[side], is_repeated
+        )
+        found += [known_row, near_duplicate]
+        if near_duplicate is not None and near_duplicate.leaky:
+            touched |= duplicated
     return Leaks(split, tuple(seen), tuple(f for f in found if f is not None), evaluated[touched])
 
 
@@ -265,21 +267,24 @@ def _one_sided(
         )
     values, first = np.unique(code[known_rows], return_index=True)
     at = np.minimum(np.searchsorted(values, code[rows]), max(len(values) - 1, 0))
-    twin = (values[at] == code[rows] if len(values) else np.zeros(len(rows), bool)) & ~same
-    has_twin = np.isin(column[evaluated], rows[twin]) & ~repeated
-    if not twin.any():
-        return row_finding, None, has_twin
-    leaky = pairs.group_names is None and has_twin.mean() > TOLERANCE
+    near = (values[at] == code[rows] if len(values) else np.zeros(len(rows), bool)) & ~same
+    duplicated = np.isin(column[evaluated], rows[near]) & ~repeated
+    if not near.any():
+        return row_finding, None, duplicated
+    leaky = pairs.group_names is None and duplicated.mean() > TOLERANCE
     text = (
-        f"{twin.sum()} of {len(rows)} evaluated {side} items have a near-duplicate (equal content or vector) in the "
+        f"{near.sum()} of {len(rows)} evaluated {side} items have a near-duplicate (equal content or vector) in the "
         "training data"
     )
     if leaky:
-        text += (
-            f", touching {100 * has_twin.mean():.0f}% of the evaluated pairs: give one item one id, or name its group"
-        )
-    examples = tuple((_id(ids, rows[i]), _id(ids, known_rows[first[at[i]]])) for i in np.flatnonzero(twin)[:_EXAMPLES])
-    return row_finding, Finding("twin", side, int(twin.sum()), len(rows), bool(leaky), text, examples), has_twin
+        share = f"{100 * duplicated.mean():.0f}%"
+        text += f", touching {share} of the evaluated pairs: give one item one id, or name its group"
+    examples = tuple((_id(ids, rows[i]), _id(ids, known_rows[first[at[i]]])) for i in np.flatnonzero(near)[:_EXAMPLES])
+    return (
+        row_finding,
+        Finding("twin", side, int(near.sum()), len(rows), bool(leaky), text, examples),
+        duplicated,
+    )
 
 
 def _id(ids: np.ndarray | None, row: int) -> str:
