@@ -9,6 +9,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast examples are made depends on the machine, and the first text of a fresh checkout builds Unicode tables.
+settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 pytest_plugins = ["hang_guard", "live_fixtures"]
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
