@@ -1,7 +1,8 @@
 """Items added and removed while a run is served: an append-only file beside its index, durable change by change.
 
 The last change of an id holds, so that applying a journal twice changes nothing. What may be lost is one append
-that was never acknowledged, at the end of the file; damage anywhere else is an error. :mod:`.records` has the bytes.
+that was never acknowledged, whole, at the end of the file; damage anywhere else is an error. :mod:`.records` has
+the bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import fcntl
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from sensorium.table.columns import like as cast
 
 __all__ = ["MAGIC", "Change", "Journal", "columns", "copied", "digest", "locked"]
 FOLDER = "live"
+_PIECE = 1 << 20  # bytes of one write
 
 
 class Journal:
@@ -64,15 +66,13 @@ class Journal:
             return []
         committed = None if self._old else self._committed()
         end = os.fstat(self._fd).st_size  # after the slots, so that it is not less than they say
-        changes = []
+        changes: list[Change] = []
         while self.size < end:
-            head, payload = self._record(self.size, end)
-            if payload is None:
-                self._check_end(head, end, committed)
+            found, at = self._append_at(self.size, end, committed)
+            if not found:
                 break
-            at = self.size + (head.length if head else 0)
-            changes.append(self._take(payload, at))
-            self.size = at + len(payload)
+            changes += [self._take(*one) for one in found]
+            self.size = at
         if committed is not None and end < committed.end:
             count = f"{committed.end - self.size:,} bytes" if committed.end > self.size else "an unknown number"
             lost = f"{count} of changes that were acknowledged are missing at its end"
@@ -82,12 +82,14 @@ class Journal:
     def append(self, changes: Sequence[Change]) -> list[Change]:
         """Write changes and return once they are on the disk; returns what other writers wrote before them.
 
-        Raises BadData for a value that is too long or when the run was deleted, ReadOnly when it may not be
-        written, and DiskFull when they do not fit; the file is then as it was.
+        A kill meanwhile leaves all of them in the file or none. Raises BadData for a value that is too long or when
+        the run was deleted, ReadOnly when it may not be written, and DiskFull when they do not fit; the file is then
+        as it was.
         """
         for change in changes:
             records.check(change)
-        payloads = [records.pack(change) for change in changes]
+        payloads = [records.pack(change, more=more) for more, change in zip(_countdown(changes), changes, strict=True)]
+        size = sum(map(len, payloads)) + len(payloads) * records.HEAD_SIZE
         with locked(self.folder), _writable(self.path):
             if not self.path.is_file():
                 io.write(self.path, records.header(records.START, records.START))
@@ -98,18 +100,17 @@ class Journal:
             if self._old or os.fstat(self._fd).st_size < records.START:
                 self._rewrite()
             io.sweep(self.path.parent)  # what a killed writer left
-            content = b"".join(records.records(payloads, self.size))
             number = self._committed().number
             try:
                 with io.typed_errors(self.path):
                     os.ftruncate(self._fd, self.size)  # one append that was cut short
-                    _write(self._fd, content, self.size)
+                    _write_all(self._fd, records.records(payloads, self.size), self.size)
                     os.fsync(self._fd)
             except BaseException:
                 os.ftruncate(self._fd, self.size)
                 raise
             # What is on the disk is committed; the slot goes there with the next append at the latest.
-            slot = records.Committed(number + 1, self.size + len(content), self.size)
+            slot = records.Committed(number + 1, self.size + size, self.size)
             with io.typed_errors(self.path):
                 _write(self._fd, slot.content, slot.offset)
             self.read()
@@ -187,9 +188,32 @@ class Journal:
         payload = os.pread(self._fd, head.size, at + size)
         return head, payload if head.fits(payload) else None
 
-    def _check_end(self, head: records.Head | None, end: int, committed: records.Committed | None) -> None:
-        """Raise Corrupt unless what is left of the file is one append that was cut short."""
-        at, left = self.size, end - self.size
+    def _append_at(
+        self, at: int, end: int, committed: records.Committed | None
+    ) -> tuple[list[tuple[Change, int, int]], int]:
+        """The changes of the append at an offset, each with place and size of its media, and where it ends.
+
+        None of them where it was cut short. Raises Corrupt where it is damaged.
+        """
+        found: list[tuple[Change, int, int]] = []
+        more = 1
+        while more:
+            head, payload = self._record(at, end) if at < end else (None, None)
+            if payload is None:
+                self._check_end(head, at, end, committed)
+                return [], at
+            at += head.length if head else 0
+            try:
+                change, start, more = records.unpack(payload)
+            except ValueError as error:
+                raise self._damaged(f"holds {error}, at byte {at}") from None
+            found.append((change, at + start, len(payload) - start))
+            at += len(payload)
+        return found, at
+
+    def _check_end(self, head: records.Head | None, at: int, end: int, committed: records.Committed | None) -> None:
+        """Raise Corrupt unless what is left of the file from an offset is of one append that was cut short."""
+        left = end - at
         if committed is None:  # format 1
             content = os.pread(self._fd, left, at)
             if records.damaged_1(content) or records.follows_1(content):
@@ -202,17 +226,13 @@ class Journal:
     def _damaged(self, what: str) -> Corrupt:
         return Corrupt(f"{self.path} {what}; move it away to serve the run without its live changes")
 
-    def _take(self, payload: bytes, at: int) -> Change:
-        try:
-            change, start = records.unpack(payload)
-        except ValueError as error:
-            raise self._damaged(f"holds {error}, at byte {at}") from None
+    def _take(self, change: Change, media: int, size: int) -> Change:
         self.records += 1
         self.latest.pop(change.id, None)  # a later change comes later in order, too
         self.latest[change.id] = change
         self._media.pop(change.id, None)
         if change.media_type:
-            self._media[change.id] = (at + start, len(payload) - start)
+            self._media[change.id] = (media, size)
         return change
 
 
@@ -279,7 +299,23 @@ def columns(changes: Sequence[Change], like: Mapping[str, np.ndarray], n: int) -
     return {name: cast([change.columns.get(name) for change in changes], like[name], name) for name in like}
 
 
-def _write(file: int, content: bytes, at: int) -> None:
+def _countdown(changes: Sequence[Change]) -> Iterator[int]:
+    """For each change, how many follow it."""
+    return iter(range(len(changes) - 1, -1, -1))
+
+
+def _write_all(file: int, contents: Iterable[bytes], at: int) -> None:
+    """Contents one after the other, in pieces of about a megabyte."""
+    piece = bytearray()
+    for content in contents:
+        piece += content
+        if len(piece) >= _PIECE:
+            _write(file, piece, at)
+            at, piece = at + len(piece), bytearray()
+    _write(file, piece, at)
+
+
+def _write(file: int, content: bytes | bytearray, at: int) -> None:
     view = memoryview(content)
     while view:
         written = os.pwrite(file, view, at)

@@ -4,7 +4,8 @@ Format 2: MAGIC; two slots, written in turn, each a number that grows (u64), the
 where the last append begins (u64) and the xxh3-64 of these; then records. A record is the size of its payload
 (u32), the payload's xxh3-64 (u64), the xxh3-64 (u64) of these two and of the record's offset, and the payload:
 size of JSON (u32), JSON, the vector as the encoder gave it (float32), and the bytes of what the item looks like.
-All numbers are little-endian.
+All numbers are little-endian. The JSON's "more" is how many records of the same append follow; absent for 0. An
+append is read whole or not at all.
 
 Format 1, which is read but not written, has no slots, and no checksum of a record's head.
 """
@@ -72,9 +73,22 @@ def check(change: Change) -> None:
             raise BadData(f"column '{name[:100]}' has {len(value):,} characters, at most {LONGEST_TEXT:,} are taken")
 
 
-def pack(change: Change, media: bytes | None = None) -> bytes:
-    """A change as the payload of a record. Raises BadData when it is too large, or no valid JSON."""
+class Unpacked(NamedTuple):
+    """A payload read: its change without media, where in the payload those begin, and how many records follow."""
+
+    change: Change
+    start: int
+    more: int
+
+
+def pack(change: Change, media: bytes | None = None, more: int = 0) -> bytes:
+    """A change as the payload of a record. more: how many records of the same append follow it.
+
+    Raises BadData when it is too large, or no valid JSON.
+    """
     fields: dict[str, Any] = {"id": change.id, "op": "remove"}
+    if more:
+        fields["more"] = more
     vector = b""
     if change.vector is not None:
         array = np.ascontiguousarray(change.vector, "<f4")
@@ -95,20 +109,20 @@ def pack(change: Change, media: bytes | None = None) -> bytes:
     return payload
 
 
-def unpack(payload: bytes) -> tuple[Change, int]:
-    """A change without its media, and where in the payload those begin. Raises ValueError for other bytes."""
+def unpack(payload: bytes) -> Unpacked:
+    """What :func:`pack` packed. Raises ValueError for other bytes."""
     try:
         (size,) = _SIZE.unpack_from(payload)
         fields = json.loads(payload[_SIZE.size : _SIZE.size + size])
-        start = _SIZE.size + size
+        start, more = _SIZE.size + size, int(fields.get("more", 0))
         if fields["op"] == "remove":
-            return Change(fields["id"]), start
+            return Unpacked(Change(fields["id"]), start, more)
         count = int(np.prod(fields["shape"]))
         vector = np.frombuffer(payload, "<f4", count, start).astype(np.float32).reshape(fields["shape"])
         change = Change(fields["id"], vector, dict(fields["columns"]), fields["encoder"], fields.get("media_type", ""))
     except (struct.error, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no change: {error}") from error
-    return change, start + 4 * count
+    return Unpacked(change, start + 4 * count, more)
 
 
 def record(payload: bytes, at: int) -> bytes:

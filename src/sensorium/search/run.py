@@ -6,7 +6,6 @@ What turns a query into hits is in :mod:`sensorium.search.query`.
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +17,11 @@ from sensorium import consent, integrity, io, modalities, parts
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch, SensoriumError, nearest
 from sensorium.evaluate import calibration, posthoc
-from sensorium.search import journal, query
+from sensorium.search import journal, live, query
 from sensorium.search.folder import RunFolder, quote
 from sensorium.search.query import SIDES, Input, Options
-from sensorium.table import RowLookup, Table
-from sensorium.types import Embeddings, as_ids
+from sensorium.table import RowLookup
+from sensorium.types import Embeddings
 
 if TYPE_CHECKING:
     from sensorium.stream.classifier import StreamingClassifier
@@ -133,56 +132,28 @@ class Run:
 
     def apply(self, side: str, changes: Sequence[journal.Change]) -> int:
         """Bring live changes into a side's index; returns how many could not be: of another encoder, or unusable."""
-        last = {change.id: change for change in changes}
-        if not last:
-            return 0
-        index = self.index(side)
-        before = index.table
-        gone = before.rows.rows(last)
-        gone = gone[gone >= 0]
-        index.remove(before.ids[gone].tolist())
-        added = [c for c in last.values() if c.vector is not None and c.encoder == self.encoder_digest(side)]
-        if added:
-            try:
-                index.add(*self._prepared(side, added, before))
-            except SensoriumError:  # one of them; the others are not lost for it
-                added = [c for c in added if self._add_alone(side, c, before)]
-        for direction, shift in list(self._shifts.items()):
-            if direction.endswith(f"->{side}") or len(self.sides) == 1:
-                keep = np.ones(len(before), bool)
-                keep[gone] = False
-                new = index.vectors(np.arange(int(keep.sum()), len(index.table)))
-                self._shifts[direction] = self.corrections[direction].extended(shift, keep, new)
-        return sum(c.vector is not None for c in last.values()) - len(added)
-
-    def _prepared(self, side: str, added: Sequence[journal.Change], like: Table) -> tuple[list[str], Any, Any]:
-        """Ids, indexed vectors and columns of added items, of the types that a table has."""
-        vectors = np.concatenate([self.project_one(side, c.vector) for c in added])
-        return [c.id for c in added], vectors, journal.columns(added, like.columns, len(like))
-
-    def _add_alone(self, side: str, change: journal.Change, like: Table) -> bool:
-        try:
-            self.index(side).add(*self._prepared(side, [change], like))
-        except SensoriumError as error:
-            warnings.warn(f"{self.folder}: live item '{change.id}' is left out: {error}", stacklevel=3)
-            return False
-        return True
+        return live.apply(self, side, changes)
 
     def commit(self, side: str, change: journal.Change) -> None:
-        """Make a change durable and apply it. What cannot be applied is refused before it is written.
+        """Make a change durable and apply it: see :meth:`commit_many`."""
+        live.commit(self, side, [change])
 
-        In the thread of the side's index. Raises BadData for an item that no index takes, ReadOnly for a
-        run that may not be written, and DiskFull; nothing is changed then.
+    def commit_many(self, side: str, changes: Sequence[journal.Change]) -> None:
+        """Make changes durable in one append and apply them: all of them or, when anything is raised, none.
+
+        What cannot be applied is refused before it is written. The last change of an id holds. In the thread of
+        the side's index. Raises BadData for an item that no index takes, Mismatch for a vector of another
+        encoder, ReadOnly for a run that may not be written, and DiskFull.
         """
-        index, changes = self.index(side), self.journals[side]
-        self.apply(side, changes.read())  # those of other processes
-        if change.vector is not None:
-            ids, vectors, columns = self._prepared(side, [change], index.table)
-            trial = index.table.take(np.zeros(0, np.int64)) if len(index.table) else index.table
-            trial.append(as_ids(ids), columns)
-            if not np.isfinite(vectors).all():
-                raise BadData(f"item '{change.id}': its head makes no finite vector of it")
-        self.apply(side, [*changes.append([change]), change])
+        live.commit(self, side, changes)
+
+    def shift_changed(self, side: str, keep: np.ndarray) -> None:
+        """Bring the hubness corrections up to date after rows of a side left (keep (n,) false) and others came."""
+        for direction, shift in list(self._shifts.items()):
+            if direction.endswith(f"->{side}") or len(self.sides) == 1:
+                index = self.index(side)
+                new = index.vectors(np.arange(int(keep.sum()), len(index.table)))
+                self._shifts[direction] = self.corrections[direction].extended(shift, keep, new)
 
     def places(self, side: str) -> RowLookup:
         """The row of every id in a side's index, as a mapping."""
