@@ -22,16 +22,15 @@ def parts(content: bytes, name: str) -> list[Part]:
 
 
 def _flac(content: bytes) -> list[Part]:
-    starts = [0]
-    for marker in (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22"):  # with STREAMINFO, which comes first
-        at = content.find(marker, 4)
-        while at > 0:
+    starts, at = [0], content.find(b"fLaC", 4)  # one search: it is a few per cent of the time that decoding takes
+    while at > 0:
+        if content[at + 4 : at + 8] in _STREAMINFO:
             starts.append(at)
-            at = content.find(marker, at + 4)
-    starts.sort()
+        at = content.find(b"fLaC", at + 4)
     return [Part(start, stop) for start, stop in zip(starts, [*starts[1:], len(content)], strict=True)]
 
 
+_STREAMINFO = (b"\0\0\0\x22", b"\x80\0\0\x22")  # header of the block that comes first, or is the only one
 _BEGINS, _ENDS = 2, 4  # flags of an Ogg page
 
 
