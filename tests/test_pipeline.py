@@ -286,7 +286,6 @@ def test_an_interrupted_fit_goes_on_where_it_was(tmp_path, tiny_vectors):
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
-        (["data.split=split", "train.batch=5000"], BadData, r"batch.*(1000|200)"),
         (
             ["data.split=", "data.test=0.0", "data.validation=0.1"],
             BadData,

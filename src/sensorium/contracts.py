@@ -1,9 +1,8 @@
 """What each kind of part must have: encoders, heads, objectives, indexes and data sets as Protocols.
 
-A part subclasses its Protocol and so inherits the defaults; what has no default it must define
-itself. Every docstring ends with a whole part of about ten lines. ``python -m sensorium.testing
-my_part.py:Name`` checks a part against its contract. Letters in shapes are those of
-:mod:`sensorium.types`: n items, b batch, t frames, d width, c classes, k neighbours.
+A part subclasses its Protocol and so inherits the defaults; what has no default it must define itself. Every
+docstring ends with a whole part of about ten lines. ``python -m sensorium.testing my_part.py:Name`` checks a part.
+Letters in shapes are those of :mod:`sensorium.types`: n items, b batch, t frames, d width, c classes, k neighbours.
 """
 
 from __future__ import annotations
@@ -69,8 +68,8 @@ class Dataset(Protocol):
 class Encoder(Protocol):
     """A frozen model: items of one kind in, vectors out. The vector of an item does not depend on its batch.
 
-    takes: the kind of item, such as "text" or "image". dim: width d of a vector. fingerprint: a JSON
-    object that differs whenever the vectors would; stores and heads are compared by it.
+    takes: the kind of item, such as "text" or "image". dim: width d of a vector. fingerprint: a JSON object that
+    differs whenever the vectors would; stores and heads are compared by it.
 
     Example::
 
@@ -93,6 +92,9 @@ class Encoder(Protocol):
     arguments: Mapping[str, Any] = _NOTHING  #: its own settings, where other formats store them
     example: Any = None  #: a value that it can encode, where not every value of its kind is valid
 
+    def check(self, values: Sequence[Any]) -> None:
+        """Called before anything is embedded. Raises BadData for values that it does not take; reads no file."""
+
     @abstractmethod
     def encode(self, values: Sequence[Any]) -> Any:
         """(n, d) float32; with ``frames`` a list of n arrays (t_i, d), t_i >= 1. Raises BadData for a bad value."""
@@ -101,9 +103,9 @@ class Encoder(Protocol):
 class FrameEncoder(Encoder, Protocol):
     """An encoder of sound whose frames can be computed as the samples arrive.
 
-    rate: samples a second. hop: samples from one frame to the next. size: samples of a frame.
-    span: samples that a frame looks at, ``size`` or more; a stream begins with span - size zeros.
-    Streamed frames equal those of :meth:`encode` to 1e-5.
+    rate: samples a second. hop: samples from one frame to the next. size: samples of a frame. span: samples that a
+    frame looks at, ``size`` or more; a stream begins with span - size zeros. Streamed frames equal those of
+    :meth:`encode` to 1e-5.
 
     Example::
 
@@ -145,8 +147,8 @@ class FrameEncoder(Encoder, Protocol):
 class Head(Protocol):
     """A small ``torch.nn.Module`` from an encoder's vectors into the shared space.
 
-    arguments: those of ``__init__`` by name, from which a saved head is made again. dim_in, dim: widths of
-    input and output, set by :meth:`build`. ``nn.Module`` comes first among the bases.
+    arguments: those of ``__init__`` by name, from which a saved head is made again. dim_in, dim: widths of input and
+    output, set by :meth:`build`. ``nn.Module`` comes first among the bases.
 
     Example::
 
@@ -172,8 +174,7 @@ class Head(Protocol):
     takes_sequences: bool = False  #: forward(x (b, t, d_in), lengths (b,))
     streams: bool = False  #: has ``start``, ``step`` and ``advance``: see SequenceHead
     normalize: bool = False  #: outputs have unit length
-    #: What no weight takes part in, (frames (b, t, d), lengths (b,)) → (b, w): computed once for a whole fit,
-    #: after which ``forward`` gets these vectors in place of frames.
+    #: What no weight takes part in, (frames (b, t, d), lengths (b,)) → (b, w), computed once before ``forward``.
     frozen: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @abstractmethod
@@ -254,13 +255,12 @@ class SequenceHead(Head, Protocol):
         The output of a stream without a new frame is undefined.
         """
         z, after = x.new_zeros(len(x), self.dim), tuple(part.clone() for part in state)
-        for count in lengths.unique().tolist():  # streams with as many new frames make one batch
-            if count:
-                at = (lengths == count).nonzero()[:, 0]
-                read, new = self.step(x[at, :count], tuple(part[at] for part in state))
-                z[at] = read[:, -1]
-                for part, changed in zip(after, new, strict=True):
-                    part[at] = changed
+        for count in filter(None, lengths.unique().tolist()):  # streams with as many new frames make one batch
+            at = (lengths == count).nonzero()[:, 0]
+            read, new = self.step(x[at, :count], tuple(part[at] for part in state))
+            z[at] = read[:, -1]
+            for part, changed in zip(after, new, strict=True):
+                part[at] = changed
         return z, after
 
 
@@ -270,13 +270,16 @@ class Objective(Protocol):
     closed_form: bool
     gives_probabilities: bool = False  #: scores of all classes can be turned into their probabilities
 
+    def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
+        """Called before anything is embedded, with zeros as vectors and the training pairs. Raises BadRecipe."""
+
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Scores of n items with all c classes (n, c) as probabilities (n, c), float64, rows adding up to 1.
 
         Raises BadRecipe for an objective that defines none.
         """
-        raise BadRecipe(f"objective '{type(self).__name__.lower()}' gives no probabilities of classes; "
-                        "type: objective=cross_entropy")  # fmt: skip
+        name = type(self).__name__.lower()
+        raise BadRecipe(f"objective '{name}' gives no probabilities of classes; type: objective=cross_entropy")
 
 
 class ClosedFormObjective(Objective, Protocol):
@@ -322,6 +325,7 @@ class TrainedObjective(Objective, Protocol):
 
     closed_form: bool = False
     gives_gradients: bool = False  #: has ``gradients`` and ``learned``, for the fused training step
+    takes_mixtures: bool = True  #: works on mixtures of items (train.mixup)
 
     def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Head, right_head: Head) -> None:
         """Called once before training, with the training pairs and the built heads."""
@@ -341,13 +345,10 @@ class TrainedObjective(Objective, Protocol):
 
 
 class Index(Protocol):
-    """Vectors by id with metadata columns, searched by inner product. tests/parts/test_adding_parts.py has a whole one.
+    """Vectors by id with metadata columns, searched by inner product. A whole one: tests/parts/test_adding_parts.py."""
 
-    table: ids and columns of the rows, in the order of :meth:`vectors`. fingerprint: of what made the vectors.
-    """
-
-    table: Table
-    fingerprint: Mapping[str, Any] = _NOTHING
+    table: Table  #: ids and columns of the rows, in the order of :meth:`vectors`
+    fingerprint: Mapping[str, Any] = _NOTHING  #: of what made the vectors
 
     @abstractmethod
     def add(self, ids: Sequence[Any], vectors: np.ndarray, columns: Mapping[str, Any] | None = None) -> None:
@@ -392,9 +393,6 @@ class Index(Protocol):
 
 #: The Protocols that parts of a kind may subclass; the first is that of a part that subclasses none.
 CONTRACTS: Mapping[str, tuple[type, ...]] = {
-    "datasets": (Dataset,),
-    "encoders": (Encoder, FrameEncoder),
-    "heads": (Head, SequenceHead),
-    "objectives": (TrainedObjective, ClosedFormObjective),
-    "indexes": (Index,),
-}
+    "datasets": (Dataset,), "encoders": (Encoder, FrameEncoder), "heads": (Head, SequenceHead),
+    "objectives": (TrainedObjective, ClosedFormObjective), "indexes": (Index,),
+}  # fmt: skip

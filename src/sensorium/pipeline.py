@@ -19,7 +19,7 @@ from sensorium.errors import BadData, BadRecipe, Mismatch
 from sensorium.evaluate import protocols
 from sensorium.evaluate.projected import Projected
 from sensorium.pairs import SPLITS, Pairs
-from sensorium.progress import timed
+from sensorium.progress import say, timed
 from sensorium.recipe import Built, Recipe
 from sensorium.search import located
 from sensorium.search.folder import RunFolder, workplace
@@ -55,6 +55,7 @@ def run(
 
     Raises BadRecipe, BadData, Mismatch, Corrupt, DiskFull or MissingExtra for what a caller can correct.
     """
+    from sensorium.fitting import feasible
     from sensorium.search.run import open as open_run
 
     if seed is not None:
@@ -67,13 +68,18 @@ def run(
         with timed("load", seconds, quiet):
             data = plan.part("data").load()
             check_data(plan, data)
+        pairs = split(plan, data.pairs)
+        check_encoders(plan, data, parts.encoders)
+        notes = feasible.check(plan, data, pairs, parts)
+        for note in () if quiet else notes:
+            say("note", note)
         with timed("embed", seconds, quiet):
             left, right = embed(plan, data, Path(stores or target.stores), progress=not quiet, parts=parts)
-        pairs = split(plan, data.pairs)
         check(left, right)
         with timed("fit", seconds, quiet):
             fitted = fit_heads(plan, left, right, pairs, folder, not quiet, on_epoch, tensorboard, parts)
-        finish(plan, data, left, right, pairs, fitted, folder, stages=stages, seconds=seconds, quiet=quiet)
+        extra = {"notes": notes} if notes else {}
+        finish(plan, data, left, right, pairs, fitted, folder, stages=stages, seconds=seconds, quiet=quiet, extra=extra)
     return open_run(target.path)
 
 
@@ -128,11 +134,17 @@ def embed(
     parts: the recipe's, where they are built already.
     """
     encoders = (parts or plan.build()).encoders
-    sides = [(side, items) for side, items in (("left", data.left), ("right", data.right)) if items is not None]
-    for side, items in sides:
-        check_encoder(side, items, plan, encoders[side])  # both are refused before the first takes its time
+    sides = check_encoders(plan, data, encoders)
     tables = [embed_side(side, items, plan, stores, progress, encoders[side]) for side, items in sides]
     return tables[0], tables[1] if len(tables) > 1 else None
+
+
+def check_encoders(plan: Recipe, data: Data, encoders: Mapping[str, Any]) -> list[tuple[str, Items]]:
+    """The sides that are there; raises what refuses either of them before the first takes its time."""
+    sides = [(side, items) for side, items in (("left", data.left), ("right", data.right)) if items is not None]
+    for side, items in sides:
+        check_encoder(side, items, plan, encoders[side])
+    return sides
 
 
 def check_encoder(side: str, items: Items, plan: Recipe, encoder: Any) -> None:
@@ -145,6 +157,8 @@ def check_encoder(side: str, items: Items, plan: Recipe, encoder: Any) -> None:
         raise BadRecipe(f"the {side} items are {items.kind}; name what encodes them: {slot}=NAME")
     elif encoder.takes != items.kind:
         raise BadRecipe(f"{slot} '{plan.part_name(slot)}' takes {encoder.takes}, but the {side} items are {items.kind}")
+    else:
+        encoder.check(items.values)
 
 
 def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bool, encoder: Any = None) -> Embeddings:

@@ -99,6 +99,11 @@ def _bars() -> Any:
                     TimeRemainingColumn(), console=Console(stderr=True))  # fmt: skip
 
 
+def say(what: str, text: str) -> None:
+    """A line on standard error, in the form of the stages' times: a note, or where an interrupted fit goes on."""
+    print(f"{what:>9}  {text}", file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def timed(stage: str, seconds: dict[str, float], quiet: bool) -> Iterator[None]:
     """Measure a stage's wall time, and print it on the terminal's error stream."""

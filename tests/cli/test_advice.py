@@ -129,14 +129,23 @@ def run(folder, n, *overrides, **columns):
     return sensorium.run("arrays", [*keys, *overrides], out=folder / "run", quiet=True)
 
 
-@pytest.mark.parametrize(("train", "overrides"), [(1, []), (3, ["train.batch=8"]), (3, ["train.accumulate=2"]),
-                                                  (9, ["train.batch=8", "train.accumulate=3"])])  # fmt: skip
-def test_too_few_pairs_say_what_works(tmp_path, train, overrides):
-    split = np.array(["train"] * train + ["validation", "validation", "test", "test"])
-    with pytest.raises(BadData, match="related training pairs? are fewer than|fewer than") as error:
-        run(tmp_path, len(split), *overrides, split=split)
+def test_one_pair_says_what_works(tmp_path):
+    split = np.array(["train", "validation", "validation", "test", "test"])
+    with pytest.raises(BadData, match="1 related training pair; a trained fit needs 2") as error:
+        run(tmp_path, len(split), split=split)
     typed = str(error.value).partition("type: ")[2].split()
-    assert run(tmp_path, len(split), *overrides, *typed, split=split).metrics["results"]
+    assert run(tmp_path, len(split), *typed, split=split).metrics["results"]
+
+
+@pytest.mark.parametrize(("train", "overrides", "used"), [
+    (3, ["train.batch=8"], "train.batch=3"), (3, ["train.accumulate=2"], "train.batch=2 train.accumulate=1"),
+    (9, ["train.batch=8", "train.accumulate=3"], "train.batch=3 train.accumulate=3"),
+])  # fmt: skip
+def test_a_batch_larger_than_the_pairs_is_smaller_with_a_note(tmp_path, train, overrides, used):
+    split = np.array(["train"] * train + ["validation", "validation", "test", "test"])
+    made = run(tmp_path, len(split), *overrides, split=split)
+    assert made.metrics["notes"] == [made.metrics["notes"][0]] and f": {used} is used" in made.metrics["notes"][0]
+    assert made.metrics["results"] and made.metrics["fit"]["steps"] > 0
 
 
 @pytest.mark.parametrize("overrides", [["data.test=0.0"], ["data.validation=0.0"]])

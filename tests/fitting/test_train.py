@@ -8,6 +8,8 @@ import signal
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from training_data import TRAIN, N, assert_same_bits, identity, tensors, train, views
 
 from sensorium import fitting, scores
@@ -16,7 +18,7 @@ from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting import batches as batching
 from sensorium.fitting import fused
 from sensorium.fitting import weights as weights_module
-from sensorium.fitting.batches import Batch, Sampler, Side
+from sensorium.fitting.batches import Batch, Sampler, Side, step_size
 from sensorium.fitting.fused import FusedStep, _dropout_mask
 from sensorium.fitting.options import TrainOptions
 from sensorium.fitting.schedule import EarlyStopping, learning_rate
@@ -341,12 +343,36 @@ def test_a_default_batch_follows_the_data_and_a_wish_does_not():
     pairs = Pairs.of(np.arange(80), np.arange(80))
     assert Sampler(pairs, TrainOptions(), 0).batch == 10
     assert Sampler(Pairs.of(*[np.arange(50_000)] * 2), TrainOptions(), 0).batch == 1024
-    with pytest.raises(BadData, match=r"80 related training pairs are fewer than train.batch=81; type: train.batch=80"):
-        Sampler(pairs, TrainOptions(batch=81), 0)
-    with pytest.raises(BadData, match=r"train.batch=40 times train.accumulate=3; type: train.batch=26"):
-        Sampler(pairs, TrainOptions(batch=40, accumulate=3), 0)
-    with pytest.raises(BadData, match="1 related training pairs are fewer than train.batch=2"):
-        Sampler(pairs.take(np.arange(1)), TrainOptions(), 0)
+    assert Sampler(pairs, TrainOptions(batch=80), 0).batch == 80
+
+
+@pytest.mark.parametrize(("keys", "used", "note"), [
+    ({"batch": 81}, (80, 1), "80 training pairs are fewer than train.batch=81: train.batch=80 is used"),
+    ({"batch": 40, "accumulate": 3}, (26, 3), "80 training pairs are fewer than train.batch=40 times train.accumulate=3: "
+     "train.batch=26 train.accumulate=3 is used"),
+    ({"accumulate": 100}, (2, 40), "80 training pairs are fewer than train.batch=2 times train.accumulate=100: "
+     "train.batch=2 train.accumulate=40 is used"),
+])  # fmt: skip
+def test_more_than_the_pairs_is_less_with_a_note(keys, used, note):
+    pairs, options = Pairs.of(np.arange(80), np.arange(80)), TrainOptions(**keys)
+    sampler = Sampler(pairs, options, 0)
+    assert (sampler.batch, sampler.accumulate) == used and step_size(80, options) == (*used, note)
+    assert sampler.epoch(0).shape == (1, used[1], used[0])
+
+
+@given(st.integers(2, 500), st.none() | st.integers(2, 1000), st.integers(1, 300))
+def test_every_step_can_be_filled(n, batch, accumulate):
+    used, each, note = step_size(n, TrainOptions(batch=batch, accumulate=accumulate))
+    assert used >= 2 and 1 <= each <= accumulate and used * each <= n
+    assert bool(note) == (n < (batch or 2) * accumulate)
+    assert note or batch is None or (used, each) == (batch, accumulate)
+
+
+@pytest.mark.parametrize(("n", "message"), [(0, "no related training pair; a trained fit needs 2"),
+                                            (1, "1 related training pair; .*type: objective=ridge")])  # fmt: skip
+def test_a_trained_fit_needs_two_pairs(n, message):
+    with pytest.raises(BadData, match=message):
+        Sampler(Pairs.of(np.arange(n), np.arange(n)), TrainOptions(), 0)
 
 
 def test_accumulating_averages_the_batches_gradients():

@@ -21,6 +21,7 @@ from sensorium.types import Data, Items, blocks
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
 
 NEAR = 0.99  # cosine of two coarse bitmaps from which two are near-duplicates
+_WIDEST = 1024  # pixels of a picture's side
 _CELLS = 16  # of the coarse bitmap, along a side
 
 
@@ -41,6 +42,11 @@ class Glyphs(Dataset):
         seed: int = 0,
         size: int = 64,
     ) -> None:
+        if min(test, validation, seed) < 0 or not 8 <= size <= _WIDEST:
+            raise BadRecipe(
+                f"glyphs: test={test}, validation={validation}, seed={seed}, size={size}; expected numbers of "
+                f"0 or above, and 8 to {_WIDEST} pixels"
+            )
         self.fonts, self.test, self.validation, self.seed, self.size = fonts, test, validation, seed, size
 
     def load(self) -> Data:

@@ -13,6 +13,8 @@ from sensorium.contracts import Encoder
 from sensorium.errors import BadData, BadRecipe
 from sensorium.modalities.image import files
 
+_MOST = {"dim": 1 << 20, "ngram": 100}
+
 
 class Hashing(Encoder):
     """An encoder without weights, for tests and first steps: every number can be worked out by hand.
@@ -34,8 +36,8 @@ class Hashing(Encoder):
         if takes not in ("text", "image"):
             raise BadRecipe(f"hashing: takes={takes!r}; expected text or image")
         for key, value in (("dim", dim), ("ngram", ngram)):
-            if value < 1:
-                raise BadRecipe(f"hashing: {key}={value}; expected at least 1")
+            if not 1 <= value <= _MOST[key]:
+                raise BadRecipe(f"hashing: {key}={value}; expected at least 1, at most {_MOST[key]}")
         if takes == "image" and math.isqrt(dim) ** 2 != dim:
             raise BadRecipe(f"hashing: dim={dim}; pictures need a square number, such as {math.isqrt(dim) ** 2}")
         self.takes, self.dim, self.ngram = takes, dim, ngram

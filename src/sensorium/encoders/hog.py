@@ -13,6 +13,7 @@ from sensorium.errors import BadData, BadRecipe, require
 from sensorium.modalities.image import files
 from sensorium.types import blocks
 
+_MOST, _WIDEST = 360, 4096  # orientations; pixels
 _CLIP = 0.2  # of L2-Hys, as published
 _MARGIN = 2  # background pixels around the ink: gradients of neighbouring pictures never meet
 
@@ -38,8 +39,10 @@ class Hog(Encoder):
             raise BadRecipe(f"hog: size={size}, cell={cell}; expected size to be a multiple of cell, cell at least 2")
         if not 1 <= block <= size // cell:
             raise BadRecipe(f"hog: block={block}; expected 1 to {size // cell}, the cells along a side")
-        if orientations < 1:
-            raise BadRecipe(f"hog: orientations={orientations}; expected at least 1")
+        if not 1 <= orientations <= _MOST:
+            raise BadRecipe(f"hog: orientations={orientations}; expected at least 1, at most {_MOST}")
+        if size > _WIDEST:
+            raise BadRecipe(f"hog: size={size}; expected at most {_WIDEST} pixels")
         self.size, self.orientations, self.cell, self.block = size, orientations, cell, block
 
     @property

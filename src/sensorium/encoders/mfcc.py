@@ -23,6 +23,7 @@ _LOGS = 2048  # frames whose logarithms are taken in one go
 _TOGETHER = 32  # recordings that a thread takes at a time
 _SAMPLES = 1 << 20  # of recordings that are framed in one go
 _WORDS = {"cmvn": ("none", "running", "utterance"), "silence": ("keep", "mark", "drop")}
+_QUIET = 1000  # dB; no sound has as many
 _LONGEST = 10_000  # milliseconds of a frame
 _POINTS = 1 << 17  # of a transform
 
@@ -71,6 +72,11 @@ class Mfcc(FrameEncoder):
         for key, words in _WORDS.items():
             if self.arguments[key] not in words:
                 raise BadRecipe(f"mfcc.{key}='{self.arguments[key]}'; expected one of {', '.join(words)}")
+        if not (0 <= silence_db <= _QUIET and -_QUIET <= silence_floor <= _QUIET and 0 <= silence_release <= _QUIET):
+            raise BadRecipe(
+                f"mfcc: silence_db={silence_db}, silence_floor={silence_floor}, silence_release={silence_release}; "
+                f"expected 0 to {_QUIET}, {-_QUIET} to {_QUIET} and 0 to {_QUIET} dB"
+            )
         if deltas not in (0, 1, 2):
             raise BadRecipe(f"mfcc.deltas={deltas}; expected 0, 1 or 2")
         if not 2_000 <= rate <= 1_000_000:

@@ -40,14 +40,16 @@ class Onehot(Encoder):
         """The classes and their order."""
         return {"name": "onehot", "classes": ",".join(self.classes)}
 
-    def encode(self, values: Sequence[str]) -> np.ndarray:
-        """(n, c) float32. Raises BadData for a name that is no class."""
-        rows = []
-        for value in values:
-            if str(value) not in self.classes:
+    def check(self, values: Sequence[str]) -> None:
+        """Raises BadData for a name that is no class."""
+        for value in dict.fromkeys(map(str, values)):
+            if value not in self.classes:
                 raise BadData(
                     f"'{value}' is none of the {self.dim} classes; {nearest(str(value), self.classes)}; name it in "
                     "right.encoder.classes='[…]', or leave it out by data.classes='[…]'"
                 )
-            rows.append(self.classes.index(str(value)))
-        return np.eye(self.dim, dtype=np.float32)[rows]
+
+    def encode(self, values: Sequence[str]) -> np.ndarray:
+        """(n, c) float32. Raises BadData for a name that is no class."""
+        self.check(values)
+        return np.eye(self.dim, dtype=np.float32)[[self.classes.index(str(value)) for value in values]]

@@ -22,6 +22,24 @@ _READ = 1 << 12  # rows read at a time into memory: few enough to stay in the ca
 _FRAMES = 1 << 15  # padded frames, likewise
 
 
+def step_size(n: int, options: TrainOptions) -> tuple[int, int, str]:
+    """Pairs of a batch, batches of a step, and a note, empty unless n training pairs are fewer than the options ask.
+
+    The batch becomes smaller first, down to 2, then the number of batches. Raises BadData for fewer than two pairs.
+    """
+    if n < 2:
+        few = "no related training pair" if n < 1 else "1 related training pair"
+        raise BadData(f"{few}; a trained fit needs 2 at least, a closed form 1; type: objective=ridge")
+    batch, each = options.batch, options.accumulate
+    if n >= (batch or 2) * each:
+        return batch or min(1024, max(2, n // (8 * each))), each, ""
+    asked = f"train.batch={batch or 2}" + (f" times train.accumulate={each}" if each > 1 else "")
+    each = min(each, n // 2)
+    batch = min(batch or 2, n // each)
+    used = f"train.batch={batch}" + (f" train.accumulate={each}" if options.accumulate > 1 else "")
+    return batch, each, f"{n:,} training pairs are fewer than {asked}: {used} is used"
+
+
 class Batch(NamedTuple):
     """One minibatch: inputs of both heads (b, d), or (frames (b, t, d), lengths (b,)); the positives among them."""
 
@@ -113,17 +131,13 @@ class Sampler:
 
     Every epoch is a new permutation, cut into ``steps`` steps of ``accumulate`` batches of ``batch``
     pairs; the rest of it is left out. Under balance it draws as often from every class (right
-    item) or group. Raises BadData when the pairs do not fill one step.
+    item) or group. Raises BadData for fewer than two pairs.
     """
 
     def __init__(self, pairs: Pairs, options: TrainOptions, seed: int) -> None:
-        n, each = len(pairs), options.accumulate
-        if n < (options.batch or 2) * each:
-            needed = f"train.batch={options.batch or 2}" + (f" times train.accumulate={each}" if each > 1 else "")
-            raise BadData(f"{n} related training pairs are fewer than {needed}; {_that_fit(n, each)}")
-        self.pairs, self.seed, self.accumulate = pairs, seed, each
-        self.batch = options.batch or min(1024, max(2, n // (8 * each)))
-        self.steps = n // (self.batch * each)
+        self.pairs, self.seed = pairs, seed
+        self.batch, self.accumulate, _ = step_size(len(pairs), options)
+        self.steps = len(pairs) // (self.batch * self.accumulate)
         self.kind = None
         if options.balance != "none":
             key = pairs.right if options.balance == "class" else pairs.group
@@ -177,12 +191,3 @@ def batches(
                 yield ready.result()
         if coming is not None:
             yield coming.result()
-
-
-def _that_fit(n: int, accumulate: int) -> str:
-    """What to type so that n pairs fill one step."""
-    if n < 2:
-        return "a trained fit needs 2 at least, a closed form 1; type: objective=ridge"
-    if n // accumulate >= 2:
-        return f"type: train.batch={n // accumulate}"
-    return f"type: train.batch=2 train.accumulate={n // 2}"

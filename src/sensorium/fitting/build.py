@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sensorium.contracts import Head
@@ -10,20 +12,31 @@ from sensorium.numerics.moments import InputStats
 from sensorium.pairs import Pairs, csr
 from sensorium.types import Embeddings
 
+_TOO_LARGE = ("allocate memory", "Storage size")  # in torch's messages
 
-def build(left: Embeddings, right: Embeddings, related: Pairs, left_head: Head, right_head: Head) -> None:
+
+def build(
+    left: Embeddings,
+    right: Embeddings,
+    related: Pairs,
+    left_head: Head,
+    right_head: Head,
+    statistics: Callable[[Embeddings, np.ndarray], InputStats] | None = None,
+) -> None:
     """Build the heads that are not built yet; one that leaves its width open takes the other side's.
 
     related: the training pairs, whose rows the input statistics are of. Within one table both
-    heads are the same object. Raises BadRecipe when the heads' outputs differ in width.
+    heads are the same object. statistics: of some rows of a table, by default :func:`input_statistics`.
+    Raises BadRecipe when the heads' outputs differ in width.
     """
+    statistics = statistics or input_statistics
     if left_head is right_head:
-        _build(left_head, left, np.concatenate([related.left, related.right]), None)
+        _build(left_head, left, np.concatenate([related.left, related.right]), None, statistics)
         return
     sides = [(left_head, left, related.left), (right_head, right, related.right)]
     like = None
     for head, table, rows in sorted(sides, key=lambda side: _order(side[0])):
-        _build(head, table, rows, like)
+        _build(head, table, rows, like, statistics)
         like = head.dim
     if left_head.dim != right_head.dim:
         raise BadRecipe(
@@ -39,7 +52,13 @@ def _order(head: Head) -> int:
     return 2 if head.trainable else 1
 
 
-def _build(head: Head, table: Embeddings, rows: np.ndarray, like: int | None) -> None:
+def _build(
+    head: Head,
+    table: Embeddings,
+    rows: np.ndarray,
+    like: int | None,
+    statistics: Callable[[Embeddings, np.ndarray], InputStats],
+) -> None:
     if table.offsets is not None and not head.takes_sequences:
         raise BadRecipe(
             f"the items are sequences of frames, but the {type(head).__name__} head takes one vector an item; choose a "
@@ -51,11 +70,11 @@ def _build(head: Head, table: Embeddings, rows: np.ndarray, like: int | None) ->
             "another head (linear, mlp, layers), or an encoder that gives frames"
         )
     if head.dim_in is None:
-        stats = input_statistics(table, rows) if head.needs_statistics else None
+        stats = statistics(table, rows) if head.needs_statistics else None
         try:
             head.build(table.dim, stats, like)
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            if isinstance(error, RuntimeError) and not any(text in str(error) for text in _TOO_LARGE):
                 raise
             sizes = ", ".join(f"{key}={value}" for key, value in head.arguments.items() if isinstance(value, int))
             raise BadRecipe(f"the {type(head).__name__} head with {sizes} does not fit into memory") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,14 @@ from sensorium.types import Affine, Embeddings, Solution, blocks
 _BLOCK = 8192  # pairs gathered at once
 _MANY = 100_000  # pairs of float32 vectors from which float32 products are exact enough: see Moments
 _VALIDATION_PAIRS = 1000  # enough to compare strengths, as all are measured on the same pairs
+
+
+Statistics = Callable[[Embeddings, np.ndarray], InputStats]  #: of some rows of a table
+
+
+def of_rows(table: Embeddings, rows: np.ndarray) -> InputStats:
+    """Statistics of some rows, each counted once."""
+    return InputStats.of(table.vectors, np.unique(rows))
 
 
 def solve(
@@ -64,16 +72,42 @@ def closed_form(
     moments: Moments | None = None,
 ) -> tuple[Solution, tuple[Side, Side]]:
     """The solution, one map per side of that side's input (raw, or the output of an untrained pca head); both sides."""
-    if pairs.same_table and not objective.tied:
-        raise BadRecipe(
-            f"objective '{type(objective).__name__.lower()}' maps one table into another, but both sides are one table "
-            "here; type: objective=cca"
-        )
+    _check_tied(pairs, objective)
     sides, training = sides_of(left, right, pairs, left_head, right_head)
     if moments is None:
         moments = moments_of(sides, training, objective.needs)
     solve_form = objective.solve_tied if pairs.same_table else objective.solve
     return solve_form(moments, validation(sides, pairs)), sides
+
+
+def check(
+    left: Embeddings,
+    right: Embeddings,
+    pairs: Pairs,
+    left_head: Any,
+    right_head: Any,
+    objective: Any,
+    statistics: Statistics = of_rows,
+) -> None:
+    """Raise what :func:`solve` would for these heads, widths and pairs; the vectors' values are not read."""
+    _check_tied(pairs, objective)
+    sides, training = sides_of(left, right, pairs, left_head, right_head, statistics)
+    tables = [replace(side.table, vectors=zeros(len(side.table), side.dim)) for side in sides]
+    objective.check(*tables, training)
+
+
+def zeros(n: int, dim: int) -> np.ndarray:
+    """(n, dim) float32 zeros that take no memory."""
+    return np.broadcast_to(np.zeros((), np.float32), (n, dim))
+
+
+def _check_tied(pairs: Pairs, objective: Any) -> None:
+    """Raise BadRecipe where both sides are one table and the objective cannot fit one head for both."""
+    if pairs.same_table and not objective.tied:
+        raise BadRecipe(
+            f"objective '{type(objective).__name__.lower()}' maps one table into another, but both sides are one table "
+            "here; type: objective=cca"
+        )
 
 
 def moments_between(
@@ -85,7 +119,7 @@ def moments_between(
 
 
 def sides_of(
-    left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any
+    left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any, statistics: Statistics = of_rows
 ) -> tuple[tuple[Side, Side], Pairs]:
     """Both sides and the related training pairs; raises BadData where a closed form has nothing to take."""
     for name, table in (("left", left), ("right", right)):
@@ -98,10 +132,13 @@ def sides_of(
     if not len(training):
         raise BadData("no related pair (label 1) in the train split, so there is nothing to fit")
     if pairs.same_table:
-        one = Side.of(left, left_head, np.concatenate([training.left, training.right]))
+        one = Side.of(left, left_head, np.concatenate([training.left, training.right]), statistics)
         sides = (one, one)
     else:
-        sides = (Side.of(left, left_head, training.left), Side.of(right, right_head, training.right))
+        sides = (
+            Side.of(left, left_head, training.left, statistics),
+            Side.of(right, right_head, training.right, statistics),
+        )
     return sides, training
 
 
@@ -123,7 +160,7 @@ class Side:
     unit: bool
 
     @classmethod
-    def of(cls, table: Embeddings, head: Any, rows: np.ndarray) -> Side:
+    def of(cls, table: Embeddings, head: Any, rows: np.ndarray, statistics: Statistics = of_rows) -> Side:
         """A side; a head that is not trained is built from the training rows where it has no weights yet."""
         if head is None or head.trainable:
             return cls(table, head, None, False)
@@ -131,7 +168,7 @@ class Side:
             head.build(table.dim)
             return cls(table, head, None, head.normalize)
         if head.dim is None:
-            head.build(table.dim, InputStats.of(table.vectors, np.unique(rows)))
+            head.build(table.dim, statistics(table, rows))
         before = head.affine()
         if before is None:
             raise BadRecipe(
@@ -139,6 +176,11 @@ class Side:
                 "linear map; use identity, pca or linear, or train the other side"
             )
         return cls(table, head, before, False)
+
+    @property
+    def dim(self) -> int:
+        """Width of a row as the objective sees it."""
+        return self.table.dim if self.before is None else len(self.before.bias)
 
     def rows(self, which: np.ndarray) -> np.ndarray:
         """Rows (b, d) as the objective sees them: of the table's precision, or float64 after ``before``."""

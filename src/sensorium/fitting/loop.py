@@ -31,6 +31,7 @@ from sensorium.fitting.weights import Weights
 from sensorium.numerics.threads import keep_freed_memory
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import BatchPositives
+from sensorium.progress import say
 from sensorium.types import Embeddings
 
 VALIDATIONS = 100  # about as many in a fit of more epochs than this, one an epoch in others
@@ -89,11 +90,14 @@ def train(
         total = options.steps or options.epochs * sampler.steps
         state = State(weights, modules, folder, {
             "objective": type(objective).__name__, "seed": seed, **options.asdict(),
-            "batch": sampler.batch, "steps": total, "epoch_steps": sampler.steps, "pairs": len(related),
+            "batch": sampler.batch, "accumulate": sampler.accumulate, "steps": total, "epoch_steps": sampler.steps,
+            "pairs": len(related),
             "precision": str(dtype).removeprefix("torch."), "by": take_step.name, "parameters": weights.count,
         })  # fmt: skip
         if saved_state:
             state.resume(saved_state)
+            if progress:
+                say("fit", f"going on at step {state.step:,} of {total:,}")
         sides = (
             Side(left, related.left, device, memory_budget(device), *take_step.inputs[0]),
             Side(right, related.right, device, memory_budget(device), *take_step.inputs[1]),

@@ -44,8 +44,8 @@ class TrainOptions:
     """Options of a fit. Raises BadRecipe for an invalid value.
 
     epochs: passes over the training pairs; steps: optimizer steps, which overrule epochs.
-    batch: pairs a step; left out, 1,024 or as many as leave 8 steps an epoch. One that is set
-        must not exceed the number of training pairs.
+    batch: pairs a step; left out, 1,024 or as many as leave 8 steps an epoch. Where there are
+        fewer training pairs they make one batch, which the run's notes say.
     lr: peak of the learning rate. weight_decay: AdamW's, on weight matrices only.
     warmup: linear rise to lr; a share of all steps below 1, a number of steps from 1 on.
     schedule: after it, "cosine" to zero, "constant", or "plateau" (halved whenever the monitored

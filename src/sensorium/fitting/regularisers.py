@@ -33,7 +33,7 @@ def mixup(left: Tensor, right: Tensor, positives: Positives, alpha: float) -> tu
     """
     import torch
 
-    _check_vectors("mixup", left, right)
+    check_vectors("mixup", any(isinstance(x, tuple) for x in (left, right)))
     h = len(left) // 2
     if h == 0:
         return left, right, positives
@@ -57,7 +57,7 @@ def structure(x: Tensor, z: Tensor, levels: int = 1, temperature: float = 0.05, 
     """
     import torch
 
-    _check_vectors("structure", x)
+    check_vectors("structure", isinstance(x, tuple))
     z = z if z.dtype == torch.float64 else z.float()
     with torch.autocast(z.device.type, enabled=False):  # divided by the temperature, bf16's rounding would show
         near_x, near_z = _neighbours(x.detach()[:limit].to(z.dtype), temperature), _neighbours(z[:limit], temperature)
@@ -69,8 +69,9 @@ def structure(x: Tensor, z: Tensor, levels: int = 1, temperature: float = 0.05, 
     return total / levels
 
 
-def _check_vectors(key: str, *inputs: object) -> None:
-    if any(isinstance(x, tuple) for x in inputs):
+def check_vectors(key: str, frames: bool) -> None:
+    """Raise BadRecipe where the items that this key works on are sequences of frames."""
+    if frames:
         raise BadRecipe(f"train.{key} works on one vector an item, these are sequences of frames; set train.{key}=0")
 
 

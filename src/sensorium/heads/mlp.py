@@ -15,6 +15,9 @@ from sensorium.types import Affine
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
 
+_DEEPEST, _GAIN = 100, 100  # hidden layers; gain of the initial weights
+
+
 class MLP(nn.Module, Head):
     """P(x), then ``depth`` times Linear, (LayerNorm), activation, dropout, then Linear; at unit length.
 
@@ -49,10 +52,12 @@ class MLP(nn.Module, Head):
             raise BadRecipe(f"mlp: activation '{activation}'; {nearest(activation, ACTIVATIONS)}")
         if not 0 <= dropout < 1:
             raise BadRecipe(f"mlp: dropout is {dropout}; expected a probability from 0 to below 1")
-        if gain is not None and gain <= 0:
-            raise BadRecipe(f"mlp: gain={gain}; expected a number above 0, such as 0.1")
+        if gain is not None and not 0 < gain <= _GAIN:
+            raise BadRecipe(f"mlp: gain={gain}; expected a number above 0, up to {_GAIN}, such as 0.1")
         if depth < 1 or hidden < 1:
             raise BadRecipe(f"mlp: depth {depth} and hidden {hidden} must be at least 1; else use 'linear'")
+        if depth > _DEEPEST:
+            raise BadRecipe(f"mlp: depth {depth}; expected 1 to {_DEEPEST} hidden layers")
         self.arguments = {
             "dim": dim, "hidden": hidden, "depth": depth, "activation": activation, "dropout": dropout,
             "residual": residual, "layer_norm": layer_norm, "gain": gain, "preprocess": preprocess,

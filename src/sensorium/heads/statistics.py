@@ -17,7 +17,7 @@ from sensorium.numerics import head_constants as constants
 from sensorium.numerics.moments import InputStats
 
 State = tuple[Tensor, ...]
-_MOST = 100  # levels, and layers
+_MOST = 100  # levels, layers, and deviations of noise
 _ROWS = 32  # sequences whose sums are made together: their products stay in the cache
 
 
@@ -51,11 +51,17 @@ class Statistics(nn.Module, SequenceHead):
         if relations < 0:
             raise BadRecipe(f"statistics: relations={relations}; expected 0, or the number of blocks of columns")
         small = levels <= _MOST and depth <= _MOST
-        if min(levels, depth, noise) < 0 or not small or min(hidden, members) < 1 or not 0 <= dropout < 1:
+        if (
+            min(levels, depth, noise) < 0
+            or noise > _MOST
+            or not small
+            or min(hidden, members) < 1
+            or not 0 <= dropout < 1
+        ):
             raise BadRecipe(
                 f"statistics: levels={levels}, hidden={hidden}, depth={depth}, members={members}, dropout={dropout}, "
                 f"noise={noise}; expected hidden and members from 1, dropout from 0 to below 1, the others from 0, "
-                f"levels and depth to {_MOST}"
+                f"levels, depth and noise to {_MOST}"
             )
         self.arguments = {"levels": levels, "relations": relations, "hidden": hidden, "depth": depth,
                           "members": members, "dropout": dropout, "noise": noise, "dim": dim,

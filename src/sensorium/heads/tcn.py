@@ -15,6 +15,7 @@ from sensorium.numerics.moments import InputStats
 from sensorium.numerics.ragged import valid
 
 State = tuple[Tensor, ...]
+_DEEPEST, _WIDEST = 16, 256  # layers, of which the last looks 2^15 frames back; taps
 
 
 class Tcn(nn.Module, SequenceHead):
@@ -39,10 +40,11 @@ class Tcn(nn.Module, SequenceHead):
         super().__init__()
         check_mode(preprocess)
         check_dim(dim)
-        if min(width, depth, kernel) < 1 or not 0 <= dropout < 1:
+        many = depth > _DEEPEST or kernel > _WIDEST
+        if min(width, depth, kernel) < 1 or many or not 0 <= dropout < 1:
             raise BadRecipe(
                 f"tcn: width={width}, depth={depth}, kernel={kernel}, dropout={dropout}; expected 1 or more of each, "
-                "and dropout from 0 to below 1"
+                f"depth up to {_DEEPEST}, kernel up to {_WIDEST}, and dropout from 0 to below 1"
             )
         self.arguments = {"width": width, "depth": depth, "kernel": kernel, "dropout": dropout, "dim": dim,
                           "preprocess": preprocess, "normalize": normalize}  # fmt: skip

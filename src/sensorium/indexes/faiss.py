@@ -19,6 +19,7 @@ from sensorium.table.where import a_tenth
 from sensorium.types import Hits
 
 _TRAIN_PER_CELL = 64  # training vectors a cell: enough for k-means
+_MOST = 2**20  # cells, breadth, and times k
 _FILE = "faiss.index"
 _BREADTHS = {"ef_search": (80, 128, 256, 512), "nprobe": (1, 2, 4, 8, 16, 32, 64)}
 
@@ -34,8 +35,8 @@ class Faiss(Index):
 
     def __init__(self, factory: str = "HNSW32", nprobe: int = 16, ef_search: int = 128, rescore: int = 4) -> None:
         for name, value in (("nprobe", nprobe), ("ef_search", ef_search), ("rescore", rescore)):
-            if value < 1:
-                raise BadRecipe(f"faiss: {name}={value}; expected 1 or more")
+            if not 1 <= value <= _MOST:
+                raise BadRecipe(f"faiss: {name}={value}; expected 1 or more, up to {_MOST}")
         self.factory, self.nprobe, self.ef_search, self.rescore = factory, nprobe, ef_search, rescore
         self._rows, self.fingerprint = Rows(), {}
         self._index: Any = None  # all vectors by position, built when first needed

@@ -9,7 +9,11 @@ import numpy as np
 from sensorium.contracts import ClosedFormObjective, Validate
 from sensorium.errors import BadData, BadRecipe
 from sensorium.numerics.moments import Moments
-from sensorium.types import Affine, Solution
+from sensorium.pairs import Pairs
+from sensorium.types import Affine, Embeddings, Solution
+
+#: Larger ones leave nothing but rounding of the map.
+_MOST = {"strengths": 1e12, "powers": 64}
 
 
 class CCA(ClosedFormObjective):
@@ -40,8 +44,14 @@ class CCA(ClosedFormObjective):
         if dim is not None and dim < 1:
             raise BadRecipe(f"cca: dim is {dim}; expected at least 1, or leave it out")
         for name, values in (("strengths", self.strengths), ("powers", self.powers)):
-            if not values or not all(0 <= v < np.inf for v in values):
-                raise BadRecipe(f"cca: {name} are {values}; expected one or more finite numbers from 0 on")
+            if not values or not all(0 <= v <= _MOST[name] for v in values):
+                raise BadRecipe(
+                    f"cca: {name} are {values}; expected one or more finite numbers from 0 on, up to {_MOST[name]:g}"
+                )
+
+    def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
+        """Raises BadRecipe for more components than the narrower side has."""
+        self._check_dim(min(left.dim, right.dim))
 
     def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:
         """A map for each side, means subtracted.

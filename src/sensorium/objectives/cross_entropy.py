@@ -17,6 +17,7 @@ from sensorium.pairs import Pairs, csr
 from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings
 
+_MOST = 10_000  # float32 scores times more than this are noise
 _MOST_CLASSES = 50_000
 
 
@@ -39,13 +40,14 @@ class CrossEntropy(nn.Module, TrainedObjective):
     """
 
     gives_probabilities = True
+    takes_mixtures = False
 
     def __init__(
         self, temperature: float = 1.0, weights: str | Sequence[float] = "none", label_smoothing: float = 0.0
     ) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise BadRecipe(f"objective.temperature={temperature}; expected above 0")
+        if not 1 / _MOST <= temperature <= _MOST:
+            raise BadRecipe(f"objective.temperature={temperature}; expected above 0, from {1 / _MOST} to {_MOST}")
         if not 0 <= label_smoothing < 1:
             raise BadRecipe(f"objective.label_smoothing={label_smoothing}; expected from 0 to below 1, such as 0.1")
         if isinstance(weights, str) and weights not in ("none", "balanced"):
@@ -53,13 +55,22 @@ class CrossEntropy(nn.Module, TrainedObjective):
         self.temperature, self.weights, self.label_smoothing = temperature, weights, label_smoothing
         self._classes: _Classes | None = None
 
-    def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
-        """Called once before training, with the training pairs: the class table and each item's classes."""
+    def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
+        """Raises BadRecipe for a right side that is no class table, or weights of another number of classes."""
         if len(right) > _MOST_CLASSES or right.offsets is not None:
             raise BadRecipe(
                 f"cross_entropy scores all {len(right)} right items at every step and expects classes, at most "
                 f"{_MOST_CLASSES}, one vector each; for retrieval type: objective=infonce"
             )
+        c = len(right)
+        if not isinstance(self.weights, str) and (len(self.weights) != c or not all(w >= 0 for w in self.weights)):
+            raise BadRecipe(
+                f"objective.weights has {len(self.weights)} values; expected {c}, one a class and none below 0"
+            )
+
+    def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
+        """Called once before training, with the training pairs: the class table and each item's classes."""
+        self.check(left, right, pairs)
         self._classes = _Classes(left, right, pairs.where(label=1), right_head, self.weights)
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
@@ -105,8 +116,6 @@ class _Classes:
             count = np.bincount(self.classes, minlength=c)
             seen = count > 0
             weights = np.where(seen, count.sum() / (seen.sum() * np.maximum(count, 1)), 0.0)
-        if len(weights) != c or not np.all(np.asarray(weights, float) >= 0):
-            raise BadRecipe(f"objective.weights has {len(weights)} values; expected {c}, one a class and none below 0")
         return torch.as_tensor(np.asarray(weights, np.float64))
 
     def outputs(self, like: Tensor) -> Tensor:

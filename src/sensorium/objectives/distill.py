@@ -18,6 +18,8 @@ from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings
 
+_MOST = 10_000  # float32 scores times more than this are noise
+
 
 class Distill(nn.Module, TrainedObjective):
     """L = (1 - weight) · InfoNCE + weight · KL(P ‖ Q), over rows, or averaged with columns.
@@ -37,6 +39,8 @@ class Distill(nn.Module, TrainedObjective):
     encoders, Corrupt when its heads cannot be read.
     """
 
+    takes_mixtures = False
+
     def __init__(
         self,
         teacher: str,
@@ -48,11 +52,18 @@ class Distill(nn.Module, TrainedObjective):
         super().__init__()
         if not 0 <= weight <= 1:
             raise BadRecipe(f"objective.weight={weight}; expected from 0 (the pairs alone) to 1 (the teacher alone)")
-        if temperature <= 0 or teacher_temperature <= 0:
-            raise BadRecipe(f"objective temperatures are {temperature} and {teacher_temperature}; expected above 0")
+        if not all(1 / _MOST <= t <= _MOST for t in (temperature, teacher_temperature)):
+            raise BadRecipe(
+                f"objective temperatures are {temperature} and {teacher_temperature}; expected above 0, "
+                f"from {1 / _MOST} to {_MOST}"
+            )
         self.teacher, self.weight, self.both = teacher, weight, both
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
         self._teacher: _Teacher | None = None
+
+    def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
+        """Raises BadRecipe without the teacher's run, Mismatch when its heads take other encoders' vectors."""
+        _Teacher(Path(self.teacher).expanduser(), left, right)
 
     def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
         """Called once before training: loads the teacher's heads and checks whose vectors they take."""

@@ -13,6 +13,8 @@ from sensorium.errors import BadRecipe
 from sensorium.objectives import _contrastive
 from sensorium.pairs.positives import Positives
 
+_MOST = 10_000  # float32 scores times more than this are noise
+
 
 class InfoNCE(nn.Module, TrainedObjective):
     """L = mean_i mean_{j in P(i)} -log( exp(s_ij / T) / sum_k exp(s_ik / T) ), s = zl zr^T.
@@ -39,8 +41,13 @@ class InfoNCE(nn.Module, TrainedObjective):
         largest_scale: float = 100.0,
     ) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise BadRecipe(f"infonce: temperature={temperature!r}; expected a number above 0, such as 0.07")
+        if not 1 / _MOST <= temperature <= _MOST:
+            raise BadRecipe(
+                f"infonce: temperature={temperature!r}; expected a number above 0, such as 0.07 "
+                f"({1 / _MOST} to {_MOST})"
+            )
+        if not 1 <= largest_scale <= _MOST:
+            raise BadRecipe(f"infonce: largest_scale={largest_scale!r}; expected 1 to {_MOST}, such as 100")
         if partners not in ("positive", "mask"):
             raise BadRecipe(f"infonce: partners={partners!r}; expected positive or mask")
         self.both, self.largest_scale = both, largest_scale

@@ -14,6 +14,9 @@ from sensorium.types import Affine, Solution
 _REGULAR = 1e-8  # strength from which cov_xx + λ I can be solved plainly even when cov_xx is singular
 
 
+_STRONGEST = 1e12  # times the mean eigenvalue: what is left of the map is rounding
+
+
 class Ridge(ClosedFormObjective):
     """min over W, b of  mean |x W + b - y|² + λ |W|²  (Hoerl & Kennard, 1970).
 
@@ -34,8 +37,11 @@ class Ridge(ClosedFormObjective):
         center: bool = True,
     ) -> None:
         self.strengths = [float(s) for s in np.atleast_1d(np.asarray(strengths, np.float64))]
-        if not self.strengths or not all(0 <= s < np.inf for s in self.strengths):
-            raise BadRecipe(f"ridge: strengths are {self.strengths}; expected one or more finite numbers from 0 on")
+        if not self.strengths or not all(0 <= s <= _STRONGEST for s in self.strengths):
+            raise BadRecipe(
+                f"ridge: strengths are {self.strengths}; expected one or more finite numbers from 0 on, "
+                f"up to {_STRONGEST:g}"
+            )
         self.center = center
 
     def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:

@@ -32,6 +32,10 @@ class SigLIP(nn.Module, TrainedObjective):
         super().__init__()
         if not 1 <= scale <= _MOST:
             raise BadRecipe(f"siglip: scale={scale!r}; expected 1 to {_MOST}, such as 10")
+        if not 1 <= largest_scale <= _MOST:
+            raise BadRecipe(f"siglip: largest_scale={largest_scale!r}; expected 1 to {_MOST}, such as 100")
+        if not abs(bias) <= _MOST:
+            raise BadRecipe(f"siglip: bias={bias!r}; expected {-_MOST} to {_MOST}, such as -10")
         self.largest_scale = max(largest_scale, scale)
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learnable)
         self.bias = nn.Parameter(torch.tensor(float(bias)), requires_grad=learnable)

@@ -20,6 +20,9 @@ _ROWS = 1024  # anchors mined at a time: memory stays linear in the batch
 _OFF_CATEGORY = 1e3  # larger than every similarity: another category is taken only when the batch holds none of the own
 
 
+_WIDEST = 100  # margin; cosines differ by 2 at most
+
+
 class Triplet(nn.Module, TrainedObjective):
     """L = mean over triplets of max(0, margin + s(a, n) - s(a, p)), s the cosine.
 
@@ -51,11 +54,19 @@ class Triplet(nn.Module, TrainedObjective):
         super().__init__()
         if negatives not in _NEGATIVES:
             raise BadRecipe(f"objective.negatives='{negatives}'; {nearest(str(negatives), _NEGATIVES)}")
-        if margin < 0:
-            raise BadRecipe(f"objective.margin={margin}; expected 0 or above, such as 0.3")
+        if not 0 <= margin <= _WIDEST:
+            raise BadRecipe(f"objective.margin={margin}; expected 0 or above, up to {_WIDEST}, such as 0.3")
         self.margin, self.negatives, self.match, self.both, self.known = margin, negatives, match, both, known
+        self.takes_mixtures = not match
         self._category: tuple[np.ndarray, np.ndarray] | None = None
         self._known: _KnownNegatives | None = None
+
+    def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
+        """Raises BadRecipe for a column that is not there, or known negatives that are sequences of frames."""
+        if self.match:
+            _codes(left, right, self.match)
+        if self.known and len(pairs.where(label=0)):
+            _one_vector_each(right)
 
     def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
         """Called once before training, with the training pairs, for what a batch alone does not contain."""
@@ -135,8 +146,7 @@ class _KnownNegatives:
     """Pairs labelled 0: for each left row the right rows known to be unrelated (CSR), and their vectors."""
 
     def __init__(self, unrelated: Pairs, right: Embeddings, right_head: Any) -> None:
-        if right.offsets is not None:
-            raise BadRecipe("pairs labelled 0 need one vector an item on the right; set objective.known=false")
+        _one_vector_each(right)
         left, other = unrelated.left, unrelated.right
         if unrelated.same_table:  # a relation, or its absence, holds both ways
             left, other = np.concatenate([left, other]), np.concatenate([other, left])
@@ -156,6 +166,11 @@ class _KnownNegatives:
         chosen = self.others[self.starts[inside[at]] + (share * count[at]).astype(np.int64)]
         x = torch.from_numpy(np.asarray(self.vectors[chosen], np.float32)).to(like.device)
         return torch.from_numpy(at).to(like.device), self.head(x).to(like.dtype)
+
+
+def _one_vector_each(right: Embeddings) -> None:
+    if right.offsets is not None:
+        raise BadRecipe("pairs labelled 0 need one vector an item on the right; set objective.known=false")
 
 
 def _codes(left: Embeddings, right: Embeddings, column: str) -> tuple[np.ndarray, np.ndarray]:

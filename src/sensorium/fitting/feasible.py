@@ -1,0 +1,118 @@
+"""Checks, before anything is embedded, that heads, objective and training options can work on the data.
+
+Everything here runs on copies of the unbuilt heads, and on tables of zeros that take no memory.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sensorium.errors import BadRecipe
+from sensorium.fitting import closed_form, regularisers, warm_start
+from sensorium.fitting.batches import step_size
+from sensorium.fitting.build import build
+from sensorium.fitting.options import TrainOptions
+from sensorium.numerics.moments import InputStats
+from sensorium.pairs import Pairs
+from sensorium.types import Data, Embeddings, Items
+
+if TYPE_CHECKING:
+    from sensorium.recipe import Built, Recipe
+
+_NAMED = 5  # classes named in a note
+_FEW_CLASSES = 30  # as many right items may be taken for classes
+
+
+def outline(items: Items, encoder: Any) -> Embeddings:
+    """The embeddings that these items will have, with zeros as vectors; ids, metadata and widths are the real ones."""
+    n = len(items)
+    if encoder is None:
+        return Embeddings(items.ids, closed_form.zeros(n, items.values.shape[1]), dict(items.source), items.meta)
+    offsets = np.arange(n + 1) if encoder.frames else None
+    return Embeddings(items.ids, closed_form.zeros(n, encoder.dim), encoder.fingerprint, items.meta, offsets)
+
+
+def check(plan: Recipe, data: Data, pairs: Pairs, parts: Built) -> list[str]:
+    """Raise, before anything is embedded, what heads, objective or options cannot do with these data.
+
+    pairs: with their splits. Returns notes: what the fit will do otherwise than the recipe says, and classes that
+    it cannot learn. Raises BadRecipe, BadData or Mismatch.
+    """
+    sides = [(side, items) for side, items in (("left", data.left), ("right", data.right)) if items is not None]
+    tables = [outline(items, parts.encoders[side]) for side, items in sides]
+    heads, objective = parts.heads, parts.objective
+    both = tables[0], tables[-1], pairs, heads["left"], heads["right"]
+    notes = check_fit(*both, objective, plan.train_options())
+    return notes + unseen(pairs, data.right or data.left, objective.gives_probabilities)
+
+
+def check_fit(
+    left: Embeddings,
+    right: Embeddings,
+    pairs: Pairs,
+    left_head: Any,
+    right_head: Any,
+    objective: Any,
+    options: TrainOptions,
+) -> list[str]:
+    """Raise BadRecipe or BadData for a fit that cannot work; returns notes about one that will be changed to work.
+
+    left, right: of :func:`outline`; one and the same within one table. pairs: with their splits.
+    """
+    import torch
+
+    left_head = copy.deepcopy(left_head)
+    right_head = left_head if pairs.same_table else copy.deepcopy(right_head)
+    training = closed_form.training_pairs(pairs)
+    related = training.where(label=1)
+    if objective.closed_form:
+        closed_form.check(left, right, pairs, left_head, right_head, objective, full_rank)
+        return []
+    notes = [step_size(len(related), options)[2]]
+    with torch.random.fork_rng(devices=[]):
+        build(left, right, related, left_head, right_head, full_rank)
+        if options.mixup and not objective.takes_mixtures:
+            name = type(objective).__name__.lower()
+            raise BadRecipe(f"objective '{name}' does not take the mixtures of items that train.mixup makes; "
+                            "type: train.mixup=0")  # fmt: skip
+        both = list(zip((left_head, right_head), (left, right), strict=True))
+        frames = [head for head, table in both if table.offsets is not None and head.frozen is None]
+        regularisers.check_vectors("mixup", bool(options.mixup and frames))
+        regularisers.check_vectors("structure", bool(options.structure and any(head.trainable for head in frames)))
+        objective.check(left, right, training)
+        if options.initialise != "none":
+            warm_start.check(options.initialise, left, right, pairs, left_head, right_head)
+    return [note for note in notes if note]
+
+
+def full_rank(table: Embeddings, rows: np.ndarray) -> InputStats:
+    """Statistics of inputs that span as many directions as so many rows can: unit variances, nothing correlated."""
+    n, dim = len(np.unique(rows)), table.dim
+    spanned = dim if table.offsets is not None else min(dim, n - 1)
+    return InputStats(n, np.zeros(dim), np.diag((np.arange(dim) < spanned).astype(np.float64)))
+
+
+def unseen(pairs: Pairs, right: Items, classifier: bool) -> list[str]:
+    """A note about classes that are evaluated without a training pair.
+
+    classifier: whether the objective is of classes. Otherwise the right side is taken for classes where it has few
+    items, every left item has one of them, and some of the evaluated ones are met in training.
+    """
+    related = pairs.where(label=1)
+    trained = np.unique(related.where("train").right)
+    heldout = np.unique(related.right[related.split != "train"])
+    missing = np.setdiff1d(heldout, trained)
+    if not len(missing) or pairs.same_table:
+        return []
+    if not classifier:
+        few = len(right) <= _FEW_CLASSES and len(missing) < len(heldout)
+        if not few or len(np.unique(np.stack([related.left, related.right], 1), axis=0)) > len(np.unique(related.left)):
+            return []
+    names = [str(right.values[row] if right.kind == "text" else right.ids[row]) for row in missing[:_NAMED].tolist()]
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    queries = int(np.isin(related.right, missing).sum())
+    return [f"{len(missing)} of {len(right)} classes have no training pair, but {queries:,} held-out ones: "
+            f"{', '.join(names)}{more}; leave them out, or hold out less"]  # fmt: skip
