@@ -222,16 +222,16 @@ def sync_tree(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _swap(new: Path, target: Path) -> None:
-    """Put ``new`` in the target's place; the previous target, if any, ends up under the name ``new``."""
+def _swap(new: Path, target: Path) -> bool:
+    """Put ``new`` in the target's place; whether there was a target, which is under the name ``new`` now."""
     while True:
         if _exchange(new, target):
-            return
+            return True
         if not target.exists():
             # Another publisher may be faster: the rename then fails and the exchange is tried again.
             try:
                 os.rename(new, target)
-                return
+                return False
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
@@ -240,7 +240,7 @@ def _swap(new: Path, target: Path) -> None:
             os.rename(target, retired)
             os.rename(new, target)
             os.rename(retired, new)
-            return
+            return True
 
 
 def _exchange(a: Path, b: Path) -> bool:
@@ -279,9 +279,13 @@ def sweep(folder: Path, pattern: str = "*", age: float = _YOUNG) -> int:
     return count
 
 
-def remove_folder(folder: Path) -> None:
-    """Delete a folder so that a kill leaves it whole or gone: it is renamed first. No error where there is none."""
-    retired = _beside(Path(folder))
+def remove_folder(folder: Path, name: str = "") -> None:
+    """Delete a folder so that a kill leaves it whole or gone: it is renamed first. No error where there is none.
+
+    name: what the temporary name ends in, by which :func:`sweep` finds it; the folder's own by default.
+    """
+    folder = Path(folder)
+    retired = _beside(folder.with_name(name or folder.name))
     try:
         os.rename(folder, retired)
     except FileNotFoundError:
@@ -356,9 +360,11 @@ def typed_errors(path: Path) -> Iterator[None]:
 def exchange(new: Path, target: Path) -> None:
     """Put the folder ``new`` in ``target``'s place in one step and delete what was there.
 
-    Everything in ``new`` must have been written through this module (so it is on the disk already).
+    Everything in ``new`` must have been written through this module (so it is on the disk already). What was there
+    is renamed before it is deleted, so that the name ``new`` is free for the next writer or taken, nothing between.
     """
     new, target = Path(new), Path(target)
-    _swap(new, target)
+    replaced = _swap(new, target)
     sync_folder(target.parent)
-    shutil.rmtree(new, ignore_errors=True)  # after the swap this name holds what was in the target's place
+    if replaced:  # else the name ``new`` is free, and may be another writer's by now
+        remove_folder(new, target.name)

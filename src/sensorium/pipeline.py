@@ -15,7 +15,7 @@ from sensorium import consent, integrity, io, modalities
 from sensorium import fingerprint as fingerprints
 from sensorium import parts as registry
 from sensorium import recipe as recipes
-from sensorium.errors import BadData, BadRecipe, Mismatch
+from sensorium.errors import BadData, BadRecipe, Busy, Mismatch
 from sensorium.evaluate import protocols
 from sensorium.evaluate.projected import Projected
 from sensorium.pairs import SPLITS, Pairs
@@ -333,6 +333,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
     """One late stage over the data and heads of a finished run, written into a copy that replaces it whole."""
     from sensorium.search.run import open as open_run
 
+    was = integrity.read(folder)
     before, target = open_run(folder, remaking=stage), RunFolder(Path(folder))
     for override in overrides:
         if override.split("=")[0].split(".")[0] != stage:
@@ -353,6 +354,8 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
     projected = project(left, right, pairs, before.head("left"), before.head("left" if right is None else "right"))
     metrics = {**before.metrics, "recipe": plan.hash, "seconds": seconds}
     with workplace(folder, plan) as building:
+        if integrity.read(folder) != was:
+            raise Busy(f"{folder} was replaced by another process meanwhile; nothing was changed: type it again")
         io.copy_folder(Path(folder), building, integrity.not_remade(stage))
         with timed(stage, seconds, quiet):
             if stage == "evaluate":

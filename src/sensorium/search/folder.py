@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sensorium import io
-from sensorium.errors import BadRecipe
+from sensorium.errors import BadRecipe, ReadOnly
 from sensorium.recipe import Recipe
 from sensorium.search import journal
 
@@ -131,8 +131,11 @@ def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
     building = target.building
     with io.lock(building, wait=False):
         io.sweep(building, age=0.0)  # the holder of the lock is the only writer here
+        io.sweep(building.parent, f"*-{target.name}")
         text = plan.toml()
-        if not target.started.is_file() or target.started.read_text("utf-8") != text:
+        # A whole run without a checkpoint is what a kill left of the folder that was replaced.
+        replaced = (building / target.metrics.name).is_file() and not target.checkpoint.exists()
+        if replaced or not target.started.is_file() or target.started.read_text("utf-8") != text:
             target.started.unlink(missing_ok=True)  # first, as a folder without it is always cleared
             for path in building.iterdir():
                 if path != target.lock:
@@ -142,8 +145,21 @@ def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
             yield building
         except Exception:
             if not target.checkpoint.exists():  # nothing worth going on from
-                shutil.rmtree(building, ignore_errors=True)
+                io.remove_folder(building, target.name)
             raise
-        target.lock.unlink()
-        with journal.copied(target.path, building):
+        with journal.copied(target.path, building), _locked(target.path):
             io.exchange(building, target.path)
+        (target.path / target.lock.name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(old: Path) -> Iterator[None]:
+    """Hold the lock of the folder to be replaced too: after the exchange it lies where runs are built.
+
+    A folder that may not be written is left unlocked.
+    """
+    with contextlib.ExitStack() as held:
+        if old.is_dir():
+            with contextlib.suppress(ReadOnly):
+                held.enter_context(io.lock(old))
+        yield
