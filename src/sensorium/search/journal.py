@@ -79,6 +79,16 @@ class Journal:
             warnings.warn(f"{self.path}: {lost}; restore it from a copy if there is one", stacklevel=2)
         return changes
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the file may hold changes that were not read yet; nothing is read to find out."""
+        try:
+            now = os.stat(self.path)
+        except OSError:
+            return False
+        mine = None if self._file is None else os.fstat(self._file)
+        return mine is None or (mine.st_dev, mine.st_ino) != (now.st_dev, now.st_ino) or now.st_size != self.size
+
     def append(self, changes: Sequence[Change]) -> list[Change]:
         """Write changes and return once they are on the disk; returns what other writers wrote before them.
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -17,6 +18,7 @@ from sensorium.errors import SensoriumError
 from sensorium.serve import openapi, problems, static, systems
 from sensorium.serve.admission import Budget, Places
 from sensorium.serve.context import Context
+from sensorium.serve.engine import additions
 from sensorium.serve.engine.decode import Decoders
 from sensorium.serve.engine.registry import Registry, ServedRun
 from sensorium.serve.engine.requests import documents
@@ -93,10 +95,22 @@ def _is_page_file(path: str) -> bool:
 
 
 async def _watch(context: Context) -> None:
-    """Look for new versions of the run folders again and again."""
+    """Look for new versions of the run folders, and for changes that other processes made, again and again."""
     while True:
         await asyncio.sleep(context.settings.reload_seconds)
         await _refresh(context)
+        await _follow(context)
+
+
+async def _follow(context: Context) -> None:
+    """Apply the items that other processes, such as ``sensorium add``, added to served runs or removed."""
+    for served in context.registry.ready:
+        for side, mine in served.workers.sides.items():
+            if served.run.journals[side].is_behind:
+                try:
+                    await mine.searching.do(partial(additions.catch_up, served.workers, side))
+                except (SensoriumError, OSError) as error:
+                    context.log.line("warning", "changes not read", run=served.name, fault=context.redact(str(error)))
 
 
 async def _warm(served: ServedRun, log: Log) -> None:

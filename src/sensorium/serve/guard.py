@@ -30,6 +30,9 @@ OPEN = ("/healthz",)
 #: A socket's token travels as the subprotocol ``sensorium.token.<base64url of the token>``.
 PROTOCOL = "sensorium"
 TOKEN_PROTOCOL = "sensorium.token."
+#: Content types of bodies that are streams of lines.
+STREAMS = (b"application/x-ndjson", b"application/jsonl")
+_BODY = "sensorium.body"  # where a scope holds the body of its request
 _POLICY = (
     "default-src 'self'; script-src 'self'; worker-src 'self' blob:; style-src 'self'; img-src 'self' blob: data:; "
     "media-src 'self' blob:; connect-src 'self' ws://{host} wss://{host}; object-src 'none'; base-uri 'none'; "
@@ -100,7 +103,7 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *more]
             await send(message)
 
-        body = _Body(receive, self.settings, self.budget, self.places, scope)
+        body = scope[_BODY] = _Body(receive, self.settings, self.budget, self.places, scope)
         try:
             await self.app(scope, body, with_headers)
         except ClientDisconnect:  # no client is left to answer
@@ -136,16 +139,16 @@ class Guard:
         known = (f"http://{host}", f"https://{host}", *(self._origins if scope["type"] == "websocket" else ()))
         if b"origin" in found and origin not in known:
             raise Refusal(403, "requests from pages of another origin are refused; allow its sockets: --allow-origin")
-        length = found.get(b"content-length")
-        if length is not None and (not length.isdigit() or len(length) > 15 or int(length) > self.settings.max_body):
-            raise Refusal(413, f"body of {length[:20].decode('latin-1')} bytes; at most {self.settings.max_body}")
+        length, most = found.get(b"content-length"), self.settings.body_limit(is_stream(scope))
+        if length is not None and (not length.isdigit() or len(length) > 15 or int(length) > most):
+            raise Refusal(413, f"body of {length[:20].decode('latin-1')} bytes; at most {most}")
         encoding = found.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in (b"identity", b""):
             name = encoding[:20].decode("latin-1")
             raise Refusal(415, f"content-encoding {name}: compressed bodies are not read; send the body as it is")
         if self._token is not None and not (scope["type"] == "http" and self.is_open(scope["path"])):
             self._check_token(scope, found)
-        if length is not None and not self.budget.fits(int(length), client_of(scope)):
+        if length is not None and not is_stream(scope) and not self.budget.fits(int(length), client_of(scope)):
             self.places.evict()
             raise Refusal(503, _FULL.format(self.budget.used))
         return host
@@ -190,14 +193,17 @@ def _token_of(protocols: Any) -> bytes:
 class _Body:
     """A receive that counts a body as it comes, and ends one that grows too large, comes too slowly, or must give way.
 
-    Attributes: size, bytes of it that count in the budget of all bodies; client, whose they are.
+    Attributes: size, bytes of it that count in the budget of all bodies; client, whose they are. Of a stream, which
+    is read piece by piece, only what :func:`release` was not told of counts, and its total time has another limit.
     """
 
     def __init__(self, receive: Receive, settings: Settings, budget: Budget, places: Places, scope: Scope) -> None:
         self.receive, self.settings, self.budget, self.places = receive, settings, budget, places
         self.client, self.place = client_of(scope), scope.get(PLACE) or Place("")
-        self.size, self._whole = 0, False
-        self._end = time.monotonic() + settings.body_total_seconds
+        self.size, self._received, self._whole = 0, 0, False
+        self._most = settings.body_limit(is_stream(scope))
+        self._seconds = settings.stream_seconds if is_stream(scope) else settings.body_total_seconds
+        self._end = time.monotonic() + self._seconds
 
     async def __call__(self) -> MutableMapping[str, Any]:
         if self._whole:  # what may still come is that the client disconnects
@@ -205,13 +211,20 @@ class _Body:
         message = await self._piece()
         self._whole = not message.get("more_body", False)
         size = len(message.get("body", b""))
-        if self.size + size > self.settings.max_body:
-            raise Problem(413, f"the body is larger than {self.settings.max_body} bytes", _CLOSE)
+        self._received += size
+        if self._received > self._most:
+            raise Problem(413, f"the body is larger than {self._most} bytes", _CLOSE)
         if not self.budget.take(size, self.client):
             self.places.evict()
             raise Problem(503, _FULL.format(self.budget.used), {**_LATER, **_CLOSE})
         self.size += size
         return message
+
+    def release(self, size: int) -> None:
+        """Count so many bytes no longer: they were used, and take no memory any more."""
+        size = min(size, self.size)
+        self.size -= size
+        self.budget.give(size, self.client)
 
     async def _piece(self) -> MutableMapping[str, Any]:
         """The next piece of the body. Raises a 408 problem when it does not come in time."""
@@ -223,12 +236,27 @@ class _Body:
             if self.place.evicted:
                 detail = "the body came so slowly that its place went to another request; send it again"
             elif left < patience:
-                detail = f"the body did not come within {self.settings.body_total_seconds:g} s; send it faster"
+                detail = f"the body did not come within {self._seconds:g} s; send it faster"
             else:
                 detail = f"nothing came of the body for {patience:g} s; send the request again"
             raise Problem(408, detail, _CLOSE) from None
         finally:
             self.place.waiting = None
+
+
+def is_stream(scope: Scope) -> bool:
+    """Whether the body of a request is read piece by piece and so may be larger than memory: JSON lines of items."""
+    if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != "/items":
+        return False
+    kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    return kind.partition(b";")[0].strip().lower() in STREAMS
+
+
+def release(scope: Scope, size: int) -> None:
+    """Count so many bytes of a stream's body no longer as under way."""
+    body = scope.get(_BODY)
+    if body is not None:
+        body.release(size)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
 
     max_body: int = Field(32 << 20, gt=0, description="bytes of a request's body")
     max_bodies: int = Field(256 << 20, gt=0, description="bytes of all bodies and socket messages under way together")
+    max_stream: int = Field(4 << 30, gt=0, description="bytes of a stream of items, which is read line by line")
+    stream_seconds: float = Field(3600.0, gt=0, description="time a stream of items may take")
     header_seconds: float = Field(10.0, gt=0, description="time a connection has to send the head of a request")
     body_seconds: float = Field(30.0, gt=0, description="longest wait for the next piece of a body")
     body_total_seconds: float = Field(120.0, gt=0, description="time a whole body may take to come")
@@ -82,6 +84,10 @@ class Settings(BaseSettings):
     def client_bytes(self) -> int:
         """Bytes that one address may have under way; always enough for one request."""
         return max(int(self.max_bodies * self.client_share), self.max_body, self.live.upload)
+
+    def body_limit(self, stream: bool) -> int:
+        """Bytes of a body; of a stream of items, more."""
+        return max(self.max_stream, self.max_body) if stream else self.max_body
 
     @property
     def loopback(self) -> bool:

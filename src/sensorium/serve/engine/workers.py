@@ -60,7 +60,10 @@ class SideWorkers:
 
 
 class Workers:
-    """Workers of one version of a run: a thread for each side's index, and one for each side's encoder."""
+    """Workers of one version of a run: a thread for each side's index, and one for each side's encoder.
+
+    digests: by side, of the encoder of the vectors that its head takes.
+    """
 
     def __init__(self, name: str, run: Run, settings: Settings) -> None:
         self.name, self.run, self.identity = name, run, identify(run.folder)
@@ -71,6 +74,8 @@ class Workers:
             raw = Batcher(self._search_raw, most, wait, searching.thread)  # rows must not move meanwhile
             encoding = Batcher(partial(self._encode, side), most, wait)
             self.sides[side] = SideWorkers(searching, encoding, raw, media.open(run.folder, side))
+        self.digests = {side: run.encoder_digest(side) for side in run.sides}
+        self._compacted = dict.fromkeys(run.sides, 0)  # bytes of the journal after its last compaction
         self._raw: dict[str, tuple[Any, Exact]] = {}  # with the table that it was made of
         self._raw_stores = {side: self._store(side) for side in run.sides}
         self._raw_rows: dict[str, RowLookup] = {}  # of the ids of each store
@@ -131,6 +136,13 @@ class Workers:
             with io.publish(self.run.folder / "index" / side) as folder:
                 index.save(folder)
         live.rewrite()
+
+    def compact_if_large(self, side: str, most: int) -> None:
+        """Compact a journal of more than ``most`` bytes that has doubled since the last time."""
+        live = self.run.journals[side]
+        if live.size > max(most, 2 * self._compacted[side]):
+            self.compact(side)
+            self._compacted[side] = live.size
 
     def item(self, side: str, row: int) -> dict[str, Any]:
         """An item of a side's index, for JSON."""

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from sensorium import modalities
 from sensorium.search import journal
-from sensorium.serve.bodies import document
+from sensorium.serve.bodies import document, media_type
 from sensorium.serve.context import Context
-from sensorium.serve.engine import inputs, related
+from sensorium.serve.engine import additions, inputs, related
 from sensorium.serve.engine.registry import ServedRun
 from sensorium.serve.engine.requests import RunQuery, Side, SideQuery
 from sensorium.serve.engine.workers import Workers
 from sensorium.serve.problems import Problem, responses
-from sensorium.serve.settings import Settings
+from sensorium.serve.routes import bulk
 
 _RELATED = 100  # related items of one item, at most
-_MEDIA_BYTES = 4 << 20  # largest uploaded file that is stored to be shown
-_COLUMNS = 200  # of one added item
 
 
 class Item(BaseModel):
@@ -50,9 +45,15 @@ class Added(BaseModel):
     items: int = Field(description="how many items the side has now")
 
 
+_ITEM = {"$ref": "#/components/schemas/NewItem"}
 _BODY = {
     "required": True,
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/NewItem"}}},
+    "description": "One item; or, as JSON lines, a stream of any number of items",
+    "content": {"application/json": {"schema": _ITEM}, bulk.MEDIA_TYPES[0]: {"schema": _ITEM}},
+}
+_STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {"model": bulk.BulkAdded, "description": "Every item of a stream was added"},
+    207: {"model": bulk.BulkAdded, "description": "Some items of a stream were added, some were not"},
 }
 
 
@@ -60,6 +61,11 @@ def routes(context: Context) -> APIRouter:
     """The routes of items."""
     registry, settings = context.registry, context.settings
     router = APIRouter(tags=["items"])
+
+    def put(workers: Workers, side: str, change: journal.Change, replace: bool) -> int:
+        additions.catch_up(workers, side)
+        additions.check(workers, side, change, replace)
+        return additions.put(workers, side, [change], settings)
 
     @router.get("/items/{id:path}", summary="One item", responses=responses(400, 404, 422, 503))
     async def item(
@@ -76,19 +82,21 @@ def routes(context: Context) -> APIRouter:
     @router.post(
         "/items",
         status_code=201,
-        summary="Add an item, durably",
+        summary="Add items, durably: one, or a stream of JSON lines",
+        response_model=Added,
         openapi_extra={"requestBody": _BODY},
-        responses=responses(400, 404, 408, 409, 413, 415, 422, 503, 507),
+        responses={**_STREAMED, **responses(400, 404, 408, 409, 413, 415, 422, 503, 507)},
     )
-    async def add(request: Request) -> Added:
+    async def add(
+        request: Request,
+        atomic: Annotated[bool, Query(description="of a stream: add all of its items, or none")] = False,
+    ) -> Any:
+        if media_type(request) in bulk.MEDIA_TYPES:
+            return await bulk.add(request, context, atomic)
         new = await document(request, context.documents.item)
         workers = registry.get(new.run).workers
-        if new.side not in workers.sides:
-            raise Problem(400, f"run '{workers.name}' has no {new.side} side; both sides are one table: left")
-        change = await change_of(new, workers, context)
-        items = await workers.sides[new.side].searching.do(
-            lambda: put(workers, new.side, change, new.replace, settings)
-        )
+        change = await additions.change_of(new, workers, context)
+        items = await workers.sides[new.side].searching.do(lambda: put(workers, new.side, change, new.replace))
         return Added(id=new.id, items=items)
 
     @router.delete(
@@ -105,7 +113,7 @@ def routes(context: Context) -> APIRouter:
     ) -> Response:
         workers = registry.get(run).workers
         at = await side_of(workers, side, id)
-        await workers.sides[at].searching.do(lambda: put(workers, at, journal.Change(id), True, settings))
+        await workers.sides[at].searching.do(lambda: put(workers, at, journal.Change(id), True))
         return Response(status_code=204)
 
     return router
@@ -141,59 +149,3 @@ async def _related(served: ServedRun, side: str, id: str) -> tuple[list[Item], s
         ids = [one for where, one in known[:_RELATED] if where == at]
         found += [Item(**one) for one in await workers.sides[at].searching.do(lambda at=at, ids=ids: look(at, ids))]
     return found, pairs.why
-
-
-async def change_of(new: Any, workers: Workers, context: Context) -> journal.Change:
-    """A new item with its encoder's vector and its media. Raises problems for what cannot be added."""
-    name, value = new.single("vector")
-    run, side, columns = workers.run, new.side, dict(new.columns)
-    media_type, content = "", b""
-    if name == "vector":
-        vector = inputs.as_vector(value, context.settings)
-        inputs.check_width(vector, run.head(side).dim_in, side)
-    elif not modalities.find(name).is_file:
-        inputs.check_text(value, context.settings)
-        columns.setdefault(name, value)
-        vector = await inputs.encode(name, value, side, workers, context)
-    else:
-        content = await inputs.content_of(name, value)
-        inputs.check_takes(name, side, workers)
-        decoded = await inputs.decode(name, content, context)
-        media_type, vector = decoded.media_type, await workers.encode(side, decoded.value)
-        if len(content) > _MEDIA_BYTES:
-            media_type, content = "", b""
-    check_columns(columns, context.settings)
-    if not np.isfinite(vector).all() or not vector.any():
-        raise Problem(422, f"the {side} encoder makes no usable vector of this {name}")
-    return journal.Change(new.id, vector, columns, journal.digest(run.fingerprint(side)), media_type, content)
-
-
-def check_columns(columns: Mapping[str, Any], settings: Settings) -> None:
-    """Raise a 413 problem for more or longer values than a journal takes."""
-    if len(columns) > _COLUMNS:
-        raise Problem(413, f"{len(columns)} columns; at most {_COLUMNS}")
-    most = max(settings.max_column, settings.max_text)
-    for name, value in columns.items():
-        limit = most if name == "text" else settings.max_column
-        if isinstance(value, str) and len(value) > limit:
-            raise Problem(413, f"column '{name[:60]}' of {len(value)} characters; at most {limit}")
-
-
-def put(workers: Workers, side: str, change: journal.Change, replace: bool, settings: Settings) -> int:
-    """Make a change durable and apply it; returns how many items there are. In the thread of the side's index."""
-    run = workers.run
-    index, changes = run.index(side), run.journals[side]
-    run.apply(side, changes.read())  # those of other processes
-    there = change.id in run.places(side)
-    if change.vector is None and not there:
-        raise Problem(404, f"no item '{change.id}' on the {side} side of run '{workers.name}'")
-    if there and not replace:
-        raise Problem(409, f"the {side} side of run '{workers.name}' has an item '{change.id}'; send replace: true")
-    known = index.table.columns
-    unknown = [name for name in change.columns if name not in known and name != "text"]
-    if unknown and len(index.table):
-        raise Problem(422, f"columns: no column '{unknown[0]}'; this side has {', '.join(known) or 'none'}")
-    run.commit(side, change)
-    if changes.size > settings.journal_bytes:
-        workers.compact(side)
-    return len(index)
