@@ -137,6 +137,7 @@ class Items:
     kind: "text", "image", "audio", "face" or "vector" (already encoded: values is (n, d) Rows).
     source: for kind "vector", what made the vectors (becomes their fingerprint).
     searchable: (n,) bool, False for items that are there to train on only, such as augmented copies; None is all.
+    name: what the data call them, such as "caption"; "" for "left" and "right".
     """
 
     ids: np.ndarray
@@ -145,6 +146,7 @@ class Items:
     meta: Mapping[str, np.ndarray] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
     searchable: np.ndarray | None = None
+    name: str = ""
 
     def __post_init__(self) -> None:
         check_unique(self.ids, f"{self.kind} items")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,33 @@ def columns(path: Path) -> dict[str, Column]:
                 schema, n = file.schema_arrow, file.metadata.num_rows
         except Exception as error:  # of pyarrow: which of its classes depends on the byte that is wrong
             raise BadData(f"{path} is not a readable Parquet file ({error}); save or download it again") from None
-    if len(set(schema.names)) != len(schema.names):
-        again = next(name for name in schema.names if schema.names.count(name) > 1)
-        raise BadData(f"{path} has two columns called '{again}'; rename one")
+    check_repeated(schema.names, path)
     return {
-        name: Column(_shape(n, schema.field(name).type), lambda name=name: _load(path, name)) for name in schema.names
+        name: column_of(_shape(n, schema.field(name).type), lambda name=name: _read(path, name), f"{path}:{name}")
+        for name in schema.names
     }
+
+
+def column_of(shape: tuple[int, ...], read: Callable[[], Any], where: str) -> Column:
+    """A column of an Arrow table; read: gives it as a chunked Arrow array."""
+    return Column(shape, lambda: to_numpy(read(), where), lambda: to_exact(read(), where))
+
+
+def of_table(table: Any, where: object) -> dict[str, Column]:
+    """Every column of an Arrow table in memory. Raises BadData when two have one name."""
+    check_repeated(table.column_names, where)
+    return {
+        name: column_of(_shape(len(table), table.schema.field(name).type), lambda name=name: table.column(name),
+                        f"{where}:{name}")
+        for name in table.column_names
+    }  # fmt: skip
+
+
+def check_repeated(names: Sequence[str], where: object) -> None:
+    """Raise BadData when two columns have one name."""
+    if len(set(names)) != len(names):
+        again = next(name for name in names if list(names).count(name) > 1)
+        raise BadData(f"{where} has two columns called '{again}'; rename one")
 
 
 def to_numpy(column: Any, where: str) -> np.ndarray:
@@ -63,6 +84,20 @@ def to_numpy(column: Any, where: str) -> np.ndarray:
     return _text.objects(column.to_pylist())
 
 
+def to_exact(column: Any, where: str) -> np.ndarray:
+    """As :func:`to_numpy`, one value a row: whole numbers with nulls are objects with None, lists stay lists."""
+    import pyarrow as pa
+
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        column, kind = column.cast(kind.storage_type), kind.storage_type
+    if pa.types.is_dictionary(kind):
+        return to_exact(column.cast(kind.value_type), where)
+    if _is_list(kind) or (pa.types.is_integer(kind) and column.null_count):
+        return _text.objects(column.to_pylist())
+    return to_numpy(column, where)
+
+
 def from_numpy(column: Any) -> Any:
     """A column as an Arrow array: text as string, everything else as Arrow infers it."""
     import pyarrow as pa
@@ -71,11 +106,11 @@ def from_numpy(column: Any) -> Any:
     return pa.array(array.tolist(), pa.string()) if array.dtype.kind == "U" else pa.array(array)
 
 
-def _load(path: Path, name: str) -> np.ndarray:
+def _read(path: Path, name: str) -> Any:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return to_numpy(file.read(columns=[name]).column(name), f"{path}:{name}")
+        return file.read(columns=[name]).column(name)
 
 
 def _is_list(kind: Any) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from sensorium.errors import BadData, SensoriumError
 from sensorium.formats import _text
+from sensorium.types import is_missing
 
 VECTORS, IDS = "vectors", "ids"
 #: What the column of ids may be called, and what a column of splits.
@@ -28,10 +29,15 @@ PAIR_NAMES = (
 
 
 class Column(NamedTuple):
-    """A column that is not loaded yet. shape: of the header; -1 for widths known only after loading."""
+    """A column that is not loaded yet. shape: of the header; -1 for widths known only after loading.
+
+    exact, texts: what :meth:`Columns.exact` and :meth:`Columns.texts` give, where ``load`` gives something else.
+    """
 
     shape: tuple[int, ...]
     load: Callable[[], np.ndarray]
+    exact: Callable[[], np.ndarray] | None = None
+    texts: Callable[[], np.ndarray] | None = None
 
 
 class Columns(Mapping[str, np.ndarray]):
@@ -41,13 +47,19 @@ class Columns(Mapping[str, np.ndarray]):
     memory maps, of any byte order. Text, and everything else, is an object array of Python values with
     None where a value is missing: a fixed width would take the longest text's room for every row.
 
-    ids, key: the names of the ids and of the vectors, where the file itself states them.
+    ids, key: the names of the ids and of the vectors, where the file itself states them. first: what messages
+    call its first row; 2 in a CSV, whose header is row 1 of the spreadsheet.
     """
 
     def __init__(
-        self, columns: Mapping[str, Column], where: object, ids: str | None = None, key: str | None = None
+        self,
+        columns: Mapping[str, Column],
+        where: object,
+        ids: str | None = None,
+        key: str | None = None,
+        first: int = 1,
     ) -> None:
-        self._columns, self.where, self.ids, self.key = dict(columns), str(where), ids, key
+        self._columns, self.where, self.ids, self.key, self.first = dict(columns), str(where), ids, key, first
         self._loaded: dict[str, np.ndarray] = {}
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -61,6 +73,25 @@ class Columns(Mapping[str, np.ndarray]):
                 self._loaded[name] = _native(column.load(), f"{self.where}:{name}")
         return self._loaded[name]
 
+    def exact(self, name: str) -> np.ndarray:
+        """A column (n,) as metadata takes it: whole numbers stay whole where some are missing, lists stay lists."""
+        column = self._columns[name]
+        if column.exact is None:
+            array = self[name]
+            return array if array.ndim == 1 else _text.objects(array.tolist())
+        with reading(f"{self.where}:{name}"):
+            return column.exact()
+
+    def texts(self, name: str) -> np.ndarray:
+        """A column (n,) as text, as it is written in the file where that is text; None where a value is missing."""
+        column = self._columns[name]
+        with reading(f"{self.where}:{name}"):
+            if column.texts is not None:
+                return column.texts()
+            values = self.exact(name)
+            plain = list(values) if values.dtype.kind in "Mm" else values.tolist()
+            return _text.objects([v if type(v) is str else None if is_missing(v) else str(v) for v in plain])
+
     def __contains__(self, name: object) -> bool:
         return name in self._columns
 
@@ -72,7 +103,11 @@ class Columns(Mapping[str, np.ndarray]):
 
     def taken(self) -> dict[str, Column]:
         """The columns, not loaded, to build other Columns of."""
-        return {name: Column(self.shape(name), lambda n=name: self[n]) for name in self}
+        return {
+            name: Column(self.shape(name), lambda n=name: self[n], lambda n=name: self.exact(n),
+                         lambda n=name: self.texts(n))
+            for name in self
+        }  # fmt: skip
 
 
 @contextmanager

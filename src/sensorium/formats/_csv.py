@@ -113,7 +113,7 @@ def text_of(path: Path) -> str:
 
 def rows_of(text: str, delimiter: str = ",", strict: bool = True) -> list[list[str]]:
     """Rows of a table's text that are not empty, with fields of any length. Raises csv.Error."""
-    with _long_fields():
+    with long_fields():
         return [row for row in csv.reader(memory.StringIO(text, newline=""), delimiter=delimiter, strict=strict) if row]
 
 
@@ -133,7 +133,7 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 @contextmanager
-def _long_fields() -> Iterator[None]:
+def long_fields() -> Iterator[None]:
     """The csv module's limit of a field, 131,072 characters, is one for the whole process."""
     with _LIMIT:
         before = csv.field_size_limit(min(sys.maxsize, 1 << 30))

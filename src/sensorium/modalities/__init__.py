@@ -13,13 +13,14 @@ is found when it lies on ``sensorium.modalities.__path__``, or through an entry 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sensorium.errors import BadData
 from sensorium.modalities._discovery import find, found, media_type, names, served_types
 
-__all__ = ["Decoded", "Limits", "Modality", "find", "found", "media_type", "names", "served_types"]
+__all__ = ["Decoded", "Limits", "Modality", "QuickCheck", "check_file", "find", "found", "media_type", "names",
+           "served_types"]  # fmt: skip
 
 
 class Limits(NamedTuple):
@@ -111,3 +112,18 @@ class Modality(Protocol):
     def bad_items(self, error: BadData, values: Sequence[Any]) -> BadData:
         """The error at the first bad item, with the count of bad ``values`` added where that is known."""
         ...
+
+
+@runtime_checkable
+class QuickCheck(Protocol):
+    """What a modality may have besides: a look at a file that is quicker than reading it."""
+
+    def check(self, path: Any) -> None:
+        """Raise BadData, naming the file, when it is truncated, damaged or of another kind."""
+        ...
+
+
+def check_file(name: str) -> Callable[[Any], Any]:
+    """What raises BadData for a file that is not whole or not of this modality: its quick check, else its ``read``."""
+    modality = find(name)
+    return modality.check if isinstance(modality, QuickCheck) else modality.read

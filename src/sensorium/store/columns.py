@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sensorium.errors import BadData
-from sensorium.table.columns import as_column, from_arrow, kind_of, missing
+from sensorium.table.columns import as_column, from_arrow, json_value, kind_of, missing, value_of
 
 PREFIX = "meta."
 _KINDS = {"U": "text", "O": "text", "i": "integer", "u": "integer", "f": "number", "b": "boolean"}
@@ -34,6 +35,19 @@ def clean(meta: Mapping[str, Any] | None, n: int) -> dict[str, np.ndarray]:
         if len(column) != n:
             raise BadData(f"metadata column '{name}' has {len(column)} values for {n} items")
         found[str(name)] = _without_missing(column, name) if column.dtype.kind == "O" else column
+    return found
+
+
+def as_stored(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of items as a store takes them: times as ISO 8601 and lists as JSON, both of them text."""
+    found = {}
+    for name, values in meta.items():
+        column = as_column(values, name) if np.ndim(values) == 1 or isinstance(values, list) else values
+        kind = kind_of(column) if isinstance(column, np.ndarray) and column.ndim == 1 else ""
+        if kind in ("time", "duration", "list"):
+            plain = [None if gap else json_value(value_of(v)) for v, gap in zip(column, missing(column), strict=True)]
+            column = [v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in plain]
+        found[name] = column
     return found
 
 

@@ -70,7 +70,7 @@ def embed_reported(
     if dtype is not None and np.dtype(dtype).name not in DTYPES:
         raise BadData(f"dtype={np.dtype(dtype).name} of a store; expected float32, float16 or float64")
     folder = Path(folder)
-    meta = columns.clean(items.meta, len(items))
+    meta = columns.clean(columns.as_stored(items.meta), len(items))
     dropped = len(repairing.drop_damaged(folder))
     keys = content_keys(items.kind, items.ids.tolist(), items.values)
     work = _Work(items, meta, keys, encoder, Writer(folder, encoder.fingerprint), dtype)

@@ -34,6 +34,12 @@ class Audio:
 
         return Decoded(files.read_mono(content, limits.seconds), files.media_type_of(content))
 
+    def check(self, path: Any) -> None:
+        """Raise BadData for a file that is no whole recording: see :func:`sensorium.modalities.audio.whole.check`."""
+        from sensorium.modalities.audio import whole
+
+        whole.check(path)
+
     def pack(self, value: Any) -> bytes | None:
         """(samples, rate) as WAV of 16 bits; None for what is no recording."""
         from sensorium.modalities.audio import files

@@ -36,6 +36,12 @@ class Pictures:
 
         return Decoded(*files.decode(content, limits.pixels))
 
+    def check(self, path: Any) -> None:
+        """Raise BadData for a file that is no whole picture: see :func:`sensorium.modalities.image.whole.check`."""
+        from sensorium.modalities.image import whole
+
+        whole.check(path)
+
     def pack(self, value: Any) -> bytes | None:
         """A picture array as PNG, without loss; None for what is no picture."""
         from sensorium.modalities.image import files
