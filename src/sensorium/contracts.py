@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # annotations only: nothing here is imported when the package
 
 State = tuple[Any, ...]  #: arrays of b streams, the streams along the first axis
 Validate = Callable[[Affine | None, Affine | None], float]  #: measures a pair of maps on held-out pairs
-
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -91,6 +90,9 @@ class Encoder(Protocol):
     streams: bool = False  #: has ``start`` and ``step``: see FrameEncoder
     arguments: Mapping[str, Any] = _NOTHING  #: its own settings, where other formats store them
     example: Any = None  #: a value that it can encode, where not every value of its kind is valid
+    device: str = "auto"  #: where it computes, of numerics.device; set by the recipe's key ``device``
+    towers: Sequence[str] = ()  #: kinds of item that its key ``tower`` chooses from, one of which it then takes
+    space: str = ""  #: name of the space of its vectors; vectors of one space can be compared without a fit
 
     def check(self, values: Sequence[Any]) -> None:
         """Called before anything is embedded. Raises BadData for values that it does not take; reads no file."""
@@ -98,6 +100,13 @@ class Encoder(Protocol):
     @abstractmethod
     def encode(self, values: Sequence[Any]) -> Any:
         """(n, d) float32; with ``frames`` a list of n arrays (t_i, d), t_i >= 1. Raises BadData for a bad value."""
+
+    def choose(self, kind: str) -> None:
+        """Called first, with the kind of the side's items: take it, where there are several to choose from."""
+
+    def settle(self) -> Mapping[str, Any]:
+        """Keys that were open, as the items and the machine decided them; written into the run's recipe."""
+        return _NOTHING
 
 
 class FrameEncoder(Encoder, Protocol):
@@ -274,10 +283,7 @@ class Objective(Protocol):
         """Called before anything is embedded, with zeros as vectors and the training pairs. Raises BadRecipe."""
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """Scores of n items with all c classes (n, c) as probabilities (n, c), float64, rows adding up to 1.
-
-        Raises BadRecipe for an objective that defines none.
-        """
+        """Scores (n, c) as probabilities (n, c), float64, rows adding up to 1. Raises BadRecipe where undefined."""
         name = type(self).__name__.lower()
         raise BadRecipe(f"objective '{name}' gives no probabilities of classes; type: objective=cross_entropy")
 
@@ -359,12 +365,8 @@ class Index(Protocol):
         """Take items out; returns how many there were. Unknown ids are no error."""
 
     @abstractmethod
-    def search(self, queries: np.ndarray, k: int, where: Mapping[str, Any] | None = None,
-               exclude: Sequence[Any] | None = None) -> Hits:  # fmt: skip
-        """The k best of each query (q, d), best first; where fewer remain the row is -1 and the score -inf.
-
-        where: conditions on columns. exclude: ids never returned.
-        """
+    def search(self, queries: np.ndarray, k: int, where: Any = None, exclude: Sequence[Any] | None = None) -> Hits:
+        """The k best of each query (q, d), best first, else row -1 and score -inf. where: conditions on columns."""
 
     @abstractmethod
     def vectors(self, rows: Any = slice(None)) -> np.ndarray:

@@ -64,6 +64,7 @@ def run(
     target = RunFolder.of(out if out is not None else Path("runs") / plan.name)
     seconds: dict[str, float] = {}
     parts = plan.build()  # an invalid argument of the last part is refused before the first takes its time
+    plan.check_device()
     with workplace(target.path, plan) as folder:
         with timed("load", seconds, quiet):
             data = plan.part("data").load()
@@ -74,6 +75,7 @@ def run(
         for note in () if quiet else notes:
             say("note", note)
         with timed("embed", seconds, quiet):
+            plan = plan.settle(data, parts)
             left, right = embed(plan, data, Path(stores or target.stores), progress=not quiet, parts=parts)
         check(left, right)
         with timed("fit", seconds, quiet):
@@ -118,6 +120,7 @@ def finish(
         "data": fingerprints.of_data(left, right),
         "split": fingerprints.of_split(pairs),
         "recipe": plan.hash,
+        **({"asked": plan.asked} if plan.asked else {}),
         "seconds": seconds,
         "dataset": dict(data.notes),
         **(extra or {}),
@@ -155,9 +158,11 @@ def check_encoder(side: str, items: Items, plan: Recipe, encoder: Any) -> None:
             raise BadRecipe(f"{slot} is set, but the {side} items are vectors already; leave it out")
     elif encoder is None:
         raise BadRecipe(f"the {side} items are {items.kind}; name what encodes them: {slot}=NAME")
-    elif encoder.takes != items.kind:
-        raise BadRecipe(f"{slot} '{plan.part_name(slot)}' takes {encoder.takes}, but the {side} items are {items.kind}")
     else:
+        encoder.choose(items.kind)
+        if encoder.takes != items.kind:
+            name = plan.part_name(slot)
+            raise BadRecipe(f"{slot} '{name}' takes {encoder.takes}, but the {side} items are {items.kind}")
         encoder.check(items.values)
 
 
@@ -288,7 +293,8 @@ def evaluate(plan: Recipe, data: Data, projected: Projected, folder: Path) -> di
     options, objective = plan.evaluate_options(), plan.part_name("objective")
     names = [name for name in options.baselines if name != objective]
     classes = classification.known(projected.pairs)
-    beside = baselines(names, projected.left, projected.right, projected.pairs, classes)
+    frozen = bool(options.baselines) and plan.one_space(projected.pairs.same_table)
+    beside = baselines(names, projected.left, projected.right, projected.pairs, classes, frozen)
     return report.report(data, projected, options, folder, objective=objective, baselines=beside)
 
 
@@ -296,7 +302,11 @@ def embed_only(recipe: Any, overrides: Sequence[str], out: Path | None, quiet: b
     """The first two steps alone; returns what each side's store holds."""
     plan = recipes.load(recipe, overrides)
     target = RunFolder.of(out if out is not None else Path("runs") / plan.name)
-    left, right = embed(plan, plan.part("data").load(), target.stores, progress=not quiet)
+    parts, data = plan.build(), plan.part("data").load()
+    plan.check_device()
+    check_encoders(plan, data, parts.encoders)
+    plan = plan.settle(data, parts)
+    left, right = embed(plan, data, target.stores, progress=not quiet, parts=parts)
     return [
         {"side": side, "items": len(table), "dim": table.dim, "encoder": plan.part_name(f"{side}.encoder")}
         for side, table in (("left", left), ("right", right))
@@ -340,7 +350,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
             raise BadRecipe(
                 f"'{override}' would change the fit; only {stage} keys can change here. Type: {target.again(override)}"
             )
-    plan = recipes.load(target.recipe, overrides, of_run=True)
+    plan = recipes.load(target.recipe, overrides, of_run=True).here()
     parts = plan.build()
     seconds = dict(before.metrics["seconds"])
     data = located.data(plan, target.path).load()

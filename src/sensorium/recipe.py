@@ -11,16 +11,19 @@ import datetime
 import inspect
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from sensorium import consent, fingerprint, parts
+from sensorium.encoders import _names
 from sensorium.errors import BadRecipe, nearest
 from sensorium.evaluate.options import EvaluateOptions
 from sensorium.fitting.options import TrainOptions
+from sensorium.numerics import device
+from sensorium.types import Data
 
 HERE = Path(__file__).parent / "recipes"
 
@@ -43,6 +46,7 @@ SPLITTING = {
 SIDES = ("left", "right")
 _LARGEST_SEED = 2**63 - 1  # of torch's generators
 SECTIONS = ("data", "left", "right", "objective", "train", "index", "evaluate")
+KEYS = ("seed", "device")  # of the recipe itself
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,14 @@ class Built:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A validated recipe. ``values`` holds every key with its default filled in."""
+    """A validated recipe. ``values`` holds every key with its default filled in.
+
+    asked: hash of the recipe before :meth:`settle`; "" before that.
+    """
 
     name: str
     values: Mapping[str, Any]
+    asked: str = ""
 
     @property
     def seed(self) -> int:
@@ -71,8 +79,13 @@ class Recipe:
 
     @property
     def hash(self) -> str:
-        """xxh3-64 of the resolved recipe, so that equal recipes are recognised."""
-        return fingerprint.digest(self.values)
+        """xxh3-64 of the resolved recipe but for its device, so that equal recipes are recognised."""
+        return fingerprint.digest({key: value for key, value in self.values.items() if key != "device"})
+
+    @property
+    def device(self) -> str:
+        """Where encoders and the fit compute: "auto", "cpu", "cuda", "cuda:N" or "mps"."""
+        return self.values["device"]
 
     def part(self, slot: str) -> Any:
         """Build the part that stands in a slot, such as "left.head"; None when the slot is empty."""
@@ -83,7 +96,37 @@ class Recipe:
             part = parts.find("datasets", spec["name"])
             known = parts.arguments(part)
             spec = {key: value for key, value in spec.items() if key == "name" or key in known}
-        return parts.make(SLOTS[slot], spec, slot)
+        part = parts.make(SLOTS[slot], spec, slot)
+        if SLOTS[slot] == "encoders" and self.device != "auto":
+            part.device = self.device
+        return part
+
+    def here(self) -> Recipe:
+        """The recipe for this machine: with device "auto" where its device is not there."""
+        if self.device == "auto" or self.device.partition(":")[0] in device.available():
+            return self
+        return replace(self, values={**self.values, "device": "auto"})
+
+    def check_device(self) -> None:
+        """Raise BadRecipe when a device that the recipe names is not there."""
+        for name, key in ((self.device, "device"), (self.values["train"]["device"], "train.device")):
+            if name != "auto":
+                device.choose(name, key)
+
+    def settle(self, data: Data, built: Built) -> Recipe:
+        """The recipe with the encoders' keys that the items and the machine decided: see ``Encoder.settle``."""
+        values = copy.deepcopy(dict(self.values))
+        for side, items in (("left", data.left), ("right", data.right)):
+            encoder = built.encoders[side]
+            if items is not None and encoder is not None:
+                values[side]["encoder"].update(encoder.settle())
+        return self if values == self.values else replace(self, values=values, asked=self.asked or self.hash)
+
+    def one_space(self, one_table: bool) -> bool:
+        """Whether both sides' vectors are of one space, such as of two towers of one model: see ``Encoder.space``."""
+        encoders = [self.part(f"{side}.encoder") for side in SIDES[: 1 if one_table else 2]]
+        spaces = {"" if encoder is None else encoder.space for encoder in encoders}
+        return len(spaces) == 1 and spaces != {""}
 
     def build(self) -> Built:
         """Every part but the data, each once; raises BadRecipe for an argument that one of them cannot take."""
@@ -104,8 +147,9 @@ class Recipe:
         return {key: self.values["data"].get(key, default) for key, default in SPLITTING.items()}
 
     def train_options(self) -> TrainOptions:
-        """The [train] section as options."""
-        return TrainOptions(**self.values["train"])
+        """The [train] section as options; its device is the recipe's own where it names none."""
+        options = TrainOptions(**self.values["train"])
+        return replace(options, device=self.device) if options.device == "auto" else options
 
     def evaluate_options(self) -> EvaluateOptions:
         """The [evaluate] section as options, with the recipe's seed."""
@@ -189,12 +233,13 @@ def _value(text: str) -> Any:
 def _resolve(values: dict[str, Any]) -> dict[str, Any]:
 
     for section in values:
-        if section not in (*SECTIONS, "seed"):
-            raise BadRecipe(f"no section '{section}'; {nearest(section, (*SECTIONS, 'seed'))}")
+        if section not in (*SECTIONS, *KEYS):
+            raise BadRecipe(f"no section '{section}'; {nearest(section, (*SECTIONS, *KEYS))}")
     for required in ("data", "objective"):
         if required not in values:
             raise BadRecipe(f"the recipe has no [{required}]; type: {required}=NAME ({_choices(required)})")
-    resolved: dict[str, Any] = {"seed": _seed(values.get("seed", 0))}
+    resolved: dict[str, Any] = {"seed": _seed(values.get("seed", 0)), "device": values.get("device", "auto")}
+    device.check_name(resolved["device"])
     for slot, spec in _slots(values):
         section, _, inner = slot.partition(".")
         filled = _fill(slot, spec)
@@ -229,6 +274,8 @@ def _fill(slot: str, spec: Any) -> dict[str, Any]:
     spec = {"name": spec} if isinstance(spec, str) else dict(spec)
     if "name" not in spec:
         raise BadRecipe(f"{slot} needs a name; type: {slot}=NAME ({_choices(slot)})")
+    if SLOTS[slot] == "encoders":
+        spec = _names.expand(spec, slot)
     part = parts.find(SLOTS[slot], spec["name"])
     known = parts.arguments(part)
     extra = SPLITTING if slot == "data" else {}

@@ -17,6 +17,7 @@ from sensorium.fitting.options import TrainOptions
 from sensorium.fitting.validation import Validation
 from sensorium.fitting.weights import Weights
 from sensorium.heads.linear import Linear
+from sensorium.numerics import device
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
 
@@ -141,12 +142,12 @@ def test_precision_follows_the_processor_and_the_sizes_never_a_clock(monkeypatch
     assert precision.choose("bf16", CPU) == (torch.bfloat16, "train.precision=bf16")
     assert precision.choose("fp32", CPU) == (torch.float32, "train.precision=fp32")
     assert precision.choose("auto", CPU, "bfloat16") == (torch.bfloat16, "as the fit that goes on")
-    monkeypatch.setattr(precision, "in_hardware", lambda device: True)
+    monkeypatch.setattr(precision, "bfloat16_in_hardware", lambda device: True)
     assert precision.choose("auto", CPU, None, 1e9) == (torch.bfloat16, "the processor has bfloat16 products")
     dtype, why = precision.choose("auto", CPU, None, 1000)
     assert dtype == torch.float32 and why.startswith("the products are small: 1,000 multiplications")
     assert precision.choose("auto", CPU, None, precision.LEAST)[0] == torch.bfloat16
-    monkeypatch.setattr(precision, "in_hardware", lambda device: False)
+    monkeypatch.setattr(precision, "bfloat16_in_hardware", lambda device: False)
     assert precision.choose("auto", CPU, None, 1e9) == (torch.float32, "the processor has no bfloat16 products")
 
 
@@ -156,9 +157,9 @@ def test_precision_follows_the_processor_and_the_sizes_never_a_clock(monkeypatch
 ])  # fmt: skip
 def test_flags_of_processors(tmp_path, monkeypatch, line, expected):
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
-    flags = precision.processor_flags(str(tmp_path / "cpuinfo"))
-    assert bool(precision._FLAGS & flags) == expected
-    assert precision.processor_flags(str(tmp_path / "absent")) == frozenset()
+    flags = device.processor_flags(str(tmp_path / "cpuinfo"))
+    assert bool(device._FLAGS & flags) == expected
+    assert device.processor_flags(str(tmp_path / "absent")) == frozenset()
 
 
 def test_a_fit_says_which_precision_it_took_and_why():

@@ -22,6 +22,8 @@ from sensorium.testing.__main__ import main
 from sensorium.types import Affine, Hits, Solution
 
 SPEECH = ("wav2vec2", "hubert", "wavlm", "whisper")
+PRETRAINED = {"clip": "clip", "siglip": "siglip", "dinov2": "dinov2", "clap": "clap", "transformers": "bert",
+              "sentence_transformers": "sentence_transformer"}  # fmt: skip
 #: Arguments of parts that need some, and more settings worth their own turn.
 SETTINGS = {
     ("heads", "layers"): [{"layers": 3}, {"layers": 3, "hidden": 0, "preprocess": "unit"}],
@@ -63,6 +65,16 @@ def speech(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """Folders with tiny random models, by the part that encodes with them."""
+    pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+    from tiny_towers import MAKERS
+
+    folder = tmp_path_factory.mktemp("pretrained")
+    return {part: MAKERS[name](folder / name) for part, name in PRETRAINED.items()}
+
+
+@pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     """What distill asks of an earlier run: the heads of both sides."""
     folder = tmp_path_factory.mktemp("teacher")
@@ -78,6 +90,8 @@ def teacher(tmp_path_factory):
 def test_every_part_keeps_its_contract(kind, name, arguments, request):
     if name in SPEECH:
         arguments = {"model": str(request.getfixturevalue("speech")[name])}
+    if name in PRETRAINED:
+        arguments = {"model": str(request.getfixturevalue("pretrained")[name]), "precision": "fp32"}
     if name == "distill":
         arguments = {"teacher": str(request.getfixturevalue("teacher"))}
     if kind == "datasets" and name != "glyphs":

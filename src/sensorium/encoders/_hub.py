@@ -31,7 +31,7 @@ class Weights:
     revision: branch, tag or commit of an id; "" is the branch main. files: patterns of the files it reads.
     package: an installed module that carries the model, and the folder within it. sha256: of files that must
     be identical, by name. extra: the extra of Sensorium that installs the hub's client. remedy: what to type
-    where there is no model; repair: where it is damaged.
+    where there is no model; repair: where it is damaged. hint: the end of the message that there is no model.
     """
 
     encoder: str
@@ -44,6 +44,7 @@ class Weights:
     package: str = ""
     package_folder: str = "model"
     sha256: Mapping[str, str] = field(default_factory=dict)
+    hint: str = ""
 
 
 def folder(weights: Weights) -> Path:
@@ -88,11 +89,11 @@ def _check(path: Path, expected: str, weights: Weights) -> None:
 
 def _local(weights: Weights) -> Path | None:
     where = Path(weights.model).expanduser()
-    if (where / "config.json").is_file():
+    if (where / "config.json").is_file() or (where / "modules.json").is_file():
         return where
     if where.is_dir() or weights.model.startswith((".", "/", "~")) or weights.model.count("/") != 1:
         raise BadData(f"{weights.encoder}.model={weights.model}: no folder with a config.json, and no id such as "
-                      "facebook/wav2vec2-base")  # fmt: skip
+                      f"facebook/wav2vec2-base{weights.hint}")  # fmt: skip
     return None
 
 
@@ -117,7 +118,7 @@ def _downloaded(weights: Weights) -> Path:
     if not _answers(f"{endpoint}/api/models/{weights.model}", hub.constants.HF_HUB_OFFLINE):
         why = "HF_HUB_OFFLINE is set" if hub.constants.HF_HUB_OFFLINE else f"{endpoint} gives no answer"
         raise BadData(f"{weights.encoder}: its weights are not installed, {weights.model} is not in the cache and "
-                      f"{why}; {weights.remedy}")  # fmt: skip
+                      f"{why}; {weights.remedy}{weights.hint}")  # fmt: skip
     if sys.stderr.isatty():
         hub.utils.enable_progress_bars()
     else:
@@ -128,7 +129,8 @@ def _downloaded(weights: Weights) -> Path:
     except (OSError, ValueError) as error:  # refused, unknown or cut off: the hub's errors are kinds of these
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadData(f"{weights.encoder}: {weights.model} is not in the cache and the hub did not deliver it "
-                      f"({reason}); check the id and the connection, or {weights.remedy}") from None  # fmt: skip
+                      f"({reason}); check the id and the connection, or {weights.remedy}{weights.hint}"
+                      ) from None  # fmt: skip
 
 
 def _choice(weights: Weights) -> dict[str, Any]:

@@ -13,13 +13,12 @@ import numpy as np
 
 from sensorium import io
 from sensorium.contracts import Encoder
-from sensorium.encoders import _hub
-from sensorium.errors import BadRecipe, Corrupt, require
+from sensorium.encoders import _hub, _pretrained
+from sensorium.errors import BadRecipe
 from sensorium.modalities.audio import files
 from sensorium.numerics import ragged
 
 _FRAMES = 3000  # padded frames a pass, a minute of sound: all layers of them are in memory at once
-_WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
 _WORDS = {"layers": ("one", "all"), "pooling": ("mean", "mean+std", "frames"), "precision": ("fp32", "bf16")}
 
 
@@ -73,7 +72,7 @@ class Speech(Encoder):
     @cached_property
     def folder(self) -> Path:
         """The model's folder. Raises BadData when it is neither local nor available from the hub."""
-        return _hub.folder(_hub.Weights(self.kind, self.model, ("*.json", *_WEIGHTS), "speech",
+        return _hub.folder(_hub.Weights(self.kind, self.model, ("*.json", *_pretrained.WEIGHTS), "speech",
                                         "type: left.encoder.model=FOLDER", "delete it from the hub's cache",
                                         self.revision))  # fmt: skip
 
@@ -107,7 +106,7 @@ class Speech(Encoder):
         commit = _hub.commit(self.folder) if self.revision else ""
         layer = "all" if self.layers == "all" else self.layer % self.shape[0]
         return {
-            "name": self.kind, "weights": ",".join(io.checksum(path) for path in _weights(self.folder)),
+            "name": self.kind, "weights": ",".join(io.checksum(path) for path in _pretrained.weight_files(self.folder)),
             "config": io.checksum(self.folder / "config.json"), "layer": layer, "pooling": self.pooling,
             "precision": self.precision, "chunk": self.chunk, **({"revision": commit} if commit else {}),
         }  # fmt: skip
@@ -221,31 +220,4 @@ class Waveform:
 
 def load(architecture: str, folder: Path) -> Any:
     """A transformers model for evaluation. Raises MissingExtra, or Corrupt when weights are missing."""
-    transformers = require("transformers", "speech")
-    import torch
-    from safetensors import SafetensorError
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()  # of the weights only training needs
-    try:
-        model, info = getattr(transformers, architecture).from_pretrained(
-            str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        raise Corrupt(f"{folder} cannot be loaded as {architecture} ({error}); restore or download it again") from None
-    finally:
-        logging.set_verbosity(before)
-    missing = sorted(key for key in info["missing_keys"] if not key.endswith("masked_spec_embed"))
-    if missing:
-        raise Corrupt(f"{folder} lacks {len(missing)} weights of {architecture}, such as {missing[0]}; restore it")
-    return model.eval()
-
-
-def _weights(folder: Path) -> list[Path]:
-    """The files with weights: one, or several shards. Raises Corrupt when there is none."""
-    for pattern in _WEIGHTS:
-        if found := sorted(folder.glob(pattern)):
-            return found
-    raise Corrupt(f"{folder} holds no weights (model.safetensors or pytorch_model.bin); restore or download it again")
+    return _pretrained.load(architecture, folder, "speech", ("masked_spec_embed",))

@@ -20,18 +20,25 @@ def baselines(
     right: Embeddings,
     pairs: Pairs,
     classes: np.ndarray | None = None,
+    frozen: bool = False,
 ) -> Iterator[tuple[str, tuple[Rows, Rows] | SensoriumError]]:
     """Solve each closed-form objective; yields its name and head outputs, or why it does not apply.
 
     Outputs (n, d) and (m, d) are of the whole tables, with zeros in rows that no evaluation on the test split
     reads. classes: right rows (c,) that are candidates in every split. One at a time, so that the outputs of one
-    can be freed before the next.
+    can be freed before the next. frozen: both sides have vectors of one space, so that what the encoders alone give,
+    without a fit, is the first baseline.
     """
     objectives = {name: parts.make("objectives", name, "evaluate.baselines") for name in names}
     identity = parts.find("heads", "identity")
     needs = tuple({need for objective in objectives.values() for need in objective.needs})
     left_rows, right_rows = evaluated_rows(pairs, classes)
     moments = None
+    if frozen and left.offsets is None and right.offsets is None and left.dim == right.dim:
+        as_is = identity()
+        as_is.build(left.dim)
+        zl = some_rows(as_is, left, left_rows)
+        yield "frozen", (zl, zl if pairs.same_table else some_rows(as_is, right, right_rows))
     for name, objective in objectives.items():
         try:
             if moments is None:  # one pass over the pairs serves all of them

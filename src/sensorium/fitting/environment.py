@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 
 import torch
 
-from sensorium.errors import BadRecipe
+from sensorium.numerics import device
 
 _SHARE = 0.3  # of the free memory, for the training vectors of one side
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of this name; "auto" is CUDA where available. Raises BadRecipe when it is not available."""
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise BadRecipe(f"train.device={name}, but torch finds no CUDA device here; type: train.device=cpu")
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    """The device of a fit; "auto" is CUDA where there is one, else the processor. Raises BadRecipe when it is missing.
+
+    "auto" is never MPS: heads are small, and some steps of a fit compute in float64, which MPS lacks.
+    """
+    return device.choose("cpu" if name == "auto" and device.available()[0] == "mps" else name, "train.device")
 
 
-def memory_budget(device: torch.device) -> int:
+def memory_budget(where: torch.device) -> int:
     """Bytes that one side's training vectors may take; larger ones are read batch by batch."""
-    if device.type == "cuda":
-        return int(_SHARE * torch.cuda.mem_get_info(device)[0])
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        with open("/proc/meminfo") as file:
-            available = next(line for line in file if line.startswith("MemAvailable"))
-        return int(_SHARE * 1024 * int(available.split()[1]))
-    return int(_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return int(_SHARE * device.free_memory(where))
 
 
-def reseed(seed: int, device: torch.device) -> None:
-    """Seed torch's generators of the CPU and of ``device`` with any whole number, of which they take 63 bits.
+def reseed(seed: int, where: torch.device) -> None:
+    """Seed torch's generators of the CPU and of ``where`` with any whole number, of which they take 63 bits.
 
     torch.manual_seed costs a millisecond where CUDA is not initialised.
     """
     seed %= 1 << 63
     torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
+    if where.type == "cuda":
         torch.cuda.manual_seed(seed)
 
 

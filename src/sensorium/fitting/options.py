@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from sensorium.errors import BadRecipe
+from sensorium.numerics.device import check_name
 
 _WORDS = {
     "schedule": ("cosine", "plateau", "constant"),
@@ -66,7 +67,7 @@ class TrainOptions:
     initialise: closed form that a linear or residual head starts from.
     mixup: latent mixup's Beta parameter. structure: weight of the geometry regulariser.
     threads: of the CPU products; 0 leaves torch's own choice.
-    device: "auto", "cpu" or "cuda".
+    device: of the fit alone, "cpu", "cuda" or "mps"; "auto" takes the recipe's own key ``device``.
     """
 
     epochs: int = 10
@@ -111,8 +112,7 @@ class TrainOptions:
             number = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
             if not number or not allowed(value):
                 raise BadRecipe(f"train.{key}={value!r}; expected a number, {range_}")
-        if self.device != "auto" and str(self.device).split(":")[0] not in ("cpu", "cuda"):
-            raise BadRecipe(f"train.device={self.device!r}; expected auto, cpu or cuda")
+        check_name(self.device, "train.device")
         name, _, k = str(self.monitor).partition("@")
         if self.monitor not in ("MRR", "median_rank") and not (name == "hit" and k.isdecimal() and int(k) > 0):
             raise BadRecipe(f"train.monitor={self.monitor!r}; expected MRR, median_rank or hit@k such as hit@10")

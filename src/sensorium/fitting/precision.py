@@ -5,16 +5,14 @@ The choice is never timed, so that equal seeds give equal weights on a busy mach
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
+
+from sensorium.numerics.device import bfloat16_in_hardware
 
 #: Multiplications of the largest product of a step from which bfloat16 pays for converting its inputs and result.
 #: Measured on one core with AVX-512 BF16: (256, 128) × (128, 128) is 1.6 times as fast, (1024, 512) × (512, 512) 4
 #: times, (64, 64) × (64, 64) takes 2.6 times as long.
 LEAST = 1 << 22
-#: Processor flags, as Linux names them, of bfloat16 products in hardware: x86, and "bf16" on ARM.
-_FLAGS = frozenset(("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def choose(
@@ -29,31 +27,12 @@ def choose(
         return (torch.bfloat16 if precision == "bf16" else torch.float32), f"train.precision={precision}"
     if before is not None:
         return getattr(torch, before), "as the fit that goes on"
-    if not in_hardware(device.type):
+    if not bfloat16_in_hardware(device.type):
         return torch.float32, f"the {_called(device)} has no bfloat16 products"
     if multiplications < LEAST:
         return torch.float32, f"the products are small: {multiplications:,.0f} multiplications, below {LEAST:,}"
     return torch.bfloat16, f"the {_called(device)} has bfloat16 products"
 
 
-@cache
-def in_hardware(device: str) -> bool:
-    """Whether a kind of device multiplies bfloat16 in hardware."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(_FLAGS & processor_flags())
-
-
-@cache
-def processor_flags(path: str = "/proc/cpuinfo") -> frozenset[str]:
-    """The processor's features by Linux's names; empty where they cannot be read, as on other systems."""
-    try:
-        with open(path) as file:
-            lines = [line for line in file if line.lower().startswith(("flags", "features"))]
-    except OSError:
-        return frozenset()
-    return frozenset(lines[0].partition(":")[2].split()) if lines else frozenset()
-
-
 def _called(device: torch.device) -> str:
-    return "GPU" if device.type == "cuda" else "processor"
+    return "processor" if device.type == "cpu" else "GPU"

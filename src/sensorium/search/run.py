@@ -57,7 +57,7 @@ class Run:
         self.folder, self._loaded = folder, [one for one in encoders if one is not None]
         self.metrics: dict[str, Any] = _record(folder / "metrics.json", "make the run anew")
         with _reading(folder / "recipe.toml"):
-            self.recipe = recipes.load(folder / "recipe.toml", of_run=True)
+            self.recipe = recipes.load(folder / "recipe.toml", of_run=True).here()
         self._encoders: dict[str, Any] = {}
         self._heads: dict[str, Any] = {}
         self._indexes: dict[str, Any] = {}

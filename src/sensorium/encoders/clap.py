@@ -1,0 +1,98 @@
+"""CLAP: sounds and texts in one space (Wu et al. 2023), by a model of the Hugging Face hub or a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sensorium.encoders import _batches
+from sensorium.encoders._two_towers import Towers
+from sensorium.errors import Corrupt, require
+from sensorium.modalities.audio import files
+
+LICENCE = "Apache 2.0"  # of the usual weights
+_TOGETHER = 32  # parts of 10 s in one pass
+
+
+class Clap(Towers):
+    """A sound or a text as the vector of its tower, of unit length; cosine compares the two.
+
+    model: id on the Hugging Face hub, such as laion/clap-htsat-unfused, or a folder that save_pretrained wrote.
+    tower: "audio" or "text"; "" is chosen by the kind of the side's items.
+    revision: branch, tag or commit of an id.
+    precision: of the products: "fp32", "bf16", or "auto": bf16 in hardware that leaves cosines to fp32 above 0.9999.
+
+    A sound longer than the model hears (10 s) is cut into equal parts and gets the mean of their vectors, at unit
+    length; the library's own way takes one part by chance. Shorter ones are repeated, as the model was trained so.
+    """
+
+    part, extra, usual = "clap", "speech", "laion/clap-htsat-unfused"
+    towers = ("audio", "text")
+    architectures: ClassVar[Mapping[str, str]] = {"clap": "ClapModel"}
+    of_tower: ClassVar[Mapping[str, Sequence[str]]] = {
+        "audio": ("audio_model", "audio_projection"), "text": ("text_model", "text_projection")
+    }  # fmt: skip
+
+    @property
+    def dim(self) -> int:
+        """Width d of a vector."""
+        _ = self.architecture
+        return int(self.config.get("projection_dim", 512))
+
+    @property
+    def longest(self) -> int:
+        """Tokens that the text tower reads: positions of RoBERTa begin after the padding's."""
+        about = self.config.get("text_config", {})
+        return int(about.get("max_position_embeddings", 514)) - int(about.get("pad_token_id", 1)) - 1
+
+    @cached_property
+    def features(self) -> Any:
+        """The model's mel features. Raises Corrupt without its preprocessor_config.json."""
+        transformers = require("transformers", self.extra)
+        try:
+            return transformers.ClapFeatureExtractor.from_pretrained(str(self.folder), local_files_only=True)
+        except (OSError, ValueError, TypeError) as error:
+            raise Corrupt(f"{self.folder} has no preprocessor_config.json of CLAP ({error}); restore it") from None
+
+    def others(self, values: Sequence[Any]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+        """Vectors of sounds, each with all of its parts in one batch."""
+        rate, most = self.features.sampling_rate, self.features.nb_max_samples
+
+        def parts(value: Any) -> list[np.ndarray]:
+            samples = files.read(value, rate)
+            return [self._mel(part) for part in np.array_split(samples, -(-len(samples) // most))]
+
+        def read(rows: Sequence[int]) -> Any:
+            import torch
+
+            heard = _batches.side_by_side(parts, [values[i] for i in rows])
+            flat = [part for one in heard for part in one]
+            return torch.from_numpy(np.concatenate(flat)), [len(one) for one in heard]
+
+        def forward(inputs: Any) -> np.ndarray:
+            features, counts = inputs
+            found = np.concatenate([self.run(self._hear, x=some) for some in features.split(_TOGETHER)])
+            means = [part.mean(0) for part in np.split(found, np.cumsum(counts)[:-1])]
+            return np.stack([mean / np.linalg.norm(mean) for mean in means])
+
+        size = self.size()
+        return _batches.compute(_batches.fixed(len(values), size), read, forward, size, self.where)
+
+    def _mel(self, samples: np.ndarray) -> np.ndarray:
+        """Mel features (1, channels, t, mels) of at most 10 s."""
+        made = self.features(samples, sampling_rate=self.features.sampling_rate, return_tensors="np")
+        return made["input_features"].astype(np.float32)
+
+    def _hear(self, x: Any) -> Any:
+        longer = x.new_zeros((len(x), 1), dtype=bool)  # the extractor says True of one by chance
+        return self.network.get_audio_features(input_features=x, is_longer=longer).pooler_output
+
+    def other_examples(self) -> list[Any]:
+        """Fixed sounds: tones that fade, with noise."""
+        rng, rate = np.random.default_rng(0), self.features.sampling_rate
+        t = np.arange(2 * rate) / rate
+        tones = [np.sin(2 * np.pi * pitch * t) * np.exp(-k * t) for k, pitch in enumerate((110, 440, 987, 3000))]
+        return [((0.3 * tone + 0.02 * rng.standard_normal(len(t))).astype(np.float32), rate) for tone in tones]
