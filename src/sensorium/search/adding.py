@@ -1,0 +1,140 @@
+"""Items added to an opened run and removed from it: encoded by its own encoder, durable batch by batch."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sensorium import modalities
+from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.progress import bar
+from sensorium.search.journal import Change
+from sensorium.table import json_value
+from sensorium.table.columns import value_of
+from sensorium.types import Items, check_text
+
+if TYPE_CHECKING:
+    from sensorium.search.run import Run
+
+BATCH = 256  # items of one durable append, at least
+SECONDS = 5.0  # a slow encoder's items are made durable at least this often
+_MEDIA_BYTES = 4 << 20  # largest file that is stored to be shown
+
+
+def add(run: Run, side: str, items: Items, *, replace: bool = False, progress: bool = False) -> dict[str, Any]:
+    """Add items to a side of a run; returns ``{"side", "added", "replaced", "items"}``.
+
+    Vectors are those of the side's encoder, everything else is encoded by it. Small files are stored to be shown.
+    Each append of some hundred items is on the disk before the next are encoded: an interruption loses none of those.
+    replace: items whose ids are there take their place.
+
+    Raises BadData for ids that are there already, columns that the side does not have, and items that cannot be
+    encoded, BadRecipe for items of another kind; ReadOnly and DiskFull.
+    """
+    check(run, side, items, replace)
+    encoder, rows = run.encoder(side), np.arange(len(items))
+    there = run.places(side).rows(items.ids.tolist()) >= 0
+    step = BATCH if items.kind == "vector" else max(1, encoder.batch)
+    waiting: list[Change] = []
+    last = time.monotonic()
+    with bar(f"adding {items.kind}", len(items), progress) as advance:
+        for start in range(0, len(items), step):
+            part = rows[start : start + step]
+            waiting += _changes(run, side, items, part)
+            if len(waiting) >= BATCH or time.monotonic() - last > SECONDS or start + step >= len(items):
+                run.commit_many(side, waiting)
+                waiting, last = [], time.monotonic()
+            advance(len(part))
+    total = len(run.index(side).table)
+    return {"side": side, "added": len(items), "replaced": int(np.count_nonzero(there)), "items": total}
+
+
+def remove(run: Run, side: str, ids: Sequence[str], *, missing: bool = False) -> int:
+    """Remove items from a side in one durable append; returns how many there were.
+
+    missing: ids that are not there are no error. Raises BadData for those otherwise, and nothing is removed.
+    """
+    names = list(dict.fromkeys(map(str, ids)))
+    rows = run.places(side).rows(names)
+    lost = [name for name, row in zip(names, rows, strict=True) if row < 0]
+    if lost and not missing:
+        some = run.index(side).table.ids[:20000].tolist()
+        raise BadData(f"{len(lost)} of {len(names)} ids are not on the {side} side of {run.folder}, such as "
+                      f"'{lost[0]}'; {nearest(lost[0], some)} Nothing was removed")  # fmt: skip
+    gone = [name for name, row in zip(names, rows, strict=True) if row >= 0]
+    run.commit_many(side, [Change(name) for name in gone])
+    return len(gone)
+
+
+def check(run: Run, side: str, items: Items, replace: bool) -> None:
+    """Raise BadData or BadRecipe for what :func:`add` would refuse, before anything is encoded."""
+    if side not in run.sides:
+        raise BadData(f"{run.folder} has no {side} side; it has {' and '.join(run.sides)}")
+    encoder = run.encoder(side)
+    if items.kind != "vector" and (encoder is None or encoder.takes != items.kind):
+        takes = "vectors" if encoder is None else encoder.takes
+        raise BadRecipe(f"the {side} side of {run.folder} takes {takes}, the new items are {items.kind}")
+    if items.kind == "vector":
+        width = run.head(side).dim_in
+        if len(items) and np.shape(items.values)[-1] != width:
+            raise BadData(f"vectors of {np.shape(items.values)[-1]} numbers; the {side} side takes {width}")
+    check_text(items, side)
+    rows = run.places(side).rows(items.ids.tolist())
+    if (rows >= 0).any() and not replace:
+        raise BadData(
+            f"{np.count_nonzero(rows >= 0)} of {len(items)} ids are on the {side} side of {run.folder} already, such "
+            f"as '{items.ids[np.argmax(rows >= 0)]}'; replace them (--replace, replace=True), or leave them out"
+        )
+    known = run.index(side).table.columns
+    unknown = [name for name in items.meta if name not in known and name != "text"]
+    if unknown and len(run.index(side).table):
+        raise BadData(f"the {side} side of {run.folder} has no column '{unknown[0]}'; {nearest(unknown[0], known)}")
+
+
+def _changes(run: Run, side: str, items: Items, rows: np.ndarray) -> list[Change]:
+    """The changes that add these rows of the items."""
+    values = [items.values[int(row)] for row in rows]
+    vectors = _encoded(run, side, items, values)
+    digest, made = run.encoder_digest(side), []
+    for row, value, vector in zip(rows.tolist(), values, vectors, strict=True):
+        columns = {name: json_value(value_of(column[row])) for name, column in items.meta.items()}
+        if items.kind == "text":
+            columns.setdefault("text", str(value))
+        kind, content = _media(items.kind, value)
+        present = {name: one for name, one in columns.items() if one is not None}
+        made.append(Change(str(items.ids[row]), np.asarray(vector, np.float32), present, digest, kind, content))
+    return made
+
+
+def _encoded(run: Run, side: str, items: Items, values: Sequence[Any]) -> Any:
+    """Vectors (d,), or frames (t, d), of some values, as the side's encoder gives them."""
+    if items.kind == "vector":
+        return values
+    encoder = run.encoder(side)
+    try:
+        found = encoder.encode([str(v) if isinstance(v, np.str_) else v for v in values])
+    except BadData as error:
+        raise modalities.find(items.kind).bad_items(error, values) from error
+    if len(found) != len(values):
+        raise BadData(f"the {side} encoder gave {len(found)} vectors for {len(values)} items")
+    return found
+
+
+def _media(kind: str, value: Any) -> tuple[str, bytes]:
+    """Media type and bytes that an added item is shown by; empty where there are none, or too many."""
+    modality: Mapping[str, Any] | Any = modalities.found().get(kind)
+    if modality is None or not modality.is_file:
+        return "", b""
+    if isinstance(value, (str, os.PathLike)):
+        path = Path(value).expanduser()
+        media_type = modality.media_types.get(path.suffix.lower(), "")
+        if not media_type or path.stat().st_size > _MEDIA_BYTES:
+            return "", b""
+        return media_type, path.read_bytes()
+    content = modality.pack(value)
+    return ("", b"") if content is None or len(content) > _MEDIA_BYTES else (modality.packed_as, content)
