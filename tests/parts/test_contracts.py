@@ -24,6 +24,8 @@ from sensorium.types import Affine, Hits, Solution
 SPEECH = ("wav2vec2", "hubert", "wavlm", "whisper")
 PRETRAINED = {"clip": "clip", "siglip": "siglip", "dinov2": "dinov2", "clap": "clap", "transformers": "bert",
               "sentence_transformers": "sentence_transformer"}  # fmt: skip
+#: Encoders whose packages come in environments of their own: python tests/packaging/encoders.py checks these contracts.
+APART = ("birdnet", "resemblyzer", "egemaps", "timm", "open_clip")
 #: Arguments of parts that need some, and more settings worth their own turn.
 SETTINGS = {
     ("heads", "layers"): [{"layers": 3}, {"layers": 3, "hidden": 0, "preprocess": "unit"}],
@@ -94,6 +96,8 @@ def test_every_part_keeps_its_contract(kind, name, arguments, request):
         arguments = {"model": str(request.getfixturevalue("pretrained")[name]), "precision": "fp32"}
     if name == "distill":
         arguments = {"teacher": str(request.getfixturevalue("teacher"))}
+    if name in APART:
+        pytest.skip("it needs an environment of its own; type: python tests/packaging/encoders.py")
     if kind == "datasets" and name != "glyphs":
         pytest.skip("it reads files of its own; tests/datasets makes some")
     try:

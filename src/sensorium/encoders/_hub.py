@@ -58,6 +58,18 @@ def folder(weights: Weights) -> Path:
     return found
 
 
+def packaged(weights: Weights) -> Path:
+    """The folder of a model that only an installed package carries, its files verified; nothing is downloaded.
+
+    Raises BadData when the package is not installed, Corrupt when a file has another checksum.
+    """
+    found = _packaged(weights)
+    if found is None:
+        raise BadData(f"{weights.encoder}: the package with its weights is not installed; {weights.remedy}")
+    verify(found, weights)
+    return found
+
+
 def commit(where: Path) -> str:
     """The commit of a snapshot in the hub's cache; "" for any other folder."""
     name = where.name if where.parent.name == "snapshots" else ""
