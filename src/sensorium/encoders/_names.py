@@ -74,6 +74,7 @@ KNOWN = {
     ),
     "clap": ("laion/clap-htsat-unfused", "laion/clap-htsat-fused", "laion/larger_clap_general",
              "laion/larger_clap_music_and_speech"),
+    "efficientnet_lite": ("lite0", "lite1", "lite2"),
     "wav2vec2": ("facebook/wav2vec2-base", "facebook/wav2vec2-large"),
     "hubert": ("facebook/hubert-base-ls960", "facebook/hubert-large-ll60k"),
     "wavlm": ("microsoft/wavlm-base-plus", "microsoft/wavlm-large"),

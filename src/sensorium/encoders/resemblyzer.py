@@ -12,6 +12,7 @@ from sensorium.contracts import Encoder
 from sensorium.encoders import _hub
 from sensorium.errors import BadRecipe, Corrupt, require
 from sensorium.modalities.audio import files, mel
+from sensorium.numerics import device as devices
 from sensorium.numerics.unit_length import unit
 
 LICENCE = "Apache 2.0"  # of the weights
@@ -72,10 +73,14 @@ class Resemblyzer(Encoder):
         out = np.empty((len(windows), WIDTH), np.float32)
         with torch.inference_mode():
             for at in range(0, len(windows), _TOGETHER):
-                x = torch.from_numpy(windows[at : at + _TOGETHER])
+                x = torch.from_numpy(windows[at : at + _TOGETHER]).to(self._where)
                 _, (state, _) = lstm(x)
-                out[at : at + _TOGETHER] = torch.relu(linear(state[-1])).numpy()
+                out[at : at + _TOGETHER] = torch.relu(linear(state[-1])).cpu().numpy()
         return unit(out)
+
+    @cached_property
+    def _where(self) -> Any:
+        return devices.choose(self.device)
 
     @cached_property
     def _network(self) -> tuple[Any, Any]:
@@ -89,7 +94,7 @@ class Resemblyzer(Encoder):
                 layer.load_state_dict({k.removeprefix(name): v for k, v in state.items() if k.startswith(name)})
         except (KeyError, RuntimeError, OSError) as error:
             raise Corrupt(f"{path} holds no weights of resemblyzer ({error}); {weights().repair}") from None
-        return lstm.eval(), linear.eval()
+        return lstm.to(self._where).eval(), linear.to(self._where).eval()
 
 
 def weights() -> _hub.Weights:
@@ -112,8 +117,9 @@ def windows(samples: np.ndarray, rate: float) -> np.ndarray:
     samples = samples * np.float32(10 ** (max(gain, 0.0) / 20))
     first = starts(len(samples), rate)
     samples = np.pad(samples, (0, max(0, (first[-1] + FRAMES) * HOP - len(samples)))).astype(np.float32)
-    spectrum = torch.stft(torch.from_numpy(samples), FFT, HOP, window=torch.hann_window(FFT, periodic=True), center=True,
-                          pad_mode="constant", return_complex=True)  # fmt: skip
+    window = torch.hann_window(FFT, periodic=True)
+    spectrum = torch.stft(torch.from_numpy(samples), FFT, HOP, window=window, center=True, pad_mode="constant",
+                          return_complex=True)  # fmt: skip
     filters = torch.from_numpy(mel.filters(BANDS, FFT, RATE, 0.0, RATE / 2)).float()
     bands = (spectrum.abs().square().T @ filters).numpy()
     return np.stack([bands[at : at + FRAMES] for at in first])
