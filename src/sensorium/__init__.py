@@ -2,7 +2,8 @@
 
 >>> import sensorium
 >>> run = sensorium.run("glyphs")                              # doctest: +SKIP
->>> sensorium.open("runs/glyphs").search(text="arrow", k=5)    # doctest: +SKIP
+>>> run = sensorium.fit(X, Y)                                  # doctest: +SKIP
+>>> sensorium.open("runs/glyphs").search("arrow", k=5)         # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -11,12 +12,21 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "open", "run"]
-_WHERE = {"run": "sensorium.pipeline", "open": "sensorium.pipeline"}
+__all__ = ["__version__", "fit", "open", "run"]
+_WHERE = {"fit": "sensorium.memory", "open": "sensorium.pipeline", "run": "sensorium.pipeline"}
+#: Packages that are imported when first asked for: ``sensorium.sklearn.Aligner`` after ``import sensorium``.
+_PACKAGES = ("encoders", "errors", "heads", "modalities", "pairs", "parts", "recipe", "store", "types")
 
 
 def __getattr__(name: str) -> Any:
-    """``sensorium.run`` and ``sensorium.open``, imported when first asked for: importing stays instant."""
+    """``sensorium.fit``, ``run`` and ``open``, imported when first asked for: importing stays instant."""
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"sensorium.{name}")
     raise AttributeError(f"module 'sensorium' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """What people call, for completion: not the packages that it is made of."""
+    return sorted([*__all__, *_PACKAGES])

@@ -45,6 +45,7 @@ def run(
     tensorboard: bool = False,
     stages: Sequence[str] = STAGES,
     stores: str | Path | None = None,
+    data: Data | None = None,
 ) -> Run:
     """Run a recipe from raw items to a searchable folder and open it.
 
@@ -52,6 +53,7 @@ def run(
     default ``runs/<recipe>``; it may be absent, empty or an earlier run, nothing else.
     on_epoch: called with each training event; what it raises stops the fit. stages: what is done
     after the fit. stores: folder of the embeddings, by default ``embeddings`` beside the run.
+    data: the values of the data set ``memory``, which are kept in the run's folder; see :mod:`sensorium.memory`.
 
     Raises BadRecipe, BadData, Mismatch, Corrupt, DiskFull or MissingExtra for what a caller can correct.
     """
@@ -67,7 +69,7 @@ def run(
     plan.check_device()
     with workplace(target.path, plan) as folder:
         with timed("load", seconds, quiet):
-            data = plan.part("data").load()
+            data = located.of_new(plan, recipe, folder, data)
             check_data(plan, data)
         pairs = split(plan, data.pairs)
         check_encoders(plan, data, parts.encoders)

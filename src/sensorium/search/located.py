@@ -2,19 +2,25 @@
 
 A recipe keeps paths as they were typed, so that equal recipes stay equal. ``paths.json`` in the run holds, by key of
 [data], the absolute path that each relative one stood for; an earlier run without it reads paths as they are.
+
+A path that begins with "run:" lies in the folder of the run itself, and moves with it: see :func:`inside`.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sensorium import io
+from sensorium.datasets import memory
 from sensorium.errors import Corrupt
 from sensorium.recipe import Recipe
+from sensorium.types import Data
 
 FILE = "paths.json"
+INSIDE = "run:"  # before a path within the run's own folder
 _FOLDERS = ("root", "folder", "dir", "path")  # keys whose plain word may name a folder
 
 
@@ -33,7 +39,38 @@ def data(plan: Recipe, folder: Path) -> Any:
     """The data set of a run's recipe, with relative paths that are not here taken from the record."""
     typed = plan.values["data"]
     recorded = {key: at for key, at in _read(folder).items() if _absolute(key, typed.get(key)) is None}
-    return Recipe(plan.name, {**plan.values, "data": {**typed, **recorded}}).part("data")
+    return part(Recipe(plan.name, {**plan.values, "data": {**typed, **recorded}}), folder)
+
+
+def part(plan: Recipe, folder: Path) -> Any:
+    """The data set of a recipe, whose paths within the run are those of ``folder``."""
+    within = {key: str(Path(folder).absolute() / name) for key, name in inside(plan).items()}
+    return Recipe(plan.name, {**plan.values, "data": {**plan.values["data"], **within}}).part("data")
+
+
+def inside(plan: Recipe) -> dict[str, str]:
+    """The keys of [data] whose path lies in the run's own folder, and that path."""
+    return {key: value.removeprefix(INSIDE) for key, value in plan.values["data"].items() if _is_inside(value)}
+
+
+def of_new(plan: Recipe, recipe: Any, folder: Path, given: Data | None) -> Data:
+    """The data of a run that is made in ``folder``: the given ones, which are kept there, or those of its recipe.
+
+    recipe: as the caller gave it. What the recipe of an earlier run has within its folder is copied.
+    """
+    if given is not None:
+        memory.save(given, folder / memory.FOLDER)
+        return given
+    source = Path(recipe).expanduser().parent if isinstance(recipe, (str, Path)) else folder
+    for name in inside(plan).values():
+        if (source / name).is_dir() and (source / name).resolve() != (folder / name).resolve():
+            io.copy_folder(source / name, folder / name, shutil.ignore_patterns(".*"))
+            io.sync_tree(folder / name)
+    return part(plan, folder).load()
+
+
+def _is_inside(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(INSIDE)
 
 
 def _read(folder: Path) -> dict[str, str]:
@@ -48,7 +85,9 @@ def _read(folder: Path) -> dict[str, str]:
 
 def _absolute(key: str, value: Any) -> str | None:
     """A relative path, or ``path:key`` within a file, as an absolute one; None where it names nothing that is here."""
-    if key == "name" or not isinstance(value, str) or not value or Path(value).expanduser().is_absolute():
+    if key == "name" or not isinstance(value, str) or not value or _is_inside(value):
+        return None
+    if Path(value).expanduser().is_absolute():
         return None
     for text, rest in ((value, ""), (value.rpartition(":")[0], ":" + value.rpartition(":")[2])):
         path = Path(text)

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import struct
+import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ def _fits(picture: np.ndarray) -> bool:
 def read(picture: Any) -> np.ndarray:
     """A picture as uint8 (h, w) grey, (h, w, 3) RGB or (h, w, 4) RGB with opacity, upright.
 
-    picture: a path, or such an array. From a file: the first picture of several, turned as its EXIF
+    picture: a path, such an array, or an image of Pillow. From a file: the first picture of several, turned as its EXIF
     orientation says; CMYK becomes RGB, palettes their colours, 16 bits the upper 8; transparency becomes the
     fourth channel. EXIF data that cannot be read are ignored.
 
@@ -51,6 +52,11 @@ def read(picture: Any) -> np.ndarray:
                 return _pixels(file, FORMATS, MAX_PIXELS)[0]
         except (OSError, ValueError, BadData) as error:  # a path may hold what no file system takes
             raise BadData(f"cannot read {path} as a picture ({error})") from None
+    if (pillow := sys.modules.get("PIL.Image")) and isinstance(picture, pillow.Image):
+        try:
+            return _upright(_plain(picture), _orientation(picture))
+        except (OSError, ValueError, BadData) as error:
+            raise BadData(f"cannot read a picture of Pillow, mode {picture.mode} ({error})") from None
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.size and _fits(picture):
         return picture
     shape = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
