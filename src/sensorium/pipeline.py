@@ -24,7 +24,7 @@ from sensorium.recipe import Built, Recipe
 from sensorium.search import located
 from sensorium.search.folder import RunFolder, workplace
 from sensorium.search.publishing import publish
-from sensorium.types import Data, Embeddings, Items, check_text
+from sensorium.types import Data, Embeddings, Items, check_text, side_names
 
 if TYPE_CHECKING:
     from sensorium.fitting import Fitted
@@ -123,6 +123,7 @@ def finish(
         "split": fingerprints.of_split(pairs),
         "recipe": plan.hash,
         **({"asked": plan.asked} if plan.asked else {}),
+        "sides": side_names(data.left, data.right),
         "seconds": seconds,
         "dataset": dict(data.notes),
         **(extra or {}),
@@ -364,7 +365,8 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
         )
     pairs = split(plan, data.pairs)
     projected = project(left, right, pairs, before.head("left"), before.head("left" if right is None else "right"))
-    metrics = {**before.metrics, "recipe": plan.hash, "seconds": seconds}
+    names = side_names(data.left, data.right)
+    metrics = {**before.metrics, "recipe": plan.hash, "sides": names, "seconds": seconds}
     with workplace(folder, plan) as building:
         if integrity.read(folder) != was:
             raise Busy(f"{folder} was replaced by another process meanwhile; nothing was changed: type it again")

@@ -36,6 +36,7 @@ class Rows(Protocol):
     def __getitem__(self, rows: Any) -> np.ndarray: ...
 
 
+SIDES = ("left", "right")
 LONGEST_ID = 1000  # characters
 
 
@@ -156,6 +157,19 @@ class Items:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def side_names(left: Items, right: Items | None) -> dict[str, str]:
+    """What people call each side: its name in the data, else the kinds where they differ, else left and right.
+
+    >>> side_names(Items(np.array(["a"]), ["x"], "text"), None)
+    {'left': 'text'}
+    """
+    if right is None:
+        return {"left": left.name or ("left" if left.kind == "vector" else left.kind)}
+    kinds = (left.kind, right.kind) if left.kind != right.kind and "vector" not in (left.kind, right.kind) else None
+    first, second = (left.name or (kinds or SIDES)[0]), (right.name or (kinds or SIDES)[1])
+    return dict(zip(SIDES, (first, second) if first != second else SIDES, strict=True))
 
 
 def check_text(items: Items, side: str) -> None:

@@ -16,7 +16,7 @@ def page(served, open_page):
 def test_cards_show_numbers_with_intervals(page):
     card = page.locator(".run-card", has_text="7,333 texts")
     card.wait_for()
-    assert "hit@1, left → right" in card.inner_text()
+    assert "hit@1, image → text" in card.inner_text()
     assert " – " in card.locator("dd").first.inner_text()
     card.get_by_role("link", name="Open").click()
     page.wait_for_selector(".chart-line")

@@ -27,7 +27,7 @@ def test_an_item_its_columns_and_its_partners(client):
     back = client.get("/items/U%2B2665").json()
     assert [p["id"] for p in back["partners"]] == ["U+2665/DejaVuSansMono"]
     assert "no item" in problem(client.get("/items/nobody"), 404)
-    assert "left side" in problem(client.get("/items/U%2B2665?side=left"), 404)
+    assert "image side" in problem(client.get("/items/U%2B2665?side=left"), 404)
     problem(client.get("/items/U%2B2665?side=up"), 422)
 
 

@@ -139,7 +139,7 @@ def test_long_answers_are_streamed_whole(client, run):
         ({}, 400, "exactly one"),
         ({"text": "a", "id": "b"}, 400, "text, id"),
         ({"id": "nobody"}, 404, "nobody"),
-        ({"id": "U+2665", "from": "left"}, 404, "left side"),
+        ({"id": "U+2665", "from": "left"}, 404, "image side"),
         ({"text": "a", "run": "other"}, 404, "symbols"),
         ({"text": "a", "k": 0}, 422, "k:"),
         ({"text": "a", "k": 10_000_000}, 422, "at most"),

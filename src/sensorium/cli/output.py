@@ -150,7 +150,11 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -
     if text:
         out.print(f"data: {text}", markup=False)
     for side, text in metrics.get("index", {}).items():
-        out.print(f"{side} index: " + ", ".join(f"{key} {_cell(value)}" for key, value in text.items()), markup=False)
+        out.print(
+            f"{metrics.get('sides', {}).get(side, side)} index: "
+            + ", ".join(f"{key} {_cell(value)}" for key, value in text.items()),
+            markup=False,
+        )
     seconds = metrics["seconds"]
     out.print(f"{sum(seconds.values()):.1f} s: " + ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items()))
     groups = card.group_table(metrics)

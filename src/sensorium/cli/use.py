@@ -34,10 +34,17 @@ def search(
     ] = None,
     side: Annotated[
         str | None,
-        typer.Option("--from", help="Side the query belongs to (left or right), when not evident.", show_default=False),
+        typer.Option(
+            "--from",
+            help="Side the query belongs to, by its name, left or right, when not evident.",
+            show_default=False,
+        ),
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", help="Side to search. Default: the other one.", show_default=False)
+        str | None,
+        typer.Option(
+            "--to", help="Side to search, by its name, left or right. Default: the other one.", show_default=False
+        ),
     ] = None,
     mmr: Annotated[
         float | None,

@@ -30,7 +30,13 @@ def summarise(folds: Sequence[Sequence[Metrics]]) -> dict[str, Any]:
     """
     results = [[one["results"] for one in of_fold] for of_fold in folds]
     runs = [one for of_fold in folds for one in of_fold]
-    summary = {"folds": len(folds), "seeds": len(folds[0]), "results": _results(results), "groups": _groups(runs)}
+    summary = {
+        "folds": len(folds),
+        "seeds": len(folds[0]),
+        "sides": runs[0].get("sides"),
+        "results": _results(results),
+        "groups": _groups(runs),
+    }
     counted = [one["classes"] for one in runs if one.get("classes")]
     if len(counted) == len(runs) and all(one["names"] == counted[0]["names"] for one in counted):
         counts = np.sum([one["confusion"] for one in counted], axis=0)
@@ -50,7 +56,7 @@ def table(summary: Mapping[str, Any]) -> list[dict[str, str]]:
             return "" if value is None else f"± {number(measure, value)}"
 
         rows.append({
-            "direction": figures.arrow(r["direction"]), "measure": measure,
+            "direction": figures.arrow(r["direction"], summary.get("sides")), "measure": measure,
             "mean": number(measure, r["mean"]) + (" LEAKY" if r.get("leaky") else ""),
             "over folds": spread(r["std_folds"]), "over seeds": spread(r["std_seeds"]),
             "lowest": number(measure, r["lowest"]), "highest": number(measure, r["highest"]),

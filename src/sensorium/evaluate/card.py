@@ -43,8 +43,8 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     rows = []
     for r in metrics["results"]:
         measure = r["measure"]
-        row = {"direction": figures.arrow(r["direction"]), "measure": measure, "value": number(measure, r["value"]),
-               "95% interval": _interval(r)}  # fmt: skip
+        row = {"direction": figures.arrow(r["direction"], metrics.get("sides")), "measure": measure,
+               "value": number(measure, r["value"]), "95% interval": _interval(r)}  # fmt: skip
         for name, values in baselines.items():
             value = values.get((r["direction"], measure))
             row[name] = "" if value is None else number(measure, value)
@@ -133,8 +133,9 @@ def _numbers(metrics: Mapping[str, Any]) -> str:
 
 
 def _reliability(metrics: Mapping[str, Any]) -> str:
-    lines = [*_leaks(metrics.get("leaks", {})), *_hubness(metrics.get("hubness", {})),
-             *_calibration(metrics.get("calibration", {})), *_gap(metrics.get("gap", {}))]  # fmt: skip
+    names = metrics.get("sides")
+    lines = [*_leaks(metrics.get("leaks", {})), *_hubness(metrics.get("hubness", {}), names),
+             *_calibration(metrics.get("calibration", {}), names), *_gap(metrics.get("gap", {}))]  # fmt: skip
     return "\n".join(["## Leaks, hubness, calibration", "", *lines]) if lines else ""
 
 
@@ -151,20 +152,20 @@ def _leaks(leaks: Mapping[str, Any]) -> Iterable[str]:
         yield f"  - {_STAMP + ' ' if f['leaky'] else ''}{f['text']}{some}."
 
 
-def _hubness(hubness: Mapping[str, Any]) -> Iterable[str]:
+def _hubness(hubness: Mapping[str, Any], names: Mapping[str, str] | None) -> Iterable[str]:
     for direction, record in hubness.items():
         before, after = record["before"]["skewness"], record["after"]["skewness"]
-        text = f"skewness of N_{record['before']['k']} {before:.2f}"
+        where, text = figures.arrow(direction, names), f"skewness of N_{record['before']['k']} {before:.2f}"
         if record["chosen"] == "none":
-            yield f"- Hubness {figures.arrow(direction)}: {text}; no correction, as none clearly helped on validation."
+            yield f"- Hubness {where}: {text}; no correction, as none clearly helped on validation."
         else:
-            yield (f"- Hubness {figures.arrow(direction)}: {text}, {after:.2f} after `{record['chosen']}`, "
+            yield (f"- Hubness {where}: {text}, {after:.2f} after `{record['chosen']}`, "
                    "chosen on validation and part of every number and search here.")  # fmt: skip
 
 
-def _calibration(calibration: Mapping[str, Any]) -> Iterable[str]:
+def _calibration(calibration: Mapping[str, Any], names: Mapping[str, str] | None) -> Iterable[str]:
     for direction, record in calibration.items():
-        where = figures.arrow(direction)
+        where = figures.arrow(direction, names)
         if "test" not in record:
             yield f"- Probabilities {where}: none ({record.get('not_applicable', 'not fitted')})."
             continue
@@ -209,7 +210,7 @@ def _protocol(metrics: Mapping[str, Any]) -> str:
         return ""
     notes = ", ".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in protocol.get("notes", {}).items())
     lines = [f"## Protocol `{protocol['name']}`", protocol.get("about", ""),
-             markdown(table({"results": protocol["results"]})), f"{notes}." if notes else ""]  # fmt: skip
+             markdown(table({**protocol, "sides": metrics.get("sides")})), f"{notes}." if notes else ""]  # fmt: skip
     return "\n\n".join(line for line in lines if line)
 
 
@@ -241,26 +242,26 @@ def _made(metrics: Mapping[str, Any], recipe: str) -> str:
     lines = ["## How it was made"]
     if hashes:
         lines.append("Hashes: " + ", ".join(hashes) + ". Equal hashes, equal input.")
-    lines += _encoders(recipe)
+    lines += _encoders(recipe, metrics.get("sides") or {})
     if seconds:
         each = ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items())
         lines.append(f"Took {sum(seconds.values()):.1f} s ({each}).")
     return "\n\n".join([*lines, f"```toml\n{recipe.strip()}\n```"])
 
 
-def _encoders(recipe: str) -> list[str]:
+def _encoders(recipe: str, names: Mapping[str, str]) -> list[str]:
     """A sentence for each side whose encoder has weights: whose they are and under which licence."""
     plan, lines = tomllib.loads(recipe), []
     for side in ("left", "right"):
-        encoder = plan.get(side, {}).get("encoder")
+        called, encoder = names.get(side, side), plan.get(side, {}).get("encoder")
         spec = encoder if isinstance(encoder, dict) else {"name": encoder}
         name = str(spec.get("name", ""))
         licence = parts.licence("encoders", name)
         if licence and spec.get("model"):
-            lines.append(f"The {side} encoder is {name} with the weights of {spec['model']}; their publisher says "
+            lines.append(f"The {called} encoder is {name} with the weights of {spec['model']}; their publisher says "
                          "under which licence they may be used.")  # fmt: skip
         elif licence:
-            lines.append(f"The {side} encoder is {name}; licence of its weights: {licence}.")
+            lines.append(f"The {called} encoder is {name}; licence of its weights: {licence}.")
     return lines
 
 

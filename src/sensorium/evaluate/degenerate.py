@@ -13,10 +13,12 @@ from sensorium.types import Embeddings, Rows, blocks
 _EQUAL = 1e-6  # largest difference between rows, relative to their largest magnitude, that is rounding
 
 
-def findings(projected: Projected, ranked: Mapping[str, Ranking]) -> dict[str, list[str]]:
+def findings(
+    projected: Projected, ranked: Mapping[str, Ranking], names: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
     """By direction, plain statements why its numbers say nothing; a direction without any is left out.
 
-    ranked: the directions of one evaluated split.
+    ranked: the directions of one evaluated split. names: what the sides are called.
     """
     found: dict[str, list[str]] = {}
     for direction, one in ranked.items():
@@ -24,8 +26,8 @@ def findings(projected: Projected, ranked: Mapping[str, Ranking]) -> dict[str, l
         queries, candidates = projected.sides(direction)
         relevance = one.relevance
         reasons = [
-            _constant(projected, sides[0], queries, relevance.queries),
-            _constant(projected, sides[1], candidates, relevance.candidates),
+            _constant(projected, sides[0], queries, relevance.queries, names or {}),
+            _constant(projected, sides[1], candidates, relevance.candidates, names or {}),
         ]
         if len(relevance.candidates) - (relevance.own >= 0).any() <= 1:
             reasons = ["there is one candidate, which is always found"]
@@ -42,8 +44,9 @@ def statement(found: Mapping[str, list[str]]) -> str:
     return f"These numbers say nothing about the fit: {'; '.join(each)}." if each else ""
 
 
-def _constant(projected: Projected, side: str, z: Rows, rows: np.ndarray) -> str:
+def _constant(projected: Projected, side: str, z: Rows, rows: np.ndarray, names: Mapping[str, str]) -> str:
     table: Embeddings = getattr(projected, side)
+    side = names.get(side, side)
     if len(rows) < 2:
         return ""
     if table.offsets is None and constant(table.vectors, rows):

@@ -41,16 +41,17 @@ def draw(
     class_table: Mapping[str, Any] | None = None,
     measure: str = "hit@10",
     seed: int = 0,
+    names: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Draw what the evaluated test split supports into ``folder``/plots; returns the files.
 
-    rankings: by direction, of one split. zl (n, d), zr (m, d): head outputs of the whole tables.
+    rankings: by direction, of one split. zl (n, d), zr (m, d): head outputs of the whole tables. names: of the sides.
     calibration: by direction, with ``test.reliability``. class_table: names and confusion counts, see
     :func:`sensorium.evaluate.classification.table`. ``folder``/history.jsonl is drawn when it is there.
     """
     out = Path(folder) / "plots"
-    ranks = {arrow(d): one.first for d, one in rankings.items()}
-    drawn = [plots.rank_curve(ranks, {arrow(d): len(one.relevance.candidates) for d, one in rankings.items()},
+    ranks = {arrow(d, names): one.first for d, one in rankings.items()}
+    drawn = [plots.rank_curve(ranks, {arrow(d, names): len(one.relevance.candidates) for d, one in rankings.items()},
                               out / "ranks.png", leaky)]  # fmt: skip
     split = next(iter(rankings.values())).split
     drawn.append(plots.similarities(*true_and_random(zl, zr, pairs, split, seed), out / "similarities.png", leaky))
@@ -62,7 +63,9 @@ def draw(
     if forth is not None and 1 < len(np.unique(forth.group)) <= len(forth.group) / _GROUPS:
         rows = breakdown.by_group(forth, measure, pairs.group_names, least=_GROUPS, seed=seed)
         if rows:
-            drawn.append(plots.groups(rows, out / "groups.png", leaky, f"{measure} by group, left → right"))
+            drawn.append(
+                plots.groups(rows, out / "groups.png", leaky, f"{measure} by group, {arrow('left->right', names)}")
+            )
     for direction, record in (calibration or {}).items():
         table = record.get("test", {}).get("reliability")
         if table:
@@ -99,9 +102,16 @@ def history(path: Path) -> list[dict[str, Any]]:
     return [line for line in lines if "loss" in line and "step" in line]
 
 
-def arrow(direction: str) -> str:
-    """A direction for people: "left → right"."""
-    return direction.replace("->", " → ")
+def arrow(direction: str, names: Mapping[str, str] | None = None) -> str:
+    """A direction for people. names: of the sides, see ``types.side_names``.
+
+    >>> arrow("left->right", {"left": "image", "right": "caption"})
+    'image → caption'
+    """
+    names = dict(names or {})
+    if set(names) == {"left"}:  # both sides are one table
+        names["right"] = names["left"]
+    return " → ".join(names.get(side, side) for side in direction.split("->"))
 
 
 def _among(pairs: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from sensorium.evaluate import (
 from sensorium.evaluate.options import EvaluateOptions
 from sensorium.evaluate.projected import Projected
 from sensorium.pairs import SPLITS, Pairs
-from sensorium.types import Data, Rows
+from sensorium.types import Data, Rows, side_names
 
 #: Closed forms by name: their head outputs, or why they do not apply. See :mod:`sensorium.fitting.baselines`.
 Baselines = Iterable[tuple[str, tuple[Rows, Rows] | SensoriumError]]
@@ -73,7 +73,8 @@ def report(
     leaks = posthoc.audit(data, projected, options)
     corrections, hubness = posthoc.correct(projected, options, folder)
     ranked = rank(data, projected, options, corrections)
-    empty = degenerate.findings(projected, ranked.test)
+    names = side_names(data.left, data.right)
+    empty = degenerate.findings(projected, ranked.test, names)
     rows = {split: results(ranked, split, options) for split in ranked.splits}
     metrics: dict[str, Any] = {
         "results": _mark(rows["test"] if leaks is None else leaks.stamp(rows["test"]), empty),
@@ -102,7 +103,7 @@ def report(
     both = [one for split in ranked.splits.values() for one in split.values()]
     compare.save(folder / compare.FILE, both, projected.left.ids, projected.right.ids)
     if options.plots:
-        draw(folder, projected, ranked, metrics, options)
+        draw(folder, projected, ranked, metrics, options, names)
     return metrics
 
 
@@ -205,12 +206,18 @@ def groups_and_classes(pairs: Pairs, ranked: Ranked, options: EvaluateOptions) -
 
 
 def draw(
-    folder: Path, projected: Projected, ranked: Ranked, metrics: Mapping[str, Any], options: EvaluateOptions
+    folder: Path,
+    projected: Projected,
+    ranked: Ranked,
+    metrics: Mapping[str, Any],
+    options: EvaluateOptions,
+    names: Mapping[str, str] | None = None,
 ) -> None:
-    """The figures that the metrics support, into ``folder``/plots."""
+    """The figures that the metrics support, into ``folder``/plots. names: of the sides."""
     p = projected
     figures.draw(folder, ranked.test, p.zl, p.zr, p.pairs, leaky=bool(metrics["leaks"].get("leaky")),
-                 class_table=metrics.get("classes"), calibration=metrics["calibration"], seed=options.seed)  # fmt: skip
+                 class_table=metrics.get("classes"), calibration=metrics["calibration"], seed=options.seed,
+                 names=names)  # fmt: skip
 
 
 def class_names(data: Data, ranked: Mapping[str, evaluate.Judged], pairs: Pairs) -> list[str] | None:

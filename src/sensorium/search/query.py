@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -121,8 +121,7 @@ def side_of(run: Run, name: str, value: Any, side: str | None = None) -> str:
     name: "id", "vector", or the kind of item that an encoder takes, such as "text".
     """
     if side is not None:
-        if side not in SIDES:
-            raise BadRecipe(f"side '{side}'; expected left or right")
+        side = run.key_of(side)
         if side not in run.sides:
             raise BadRecipe(
                 f"{run.folder} has no {side} side: both sides are one table; leave the side out, or say left"
@@ -139,16 +138,18 @@ def side_of(run: Run, name: str, value: Any, side: str | None = None) -> str:
         sides = [s for s in run.sides if widths[s] == np.shape(value)[-1]]
         if not sides:
             raise BadData(
-                f"vector has {np.shape(value)[-1]} values; left takes {widths['left']}, right {widths['right']}"
+                f"vector has {np.shape(value)[-1]} values; {run.names['left']} takes {widths['left']}, "
+                f"{run.names['right']} {widths['right']}"
             )
     else:
         takes = {s: "vectors" if (e := run.encoder(s)) is None else e.takes for s in run.sides}
         sides = [s for s in run.sides if takes[s] == name]
         if not sides:
-            listed = ", ".join(f"{s} takes {kind}" for s, kind in takes.items())
+            listed = ", ".join(f"{run.names[s]} takes {kind}" for s, kind in takes.items())
             raise BadRecipe(f"no side of {run.folder} takes {name}: {listed}")
     if len(sides) > 1:
-        raise BadRecipe(f"both sides take this {name}; say which with --from left or --from right")
+        first, second = run.names.values()
+        raise BadRecipe(f"both sides take this {name}; say which with --from {first} or --from {second}")
     return sides[0]
 
 
@@ -160,13 +161,13 @@ def resolve(run: Run, inputs: Sequence[Input], options: Options) -> Query:
     if options.k < 1:
         raise BadRecipe(f"k={options.k}; expected 1 or more")
     sides, one_table = sorted({one.side for one in inputs}), len(run.sides) == 1
-    if options.to is not None and options.to not in SIDES:
-        raise BadRecipe(f"to '{options.to}'; expected left or right")
+    if options.to is not None:
+        options = replace(options, to=run.key_of(options.to, "to"))
     if options.space == "encoder":
         if len(inputs) > 1:
             raise BadRecipe("space=encoder takes one input; the encoders of two sides have nothing in common")
         if options.to not in (None, sides[0]):
-            raise BadRecipe(f"space=encoder searches the input's own side, {sides[0]}; leave out to")
+            raise BadRecipe(f"space=encoder searches the input's own side, {run.names[sides[0]]}; leave out to")
         to, direction = sides[0], f"{sides[0]}->{sides[0]}"
     elif one_table:
         to, direction = options.to or run.sides[0], "left->right"
@@ -174,11 +175,14 @@ def resolve(run: Run, inputs: Sequence[Input], options: Options) -> Query:
         to = options.to or SIDES[1 - SIDES.index(sides[0])]
         direction = f"{sides[0]}->{to}"
     elif options.to is None:
-        raise BadRecipe("the inputs belong to both sides; say which side to search with to: left or right")
+        raise BadRecipe(
+            f"the inputs belong to both sides; say which side to search with to: {' or '.join(run.names.values())}"
+        )
     else:
         to, direction = options.to, f"both->{options.to}"
     if to not in run.sides:
-        raise BadRecipe(f"{run.folder} has no {to} side to search; it has {' and '.join(run.sides) or 'no index'}")
+        there = " and ".join(run.names[side] for side in run.sides)
+        raise BadRecipe(f"{run.folder} has no {run.names[to]} side to search; it has {there or 'no index'}")
     corrects = direction in run.corrections and options.space == "head"
     corrected = options.corrected and corrects
     return Query(

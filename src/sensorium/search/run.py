@@ -77,6 +77,23 @@ class Run:
                 raise Corrupt(f"{stamp} is missing; type: sensorium index {self.folder}")
         return found
 
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What the data call each side, such as "image" and "caption"; left and right in runs of earlier versions."""
+        known = self.metrics.get("sides")
+        known = known if isinstance(known, dict) else {}
+        named = {side: str(known.get(side, side)) for side in SIDES}
+        return named if len(set(named.values())) == len(SIDES) else {side: side for side in SIDES}
+
+    def key_of(self, side: str, what: str = "side") -> str:
+        """left or right, of either word or of the side's name. Raises BadRecipe for another word."""
+        keys = {**{name: key for key, name in self.names.items()}, **{key: key for key in SIDES}}
+        if side not in keys:
+            words = " or ".join(SIDES)
+            named = " or ".join(self.names.values())
+            raise BadRecipe(f"{what} '{side}'; expected {named if named == words else f'{named} ({words})'}")
+        return keys[side]
+
     def encoder(self, side: str) -> Any:
         """The encoder of a side; None when its items came as vectors."""
         if side not in self._encoders:
@@ -220,7 +237,9 @@ class Run:
         """Values of a side's kind, through its encoder and head: (n, d) in the shared space."""
         encoder = self.encoder(side)
         if encoder is None:
-            raise BadData(f"the {side} items of {self.folder} came as vectors, so only --vector and --id can ask")
+            raise BadData(
+                f"the {self.names[side]} items of {self.folder} came as vectors, so only --vector and --id can ask"
+            )
         found = encoder.encode(values)
         if encoder.frames:
             return np.concatenate([self.project_one(side, frames) for frames in found])
@@ -285,7 +304,7 @@ class Run:
         row = self.places(side).row(id)
         if row < 0:
             some = self.index(side).table.ids[:20000].tolist()
-            raise BadData(f"no item '{id}' on the {side} side of {self.folder}; {nearest(id, some)}")
+            raise BadData(f"no item '{id}' on the {self.names[side]} side of {self.folder}; {nearest(id, some)}")
         return np.array(self.index(side).vectors(np.array([row]))[0])
 
     @cached_property

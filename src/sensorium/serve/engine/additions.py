@@ -44,7 +44,7 @@ async def change_of(new: Any, workers: Workers, context: Context) -> Change:
             media_type, content = "", b""
     check_columns(columns, context.settings)
     if not np.isfinite(vector).all() or not vector.any():
-        raise Problem(422, f"the {side} encoder makes no usable vector of this {name}")
+        raise Problem(422, f"the {workers.run.names[side]} encoder makes no usable vector of this {name}")
     return Change(new.id, vector, columns, workers.digests[side], media_type, content)
 
 
@@ -74,9 +74,10 @@ def check(workers: Workers, side: str, change: Change, replace: bool, more: Coll
     run = workers.run
     there = change.id in run.places(side) or change.id in more
     if change.vector is None and not there:
-        raise Problem(404, f"no item '{change.id}' on the {side} side of run '{workers.name}'")
+        raise Problem(404, f"no item '{change.id}' on the {workers.run.names[side]} side of run '{workers.name}'")
     if there and not replace:
-        raise Problem(409, f"the {side} side of run '{workers.name}' has an item '{change.id}'; send replace: true")
+        called = workers.run.names[side]
+        raise Problem(409, f"the {called} side of run '{workers.name}' has an item '{change.id}'; send replace: true")
     table = run.index(side).table
     unknown = [name for name in change.columns if name not in table.columns and name != "text"]
     if unknown and len(table):

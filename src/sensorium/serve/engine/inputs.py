@@ -82,7 +82,7 @@ def check_takes(name: str, side: str, workers: Workers) -> None:
     """Raise a 400 problem unless a side's encoder takes a modality."""
     takes = workers.takes(side)
     if takes != name:
-        raise Problem(400, f"the {side} side of run '{workers.name}' takes {takes}, not {name}")
+        raise Problem(400, f"the {workers.run.names[side]} side of run '{workers.name}' takes {takes}, not {name}")
 
 
 def check_text(text: str, settings: Settings) -> None:
@@ -164,7 +164,8 @@ async def stored(workers: Workers, side: str | None, id: str) -> tuple[str, np.n
         if (vector := await workers.sides[at].searching.do(lambda at=at: look(at))) is not None
     }
     if not found:
-        raise Problem(404, f"no item '{id}' {f'on the {side} side of' if side else 'in'} run '{workers.name}'")
+        where = f"on the {workers.run.names[side]} side of" if side else "in"
+        raise Problem(404, f"no item '{id}' {where} run '{workers.name}'")
     if len(found) > 1:
         raise Problem(
             400, f"both sides of run '{workers.name}' have an item '{id}'; say which with from: left or right"

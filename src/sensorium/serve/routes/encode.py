@@ -134,7 +134,8 @@ def routes(context: Context) -> APIRouter:
                 lambda: np.concatenate([workers.run.project_one(side, one) for one in raw])
             )
         if raw[0].ndim == 2:
-            raise Problem(422, f"the {side} encoder makes a sequence of frames of an item; ask for space: head")
+            called = workers.run.names[side]
+            raise Problem(422, f"the {called} encoder makes a sequence of frames of an item; ask for space: head")
         return np.stack(raw)
 
     return router

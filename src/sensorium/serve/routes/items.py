@@ -131,7 +131,7 @@ async def _item(workers: Workers, side: str, id: str) -> dict[str, Any]:
 
     found = await workers.sides[side].searching.do(look)
     if found is None:
-        raise Problem(404, f"no item '{id}' on the {side} side of run '{workers.name}'")
+        raise Problem(404, f"no item '{id}' on the {workers.run.names[side]} side of run '{workers.name}'")
     return found
 
 

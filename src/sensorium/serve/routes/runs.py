@@ -43,6 +43,7 @@ class Column(BaseModel):
 class Side(BaseModel):
     """One side of a run: the kind its encoder takes, how its items are shown, and their number."""
 
+    name: str = Field(description="what the data call it, such as caption; left or right where they do not")
     takes: str
     encoder: str | None = Field(description="name of the encoder; null where the items came as vectors")
     kind: Literal["image", "audio", "text", "none"]
@@ -149,6 +150,7 @@ async def _side(served: ServedRun, side: str, table: Table) -> Side:
         known = served.cache[f"columns {side}"] = (table, columns)
     encoder = served.run.encoder(side)
     return Side(
+        name=served.run.names[side],
         takes="vectors" if encoder is None else encoder.takes,
         encoder=served.run.recipe.part_name(f"{side}.encoder"),
         kind=served.workers.kinds[side],
@@ -196,7 +198,7 @@ async def some(served: ServedRun, side: str, rows: Sequence[int], version: str |
         size = len(table)
         outside = [row for row in rows if row >= size]
         if outside:
-            raise Problem(404, f"no row {outside[0]}; the {side} side has {size} items")
+            raise Problem(404, f"no row {outside[0]}; the {served.run.names[side]} side has {size} items")
         return [served.workers.item(side, row) for row in rows]
 
     return await served.workers.sides[side].searching.do(look)

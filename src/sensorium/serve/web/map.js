@@ -7,7 +7,7 @@ import { context, go, link } from "./context.js";
 import { announce, h, icon, set, state } from "./dom.js";
 import { CATEGORIES, continuous, OTHER, SIDES, theme } from "./palette.js";
 import { Plot } from "./plot.js";
-import { details, label, MANY, picture } from "./results.js";
+import { details, label, MANY, nameOf, picture } from "./results.js";
 
 const LISTED = 200;
 let page = null;
@@ -223,7 +223,7 @@ function drawLegend(legend) {
       h("div", { class: "ramp-ends" }, h("span", {}, short(legend.low)), h("span", {}, short(legend.high))));
   }
   if (legend.type === "sides") {
-    return h("ul", { class: "legend" }, legend.entries.map((one) => entry(`${one.name}: ${MANY[page.run.sides[one.name].kind]}`, one.count, SIDES[now][one.right ? 1 : 0], one.right, !page.hidden.has(one.name), () => {
+    return h("ul", { class: "legend" }, legend.entries.map((one) => entry(`${nameOf(page.run, one.name)}: ${MANY[page.run.sides[one.name].kind]}`, one.count, SIDES[now][one.right ? 1 : 0], one.right, !page.hidden.has(one.name), () => {
       if (page.hidden.has(one.name)) page.hidden.delete(one.name); else page.hidden.add(one.name);
       repaint();
       drawPanel();
@@ -267,7 +267,7 @@ function hover(i, event) {
   };
   const fill = (item) => {
     if (page.tip.dataset.of !== keyOf(i)) {
-      set(page.tip, item.kind === "image" && item.media ? picture(item, "tip-picture") : null, h("span", {}, h("strong", {}, label(item)), h("span", { class: `side-${item.side}` }, page.run.one_table ? "" : item.side), " ",
+      set(page.tip, item.kind === "image" && item.media ? picture(item, "tip-picture") : null, h("span", {}, h("strong", {}, label(item)), h("span", { class: `side-${item.side}` }, page.run.one_table ? "" : nameOf(page.run, item.side)), " ",
         page.options.colour && item.columns[page.options.colour] !== undefined ? h("span", { class: "quiet" }, `${page.options.colour}: ${item.columns[page.options.colour]}`) : null));
       page.tip.dataset.of = keyOf(i);
     }

@@ -9,6 +9,16 @@ const NAMES = ["name", "title", "caption", "text", "label", "transcript"];
 /** Plural noun for items of a kind. */
 export const MANY = { image: "pictures", audio: "sounds", text: "texts", none: "items" };
 
+/** What a side is called: as the data call it, such as "caption"; left and right of runs that do not say. */
+export const nameOf = (run, side) => run?.sides[side]?.name ?? side;
+
+/** A side's items: "pictures", or "caption texts" where the kind does not tell it from the other or the data name it. */
+export function itemsOf(run, side) {
+  const one = run.sides[side], many = MANY[one.kind], name = nameOf(run, side);
+  const alike = Object.entries(run.sides).some(([other, each]) => other !== side && each.kind === one.kind);
+  return !alike && [side, one.kind, one.takes].includes(name) ? many : `${name} ${many}`;
+}
+
 /** Title of an item: a column that names it, else its id. */
 export function label(item) {
   for (const name of NAMES) if (item.columns?.[name]) return String(item.columns[name]);
@@ -109,7 +119,7 @@ export function details(item, { onSearch, onAdd }, opener) {
   const close = () => dialog.close();
   const act = (run_) => () => { close(); run_(); };
   const dialog = h("dialog", { class: "drawer", "aria-labelledby": "details-title" },
-    h("div", { class: "row between" }, h("span", { class: `chip ${item.side}` }, h("span", {}, run?.one_table ? "item" : item.side)),
+    h("div", { class: "row between" }, h("span", { class: `chip ${item.side}` }, h("span", {}, run?.one_table ? "item" : nameOf(run, item.side))),
       h("button", { class: "icon-button plain", type: "button", "aria-label": "Close", on: { click: close } }, icon("close"))),
     item.kind === "image" && item.media ? picture(item, "large") : item.kind === "audio" && item.media ? player(item) : null,
     h("h2", { id: "details-title" }, label(item)),

@@ -5,7 +5,7 @@ import { chart, interval } from "./chart.js";
 import { context, go, link } from "./context.js";
 import { h, icon, set, state } from "./dom.js";
 import { markdown } from "./markdown.js";
-import { MANY } from "./results.js";
+import { MANY, nameOf } from "./results.js";
 
 const STAGES = { embed: "embedding", fit: "training", evaluate: "evaluating", index: "indexing" };
 const TABS = [["curves", "Training"], ["numbers", "Numbers"], ["plots", "Plots"], ["card", "Card"], ["recipe", "Recipe"]];
@@ -49,7 +49,12 @@ function bounds(result) {
 const FEW = 10, FEW_TEXT = "This interval rests on few groups and is too narrow; more groups would widen it.";
 const few = (result) => result.few_groups ?? (result.n_groups !== undefined && result.n_groups < FEW);
 
-const arrow = (direction) => direction.replace("->", " → ");
+/** The names of a served run's sides, {left, right}. */
+const namesOf = (name) => {
+  const run = context.runs.find((one) => one.name === name);
+  return Object.fromEntries(Object.keys(run?.sides ?? {}).map((side) => [side, nameOf(run, side)]));
+};
+const arrow = (direction, names) => direction.split("->").map((side) => names?.[side] ?? names?.left ?? side).join(" → ");
 
 function stateTag(run) {
   if (run.state === "broken") return h("span", { class: "tag bad" }, "cannot be opened");
@@ -65,7 +70,7 @@ async function all(root, keep) {
     return h("li", { class: "card run-card" }, h("div", { class: "row between" }, h("h2", {}, h("a", { href: link(`runs/${encodeURIComponent(run.name)}`) }, run.name)), stateTag(run)),
       run.detail ? h("p", { class: `note ${run.state === "building" ? "warn" : "bad"}` }, run.detail) : null,
       Object.keys(run.sides).length ? h("p", { class: "muted" }, Object.entries(run.sides).map(([name, side], i) => [i ? " and " : "", h("span", { class: `side-${name}` }, `${side.items.toLocaleString("en")} ${MANY[side.kind]}`)])) : null,
-      best.length ? h("dl", { class: "numbers" }, best.map((result) => h("div", {}, h("dt", {}, `${result.measure}, ${arrow(result.direction)}`), h("dd", {}, percent(result), h("span", { class: "quiet" }, " ", bounds(result)))))) : null,
+      best.length ? h("dl", { class: "numbers" }, best.map((result) => h("div", {}, h("dt", {}, `${result.measure}, ${arrow(result.direction, namesOf(run.name))}`), h("dd", {}, percent(result), h("span", { class: "quiet" }, " ", bounds(result)))))) : null,
       h("div", { class: "row between" }, h("a", { class: "button small", href: link(`runs/${encodeURIComponent(run.name)}`) }, "Open"),
         run.state === "ready" && context.runs.length > 1 ? h("label", { class: "check quiet" }, h("input", { type: "checkbox", on: { change: (event) => {
           if (event.target.checked) chosen.add(run.name); else chosen.delete(run.name);
@@ -175,7 +180,7 @@ function numbers(place, run) {
     h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "Numbers" }, h("table", { class: "numbers-table" }, h("thead", {}, h("tr", {}, ["direction", "measure"].map((name) => h("th", { scope: "col" }, name)), h("th", { scope: "col", class: "number" }, "value"), h("th", { scope: "col" }, "95 % interval"), h("th", {}, h("span", { class: "visually-hidden" }, "interval drawn")), baselines.map(([name]) => h("th", { scope: "col", class: "number" }, name)))),
       h("tbody", {}, results.map((result) => {
         const rank = /rank/.test(result.measure), colour = result.direction.startsWith("left") ? "var(--left)" : "var(--right)";
-        return h("tr", {}, h("td", {}, arrow(result.direction)), h("td", {}, result.measure), h("td", { class: "number" }, h("strong", {}, percent(result))), h("td", {}, bounds(result)),
+        return h("tr", {}, h("td", {}, arrow(result.direction, run.metrics.sides)), h("td", {}, result.measure), h("td", { class: "number" }, h("strong", {}, percent(result))), h("td", {}, bounds(result)),
           h("td", { class: "interval-cell" }, rank ? null : interval(result, 0, 1, colour)), baselines.map(([, one]) => h("td", { class: "number" }, percent(result, find(one.results ?? [], result)?.value))));
       })))),
     run.metrics.failures?.length ? h("details", { class: "card" }, h("summary", {}, "Worst failures"), h("p", { class: "muted" }, "Queries whose first relevant item has the highest rank."), h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "Worst failures" }, h("table", {}, h("thead", {}, h("tr", {}, ["query", "relevant", "at rank", "top hit"].map((name) => h("th", { scope: "col" }, name)))),
@@ -211,5 +216,5 @@ async function comparison(root, a, b, keep) {
   const verdict = { a: `${a} is better`, b: `${b} is better`, undecided: "undecided" };
   set(root, crumbs, h("h1", {}, `${b} against ${a}`), h("p", { class: "muted" }, "Query by query on the same test queries; 95 % intervals and p-values by paired bootstrap over groups. Percent, except ranks."),
     h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "Comparison" }, h("table", {}, h("thead", {}, h("tr", {}, ["direction", "measure"].map((name) => h("th", { scope: "col" }, name)), [a, b, "difference"].map((name) => h("th", { scope: "col", class: "number" }, name)), ["95 % interval", "p", ""].map((name) => h("th", { scope: "col" }, name || h("span", { class: "visually-hidden" }, "verdict"))))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, h("td", {}, arrow(row.direction)), h("td", {}, row.measure), h("td", { class: "number" }, percent(row, row.a)), h("td", { class: "number" }, percent(row, row.b)), h("td", { class: "number" }, h("strong", {}, sign(row, row.difference))), h("td", {}, `${sign(row, row.low)} – ${sign(row, row.high)}`), h("td", { class: "number" }, row.p < 0.001 ? "< 0.001" : row.p.toFixed(3)), h("td", {}, h("span", { class: `tag ${row.better === "undecided" ? "" : row.better === "b" ? "good" : "warn"}` }, verdict[row.better] ?? row.better))))))));
+      h("tbody", {}, rows.map((row) => h("tr", {}, h("td", {}, arrow(row.direction, namesOf(a))), h("td", {}, row.measure), h("td", { class: "number" }, percent(row, row.a)), h("td", { class: "number" }, percent(row, row.b)), h("td", { class: "number" }, h("strong", {}, sign(row, row.difference))), h("td", {}, `${sign(row, row.low)} – ${sign(row, row.high)}`), h("td", { class: "number" }, row.p < 0.001 ? "< 0.001" : row.p.toFixed(3)), h("td", {}, h("span", { class: `tag ${row.better === "undecided" ? "" : row.better === "b" ? "good" : "warn"}` }, verdict[row.better] ?? row.better))))))));
 }

@@ -7,7 +7,7 @@ import { announce, debounced, h, icon, set, state } from "./dom.js";
 import { count, filters } from "./filters.js";
 import { strokesFromText, picture as drawnPicture } from "./draw.js";
 import { fileOf, fromParams, isFile, requests, sideOf, targetOf, toParams } from "./query.js";
-import { details, forget, grid, label, MANY, picture } from "./results.js";
+import { details, forget, grid, itemsOf, label, MANY, picture } from "./results.js";
 
 const SIDE_BESIDE = { "": "One list", correction: "Corrected | raw", encoder: "Head | encoder" };
 let page = null;
@@ -178,7 +178,7 @@ function drawOptions() {
   const sides = Object.keys(run.sides);
   const find_ = sides.length < 2 ? null : h("div", { class: "segments", role: "group", "aria-label": "What to find" }, sides.map((name) =>
     h("button", { type: "button", "aria-pressed": String(name === target), on: { click: () => change({ to: name, where: {} }) } },
-      h("span", { class: `dot ${name}` }), run.sides.left.kind === run.sides.right.kind ? `${name} ${MANY[run.sides[name].kind]}` : MANY[run.sides[name].kind])));
+      h("span", { class: `dot ${name}` }), itemsOf(run, name))));
   const number = count(query.where);
   const filterButton = h("button", { class: "button", type: "button", "aria-expanded": String(page.open), "aria-controls": "filters", on: { click() { page.open = !page.open; drawOptions(); } } },
     icon("filter"), "Filter", number ? h("span", { class: "tag" }, number) : null);
