@@ -1,4 +1,4 @@
-"""Sensorium: small heads on frozen encoders. Embed once, fit in seconds, know whether to believe it.
+"""Sensorium: small heads on frozen encoders. Embed once, fit in seconds, evaluate with intervals and baselines, search.
 
 >>> import sensorium
 >>> run = sensorium.run("glyphs")                              # doctest: +SKIP

@@ -70,7 +70,7 @@ def root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Small heads on frozen encoders: embed once, fit in seconds, know whether to believe it, search.
+    """Small heads on frozen encoders: embed once, fit in seconds, evaluate with intervals and baselines, search.
 
     [bold]sensorium run glyphs[/bold]
 

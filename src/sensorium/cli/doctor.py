@@ -39,13 +39,26 @@ def listing(kind: str | None) -> list[dict[str, Any]]:
 
 
 def _runs() -> dict[str, str]:
-    """Every run under ``runs/``, whole or in the making, with one line about it."""
-    return {str(run.path): _about_run(run) for run in around(Path("runs"))}
+    """Every run under ``runs/``, whole or in the making, with one line about it.
+
+    Interrupted ones also of folds, seeds and sweeps, which lie deeper.
+    """
+    found = around(Path("runs"))
+    deeper = [path for depth in ("*/*", "*/*/*") for path in Path("runs").glob(f"{depth}.building") if path.is_dir()]
+    found += [run for run in map(RunFolder.of, sorted(deeper)) if not run.is_run]
+    return {str(run.path): _about_run(run) for run in found}
 
 
 def _about_run(run: RunFolder) -> str:
+    at = f" at {run.interrupted_at}" if run.interrupted_at else ""
     if not run.is_run:
-        return "being made at this moment" if run.is_building else f"interrupted; type: {run.resume}"
+        return "being made at this moment" if run.is_building else f"interrupted{at}; type: {run.resume}"
+    if run.started.is_file() and not run.is_building:
+        return f"{_results(run)}; made anew, but interrupted{at}; type: {run.resume}"
+    return _results(run)
+
+
+def _results(run: RunFolder) -> str:
     try:
         results = io.read_json(run.metrics).get("results", [])
     except SensoriumError as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import Json, Trust, tell, trusted
+from sensorium.cli.options import All, Json, Trust, suggest, tell, trusted
 from sensorium.cli.output import Output
 
 
@@ -27,9 +27,14 @@ def ls(
     [bold]sensorium ls heads[/bold]
     """
     from sensorium.cli import doctor as look
+    from sensorium.cli import tables
 
     columns = ["kind", "name", *(["licence"] if kind == "encoders" else []), "about"]
-    Output(as_json).records(look.listing(kind), columns)
+    output, records = Output(as_json), look.listing(kind)
+    if output.json:
+        output.records(records)
+    else:
+        suggest(tables.listing(records, columns), "Interrupted; these go on:")
 
 
 def show(
@@ -37,6 +42,7 @@ def show(
         str, typer.Argument(metavar="RUN|RECIPE", help="A run folder, or a recipe's name.", show_default=False)
     ],
     trust: Trust = False,
+    everything: All = False,
     as_json: Json = None,
 ) -> None:
     """Show a run's numbers and worst failures, or a recipe's keys.
@@ -49,7 +55,7 @@ def show(
     output = Output(as_json)
     if (Path(what) / "metrics.json").is_file() or Path(what).is_dir():
         trusted(trust, Path(what))
-        tell(output, open_run(what), failures=True)
+        tell(output, open_run(what), failures=True, everything=everything)
     elif output.json:
         output.records([recipes.load(what).values])
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sensorium.cli.options import (
+    All,
     Json,
     Out,
     Overrides,
@@ -16,6 +18,7 @@ from sensorium.cli.options import (
     RunFolder,
     Seed,
     Trust,
+    suggest,
     tell,
     tell_folds,
     trusted,
@@ -30,6 +33,7 @@ def run(
     seed: Seed = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Run this many seeds and print mean ± std.")] = 1,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run.")] = False,
+    everything: All = False,
     as_json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -45,20 +49,25 @@ def run(
     """
     import sensorium
     from sensorium import recipe as recipes
+    from sensorium.cli import tables
     from sensorium.experiments import folds
 
     output = Output(as_json)
     if folds.requested(recipes.load(recipe, overrides or [])):
-        tell_folds(output, folds.every(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet))
+        summary = folds.every(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
+        tell_folds(output, summary, everything)
         return
     if seeds > 1:
         from sensorium.experiments.seeds import several
 
         rows = several(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
-        output.records(rows)
+        if output.json:
+            output.records(rows)
+        else:
+            output.say(tables.spread(rows, everything))
         return
     made = sensorium.run(recipe, overrides or [], out=out, seed=seed, quiet=quiet, tensorboard=tensorboard)
-    tell(output, made)
+    tell(output, made, everything=everything, then=True)
 
 
 def embed(
@@ -120,6 +129,7 @@ def evaluate(
     ] = None,
     overrides: Overrides = None,
     trust: Trust = False,
+    everything: All = False,
     as_json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -132,6 +142,7 @@ def evaluate(
     [bold]sensorium evaluate runs/ravdess-best data=emodb data.root=~/data/EMO-DB[/bold]
     """
     from sensorium import pipeline
+    from sensorium.cli import tables
     from sensorium.experiments import cross_corpus
 
     output = Output(as_json)
@@ -139,13 +150,17 @@ def evaluate(
     if other and "=" not in other:
         from sensorium.evaluate import compare
 
-        output.records(compare.compare_runs(run, Path(other)))
+        rows = compare.compare_runs(run, Path(other))
+        if output.json:
+            output.records(rows)
+        else:
+            output.say(tables.comparison(rows, run, other, everything))
         return
     chosen = [*([other] if other else []), *(overrides or [])]
     if any(key.startswith(("data=", "data.")) for key in chosen):
         output.records(cross_corpus.judge(run, chosen, quiet))
         return
-    tell(output, pipeline.evaluate_again(run, chosen, quiet))
+    tell(output, pipeline.evaluate_again(run, chosen, quiet), everything=everything)
 
 
 def index(
@@ -183,22 +198,28 @@ def sweep(
 
     [bold]sensorium sweep glyphs train.lr=1e-4..1e-2:log left.head.hidden=256|512 --trials 20[/bold]
     """
+    from sensorium.cli import tables
+    from sensorium.experiments.sweep import folder_of
     from sensorium.experiments.sweep import sweep as run_sweep
 
-    Output(as_json).records(
-        run_sweep(
-            recipe,
-            space or [],
-            trials=trials,
-            sampler=sampler,
-            pruner=pruner,
-            workers=workers,
-            measure=measure,
-            out=out,
-            seed=seed or 0,
-            quiet=quiet,
-        )
+    output = Output(as_json)
+    rows = run_sweep(
+        recipe,
+        space or [],
+        trials=trials,
+        sampler=sampler,
+        pruner=pruner,
+        workers=workers,
+        measure=measure,
+        out=out,
+        seed=seed or 0,
+        quiet=quiet,
     )
+    if output.json:
+        output.records(rows)
+    else:
+        tables.leaderboard(rows)
+        suggest([f"sensorium run {shlex.quote(str(folder_of(recipe, out) / 'best.toml'))}"])
 
 
 def demo(
@@ -213,13 +234,19 @@ def demo(
     output = Output(as_json)
     made = sensorium.run("glyphs", out=out)
     tell(output, made)
+    where = shlex.quote(str(made.folder))
     for words in ("arrow turning left", "smiling face", "musical note", "greek letter with accent"):
-        output.say(f'\n[bold]sensorium search {made.folder} --text "{words}"[/bold]')
+        output.say(f'\n[bold]sensorium search {where} --text "{words}"[/bold]')
         output.records(made.search(text=words, k=4), ["rank", "score", "probability", "char", "name", "font"])
-    output.say(
-        f'\nTry next:\n  [bold]sensorium search {made.folder} --text "heavy black heart" -k 5[/bold]\n'
-        f"  [bold]sensorium run glyphs objective=ridge --out {made.folder.parent / 'ridge'}[/bold]"
-    )
+    if not output.json:
+        ridge = shlex.quote(str(made.folder.parent / "ridge"))
+        suggest(
+            [
+                f'sensorium search {where} --text "heavy black heart" -k 5',
+                f"sensorium serve {where}",
+                f"sensorium run glyphs objective=ridge --out {ridge}",
+            ]
+        )
 
 
 VERBS = {

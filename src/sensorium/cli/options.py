@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.cli.output import Output
+from sensorium.cli.output import Output, printable
 from sensorium.errors import BadRecipe
 
 Overrides = Annotated[
@@ -39,6 +39,7 @@ Trust = Annotated[
     bool,
     typer.Option("--trust", help="Allow the code outside of sensorium that the run names, and remember its files."),
 ]
+All = Annotated[bool, typer.Option("--all", help="Every measure, not only hit@1, hit@10 and MRR.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no stage times.")]
 
 
@@ -53,25 +54,42 @@ def trusted(trust: bool, *runs: Path) -> None:
             console(stderr=True).print(f"trusted: {code.name} = {files} sha256 {code.sha256}", markup=False)
 
 
-def tell(output: Output, made: Any, failures: bool = False) -> None:
-    """Print a run's numbers: the table for people, the results as JSON lines for programs."""
+def tell(output: Output, made: Any, failures: bool = False, everything: bool = False, then: bool = False) -> None:
+    """Print a run's numbers: the table for people, the results as JSON lines for programs.
+
+    everything: all measures. then: end with the commands to type next.
+    """
     from sensorium.cli import output as shown
+    from sensorium.cli import tables
 
     if output.json:
         output.records(made.metrics["results"])
         return
-    shown.print_run(made.metrics, made.folder, failures)
+    shown.print_run(made.metrics, made.folder, failures, everything)
+    if then:
+        suggest(tables.next_commands(made))
 
 
-def tell_folds(output: Output, summary: Mapping[str, Any]) -> None:
+def suggest(commands: Sequence[str], title: str = "Try next:") -> None:
+    """Print commands for people, each on a line that can be copied whole."""
+    if commands:
+        print("\n".join(["", title, *(f"  {printable(command)}" for command in commands)]))
+
+
+def tell_folds(output: Output, summary: Mapping[str, Any], everything: bool = False) -> None:
     """Print what every fold together says: tables for people, the results as JSON lines for programs."""
+    from sensorium.cli import tables
     from sensorium.evaluate import aggregate
 
     if output.json:
         output.records(summary["results"])
         return
     seeds = f"{summary['seeds']} seed{'s' * (summary['seeds'] > 1)} each"
-    output.records(aggregate.table(summary), title=f"{summary['folds']} folds, {seeds}; percent, ranks as they are")
+    output.say(f"{summary['folds']} folds, {seeds}; percent, ranks as they are\n")
+    rows = aggregate.table(summary)
+    shown = tables.usual(rows, everything)
+    tables.by_direction(shown)
+    output.say(tables.more(shown, rows))
     output.records(aggregate.group_table(summary), title="Every group, worst first; percent")
     output.say(f"card: {summary['folder']}/README.md")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from io import TextIOWrapper
@@ -19,6 +20,11 @@ _ASCII = {"→": "->", "–": "-", "−": "-", "±": "+/-", "…": "...", "·": 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"} | {
     code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 }
+
+
+_PIPE = 120  # characters of a line in a pipe
+_GAP = 3  # characters between two columns
+_FOLD = 18  # a text column may be folded to this width
 
 
 class Output:
@@ -79,7 +85,7 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 
 
 def console(stderr: bool = False) -> Any:
-    """A rich console; pipes get a fixed generous width, so that nothing is cut."""
+    """A rich console; pipes get the width that COLUMNS says, or a fixed generous one, so that nothing is cut."""
     from rich.console import Console as Rich
 
     class Console(Rich):
@@ -88,9 +94,15 @@ def console(stderr: bool = False) -> Any:
             raise BrokenPipeError
 
     out = sys.stderr if stderr else sys.stdout
-    made = Console(stderr=stderr, width=None if out.isatty() else 120, highlight=False)
+    made = Console(stderr=stderr, width=None if out.isatty() else _asked_width() or _PIPE, highlight=False)
     made.on_broken_pipe = _broken_pipe  # rich would exit with status 1
     return made
+
+
+def _asked_width() -> int | None:
+    """The environment's COLUMNS, where it is a number that a table can have."""
+    text = os.environ.get("COLUMNS", "")
+    return int(text) if text.isdecimal() and 20 <= int(text) <= 10_000 else None
 
 
 def _broken_pipe() -> None:
@@ -98,22 +110,54 @@ def _broken_pipe() -> None:
 
 
 def print_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, title: str = "") -> None:
-    """Records as a table; numbers to the right."""
+    """Records as a table, numbers to the right.
+
+    Long texts are folded. Columns for which the terminal has no room even so are left out, and named.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    out = console()
     if not records:
-        console().print("[dim]nothing[/dim]")
+        out.print("[dim]nothing[/dim]")
         return
-    columns = list(columns or dict.fromkeys(key for record in records for key in record))
+    every = list(columns or dict.fromkeys(key for record in records for key in record))
+    cells = {column: [_cell(record.get(column)) for record in records] for column in every}
+    shown = _fitting({column: max(map(_width, (column, *texts))) for column, texts in cells.items()}, out.width)
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for column in columns:
-        numeric = all(isinstance(record.get(column), (int, float)) for record in records)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for record in records:
-        table.add_row(*(Text(_cell(record.get(column))) for column in columns))
-    console().print(table)
+    for column in shown:
+        numeric = all(map(_numeric, cells[column]))
+        short = max(map(_width, (column, *cells[column]))) <= _FOLD
+        table.add_column(printable(column), justify="right" if numeric else "left", overflow="fold", no_wrap=short)
+    for row in range(len(records)):
+        table.add_row(*(Text(cells[column][row]) for column in shown))
+    out.print(table)
+    if left_out := [column for column in every if column not in shown]:
+        names = ", ".join(map(printable, left_out))
+        out.print(Text(f"not shown at this width: {names}; a wider terminal or --json has them", style="dim"))
+
+
+def _fitting(widths: Mapping[str, int], room: int) -> list[str]:
+    """The columns that fit into ``room`` characters when texts are folded, earlier ones first; one at least."""
+    shown, used = [], 2  # the edges
+    for column, width in widths.items():
+        wide = min(width, _FOLD) + (_GAP if shown else 0)
+        if not shown or used + wide <= room:
+            shown.append(column)
+            used += wide
+    return shown
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len
+
+    return max(map(cell_len, str(text).split("\n")), default=0)
+
+
+def _numeric(text: str) -> bool:
+    """Whether a cell is a number, as people write them, or empty."""
+    return not text or text.replace(",", "").lstrip("-−±~ ").replace(".", "", 1).replace("e-", "").isdigit()
 
 
 def _cell(value: Any) -> str:
@@ -124,9 +168,13 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else printable(value)
 
 
-def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -> None:
-    """A run for people: the table of numbers, the verdict, warnings, times, and perhaps its worst failures."""
-    from sensorium.evaluate import card
+def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False, everything: bool = False) -> None:
+    """A run for people: the table of numbers, the verdict, warnings, times, and perhaps its worst failures.
+
+    everything: all measures, not only the usual ones.
+    """
+    from sensorium.cli import tables
+    from sensorium.evaluate import card, figures
 
     out = console()
     leaks = metrics.get("leaks", {})
@@ -136,9 +184,12 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -
     )
     if metrics["results"]:
         split = metrics["results"][0]["split"]
-        print_table(card.table(metrics), title=f"{split} split; percent, ranks as they are; 95% intervals over groups")
-        for text in filter(None, (card.caution(metrics), metrics["verdict"])):
+        out.print(f"{split} split; percent, ranks as they are; 95% intervals over groups\n")
+        left_out = tables.results(metrics, everything)
+        for text in filter(None, (left_out, card.caution(metrics), metrics["verdict"])):
             out.print(printable(text), markup=False)
+    for note in metrics.get("notes", ()):
+        out.print(printable(f"note: {note}"), markup=False)
     protocol = metrics.get("protocol")
     if protocol:
         out.print(f"protocol {protocol['name']}: {protocol['about']}", markup=False)
@@ -161,4 +212,5 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False) -
     if failures and groups:
         print_table(groups, title=f"Groups, worst first, by {metrics['breakdown'].get('measure', 'hit@10')}; percent")
     if failures and metrics.get("failures"):
-        print_table(metrics["failures"], title="Worst failures: the first relevant came at this rank")
+        out.print("Worst failures: the first relevant came at this rank\n")
+        tables.by_direction([{**row, "direction": figures.arrow(row["direction"])} for row in metrics["failures"]])

@@ -61,7 +61,7 @@ def sweep(
     varied, fixed = spaces.parse(space)
     fixed = [f"seed={seed}", *fixed]
     plan = _check(recipe, varied, fixed)
-    out = Path(out) if out is not None else Path("runs") / f"{plan.name}-sweep"
+    out = folder_of(recipe, out)
     stores = RunFolder(out).stores  # those of the runs beside the sweep
     if workers > 1:  # workers would wait for each other to embed the same items
         from sensorium import pipeline
@@ -73,6 +73,11 @@ def sweep(
     best = recipes.load(recipe, [*fixed, *spaces.overrides({key: rows[0][key] for key in varied})])
     io.write(out / "best.toml", f"# sensorium run {out / 'best.toml'}\n" + best.toml())
     return rows
+
+
+def folder_of(recipe: str | Path | Mapping[str, Any], out: str | Path | None = None) -> Path:
+    """The folder of a recipe's sweep: ``out``, or that named after the recipe."""
+    return Path(out) if out is not None else Path("runs") / f"{recipes.load(recipe).name}-sweep"
 
 
 @dataclass(frozen=True)

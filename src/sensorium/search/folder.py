@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sensorium import io
-from sensorium.errors import BadRecipe, ReadOnly
+from sensorium.errors import BadRecipe, ReadOnly, SensoriumError
 from sensorium.recipe import Recipe
 from sensorium.search import journal
 
@@ -97,6 +97,15 @@ class RunFolder:
         except OSError:
             return False
         return False
+
+    @property
+    def interrupted_at(self) -> str:
+        """Where an interrupted fit goes on, as "step 203 of 280"; "" before its first checkpoint."""
+        try:
+            state = io.read_object(self.checkpoint / "state.json", "make the run anew", state=dict)["state"]
+            return f"step {state['step']:,} of {state['fit']['steps']:,}"
+        except (SensoriumError, KeyError, TypeError, ValueError):  # none yet, or damaged: resuming says which
+            return ""
 
     @property
     def resume(self) -> str:

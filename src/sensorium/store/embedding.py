@@ -13,7 +13,7 @@ import numpy as np
 
 from sensorium.contracts import Encoder
 from sensorium.errors import BadData, Mismatch, SensoriumError
-from sensorium.progress import bar
+from sensorium.progress import bar, say
 from sensorium.store import columns, compacting, reading, repairing, rows, shard
 from sensorium.store.checks import DTYPES, check_vectors, joined, native
 from sensorium.store.content_keys import content_keys
@@ -106,6 +106,9 @@ class _Work:
                 owners.setdefault(self.keys[i], []).append(i)
         if known is not None:
             self._copy(copies, *known)
+        if progress and 0 < len(missing) < len(self.ids):
+            done = len(self.ids) - len(missing)
+            say("embed", f"{done:,} of {len(self.ids):,} {self.items.kind} items are there, going on with the others")
         # Counted before encoding: afterwards the locations include these contents as well.
         count = sum(map(len, owners.values()))
         self._encode(owners, batch, shard_rows, progress)
