@@ -158,7 +158,7 @@ def arguments():
 NEEDED = {"layers": 3, "teacher": "nowhere", "classes": ["a", "b"]}
 
 
-@pytest.mark.parametrize(("slot", "kind", "name", "key", "number"), arguments())
+@pytest.mark.parametrize(("slot", "kind", "name", "key", "number"), list(arguments()))
 @settings(
     max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
 )
