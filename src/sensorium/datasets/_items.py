@@ -56,7 +56,7 @@ class Side:
         cells, first = self.cells, self.first
         if self.ids is not None:
             ids = self.ids[first]
-        elif _is_file(cells.kind) and all(len(cells.values[i]) <= 1000 for i in first):
+        elif is_file(cells.kind) and all(len(cells.values[i]) <= 1000 for i in first):
             ids = as_ids([cells.values[i] for i in first])
         else:
             ids = as_ids(cells.rows[first])
@@ -102,7 +102,7 @@ def prepared(cells: Cells, ids: str | None, both: bool, bad: str) -> Side:
     ids: the column of ids. both: the two sides are columns of one table, of which a row is no item.
     """
     notes: dict[str, Any] = {}
-    if _is_file(cells.kind):
+    if is_file(cells.kind):
         files = _files.checked(cells, bad)
         cells, notes, values, keys, same = files.cells, files.notes, files.paths, files.real, files.same
     else:
@@ -112,7 +112,7 @@ def prepared(cells: Cells, ids: str | None, both: bool, bad: str) -> Side:
         same = None
     named = _ids(cells, ids)
     unique = named is not None and len(np.unique(named)) == len(np.unique(cells.rows))
-    by_row = unique and not (both and _is_file(cells.kind))
+    by_row = unique and not (both and is_file(cells.kind))
     value = _codes(keys)
     code = np.arange(len(cells)) if by_row else value
     first = np.unique(code, return_index=True)[1]
@@ -137,7 +137,7 @@ def name_of(cells: Cells) -> str:
     if len(names) > 1:
         stem = re.split(r"[_\- .]*\d*$", _common(names))[0].rstrip("_- .")
         name = stem or name
-    if _is_file(cells.kind):
+    if is_file(cells.kind):
         name = _ENDING.sub("", name)
         if not name or _GENERIC.fullmatch(name):
             return cells.kind
@@ -150,7 +150,7 @@ def _common(names: Sequence[str]) -> str:
     return shortest[:size]
 
 
-def _is_file(kind: str) -> bool:
+def is_file(kind: str) -> bool:
     return kind != "vector" and modalities.find(kind).is_file
 
 

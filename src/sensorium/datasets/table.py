@@ -11,7 +11,7 @@ from sensorium.datasets._items import Side
 from sensorium.datasets._links import Links
 from sensorium.datasets._source import Source, Sources
 from sensorium.errors import BadData, BadRecipe
-from sensorium.types import Data
+from sensorium.types import Data, Items, check_unique
 
 
 class Table(Dataset):
@@ -132,3 +132,24 @@ def check_groups(pairs: Any, notes: dict[str, Any]) -> None:
         "validation and test need one each: pairs that share an item, or a text, are one group. Where texts are names "
         "of classes type: data.relevant=COLUMN; else name what is apart: data.group=COLUMN or data.split=COLUMN"
     )
+
+
+def opened(path: Any, root: str | None = None) -> Source:
+    """A table, or a file of arrays, by its columns; relative paths in it start from its folder, or from ``root``."""
+    return Sources(root).open(path)
+
+
+def one_side(source: Source, names: list[str], *, side: str, kind: str, ids: str | None, both: bool,
+             bad: str = "stop") -> Items | None:  # fmt: skip
+    """Items of some columns of a table; None where texts or vectors have no ids, as row numbers are none.
+
+    kind: what the side takes. ids: their column. both: the other side is of the same table, so that a row is no item.
+    Raises as :meth:`Table.load` does.
+    """
+    cells = _cells.read(side, source, names, kind, False)
+    found = _items.prepared(cells, ids, both, bad)
+    if found.ids is None and not _items.is_file(cells.kind):
+        return None
+    if found.ids is not None and not both:
+        check_unique(found.ids[found.first], f"ids of {source.where}")
+    return found.items(found.name, None, (), False)

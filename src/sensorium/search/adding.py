@@ -64,11 +64,34 @@ def remove(run: Run, side: str, ids: Sequence[str], *, missing: bool = False) ->
     lost = [name for name, row in zip(names, rows, strict=True) if row < 0]
     if lost and not missing:
         some = run.index(side).table.ids[:20000].tolist()
-        raise BadData(f"{len(lost)} of {len(names)} ids are not on the {side} side of {run.folder}, such as "
-                      f"'{lost[0]}'; {nearest(lost[0], some)} Nothing was removed")  # fmt: skip
+        raise BadData(f"nothing was removed: {len(lost)} of {len(names)} ids are not on the {side} side of "
+                      f"{run.folder}, such as '{lost[0]}'; {nearest(lost[0], some)}")  # fmt: skip
     gone = [name for name, row in zip(names, rows, strict=True) if row >= 0]
     run.commit_many(side, [Change(name) for name in gone])
     return len(gone)
+
+
+def by_side(run: Run, ids: Sequence[str], side: str | None = None, missing: bool = False) -> dict[str, list[str]]:
+    """The side of each id. side: where it is known. missing: ids that are nowhere are no error.
+
+    Raises BadData for ids that both sides have, or none.
+    """
+    if side is not None and side not in run.sides:
+        raise BadData(f"{run.folder} has no {side} side; it has {' and '.join(run.sides)}")
+    found: dict[str, list[str]] = {}
+    for name in dict.fromkeys(map(str, ids)):
+        at = [one for one in run.sides if side in (None, one) and name in run.places(one)]
+        if len(at) > 1:
+            raise BadData(f"both sides of {run.folder} have an item '{name}'; say which side: left or right")
+        if not at and not missing:
+            some = run.index(side or run.sides[0]).table.ids[:20000].tolist()
+            lost = sum(all(other not in run.places(one) for one in run.sides if side in (None, one)) for other in ids)
+            where = f"on the {side} side of {run.folder}" if side else f"in {run.folder}"
+            raise BadData(f"nothing was removed: {lost} of {len(ids)} ids are not {where}, such as '{name}'; "
+                          f"{nearest(name, some)}")  # fmt: skip
+        for one in at:
+            found.setdefault(one, []).append(name)
+    return found
 
 
 def check(run: Run, side: str, items: Items, replace: bool) -> None:

@@ -1,0 +1,138 @@
+"""A table's rows as items to add to a run: which sides and columns they are, from the run's own recipe or options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sensorium.datasets import table as tables
+from sensorium.errors import BadData, BadRecipe
+from sensorium.search import adding
+from sensorium.types import Items
+
+if TYPE_CHECKING:
+    from sensorium.search.run import Run
+
+#: Columns that hold a side's items where neither the run's recipe nor the caller names one, by what a side takes.
+USUAL = {
+    "text": ("text", "caption", "title", "sentence", "description", "name"),
+    "vector": ("vectors", "vector", "embedding", "embeddings"),
+    "": ("path", "file", "filename", "file_name", "file_path"),  # of files, after the kind's own name
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller names: the column of the items, that of their ids, the folder of relative paths.
+
+    bad: what to do with files that cannot be read and empty texts, "stop" or "skip".
+    """
+
+    column: str | None = None
+    ids: str | None = None
+    root: str | None = None
+    bad: str = "stop"
+
+
+def add(
+    run: Run, path: Path | str, side: str | None = None, options: Options | None = None, *, replace: bool = False,
+    progress: bool = False,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Add the rows of a table (CSV, TSV, JSON, JSONL, Parquet, .npy, .npz, a store) to a run; a record for each side.
+
+    side: by default every side whose column the run's own recipe names and the table has, else the left one. Columns
+    that the side has become metadata; others are left out, and named in the record. Everything is read and checked
+    before anything is encoded.
+
+    Raises BadRecipe for a column that is not there, BadData for rows that cannot be used and ids that are there
+    already, and what :func:`sensorium.search.adding.add` raises.
+    """
+    options = options or Options()
+    named = _named(run)
+    table = tables.opened(path, options.root)
+    sides = [side] if side else [s for s in run.sides if named.get(s) and _has(table, named[s])] or ["left"]
+    if len(sides) > 1 and options.column:
+        raise BadRecipe(f"--column {options.column} of which side? type: --side left, or --side right")
+    ready = [_items(run, table, one, options, named, len(sides) > 1) for one in sides]
+    for one, (items, _) in zip(sides, ready, strict=True):
+        adding.check(run, one, items, replace)
+    records = []
+    for one, (items, left_out) in zip(sides, ready, strict=True):
+        record = adding.add(run, one, items, replace=replace, progress=progress)
+        records.append({**record, "left_out": left_out} if left_out else record)
+    return records
+
+
+def _named(run: Run) -> dict[str, Any]:
+    """The columns of [data] that a run of ``data=table`` was made of, by side; none of others."""
+    data = run.recipe.values["data"]
+    return {side: data.get(side) for side in ("left", "right")} if data["name"] == "table" else {}
+
+
+def _has(table: Any, spec: Any) -> bool:
+    """Whether a table has the columns of a specification such as ``caption_1..5``."""
+    try:
+        return bool(_columns(table, spec))
+    except BadRecipe:
+        return False
+
+
+def _columns(table: Any, spec: Any) -> list[str]:
+    pieces = [str(spec)] if isinstance(spec, str) and spec in table.columns else None
+    pieces = pieces or [piece.strip() for piece in (spec.split(",") if isinstance(spec, str) else map(str, spec))]
+    pieces = [piece.rpartition(":")[2] if piece not in table.columns else piece for piece in pieces]
+    return [name for piece in pieces for name in table.names(piece, "--column")]
+
+
+def _items(
+    run: Run, table: Any, side: str, options: Options, named: Mapping[str, Any], both: bool
+) -> tuple[Items, list[str]]:
+    """The items of one side of a table, and which of its columns are left out."""
+    if side not in run.sides:
+        raise BadData(f"{run.folder} has no {side} side; it has {' and '.join(run.sides)}")
+    encoder = run.encoder(side)
+    kind = "vector" if encoder is None else encoder.takes
+    names = _chosen(table, side, kind, options, named)
+    kind = "vector" if len(table.columns.shape(names[0])) > 1 else kind
+    ids = options.ids if options.ids is not None else _ids(run, table, side)
+    try:
+        items = tables.one_side(table, names, side=side, kind=kind, ids=ids, both=both, bad=options.bad)
+    except BadData as error:
+        raise BadData(_in_options(str(error), side)) from None
+    if items is None:
+        raise BadRecipe(f"{table.where} has no column of ids for the new {side} items (id, ids); type: --ids COLUMN")
+    known = run.index(side).table
+    others = {name for other in named.values() if other and _has(table, other) for name in _columns(table, other)}
+    taken = {name: column for name, column in items.meta.items() if name in known.columns or not len(known)}
+    left_out = [name for name in items.meta if name not in taken and name not in others]
+    return Items(items.ids, items.values, items.kind, taken, items.source), left_out
+
+
+def _chosen(table: Any, side: str, kind: str, options: Options, named: Mapping[str, Any]) -> list[str]:
+    """The columns of the items: named by the caller or the recipe, else of a usual name, else the only one."""
+    for spec in (options.column, named.get(side)):
+        if spec and (spec == options.column or _has(table, spec)):
+            return _columns(table, spec)
+    usual = USUAL.get(kind, (kind, f"{kind}_path", *USUAL[""]))
+    vectors = [name for name in table.columns if len(table.columns.shape(name)) > 1]
+    found = [name for name in usual if name in table.columns] or (vectors if len(vectors) == 1 else [])
+    if not found:
+        has = ", ".join(table.columns)
+        raise BadRecipe(
+            f"which column of {table.where} holds the {side} items ({kind})? type: --column NAME; it has {has}"
+        )
+    return found[:1]
+
+
+def _ids(run: Run, table: Any, side: str) -> str | None:
+    data = run.recipe.values["data"]
+    return next((name for key in (f"{side}_ids", "ids") if (name := data.get(key)) and name in table.columns), None)
+
+
+def _in_options(text: str, side: str) -> str:
+    """A message of the data set with the options of this verb in place of recipe keys."""
+    for key, option in ((f"data.{side}: ", ""), ("data.bad=skip", "--bad skip"), ("data.root=", "--root ")):
+        text = text.replace(key, option)
+    return text
