@@ -186,6 +186,11 @@ def _about(value: str) -> str:
 
 
 def _first_line(path: Path) -> str:
+    return _first_line_of(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1000)
+def _first_line_of(path: Path, modified: int) -> str:
     return (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n", 1)[0]
 
 

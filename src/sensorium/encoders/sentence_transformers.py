@@ -135,9 +135,11 @@ class SentenceTransformers(Pretrained):
         """The model, on the processor. Raises Corrupt when it cannot be loaded."""
         library = require("sentence_transformers", self.extra)
         require("transformers.utils.logging", self.extra).disable_progress_bar()
+        from safetensors import SafetensorError
+
         try:  # a folder and local_files_only: no network request, whatever the environment says
             model = library.SentenceTransformer(str(self.folder), device="cpu", local_files_only=True)
-        except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, AttributeError, SafetensorError) as error:
             raise Corrupt(f"{self.folder} cannot be loaded by sentence-transformers ({error}); restore or download it "
                           "again") from None  # fmt: skip
         if self.max_length:
