@@ -394,6 +394,7 @@ def write_run(plan: Recipe, metrics: dict[str, Any], folder: Path) -> None:
 
     io.write(folder / "README.md", card(metrics, plan.toml(), folder))
     located.write(plan.values["data"], folder)
+    io.write(folder / "recipe.toml", plan.toml())  # with what was open when the run began
     io.write_json(folder / "metrics.json", {"format": FORMAT, "name": plan.name, **metrics})
     integrity.write(folder)
     io.remove_folder(folder / "checkpoint")

@@ -31,6 +31,9 @@ from sensorium.evaluate.projected import Projected
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.types import Data, Rows, side_names
 
+#: Name of the baseline of two encoders of one space: their vectors as they are, without a fit.
+FROZEN = "frozen"
+IDENTITY = "left.head=identity right.head=identity"
 #: Closed forms by name: their head outputs, or why they do not apply. See :mod:`sensorium.fitting.baselines`.
 Baselines = Iterable[tuple[str, tuple[Rows, Rows] | SensoriumError]]
 
@@ -272,18 +275,23 @@ def advantage(
 
 
 def verdict(objective: str, baselines: Mapping[str, Any]) -> str:
-    """One plain sentence: did the fit beat the best closed form on the test split?"""
+    """One plain sentence: did the fit beat the best closed form, or the encoders alone, on the test split?"""
     beside = {name: b["advantage"] for name, b in baselines.items() if "advantage" in b}
     if not beside:
         return "No closed form was run beside it."
     best = min(beside, key=lambda name: beside[name]["MRR"])
     by = beside[best]
     points = f"{100 * by['MRR']:+.1f} MRR points [{100 * by['low']:+.1f}, {100 * by['high']:+.1f}]"
+    frozen = best == FROZEN
+    called = "the encoders alone, without a fit," if frozen else best
     if by["low"] > 0:
-        return f"{objective} beats the best closed form beside it, {best}, by {points}."
+        best_of = called if frozen else f"the best closed form beside it, {best},"
+        return f"{objective} beats {best_of} by {points}."
     if by["high"] < 0:
+        if frozen:
+            return f"{objective} did not help: {called} are better, {points}. Type: {IDENTITY}"
         return f"{objective} did not help: {best} is better, {points}. Type: objective={best}"
-    return f"{objective} did not help measurably: against {best} {points}, an interval that includes 0."
+    return f"{objective} did not help measurably: against {called} {points}, an interval that includes 0."
 
 
 def _mark(rows: list[dict[str, Any]], empty: Mapping[str, list[str]]) -> list[dict[str, Any]]:
