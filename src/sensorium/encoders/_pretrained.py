@@ -12,8 +12,8 @@ import numpy as np
 
 from sensorium import io
 from sensorium.contracts import Encoder
-from sensorium.encoders import _batches, _hub, _names
-from sensorium.errors import BadRecipe, Corrupt, require
+from sensorium.encoders import _batches, _hub, _names, _torchvision
+from sensorium.errors import BadRecipe, Corrupt
 from sensorium.numerics import device as devices
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -197,7 +197,7 @@ def load(architecture: str, folder: Path, extra: str, optional: Sequence[str] = 
 
     Raises MissingExtra without transformers, Corrupt when weights are missing or damaged.
     """
-    transformers = require("transformers", extra)
+    transformers = _torchvision.library("transformers", extra)
     import torch
     from safetensors import SafetensorError
     from transformers.utils import logging

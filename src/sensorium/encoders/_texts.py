@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.encoders import _batches
+from sensorium.encoders import _batches, _torchvision
 from sensorium.encoders._pretrained import Pretrained
-from sensorium.errors import BadData, Corrupt, require
+from sensorium.errors import BadData, Corrupt
 
 #: Fixed texts, on which precisions are compared.
 EXAMPLES = (
@@ -31,7 +31,7 @@ def check(part: str, values: Sequence[Any]) -> list[str]:
 
 def tokenizer(folder: Path, extra: str) -> Any:
     """A model's tokenizer. Raises Corrupt when its files are missing or damaged, MissingExtra without transformers."""
-    transformers = require("transformers", extra)
+    transformers = _torchvision.library("transformers", extra)
     try:
         return transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:

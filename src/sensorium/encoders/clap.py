@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sensorium.encoders import _batches
+from sensorium.encoders import _batches, _torchvision
 from sensorium.encoders._two_towers import Towers
-from sensorium.errors import Corrupt, require
+from sensorium.errors import Corrupt
 from sensorium.modalities.audio import files
 
 LICENCE = "Apache 2.0"  # of the usual weights
@@ -51,7 +51,7 @@ class Clap(Towers):
     @cached_property
     def features(self) -> Any:
         """The model's mel features. Raises Corrupt without its preprocessor_config.json."""
-        transformers = require("transformers", self.extra)
+        transformers = _torchvision.library("transformers", self.extra)
         try:
             return transformers.ClapFeatureExtractor.from_pretrained(str(self.folder), local_files_only=True)
         except (OSError, ValueError, TypeError) as error:

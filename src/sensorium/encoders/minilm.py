@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sensorium.contracts import Encoder
-from sensorium.encoders import _hub
+from sensorium.encoders import _hub, _torchvision
 from sensorium.errors import BadData, BadRecipe, MissingExtra
 
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -101,6 +101,7 @@ def _load(max_length: int) -> Any:
         if importlib.util.find_spec(module) is None:
             raise MissingExtra(module, "text")
     folder = _hub.folder(weights())
+    _torchvision.guard()
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 

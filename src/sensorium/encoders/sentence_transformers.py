@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium import fingerprint as fingerprints
 from sensorium import io
-from sensorium.encoders import _batches, _hub, _pictures, _pretrained, _texts
+from sensorium.encoders import _batches, _hub, _pictures, _pretrained, _texts, _torchvision
 from sensorium.encoders._pretrained import Pretrained
 from sensorium.errors import BadRecipe, Corrupt, nearest, require
 
@@ -133,7 +133,7 @@ class SentenceTransformers(Pretrained):
 
     def load(self) -> Any:
         """The model, on the processor. Raises Corrupt when it cannot be loaded."""
-        library = require("sentence_transformers", self.extra)
+        library = _torchvision.library("sentence_transformers", self.extra)
         require("transformers.utils.logging", self.extra).disable_progress_bar()
         from safetensors import SafetensorError
 

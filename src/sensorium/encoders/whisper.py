@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.encoders import _torchvision
 from sensorium.encoders._speech_transformer import Speech, load
 
 
@@ -20,6 +21,7 @@ class MelWindows:
     """
 
     def __init__(self, folder: Path) -> None:
+        _torchvision.guard()
         from transformers import WhisperFeatureExtractor
 
         self.spectra = WhisperFeatureExtractor.from_pretrained(str(folder), local_files_only=True)

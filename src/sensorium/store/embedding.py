@@ -131,6 +131,8 @@ class _Work:
         order = [same[0] for same in owners.values()]
         if not order:
             return
+        if progress and (cost := self.encoder.cost([_plain(self.items.values[i]) for i in order])):
+            say("cost", cost)
         size = shard_rows or max(batch, _shard_rows(self.encoder.dim, self.frames))
         done: list[tuple[list[int], Any]] = []
         what = f"embedding {self.items.kind}"
