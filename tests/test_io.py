@@ -193,3 +193,9 @@ def test_json_is_text_that_ends_with_a_newline(tmp_path):
     io.write_json(tmp_path / "a.json", {"b": 1})
     assert (tmp_path / "a.json").read_text() == json.dumps({"b": 1}, indent=2) + "\n"
     assert os.stat(tmp_path / "a.json").st_size == 13
+
+
+def test_an_exchange_that_the_system_refuses_is_an_error_and_no_reason_to_rename_one_by_one(tmp_path):
+    with pytest.raises(OSError, match="Not a directory|Invalid|Permission|not permitted"):
+        io._exchange(tmp_path, Path("/proc/1/cwd"))
+    assert io._exchange(tmp_path / "missing", tmp_path) is False

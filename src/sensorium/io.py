@@ -244,7 +244,7 @@ def _swap(new: Path, target: Path) -> bool:
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """renameat2(RENAME_EXCHANGE): a and b trade names atomically; False where impossible."""
+    """renameat2(RENAME_EXCHANGE): a and b trade names atomically; False where one is missing, or it cannot be had."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -253,7 +253,12 @@ def _exchange(a: Path, b: Path) -> bool:
     except AttributeError:
         return False
     at_cwd, exchange = -100, 2
-    return rename(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0
+    if rename(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOENT, errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(code, os.strerror(code), str(b))
 
 
 def sweep(folder: Path, pattern: str = "*", age: float = _YOUNG) -> int:
@@ -287,7 +292,8 @@ def remove_folder(folder: Path, name: str = "") -> None:
     folder = Path(folder)
     retired = _beside(folder.with_name(name or folder.name))
     try:
-        os.rename(folder, retired)
+        with typed_errors(folder):
+            os.rename(folder, retired)
     except FileNotFoundError:
         return
     shutil.rmtree(retired, ignore_errors=True)
@@ -364,7 +370,9 @@ def exchange(new: Path, target: Path) -> None:
     is renamed before it is deleted, so that the name ``new`` is free for the next writer or taken, nothing between.
     """
     new, target = Path(new), Path(target)
-    replaced = _swap(new, target)
+    with typed_errors(target):
+        replaced = _swap(new, target)
     sync_folder(target.parent)
     if replaced:  # else the name ``new`` is free, and may be another writer's by now
-        remove_folder(new, target.name)
+        with contextlib.suppress(DiskFull, ReadOnly):  # the new one is in place
+            remove_folder(new, target.name)

@@ -1,4 +1,4 @@
-"""python -m tests.faults [--long]: interruptions at each disk call, damage to each file, writers that race.
+"""python -m tests.faults [--long]: interruptions at each disk call, damage to each file, writers that race, servers.
 
 Prints a table. The tests beside this file run some hundred of these; ``--long`` runs thousands.
 """
@@ -57,9 +57,21 @@ def damages(long: bool, seed: int) -> list[str]:
     return [*table.silent, *table.unnamed, *table.tracebacks]
 
 
+def servers(kills: int, seed: int) -> list[str]:
+    """kill -9 of one of two servers on one run, again and again; returns what went wrong."""
+    import small_run
+    from two_servers import lost_writes
+
+    with tempfile.TemporaryDirectory(dir=scenarios.memory()) as place:
+        run = small_run.make(Path(place) / "run", "evaluate.plots=false")
+        wrong = lost_writes(run.folder, kills, seed)
+    print(f"\n2 servers of one run under writes: {kills} times kill -9, {len(wrong)} wrong")
+    return wrong
+
+
 def show(wrong: Iterable[str]) -> None:
     for line in wrong:
-        print("  WRONG", line[:500])
+        print("  WRONG", line[:2000])
 
 
 def main() -> int:
@@ -67,7 +79,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.faults")
     parser.add_argument("--long", action="store_true", help="all disk calls, thousands of mutations, 1,000 rounds")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=["interruptions", "mutations", "race"], help="one of the three parts")
+    parser.add_argument("--only", choices=["interruptions", "mutations", "race", "servers"], help="one part")
     chosen = parser.parse_args()
     gc.collect()
     gc.freeze()  # a collection in a forked child would touch, and so copy, all of this process's pages
@@ -81,6 +93,8 @@ def main() -> int:
         lost = lost_appends(rounds, writers=6)
         print(f"\n6 writers that begin a store together: {rounds} rounds, lost appends in {len(lost)}")
         wrong += lost
+    if chosen.only in (None, "servers"):
+        wrong += servers(50 if chosen.long else 3, chosen.seed)
     show(wrong)
     print(f"\n{len(wrong)} wrong, {time.monotonic() - started:.0f} s")
     return bool(wrong)

@@ -38,6 +38,7 @@ class Scenario:
     state: Callable[[Path], Any]
     between: Callable[[Any, Any, Any], bool] = lambda found, before, after: found in (before, after)
     swept: Callable[[Path], list[Path]] = field(default=lambda folder: list(folder.rglob(".tmp-*")))
+    slow: int = 1  # how many times fewer interruptions are tried where not all are
 
 
 def memory() -> str | None:
@@ -219,6 +220,59 @@ def growing(found: Any, before: Any, after: Any) -> bool:
     return before.items() <= found.items() and found.items() <= after.items()
 
 
+def whole_run(folder: Path) -> None:
+    import small_run
+
+    small_run.make(folder / "run", "evaluate.plots=false")
+
+
+def again(stage: str, *overrides: str) -> Callable[[Path, Callable[[str], None]], None]:
+    def act(folder: Path, acknowledge: Callable[[str], None]) -> None:
+        from sensorium import pipeline
+
+        _one_thread()
+        pipeline._again(folder / "run", overrides, True, stage)
+        acknowledge("done")
+
+    return act
+
+
+def run_again(folder: Path, acknowledge: Callable[[str], None]) -> None:
+    import small_run
+
+    _one_thread()
+    small_run.make(folder / "run", "evaluate.plots=false", "seed=1", "right.encoder.dim=48")
+    acknowledge("done")
+
+
+def run_state(folder: Path) -> Any:
+    """What a user of the run sees, all checksums computed; None where there is no run."""
+    import sensorium
+
+    _one_thread()
+    if not (folder / "run").exists():
+        return None
+    run = sensorium.open(folder / "run")
+    assert integrity.problems(run.folder) == []
+    hits = [run.search(text=text, k=3) for text in ("square root", "left parenthesis")]
+    return run.metrics["recipe"], run.recipe.toml(), hits, run.metrics["results"], run.metrics["index"]["left"]["items"]
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def unswept_run(folder: Path) -> list[Path]:
+    return [*folder.rglob(".tmp-*"), *folder.glob(".run.building"), *(folder / "run").glob(".lock")]
+
+
+def whole(name: str, prepare: Callable[[Path], None], act: Any) -> Scenario:
+    """A whole verb over a run, which does some 200 disk calls and takes a second."""
+    return Scenario(name, prepare, act, run_state, swept=unswept_run, slow=12)
+
+
 SCENARIOS = [
     Scenario("append to a new store", lambda folder: None, first, content),
     Scenario("append, replacing", filled, replaced, content),
@@ -232,6 +286,10 @@ SCENARIOS = [
     Scenario("run.json", some_files, listed_again, lambda folder: integrity.read(folder)),
     Scenario("trusted.json", run_with_own_part, trusted, remembered),
     Scenario("checkpoint", saved_point, next_point, loaded_point),
+    whole("sensorium run", lambda folder: None, run_again),
+    whole("sensorium run, replacing", whole_run, run_again),
+    whole("sensorium evaluate", whole_run, again("evaluate", "evaluate.resamples=60", "evaluate.plots=false")),
+    whole("sensorium index", whole_run, again("index", "index=exact")),
 ]
 
 
@@ -247,8 +305,11 @@ class Tally:
 def interrupt(scenario: Scenario, fault: str, every: int = 1, first_call: int = 0, passes: int = 1) -> Tally:
     """Let the fault happen at every ``every``-th disk call of a scenario, each time on a fresh copy.
 
-    passes: each call so many times, with more and more of a write done before the fault.
+    passes: each call so many times, with more and more of a write done before the fault. Of a slow scenario every
+    call is tried once, or fewer calls.
     """
+    if scenario.slow > 1:
+        every, passes = every * scenario.slow if every > 1 else 1, 1
     tally = Tally()
     with tempfile.TemporaryDirectory(dir=memory()) as name:
         place = Path(name)

@@ -38,6 +38,7 @@ class Server:
     """``sensorium serve`` as a process of its own."""
 
     def __init__(self, runs, **environment):
+        self.runs = list(runs)
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             self.port = one.getsockname()[1]

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +21,22 @@ def lost_appends(rounds: int, writers: int) -> list[str]:
     try:
         for number in range(rounds):
             folder = place / str(number)
-            statuses = _together(folder, writers)
+            statuses = _together(folder, writers, place / "errors")
             expected = sorted(f"{w}.{step}" for w in range(writers) for step in range(2))
             problems = store.verify(folder)
             found = [] if problems else sorted(store.open(folder).ids.tolist())
             if any(statuses) or problems or found != expected:
                 missing = sorted(set(expected) - set(found))
-                lost.append(f"round {number}: statuses {statuses}, {problems[:1]}, missing {missing}")
+                errors = (place / "errors").read_text() if (place / "errors").exists() else "no error"
+                lost.append(f"round {number}: statuses {statuses}, {problems[:1]}, missing {missing}, {errors}")
             shutil.rmtree(folder)
     finally:
         shutil.rmtree(place)
     return lost
 
 
-def _together(folder: Path, writers: int) -> list[int]:
-    """Exit statuses of forked writers that wait for one signal and then append."""
+def _together(folder: Path, writers: int, errors: Path) -> list[int]:
+    """Exit statuses of forked writers that wait for one signal and then append; ``errors`` gets their tracebacks."""
     read, write = os.pipe()
     children = []
     for writer in range(writers):
@@ -48,6 +50,8 @@ def _together(folder: Path, writers: int) -> list[int]:
                     row = np.full((1, 4), writer + 1, np.float32)
                     store.append(folder, [f"{writer}.{step}"], row, MADE_BY)
                 status = 0
+            except BaseException:
+                errors.write_text(traceback.format_exc())
             finally:
                 os._exit(status)
         children.append(child)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sensorium import io
-from sensorium.errors import BadRecipe, ReadOnly, SensoriumError
+from sensorium.errors import BadRecipe, DiskFull, ReadOnly, SensoriumError
 from sensorium.recipe import Recipe
 from sensorium.search import journal
 
@@ -157,21 +157,23 @@ def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
             yield building
         except Exception:
             if not target.checkpoint.exists():  # nothing worth going on from
-                io.remove_folder(building, target.name)
+                with contextlib.suppress(DiskFull, ReadOnly):  # the error that led here matters more
+                    io.remove_folder(building, target.name)
             raise
         with journal.copied(target.path, building), _locked(target.path):
             io.exchange(building, target.path)
-        (target.path / target.lock.name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # an old lock hinders nobody
+            (target.path / target.lock.name).unlink()
 
 
 @contextlib.contextmanager
 def _locked(old: Path) -> Iterator[None]:
     """Hold the lock of the folder to be replaced too: after the exchange it lies where runs are built.
 
-    A folder that may not be written is left unlocked.
+    A folder that cannot be written is left unlocked.
     """
     with contextlib.ExitStack() as held:
         if old.is_dir():
-            with contextlib.suppress(ReadOnly):
+            with contextlib.suppress(ReadOnly, DiskFull):
                 held.enter_context(io.lock(old))
         yield
