@@ -1,6 +1,7 @@
 """Files are absent, old or whole; locks and leftovers of the dead are told from those of the living."""
 
 import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -199,3 +200,36 @@ def test_an_exchange_that_the_system_refuses_is_an_error_and_no_reason_to_rename
     with pytest.raises(OSError, match="Not a directory|Invalid|Permission|not permitted"):
         io._exchange(tmp_path, Path("/proc/1/cwd"))
     assert io._exchange(tmp_path / "missing", tmp_path) is False
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_sweep_that_looks_at_a_temporary_file_this_moment_is_no_error(tmp_path, monkeypatch, kind):
+    """Sweeping locks what it looks at for a moment; its writer, which has only just made it, waits."""
+    flock, looked = fcntl.flock, []
+
+    def looked_at_first(file, operation):
+        if not looked:
+            looked.append(os.open(next(tmp_path.glob(".tmp-*")), os.O_RDONLY))
+            flock(looked[0], fcntl.LOCK_EX)
+            threading.Timer(0.1, os.close, looked).start()
+        return flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", looked_at_first)
+    if kind == "file":
+        io.write(tmp_path / "a", b"content")
+        assert (tmp_path / "a").read_bytes() == b"content"
+    else:
+        with io.publish(tmp_path / "a") as building:
+            (building / "b").write_bytes(b"content")
+        assert (tmp_path / "a" / "b").read_bytes() == b"content"
+    assert looked
+
+
+def test_a_process_that_asks_whether_a_lock_is_held_does_not_make_it_held(tmp_path):
+    with io.lock(tmp_path):
+        pass
+    asking = os.open(tmp_path / ".lock", os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    threading.Timer(0.03, os.close, [asking]).start()
+    with io.lock(tmp_path, wait=False):
+        pass

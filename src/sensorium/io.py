@@ -23,6 +23,7 @@ import xxhash
 from sensorium.errors import BadData, Busy, Corrupt, DiskFull, ReadOnly
 
 _TEMPORARY = ".tmp-"  # a name that starts so is never read, and is locked for as long as its writer lives
+_GLANCE = 0.1  # seconds that a lock may be held by a process that only asks whether it is held
 _YOUNG = 60.0  # seconds a nameless file is left alone, in case its writer has not locked it yet
 
 _ABSENT = object()
@@ -68,7 +69,7 @@ class Staged:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.temporary, "xb")  # noqa: SIM115  closed by commit or discard
             try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._file, fcntl.LOCK_EX)  # waits for a sweep that looks at it this moment
                 self._fill(content)
                 self._file.flush()
                 os.fsync(self._file.fileno())
@@ -185,7 +186,7 @@ def publish(folder: Path) -> Iterator[Path]:
         building.mkdir()
         handle = os.open(building, os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX)  # waits for a sweep that looks at it this moment
             yield building
             sync_tree(building)
             _swap(building, folder)
@@ -315,7 +316,7 @@ def lock(folder: Path, wait: bool = True) -> Iterator[None]:
 
     Raises Busy when ``wait`` is false and another process holds it.
     """
-    folder = Path(folder)
+    folder, end = Path(folder), time.monotonic() + _GLANCE
     while True:
         with typed_errors(folder / ".lock"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -324,6 +325,9 @@ def lock(folder: Path, wait: bool = True) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
+                if time.monotonic() < end:
+                    time.sleep(_GLANCE / 10)
+                    continue
                 raise Busy(
                     f"{folder} is being written by another process; wait for it, or choose another --out"
                 ) from None
