@@ -68,7 +68,7 @@ def test_opening_is_refused_with_the_file_and_its_hash_before_anything_runs(run)
         with pytest.raises(Untrusted, match=message):
             refused(run)
     with pytest.raises(Untrusted, match=r"left\.json names code"):
-        heads.load(run / "left")
+        heads.restore(run / "left")
     for verb in (["show"], ["search", "--text", "root"], ["evaluate"], ["index"], ["export", "onnx", "--out", "x"],
                  ["stream"], ["doctor"]):  # fmt: skip
         arguments = [verb[0], *(["onnx"] if verb[0] == "export" else []), str(run), *(
@@ -182,6 +182,6 @@ def test_a_head_made_in_this_process_loads_again(made, config, tmp_path):
     head = parts.make("heads", f"{made}/own.py:Own")
     head.build(4, None, 3)
     heads.save(head, tmp_path / "left", f"{made}/own.py:Own", {})
-    again, _ = heads.load(tmp_path / "left")
+    again, _ = heads.restore(tmp_path / "left")
     x = np.ones((2, 4), np.float32)
     np.testing.assert_array_equal(heads.apply(again, x), heads.apply(head, x))

@@ -38,11 +38,11 @@ def test_an_earlier_run_opens_and_answers_as_it_did(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", NAMES)
 def test_a_head_is_saved_under_the_name_it_is_found_by(name: str, tmp_path: Path) -> None:
     """Wherever its class is defined: a part may be a partial of a class in another module."""
-    head, encoder = heads.load(EARLIER / name / "left")
+    head, encoder = heads.restore(EARLIER / name / "left")
     heads.save(head, tmp_path / "again", name, encoder)
     saved = json.loads((tmp_path / "again.json").read_text())
     assert saved["name"] == name and name in parts.names("heads")
-    again, _ = heads.load(tmp_path / "again")
+    again, _ = heads.restore(tmp_path / "again")
     assert {k: v.numpy().tobytes() for k, v in again.state_dict().items()} == {
         k: v.numpy().tobytes() for k, v in head.state_dict().items()
     }

@@ -53,10 +53,18 @@ def export(kind: str, source: Path | str, out: Path | str, options: Sequence[str
 def _fitted_head(run: Any, side: str) -> FittedHead:
     from sensorium import heads
 
-    module, fingerprint = heads.load(run.folder / side)
+    module, fingerprint = heads.restore(run.folder / side)
     other = "right" if side == "left" else "left"
     labels = run.index(other).table.ids.tolist() if run.recipe.part_name(f"{other}.encoder") == "onehot" else None
-    return FittedHead(module, fingerprint, labels, side)
+    return FittedHead(module, fingerprint, labels, side, _frames(run, side, module))
+
+
+def _frames(run: Any, side: str, module: Any) -> bool:
+    """Whether a side's items are frames; the encoder is asked only where the head takes both."""
+    if not module.takes_sequences or not module.takes_vectors:
+        return module.takes_sequences
+    encoder = run.encoder(side)
+    return encoder is not None and encoder.frames
 
 
 def _key_values(texts: Sequence[str]) -> dict[str, str]:

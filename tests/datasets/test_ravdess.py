@@ -104,7 +104,7 @@ def test_a_stream_ends_where_the_file_does(run: object, tmp_path: Path) -> None:
     """Features and head together, from raw chunks: what the index says of the file, the stream says at its end."""
     from sensorium.stream.lite import Lite
 
-    left, _ = heads.load(run.folder / "left")
+    left, _ = heads.restore(run.folder / "left")
     plan = recipe.load(run.folder / "recipe.toml")
     encoder = plan.part("left.encoder")
     path = next(Path(plan.values["data"]["root"]).rglob("03-01-05-01-01-01-06.wav"))
@@ -137,7 +137,7 @@ def test_the_document_recipe_trains(tmp_path: Path) -> None:
     assert {key: kept["train"][key] for key in ("schedule", "patience", "checkpoint_every", "lr", "weight_decay")} == {
         "schedule": "plateau", "patience": 15, "checkpoint_every": 10, "lr": 1e-3, "weight_decay": 0.0}  # fmt: skip
     assert (made.folder / "history.jsonl").read_text().count("\n") >= 3
-    left, fingerprint = heads.load(made.folder / "left")
+    left, fingerprint = heads.restore(made.folder / "left")
     assert fingerprint["name"] == "mfcc" and left.dim_in == 13 and left.dim == 8
     mean = left.state_dict()["preprocess.mean"]
     assert mean.shape == (13,) and mean.abs().sum() > 1  # statistics of the training frames, not neutral ones

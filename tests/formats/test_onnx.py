@@ -20,7 +20,7 @@ from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.formats import FittedHead, onnx
 from sensorium.heads._preprocess import MODES
 from sensorium.numerics.moments import InputStats
-from sensorium.stream.lite import Lite
+from sensorium.stream.lite import Head, Lite
 from sensorium.systems.speech_emotion import model_pth
 
 
@@ -73,10 +73,135 @@ def test_onnx_of_a_head_of_vectors_equals_the_head(spec: dict, tmp_path: Path) -
         np.testing.assert_allclose(session.run(None, {"vectors": rows[:n]})[0], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_heads_of_whole_sequences_are_not_exported(tmp_path: Path) -> None:
-    head = parts.make("heads", {"name": "layers", "layers": 3})
-    with pytest.raises(BadRecipe, match="the Layers head takes whole sequences and does not stream"):
-        onnx.export_onnx(head, tmp_path / "head.onnx")
+WHOLE = {**{name: {"name": name, **spec} for name, spec in SPECS.items()},
+         "layers": {"name": "layers", "layers": 5, "hidden": 7}, "layers alone": {"name": "layers", "layers": 1, "hidden": 0,
+                                                                                "preprocess": "unit", "normalize": True}}  # fmt: skip
+
+
+def built(spec: dict) -> torch.nn.Module:
+    """A head with statistics of frames and random weights, in evaluation mode."""
+    torch.manual_seed(0)
+    head = parts.make("heads", spec)
+    rows = np.random.default_rng(0).normal(2.0, 3.0, size=(500, D)).astype(np.float32)
+    head.build(D, InputStats.of(rows, np.arange(500)), 4)
+    if head.takes_sequences and not head.takes_vectors:
+        head(torch.randn(64, 9, D) * 3 + 2, torch.full((64,), 9))  # running statistics of a batch, where there are some
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return head.eval()
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_onnx_of_whole_sequences_equals_the_head(name: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime")
+    head = built(WHOLE[name])
+    assert onnx.export_onnx(head, tmp_path / "head.onnx", "whole") == ["frames", "lengths"]
+    session = onnxruntime.InferenceSession(str(tmp_path / "head.onnx"), providers=["CPUExecutionProvider"])
+    for b, t in ((1, 1), (3, 50), (5, 7)):
+        x, lengths = torch.randn(b, t, D) * 3 + 2, torch.randint(1, t + 1, (b,))
+        found = session.run(None, {"frames": x.numpy(), "lengths": lengths.numpy()})[0]
+        with torch.inference_mode():
+            np.testing.assert_allclose(found, head(x, lengths), atol=1e-5, rtol=1e-5)
+
+
+def test_a_head_has_the_graphs_that_its_inputs_allow(tmp_path: Path) -> None:
+    out = tmp_path / "head.onnx"
+    with pytest.raises(BadRecipe, match="the Recurrent head has no graph 'vectors'; it has whole, stream"):
+        onnx.export_onnx(made("lstm"), out, "vectors")
+    with pytest.raises(BadRecipe, match="the Linear head has no graph 'hole'; known: vectors"):
+        onnx.export_onnx(built({"name": "linear"}), out, "hole")
+    pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime")
+    layers = built(WHOLE["layers"])
+    for frames, graph in ((False, "vectors"), (True, "whole")):
+        onnx.write(FittedHead(layers, {}, None, "left", frames), out)
+        about = json.loads((tmp_path / "head.json").read_text())
+        assert about["graph"] == graph and about["start"] == []
+
+
+def test_every_head_exports_loads_and_runs_without_torch(tmp_path: Path) -> None:
+    """No part is forgotten: whatever lies in heads/ has a graph, a file that load() opens, and a NumPy version."""
+    pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime")
+    needed = {"layers": {"layers": 1}}
+    for name in parts.names("heads"):
+        head = built({"name": name, **needed.get(name, {})})
+        assert onnx.export_onnx(head, tmp_path / f"{name}.onnx")
+        heads.save(head, tmp_path / name, name, {"name": "x"})
+        loaded = heads.load(tmp_path / name)
+        assert isinstance(loaded, torch.nn.Module) and not loaded.training and loaded.encoder == {"name": "x"}
+        assert Head(tmp_path / name).name == name
+
+
+@pytest.mark.parametrize("spec", [*VECTOR_HEADS, WHOLE["layers"]], ids=lambda spec: "-".join(map(str, spec.values())))
+def test_numpy_alone_equals_heads_of_vectors(spec: dict, tmp_path: Path) -> None:
+    head = built(spec)
+    heads.save(head, tmp_path / "left", spec["name"], {"name": "x"})
+    x = np.random.default_rng(1).normal(2.0, 5.0, size=(300, D)).astype(np.float32)
+    with torch.inference_mode():
+        wanted = head(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(Head(tmp_path / "left")(x), wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_numpy_alone_equals_heads_of_sequences(name: str, tmp_path: Path) -> None:
+    head = built(WHOLE[name])
+    heads.save(head, tmp_path / "left", WHOLE[name]["name"], {"name": "x"})
+    for t in (1, 2, 40):
+        x = np.random.default_rng(t).normal(2.0, 3.0, size=(t, D)).astype(np.float32)
+        with torch.inference_mode():
+            wanted = head(torch.from_numpy(x)[None], torch.tensor([t]))[0].numpy()
+        np.testing.assert_allclose(Head(tmp_path / "left").sequence(x), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_vectors_run_without_importing_torch_from_one_file(tmp_path: Path) -> None:
+    head = built({"name": "mlp", "hidden": 16})
+    heads.save(head, tmp_path / "left", "mlp", {"name": "x"})
+    x = np.random.default_rng(1).normal(size=(20, D)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "left.json").unlink()  # the weights' file describes itself
+    code = f"""
+import sys, numpy as np
+from sensorium.stream.lite import Head
+head = Head({str(tmp_path / "left.safetensors")!r})
+np.save({str(tmp_path / "z.npy")!r}, head(np.load({str(tmp_path / "x.npy")!r})))
+assert "torch" not in sys.modules and head.encoder == {{"name": "x"}}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with torch.inference_mode():
+        wanted = heads.load(tmp_path / "left.safetensors")(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), wanted, atol=1e-5)
+
+
+def test_what_is_no_head_is_named(tmp_path: Path) -> None:
+    head = built({"name": "linear"})
+    for side in ("left", "right"):
+        heads.save(head, tmp_path / side, "linear", {})
+    for open_head in (heads.load, Head):
+        with pytest.raises(BadRecipe, match="no head .*nothing.safetensors; expected a run's side"):
+            open_head(tmp_path / "nothing")
+    with pytest.raises(BadRecipe, match="holds two heads; name one: .*left or .*right"):
+        heads.load(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadRecipe, match="holds no head"):
+        heads.load(tmp_path / "empty")
+    (tmp_path / "broken.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(Corrupt, match="does not describe a head"):
+        heads.load(tmp_path / "broken")
+    with pytest.raises(Corrupt, match="holds no head"):
+        Head(tmp_path / "broken")
+    lite = Head(tmp_path / "left")
+    with pytest.raises(BadData, match=r"vectors of shape \(2, 3\); the head takes \(n, 5\)"):
+        lite(np.ones((2, 3)))
+    with pytest.raises(BadRecipe, match="the linear head takes vectors"):
+        lite.sequence(np.ones((2, D)))
+    with pytest.raises(BadRecipe, match="the linear head does not stream"):
+        lite.stream()
+    heads.save(made("lstm"), tmp_path / "frames", "lstm", {})
+    with pytest.raises(BadRecipe, match="the lstm head takes the frames of an item"):
+        Head(tmp_path / "frames")(np.ones((2, D)))
+    with pytest.raises(BadData, match="an item without frames"):
+        Head(tmp_path / "frames").sequence(np.ones((0, D)))
 
 
 @pytest.mark.parametrize("preprocess", MODES)

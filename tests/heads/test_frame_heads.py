@@ -112,7 +112,7 @@ def test_a_table_of_sequences_and_the_saved_head(name: str, tmp_path) -> None:
         x = torch.from_numpy(frames[offsets[i] : offsets[i + 1]])[None]
         np.testing.assert_allclose(found[i], head(x, torch.tensor([n]))[0].detach(), atol=1e-5)
     heads.save(head, tmp_path / "left", SPECS[name].get("name", name), {"name": "mfcc"})
-    again, _ = heads.load(tmp_path / "left")
+    again, _ = heads.restore(tmp_path / "left")
     np.testing.assert_array_equal(heads.project(again, table), found)
     with pytest.raises(BadData, match="1 items have no frames"):
         ragged.apply_frames(head, frames, np.array([0, 0, 5]))

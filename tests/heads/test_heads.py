@@ -50,7 +50,7 @@ def test_contract(spec, tmp_path: Path) -> None:
         np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, rtol=1e-5)
     encoder = {"name": "hog", "cells": 8, "scale": 0.5, "gray": True}
     heads.save(one, tmp_path / "left", spec if isinstance(spec, str) else spec["name"], encoder)
-    again, fingerprint = heads.load(tmp_path / "left")
+    again, fingerprint = heads.restore(tmp_path / "left")
     assert fingerprint == encoder and again.arguments == one.arguments
     assert np.array_equal(heads.apply(again, X), z)
     assert {k: v.numpy().tobytes() for k, v in again.state_dict().items()} == {
@@ -271,7 +271,7 @@ def test_a_head_from_elsewhere_is_found_again(tmp_path: Path) -> None:
     one = parts.make("heads", name)
     one.build(12)
     heads.save(one, tmp_path / "left", name, {})
-    again, _ = heads.load(tmp_path / "left")
+    again, _ = heads.restore(tmp_path / "left")
     assert np.array_equal(heads.apply(again, X), 2 * X)
 
 
@@ -295,13 +295,13 @@ def test_damaged_files(tmp_path: Path) -> None:
     flipped[-3] ^= 4
     tensors.write_bytes(flipped)
     with pytest.raises(Corrupt, match=r"left\.safetensors is damaged: checksum"):
-        heads.load(stem)
+        heads.restore(stem)
     tensors.write_bytes(whole[:-10])
     with pytest.raises(Corrupt, match="is damaged"):
-        heads.load(stem)
+        heads.restore(stem)
     tensors.unlink()
     with pytest.raises(Corrupt, match=r"left\.safetensors is missing; fit the head again"):
-        heads.load(stem)
+        heads.restore(stem)
     tensors.write_bytes(whole)
     told = json.loads(text)
     for wrong, message in (
@@ -312,12 +312,12 @@ def test_damaged_files(tmp_path: Path) -> None:
     ):
         beside.write_text(json.dumps(wrong))
         with pytest.raises(Corrupt, match=message):
-            heads.load(stem)
+            heads.restore(stem)
     beside.unlink()
     with pytest.raises(Corrupt, match=r"left\.json is missing"):
-        heads.load(stem)
+        heads.restore(stem)
     beside.write_text(text)
-    assert heads.load(stem)[0].dim == 7
+    assert heads.restore(stem)[0].dim == 7
 
 
 def test_check_names_both_sides() -> None:

@@ -86,5 +86,5 @@ def _project(opened: Any, plan: recipes.Recipe, data: Data, rows: np.ndarray, ru
     items = Items(left.ids[rows], [left.values[row] for row in rows.tolist()], left.kind)
     table = pipeline.embed_side("left", items, plan, RunFolder(run).stores, progress=not quiet)
     module = opened.head("left")
-    heads.check(heads.load(opened.folder / "left")[1], table.fingerprint, f"{run}: left head")
+    heads.check(heads.restore(opened.folder / "left")[1], table.fingerprint, f"{run}: left head")
     return heads.project(module, table)

@@ -53,12 +53,14 @@ class FittedHead:
 
     module: the built torch module. encoder: fingerprint of the encoder of its inputs, {} where they came
     as vectors. labels: names of the classes on the other side, None where it has none. side: "left" or "right".
+    frames: whether the run's items are sequences of frames.
     """
 
     module: Any
     encoder: Mapping[str, Any]
     labels: list[str] | None
     side: str
+    frames: bool = False
 
 
 def known() -> dict[str, Format]:

@@ -93,13 +93,11 @@ def save(head: Head, stem: Path, name: str, encoder: Mapping[str, Any]) -> None:
     io.write_json(stem.with_name(stem.name + ".json"), {**description, "checksum": io.checksum(path)})
 
 
-def load(stem: Path) -> tuple[Head, Mapping[str, Any]]:
+def restore(stem: Path) -> tuple[Head, Mapping[str, Any]]:
     """The head that :func:`save` wrote and the fingerprint of its encoder; no pickle is read.
 
     Raises Corrupt when a file is missing, damaged or of an unknown format.
     """
-    from safetensors.torch import load as unpack
-
     stem = Path(stem)
     beside, path = stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".safetensors")
     description = io.read_json(beside, _REMEDY)
@@ -110,6 +108,59 @@ def load(stem: Path) -> tuple[Head, Mapping[str, Any]]:
         beside, _REMEDY, name=str, arguments=dict, dim_in=int, dim=int, encoder=dict, checksum=str
     )
     io.verify(path, description["checksum"], _REMEDY)
+    return _made(description, path.read_bytes(), beside, path)
+
+
+def load(path: Path | str) -> Head:
+    """A saved head as a plain ``torch.nn.Module`` in evaluation mode: ``head(vectors)``, or ``head(frames, lengths)``.
+
+    path: of a run's side (``runs/mine/left``), of a head's .safetensors or .json file, or of a run with one head; a
+    .safetensors file alone is enough. Its ``encoder`` is the fingerprint of what made the vectors it takes.
+
+    >>> head = sensorium.heads.load("runs/glyphs/right")          # doctest: +SKIP
+    >>> head(torch.from_numpy(vectors))                           # doctest: +SKIP
+
+    Raises BadRecipe when there is no head, Corrupt for a damaged one, Untrusted for code that was not allowed.
+    """
+    path = Path(path).expanduser()
+    stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
+    if path.is_dir():
+        sides = [side for side in ("left", "right") if (path / f"{side}.safetensors").is_file()]
+        if len(sides) != 1:
+            found = f"two heads; name one: {path / 'left'} or {path / 'right'}" if sides else "no head"
+            raise BadRecipe(f"{path} holds {found}")
+        stem = path / sides[0]
+    weights = stem.with_name(stem.name + ".safetensors")
+    if not weights.is_file():
+        raise BadRecipe(
+            f"no head {weights}; expected a run's side such as runs/mine/left, or a .safetensors file of one"
+        )
+    beside = stem.with_name(stem.name + ".json")
+    head, encoder = restore(stem) if beside.is_file() else _alone(weights)
+    head.encoder = dict(encoder)
+    return head
+
+
+def _alone(path: Path) -> tuple[Head, Mapping[str, Any]]:
+    """A head from its .safetensors file alone, which describes itself."""
+    from safetensors import SafetensorError, safe_open
+
+    remedy = "it is no head of sensorium, or damaged"
+    try:
+        with safe_open(path, "pt") as file:
+            description = json.loads((file.metadata() or {})["sensorium"])
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise Corrupt(f"{path} does not describe a head ({error}); {remedy}") from None
+    types = {"name": str, "arguments": dict, "dim_in": int, "dim": int, "encoder": dict}
+    if not isinstance(description, dict) or not all(isinstance(description.get(k), t) for k, t in types.items()):
+        raise Corrupt(f"{path} does not describe a head; {remedy}")
+    return _made(description, path.read_bytes(), path, path)
+
+
+def _made(description: Mapping[str, Any], weights: bytes, beside: Path, path: Path) -> tuple[Head, Mapping[str, Any]]:
+    """The head of a description, which is in the file ``beside``, with the weights of the file ``path``."""
+    from safetensors.torch import load as unpack
+
     consent.require([description["name"], description["arguments"]], beside)
     try:
         head = parts.make("heads", {"name": description["name"], **description["arguments"]}, str(beside))
@@ -117,7 +168,7 @@ def load(stem: Path) -> tuple[Head, Mapping[str, Any]]:
         raise BadRecipe(str(error) if str(beside) in str(error) else f"{beside}: {error}") from None
     head.build(description["dim_in"], None, description["dim"])
     try:
-        head.load_state_dict(unpack(path.read_bytes()))
+        head.load_state_dict(unpack(weights))
     except RuntimeError as error:
         raise Corrupt(f"{path} does not hold the weights that {beside.name} describes ({error}); {_REMEDY}") from error
     return head.eval(), description["encoder"]

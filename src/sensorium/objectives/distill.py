@@ -104,7 +104,7 @@ class _Teacher:
         for side, table in (("left", left), ("right", right)):
             # A run over one table has one head for both sides.
             stem = folder / (side if (folder / f"{side}.json").is_file() else "left")
-            module, fingerprint = heads.load(stem)
+            module, fingerprint = heads.restore(stem)
             heads.check(fingerprint, table.fingerprint, f"objective.teacher={folder}, {side} head")
             self.sides.append((module, table.vectors))
 

@@ -108,7 +108,7 @@ class Run:
 
         if side not in self._heads:
             with _reading(self.folder / side):
-                module, fingerprint = heads.load(self.folder / side)
+                module, fingerprint = heads.restore(self.folder / side)
             encoder = self.encoder(side)
             if encoder is not None:
                 heads.check(fingerprint, encoder.fingerprint, f"{self.folder}: {side} head")

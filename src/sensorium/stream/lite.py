@@ -1,20 +1,115 @@
-"""Streaming inference in NumPy alone, without torch: features and head of a fitted speech run, for small devices."""
+"""Inference in NumPy alone, without torch, for small devices: any saved head, and live sound to a speech run's head."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sensorium import io
-from sensorium.errors import BadRecipe
+from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.modalities.audio import mel, pitch
 from sensorium.modalities.audio.causal import Causal
 from sensorium.modalities.audio.framing import Framer, Geometry
 from sensorium.numerics import unit
 from sensorium.stream._lite_heads import HEADS
+from sensorium.stream._lite_vectors import VECTOR_HEADS
+
+
+class Head:
+    """A saved head of any kind as a function of NumPy arrays: vectors (n, d_in), or frames (t, d_in) of one item.
+
+    >>> head = Head("runs/mine/right")                         # doctest: +SKIP
+    >>> z = head(vectors)                                      # doctest: +SKIP  (n, d) for vectors (n, d_in)
+    >>> z = head.sequence(frames)                              # doctest: +SKIP  (d,) for the frames of one item
+
+    path: of a run's side, or of a head's .safetensors file, which alone is enough. encoder: the fingerprint of what
+    made the vectors. The outputs equal those of the torch head to 1e-5.
+    Raises BadRecipe for a head from outside of sensorium, Corrupt when the files are damaged.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.name, self.weights, self.arguments, self.dim_in, self.dim, self.encoder = _read(Path(path))
+        if self.name not in HEADS and self.name not in VECTOR_HEADS:
+            known = ", ".join([*VECTOR_HEADS, *HEADS])
+            raise BadRecipe(f"{path}: head '{self.name}'; without torch only {known} run")
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors (n, d_in) to (n, d) float32. Raises BadRecipe for a head of frames, BadData for another width."""
+        if self.name not in VECTOR_HEADS:
+            raise BadRecipe(f"the {self.name} head takes the frames of an item; call head.sequence(frames)")
+        x = self._checked(vectors)
+        return self._end(VECTOR_HEADS[self.name](self._prepared(x), self.weights, self.arguments))
+
+    def sequence(self, frames: np.ndarray) -> np.ndarray:
+        """The frames (t, d_in) of one item to (d,) float32. Raises BadRecipe for a head of vectors alone."""
+        x = self._checked(frames)
+        if not len(x):
+            raise BadData("an item without frames; expected (t, d) with t of 1 or more")
+        if self.name in HEADS:
+            stream = HEADS[self.name](self.weights, self.arguments, self.dim_in)
+            return self._end(stream(self._prepared(x)))[-1]
+        if self.name != "layers":
+            raise BadRecipe(f"the {self.name} head takes vectors; call head(vectors)")
+        return self._end(_layers_of_frames(self._prepared(x), self.weights, self.arguments))[0]
+
+    def stream(self) -> Callable[[np.ndarray], np.ndarray]:
+        """A new stream: a function of the next frames (t, d_in) to the outputs after each of them (t, d)."""
+        if self.name not in HEADS:
+            raise BadRecipe(f"the {self.name} head does not stream; choose one of {', '.join(HEADS)}")
+        step = HEADS[self.name](self.weights, self.arguments, self.dim_in)
+        return lambda frames: self._end(step(self._prepared(self._checked(frames))))
+
+    def _checked(self, x: np.ndarray) -> np.ndarray:
+        x = np.asarray(x, np.float32)
+        if x.ndim != 2 or x.shape[1] != self.dim_in:
+            raise BadData(f"vectors of shape {x.shape}; the head takes (n, {self.dim_in})")
+        return x
+
+    def _prepared(self, x: np.ndarray) -> np.ndarray:
+        if "preprocess.mean" in self.weights:
+            x = x - self.weights["preprocess.mean"]
+        if "preprocess.scale" in self.weights:
+            x = x * self.weights["preprocess.scale"]
+        if "preprocess.matrix" in self.weights:
+            x = x @ self.weights["preprocess.matrix"]
+        if self.arguments.get("preprocess") == "unit":
+            x = unit(x)
+        return x.astype(np.float32, copy=False)
+
+    def _end(self, z: np.ndarray) -> np.ndarray:
+        z = z.astype(np.float32, copy=False)
+        return unit(z) if self.arguments.get("normalize") else z
+
+
+def _layers_of_frames(x: np.ndarray, weights: Any, arguments: Any) -> np.ndarray:
+    return VECTOR_HEADS["layers"](x.mean(0, keepdims=True), weights, arguments)
+
+
+def _read(path: Path) -> tuple[str, Mapping[str, np.ndarray], Mapping[str, Any], int, int, Mapping[str, Any]]:
+    """Name, weights, arguments, widths and encoder of a saved head. Raises BadRecipe where there is none, Corrupt."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import load
+
+    path = path.expanduser()
+    stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
+    weights, beside = (stem.with_name(stem.name + ending) for ending in (".safetensors", ".json"))
+    if not weights.is_file():
+        raise BadRecipe(f"no head {weights}; expected a run's side such as runs/mine/left")
+    try:
+        if beside.is_file():
+            saved = io.read_json(beside)
+            io.verify(weights, saved["checksum"], "fit the head again, or restore both of its files")
+        else:
+            with safe_open(weights, "np") as file:
+                saved = json.loads((file.metadata() or {})["sensorium"])
+        known = (saved["name"], load(weights.read_bytes()), saved["arguments"], saved["dim_in"], saved["dim"])
+        return (*known, saved["encoder"])
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
+        raise Corrupt(f"{stem} holds no head ({error}); fit it again, or restore both of its files") from None
 
 
 class Lite:
@@ -29,34 +124,15 @@ class Lite:
     """
 
     def __init__(self, stem: Path | str) -> None:
-        from safetensors.numpy import load
-
-        stem = Path(stem)
-        saved = io.read_json(stem.with_name(stem.name + ".json"))
-        path = stem.with_name(stem.name + ".safetensors")
-        io.verify(path, saved["checksum"], "fit the head again, or restore both of its files")
-        if saved["name"] not in HEADS or saved["encoder"].get("name") != "mfcc":
-            raise BadRecipe(f"{stem}: head '{saved['name']}' on '{saved['encoder'].get('name')}'; without torch only "
+        head = Head(stem)
+        if head.name not in HEADS or head.encoder.get("name") != "mfcc":
+            raise BadRecipe(f"{stem}: head '{head.name}' on '{head.encoder.get('name')}'; without torch only "
                             f"{', '.join(HEADS)} on mfcc run")  # fmt: skip
-        self.weights, self.arguments = load(path.read_bytes()), saved["arguments"]
-        self.features = Features(saved["encoder"])
-        self.head = HEADS[saved["name"]](self.weights, self.arguments, saved["dim_in"])
+        self.features, self.head = Features(head.encoder), head.stream()
 
     def push(self, samples: np.ndarray, last: bool = False) -> np.ndarray:
         """Logits (k, c) after each frame that these samples (n,) complete; ``last`` ends the stream."""
-        return self._read(self.features.push(samples, last))
-
-    def _read(self, x: np.ndarray) -> np.ndarray:
-        if "preprocess.mean" in self.weights:
-            x = x - self.weights["preprocess.mean"]
-        if "preprocess.scale" in self.weights:
-            x = x * self.weights["preprocess.scale"]
-        if "preprocess.matrix" in self.weights:
-            x = x @ self.weights["preprocess.matrix"]
-        if self.arguments["preprocess"] == "unit":
-            x = unit(x)
-        z = self.head(x.astype(np.float32))
-        return unit(z) if self.arguments["normalize"] else z
+        return self.head(self.features.push(samples, last))
 
 
 class Features:

@@ -1,0 +1,80 @@
+"""The heads of vectors in NumPy, for :mod:`sensorium.stream.lite`: prepared vectors (n, d) in, outputs (n, c)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+Weights = Mapping[str, np.ndarray]
+Arguments = Mapping[str, Any]
+_LAYER_NORM = 1e-5  # added to the variance, as torch's LayerNorm does by default
+
+
+def _linear(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
+    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+def _identity(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    return x
+
+
+def _pca(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    return (x - weights["mean"]) @ weights["components"]
+
+
+def _one_linear(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    return _linear(x, weights, "layers.0")
+
+
+def _mlp(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    """As :class:`sensorium.heads.mlp.MLP`."""
+    z, depth = x, arguments["depth"]
+    for i in range(depth):
+        z = _linear(z, weights, f"layers.{i}")
+        if arguments["layer_norm"]:
+            z = (z - z.mean(-1, keepdims=True)) / np.sqrt(z.var(-1, keepdims=True) + _LAYER_NORM)
+            z = z * weights[f"norms.{i}.weight"] + weights[f"norms.{i}.bias"]
+        z = ACTIVATIONS[arguments["activation"]](z)
+    z = _linear(z, weights, f"layers.{depth}")
+    return z + _linear(x, weights, "skip") if arguments["residual"] else z
+
+
+def _layers(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    """As :class:`sensorium.heads.layers.Layers`, of vectors."""
+    share = np.exp(weights["weight"] - weights["weight"].max())
+    h = np.einsum("l,nld->nd", share / share.sum(), x.reshape(len(x), arguments["layers"], -1))
+    if arguments["hidden"]:
+        h = gelu(_linear(h, weights, "hidden"))
+    return _linear(h, weights, "fc")
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x Φ(x), within 1e-6: the error function of Abramowitz & Stegun 7.1.26, which is exact to 1.5e-7."""
+    wide = x.astype(np.float64)
+    s = np.abs(wide) / np.sqrt(2.0)
+    t = 1.0 / (1.0 + 0.3275911 * s)
+    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    erf = np.sign(wide) * (1.0 - series * np.exp(-s * s))
+    return (0.5 * wide * (1.0 + erf)).astype(np.float32)
+
+
+def _silu(x: np.ndarray) -> np.ndarray:
+    return x / (1.0 + np.exp(-np.clip(x, -80.0, 80.0)))
+
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": lambda x: np.maximum(x, 0.0),
+    "gelu": gelu,
+    "tanh": np.tanh,
+    "silu": _silu,
+}
+#: Heads of vectors by name; of "layers" the frames of an item are averaged before.
+VECTOR_HEADS: dict[str, Callable[[np.ndarray, Weights, Arguments], np.ndarray]] = {
+    "identity": _identity,
+    "linear": _one_linear,
+    "mlp": _mlp,
+    "pca": _pca,
+    "layers": _layers,
+}
