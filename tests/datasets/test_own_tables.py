@@ -242,3 +242,11 @@ def test_a_join_equals_a_naive_one(tmp_path, left, right):
         assert not expected or "group" in str(error)
         return
     assert related(data) == expected
+
+
+def test_groups_that_share_a_file_are_one(tmp_path):
+    paths = pictures(tmp_path / "img", 4)
+    names = [paths[0], paths[1], paths[1], paths[2], paths[3]]
+    data = load(write(tmp_path / "a.jsonl", a=names, b=list("12345"), who=["x", "x", "y", "z", "w"]), group="who")
+    assert data.notes["groups_joined"] == 1 and data.pairs.group_names.tolist() == ["w", "x", "z"]
+    assert one_split_a_value(data)

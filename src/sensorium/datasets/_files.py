@@ -85,7 +85,7 @@ def _found(root: Path, value: str | None, check: Callable[[str], None]) -> tuple
     if not status.st_size:
         return path, "are empty (0 bytes)"
     if status.st_size <= 1024 and walk.is_pointer(Path(path)):
-        return path, "are Git LFS pointers (type: git lfs pull)"
+        return path, "are Git LFS pointers (fetch them by git lfs pull)"
     if not os.access(path, os.R_OK):
         return path, "may not be read (permissions)"
     try:

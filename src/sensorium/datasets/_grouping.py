@@ -39,6 +39,9 @@ def pairs(
     if groups is None:
         groups = _default_groups(i, j, left, right, classes)
         notes["group"] = "by shared items and contents"
+    else:
+        groups, notes["groups_joined"] = _joined(groups, [(side, at) for side, at in ((left, i), (right, j))
+                                                          if side.is_file and side.cells.side != classes])  # fmt: skip
     made = Pairs.of(i, j, label, group=groups, split=words)
     notes["groups"] = len(np.unique(made.group))
     return made, notes
@@ -136,6 +139,17 @@ def _closed(i, j, words, groups, alike_left, alike_right):
         cell = cell[at]
         words, groups = (None if c is None else c[at] for c in (words, groups))
     return i, j, words, groups
+
+
+def _joined(groups: np.ndarray, sides: list[tuple[Side, np.ndarray]]) -> tuple[np.ndarray, int]:
+    """Groups (p,) of which those with a file in common are one, called after the least; and how many were joined."""
+    names, code = np.unique(groups, return_inverse=True)
+    label = np.arange(len(names))
+    for side, items in sides:
+        alike = side.alike[items] + len(names)
+        before = np.concatenate([label, np.arange(len(names), int(alike.max()) + 1)])
+        label = components(len(before), code.ravel(), alike, before)[: len(names)]  # fmt: skip
+    return names[label][code.ravel()], len(names) - len(np.unique(label))
 
 
 def _default_groups(i: np.ndarray, j: np.ndarray, left: Side, right: Side, classes: str) -> np.ndarray:

@@ -50,6 +50,11 @@ class Side:
         """What the side is called, after the data: "image", "caption"."""
         return name_of(self.cells)
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the items are files."""
+        return _is_file(self.cells.kind)
+
     @cached_property
     def item_ids(self) -> np.ndarray:
         """Ids (k,): of the named column; of files their paths, else row numbers; repeated ones numbered."""
