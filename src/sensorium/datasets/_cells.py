@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import formats, modalities
+from sensorium.datasets import _hub_data
 from sensorium.datasets._source import Source
 from sensorium.errors import BadData, BadRecipe, nearest
 
@@ -19,7 +20,10 @@ _MOST = 0.5  # share of the texts of a column that end as files do, from which o
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """m values of one side. rows (m,): the row of each in the source; values: texts, paths or vectors (m, d)."""
+    """m values of one side. rows (m,): the row of each in the source; values: texts, paths or vectors (m, d).
+
+    titles (m,): what the cells call their files, where these are no paths of the table; None where they are.
+    """
 
     side: str
     source: Source
@@ -27,6 +31,7 @@ class Cells:
     kind: str
     rows: np.ndarray
     values: Any
+    titles: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,7 +49,8 @@ class Cells:
     def take(self, which: np.ndarray) -> Cells:
         """The cells at these positions."""
         values = self.values[which] if isinstance(self.values, np.ndarray) else [self.values[i] for i in which]
-        return replace(self, rows=self.rows[which], values=values)
+        titles = None if self.titles is None else self.titles[which]
+        return replace(self, rows=self.rows[which], values=values, titles=titles)
 
 
 def read(side: str, source: Source, names: list[str], kind: str | None, label: bool) -> Cells:
@@ -55,7 +61,13 @@ def read(side: str, source: Source, names: list[str], kind: str | None, label: b
     if kind is not None and kind not in ("vector", *modalities.names()):
         known = nearest(kind, ["vector", *modalities.names()])
         raise BadRecipe(f"data.{side}_kind='{kind}' is no kind of item; {known}")
-    parts = [_column(side, source, name, label or kind not in (None, "vector")) for name in names]
+    titles = None
+    if len(names) == 1 and _holds_files(source, names[0]):
+        found = _hub_data.files_of(source.columns[names[0]].tolist(), f"data.{side}: '{names[0]}' of {source.where}")
+        titles = formats.objects(found[1])
+        parts = [("text", np.arange(source.n), formats.objects(found[0]))]
+    else:
+        parts = [_column(side, source, name, label or kind not in (None, "vector")) for name in names]
     kinds = {found for found, _, _ in parts}
     if len(kinds) > 1:
         listed = ", ".join(f"'{name}' holds {found}s" for name, (found, _, _) in zip(names, parts, strict=True))
@@ -71,7 +83,7 @@ def read(side: str, source: Source, names: list[str], kind: str | None, label: b
             raise BadRecipe(f"data.{side}_kind={kind}, but '{names[0]}' of {source.where} holds vectors")
         return Cells(side, source, names, "vector", rows[order], values)
     values = np.concatenate([values for _, _, values in parts])[order]
-    cells = _without_gaps(Cells(side, source, names, "text", rows[order], values))
+    cells = _without_gaps(Cells(side, source, names, "text", rows[order], values, titles))
     if kind is None and not label:
         kind = recognised(cells)
     return replace(cells, kind=kind or "text")
@@ -148,8 +160,6 @@ def _column(side: str, source: Source, name: str, as_text: bool) -> tuple[str, n
         return "text", every, texts
     if isinstance(first, list):
         return _listed(array, where, every)
-    if isinstance(first, dict):
-        return "text", every, formats.objects(_hub_files(array, source, where))
     if first is None and array.dtype.kind == "O":
         raise BadData(f"{where} is empty in every row; name another column")
     if as_text:
@@ -174,10 +184,10 @@ def _listed(array: np.ndarray, where: str, every: np.ndarray) -> tuple[str, np.n
     )
 
 
-def _hub_files(array: np.ndarray, source: Source, where: str) -> list[Any]:
-    from sensorium.datasets import _hub_data
-
-    return _hub_data.written(array.tolist(), source.where, where)
+def _holds_files(source: Source, name: str) -> bool:
+    """Whether a column holds files themselves, as bytes with a path."""
+    array = source.columns[name]
+    return len(array.shape) == 1 and array.dtype.kind == "O" and any(isinstance(v, dict) for v in array[:100].tolist())
 
 
 def _without_gaps(cells: Cells) -> Cells:

@@ -20,9 +20,7 @@ from sensorium.table import as_column
 from sensorium.types import Items, as_ids
 
 #: Names of columns of files that say nothing of what the files are.
-_GENERIC = re.compile(
-    r"(file|filename|file_?name|fname|path|filepath|file_?path|uri|url|src|source|name|id|ids)s?", re.I
-)
+_GENERIC = re.compile(r"(file|file_?name|fname|path|file_?path|uri|url|src|source|name|id)s?", re.IGNORECASE)
 _ENDING = re.compile(r"[_\- ]?(file_?names?|file_?paths?|files?|paths?|uri|url|src)$", re.IGNORECASE)
 _USUAL_IDS = ("id", "ids")
 _LONGEST = 200  # characters of a text that is its own id
@@ -53,7 +51,7 @@ class Side:
     @property
     def is_file(self) -> bool:
         """Whether the items are files."""
-        return _is_file(self.cells.kind)
+        return is_file(self.cells.kind)
 
     @cached_property
     def item_ids(self) -> np.ndarray:
@@ -61,6 +59,9 @@ class Side:
         cells, first = self.cells, self.first
         if self.ids is not None:
             ids = self.ids[first]
+        elif cells.titles is not None:
+            titles = cells.titles[first].tolist()
+            ids = as_ids(titles) if all(titles) and max(map(len, titles)) <= 1000 else as_ids(cells.rows[first])
         elif is_file(cells.kind) and all(len(cells.values[i]) <= 1000 for i in first):
             ids = as_ids([cells.values[i] for i in first])
         else:

@@ -102,6 +102,10 @@ class Sources:
     def open(self, where: str | Path) -> Source:
         """The table at a path or address."""
         where = str(where)
+        if "://" in where and not _hub_data.is_address(where):
+            raise BadRecipe(
+                f"{where} is remote; tables are not fetched, as they may change from run to run: download it"
+            )
         key = where if "://" in where else str(Path(where).expanduser().resolve())
         if key not in self._open:
             self._open[key] = Source.open(where, self._root)
@@ -133,8 +137,8 @@ class Sources:
         """Another file and the columns of it; None where the specification names none."""
         where, _, name = spec.rpartition(":")
         if "://" in spec:
-            where, name = (spec, "") if where in ("hf", "") else (where, name)
-        at = next((path for path in (spec, where) if path and (_is_there(path) or _hub_data.is_address(path))), None)
+            raise BadRecipe(f"{spec}: name a data set of the Hub by data.file=hf://…, and a column of it here")
+        at = next((path for path in (spec, where) if path and _is_there(path)), None)
         if at is None:
             if table is None or ("." in where and "," not in where):
                 return self.open(where or spec), name  # which says that there is no such file

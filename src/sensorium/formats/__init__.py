@@ -15,6 +15,7 @@ points of the group ``sensorium.formats``. The ten lines that suffice::
     FORMAT = Format(endings=(".jsonl",), read=read)
 """
 
+from sensorium.formats._arrow import of_table
 from sensorium.formats._columns import (
     IDS,
     IDS_NAMES,
@@ -34,5 +35,5 @@ from sensorium.formats._vectors import VectorRows, described, names_of_vectors
 __all__ = [
     "IDS", "IDS_NAMES", "PAIR_NAMES", "SPLIT_NAMES", "VECTORS", "Column", "Columns", "FittedHead", "Format",
     "VectorRows", "check_options", "described", "find", "known", "listing", "names_of_vectors", "native",
-    "objects", "read", "read_as", "reading", "split",
+    "objects", "of_table", "read", "read_as", "reading", "split",
 ]  # fmt: skip
