@@ -122,8 +122,29 @@ def test_recordings_laid_end_to_end_are_read_to_the_last() -> None:
         files.read_mono(whole("flac") * 2, 1.2)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_recordings_of_any_formats_laid_end_to_end_are_read_to_the_last(tmp_path: Path, name: str) -> None:
+    """FLAC is left out as the first: nothing but decoding says where it ends."""
+    alone, path = seconds(whole(name)), tmp_path / "a.bin"
+    for other in (name, *(("wav", "wav24", "flac", "mp3", "opus", "m4a", "webm") if name != "flac" else ())):
+        path.write_bytes(whole(name) + whole(other))
+        assert seconds(path.read_bytes()) == pytest.approx(alone + seconds(whole(other)), abs=0.05), other
+        np.testing.assert_array_equal(files.read_mono(path)[0], files.read_mono(path.read_bytes())[0])
+    for junk in (bytes(3000), b"TAG" + bytes(125), b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)):
+        assert seconds(whole(name) + junk) == pytest.approx(alone, abs=0.05)
+
+
+def test_chunks_and_types_between_joined_wav_files() -> None:
+    """What lies behind the samples belongs to the file before; 16 bits and 24 are brought to one scale."""
+    tail = b"LIST" + struct.pack("<I", 26) + b"INFOISFT" + struct.pack("<I", 14) + b"Lavf58.29.100\0"
+    tagged = whole("wav")[:4] + struct.pack("<I", len(whole("wav")) + len(tail) - 8) + whole("wav")[8:] + tail
+    one = files.read_mono(whole("wav"))[0]
+    np.testing.assert_array_equal(files.read_mono(tagged * 3)[0], np.tile(one, 3))
+    np.testing.assert_allclose(files.read_mono(whole("wav24") + tagged)[0], np.tile(one, 2), atol=1e-4)
+
+
 def test_a_truncated_last_recording_is_named() -> None:
-    for name in ("opus", "vorbis", "mp3", "wav"):
+    for name in ("opus", "vorbis", "mp3", "wav", "aiff", "au", "caf", "w64", "rf64", "m4a", "webm"):
         content = whole(name) + whole(name)[: int(0.6 * len(whole(name)))]
         with pytest.raises(BadData, match="truncated"):
             files.read_mono(content)

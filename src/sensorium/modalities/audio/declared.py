@@ -57,7 +57,7 @@ def _boxes_end(content: bytes) -> int:
             size = int.from_bytes(content[at + 8 : at + 16], "big")
         if size == 0:  # to the end of the file
             return len(content)
-        if size < 8:  # no box: what follows is something else
+        if size < 8 or (at and _begins(content, at)):  # no box: what follows is something else
             return at
         at += size
     return at
@@ -71,6 +71,8 @@ def _ebml_end(content: bytes) -> int | None:
     """End of the last element of a Matroska or WebM file; elements of unknown length are entered."""
     at = 0
     while at < len(content):
+        if at and _begins(content, at):
+            return at
         kind, at_size = _ebml_number(content, at, True)
         size, start = _ebml_number(content, at_size, False)
         if start > len(content) or not kind:
@@ -82,6 +84,14 @@ def _ebml_end(content: bytes) -> int | None:
             continue
         at = start + size
     return at
+
+
+def _begins(content: bytes, at: int) -> bool:
+    """Whether another sound file, or a tag, begins at a byte where an element of this one could."""
+    head = content[at : at + 8]
+    if head[4:] == b"ftyp" or head[:3] in (b"TAG", b"ID3") or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
+        return True
+    return head[:4] in (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b"\x1aE\xdf\xa3")
 
 
 def _ebml_number(content: bytes, at: int, marker: bool) -> tuple[int | None, int]:

@@ -27,17 +27,34 @@ def decode(content: bytes, name: str, max_seconds: float, path: Path | None = No
 
     Raises BadData, naming the file, for one that is truncated, longer than ``max_seconds`` or no sound.
     """
+    blocks: list[tuple[np.ndarray, int]] = []
+    while True:
+        found, stop = _leading(content, name, max_seconds, path)
+        blocks += found
+        if stop >= len(content):
+            return _join(blocks, name, max_seconds)
+        content, path = bytes(content[stop:]), None
+
+
+def _leading(
+    content: bytes, name: str, max_seconds: float, path: Path | None
+) -> tuple[list[tuple[np.ndarray, int]], int]:
+    """The recordings of one format with which content begins, and where one of another format or file follows."""
     if riff.is_wave(content):
-        blocks = [_wave(content, one, name, max_seconds, path) for one in riff.waves(content, name)]
-        return _join(blocks, name, max_seconds)
+        waves = riff.waves(content, name)
+        blocks = [_wave(content, one, name, max_seconds, path) for one in waves]
+        return blocks, joined.following(content, waves[-1].stop)
     end = declared.end(content)
     if end is not None and end > len(content):
         raise BadData(f"{name} is truncated: {len(content)} of {end} bytes are there; restore it")
     parts = joined.parts(content, name)
-    if len(parts) == 1:
-        return _decode(content, name, max_seconds, parts[0].samples, path)
-    return _join([_decode(bytes(content[start:stop]), name, max_seconds, samples) for start, stop, samples in parts],
-                 name, max_seconds)  # fmt: skip
+    stop = joined.following(content, parts[-1].stop if end is None else end)
+    if content[:4] == b"riff" and end is not None:  # Wave64, which libsndfile reads beyond its end
+        return [_decode(bytes(content[:end]), name, max_seconds)], stop
+    if stop == len(content) and len(parts) == 1:
+        return [_decode(content, name, max_seconds, parts[0].samples, path)], stop
+    pieces = [(bytes(content[one.start : min(one.stop, stop)]), one.samples) for one in parts]
+    return [_decode(piece, name, max_seconds, samples) for piece, samples in pieces], stop
 
 
 def _wave(content: bytes, wave: riff.Wave, name: str, max_seconds: float, path: Path | None) -> tuple[np.ndarray, int]:
@@ -61,7 +78,7 @@ def _join(blocks: list[tuple[np.ndarray, int]], name: str, max_seconds: float) -
     from sensorium.modalities.audio.files import resample, to_mono
 
     rate = max(blocks, key=lambda block: len(block[0]) / block[1])[1]
-    if {x.shape[1:] for x, _ in blocks} == {blocks[0][0].shape[1:]} and all(r == rate for _, r in blocks):
+    if len({(x.shape[1:], x.dtype, r) for x, r in blocks}) == 1:
         return np.concatenate([x for x, _ in blocks]), rate
     mono = [resample(to_mono(x, name), found, rate, name) for x, found in blocks if len(x)]
     return (np.concatenate(mono)[:, None] if mono else np.zeros((0, 1), np.float32)), rate

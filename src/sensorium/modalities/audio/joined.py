@@ -1,14 +1,16 @@
-"""Concatenated recordings in one file: chained Ogg, MP3 and FLAC, found by their headers."""
+"""Concatenated recordings in one file, of one format or several, found by their headers."""
 
 from __future__ import annotations
 
+import re
+
 from sensorium.errors import BadData
-from sensorium.modalities.audio import mp3
+from sensorium.modalities.audio import magic, mp3
 from sensorium.modalities.audio.mp3 import Part
 
 
 def parts(content: bytes, name: str) -> list[Part]:
-    """The recordings of which a file consists; one, all of it, where its format is not Ogg, MP3 or FLAC.
+    """The recordings of one format with which a file begins; one, all of it, where it is not Ogg, MP3, FLAC or AAC.
 
     Raises BadData for an Ogg file without its end, and for an MP3 file with fewer frames than it declares.
     """
@@ -16,9 +18,40 @@ def parts(content: bytes, name: str) -> list[Part]:
         return _ogg(content, name)
     if content[:4] == b"fLaC":
         return _flac(content)
+    if end := _adts_end(content):
+        return [Part(0, end)]
     if (content[:3] == b"ID3" or content[:1] == b"\xff") and (found := mp3.parts(content, name)):
         return found
     return [Part(0, len(content))]
+
+
+#: Headers of sound files, with enough of each that samples and pictures do not have it by chance.
+_HEADER = re.compile(
+    rb"RIFF....WAVE|riff\x2e\x91\xcf\x11|RF64....WAVE|FORM....AIF[FC]|fLaC[\0\x80]\0\0\x22|OggS\0\x02|caff\0\x01\0\0"
+    rb"|\.snd\0\0..[\0\xff]...\0\0\0.|\x1aE\xdf\xa3[\x80-\xff]|\0\0..ftyp",
+    re.DOTALL,
+)
+
+
+def following(content: bytes, at: int) -> int:
+    """Where the next recording begins, at ``at`` or later; the length of content where none does.
+
+    at: where the one before ends. What lies between, such as tags, belongs to the one before.
+    """
+    if at >= len(content):
+        return len(content)
+    if mp3.begins(content, at):
+        return at
+    found = _HEADER.search(content, at)
+    return found.start() if found else len(content)
+
+
+def _adts_end(content: bytes) -> int:
+    """Where the frames of an AAC file without container end; 0 where it is no such file."""
+    at = 0
+    while size := magic.aac_frame(content[at : at + 8]):
+        at += size
+    return min(at, len(content))
 
 
 def _flac(content: bytes) -> list[Part]:
@@ -38,10 +71,11 @@ def _ogg(content: bytes, name: str) -> list[Part]:
     """Links of a chained Ogg file: a page that begins a stream, after pages that do not, begins a link."""
     starts, ended, begun, at = [0], False, True, 0
     while at < len(content):
-        if content[at : at + 4] != b"OggS":  # junk between pages, or after the last
-            at = content.find(b"OggS", at)
-            if at < 0:
+        if content[at : at + 4] != b"OggS":  # junk between pages, or after the last; or a file of another format
+            after = content.find(b"OggS", at)
+            if after < 0 or following(content, at) < after:
                 break
+            at = after
             continue
         segments = content[at + 26] if at + 27 <= len(content) else 255
         stop = at + 27 + segments + sum(content[at + 27 : at + 27 + segments])
@@ -56,4 +90,4 @@ def _ogg(content: bytes, name: str) -> list[Part]:
         at = stop
     if not ended:
         raise BadData(f"{name} is truncated: the page that ends its stream is not there; restore it")
-    return [Part(start, stop) for start, stop in zip(starts, [*starts[1:], len(content)], strict=True)]
+    return [Part(start, stop) for start, stop in zip(starts, [*starts[1:], min(at, len(content))], strict=True)]

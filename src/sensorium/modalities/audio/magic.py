@@ -29,7 +29,7 @@ def container(head: bytes) -> str | None:
     for mark, name in _MARKS.items():
         if head.startswith(mark):
             return name
-    for name, length in (("MP3", _mp3_frame), ("AAC", _aac_frame)):
+    for name, length in (("MP3", _mp3_frame), ("AAC", aac_frame)):
         first = length(head)
         if first and length(head[first:]):
             return name
@@ -42,7 +42,7 @@ def _mp3_frame(data: bytes) -> int:
     return found.size if found else 0
 
 
-def _aac_frame(data: bytes) -> int:
+def aac_frame(data: bytes) -> int:
     """Bytes of the ADTS frame that begins here; 0 where none does."""
     if len(data) < 7 or data[0] != 0xFF or data[1] & 0xF6 != 0xF0 or data[2] >> 2 & 15 > 12:
         return 0

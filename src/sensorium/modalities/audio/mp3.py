@@ -20,6 +20,7 @@ _BITRATES = (  # kbit/s
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),  # MPEG 2 and 2.5
 )
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+_OTHERS = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"\x1aE\xdf\xa3")  # no frame begins so
 _SPARE = 2  # frames more than declared that are no recording of their own
 
 
@@ -67,6 +68,19 @@ def _tag(content: bytes, at: int) -> int:
     return 0
 
 
+def _other(content: bytes, at: int) -> bool:
+    """Whether a file of another format begins here."""
+    return content[at : at + 4] in _OTHERS or content[at + 4 : at + 8] == b"ftyp"
+
+
+def begins(content: bytes, at: int) -> bool:
+    """Whether an MP3 file begins here: two frames, perhaps after a tag."""
+    if content[at : at + 3] == b"ID3":
+        at += _tag(content, at)
+    first = frame(content, at)
+    return first is not None and frame(content, at + first.size) is not None
+
+
 def parts(content: bytes, name: str) -> list[Part]:
     """Recordings of an MP3 file: each begins with a header of its own, after a tag, at another rate, or after as many
     frames as the header before it declares. Empty when no two frames follow one another."""
@@ -93,9 +107,10 @@ def parts(content: bytes, name: str) -> list[Part]:
             continue
         here = frame(content, at)
         if here is None or not (frames or frame(content, at + here.size) or _tag(content, at + here.size)):
-            at = content.find(b"\xff", at + 1)
-            if at < 0:
+            after = content.find(b"\xff", at + 1)
+            if after < 0 or ((found or frames) and _other(content, at)):
                 break
+            at = after
             continue
         if at + here.size > len(content):  # its end is missing: no decoder gives a sample of it
             break
@@ -107,5 +122,5 @@ def parts(content: bytes, name: str) -> list[Part]:
         frames += not here.header
         samples += 0 if here.header else here.samples
         at += here.size
-    close(len(content))
+    close(at if frames and _other(content, at) else len(content))
     return found
