@@ -5,29 +5,30 @@ What turns a query into hits is in :mod:`sensorium.search.query`.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensorium import consent, integrity, io, modalities, parts
+from sensorium import consent, integrity, io, parts
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch, SensoriumError, nearest
 from sensorium.evaluate import calibration, posthoc
-from sensorium.search import journal, live, query
+from sensorium.search import asking, editing, journal, live
+from sensorium.search.damage import REMEDY, reading, record
 from sensorium.search.folder import RunFolder, quote
-from sensorium.search.query import SIDES, Input, Options
+from sensorium.search.functions import HeadFunction
+from sensorium.search.hits import HitList
+from sensorium.search.metrics import Metrics
+from sensorium.search.query import SIDES, Options
 from sensorium.table import RowLookup
 from sensorium.types import Embeddings
 
 if TYPE_CHECKING:
     from sensorium.stream.classifier import StreamingClassifier
     from sensorium.stream.session import Session
-
-REMEDY = "restore it, or make the run anew"
 
 
 def open(folder: str | Path, encoders: Sequence[Any] = (), *, remaking: str | None = None) -> Run:
@@ -55,8 +56,8 @@ class Run:
 
     def __init__(self, folder: Path, encoders: Sequence[Any] = ()) -> None:
         self.folder, self._loaded = folder, [one for one in encoders if one is not None]
-        self.metrics: dict[str, Any] = _record(folder / "metrics.json", "make the run anew")
-        with _reading(folder / "recipe.toml"):
+        self.metrics = Metrics(record(folder / "metrics.json", "make the run anew"), folder)
+        with reading(folder / "recipe.toml"):
             self.recipe = recipes.load(folder / "recipe.toml", of_run=True).here()
         self._encoders: dict[str, Any] = {}
         self._heads: dict[str, Any] = {}
@@ -107,7 +108,7 @@ class Run:
         from sensorium import heads
 
         if side not in self._heads:
-            with _reading(self.folder / side):
+            with reading(self.folder / side):
                 module, fingerprint = heads.restore(self.folder / side)
             encoder = self.encoder(side)
             if encoder is not None:
@@ -134,7 +135,7 @@ class Run:
                     f"{head_now[:8]}… now; type: sensorium index {self.folder}"
                 )
             consent.require(stamp["part"], self.folder / "index" / f"{side}.json")
-            with _reading(self.folder / "index" / side):
+            with reading(self.folder / "index" / side):
                 index = parts.find("indexes", stamp["part"]["name"]).load(self.folder / "index" / side)
                 made = index.fingerprint.get("made")
             if made is not None and made != stamp.get("made"):
@@ -182,7 +183,7 @@ class Run:
 
     def fingerprint(self, side: str) -> Mapping[str, Any]:
         """Fingerprint of the vectors that a side's head takes."""
-        return _record(self.folder / f"{side}.json", "make the run anew", encoder=dict)["encoder"]
+        return record(self.folder / f"{side}.json", "make the run anew", encoder=dict)["encoder"]
 
     def project_one(self, side: str, vector: np.ndarray) -> np.ndarray:
         """One item, a vector (d_in,) or frames (t, d_in), through its head: (1, d)."""
@@ -195,13 +196,13 @@ class Run:
 
     def _stamp(self, side: str) -> Mapping[str, Any]:
         remedy = f"type: sensorium index {self.folder}"
-        stamp = _record(self.folder / "index" / f"{side}.json", remedy, head=str, part=dict)
+        stamp = record(self.folder / "index" / f"{side}.json", remedy, head=str, part=dict)
         if not isinstance(stamp["part"].get("name"), str):
             raise Corrupt(f"{self.folder / 'index' / f'{side}.json'} does not name the index's part; {remedy}")
         return stamp
 
     def _head_checksum(self, side: str) -> str:
-        with _reading(self.folder / f"{side}.safetensors"):
+        with reading(self.folder / f"{side}.safetensors"):
             return io.checksum(self.folder / f"{side}.safetensors")
 
     @cached_property
@@ -253,8 +254,20 @@ class Run:
         heads.check_finite(vectors, None, "query vector")
         return heads.apply(self.head(side), vectors)
 
+    @property
+    def left(self) -> HeadFunction:
+        """The left head as a function: ``run.left(X)`` (n, d); ``run.left.module`` is the ``nn.Module``."""
+        return HeadFunction(self, "left")
+
+    @property
+    def right(self) -> HeadFunction:
+        """The right head as a function; that of the left side where both sides are one table."""
+        return HeadFunction(self, self.sides[-1] if self.sides else "right")
+
     def search(
         self,
+        query: Any = None,
+        /,
         *,
         id: str | None = None,
         vector: np.ndarray | None = None,
@@ -265,13 +278,14 @@ class Run:
         corrected: bool = True,
         mmr: float | None = None,
         **inputs: Any,
-    ) -> list[dict[str, Any]]:
-        """The k items nearest to one query: dicts of rank (from 1), id, score and the item's columns, best first.
+    ) -> HitList:
+        """The k items nearest to one query: a list of dicts of rank (from 1), id, score and the item's columns.
 
         ``metadata`` holds the item's columns; those whose name is not one of the hit's own fields stand
         beside them, too. Where the run has been calibrated, ``probability`` says how likely the hit is right.
 
-        Give exactly one input: id, vector (as the side's encoder gives it), or a value or path of the kind
+        query: words to search for, a path, a picture of Pillow, or an array: see :func:`sensorium.search.asking.named`.
+        Or give exactly one input by name: id, vector (as the side's encoder gives it), or a value or path of the kind
         that an encoder takes, such as text="…" or image="picture.png". side: the side the input belongs to,
         needed only when it is not evident. to: the side to search, by default the other one.
         where: see ``Table.where``. An item is never its own neighbour. corrected: apply the run's hubness
@@ -279,25 +293,65 @@ class Run:
 
         Raises BadRecipe for an invalid query, BadData for an unknown id.
         """
-        values = {name: v for name, v in {**inputs, "id": id, "vector": vector}.items() if v is not None}
-        if len(values) != 1:
-            names = ", ".join([*modalities.names(), "id"])
-            raise BadRecipe(f"give exactly one of {names} or vector; got {', '.join(values) or 'none'}")
-        ((name, value),) = values.items()
-        if name == "text" and not str(value).strip():
-            raise BadRecipe("text is empty; give the words to search for")
-        side = query.side_of(self, name, value, side)
-        one = Input(side, str(value) if name == "id" else None)
-        resolved = query.resolve(self, [one], Options(k, to, where, corrected, mmr))
-        if name == "id":
-            found = self.vector_of(side, str(value))[None]
-        elif name == "vector":
-            found = self.project(side, value)
-            if len(found) != 1:
-                raise BadData(f"vector: {len(found)} rows; a search takes one")
-        else:
-            found = self.encode(side, [value])
-        return query.hits(self, resolved, query.search(self, found, [resolved])[0])
+        given = {**inputs, "id": id, "vector": vector}
+        if query is not None and any(value is not None for value in given.values()):
+            named = ", ".join(name for name, value in given.items() if value is not None)
+            raise BadRecipe(f"give one query: the first argument, or {named}")
+        if query is not None:
+            given = dict([asking.named(self, query)])
+        return asking.search(self, given, side, Options(k, to, where, corrected, mmr))
+
+    def search_many(
+        self,
+        queries: Sequence[Any],
+        *,
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        side: str | None = None,
+        to: str | None = None,
+        corrected: bool = True,
+        mmr: float | None = None,
+    ) -> list[HitList]:
+        """The hits of each query, as :meth:`search` finds them, encoded in batches and found in one pass of the index.
+
+        queries: a list of texts, paths, pictures or vectors, also mixed; or a matrix of vectors (q, d).
+        """
+        return asking.many(self, asking.all_named(self, queries), side, Options(k, to, where, corrected, mmr))
+
+    def add(
+        self,
+        values: Any,
+        *,
+        ids: Any = None,
+        metadata: Any = None,
+        side: str | None = None,
+        replace: bool = False,
+        progress: bool = False,
+    ) -> dict[str, Any]:
+        """Add items, encoded by the run's own encoder and durable when this returns: what is searched has them at once.
+
+        values: texts, paths, pictures or vectors of one side, or a table of them, as ``sensorium.fit`` takes them.
+        ids: one each, or the name of a table's column; numbers that are free without them. metadata: a table or mapping
+        of columns. side: needed only when it is not evident. replace: items of ids that are there take their place.
+
+        Returns ``{"side", "added", "replaced", "items", "ids"}``. Raises BadData for ids that are there already,
+        unknown columns, and values that cannot be encoded; ReadOnly and DiskFull.
+        """
+        return editing.add(self, values, ids, metadata, side, replace, progress)
+
+    def remove(self, ids: Any, *, side: str | None = None, missing: bool = False) -> int:
+        """Remove items by id, durable when this returns; returns how many there were.
+
+        missing: ids that are not there are no error; otherwise BadData is raised and nothing is removed.
+        """
+        return editing.remove(self, ids, side, missing)
+
+    def save(self, path: str | Path) -> Run:
+        """Copy the run, with its live changes, into a folder that is absent, empty or a run; returns it, opened.
+
+        Raises BadRecipe when something else lies there, DiskFull; what was there before is then untouched.
+        """
+        return open(editing.save(self, path), tuple(self._encoders.values()))
 
     def vector_of(self, side: str, id: str) -> np.ndarray:
         """The indexed vector (d,) of an item. Raises BadData for an unknown id."""
@@ -313,22 +367,22 @@ class Run:
         path = self.folder / posthoc.FILE
         if not path.is_file():
             return {}
-        record = _record(path, REMEDY)
-        for direction, one in record.items():
+        found = record(path, REMEDY)
+        for direction, one in found.items():
             if not isinstance(one, dict) or not {"probability", "no_match"} <= set(one):
                 raise Corrupt(f"{path}: '{direction}' is no calibration; {REMEDY}")
             try:
                 calibration.from_dict(one["probability"])
             except (SensoriumError, TypeError, ValueError) as error:
                 raise Corrupt(f"{path} is damaged: {error}; {REMEDY}") from None
-        return record
+        return found
 
     @cached_property
     def corrections(self) -> Mapping[str, Any]:
         """The hubness correction of each direction that has one."""
         from sensorium.evaluate import hubness_corrections
 
-        with _reading(self.folder):
+        with reading(self.folder):
             return hubness_corrections.load(self.folder)
 
     def shift(self, direction: str, to: str) -> Any:
@@ -339,27 +393,3 @@ class Run:
             index = self.index(to)
             self._shifts[direction] = self.corrections[direction].shift(index.vectors(np.arange(len(index.table))))
         return self._shifts[direction]
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what damage makes a reader raise (a JSON key, type or Parquet page that is not there) into Corrupt."""
-    try:
-        yield
-    except SensoriumError:
-        raise
-    except FileNotFoundError as error:
-        raise Corrupt(f"{error.filename or path} is missing; {REMEDY}") from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RuntimeError) as error:
-        raise Corrupt(f"{path} is damaged ({type(error).__name__}: {error}); {REMEDY}") from error
-
-
-def _record(path: Path, remedy: str, **types: type) -> dict[str, Any]:
-    """A JSON file that holds an object with these keys, of these types. Raises Corrupt."""
-    record = io.read_json(path, remedy)
-    if not isinstance(record, dict):
-        raise Corrupt(f"{path} holds no JSON object; {remedy}")
-    for key, type_ in types.items():
-        if not isinstance(record.get(key), type_):
-            raise Corrupt(f"{path}: '{key}' is not there, or of another type; {remedy}")
-    return record

@@ -163,3 +163,15 @@ def _of_arrow(column: Any, arrow: Any) -> Any:
 
 def _number(kind: Any, types: Any) -> bool:
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+
+
+def is_picture(value: Any) -> bool:
+    """Whether a value is an image of Pillow."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(value, pillow.Image)
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor of torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import numpy as np
 
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.types import is_missing
-from sensorium.values.frames import Frame, column_of, frame_of
+from sensorium.values.frames import Frame, column_of, frame_of, is_picture, is_tensor
 
 Form = Literal["vectors", "labels", "texts", "paths", "arrays"]
 _IDS = ("id", "ids")  # columns of a table that are ids without being named
@@ -64,7 +63,7 @@ def _checked(value: Any, what: str) -> Any:
     examples = "an array (n, d), or a list of texts, paths or pictures"
     if value is None:
         raise BadData(f"{what} is None; expected {examples}")
-    if isinstance(value, (str, bytes, os.PathLike)) or _is_picture(value):
+    if isinstance(value, (str, bytes, os.PathLike)) or is_picture(value):
         kind = {str: "one text", bytes: "bytes"}.get(type(value), "one item")
         raise BadData(f"{what} is {kind}; expected a list of them: {what}=[…]")
     if isinstance(value, (set, frozenset)):
@@ -128,7 +127,7 @@ def _kind(value: Any) -> str:
         return "path"
     if isinstance(value, (bool, int, float, np.bool_, np.number)):
         return "number"
-    if _is_picture(value):
+    if is_picture(value):
         return "picture"
     if (
         isinstance(value, tuple)
@@ -137,7 +136,7 @@ def _kind(value: Any) -> str:
         and _kind(value[1]) == "number"
     ):
         return "sound"  # samples and their rate
-    if isinstance(value, (np.ndarray, list, tuple)) or _is_tensor(value):
+    if isinstance(value, (np.ndarray, list, tuple)) or is_tensor(value):
         return "array"
     return type(value).__name__
 
@@ -229,18 +228,8 @@ def _is_vectors(column: Any) -> bool:
 
 
 def _is_items(column: Any) -> bool:
-    return isinstance(column, list) and any(_is_picture(one) or isinstance(one, os.PathLike) for one in column)
+    return isinstance(column, list) and any(is_picture(one) or isinstance(one, os.PathLike) for one in column)
 
 
 def _is_text(column: Any) -> bool:
     return isinstance(column, list) and any(isinstance(one, str) for one in column)
-
-
-def _is_picture(value: Any) -> bool:
-    pillow = sys.modules.get("PIL.Image")
-    return pillow is not None and isinstance(value, pillow.Image)
-
-
-def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
