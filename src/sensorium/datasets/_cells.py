@@ -95,7 +95,10 @@ def recognised(cells: Cells) -> str:
     Raises BadData for files of several modalities, or of none, and files among texts.
     """
     values = [v for v in cells.values.tolist() if v]
-    kinds = Counter(kind_of_file(v) for v in values)
+    endings = Counter(map(ending_of, values))
+    kinds, known = Counter(), _endings()
+    for ending, count in endings.items():
+        kinds[known.get(ending, "")] += count
     files = sum(count for kind, count in kinds.items() if kind)
     if not files or files < _MOST * len(values):
         if values and all(_is_file(cells.source.root, v) for v in values[:3]):
@@ -117,10 +120,12 @@ def recognised(cells: Cells) -> str:
 
 def kind_of_file(value: str) -> str:
     """The modality whose files end as this path does; "" where there is none."""
-    ending = os.path.splitext(value.split("?", 1)[0] if "://" in value else value)[1].lower()
-    if not ending or ending not in _endings():
-        return ""
-    return _endings()[ending]
+    return _endings().get(ending_of(value), "")
+
+
+def ending_of(value: str) -> str:
+    """The ending of a path, or of a remote one without its query, in lower case with its dot; "" without one."""
+    return os.path.splitext(value.split("?", 1)[0] if "://" in value else value)[1].lower()
 
 
 def _endings() -> dict[str, str]:

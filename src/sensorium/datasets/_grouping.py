@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ def pairs(
         groups, notes["groups_joined"] = _joined(groups, [(side, at) for side, at in ((left, i), (right, j))
                                                           if side.is_file and side.cells.side != classes])  # fmt: skip
     made = Pairs.of(i, j, label, group=groups, split=words)
+    if group is None:  # names that nobody gave: near-duplicates in two groups are looked for
+        made = replace(made, group_names=None)
     notes["groups"] = len(np.unique(made.group))
     return made, notes
 

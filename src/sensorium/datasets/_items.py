@@ -30,7 +30,7 @@ _LONGEST = 200  # characters of a text that is its own id
 class Side:
     """One side, ready to be paired. code (m,): the item of each cell; alike (k,): equal for items of equal content.
 
-    ids (m,): of the cells' rows, None where no column has them. rows: of the source that were taken, (m,).
+    ids (m,): of the cells' rows, None where no column, ``ids_name``, has them.
     by_row: each row is an item of its own, however equal.
     """
 
@@ -42,6 +42,7 @@ class Side:
     values: Any
     notes: dict[str, Any]
     by_row: bool
+    ids_name: str | None
 
     @property
     def name(self) -> str:
@@ -80,9 +81,11 @@ class Side:
         wanted = source.columns if columns is None else columns
         meta, left_out = {}, []
         for column in () if classes else wanted:
-            if column in (*cells.names, *others):
+            if column in (*cells.names, *others) or (self.by_row and column == self.ids_name):
                 continue
-            values = _metadata(source, column, required=columns is not None)
+            if column not in source.metadata:
+                source.metadata[column] = _metadata(source, column, required=columns is not None)
+            values = source.metadata[column]
             found = None if values is None else merged(values[cells.rows], self.code, self.first, column)
             if found is None:
                 left_out.append(column)
@@ -116,7 +119,7 @@ def prepared(cells: Cells, ids: str | None, both: bool, bad: str) -> Side:
             cells, notes = _without_empty(cells, bad)
         values = keys = cells.values
         same = None
-    named = _ids(cells, ids)
+    ids_name, named = _ids(cells, ids)
     unique = named is not None and len(np.unique(named)) == len(np.unique(cells.rows))
     by_row = unique and not (both and is_file(cells.kind))
     value = _codes(keys)
@@ -130,7 +133,8 @@ def prepared(cells: Cells, ids: str | None, both: bool, bad: str) -> Side:
     if cells.kind == "vector":
         check_finite(chosen, None if named is None else named[first], f"{cells.called} of {cells.source.where}")
     alike = (value if same is None else same)[first]
-    return Side(cells, code, first, alike, named, chosen if cells.kind == "vector" else list(chosen), notes, by_row)
+    kept = chosen if cells.kind == "vector" else list(chosen)
+    return Side(cells, code, first, alike, named, kept, notes, by_row, ids_name)
 
 
 def name_of(cells: Cells) -> str:
@@ -173,8 +177,10 @@ def _without_empty(cells: Cells, bad: str) -> tuple[Cells, dict[str, Any]]:
     return kept, {f"{cells.side}_left_out": len(empty), f"{cells.side}_left_out_such_as": text}
 
 
-def _ids(cells: Cells, name: str | None) -> np.ndarray | None:
-    """Ids (m,) of the cells' rows. Raises BadData, with rows, for missing ids and for floats.
+def _ids(cells: Cells, name: str | None) -> tuple[str | None, np.ndarray | None]:
+    """The column of ids, and ids (m,) of the cells' rows; None twice without one.
+
+    Raises BadData, with rows, for missing ids and for floats.
 
     Without a name, a column called id is taken where it has a unique id for each row.
     """
@@ -184,16 +190,16 @@ def _ids(cells: Cells, name: str | None) -> np.ndarray | None:
             (n for n in (source.columns.ids, *_USUAL_IDS) if n in source.columns and n not in cells.names), None
         )
     if not name:
-        return None
+        return None, None
     try:
         ids = ids_of(source, name, cells.side)
     except BadData:
         if usual:
-            return None
+            return None, None
         raise
     if usual and len(np.unique(ids)) < len(ids):
-        return None
-    return ids[cells.rows]
+        return None, None
+    return name, ids[cells.rows]
 
 
 def ids_of(source: Any, name: str, side: str) -> np.ndarray:

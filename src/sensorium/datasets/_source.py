@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Source:
     columns: Columns
     n: int
     root: Path
+    metadata: dict[str, Any] = field(default_factory=dict)  # columns as metadata, made once for both sides
 
     @classmethod
     def open(cls, where: str, root: Path | None) -> Source:

@@ -116,13 +116,14 @@ def audit(
     split: str = "test",
     seen: Sequence[str] = ("train", "validation"),
     cosine: float = duplicates.COSINE,
+    names: Mapping[str, str] | None = None,
 ) -> Leaks:
     """Audit one evaluated split against the splits the fit has seen.
 
     left (n, d), right (m, d): encoder vectors of the whole tables, compared for near-duplicates
     when given. left_content (n,), right_content (m,): anything that is equal for equal items
-    (texts, hashes). Ids are only for the examples. With ``pairs.same_table`` the right table is
-    the left one. Validation is compared with what else was seen, as it was not fitted itself.
+    (texts, hashes). Ids are only for the examples, names of the sides for the texts. With
+    ``pairs.same_table`` the right table is the left one. Validation is compared with what else was seen, as it was not fitted itself.
 
     Raises BadData when the evaluated split has no related pair.
     """
@@ -166,7 +167,7 @@ def audit(
     touched = in_shared | is_repeated
     for side in ("left", "right"):
         known_row, near_duplicate, duplicated = _one_sided(
-            pairs, side, evaluated, known, codes[side], ids[side], is_repeated
+            pairs, side, evaluated, known, codes[side], ids[side], is_repeated, (names or {}).get(side, side)
         )
         found += [known_row, near_duplicate]
         if near_duplicate is not None and near_duplicate.leaky:
@@ -248,6 +249,7 @@ def _one_sided(
     code: np.ndarray,
     ids: np.ndarray | None,
     repeated: np.ndarray,
+    called: str,
 ) -> tuple[Finding | None, Finding | None, np.ndarray]:
     """Rows of one side that stand in both splits, and rows with a near-duplicate there under another related item."""
     column = getattr(pairs, side)
@@ -255,7 +257,7 @@ def _one_sided(
     same = np.isin(rows, known_rows)
     row_finding = None
     if same.any():
-        text = f"{same.sum()} of {len(rows)} evaluated {side} items are also in the training data, in other pairs"
+        text = f"{same.sum()} of {len(rows)} evaluated {called} items are also in the training data, in other pairs"
         row_finding = Finding(
             "known_row",
             side,
@@ -273,7 +275,7 @@ def _one_sided(
         return row_finding, None, duplicated
     leaky = pairs.group_names is None and duplicated.mean() > TOLERANCE
     text = (
-        f"{near.sum()} of {len(rows)} evaluated {side} items have a near-duplicate (equal content or vector) in the "
+        f"{near.sum()} of {len(rows)} evaluated {called} items have a near-duplicate (equal content or vector) in the "
         "training data"
     )
     if leaky:

@@ -27,7 +27,7 @@ from sensorium.evaluate.hubness_methods import METHODS
 from sensorium.evaluate.options import EvaluateOptions
 from sensorium.evaluate.projected import Projected
 from sensorium.pairs import Relevance
-from sensorium.types import Data
+from sensorium.types import Data, side_names
 
 FILE = "trust.json"
 HITS = 10  # of each query, that calibration learns from
@@ -48,7 +48,7 @@ def audit(data: Data, projected: Projected, options: EvaluateOptions) -> leaks.L
             sides[side] = table.vectors if table.offsets is None else None
             sides[f"{side}_content"] = duplicates.content_hashes(items.values, items.kind)
             sides[f"{side}_ids"] = items.ids
-    report = leaks.audit(pairs, **sides)
+    report = leaks.audit(pairs, **sides, names=side_names(data.left, data.right))
     if classification.is_class_table(pairs):  # that every split has the same classes is what makes them classes
         findings = tuple(f for f in report.findings if (f.kind, f.side) != ("known_row", "right"))
         report = replace(report, findings=findings)

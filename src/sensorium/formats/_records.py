@@ -14,18 +14,23 @@ from sensorium.formats._columns import Column
 
 
 def parsed(text: str | bytes, where: str) -> Any:
-    """A JSON value. Raises BadData for what is none, and for an object with two keys of one name."""
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(items)
-        if len(made) != len(items):
-            _arrow.check_repeated([name for name, _ in items], where)
-        return made
+    """A JSON value. Raises BadData for what is none."""
 
     try:
-        return json.loads(text, object_pairs_hook=pairs)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadData(f"{where} is not valid JSON ({error}); correct it") from None
+
+
+def check_first(text: str, where: str) -> None:
+    """Raise BadData when the first object of a JSON text has two keys of one name, of which only one would be read."""
+
+    def pairs(items: list[tuple[str, Any]]) -> None:
+        _arrow.check_repeated([name for name, _ in items], where)
+
+    start = text.find("{")
+    if start >= 0:
+        json.JSONDecoder(object_pairs_hook=pairs).raw_decode(text, start)
 
 
 def columns(rows: Sequence[Any], where: object, first: int = 1) -> dict[str, Column]:

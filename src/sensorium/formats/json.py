@@ -16,7 +16,9 @@ def read(path: Path) -> Columns:
 
     Raises BadData for what is no JSON, or no table; for columns of other lengths.
     """
-    value = _records.parsed(_csv.text_of(path), str(path))
+    text = _csv.text_of(path)
+    value = _records.parsed(text, str(path))
+    _records.check_first(text, str(path))
     if isinstance(value, dict):
         lists = [v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
         if len(lists) == 1:

@@ -162,6 +162,14 @@ def _objects(values: Sequence[Any]) -> np.ndarray:
 
 def _of_objects(values: Sequence[Any], name: str) -> np.ndarray:
     """Python values as a column; their types say of which kind."""
+    plain = {type(v) for v in values} - {type(None)}
+    if len(plain) == 1 and plain <= {str, bool, int}:  # at once: what files mostly hold
+        (kind,) = plain
+        if kind is str:
+            return _text(list(values), name)
+        if kind is int:
+            return _integers(list(values), name)
+        return _objects(values) if None in values else np.array(values, bool)
     there = [v for v in values if not is_missing(v) or isinstance(v, (float, np.floating))]
     kinds = {_python_kind(v) for v in there}
     if kinds == {"number"} and all(is_missing(v) for v in there):
@@ -260,6 +268,9 @@ def _text(values: list[str | None], name: str) -> np.ndarray:
 
 
 def _valid_text(values: Iterable[str], name: str) -> None:
+    values = list(values)
+    if _encodes("".join(values)):
+        return
     bad = [v for v in values if not _encodes(v)]
     if bad:
         shown = bad[0].encode("utf-8", "backslashreplace").decode("utf-8")[:40]
