@@ -123,7 +123,8 @@ def audit(
     left (n, d), right (m, d): encoder vectors of the whole tables, compared for near-duplicates
     when given. left_content (n,), right_content (m,): anything that is equal for equal items
     (texts, hashes). Ids are only for the examples, names of the sides for the texts. With
-    ``pairs.same_table`` the right table is the left one. Validation is compared with what else was seen, as it was not fitted itself.
+    ``pairs.same_table`` the right table is the left one. Validation is compared with what else was
+    seen, as it was not fitted itself.
 
     Raises BadData when the evaluated split has no related pair.
     """
