@@ -122,10 +122,11 @@ def next_commands(run: Any) -> list[str]:
 
 
 def _query(run: Any) -> str:
-    for side in run.sides:
-        encoder = run.encoder(side)
-        if encoder is not None and encoder.takes == "text" and (words := _words(run.index(side).table)):
-            return f"--text {shlex.quote(words)}"
+    encoders = {side: run.encoder(side) for side in run.sides}
+    texts = [side for side, encoder in encoders.items() if encoder is not None and encoder.takes == "text"]
+    for side in texts:
+        if words := _words(run.index(side).table):
+            return f"--text {shlex.quote(words)}" + (f" --from {side}" if len(texts) > 1 else "")
     ids = [run.index(side).table.ids for side in run.sides]
     if not len(ids[0]):
         return "--id ID"

@@ -123,9 +123,10 @@ def _closed(i, j, words, groups, alike_left, alike_right):
         if column is not None:
             cell = np.unique(np.stack([cell, np.unique(column, return_inverse=True)[1].ravel()], 1), axis=0,
                              return_inverse=True)[1].ravel()  # fmt: skip
-    for here, there, alike in ((i, j, alike_right), (j, i, alike_left)):
+    for of_left, alike in ((False, alike_right), (True, alike_left)):
         if len(np.unique(alike)) == len(alike):
             continue
+        here, there = (j, i) if of_left else (i, j)
         key = np.unique(np.stack([cell, alike[there]], 1), axis=0, return_inverse=True)[1].ravel()
         members = csr.group(key, there, int(key.max()) + 1)
         count = members.counts[key]
@@ -135,7 +136,7 @@ def _closed(i, j, words, groups, alike_left, alike_right):
         new_here = np.repeat(here, count)
         new_there = members.values[csr.ranges(members.offsets[:-1][key], count)]
         at = np.repeat(np.arange(len(i)), count)
-        a, b = (new_here, new_there) if here is i else (new_there, new_here)
+        a, b = (new_there, new_here) if of_left else (new_here, new_there)
         _, first = np.unique(np.stack([a, b], 1), axis=0, return_index=True)
         first = np.sort(first)
         i, j, at = a[first], b[first], at[first]
