@@ -160,7 +160,7 @@ NEEDED = {"layers": 3, "teacher": "nowhere", "classes": ["a", "b"]}
 
 @pytest.mark.parametrize(("slot", "kind", "name", "key", "number"), list(arguments()))
 @settings(
-    max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+    max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
 )
 @given(draw=st.data())
 def test_a_number_out_of_its_range_is_refused_before_anything_is_embedded(
