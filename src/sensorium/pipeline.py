@@ -21,14 +21,15 @@ from sensorium.evaluate.projected import Projected
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.progress import say, timed
 from sensorium.recipe import Built, Recipe
-from sensorium.search import located
+from sensorium.search import located, unpacking
 from sensorium.search.folder import RunFolder, workplace
 from sensorium.search.publishing import publish
+from sensorium.search.run import Run
+from sensorium.search.run import open as open_run
 from sensorium.types import Data, Embeddings, Items, check_text, side_names
 
 if TYPE_CHECKING:
     from sensorium.fitting import Fitted
-    from sensorium.search.run import Run
 
 FORMAT = 1  # of the run folder; see docs/formats.md
 STAGES = ("evaluate", "index")  # what can be done after the fit
@@ -58,7 +59,6 @@ def run(
     Raises BadRecipe, BadData, Mismatch, Corrupt, DiskFull or MissingExtra for what a caller can correct.
     """
     from sensorium.fitting import feasible
-    from sensorium.search.run import open as open_run
 
     if seed is not None:
         overrides = [*overrides, f"seed={seed}"]
@@ -330,12 +330,13 @@ def index_again(folder: Path, overrides: Sequence[str] = (), quiet: bool = False
 def open(folder: str | Path, *, trust: bool = False) -> Run:
     """Open a run for search. An index that is older than its head is rebuilt first, from the stored embeddings.
 
+    folder: of a run; or a packed run (.zip), of which a temporary copy is opened, that ends with the returned Run.
     trust: execute, in this process, the code outside of sensorium that the run names (see docs/formats.md).
     Raises BadData when the folder is not a run, Corrupt when a file is damaged, Untrusted when the run names code
     that the user has not allowed, Mismatch when the data are no longer what was fitted.
     """
-    from sensorium.search.run import open as open_run
-
+    if Path(folder).suffix == ".zip" and Path(folder).is_file():
+        return unpacking.opened(folder, trust)
     if trust:
         consent.trust(folder)
     opened = open_run(folder)
@@ -344,12 +345,10 @@ def open(folder: str | Path, *, trust: bool = False) -> Run:
 
 def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> Run:
     """One late stage over the data and heads of a finished run, written into a copy that replaces it whole."""
-    from sensorium.search.run import open as open_run
-
     was = integrity.read(folder)
     before, target = open_run(folder, remaking=stage), RunFolder(Path(folder))
     for override in overrides:
-        if override.split("=")[0].split(".")[0] != stage:
+        if override.split("=")[0].split(".")[0] not in (stage, *(("media",) if stage == "index" else ())):
             raise BadRecipe(
                 f"'{override}' would change the fit; only {stage} keys can change here. Type: {target.again(override)}"
             )

@@ -46,7 +46,9 @@ SPLITTING = {
 SIDES = ("left", "right")
 _LARGEST_SEED = 2**63 - 1  # of torch's generators
 SECTIONS = ("data", "left", "right", "objective", "train", "index", "evaluate")
-KEYS = ("seed", "device")  # of the recipe itself
+KEYS = ("seed", "device", "media")  # of the recipe itself
+#: What a run keeps of its items' pictures and sounds: the paths of the data's own files, or small copies.
+MEDIA = ("paths", "pack")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ class Recipe:
     def device(self) -> str:
         """Where encoders and the fit compute: "auto", "cpu", "cuda", "cuda:N" or "mps"."""
         return self.values["device"]
+
+    @property
+    def media(self) -> str:
+        """What the run keeps to show its items: "paths" of the data's own files, or "pack", small copies."""
+        return self.values.get("media", MEDIA[0])
 
     def part(self, slot: str) -> Any:
         """Build the part that stands in a slot, such as "left.head"; None when the slot is empty."""
@@ -240,6 +247,11 @@ def _resolve(values: dict[str, Any]) -> dict[str, Any]:
             raise BadRecipe(f"the recipe has no [{required}]; type: {required}=NAME ({_choices(required)})")
     resolved: dict[str, Any] = {"seed": _seed(values.get("seed", 0)), "device": values.get("device", "auto")}
     device.check_name(resolved["device"])
+    media = values.get("media", MEDIA[0])
+    if media not in MEDIA:
+        raise BadRecipe(f"media={media!r}; expected {' or '.join(MEDIA)}")
+    if media != MEDIA[0]:  # recipes of before have no such key, and keep their hashes
+        resolved["media"] = media
     for slot, spec in _slots(values):
         section, _, inner = slot.partition(".")
         filled = _fill(slot, spec)

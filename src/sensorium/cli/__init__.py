@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from sensorium.cli import change, look, make, serve, stream, use
+from sensorium.cli import change, elsewhere, look, make, serve, stream, use
 from sensorium.cli.output import console, json_line, lenient_streams, printable
 from sensorium.errors import SensoriumError
 
@@ -55,8 +55,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for panel, group in (("Make", make), ("Use", use), ("Use", change), ("Use", serve), ("Use", stream), ("Look", look)):
-    for verb, function in group.VERBS.items():
+for panel, groups in (("Make", [make]), ("Use", [use, change, elsewhere, serve, stream]), ("Look", [look])):
+    for verb, function in (one for group in groups for one in group.VERBS.items()):
         app.command(verb, rich_help_panel=panel)(function)
 #: Verbs that an interrupted one continues.
 _RESUMED = frozenset(("run", "fit", "sweep", "embed", "download", "demo"))

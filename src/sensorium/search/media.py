@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import xxhash
 
 from sensorium import integrity, io, modalities
 from sensorium.errors import Corrupt
+from sensorium.search import copies
 from sensorium.table import Table
 from sensorium.types import Items
 
@@ -20,30 +21,50 @@ FOLDER = "media"
 REMEDY = "make it anew: sensorium index RUN"
 
 
-def build(items: Items, rows: np.ndarray, folder: Path, side: str) -> int:
+def build(items: Items, rows: np.ndarray, folder: Path, side: str, small: bool = False) -> int:
     """Store the media of ``rows`` of the items under ``folder``/media; returns how many can be shown.
 
     Values in memory are packed by their modality (pictures as PNG, samples as WAV) into one file; paths stay
     paths, links followed, below the deepest folder that holds all of them; the media type is that of the ending
     before links are followed, as a cache may have files without endings. Text and vectors need nothing here.
+    small: everything is packed, as small copies, and no path is kept: see :mod:`sensorium.search.copies`.
     """
     modality = modalities.found().get(items.kind)
     if modality is None or not modality.is_file:
         return 0
     values = [items.values[int(row)] for row in rows]
+    if small:
+        return write(
+            folder, side, items.ids[rows], copies.each(modality, values), copies.TYPES.get(modality.shown_as, "")
+        )
     files = [Path(v).expanduser() if isinstance(v, (str, os.PathLike)) else None for v in values]
     paths = [None if path is None else Path(os.path.realpath(path)) for path in files]
     endings = np.array(["" if path is None else path.suffix.lower() for path in files], np.str_)
     named = [path for path in paths if path is not None]
     root = Path(os.path.commonpath([path.parent for path in named])) if named else None
-    start, size = np.zeros(len(rows), np.int64), np.full(len(rows), -1, np.int64)
-    checksum = np.zeros(len(rows), np.uint64)
     names = np.array([_written(path.relative_to(root)) if path and root else "" for path in paths], np.str_)
+    contents = (None if path else modality.pack(value) for path, value in zip(paths, values, strict=True))
+    return write(folder, side, items.ids[rows], contents, modality.packed_as, names, endings, root)
+
+
+def write(
+    folder: Path, side: str, ids: np.ndarray, contents: Iterable[bytes | None], media_type: str,
+    names: np.ndarray | None = None, endings: np.ndarray | None = None, root: Path | None = None,
+) -> int:  # fmt: skip
+    """Write one side's media; returns how many can be shown.
+
+    contents: what is packed of each item, of one ``media_type``; None for the others. names: paths below ``root`` of
+    those, "" for none; endings: of their names.
+    """
+    n = len(ids)
+    names = np.zeros(n, np.str_) if names is None else names
+    endings = np.zeros(n, np.str_) if endings is None else endings
+    start, size = np.zeros(n, np.int64), np.full(n, -1, np.int64)
+    checksum = np.zeros(n, np.uint64)
 
     def packed() -> Iterator[bytes]:
         at = 0
-        for i, value in enumerate(values):
-            content = None if paths[i] else modality.pack(value)
+        for i, content in enumerate(contents):
             if content is not None:
                 start[i], size[i], checksum[i] = at, len(content), xxhash.xxh3_64_intdigest(content)
                 at += len(content)
@@ -52,8 +73,8 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str) -> int:
     where = folder / FOLDER
     io.write(where / f"{side}.bin", packed())
     columns = {"start": start, "size": size, "path": names, "xxh3": checksum, "ending": endings}
-    Table(items.ids[rows], columns).save(where / f"{side}.parquet")
-    record = {"format": FORMAT, "type": modality.packed_as, "root": str(root) if root else None,
+    Table(ids, columns).save(where / f"{side}.parquet")
+    record = {"format": FORMAT, "type": media_type, "root": str(root) if root else None,
             "bytes": (where / f"{side}.bin").stat().st_size}  # fmt: skip
     io.write_json(where / f"{side}.json", record)
     known = np.array([modalities.media_type(ending) is not None for ending in endings.tolist()], bool)
@@ -102,6 +123,11 @@ class Media:
         if row is None:
             return False
         return bool(self._size[row] >= 0 or (self._path[row] and modalities.media_type(str(self._ending[row]))))
+
+    @property
+    def ids(self) -> list[str]:
+        """The items, in the order of the table."""
+        return list(self._rows)
 
     def get(self, id: str) -> tuple[str, bytes | Path] | None:
         """Media type, and bytes or an existing file below the recorded root; None when there is nothing to show.

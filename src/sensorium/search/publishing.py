@@ -29,7 +29,7 @@ def publish(plan: Recipe, data: Data, projected: Projected, folder: Path) -> dic
             continue
         queries = projected.zr if side == "left" else projected.zl
         about[side] = index_side(side, items, vectors, queries, plan, folder)
-        media.build(items, searchable(items), folder, side)
+        media.build(items, searchable(items), folder, side, small=plan.media == "pack")
     related.save(projected.pairs, projected.left.ids, projected.right.ids, folder)
     index_speed.draw(about, folder)
     return about

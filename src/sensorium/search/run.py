@@ -45,6 +45,8 @@ def open(folder: str | Path, encoders: Sequence[Any] = (), *, remaking: str | No
             raise BadData(f"{folder} is being made at this moment; wait for it, its history is in {where.building}")
         if where.started.is_file():
             raise BadData(f"{folder} is not a run (no metrics.json); it was interrupted; type: {where.resume}")
+        if folder.is_file() and folder.suffix == ".zip":
+            raise BadData(f"{folder} is a packed run; type: sensorium unpack {quote(folder)}")
         known = f"sensorium run RECIPE --out {quote(folder)}"
         raise BadData(f"{folder} is not a run (no metrics.json); make one with: {known}")
     integrity.check(folder, remaking)
