@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "fit", "open", "run"]
 _WHERE = {"fit": "sensorium.memory", "open": "sensorium.pipeline", "run": "sensorium.pipeline"}
 #: Packages that are imported when first asked for: ``sensorium.sklearn.Aligner`` after ``import sensorium``.
-_PACKAGES = ("encoders", "errors", "heads", "modalities", "pairs", "parts", "recipe", "store", "types")
+_PACKAGES = ("encoders", "errors", "heads", "modalities", "pairs", "parts", "recipe", "sklearn", "store", "types")
 
 
 def __getattr__(name: str) -> Any:

@@ -274,7 +274,7 @@ def test_fit_is_the_function_whatever_was_imported(statement):
 
 
 def test_completion_offers_what_people_call():
-    assert {"fit", "run", "open", "errors"} <= set(dir(sensorium))
+    assert {"fit", "run", "open", "sklearn", "errors"} <= set(dir(sensorium))
     assert not {"importlib", "Any", "annotations", "fitting", "pipeline"} & set(dir(sensorium))
     for name in dir(sensorium):
         assert getattr(sensorium, name) is not None
