@@ -58,12 +58,17 @@ def names(kind: str) -> dict[str, str]:
 
 def licence(kind: str, name: str) -> str:
     """The licence of a part's weights, its module's constant ``LICENCE``; "" without weights. Nothing is imported."""
+    return constant(kind, name, "LICENCE")
+
+
+def constant(kind: str, name: str, which: str) -> str:
+    """A constant of a part's module, such as ``LICENCE`` or ``WEIGHTS`` (where they come from); "" without it."""
     path = HERE / kind / f"{name}.py"
     if not path.is_file():
         outside = importlib.util.find_spec(_entry_points(kind).get(name, "").partition(":")[0] or "sensorium")
         path = Path(outside.origin or "") if outside else path
     for node in ast.parse(path.read_text("utf-8")).body if path.suffix == ".py" and path.is_file() else ():
-        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["LICENCE"]:
+        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == [which]:
             return str(ast.literal_eval(node.value))
     return ""
 

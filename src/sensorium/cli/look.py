@@ -9,6 +9,7 @@ import typer
 
 from sensorium.cli.options import All, Json, Trust, suggest, tell, trusted
 from sensorium.cli.output import Output
+from sensorium.errors import BadRecipe, nearest
 
 
 def ls(
@@ -39,27 +40,52 @@ def ls(
 
 def show(
     what: Annotated[
-        str, typer.Argument(metavar="RUN|RECIPE", help="A run folder, or a recipe's name.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RUN|RECIPE|KIND",
+            help="A run folder, a recipe's name, or encoder, head, objective, index or dataset.",
+            show_default=False,
+        ),
     ],
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Of a KIND: the part's name.", show_default=False)
+    ] = None,
     trust: Trust = False,
     everything: All = False,
     as_json: Json = None,
 ) -> None:
-    """Show a run's numbers and worst failures, or a recipe's keys.
+    """Show a run's numbers and worst failures, a recipe's keys, or a part's keys, width, licence and weights.
 
     [bold]sensorium show runs/glyphs[/bold]
+
+    [bold]sensorium show encoder clip[/bold]
     """
     from sensorium import recipe as recipes
     from sensorium.search.run import open as open_run
 
     output = Output(as_json)
-    if (Path(what) / "metrics.json").is_file() or Path(what).is_dir():
+    if name is not None:
+        show_part(output, what, name)
+    elif (Path(what) / "metrics.json").is_file() or Path(what).is_dir():
         trusted(trust, Path(what))
         tell(output, open_run(what), failures=True, everything=everything)
     elif output.json:
         output.records([recipes.load(what).values])
     else:
         print(recipes.load(what).toml(), end="")
+
+
+def show_part(output: Output, kind: str, name: str) -> None:
+    """Print the page of a part."""
+    from sensorium.cli import part_pages
+
+    if kind not in part_pages.KINDS:
+        raise BadRecipe(f"show {kind} {name}: no kind of part '{kind}'; {nearest(kind, part_pages.KINDS)}")
+    found = part_pages.page(kind, name)
+    if output.json:
+        output.records([found])
+    else:
+        part_pages.print_page(found)
 
 
 def doctor(

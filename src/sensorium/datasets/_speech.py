@@ -25,10 +25,14 @@ class Corpus(Dataset):
     """Left: clips. Right: the emotions' names, in RAVDESS's words where they are the same. Group: the speaker.
 
     root: folder of sound files named as in the corpus, at any depth. classes: which emotions to take, all
-    that are there when left empty. test_actors, validation_actors, train_actors and copies: as in
-    ``ravdess``; without test_actors whole speakers are drawn by data.test and data.validation.
+    that are there when left empty.
+    test_actors, validation_actors, train_actors: whole speakers of a split; without test_actors they are drawn
+        by data.test and data.validation. split_seed: of that draw.
+    copies: so many changed copies of each training clip. augment: probability with which each kind of change is
+        applied to a copy. augment_kinds: kinds of change, of speed, pitch, gain and noise.
+    allow_other: leave out sound files that are not named as in the corpus, instead of refusing them.
     bad: what to do with recordings that cannot be read, "stop" or "skip".
-    download, mirror: fetch what is missing of the public archives into ``root``, from that address if it is set.
+    download: fetch what is missing of the public archives into ``root``. mirror: address to fetch it from instead.
 
     title: of the corpus. parse: what a file's name says. source: its public archives, or where people
     who want it must ask.

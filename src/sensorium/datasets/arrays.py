@@ -23,6 +23,8 @@ from sensorium.types import Data, Items, as_ids, check_unique
 class Arrays(Dataset):
     """Vectors that exist already, from .npz, .npy, .pt, Parquet or a store.
 
+    file: one file of all arrays. left, right: arrays by their names in it, or files.
+
     One file: ``file`` with ``left`` and ``right`` naming arrays of the same number of rows; row i
     goes with row i. Two files: ``left`` and ``right`` are ``path`` or ``path:key``, and rows are
     joined by their ids, never by position.

@@ -29,8 +29,8 @@ class Glyphs(Dataset):
     """Left: pictures (64, 64) uint8, dark on white. Right: names such as "GREEK SMALL LETTER ALPHA".
 
     fonts: names of .ttf files of matplotlib, or "all"; a symbol has one picture for each font that
-    draws it, and all of them are paired with its one name. test and validation: symbols, not
-    pictures, held out at random (``seed``); a symbol's group is its code point, so no font of a
+    draws it, and all of them are paired with its one name. test, validation: symbols, not
+    pictures, held out at random. seed: of their choice. A symbol's group is its code point, so no font of a
     test symbol is seen in training. size: side of a picture in pixels.
     """
 

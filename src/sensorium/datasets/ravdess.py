@@ -70,15 +70,17 @@ class Ravdess(Dataset):
 
     root: folder with ``Actor_01`` …, of wav, FLAC or any other sound files named as RAVDESS's.
     channel: "speech", "song" or "both". classes: which emotions to take, all eight when left empty.
-    protocol and fold (from 1): "emobox" (six folds, Ma et al. 2024), "five-fold" (Luna-Jiménez et al.
+    fold: of a protocol, from 1. split_seed: of what is drawn.
+    protocol: "emobox" (six folds, Ma et al. 2024), "five-fold" (Luna-Jiménez et al.
         2021), in which the next fold's actors validate; or "leaky-random", which puts clips of one actor on
         both sides, as many a paper does, and says so.
     test_actors, validation_actors, train_actors: whole actors instead of a protocol. Validation left
         empty takes a sixth of the training actors, train left empty all that remain. 6, "6" and "06" are one.
-    copies, augment, augment_kinds: so many changed copies of each training clip; each kind of speed,
-        pitch, gain and noise is applied to a copy with probability ``augment``.
+    copies: so many changed copies of each training clip. augment: probability with which each kind of change is
+        applied to a copy. augment_kinds: kinds of change, of speed, pitch, gain and noise.
+    allow_other: leave out sound files that are not named as RAVDESS's, instead of refusing them.
     bad: what to do with recordings that cannot be read: "stop" at them, or "skip" them, having tried each.
-    download, mirror: fetch what is missing of the public archives into ``root``, from that address if it is set.
+    download: fetch what is missing of the public archives into ``root``. mirror: address to fetch it from instead.
     """
 
     def __init__(

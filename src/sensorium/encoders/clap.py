@@ -14,6 +14,7 @@ from sensorium.errors import Corrupt
 from sensorium.modalities.audio import files
 
 LICENCE = "Apache 2.0"  # of the usual weights
+WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 _TOGETHER = 32  # parts of 10 s in one pass
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sensorium.encoders._two_towers import Looks
 
 LICENCE = "MIT (OpenAI's models)"  # of the usual weights
+WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 
 
 class Clip(Looks):

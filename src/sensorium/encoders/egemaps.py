@@ -14,6 +14,7 @@ from sensorium.errors import BadData, require
 from sensorium.modalities.audio import files
 
 LICENCE = "audEERING research licence: not for commercial use"  # of openSMILE, whose settings these are
+WEIGHTS = "the package opensmile"
 RATE = 16_000
 SHORTEST = RATE // 10  # samples; openSMILE measures nothing in less
 

@@ -33,14 +33,16 @@ class Mfcc(FrameEncoder):
 
     n_mfcc: cepstral coefficients of the mel spectrum in dB, as ``librosa.feature.mfcc(center=False)``
     gives them without its per-clip ``top_db``, which cannot stream; 0 for none.
-    n_mels, fft (points), fmin, fmax (Hz; 0 means half the rate): of the mel filters.
-    frame, hop: milliseconds. rate: Hz, to which every recording is resampled.
-    mels, energy, pitch, shape: append the mel spectrum in dB (n_mels), frame level in dBFS (1), pitch
-    and voicing (2), spectral centroid, tilt and flatness (3).
+    n_mels: number of mel filters. fft: points of the transform. fmin, fmax: range of the filters in Hz; fmax=0
+    is half the rate.
+    frame, hop: length of a frame, and from one to the next, in milliseconds. rate: Hz, to which every
+    recording is resampled.
+    mels: append the mel spectrum in dB (n_mels). energy: append the frame level in dBFS (1). pitch: append pitch
+    and voicing (2). shape: append spectral centroid, tilt and flatness (3).
     deltas: 1 appends causal slopes of all of these, 2 slopes of slopes too.
-    silence: "keep" every frame, "drop" those that are not voice, or "mark" voice in a last column;
-    voice is within ``silence_db`` of the loudest frame so far and above ``silence_floor`` dBFS, where
-    the loudest fades by ``silence_release`` dB a second.
+    silence: "keep" every frame, "drop" those that are not voice, or "mark" voice in a last column.
+    silence_db: voice is within so many dB of the loudest frame so far. silence_floor: voice is above so many dBFS.
+    silence_release: dB a second by which the loudest fades.
     cmvn: "none" (training statistics in the head do it), "running", or "utterance", which cannot stream.
     """
 

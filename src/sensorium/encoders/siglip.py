@@ -12,6 +12,7 @@ from sensorium.encoders import _batches, _pictures
 from sensorium.encoders._two_towers import Looks
 
 LICENCE = "Apache 2.0"  # of the usual weights
+WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 
 
 class Siglip(Looks):

@@ -13,6 +13,7 @@ from sensorium.encoders._pretrained import Pretrained
 from sensorium.errors import BadRecipe
 
 LICENCE = "of the model, see its card"
+WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 _POOLING = ("mean", "cls", "pooler")
 _ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}  # of models with a decoder
 

@@ -5,4 +5,5 @@ from functools import partial
 from sensorium.encoders._speech_transformer import Speech, Waveform
 
 LICENCE = "MIT"  # of the usual weights
+WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 Wavlm = partial(Speech, "wavlm", partial(Waveform, "WavLMModel"), "microsoft/wavlm-base-plus")

@@ -49,4 +49,5 @@ class MelWindows:
 
 
 LICENCE = "Apache 2.0"  # of the usual weights
+WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 Whisper = partial(Speech, "whisper", MelWindows, "openai/whisper-base")

@@ -23,6 +23,7 @@ _SHORTEST = 16  # frames; a call for fewer costs more than it saves
 class Recurrent(nn.Module, SequenceHead):
     """cell(d, hidden, depth) → dropout → Linear(hidden, dim), at the last valid frame.
 
+    hidden: width of the state. depth: layers of the cell. dropout: probability, 0 to below 1.
     dim: output width; None takes that of the other side, such as the number of classes.
     preprocess: of the frames, by statistics of the training frames that the head carries.
     normalize: outputs of unit length; off for the logits of a classifier.

@@ -12,7 +12,10 @@ from sensorium.types import Affine
 
 
 class Identity(nn.Module, Head):
-    """z = x, or x / |x| with ``normalize``. The head of a side that defines the shared space."""
+    """z = x, or x / |x| with ``normalize``. The head of a side that defines the shared space.
+
+    normalize: outputs of unit length.
+    """
 
     trainable = False
 

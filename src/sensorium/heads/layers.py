@@ -20,7 +20,9 @@ class Layers(nn.Module, Head):
     vector, or frames, with the layers side by side.
 
     layers: how many there are, one more than the transformer has. hidden: width of the hidden layer, 0
-    for none. dim: output width; None takes that of the other side, such as the number of classes.
+    for none. dropout: probability, 0 to below 1.
+    dim: output width; None takes that of the other side, such as the number of classes.
+    preprocess: of vectors or frames, by statistics of the training items that the head carries.
     normalize: outputs of unit length; off for the logits of a classifier.
     """
 

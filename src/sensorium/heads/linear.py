@@ -24,7 +24,9 @@ class Linear(nn.Module, Head):
     """z = P(x) W + b, at unit length with ``normalize``.
 
     dim: output width; None takes that of the other side, or else the input's.
-    preprocess: P, see :class:`sensorium.heads._preprocess.Preprocess`.
+    normalize: outputs of unit length.
+    preprocess: P, of the inputs: "none", "unit", "center", "standardize" or "whiten", with training statistics; see
+        :class:`sensorium.heads._preprocess.Preprocess`.
     """
 
     def __init__(self, dim: int | None = None, preprocess: str = "standardize", normalize: bool = True) -> None:

@@ -22,11 +22,13 @@ class MLP(nn.Module, Head):
     """P(x), then ``depth`` times Linear, (LayerNorm), activation, dropout, then Linear; at unit length.
 
     dim: output width; None takes that of the other side, or else 256.
-    hidden: width of each of the ``depth`` hidden layers. dropout: probability, 0 to below 1.
+    hidden: width of each of the ``depth`` hidden layers. depth: how many of them. activation: "relu", "gelu",
+    "tanh" or another of torch's. dropout: probability, 0 to below 1. normalize: outputs of unit length.
     residual: adds a linear path from input to output, so that the head can start at a closed form.
     layer_norm: normalises each hidden layer before its activation.
     gain: Xavier-uniform initialisation with this gain and zero biases; None leaves torch's own.
-    preprocess: P, see :class:`sensorium.heads._preprocess.Preprocess`.
+    preprocess: P, of the inputs: "none", "unit", "center", "standardize" or "whiten", with training statistics; see
+        :class:`sensorium.heads._preprocess.Preprocess`.
 
     Linear-ReLU-Linear is depth=1; 768→512→256 with dropout .1 is hidden=512, dim=256, dropout=0.1;
     Linear-LayerNorm-tanh-Linear is layer_norm=true, activation="tanh".

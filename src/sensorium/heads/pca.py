@@ -18,6 +18,7 @@ class PCA(nn.Module, Head):
 
     rank: number of components; None takes the other side's width, or else 256, but no more
     than the input has. whiten: components at unit variance.
+    normalize: outputs of unit length.
     Each component points so that its largest weight is positive, as scikit-learn's do.
     """
 

@@ -28,6 +28,7 @@ class Statistics(nn.Module, SequenceHead):
     statistics too, and the autocorrelations of every column; 0 for none. levels: of the histogram.
     hidden, depth, members, dropout: of the perceptrons; depth 0 is one linear layer. noise: standard
     deviation added to the standardised statistics in training.
+    preprocess: of the frames, by statistics of the training frames that the head carries.
     dim: output width; None takes that of the other side, such as the number of classes.
     normalize: outputs of unit length; off for the logits of a classifier.
     """

@@ -21,7 +21,8 @@ _DEEPEST, _WIDEST = 16, 256  # layers, of which the last looks 2^15 frames back;
 class Tcn(nn.Module, SequenceHead):
     """Dilated causal convolutions (Bai et al. 2018), then attentive statistics pooling (Okabe et al. 2018).
 
-    width: channels. depth: layers, of dilation 1, 2, 4 …; kernel: taps of each. The pooled mean and
+    width: channels. depth: layers, of dilation 1, 2, 4 …; kernel: taps of each. dropout: probability, 0 to below 1.
+    preprocess: of the frames, by statistics of the training frames that the head carries. The pooled mean and
     deviation are of all frames so far, weighted by e^a for a learned attention a per channel.
     dim: output width; None takes that of the other side, such as the number of classes.
     normalize: outputs of unit length; off for the logits of a classifier.

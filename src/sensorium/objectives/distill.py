@@ -31,6 +31,7 @@ class Distill(nn.Module, TrainedObjective):
     2021, ALBEF, eq. 6; self-distillation of correspondences, Andonian et al. 2022). Train the
     teacher in one run, then type: ``objective=distill objective.teacher=runs/teacher``.
 
+    temperature: of the student's similarities. teacher_temperature: of the teacher's.
     teacher: a run folder made from the same encoders' vectors; its heads may be of any kind and
     width. weight: 0 is plain InfoNCE, 1 the teacher alone. both: also from right to left. Memory is
     b² a step: the targets themselves are that large.

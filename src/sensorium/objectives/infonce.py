@@ -22,7 +22,8 @@ class InfoNCE(nn.Module, TrainedObjective):
     P(i) are all positives of row i in the batch, so no positive is ever used as a negative
     (van den Oord et al. 2018; several positives as in SupCon's L_out, Khosla et al. 2020).
 
-    temperature: T, or where it starts when ``learnable``; then 1 / T stays within [1, largest_scale].
+    temperature: T, or where it starts when it is learned. learnable: learn the temperature.
+    largest_scale: a learned 1 / T stays from 1 to this.
     both: average with the same loss from right to left (Radford et al. 2021).
     partners: "positive" as above, or "mask": only the row's own positive counts and further
         positives are left out of the softmax.

@@ -20,8 +20,8 @@ class SigLIP(nn.Module, TrainedObjective):
     """L = -(1/b) sum_ij log sigmoid( y_ij (t s_ij + a) ), y_ij = 1 for positives, else -1.
 
     Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", eq. 1, with every
-    positive of the batch labelled 1. scale: t, stored as its logarithm within [1, largest_scale];
-    bias: a. Both start at the paper's values and are learned when ``learnable``.
+    positive of the batch labelled 1. scale: t, stored as its logarithm. largest_scale: what t may
+    reach. bias: a, added to the scaled similarities. learnable: learn both, from the paper's values on.
     """
 
     gives_gradients = True

@@ -34,6 +34,7 @@ class Triplet(nn.Module, TrainedObjective):
     - "hard": the nearest.
     - "semi-hard": the nearest of those farther than p; where there is none, the farthest.
 
+    margin: by how much the positive must be nearer. negatives: "random", "hard" or "semi-hard".
     match: name of a metadata column, such as "category". A negative is then taken from p's own
     category (mined by the same rule within it), and from others only if the batch holds none.
     both: right items are anchors too, with negatives from the left.
