@@ -13,9 +13,10 @@ import numpy as np
 
 from sensorium import io
 from sensorium.contracts import Encoder
-from sensorium.encoders import _hub, _pretrained
+from sensorium.encoders import _batches, _hub, _pretrained
 from sensorium.errors import BadRecipe
 from sensorium.modalities.audio import files
+from sensorium.numerics import device as devices
 from sensorium.numerics import ragged
 
 _FRAMES = 3000  # padded frames a pass, a minute of sound: all layers of them are in memory at once
@@ -26,6 +27,10 @@ class Network(Protocol):
     """Interface of a model architecture: chunks of one recording in, hidden states out."""
 
     longest: int  #: samples of a chunk at most
+
+    def to(self, device: Any) -> None:
+        """Move the network to a torch device."""
+        ...
 
     def prepare(self, samples: np.ndarray) -> np.ndarray:
         """What is done to a whole recording (n,) before it is cut."""
@@ -112,9 +117,20 @@ class Speech(Encoder):
         }  # fmt: skip
 
     @cached_property
+    def where(self) -> Any:
+        """The torch device it computes on. Raises BadRecipe when ``device`` is not there."""
+        return devices.choose(self.device)
+
+    @cached_property
     def _loaded(self) -> Network:
         _ = self.shape  # refuses a model of another kind before its weights are read
-        return self.network(self.folder)
+        network = self.network(self.folder)
+        network.to(self.where)
+        return network
+
+    @cached_property
+    def _size(self) -> _batches.BatchSize:
+        return _batches.BatchSize(self.where, _FRAMES, _FRAMES)
 
     def encode(self, values: Sequence[Any]) -> Any:
         """Vectors (n, d) float32, or with pooling "frames" a list of (t_i, d), of paths or ``(samples, rate)``.
@@ -126,8 +142,8 @@ class Speech(Encoder):
         network = self._loaded
         longest = min(network.longest, round(self.chunk * files.RATE))
         chunks, owner = [], []
-        for item, value in enumerate(values):
-            samples = network.prepare(files.read(value, files.RATE))
+        read = _batches.side_by_side(lambda value: network.prepare(files.read(value, files.RATE)), values)
+        for item, samples in enumerate(read):
             parts = np.array_split(samples, -(-len(samples) // longest))
             chunks += parts
             owner += [item] * len(parts)
@@ -144,16 +160,26 @@ class Speech(Encoder):
         import torch
 
         lengths = np.array([self._loaded.frames(len(chunk)) for chunk in chunks])
-        for rows in ragged.alike(lengths, _FRAMES):
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-                states = self._loaded.states([chunks[row] for row in rows])
-                chosen = states if self.layers == "all" else [states[self.layer]]
-                for at, row in enumerate(rows.tolist()):
-                    x = torch.cat([state[at, : lengths[row]].float() for state in chosen], -1)
+
+        def forward(some: list[np.ndarray]) -> list[np.ndarray]:
+            autocast = torch.autocast(self.where.type, torch.bfloat16, enabled=self.precision == "bf16")
+            with torch.inference_mode(), autocast:
+                states = self._loaded.states(some)
+                chosen = [state.float().cpu() for state in (states if self.layers == "all" else [states[self.layer]])]
+                found = []
+                for at, chunk in enumerate(some):
+                    x = torch.cat([state[at, : self._loaded.frames(len(chunk))] for state in chosen], -1)
                     if not self.frames:
                         wide = x.double()
                         x = torch.stack([torch.full_like(wide[0], len(wide)), wide.sum(0), wide.square().sum(0)])
-                    yield row, x.numpy()
+                    found.append(x.numpy())
+                return found
+
+        rows = ragged.alike(lengths, self._size.now)
+        units = lambda some: int(lengths[some].max()) * len(some)  # noqa: E731
+        read = lambda some: [chunks[row] for row in some]  # noqa: E731
+        for some, found in _batches.compute(rows, read, forward, self._size, self.where, units):
+            yield from zip(some, found, strict=True)
 
     def _pool(self, parts: list[np.ndarray]) -> np.ndarray:
         """Mean, and deviation, over all frames of a recording; with several layers, layer by layer."""
@@ -186,10 +212,17 @@ class Waveform:
         self.normalise = (
             bool(json.loads(about.read_text("utf-8")).get("do_normalize", True)) if about.is_file() else True
         )
+        self.device = torch.device("cpu")
         kernels, strides = self.model.config.conv_kernel, self.model.config.conv_stride
         self.least = 1  # samples of one frame
         for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
             self.least = (self.least - 1) * stride + kernel
+
+    def to(self, device: Any) -> None:
+        """Move the network to a torch device."""
+        self.device = device
+        self.model.to(device)
+        self.convolutions.to(device)
 
     def prepare(self, samples: np.ndarray) -> np.ndarray:
         """Zero mean and unit variance over the recording, where the model was trained so; at least one frame long."""
@@ -208,8 +241,8 @@ class Waveform:
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
-        features = [self.convolutions(torch.from_numpy(chunk)[None])[0].float().T for chunk in chunks]
-        real = torch.zeros(len(chunks), max(map(len, chunks)), dtype=torch.long)
+        features = [self.convolutions(torch.from_numpy(chunk)[None].to(self.device))[0].float().T for chunk in chunks]
+        real = torch.zeros(len(chunks), max(map(len, chunks)), dtype=torch.long, device=self.device)
         for row, chunk in enumerate(chunks):
             real[row, : len(chunk)] = 1
         padded = pad_sequence(features, batch_first=True).transpose(1, 2)

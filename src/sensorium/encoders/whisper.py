@@ -29,6 +29,10 @@ class MelWindows:
         self.longest = int(self.spectra.n_samples)
         self.hop = self.spectra.hop_length * self.encoder.conv2.stride[0]  # samples of a frame
 
+    def to(self, device: Any) -> None:
+        """Move the network to a torch device."""
+        self.encoder.to(device)
+
     def prepare(self, samples: np.ndarray) -> np.ndarray:
         """As they are; the spectra are scaled by the loudest of their window."""
         return samples
@@ -45,7 +49,8 @@ class MelWindows:
             self.spectra(chunk, sampling_rate=self.spectra.sampling_rate, return_tensors="np").input_features[0]
             for chunk in chunks
         ]
-        return self.encoder(torch.from_numpy(np.stack(windows)), output_hidden_states=True).hidden_states
+        inputs = torch.from_numpy(np.stack(windows)).to(self.encoder.device)
+        return self.encoder(inputs, output_hidden_states=True).hidden_states
 
 
 LICENCE = "Apache 2.0"  # of the usual weights
