@@ -72,6 +72,14 @@ def test_a_model_by_its_name_is_not_downloaded(monkeypatch: pytest.MonkeyPatch) 
     assert found["weights"].startswith("the Hugging Face hub")
 
 
+def test_a_service_is_not_asked_for_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sensorium.encoders.openai import Openai
+
+    monkeypatch.setattr(Openai, "_ask", lambda *_: pytest.fail("the service was asked"))
+    assert part_pages.page("encoder", "openai:some-model")["width"] is None
+    assert part_pages.page("encoder", "openai:text-embedding-3-small")["takes"] == "text"
+
+
 def test_the_page_for_people(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert shell(monkeypatch, "show", "encoder", "minilm", "--table") == 0

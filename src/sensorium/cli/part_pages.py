@@ -86,9 +86,10 @@ def _encoder(part: Callable[..., Any], spec: Mapping[str, Any], known: Mapping[s
             made = parts.make("encoders", dict(spec), "left.encoder")
             found["takes"] = " or ".join(made.towers) or made.takes
             found["width"] = int(made.dim)
-        except BadRecipe:
-            raise
-        except (SensoriumError, ImportError):  # its weights, or what reads them, are not here
+        except BadRecipe:  # no such model; without one, it has none that it takes by itself
+            if "model" in spec:
+                raise
+        except SensoriumError:  # its weights, or what reads them, are not here
             pass
     return found
 

@@ -25,8 +25,8 @@ class Folder(Dataset):
     Where the folders in ``root`` are called train, validation (val, dev) and test, they are the splits, and the
     classes lie in them. Without them files are drawn at random, those of equal content together; group: "folder"
     keeps the files of one folder below the class, such as a speaker or a product, in one split.
-    kind: image, audio, …, where there are files of several kinds. bad: what to do with files that cannot be read,
-    "stop" or "skip".
+    root: the folder. kind: image, audio, …, where there are files of several kinds.
+    bad: what to do with files that cannot be read, "stop" or "skip".
     """
 
     def __init__(self, root: str, kind: str | None = None, group: str = "", bad: str = "stop") -> None:

@@ -83,6 +83,11 @@ def offline() -> Iterator[None]:
         _offline.reset(before)
 
 
+def is_offline() -> bool:
+    """Whether this is within an :func:`offline` block, where no network may be asked."""
+    return _offline.get()
+
+
 def commit(where: Path) -> str:
     """The commit of a snapshot in the hub's cache; "" for any other folder."""
     name = where.name if where.parent.name == "snapshots" else ""

@@ -16,6 +16,7 @@ from sensorium.encoders._two_towers import Towers
 from sensorium.errors import BadData, BadRecipe, Corrupt, nearest, require
 
 LICENCE = "of the model: see its page on the hub"
+WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 SETTINGS = "open_clip_config.json"
 CHECKPOINTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 FILES = (SETTINGS, *CHECKPOINTS, "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")

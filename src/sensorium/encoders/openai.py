@@ -11,10 +11,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from sensorium.contracts import Encoder
-from sensorium.encoders import _http
+from sensorium.encoders import _http, _hub
 from sensorium.errors import BadData, BadRecipe
 
 LICENCE = "terms of the service"
+WEIGHTS = "none here: the texts are sent to the service"
 URL = "https://api.openai.com/v1"
 _INPUTS, _TOKENS = 256, 50_000  # of a request at most; OpenAI takes 2,048 and 300,000
 _TOGETHER = 4  # requests at a time
@@ -63,7 +64,9 @@ class Openai(Encoder):
 
     @property
     def dim(self) -> int:
-        """Width d of a vector; of a model that is not known, that of one request."""
+        """Width d of a vector; of a model that is not known, that of one request. Raises BadData where none may be."""
+        if not self._width and _hub.is_offline():
+            raise BadData(f"openai: the width of {self.model} is known after a request only")
         if not self._width:
             self._width = len(self._ask(["width"])[0])
         return self._width

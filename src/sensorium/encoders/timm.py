@@ -14,6 +14,7 @@ from sensorium.encoders._pretrained import Pretrained
 from sensorium.errors import BadRecipe, Corrupt, nearest, require
 
 LICENCE = "of the model: see its page on the hub"
+WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 
 
 class Timm(Pretrained):
