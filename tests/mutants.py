@@ -33,7 +33,7 @@ TARGETS = {
     "scores/exact_topk.py": ["scores"],
     "scores/int8.py": ["scores"],
     "objectives/procrustes.py": ["objectives", "fitting/test_closed_forms.py"],
-    "fitting/schedule.py": ["fitting/test_train.py"],
+    "fitting/schedule.py": ["fitting/test_schedule.py"],
     "fitting/batches.py": ["fitting"],
     "evaluate/measures.py": ["evaluate/test_measures.py"],
     "evaluate/statistics.py": ["evaluate/test_statistics.py"],
@@ -41,7 +41,9 @@ TARGETS = {
     "stream/tracker.py": ["stream/test_tracker.py"],
     "search/query.py": ["search"],
     "search/journal.py": ["search/test_journal.py"],
-    "table.py": ["test_table.py"],
+    "table/where.py": ["table/test_where.py", "table/test_table.py"],
+    "table/columns.py": ["table"],
+    "table/lookup.py": ["table"],
     "store/locations.py": ["store"],
     "serve/guard.py": ["serve/test_guard.py"],
     "serve/engine/query.py": ["serve/test_search.py", "serve/test_items.py"],
@@ -118,6 +120,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tool", type=Path, default=Path(".venv-mutants/bin/cosmic-ray"))
     given = parser.parse_args()
+    if gone := [name for name in TARGETS if not (ROOT / "src" / "sensorium" / name).is_file()]:
+        parser.error(f"{gone[0]} is listed but not there; correct TARGETS")
     if unknown := [name for name in given.files if name not in TARGETS]:
         parser.error(f"{unknown[0]} is not listed; known: {', '.join(TARGETS)}")
     tool = given.tool.absolute()
