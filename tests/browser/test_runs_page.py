@@ -3,6 +3,7 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 
 import sensorium
@@ -108,3 +109,27 @@ def test_a_run_that_is_not_there_says_so(served, open_page):
     page = open_page(f"{served.url}/#/runs/glyps", allow=("404",))
     page.wait_for_selector(".state.error")
     assert "did you mean 'glyphs'" in page.locator(".state.error").inner_text()
+
+
+@pytest.mark.parametrize("groups", [2, 12])
+def test_an_interval_of_few_groups_is_marked_in_the_list_and_the_table(tmp_path, start_server, open_page, groups):
+    chance, row = np.random.default_rng(0), np.arange(6 * groups * 3)
+    x = chance.normal(size=(len(row), 8)).astype(np.float32)
+    which = row % (3 * groups)
+    splits = np.array(["test", "train", "validation"])[which // groups]
+    np.savez(tmp_path / "v.npz", a=x, b=x[:, ::-1], split=splits, group=which.astype(str))
+    keys = [f"data.file={tmp_path}/v.npz", "data.left=a", "data.right=b", "data.split=split", "data.group=group",
+            "objective=ridge", "evaluate.resamples=50", "evaluate.plots=false"]  # fmt: skip
+    run = sensorium.run("arrays", keys, out=tmp_path / "run", quiet=True)
+    assert run.metrics["results"][0]["n_groups"] == groups
+    server = start_server(run.folder)
+    page = open_page(f"{server.url}/#/runs")
+    page.wait_for_selector(".run-card dd")
+    marks = page.locator(".run-card .tag.warn")
+    assert marks.all_inner_texts() == (["2 groups"] * marks.count() if groups == 2 else [])
+    assert marks.count() >= (groups == 2)
+    page = open_page(f"{server.url}/#/runs/run")
+    page.get_by_role("tab", name="Numbers").click()
+    page.wait_for_selector(".numbers-table")
+    assert page.locator(".note.few-groups").count() == (groups == 2)
+    assert page.locator(".numbers-table .tag.warn").count() == (len(run.metrics["results"]) if groups == 2 else 0)
