@@ -99,6 +99,7 @@ def test_birdnet_pools_its_windows():
 
 @needs_birdnet
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_birdnet_on_esc50(shared_data, tmp_path):
     """The nearest clip of another recording has the same one of 50 classes, far beyond the 2% of chance."""
     with tarfile.open(shared_data / "esc50-shared-ogg32k.tar") as packed:
@@ -157,6 +158,7 @@ def test_resemblyzer_gives_the_numbers_of_its_package(rate):
 
 @needs_resemblyzer
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_resemblyzer_knows_voices(shared_data, tmp_path):
     """The nearest clip of 12 actors that speaks another sentence is of the same actor, far beyond the 8% of chance."""
     with tarfile.open(shared_data / "ravdess-actors01-12-flac16k.tar") as packed:
