@@ -77,7 +77,7 @@ KNOWN = {
     "efficientnet_lite": ("lite0", "lite1", "lite2"),
     "openai": ("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"),
     "timm": ("vit_small_patch14_dinov2.lvd142m", "resnet50.a1_in1k", "convnext_base.fb_in22k"),
-    "open_clip": ("ViT-B-32/laion2b_s34b_b79k", "ViT-B-16-SigLIP/webli", "hf-hub:Marqo/marqo-fashionSigLIP"),
+    "open_clip": ("ViT-B-32/laion2b_s34b_b79k", "ViT-L-14/datacomp_xl_s13b_b90k", "ViT-B-16-SigLIP/webli"),
     "wav2vec2": ("facebook/wav2vec2-base", "facebook/wav2vec2-large"),
     "hubert": ("facebook/hubert-base-ls960", "facebook/hubert-large-ll60k"),
     "wavlm": ("microsoft/wavlm-base-plus", "microsoft/wavlm-large"),
