@@ -193,3 +193,16 @@ FRAMED = ("lstm", "gru", "tcn", "statistics")
 def test_a_number_of_the_data_out_of_its_range(tmp_path, data, bad):
     with pytest.raises(BadRecipe, match=next(iter(bad))):
         run(tmp_path, data={"name": data, **bad})
+
+
+@pytest.mark.parametrize(("classes", "objective", "noted"), [
+    (True, "cross_entropy", True), (True, "ridge", True), (False, "infonce", False),
+])  # fmt: skip
+def test_classes_without_a_training_pair_are_noted_before_anything_is_embedded(
+    tmp_path, capsys, classes, objective, noted
+):
+    data = {"name": FEW, "classes": classes, "unseen": int(classes)}
+    with pytest.raises(BaseException, match="embedded"):
+        sensorium.run(recipe(data=data, left_head="linear", objective=objective), out=tmp_path / "run")
+    text = "1 of 3 classes have no training pair, but 7 held-out ones: blue; leave them out, or hold out less"
+    assert (f"     note  {text}\n" in capsys.readouterr().err) == noted

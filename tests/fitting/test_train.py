@@ -368,6 +368,18 @@ def test_every_step_can_be_filled(n, batch, accumulate):
     assert note or batch is None or (used, each) == (batch, accumulate)
 
 
+def test_mixup_needs_four_pairs_a_batch():
+    assert step_size(5, TrainOptions(mixup=0.2, accumulate=3)) == (
+        4,
+        1,
+        step_size(5, TrainOptions(mixup=0.2, accumulate=3))[2],
+    )
+    with pytest.raises(BadData, match="3 related training pairs; train.mixup needs 4 at least; type: train.mixup=0"):
+        step_size(3, TrainOptions(mixup=0.2))
+    with pytest.raises(BadRecipe, match="train.batch=3 with train.mixup; expected 4 or more"):
+        step_size(9, TrainOptions(mixup=0.2, batch=3))
+
+
 @pytest.mark.parametrize(("n", "message"), [(0, "no related training pair; a trained fit needs 2"),
                                             (1, "1 related training pair; .*type: objective=ridge")])  # fmt: skip
 def test_a_trained_fit_needs_two_pairs(n, message):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.errors import BadData
+from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting.options import TrainOptions
 from sensorium.numerics.ragged import alike
 from sensorium.pairs import Pairs, csr
@@ -25,17 +25,23 @@ _FRAMES = 1 << 15  # padded frames, likewise
 def step_size(n: int, options: TrainOptions) -> tuple[int, int, str]:
     """Pairs of a batch, batches of a step, and a note, empty unless n training pairs are fewer than the options ask.
 
-    The batch becomes smaller first, down to 2, then the number of batches. Raises BadData for fewer than two pairs.
+    The batch becomes smaller first, down to 2, then the number of batches. Mixup makes one row of two, so that a batch
+    has 4 pairs at least. Raises BadData for fewer pairs than a batch has at least, BadRecipe for a smaller batch.
     """
+    least = 4 if options.mixup else 2
+    if 2 <= n < least:
+        raise BadData(f"{n} related training pairs; train.mixup needs {least} at least; type: train.mixup=0")
+    if (options.batch or least) < least:
+        raise BadRecipe(f"train.batch={options.batch} with train.mixup; expected {least} or more")
     if n < 2:
         few = "no related training pair" if n < 1 else "1 related training pair"
         raise BadData(f"{few}; a trained fit needs 2 at least, a closed form 1; type: objective=ridge")
     batch, each = options.batch, options.accumulate
-    if n >= (batch or 2) * each:
-        return batch or min(1024, max(2, n // (8 * each))), each, ""
-    asked = f"train.batch={batch or 2}" + (f" times train.accumulate={each}" if each > 1 else "")
-    each = min(each, n // 2)
-    batch = min(batch or 2, n // each)
+    if n >= (batch or least) * each:
+        return batch or min(1024, max(least, n // (8 * each))), each, ""
+    asked = f"train.batch={batch or least}" + (f" times train.accumulate={each}" if each > 1 else "")
+    each = min(each, n // least)
+    batch = min(batch or least, n // each)
     used = f"train.batch={batch}" + (f" train.accumulate={each}" if options.accumulate > 1 else "")
     return batch, each, f"{n:,} training pairs are fewer than {asked}: {used} is used"
 
