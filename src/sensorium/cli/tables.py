@@ -93,8 +93,9 @@ def leaderboard(rows: Sequence[Mapping[str, Any]]) -> None:
         shown.append({
             "rank": row["rank"] or row["state"], "value": row["value"],
             **{key: value for key, value in row.items() if key not in plain},
-            "to the best": f"{row['difference']:.3g} [{row['low']:.3g}, {row['high']:.3g}]" if found else "",
-            "p": row["p"], "trial": row["trial"], **({"error": row["error"]} if "error" in row else {}),
+            "to the best": f"{row['difference']:.2g} [{row['low']:.2g}, {row['high']:.2g}]" if found else "",
+            "p": f"{row['p']:.2g}" if found else "", "trial": row["trial"],
+            **({"error": row["error"]} if "error" in row else {}),
         })  # fmt: skip
     print_table(shown)
 
