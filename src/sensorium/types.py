@@ -6,6 +6,7 @@ q queries, k neighbours, c classes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -170,6 +171,15 @@ def side_names(left: Items, right: Items | None) -> dict[str, str]:
     kinds = (left.kind, right.kind) if left.kind != right.kind and "vector" not in (left.kind, right.kind) else None
     first, second = (left.name or (kinds or SIDES)[0]), (right.name or (kinds or SIDES)[1])
     return dict(zip(SIDES, (first, second) if first != second else SIDES, strict=True))
+
+
+def without_vectors(name: str) -> str:
+    """The name of an array or column of vectors as people call what they stand for.
+
+    >>> without_vectors("image_emb"), without_vectors("audio_embeddings"), without_vectors("emb")
+    ('image', 'audio', 'emb')
+    """
+    return re.sub(r"[_\- ](emb|embs|embedding|embeddings|vec|vector|vectors|features?)$", "", name, flags=re.IGNORECASE)
 
 
 def check_text(items: Items, side: str) -> None:

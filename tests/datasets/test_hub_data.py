@@ -1,7 +1,12 @@
 """Data sets of the Hugging Face Hub and saved ones, and files that cells hold themselves."""
 
+import json
+import os
+import subprocess
 import sys
+import textwrap
 
+import fake_datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -122,3 +127,34 @@ def test_a_damaged_saved_data_set_says_so(tmp_path, datasets):
     (tmp_path / "state.json").write_text("{}")
     with pytest.raises(BadData, match=r"cannot be read as a saved data set \("):
         load(file=str(tmp_path))
+
+
+def test_a_data_set_of_the_hub_with_its_splits_or_one_of_them(tmp_path, datasets):
+    files = {"README.md": b"# pictures\n"}
+    features = {"image": {"_type": "Image"}, "caption": {"dtype": "string", "_type": "Value"}}
+    for at, split in enumerate(("train", "validation", "test")):
+        table = pa.table({"image": pictures(6)[2 * at : 2 * at + 2], "caption": [f"{split} {i}" for i in range(2)]})
+        about = {"huggingface": json.dumps({"info": {"features": features}})}
+        pq.write_table(table.replace_schema_metadata(about), tmp_path / "t.parquet")
+        files[f"data/{split}-00000-of-00001.parquet"] = (tmp_path / "t.parquet").read_bytes()
+    code = textwrap.dedent("""
+        from sensorium.datasets._hub_data import read
+        from sensorium.datasets.table import Table
+        from sensorium.errors import BadData
+        data = Table("hf://owner/pictures", left="image", right="caption").load()
+        print(*data.pairs.split, *data.left.ids)
+        print(*read("hf://owner/pictures@main/test")["caption"])
+        for name in ("pictures/tset", "nothing"):
+            try:
+                read(f"hf://owner/{name}")
+            except BadData as error:
+                print(error)
+    """)
+    with fake_datasets.hub("owner/pictures", files) as address:
+        env = {**os.environ, "HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "train train validation validation test test 0.png 1.png 2.png 3.png 4.png 5.png"
+    assert lines[1] == "test 0 test 1"
+    assert 'Unknown split "tset"' in lines[2] and lines[3].startswith("hf://owner/nothing cannot be loaded (")

@@ -20,6 +20,7 @@ def test_the_list_tells_what_can_be_asked_and_shown(client):
     left, right = run["sides"]["left"], run["sides"]["right"]
     assert (left["takes"], left["kind"], left["encoder"]) == ("image", "image", "hog")
     assert (right["takes"], right["kind"], right["encoder"]) == ("text", "text", "hashing")
+    assert (left["name"], right["name"]) == ("image", "text")
     category = next(column for column in left["columns"] if column["name"] == "category")
     assert "Lu" in category["values"] and category["type"] == "text"
     assert next(column for column in left["columns"] if column["name"] == "name")["values"] == []  # too many

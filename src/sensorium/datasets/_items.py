@@ -17,7 +17,7 @@ from sensorium.datasets._merged import merged
 from sensorium.errors import BadData, BadRecipe
 from sensorium.heads import check_finite
 from sensorium.table import as_column
-from sensorium.types import Items, as_ids
+from sensorium.types import Items, as_ids, without_vectors
 
 #: Names of columns of files that say nothing of what the files are.
 _GENERIC = re.compile(r"(file|file_?name|fname|path|file_?path|uri|url|src|source|name|id)s?", re.IGNORECASE)
@@ -151,7 +151,7 @@ def name_of(cells: Cells) -> str:
         name = _ENDING.sub("", name)
         if not name or _GENERIC.fullmatch(name):
             return cells.kind
-    return name
+    return without_vectors(name) if cells.kind == "vector" else name
 
 
 def _common(names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from sensorium.formats import IDS_NAMES, PAIR_NAMES, SPLIT_NAMES, Columns
 from sensorium.heads import check_finite
 from sensorium.pairs import Pairs, csr
 from sensorium.table import as_column
-from sensorium.types import Data, Items, as_ids, check_unique
+from sensorium.types import Data, Items, as_ids, check_unique, without_vectors
 
 
 class Arrays(Dataset):
@@ -233,7 +233,8 @@ class Side:
                 raise BadRecipe(f"data.columns: {self.missing(name)}")
             if name not in (self.key, *others) and (column := self._metadata(name)) is not None:
                 meta[name] = column[there]
-        return Items(ids, vectors, "vector", meta, {"name": "vectors", "key": self.key})
+        source = {"name": "vectors", "key": self.key}
+        return Items(ids, vectors, "vector", meta, source, name=without_vectors(self.key or self.path.stem))
 
     def _metadata(self, name: str) -> np.ndarray | None:
         """A column as one value for each of the n · c vectors; None for an array that is no column."""
