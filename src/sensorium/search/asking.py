@@ -35,12 +35,12 @@ def many(run: Run, named: Sequence[tuple[str, Any]], side: str | None, options: 
 
     Inputs of one kind are encoded in batches, and all that search the same side are one pass of the index.
     """
+    if any(name == "text" and not str(value).strip() for name, value in named):
+        raise BadRecipe("text is empty; give the words to search for")
     sides = [query.side_of(run, name, value, side) for name, value in named]
     vectors: list[np.ndarray | None] = [None] * len(named)
     groups: dict[tuple[str, str], list[int]] = {}
     for at, ((name, value), own) in enumerate(zip(named, sides, strict=True)):
-        if name == "text" and not str(value).strip():
-            raise BadRecipe("text is empty; give the words to search for")
         if name == "id":
             vectors[at] = run.vector_of(own, str(value))
         elif name == "vector":
