@@ -27,6 +27,10 @@ HIDDEN = [
     "__MACOSX",
     "#recycle",
     "$RECYCLE.BIN",
+    "$Recycle.Bin",
+    "@Recycle",
+    "#snapshot",
+    "@tmp",
     ".hidden",
 ]
 

@@ -167,7 +167,7 @@ def test_pixels_that_no_screen_shows_are_refused(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     whole = saved(Image.fromarray(COLOUR), "png")
-    for name, content, said in (("empty", b"", "it is empty"), ("text", b"no picture" * 9, "cannot identify"),
+    for name, content, said in (("empty", b"", "it is empty"), ("text", b"no picture" * 9, "cannot identify its format"),
                                 ("cut", whole[:60], "truncated"), ("eps", b"%!PS-Adobe-3.0 EPSF-3.0\n", "cannot identify")):  # fmt: skip
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadData, match=f"cannot read .*{name} as a picture .*{said}"):

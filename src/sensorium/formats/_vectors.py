@@ -107,7 +107,7 @@ class _Columns:
                 few = some[: min(_COLUMNS, d - first)]
                 for j, column in enumerate(few):
                     at = self._array.offset + ((first + j) * n + start) * dtype.itemsize
-                    _read_at(file.fileno(), memoryview(column).cast("B"), at)
+                    _read_at(file.fileno(), memoryview(column.view(np.uint8)), at)  # of any byte order
                 out[:, first : first + len(few)] = few.T
         return out
 

@@ -9,9 +9,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-#: Folders of systems and tools, beside all whose name begins with a dot.
-SYSTEM = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found",
-                    "__pycache__"})  # fmt: skip
+#: Folders of systems, network drives and tools, in any case, beside all whose name begins with a dot.
+SYSTEM = frozenset(
+    name.casefold()
+    for name in (
+        "__MACOSX", "@eaDir", "@Recycle", "@Recently-Snapshot", "@tmp", "#recycle", "#snapshot", "$RECYCLE.BIN",
+        "RECYCLER", "System Volume Information", "lost+found", "__pycache__",
+    )
+)  # fmt: skip
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _POINTER_BYTES = 1024  # the largest that Git LFS writes
 _EXAMPLES = 3
@@ -87,7 +92,7 @@ def text(path: str | os.PathLike[str]) -> str:
 
 
 def _left_out(name: str) -> bool:
-    return name.startswith(".") or name in SYSTEM
+    return name.startswith(".") or name.casefold() in SYSTEM
 
 
 def _unreadable(walk: Walk, error: OSError) -> None:

@@ -150,6 +150,8 @@ def _pixels(file: Any, formats: Sequence[str], max_pixels: int) -> tuple[np.ndar
             kind = picture.format
             picture.load()
             return _upright(_plain(picture), _orientation(picture)), kind
+    except image.UnidentifiedImageError:  # its own message shows the object that holds the bytes
+        raise OSError("cannot identify its format") from None
     except (BadData, MemoryError, OSError):
         raise
     except Exception as error:  # plugins meet damaged files with errors of any kind
