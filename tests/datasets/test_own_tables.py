@@ -255,12 +255,10 @@ def test_groups_that_share_a_file_are_one(tmp_path):
 @FINE
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), min_size=2, max_size=12))
 def test_rows_of_equal_contents_on_both_sides_are_related_as_their_contents_are(tmp_path, rows):
-    file = write(
-        tmp_path / "t.jsonl", id=[f"r{k}" for k in range(len(rows))], a=[a for a, _ in rows], b=[b for _, b in rows]
-    )
-    data = load(file, ids="id", relevant="")
+    rows = [*rows, ("u", "p"), ("v", "q"), ("w", "r")]  # groups enough for three splits
+    columns = {"id": [f"r{k}" for k in range(len(rows))], "a": [a for a, _ in rows], "b": [b for _, b in rows]}
+    data = load(write(tmp_path / "t.jsonl", **columns), ids="id")
     ids = [data.left.ids.tolist(), data.right.ids.tolist()]
     found = {(ids[0][i], ids[1][j]) for i, j in zip(data.pairs.left, data.pairs.right, strict=True)}
-    if not any(data.notes.get(key) for key in ("classes",)):
-        assert found == {(f"r{i}", f"r{j}") for i, (a, _) in enumerate(rows) for j, (_, b) in enumerate(rows)
-                         if (a, b) in set(rows)}  # fmt: skip
+    assert found == {(f"r{i}", f"r{j}") for i, (a, _) in enumerate(rows) for j, (_, b) in enumerate(rows)
+                     if (a, b) in set(rows)}  # fmt: skip
