@@ -70,6 +70,15 @@ def test_every_verb_has_help_that_opens_with_something_to_paste(verb):
     assert text and f"[bold]sensorium {verb}" in text
 
 
+def test_the_page_of_own_data_has_every_job():
+    page = (ROOT / "docs" / "own-data.md").read_text("utf-8")
+    for job in ("Pictures and their captions", "Sounds in class folders", "Two Parquet files", "Arrays in a notebook",
+                "A scikit-learn pipeline", "An own data set and an own encoder", "A run inside a FastAPI application",
+                "A GPU", "ONNX in another program", "10,000 items added", "Two runs compared"):  # fmt: skip
+        section = page.partition(f"\n## {job}\n")[2].partition("\n## ")[0]
+        assert BLOCK.search(section), f"docs/own-data.md has nothing to paste for: {job}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):

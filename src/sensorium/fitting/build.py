@@ -21,7 +21,7 @@ def build(
     related: Pairs,
     left_head: Head,
     right_head: Head,
-    statistics: Callable[[Embeddings, np.ndarray], InputStats] | None = None,
+    statistics: Callable[[Embeddings, np.ndarray], InputStats | None] | None = None,
 ) -> None:
     """Build the heads that are not built yet; one that leaves its width open takes the other side's.
 
@@ -57,7 +57,7 @@ def _build(
     table: Embeddings,
     rows: np.ndarray,
     like: int | None,
-    statistics: Callable[[Embeddings, np.ndarray], InputStats],
+    statistics: Callable[[Embeddings, np.ndarray], InputStats | None],
 ) -> None:
     if table.offsets is not None and not head.takes_sequences:
         raise BadRecipe(

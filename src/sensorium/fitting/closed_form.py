@@ -21,7 +21,7 @@ _MANY = 100_000  # pairs of float32 vectors from which float32 products are exac
 _VALIDATION_PAIRS = 1000  # enough to compare strengths, as all are measured on the same pairs
 
 
-Statistics = Callable[[Embeddings, np.ndarray], InputStats]  #: of some rows of a table
+Statistics = Callable[[Embeddings, np.ndarray], InputStats | None]  #: of some rows of a table
 
 
 def of_rows(table: Embeddings, rows: np.ndarray) -> InputStats:

@@ -22,6 +22,7 @@ from sensorium.types import Data, Embeddings, Items
 if TYPE_CHECKING:
     from sensorium.recipe import Built, Recipe
 
+_WIDE = 1024  # numbers of a vector
 _NAMED = 5  # classes named in a note
 _FEW_CLASSES = 30  # as many right items may be taken for classes
 
@@ -88,9 +89,14 @@ def check_fit(
     return [note for note in notes if note]
 
 
-def full_rank(table: Embeddings, rows: np.ndarray) -> InputStats:
-    """Statistics of inputs that span as many directions as so many rows can: unit variances, nothing correlated."""
+def full_rank(table: Embeddings, rows: np.ndarray) -> InputStats | None:
+    """Statistics of inputs that span as many directions as so many rows can: unit variances, nothing correlated.
+
+    None for wide inputs, of which a head that decomposes them would take seconds; it is built without, as for loading.
+    """
     n, dim = len(np.unique(rows)), table.dim
+    if dim > _WIDE:
+        return None
     spanned = dim if table.offsets is not None else min(dim, n - 1)
     return InputStats(n, np.zeros(dim), np.diag((np.arange(dim) < spanned).astype(np.float64)))
 
