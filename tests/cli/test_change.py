@@ -66,13 +66,15 @@ def test_rows_of_a_table_are_added_to_both_sides_and_removed(made, tmp_path, wri
         table = run.index("left").table
         found = table.metadata(table.rows["n1"])
         assert int(found["year"]) == 2001 and found["text"] == "zebra"
-        with pytest.raises(SensoriumError, match="both sides of .* have an item 'n1'; say which side"):
+        with pytest.raises(
+            SensoriumError, match="both sides of .* have an item 'n1'; say which with side: title or caption"
+        ):
             said("remove", made, "--ids", "n1")
         with pytest.raises(
-            SensoriumError, match="2 of 2 ids are on the left side of .* already, such as 'n1'; replace"
+            SensoriumError, match="2 of 2 ids are on the title side of .* already, such as 'n1'; replace"
         ):
             said("add", made, path, "-q")
-        assert said("add", made, path, "-q", "--replace", "--side", "right")[0]["replaced"] == 2
+        assert said("add", made, path, "-q", "--replace", "--side", "caption")[0]["replaced"] == 2
     finally:
         (tmp_path / "gone.txt").write_text("n1\nn2\n\n")
         assert said("remove", made, "--side", "right", "--ids-file", tmp_path / "gone.txt")[0]["removed"] == 2
@@ -87,7 +89,7 @@ def test_rows_of_a_table_are_added_to_both_sides_and_removed(made, tmp_path, wri
         ("id,words\nn1,a\n", ("--column", "wrds"), "new.csv has no column 'wrds'; did you mean 'words'"),
         ("nr,title\n7,a\n", (), "new.csv has no column of ids for the new left items .id, ids.; type: --ids COLUMN"),
         ("id,title\nn1,a\nn1,b\n", ("--ids", "id"), "ids of new.csv: 1 duplicate ids, such as 'n1'"),
-        ("id,title\nn1,a\n", ("--side", "up"), "has no up side; it has left and right"),
+        ("id,title\nn1,a\n", ("--side", "up"), "side 'up'; expected title or caption .left or right."),
         ("id,title\nn1,a\n", ("--bad", "perhaps"), "--bad perhaps; expected stop or skip"),
     ],
 )
@@ -99,7 +101,7 @@ def test_what_cannot_be_added_is_said_before_anything_is(made, tmp_path, content
 
 
 def test_ids_that_are_nowhere(made):
-    with pytest.raises(SensoriumError, match="nothing was removed: 1 of 2 ids are not on the left side of .*'s990'"):
+    with pytest.raises(SensoriumError, match="nothing was removed: 1 of 2 ids are not on the title side of .*'s990'"):
         said("remove", made, "--side", "left", "--ids", "s1,s990")
     assert said("remove", made, "--side", "left", "--ids", "s990", "--missing") == []
     with pytest.raises(SensoriumError, match="no ids; type: --ids a,b or --ids-file FILE"):
@@ -120,3 +122,17 @@ def test_vectors_are_added_from_files_of_arrays(tmp_path):
     np.savez(tmp_path / "wide.npz", vectors=new[:, :5], ids=np.arange(2000))
     with pytest.raises(SensoriumError, match="vectors of 5 numbers; the left side takes 8"):
         said("add", run.folder, tmp_path / "wide.npz", "--replace")
+
+
+def test_a_run_is_packed_and_unpacked(made, tmp_path):
+    packed = said("pack", made, "--out", tmp_path / "run.zip", "-q")[0]
+    assert packed["out"] == str(tmp_path / "run.zip") and packed["code"] == []
+    made_there = said("unpack", tmp_path / "run.zip", "--out", tmp_path / "there")
+    assert made_there == [{"run": str(tmp_path / "there"), "files": packed["files"], "code": []}]
+    query = ("--text", "title 14", "--from", "title", "-k", 3)
+    assert said("search", tmp_path / "there", *query) == said("search", made, *query)
+    assert said("search", tmp_path / "run.zip", *query) == said("search", made, *query)
+    for verb, words in (("pack", "on the other machine type: sensorium unpack"), ("unpack", "type: sensorium serve")):
+        where = [str(made), "--out", str(tmp_path / "b.zip"), "-q"] if verb == "pack" else [str(tmp_path / "b.zip")]
+        result = CliRunner().invoke(app, [verb, *where, "--table"])
+        assert result.exit_code == 0 and words in result.output

@@ -62,10 +62,10 @@ def test_pictures_of_files_and_arrays_are_stored_to_be_shown(run, tmp_path):
 @pytest.mark.parametrize(
     ("side", "items", "error", "says"),
     [
-        ("left", texts("a"), BadRecipe, "the left side of .* takes image, the new items are text"),
+        ("left", texts("a"), BadRecipe, "the image side of .* takes image, the new items are text"),
         ("right", texts("a", nmae=["x"]), BadData, "has no column 'nmae'; did you mean 'name'?"),
-        ("up", texts("a"), BadData, "has no up side; it has left and right"),
-        ("right", Items(as_ids(["a"]), np.ones((1, 3), np.float32), "vector"), BadData, "vectors of 3 numbers; the right"),
+        ("up", texts("a"), BadRecipe, "side 'up'; expected image or text"),
+        ("right", Items(as_ids(["a"]), np.ones((1, 3), np.float32), "vector"), BadData, "vectors of 3 numbers; the text"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_before_anything_is_encoded(run, side, items, error, says):
@@ -76,11 +76,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_encoded(run, side, item
 
 def test_ids_that_are_there_or_not_are_counted(run):
     known = run.index("right").table.ids[:2].tolist()
-    with pytest.raises(
-        BadData, match="2 of 3 ids are on the right side of .* already, such as '" + re.escape(known[0])
-    ):
+    with pytest.raises(BadData, match="2 of 3 ids are on the text side of .* already, such as '" + re.escape(known[0])):
         adding.add(run, "right", texts(*known, "new"))
-    with pytest.raises(BadData, match="nothing was removed: 1 of 2 ids are not on the right side .*, such as 'nobody'"):
+    with pytest.raises(BadData, match="nothing was removed: 1 of 2 ids are not on the text side .*, such as 'nobody'"):
         adding.remove(run, "right", [known[0], "nobody"])
     assert not (run.folder / "live").exists()
 

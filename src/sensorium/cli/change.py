@@ -16,7 +16,7 @@ Side = Annotated[
     str | None,
     typer.Option(
         "--side",
-        help="left or right. Default: the sides whose columns the run's recipe names (add), or where the ids are.",
+        help="A side by its name, or left or right. Default: those whose columns the table has, or where the ids are.",
         show_default=False,
     ),
 ]
@@ -69,10 +69,11 @@ def add(
         raise BadRecipe(f"--bad {bad}; expected stop or skip")
     trusted(trust, run)
     options = add_table.Options(column, ids, None if root is None else str(root), bad)
-    records = add_table.add(sensorium.open(run), table, side, options, replace=replace, progress=not quiet)
-    output = Output(as_json)
-    for record in records:
-        if not output.json and (left_out := record.pop("left_out", None)):
+    opened, output = sensorium.open(run), Output(as_json)
+    records = add_table.add(opened, table, side, options, replace=replace, progress=not quiet)
+    for record in [] if output.json else records:
+        record["side"] = opened.names[record["side"]]
+        if left_out := record.pop("left_out", None):
             output.say(f"columns that the {record['side']} side does not have were left out: {', '.join(left_out)}")
     output.records(records)
 
@@ -107,12 +108,12 @@ def remove(
     if not names:
         raise BadRecipe("no ids; type: --ids a,b or --ids-file FILE")
     trusted(trust, run)
-    opened = sensorium.open(run)
-    records = []
+    opened, output, records = sensorium.open(run), Output(as_json), []
     for at, some in adding.by_side(opened, names, side, missing).items():
         gone = adding.remove(opened, at, some, missing=missing)
-        records.append({"side": at, "removed": gone, "items": len(opened.index(at).table)})
-    Output(as_json).records(records)
+        name = at if output.json else opened.names[at]
+        records.append({"side": name, "removed": gone, "items": len(opened.index(at).table)})
+    output.records(records)
 
 
 def _read(path: Path) -> str:

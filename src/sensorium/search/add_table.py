@@ -42,9 +42,9 @@ def add(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Add the rows of a table (CSV, TSV, JSON, JSONL, Parquet, .npy, .npz, a store) to a run; a record for each side.
 
-    side: by default every side whose column the run's own recipe names and the table has, else the left one. Columns
-    that the side has become metadata; others are left out, and named in the record. Everything is read and checked
-    before anything is encoded.
+    side: by default every side whose column the run's own recipe names and the table has; else the one of which the
+    table has a column of a usual name, or the left one. Columns that the side has become metadata; others are left
+    out, and named in the record. Everything is read and checked before anything is encoded.
 
     Raises BadRecipe for a column that is not there, BadData for rows that cannot be used and ids that are there
     already, and what :func:`sensorium.search.adding.add` raises.
@@ -52,7 +52,7 @@ def add(
     options = options or Options()
     named = _named(run)
     table = tables.opened(path, options.root)
-    sides = [side] if side else [s for s in run.sides if named.get(s) and _has(table, named[s])] or ["left"]
+    sides = [adding.known_side(run, side)] if side else _sides(run, table, options, named)
     if len(sides) > 1 and options.column:
         raise BadRecipe(f"--column {options.column} of which side? type: --side left, or --side right")
     ready = [_items(run, table, one, options, named, len(sides) > 1) for one in sides]
@@ -69,6 +69,22 @@ def _named(run: Run) -> dict[str, Any]:
     """The columns of [data] that a run of ``data=table`` was made of, by side; none of others."""
     data = run.recipe.values["data"]
     return {side: data.get(side) for side in ("left", "right")} if data["name"] == "table" else {}
+
+
+def _sides(run: Run, table: Any, options: Options, named: Mapping[str, Any]) -> list[str]:
+    """The sides that a table's rows are of, where the caller names none."""
+    found = [side for side in run.sides if named.get(side) and _has(table, named[side])]
+    usual = [] if options.column else [s for s in run.sides if any(n in table.columns for n in _usual(_kind(run, s)))]
+    return found or (usual if len(usual) == 1 else ["left"])
+
+
+def _kind(run: Run, side: str) -> str:
+    encoder = run.encoder(side)
+    return "vector" if encoder is None else encoder.takes
+
+
+def _usual(kind: str) -> tuple[str, ...]:
+    return USUAL.get(kind, (kind, f"{kind}_path", *USUAL[""]))
 
 
 def _has(table: Any, spec: Any) -> bool:
@@ -90,10 +106,7 @@ def _items(
     run: Run, table: Any, side: str, options: Options, named: Mapping[str, Any], both: bool
 ) -> tuple[Items, list[str]]:
     """The items of one side of a table, and which of its columns are left out."""
-    if side not in run.sides:
-        raise BadData(f"{run.folder} has no {side} side; it has {' and '.join(run.sides)}")
-    encoder = run.encoder(side)
-    kind = "vector" if encoder is None else encoder.takes
+    kind = _kind(run, side)
     names = _chosen(table, side, kind, options, named)
     kind = "vector" if len(table.columns.shape(names[0])) > 1 else kind
     ids = options.ids if options.ids is not None else _ids(run, table, side)
@@ -115,9 +128,8 @@ def _chosen(table: Any, side: str, kind: str, options: Options, named: Mapping[s
     for spec in (options.column, named.get(side)):
         if spec and (spec == options.column or _has(table, spec)):
             return _columns(table, spec)
-    usual = USUAL.get(kind, (kind, f"{kind}_path", *USUAL[""]))
     vectors = [name for name in table.columns if len(table.columns.shape(name)) > 1]
-    found = [name for name in usual if name in table.columns] or (vectors if len(vectors) == 1 else [])
+    found = [name for name in _usual(kind) if name in table.columns] or (vectors if len(vectors) == 1 else [])
     if not found:
         has = ", ".join(table.columns)
         raise BadRecipe(

@@ -64,7 +64,7 @@ def remove(run: Run, side: str, ids: Sequence[str], *, missing: bool = False) ->
     lost = [name for name, row in zip(names, rows, strict=True) if row < 0]
     if lost and not missing:
         some = run.index(side).table.ids[:20000].tolist()
-        raise BadData(f"nothing was removed: {len(lost)} of {len(names)} ids are not on the {side} side of "
+        raise BadData(f"nothing was removed: {len(lost)} of {len(names)} ids are not on the {run.names[side]} side of "
                       f"{run.folder}, such as '{lost[0]}'; {nearest(lost[0], some)}")  # fmt: skip
     gone = [name for name, row in zip(names, rows, strict=True) if row >= 0]
     run.commit_many(side, [Change(name) for name in gone])
@@ -76,17 +76,18 @@ def by_side(run: Run, ids: Sequence[str], side: str | None = None, missing: bool
 
     Raises BadData for ids that both sides have, or none.
     """
-    if side is not None and side not in run.sides:
-        raise BadData(f"{run.folder} has no {side} side; it has {' and '.join(run.sides)}")
+    side = None if side is None else known_side(run, side)
     found: dict[str, list[str]] = {}
     for name in dict.fromkeys(map(str, ids)):
         at = [one for one in run.sides if side in (None, one) and name in run.places(one)]
         if len(at) > 1:
-            raise BadData(f"both sides of {run.folder} have an item '{name}'; say which side: left or right")
+            raise BadData(
+                f"both sides of {run.folder} have an item '{name}'; say which with side: {_sides(run, ' or ')}"
+            )
         if not at and not missing:
             some = run.index(side or run.sides[0]).table.ids[:20000].tolist()
             lost = sum(all(other not in run.places(one) for one in run.sides if side in (None, one)) for other in ids)
-            where = f"on the {side} side of {run.folder}" if side else f"in {run.folder}"
+            where = f"on the {run.names[side]} side of {run.folder}" if side else f"in {run.folder}"
             raise BadData(f"nothing was removed: {lost} of {len(ids)} ids are not {where}, such as '{name}'; "
                           f"{nearest(name, some)}")  # fmt: skip
         for one in at:
@@ -94,29 +95,39 @@ def by_side(run: Run, ids: Sequence[str], side: str | None = None, missing: bool
     return found
 
 
+def known_side(run: Run, side: str) -> str:
+    """left or right, of a side by its name in the data or its key. Raises BadData for a side that the run lacks."""
+    key = run.key_of(side)
+    if key not in run.sides:
+        raise BadData(f"{run.folder} has no {side} side; it has {_sides(run)}")
+    return key
+
+
+def _sides(run: Run, word: str = " and ") -> str:
+    return word.join(run.names[side] for side in run.sides)
+
+
 def check(run: Run, side: str, items: Items, replace: bool) -> None:
     """Raise BadData or BadRecipe for what :func:`add` would refuse, before anything is encoded."""
-    if side not in run.sides:
-        raise BadData(f"{run.folder} has no {side} side; it has {' and '.join(run.sides)}")
-    encoder = run.encoder(side)
+    encoder, name = run.encoder(known_side(run, side)), run.names[side]
     if items.kind != "vector" and (encoder is None or encoder.takes != items.kind):
         takes = "vectors" if encoder is None else encoder.takes
-        raise BadRecipe(f"the {side} side of {run.folder} takes {takes}, the new items are {items.kind}")
+        raise BadRecipe(f"the {name} side of {run.folder} takes {takes}, the new items are {items.kind}")
     if items.kind == "vector":
         width = run.head(side).dim_in
         if len(items) and np.shape(items.values)[-1] != width:
-            raise BadData(f"vectors of {np.shape(items.values)[-1]} numbers; the {side} side takes {width}")
+            raise BadData(f"vectors of {np.shape(items.values)[-1]} numbers; the {name} side takes {width}")
     check_text(items, side)
     rows = run.places(side).rows(items.ids.tolist())
     if (rows >= 0).any() and not replace:
         raise BadData(
-            f"{np.count_nonzero(rows >= 0)} of {len(items)} ids are on the {side} side of {run.folder} already, such "
+            f"{np.count_nonzero(rows >= 0)} of {len(items)} ids are on the {name} side of {run.folder} already, such "
             f"as '{items.ids[np.argmax(rows >= 0)]}'; replace them (--replace, replace=True), or leave them out"
         )
     known = run.index(side).table.columns
     unknown = [name for name in items.meta if name not in known and name != "text"]
     if unknown and len(run.index(side).table):
-        raise BadData(f"the {side} side of {run.folder} has no column '{unknown[0]}'; {nearest(unknown[0], known)}")
+        raise BadData(f"the {name} side of {run.folder} has no column '{unknown[0]}'; {nearest(unknown[0], known)}")
 
 
 def _changes(run: Run, side: str, items: Items, rows: np.ndarray) -> list[Change]:
