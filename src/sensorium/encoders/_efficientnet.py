@@ -55,23 +55,32 @@ class _Block(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A convolution with its normalisation folded in, padded as TensorFlow does, and clipped to 0 … 6 where asked."""
+    """A convolution with its normalisation folded in, padded as TensorFlow does, and clipped to 0 … 6 where asked.
+
+    Where TensorFlow pads one more after than before, the kernel gets a first row and column of zeros, so that
+    padding is alike on both sides: no padded copy of the input is made.
+    """
 
     def __init__(self, convolution: Any, normalisation: nn.Module, clip: bool) -> None:
         super().__init__()
         folded = fuse_conv_bn_eval(convolution, normalisation)
         around = folded.static_padding.padding if isinstance(folded.static_padding, nn.ZeroPad2d) else (0, 0, 0, 0)
-        self.clip, self.around = clip, None if len(set(around)) == 1 else around
+        before, after = around[0], around[1]  # the same of rows and columns
         stride = folded.stride[0] if isinstance(folded.stride, (list, tuple)) else folded.stride
+        weight = functional.pad(folded.weight.detach(), (after - before, 0, after - before, 0))
+        self.clip, self.point = clip, tuple(weight.shape[2:]) == (1, 1)
         self.convolution = nn.Conv2d(
-            folded.in_channels, folded.out_channels, folded.kernel_size, stride,
-            0 if self.around else around[0], groups=folded.groups,
-        )  # fmt: skip
-        self.convolution.load_state_dict({"weight": folded.weight, "bias": folded.bias})
+            folded.in_channels, folded.out_channels, tuple(weight.shape[2:]), stride, after, groups=folded.groups
+        )
+        self.convolution.load_state_dict({"weight": weight, "bias": folded.bias.detach()})
         self.convolution.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.convolution(x if self.around is None else functional.pad(x, self.around))
+        if self.point:  # channels last, it is one product; torch would copy the input first
+            weight, bias = self.convolution.weight.flatten(1), self.convolution.bias
+            y = functional.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+        else:
+            y = self.convolution(x)
         return y.clamp_(0.0, 6.0) if self.clip else y
 
 
