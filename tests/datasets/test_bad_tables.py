@@ -175,6 +175,13 @@ def test_ids_that_do_not_join(tmp_path, left, right, keys, message):
         load(None, f"{tmp_path / 'l.jsonl'}:a", f"{tmp_path / 'r.jsonl'}:b", ids="id", **keys)
 
 
+def test_a_column_of_no_table_asks_for_the_table():
+    with pytest.raises(
+        BadRecipe, match=r"data\.left=a: in which table\? type: data\.file=TABLE, or data\.left=TABLE:a"
+    ):
+        load(None)
+
+
 def test_two_tables_without_ids_are_not_joined_by_position(tmp_path):
     table(tmp_path / "l.jsonl", a=list("pqr"))
     table(tmp_path / "r.jsonl", b=list("xyz"))

@@ -123,7 +123,7 @@ class Sources:
         elif table is not None and spec in table.columns:
             return table, [spec]
         else:
-            other = self._other(spec, table)
+            other = self._other(spec, table, key)
             if other is not None:
                 table, spec = other
             pieces = [spec] if spec in table.columns else [piece.strip() for piece in spec.split(",") if piece.strip()]
@@ -134,13 +134,15 @@ class Sources:
             raise BadRecipe(f"{key} names no column; {table.where} has {', '.join(table.columns)}")
         return table, names
 
-    def _other(self, spec: str, table: Source | None) -> tuple[Source, str] | None:
+    def _other(self, spec: str, table: Source | None, key: str) -> tuple[Source, str] | None:
         """Another file and the columns of it; None where the specification names none."""
         where, _, name = spec.rpartition(":")
         if "://" in spec:
             raise BadRecipe(f"{spec}: name a data set of the Hub by data.file=hf://…, and a column of it here")
         at = next((path for path in (spec, where) if path and _is_there(path)), None)
         if at is None:
+            if table is None and not where:
+                raise BadRecipe(f"{key}={spec}: in which table? type: data.file=TABLE, or {key}=TABLE:{spec}")
             if table is None or ("." in where and "," not in where):
                 return self.open(where or spec), name  # which says that there is no such file
             return None
