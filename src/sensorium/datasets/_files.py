@@ -43,7 +43,8 @@ def checked(cells: Cells, bad: str) -> Files:
     """
     root, faults = cells.source.root, {}
     found: dict[str, tuple[str, str]] = {}  # path as written → where it is, or the fault
-    check = modalities.check_file(cells.kind)
+    # What is left after "skip" must not stop the encoder, so that each file is read whole.
+    check = modalities.find(cells.kind).read if bad == "skip" else modalities.check_file(cells.kind)
     for value in dict.fromkeys(cells.values.tolist()):
         found[value] = _found(root, value, check)
     for i, value in enumerate(cells.values.tolist()):
