@@ -91,6 +91,7 @@ def test_columns_and_tables_of(library):
     assert numbers(run) == numbers(fit(x, y, ids=ids))
     assert run.search(id="im3", to="left", side="left", k=1, where={"year": 1999})[0]["kind"] is not False
     assert run.search(vector=x[3], side="left", k=1)[0]["id"] == "im3"
+    assert fit(one["vector"], y).names["left"] == "vector"
     assert fit(one["vector"], y).metrics["data"] == fit(x, y).metrics["data"]
     texts = fit(frames.Series([f"word {i}" for i in range(60)]), y, left={"encoder": "hashing"})
     assert texts.search(text="word 7", k=1)[0]["id"] == "7"
@@ -115,6 +116,7 @@ def test_an_arrow_table_brings_ids_and_metadata():
     table = pa.table({"key": ids, "vector": pa.array(list(x)), "year": np.arange(60) + 1960})
     run = fit(table, pa.table({"key": ids, "caption": [f"the number {i}" for i in range(60)]}), ids="key",
               right={"encoder": "hashing"})  # fmt: skip
+    assert run.names == {"left": "vector", "right": "caption"}
     (hit,) = run.search(text="the number 5", k=60, where={"year": 1965})
     assert hit["id"] == "im5" and hit["year"] == 1965 and run.search(vector=x[5], side="left", k=60)[59]["text"]
     with pytest.raises(BadRecipe, match="X has no column 'kex' for its ids; did you mean 'key'?"):

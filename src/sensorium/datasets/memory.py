@@ -118,7 +118,7 @@ def _save_items(folder: Path, side: str, items: Items) -> dict[str, Any]:
         form = "arrays"
         _save_arrays(folder / f"{side}.npz", values)
     Table(items.ids, columns).save(folder / f"{side}.parquet")
-    return {"kind": items.kind, "form": form, "source": dict(items.source), "n": len(items)}
+    return {"kind": items.kind, "form": form, "source": dict(items.source), "n": len(items), "name": items.name}
 
 
 def _save_arrays(path: Path, values: Any) -> None:
@@ -145,7 +145,7 @@ def _load_items(folder: Path, side: str, record: Mapping[str, Any]) -> Items:
             values = table.columns["values"].tolist()
         else:
             values = _load_arrays(folder / f"{side}.npz")
-        return Items(table.ids, values, record["kind"], meta, record["source"])
+        return Items(table.ids, values, record["kind"], meta, record["source"], name=record.get("name", ""))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"{folder}: the {side} items cannot be read ({error}); {_REMEDY}") from None
 

@@ -165,6 +165,15 @@ def _number(kind: Any, types: Any) -> bool:
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
+def name_of(column: Any) -> str:
+    """The name of a pandas or polars column; "" where it has none."""
+    for library in ("pandas", "polars"):
+        module = sys.modules.get(library)
+        if module is not None and isinstance(column, module.Series):
+            return "" if column.name is None else str(column.name)
+    return ""
+
+
 def is_picture(value: Any) -> bool:
     """Whether a value is an image of Pillow."""
     pillow = sys.modules.get("PIL.Image")

@@ -51,7 +51,7 @@ def items_of(
             raise BadRecipe(f"{read.what} holds class labels, which have no ids or metadata of their own; give texts "
                             "and an encoder of text, or leave the ids and metadata out")  # fmt: skip
         known, rows = np.unique(np.array(values, np.str_), return_inverse=True)
-        return Items(as_ids(known), known.tolist(), "text"), rows
+        return Items(as_ids(known), known.tolist(), "text", name=read.name), rows
     if names is None and not meta and isinstance(values, list) and isinstance(values[0], (str, Path)):
         first: dict[Any, int] = {}
         rows = np.array([first.setdefault(value, len(first)) for value in values], np.int64)
@@ -64,7 +64,7 @@ def items_of(
         check_files(values, read.what)
     values = [str(one) if isinstance(one, Path) else one for one in values] if isinstance(values, list) else values
     source = {"name": "vectors", "key": side} if kind is None else {}
-    return Items(names, values, kind or "vector", meta, source), rows
+    return Items(names, values, kind or "vector", meta, source, name=read.name), rows
 
 
 def _kind(read: Read, takes: Sequence[str]) -> str | None:

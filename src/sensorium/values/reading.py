@@ -13,7 +13,7 @@ import numpy as np
 
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.types import is_missing
-from sensorium.values.frames import Frame, column_of, frame_of, is_picture, is_tensor
+from sensorium.values.frames import Frame, column_of, frame_of, is_picture, is_tensor, name_of
 
 Form = Literal["vectors", "labels", "texts", "paths", "arrays"]
 _IDS = ("id", "ids")  # columns of a table that are ids without being named
@@ -24,7 +24,7 @@ class Read:
     """An argument, read. what: its name in messages.
 
     values: (n, d) float32 for "vectors", (n,) integers or booleans for "labels", else a list of n texts, paths or
-    arrays. ids (n,): of a table that has them. meta: further columns of a table.
+    arrays. ids (n,): of a table that has them. meta: further columns of a table. name: of the column, or "".
     """
 
     what: str
@@ -32,6 +32,7 @@ class Read:
     values: Any
     ids: Any = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -55,7 +56,7 @@ def read(value: Any, what: str = "X", ids: str | None = None) -> Read:
     if ids is not None:
         raise BadRecipe(f"ids='{ids}' names a column, but {what} is no table; give the ids themselves: ids=[…]")
     form, values = _form(_checked(value, what), what)
-    return Read(what, form, values)
+    return Read(what, form, values, name=name_of(value))
 
 
 def _checked(value: Any, what: str) -> Any:
@@ -199,7 +200,7 @@ def _of_frame(frame: Frame, what: str, ids: str | None) -> Read:
     if all(_is_numbers(column) for column in found.values()):
         if len(found) == 1:
             form, values = _form(_checked(next(iter(found.values())), what), what)
-            return Read(what, form, values, labels)
+            return Read(what, form, values, labels, name=next(iter(found)))
         return Read(what, "vectors", np.stack([np.asarray(c, np.float32) for c in found.values()], 1), labels)
     for test in (_is_vectors, _is_items, _is_text):
         named = [one for one, column in found.items() if test(column)]
@@ -210,7 +211,7 @@ def _of_frame(frame: Frame, what: str, ids: str | None) -> Read:
             )
         if named:
             form, values = _form(_checked(found.pop(named[0]), f"{what}['{named[0]}']"), f"{what}['{named[0]}']")
-            return Read(what, form, values, labels, found)
+            return Read(what, form, values, labels, found, named[0])
     raise BadData(f"{what} has no column of vectors, texts, paths or pictures; it has {', '.join(found)}")
 
 
