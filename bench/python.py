@@ -62,7 +62,7 @@ OURS_HIT = (
     CLOCK
     + """
 import sensorium
-assert sensorium.open({folder!r}).search("brown shoes", k=5)[0]["text"]
+assert sensorium.open({folder!r}).search("brown shoes", side="left", k=5)[0]["text"]
 print(time.perf_counter() - start)
 """
 )
@@ -154,7 +154,7 @@ def main() -> None:
                           ("infonce, MLP heads", {"objective": "infonce"})):  # fmt: skip
         each = [printed(OURS_FIT.replace("{options}", repr(options))) for _ in range(rounds)]
         print(f"fit 1,200 x 64, {name:22s} {middle(e[2] for e in each):6.2f} s "
-              f"(first call {middle(e[1] for e in each):.2f} s, imports {middle(e[0] for e in each):.2f} s)")  # fmt: skip
+              f"(first {middle(e[1] for e in each):.2f} s, imports {middle(e[0] for e in each):.2f} s)")  # fmt: skip
         if not options:
             peer = [printed(PEER_FIT) for _ in range(rounds)]
             ratio = middle(e[2] for e in each) / middle(p[2] for p in peer)

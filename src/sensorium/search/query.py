@@ -149,7 +149,8 @@ def side_of(run: Run, name: str, value: Any, side: str | None = None) -> str:
             raise BadRecipe(f"no side of {run.folder} takes {name}: {listed}")
     if len(sides) > 1:
         first, second = run.names.values()
-        raise BadRecipe(f"both sides take this {name}; say which with --from {first} or --from {second}")
+        raise BadRecipe(f"both sides take this {name}; say which with --from {first} or --from {second} "
+                        f"(in Python: side='{first}')")  # fmt: skip
     return sides[0]
 
 
