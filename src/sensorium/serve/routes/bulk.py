@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -47,6 +47,15 @@ class BulkAdded(BaseModel):
     items: dict[str, int] = Field(default_factory=dict, description="how many items each side has that got one")
 
 
+class _Named(NamedTuple):
+    """What is kept of an item once it is encoded; its own document may be large."""
+
+    id: str
+    run: str | None
+    side: str
+    replace: bool
+
+
 @dataclass
 class _Line:
     """One line of a stream; workers and change once its item is read and encoded."""
@@ -85,13 +94,14 @@ async def add(request: Request, context: Context, atomic: bool) -> JSONResponse:
     batch is durable once it is added, and a line with an error leaves out its own item only.
     Raises a 422 problem where no item was added, and 507 or 503 where no more can be; earlier batches stay.
     """
-    bulk, held = _Bulk(context, atomic), []
+    bulk, held, room = _Bulk(context, atomic), [], context.settings.max_bodies // 2
     async for batch, size in _batches(request, context.settings.max_body):
         await _prepare(batch, bulk)
         ready = [line for line in batch if line.change is not None]
         if atomic:
             held += ready
-            _check_held(held, context.settings.max_bodies // 2)
+            room -= _size(ready)
+            _check_held(held[:1] + ready, room, context.settings.max_bodies // 2)
         else:
             await _commit(ready, bulk)
         release(request.scope, size)
@@ -167,14 +177,22 @@ def _read(batch: list[_Line], model: Any) -> list[Problem | None]:
 
 
 async def _encode(line: _Line, context: Context) -> Change:
-    line.workers = context.registry.get(line.new.run).workers
-    return await additions.change_of(line.new, line.workers, context)
+    new = line.new
+    line.workers = context.registry.get(new.run).workers
+    change = await additions.change_of(new, line.workers, context)
+    line.new, line.content = _Named(new.id, new.run, new.side, new.replace), b""
+    return change
 
 
-def _check_held(lines: list[_Line], most: int) -> None:
-    """Raise a 413 problem for more bytes than an atomic request may hold, 400 for items of several sides."""
+def _size(lines: list[_Line]) -> int:
+    """Bytes of vectors and media of encoded lines."""
     changes = [line.change for line in lines if line.change is not None]
-    if sum(len(c.media) + (0 if c.vector is None else c.vector.nbytes) for c in changes) > most:
+    return sum(len(change.media) + (0 if change.vector is None else change.vector.nbytes) for change in changes)
+
+
+def _check_held(lines: list[_Line], room: int, most: int) -> None:
+    """Raise a 413 problem where an atomic request has no room left of ``most`` bytes, 400 for items of two sides."""
+    if room < 0:
         detail = f"more than {most} bytes of vectors and media in one atomic request; send it in pieces, or not atomic"
         raise Problem(413, detail, _CLOSE)
     if len({(line.new.run, line.new.side) for line in lines}) > 1:
