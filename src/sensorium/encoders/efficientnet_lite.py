@@ -41,7 +41,7 @@ class EfficientnetLite(Pretrained):
     model: "lite0" (224 pixels), "lite1" (240) or "lite2" (260): larger and slower. Each is a package of its own.
     resize: "whole": the whole picture, its sides scaled to a square; or "center": the middle square of 7/8 of the
     shorter side, as the network was evaluated on ImageNet. Both bicubic, with antialiasing.
-    precision: "fp32", "bf16" (twice as fast, cosine to fp32 0.998), or "auto": bf16 only where that is above 0.9999.
+    precision: "fp32", "bf16" (faster, cosine to fp32 about 0.996), or "auto": bf16 only where that is above 0.9999.
 
     Transparency is over white, grey becomes RGB. A picture's vector does not depend on its companions beyond
     rounding (1e-5 in fp32).
