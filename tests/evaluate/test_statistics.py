@@ -107,3 +107,13 @@ def test_same_seed_pairs_two_runs():
     group = np.arange(80) // 4
     gap = statistics.resample(values + 0.5, group, seed=9) - statistics.resample(values, group, seed=9)
     np.testing.assert_allclose(gap, 0.5)
+
+
+def test_an_interval_is_of_95_percent_unless_another_is_asked_for():
+    values, group = np.random.default_rng(0).normal(size=80), np.arange(80) // 2
+    drawn = statistics.resample(values, group, resamples=400, seed=3)
+    assert statistics.interval(values, group, resamples=400, seed=3) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+    (narrow,) = statistics.intervals([values], group, ["mean"], 400, 3, level=0.5)
+    assert narrow == pytest.approx(np.quantile(drawn, [0.25, 0.75]))
+    (usual,) = statistics.intervals([values], group, ["mean"], 400, 3)
+    assert usual == pytest.approx(np.quantile(drawn, [0.025, 0.975]))

@@ -88,7 +88,7 @@ def encoded(format: str, subtype: str | None = None) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(("format", "name"), [("WAV", "WAV"), ("RF64", "WAV"), ("WAVEX", "WAV"), ("AIFF", "AIFF"), ("FLAC", "FLAC"),
+@pytest.mark.parametrize(("format", "name"), [("WAV", "WAV"), ("RF64", "WAV"), ("W64", "WAV"), ("WAVEX", "WAV"), ("AIFF", "AIFF"), ("FLAC", "FLAC"),
                                               ("OGG", "Ogg"), ("MP3", "MP3"), ("CAF", "CAF"), ("AU", "AU")])  # fmt: skip
 def test_containers_are_recognised_by_their_first_bytes(format: str, name: str) -> None:
     assert container(encoded(format)) == name

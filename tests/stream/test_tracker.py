@@ -57,9 +57,9 @@ def test_segments_follow_each_other_within_activity(readings):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(READING, min_size=1, max_size=40))
-def test_smoothing_is_the_exponential_mean_of_active_steps(readings):
-    options = TrackerOptions(half_life=0.3)
+@given(st.lists(READING, min_size=1, max_size=40), st.sampled_from([0.3, 0.04]))  # longer and shorter than a step
+def test_smoothing_is_the_exponential_mean_of_active_steps(readings, half_life):
+    options = TrackerOptions(half_life=half_life)
     tracker, _ = track(readings, options)
     active = [(i, p) for i, (p, share) in enumerate(readings) if share >= options.active_share]
     if not active:

@@ -8,7 +8,7 @@ from sensorium.modalities.audio import mp3
 NEEDED = 4096
 _MARKS = {
     b"RIFF": "WAV", b"RIFX": "WAV", b"RF64": "WAV", b"OggS": "Ogg", b"fLaC": "FLAC",
-    b"\x1aE\xdf\xa3": "WebM or Matroska",
+    b"\x1aE\xdf\xa3": "WebM or Matroska", b"riff\x2e\x91\xcf\x11": "WAV",
     b"ID3": "MP3", b"FORM": "AIFF", b"caff": "CAF", b"0&\xb2u": "WMA", b".snd": "AU", b"#!AMR": "AMR",
 }  # fmt: skip
 
