@@ -112,7 +112,9 @@ def test_same_seed_pairs_two_runs():
 def test_an_interval_is_of_95_percent_unless_another_is_asked_for():
     values, group = np.random.default_rng(0).normal(size=80), np.arange(80) // 2
     drawn = statistics.resample(values, group, resamples=400, seed=3)
-    assert statistics.interval(values, group, resamples=400, seed=3) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+    assert statistics.interval(values, group, resamples=400, seed=3) == pytest.approx(
+        np.quantile(drawn, [0.025, 0.975])
+    )
     (narrow,) = statistics.intervals([values], group, ["mean"], 400, 3, level=0.5)
     assert narrow == pytest.approx(np.quantile(drawn, [0.25, 0.75]))
     (usual,) = statistics.intervals([values], group, ["mean"], 400, 3)
