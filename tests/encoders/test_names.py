@@ -58,7 +58,8 @@ def test_every_well_known_model_has_a_part_and_a_rule_that_agrees() -> None:
     for part, models in _names.KNOWN.items():
         assert part in parts.names("encoders")
         for model in models:
-            assert _names.expand({"name": model})["name"] == part
+            written = f"{part}:{model}" if ":" in model else model
+            assert _names.expand({"name": written})["name"] == part
     assert set(_names.TYPES.values()) <= set(parts.names("encoders"))
 
 
@@ -112,6 +113,22 @@ def test_organisations_that_people_leave_out() -> None:
     assert _names.with_owner("transformers", "bert-base-uncased") == "google-bert/bert-base-uncased"
     assert _names.with_owner("clip", "clip-vit-base-patch32") == "openai/clip-vit-base-patch32"
     assert _names.with_owner("clip", "./folder") == "./folder"
+
+
+def test_settings_alone_in_the_cache_are_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program asked for a model's config.json only: the weights are still to be downloaded."""
+    pytest.importorskip("huggingface_hub")
+    from huggingface_hub import constants
+
+    cached = tmp_path / "models--someone--clip"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("1" * 40)
+    (cached / "snapshots" / ("1" * 40)).mkdir(parents=True)
+    (cached / "snapshots" / ("1" * 40) / "config.json").write_text("{}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(BadData, match="someone/clip is not in the cache and HF_HUB_OFFLINE is set"):
+        _ = parts.make("encoders", {"name": "clip", "model": "someone/clip"}).folder
 
 
 def test_a_model_that_is_nowhere_names_the_nearest_offline_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,9 +137,12 @@ def _packaged(weights: Weights) -> Path | None:
 def _cached(weights: Weights) -> Path | None:
     hub, errors = require("huggingface_hub", weights.extra), require("huggingface_hub.errors", weights.extra)
     try:
-        return Path(hub.snapshot_download(weights.model, local_files_only=True, **_choice(weights)))
+        found = Path(hub.snapshot_download(weights.model, local_files_only=True, **_choice(weights)))
     except errors.LocalEntryNotFoundError:
         return None
+    # Another program may have left the settings alone there; they are no model.
+    holds = [pattern for pattern in weights.files if pattern.endswith((".safetensors", ".bin"))]
+    return found if not holds or any(any(found.glob(pattern)) for pattern in holds) else None
 
 
 def _downloaded(weights: Weights) -> Path:
