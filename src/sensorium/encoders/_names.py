@@ -83,6 +83,7 @@ KNOWN = {
     "wavlm": ("microsoft/wavlm-base-plus", "microsoft/wavlm-large"),
     "whisper": ("openai/whisper-tiny", "openai/whisper-base", "openai/whisper-small", "openai/whisper-large-v3"),
 }  # fmt: skip
+_LONGEST = 4000  # characters of a name or path
 #: Organisations of the models that people name without one.
 _OWNERS = {"sentence_transformers": "sentence-transformers", "clip": "openai", "siglip": "google", "dinov2": "facebook",
            "clap": "laion"}  # fmt: skip
@@ -94,7 +95,16 @@ def expand(spec: Mapping[str, Any], where: str = "encoder") -> dict[str, Any]:
     where: the recipe key that messages name. Raises BadRecipe, naming the nearest, for a name that is neither
     a part, a class, a folder nor a model's.
     """
-    spec = dict(spec)
+    for key in ("name", "model"):
+        if isinstance(spec.get(key), str) and len(spec[key]) > _LONGEST:
+            raise BadRecipe(f"{where}: its {key} has {len(spec[key]):,} characters; expected at most {_LONGEST}")
+    found = _expanded(dict(spec), where)
+    if isinstance(model := found.get("model"), str) and _is_model(Path(model).expanduser()):
+        found["model"] = str(Path(model).expanduser().resolve())  # the run may be opened from another folder
+    return found
+
+
+def _expanded(spec: dict[str, Any], where: str) -> dict[str, Any]:
     name = spec.pop("name")
     if not isinstance(name, str) or name in parts.names("encoders"):
         return {"name": name, **spec}
@@ -125,7 +135,7 @@ def nearest_models(part: str, model: str) -> str:
 
 def with_owner(part: str, model: str) -> str:
     """A model's id with the organisation that people leave out; folders and whole ids stay as they are."""
-    if "/" in model or model.startswith((".", "~")) or Path(model).is_dir() or not model:
+    if "/" in model or model.startswith((".", "~")) or _is_model(Path(model)) or not model:
         return model
     same = [known for known in KNOWN.get(part, ()) if known.partition("/")[2].lower() == model.lower()]
     if same:
@@ -133,11 +143,19 @@ def with_owner(part: str, model: str) -> str:
     return f"{_OWNERS[part]}/{model}" if part in _OWNERS else model
 
 
+def _is_model(folder: Path) -> bool:
+    """Whether a folder holds a model's settings, as the encoders look for it."""
+    try:
+        return (folder / "config.json").is_file() or (folder / "modules.json").is_file()
+    except OSError:  # no file system takes such a name
+        return False
+
+
 def _of_folder(name: str, where: str) -> str | None:
     """The part of a model's folder: modules.json is of sentence-transformers, else by config.json's model_type."""
     folder = Path(name).expanduser()
     looks = name.startswith((".", "/", "~"))
-    if not (looks or folder.is_dir()):
+    if not (looks or _is_model(folder)):
         return None
     if (folder / "modules.json").is_file():
         return "sentence_transformers"
