@@ -108,7 +108,7 @@ def test_a_run_in_the_making_is_said_to_be_and_an_interrupted_one_goes_on_by_its
     with pytest.raises(BadData) as error:
         sensorium.open("runs/mine")
     assert str(error.value).endswith(f"it was interrupted; type: {hint}")
-    assert doctor.listing("runs")[0]["about"] == f"interrupted; type: {hint}"
+    assert doctor.listing("runs")[0]["about"] == f"interrupted at step 8 of 16; type: {hint}"
     from sensorium.cli import app
 
     with pytest.raises(SystemExit) as end:

@@ -118,8 +118,8 @@ def next_commands(run: Any) -> list[str]:
     """The two commands to type after a run: a search with a query of its own, and the server; none without index."""
     if not run.sides:
         return []
-    return [f"sensorium search {shlex.quote(str(run.folder))} {_query(run)}",
-            f"sensorium serve {shlex.quote(str(run.folder))}"]  # fmt: skip
+    where = shlex.quote(str(run.folder))
+    return [f"sensorium search {where}" + f" {_query(run)}", f"sensorium serve {where}"]
 
 
 def _query(run: Any) -> str:
