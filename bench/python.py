@@ -116,7 +116,7 @@ def served(folder: Path) -> float:
     start = time.perf_counter()
     command = [sys.executable, "-m", "sensorium", "serve", str(folder), "--port", str(port), "--log", "off"]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    body = json.dumps({"text": "brown shoes", "k": 5, "side": "left"}).encode()
+    body = json.dumps({"text": "brown shoes", "k": 5, "from": "left"}).encode()
     try:
         while True:
             request = urllib.request.Request(
