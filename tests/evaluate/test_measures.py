@@ -185,3 +185,9 @@ def test_unknown_measure_is_refused_before_any_work():
 
 def test_default_measures_are_all_known():
     assert [str(parse(m)) for m in measures.DEFAULT] == list(DEFAULT)
+
+
+def test_a_reciprocal_rank_without_a_cut_off_is_that_of_the_first_relevant():
+    ranks, offsets = np.array([3, 1, 400]), np.array([0, 2, 3])
+    assert measures.reciprocal_rank(ranks, offsets).tolist() == [1.0, 1 / 400]
+    assert measures.reciprocal_rank(ranks, offsets, 10).tolist() == [1.0, 0.0]
