@@ -19,11 +19,16 @@ pytest_plugins = ["hang_guard", "live_fixtures"]
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
+#: Fixtures of the whole session that take long, and the group of the tests that use them.
+GROUPS = {"glyphs": "glyphs", "voice_run": "live"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """The run and servers of the live tests are made once: their tests share one worker."""
+    """What takes long is made once: the tests that use it share one worker."""
     for item in items:
-        if "voice_run" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("live"))
+        for fixture in GROUPS.keys() & set(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +41,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def glyphs(tmp_path_factory):
-    """The recipe glyphs, run once in a folder of its own: <folder>/runs/glyphs. Group its tests by xdist_group."""
+    """The recipe glyphs, run once in a folder of its own: <folder>/runs/glyphs."""
     import sensorium
 
     folder = tmp_path_factory.mktemp("glyphs")

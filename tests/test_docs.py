@@ -25,8 +25,14 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return [(lang, text) for skipped, lang, text in BLOCK.findall(page.read_text("utf-8")) if not skipped]
 
 
-@pytest.mark.xdist_group("glyphs")
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
+#: Pages whose blocks take long: they make runs of the demo's size.
+SLOW = ("quickstart.md", "concepts.md", "formats.md", "glyphs.md", "pairs.md")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.slow] * (p.name in SLOW), id=p.name) for p in PAGES if blocks(p)],
+)
 def test_blocks_run(page, glyphs, tiny_vectors, monkeypatch, tmp_path):
     # A page may use runs/glyphs (the demo's run), pairs.npz (vectors of one's own) and picture.png (a drawing).
     (tmp_path / "runs").mkdir()

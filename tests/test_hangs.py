@@ -10,6 +10,8 @@ HANGING = """
 import threading, time
 import pytest
 
+import pytest
+
 @pytest.fixture
 def stuck():
     yield
@@ -55,6 +57,7 @@ def test_a_suite_with_a_test_that_hangs_ends_and_says_where(tmp_path):
     assert "in stuck" in done.stderr and "Timeout (0:00:02)!" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_other_tests_are_run_all_the_same_where_there_are_workers(tmp_path):
     done = ran(tmp_path, "-p", "xdist.plugin", "-n", "1")
     assert done.returncode == 1

@@ -26,7 +26,7 @@ from sensorium.search.folder import RunFolder, workplace
 from sensorium.search.publishing import publish
 from sensorium.search.run import Run
 from sensorium.search.run import open as open_run
-from sensorium.types import Data, Embeddings, Items, check_text, side_names
+from sensorium.types import SIDES, Data, Embeddings, Items, check_text, side_names
 
 if TYPE_CHECKING:
     from sensorium.fitting import Fitted
@@ -71,19 +71,19 @@ def run(
         with timed("load", seconds, quiet):
             data = located.of_new(plan, recipe, folder, data)
             check_data(plan, data)
-        pairs = split(plan, data.pairs)
-        check_encoders(plan, data, parts.encoders)
+            pairs = split(plan, data.pairs)
+            check_encoders(plan, data, parts.encoders)
+            plan = plan.settle(data, parts)  # before the check, which compares fingerprints with those of a teacher
         notes = feasible.check(plan, data, pairs, parts)
         for note in () if quiet else notes:
             say("note", note)
         with timed("embed", seconds, quiet):
-            plan = plan.settle(data, parts)
             left, right = embed(plan, data, Path(stores or target.stores), progress=not quiet, parts=parts)
         check(left, right)
         with timed("fit", seconds, quiet):
             fitted = fit_heads(plan, left, right, pairs, folder, not quiet, on_epoch, tensorboard, parts)
-        extra = {"notes": notes} if notes else {}
-        finish(plan, data, left, right, pairs, fitted, folder, stages=stages, seconds=seconds, quiet=quiet, extra=extra)
+        more = {"extra": {"notes": notes} if notes else {}, "encoders": parts.encoders}
+        finish(plan, data, left, right, pairs, fitted, folder, stages=stages, seconds=seconds, quiet=quiet, **more)
     return open_run(target.path)
 
 
@@ -100,13 +100,14 @@ def finish(
     seconds: dict[str, float] | None = None,
     quiet: bool = True,
     extra: Mapping[str, Any] | None = None,
+    encoders: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """From two fitted heads to a whole run in ``folder``: save, project, evaluate, index; returns its metrics.
 
     right: None where both sides are one table. pairs: with their splits complete, see :func:`split`. ``fitted``
     may come from a fit or from another tool's weights. stages: which of "evaluate" and "index" are done.
     seconds: of the stages before, to which these are added. extra: further entries of metrics.json, which
-    overrule those of the same name.
+    overrule those of the same name. encoders: the recipe's, by side, where they are built already.
     """
     seconds = {} if seconds is None else seconds
     metrics: dict[str, Any] = {"results": [], "fit": dict(fitted.notes)}
@@ -114,7 +115,7 @@ def finish(
     projected = project(left, right, pairs, fitted.left_head, fitted.right_head)
     if "evaluate" in stages:
         with timed("evaluate", seconds, quiet):
-            metrics |= evaluate(plan, data, projected, folder)
+            metrics |= evaluate(plan, data, projected, folder, encoders)
     if "index" in stages:
         with timed("index", seconds, quiet):
             metrics["index"] = publish(plan, data, projected, folder)
@@ -147,7 +148,7 @@ def embed(
 
 def check_encoders(plan: Recipe, data: Data, encoders: Mapping[str, Any]) -> list[tuple[str, Items]]:
     """The sides that are there; raises what refuses either of them before the first takes its time."""
-    sides = [(side, items) for side, items in (("left", data.left), ("right", data.right)) if items is not None]
+    sides = [(side, items) for side, items in zip(SIDES, (data.left, data.right), strict=True) if items is not None]
     for side, items in sides:
         check_encoder(side, items, plan, encoders[side])
     return sides
@@ -288,7 +289,7 @@ def project(left: Embeddings, right: Embeddings | None, pairs: Pairs, left_head:
     return Projected(left, right, pairs, zl, heads.project(right_head, right))
 
 
-def evaluate(plan: Recipe, data: Data, projected: Projected, folder: Path) -> dict[str, Any]:
+def evaluate(plan: Recipe, data: Data, projected: Projected, folder: Path, encoders: Any = None) -> dict[str, Any]:
     """What metrics.json says about the quality of the heads, with the closed forms beside them."""
     from sensorium.evaluate import classification, report
     from sensorium.fitting.baselines import baselines
@@ -296,7 +297,7 @@ def evaluate(plan: Recipe, data: Data, projected: Projected, folder: Path) -> di
     options, objective = plan.evaluate_options(), plan.part_name("objective")
     names = [name for name in options.baselines if name != objective]
     classes = classification.known(projected.pairs)
-    frozen = bool(options.baselines) and plan.one_space(projected.pairs.same_table)
+    frozen = bool(options.baselines) and plan.one_space(projected.pairs.same_table, encoders)
     beside = baselines(names, projected.left, projected.right, projected.pairs, classes, frozen)
     return report.report(data, projected, options, folder, objective=objective, baselines=beside)
 
@@ -364,15 +365,14 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
         )
     pairs = split(plan, data.pairs)
     projected = project(left, right, pairs, before.head("left"), before.head("left" if right is None else "right"))
-    names = side_names(data.left, data.right)
-    metrics = {**before.metrics, "recipe": plan.hash, "sides": names, "seconds": seconds}
+    metrics = {**before.metrics, "recipe": plan.hash, "sides": side_names(data.left, data.right), "seconds": seconds}
     with workplace(folder, plan) as building:
         if integrity.read(folder) != was:
             raise Busy(f"{folder} was replaced by another process meanwhile; nothing was changed: type it again")
         io.copy_folder(Path(folder), building, integrity.not_remade(stage))
         with timed(stage, seconds, quiet):
             if stage == "evaluate":
-                metrics = {**_without_evaluation(metrics), **evaluate(plan, data, projected, building)}
+                metrics = {**_without_evaluation(metrics), **evaluate(plan, data, projected, building, parts.encoders)}
             else:
                 metrics["index"] = publish(plan, data, projected, building)
         write_run(plan, metrics, building)

@@ -129,10 +129,14 @@ class Recipe:
                 values[side]["encoder"].update(encoder.settle())
         return self if values == self.values else replace(self, values=values, asked=self.asked or self.hash)
 
-    def one_space(self, one_table: bool) -> bool:
-        """Whether both sides' vectors are of one space, such as of two towers of one model: see ``Encoder.space``."""
-        encoders = [self.part(f"{side}.encoder") for side in SIDES[: 1 if one_table else 2]]
-        spaces = {"" if encoder is None else encoder.space for encoder in encoders}
+    def one_space(self, one_table: bool, encoders: Mapping[str, Any] | None = None) -> bool:
+        """Whether both sides' vectors are of one space, such as of two towers of one model: see ``Encoder.space``.
+
+        encoders: by side, where they are built already.
+        """
+        sides = SIDES[: 1 if one_table else 2]
+        built = [encoders[side] if encoders else self.part(f"{side}.encoder") for side in sides]
+        spaces = {"" if encoder is None else encoder.space for encoder in built}
         return len(spaces) == 1 and spaces != {""}
 
     def build(self) -> Built:

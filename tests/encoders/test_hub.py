@@ -82,6 +82,7 @@ def test_without_a_hub_the_answer_comes_within_seconds(offline, tmp_path):
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 def test_a_hub_that_accepts_and_never_answers(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()

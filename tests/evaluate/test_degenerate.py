@@ -36,7 +36,8 @@ def test_a_constant_side_gets_no_praise(tmp_path, side, trained, capsys):
     more = ["objective=infonce", "train.epochs=2", 'evaluate.baselines=["ridge"]'] if trained else []
     made = run(tmp_path, both["left"], both["right"], *more)
     assert made.metrics["verdict"].startswith("These numbers say nothing about the fit: ")
-    assert f"all 20 {side} vectors are equal" in made.metrics["verdict"]
+    name = {"left": "image", "right": "text"}[side]
+    assert f"all 20 {name} vectors are equal" in made.metrics["verdict"]
     assert all(row["degenerate"] for row in made.metrics["results"])
     assert {row["95% interval"] for row in card.table(made.metrics)} == {"none"}
     print_run(made.metrics, made.folder)

@@ -91,6 +91,7 @@ def sweep_in_a_process(folder: Path, trials: int, workers: int = 1) -> int:
     return done.returncode
 
 
+@pytest.mark.slow
 def test_killed_sweep_goes_on_and_ends_equal(tmp_path):
     untouched = search(bowl, SPACE, tmp_path / "a", {}, trials=8, pruner="none")
     killed = tmp_path / "b"
@@ -259,6 +260,7 @@ def test_a_finished_sweep_runs_nothing_again(swept):
     assert {p: p.stat().st_mtime_ns for p in out.rglob("metrics.json")} == before
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_of_a_recipe_ends_with_the_same_numbers(swept, tmp_path):
     out = tmp_path / "s"
     script = (

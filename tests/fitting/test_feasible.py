@@ -166,7 +166,7 @@ NEEDED = {"layers": 3, "teacher": "nowhere", "classes": ["a", "b"]}
 def test_a_number_out_of_its_range_is_refused_before_anything_is_embedded(
     tmp_path, slot, kind, name, key, number, draw
 ):
-    bad = OUT.get((kind, name, key)) or BELOW[number]
+    bad = OUT[kind, name, key] if (kind, name, key) in OUT else BELOW[number]
     bad = bad | ABOVE[key] if key in ABOVE and (kind, name, key) not in OUT else bad
     value = draw.draw(bad)
     changes = {slot.replace(".", "_"): {key: value}}

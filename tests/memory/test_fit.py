@@ -352,7 +352,10 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("given", "error", "message"), BAD, ids=lambda v: str(v)[:40] if isinstance(v, dict) else "")
+# Numbered, as some of the values have no text that is the same in every process.
+@pytest.mark.parametrize(
+    ("given", "error", "message"), BAD, ids=[f"{'-'.join(one[0])}-{n}" for n, one in enumerate(BAD)]
+)
 def test_bad_input_names_the_argument(given, error, message):
     x, y = two()
     arguments = {"X": x, "Y": y, **given}

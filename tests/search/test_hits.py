@@ -56,6 +56,7 @@ def shell(*words):
     return subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_shell_keeps_them_apart_too(clashing):
     done = shell("search", clashing.folder, "--id", "im3", "--from", "left", "-k", "5", "--json")
     assert done.returncode == 0, done.stderr

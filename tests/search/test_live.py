@@ -83,11 +83,11 @@ def test_many_at_once_equal_the_same_one_by_one_and_after_a_restart(made, tmp_pa
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
-        (dict(vector=np.ones(7, np.float32)), BadData, r"item 'bad': its vector has shape \(7,\); the left head takes"),
+        (dict(vector=np.ones(7, np.float32)), BadData, r"item 'bad': its vector has shape \(7,\); the image head takes"),
         (dict(vector=np.zeros(8, np.float32)), BadData, "item 'bad': its vector holds NaN, infinity or only zeros"),
         (dict(vector=np.full(8, np.nan, np.float32)), BadData, "item 'bad': its vector holds NaN"),
         (dict(vector=np.full(8, 3e38, np.float32)), BadData, "item 'bad': its head makes no usable vector of it"),
-        (dict(encoder="other"), Mismatch, "item 'bad': its vector is of encoder other, the left head takes those of"),
+        (dict(encoder="other"), Mismatch, "item 'bad': its vector is of encoder other, the image head takes those of"),
         (dict(columns={"name": "x" * 100_001}), BadData, "column 'name' has 100,001 characters"),
     ],
 )  # fmt: skip

@@ -89,6 +89,7 @@ def drip(server, stack):
     return one
 
 
+@pytest.mark.slow
 def test_dripping_bodies_shut_nobody_out(narrow):
     with contextlib.ExitStack() as stack:
         slow = [drip(narrow, stack) for _ in range(10)]
@@ -113,6 +114,7 @@ def told(one) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 def test_a_body_has_a_total_time(narrow):
     with contextlib.ExitStack() as stack:
         one, start, answer = drip(narrow, stack), time.monotonic(), b""

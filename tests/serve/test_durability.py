@@ -24,6 +24,7 @@ def find(server, text: str) -> str:
     return httpx.post(server.url + "/search", json=body, timeout=20).json()["hits"][0]["id"]
 
 
+@pytest.mark.slow
 def test_what_was_answered_survives_kill_9(copied, serve):
     server, stop = serve(copied), threading.Event()
     answered: list[tuple[str, str]] = []
@@ -86,6 +87,7 @@ def test_a_journal_cut_anywhere_opens_with_whole_records(copied, tmp_path):
     assert {"j0", "j1", "j9"} <= set(sensorium.open(copied).places("right"))
 
 
+@pytest.mark.slow
 def test_a_clean_end_compacts_and_loses_nothing(copied, serve):
     server = serve(copied)
     for i in range(5):
@@ -101,6 +103,7 @@ def test_a_clean_end_compacts_and_loses_nothing(copied, serve):
     assert sensorium.open(copied).search(text="purple elephant 4", side="right", to="right", k=1)[0]["id"] == "same"
 
 
+@pytest.mark.slow
 def test_live_items_move_into_a_retrained_run(copied, serve):
     server = serve(copied)
     body = {"side": "right", "id": "mine", "text": "purple elephant"}
@@ -115,6 +118,7 @@ def test_live_items_move_into_a_retrained_run(copied, serve):
     np.testing.assert_allclose(stored, after, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_folder_exchanged_under_load_fails_no_request(copied, serve, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(copied, other)
@@ -159,6 +163,7 @@ def shown(server) -> dict:
     return httpx.get(server.url + "/runs", timeout=60).json()["runs"][0]
 
 
+@pytest.mark.slow
 def test_requests_under_way_are_answered_before_the_end(copied, serve):
     server = serve(copied)
     body = json.dumps({"text": [f"word {j}" for j in range(200)]}).encode()
@@ -183,6 +188,7 @@ def test_requests_under_way_are_answered_before_the_end(copied, serve):
         httpx.get(server.url + "/healthz")
 
 
+@pytest.mark.slow
 def test_a_request_that_never_ends_does_not_hold_the_server(copied, serve):
     server = serve(copied, SENSORIUM_DRAIN_SECONDS="1")
     with socket.create_connection(("127.0.0.1", server.port), 20) as one:

@@ -62,6 +62,7 @@ def private(text: str, *folders) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_no_body_makes_the_server_fail(copied):
     dice, statuses = random.Random(0), Counter()
     with client_of([copied], max_encode=8) as client:

@@ -278,6 +278,7 @@ def test_axe_has_no_serious_finding(chromium, server, tmp_path, scheme):
             if one["impact"] in ("serious", "critical")] == []  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_lost_connection_is_told_and_mended(chromium, voice_run):
     server = Server(voice_run.folder)
     page = tab(chromium)

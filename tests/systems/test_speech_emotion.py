@@ -112,6 +112,7 @@ def test_a_model_pth_without_recordings_still_searches_and_streams(root: Path, t
         CliRunner().invoke(app, ["evaluate", str(tmp_path / "theirs")], catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_how_a_stranger_normalised_the_frames_must_be_said(root: Path, tmp_path: Path) -> None:
     """A plain torch script's file: the answers are those of the script for each way of normalising its frames."""
     torch.manual_seed(4)

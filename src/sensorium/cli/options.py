@@ -51,7 +51,8 @@ def trusted(trust: bool, *runs: Path) -> None:
     for run in runs if trust else ():
         for code in consent.trust(run, remember=True):
             files = ", ".join(map(str, code.files))
-            console(stderr=True).print(f"trusted: {code.name} = {files} sha256 {code.sha256}", markup=False)
+            line = f"trusted: {code.name} = {files} sha256 {code.sha256}"
+            console(stderr=True).print(line, markup=False, soft_wrap=True)
 
 
 def tell(output: Output, made: Any, failures: bool = False, everything: bool = False, then: bool = False) -> None:

@@ -209,8 +209,13 @@ def _protocol(metrics: Mapping[str, Any]) -> str:
     if not protocol:
         return ""
     notes = ", ".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in protocol.get("notes", {}).items())
-    lines = [f"## Protocol `{protocol['name']}`", protocol.get("about", ""),
-             markdown(table({**protocol, "sides": metrics.get("sides")})), f"{notes}." if notes else ""]  # fmt: skip
+    rows = table({"results": protocol["results"], "sides": metrics.get("sides")})
+    lines = [
+        f"## Protocol `{protocol['name']}`",
+        protocol.get("about", ""),
+        markdown(rows),
+        f"{notes}." if notes else "",
+    ]
     return "\n\n".join(line for line in lines if line)
 
 

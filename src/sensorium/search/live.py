@@ -77,13 +77,13 @@ def apply(run: Run, side: str, changes: Sequence[Change]) -> int:
 
 def _check(run: Run, side: str, added: Sequence[Change]) -> None:
     """Raise Mismatch or BadData, naming the item, for vectors that a side's head does not take."""
-    digest = run.encoder_digest(side)
+    digest, name = run.encoder_digest(side), run.names[side]
     _check_shapes(run, side, added)
     for change in added:
         vector = change.vector
         if change.encoder != digest:
             raise Mismatch(
-                f"item '{change.id}': its vector is of encoder {change.encoder or 'unknown'}, the {side} head takes "
+                f"item '{change.id}': its vector is of encoder {change.encoder or 'unknown'}, the {name} head takes "
                 f"those of {digest}; encode it with the run's own encoder"
             )
         if vector is not None and not (np.isfinite(vector).all() and vector.any()):
@@ -92,11 +92,11 @@ def _check(run: Run, side: str, added: Sequence[Change]) -> None:
 
 def _check_shapes(run: Run, side: str, added: Sequence[Change]) -> None:
     """Raise BadData, naming the item, for vectors that a side's head does not take."""
-    width = run.head(side).dim_in
+    width, name = run.head(side).dim_in, run.names[side]
     for change in added:
         shape = () if change.vector is None else change.vector.shape
         if len(shape) not in (1, 2) or shape[-1] != width or not shape[0]:
-            raise BadData(f"item '{change.id}': its vector has shape {shape}; the {side} head takes ({width},)")
+            raise BadData(f"item '{change.id}': its vector has shape {shape}; the {name} head takes ({width},)")
 
 
 def _prepared(run: Run, side: str, added: Sequence[Change], like: Table) -> tuple[list[str], np.ndarray, Any]:

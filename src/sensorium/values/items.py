@@ -13,7 +13,6 @@ import numpy as np
 
 from sensorium import modalities
 from sensorium.errors import BadData, BadRecipe
-from sensorium.heads import check_finite
 from sensorium.table import as_column
 from sensorium.types import Items, as_ids, check_unique
 from sensorium.values.frames import column_of, frame_of
@@ -59,6 +58,8 @@ def items_of(
     if names is None:
         names = as_ids(np.arange(len(values)))
     if kind is None:
+        from sensorium.heads import check_finite  # imports torch, which reading a recipe does without
+
         check_finite(values, names, f"vectors of {read.what}")
     elif modalities.find(kind).is_file:
         check_files(values, read.what)

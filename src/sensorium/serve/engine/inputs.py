@@ -58,7 +58,7 @@ async def vector_of(entry: InputValue, workers: Workers, context: Context) -> Ve
     if name == "vector":
         raw = as_vector(entry.value, context.settings)
         side = side_of(run, name, raw, side)
-        check_width(raw, run.head(side).dim_in, side)
+        check_width(raw, run.head(side).dim_in, run.names[side])
         return Vector(side, entry.weight, raw=raw)
     side = side_of(run, name, entry.value, side)
     raw = await encode(name, entry.value, side, workers, context)

@@ -30,5 +30,6 @@ def check(served: ServedRun, side: str, table: Table, version: str) -> None:
     except ValueError:
         n = -1
     if not 0 <= n <= len(table) or of(table.ids[:n]) != version:
-        raise Problem(410, f"the {side} items have changed since these rows were sent; load the map again")
+        name = served.run.names[side]
+        raise Problem(410, f"the {name} items have changed since these rows were sent; load the map again")
     served.cache[f"row version {side}"] = (table, version)

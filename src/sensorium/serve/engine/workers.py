@@ -154,7 +154,8 @@ class Workers:
     def _encode(self, side: str, values: list[Any]) -> list[Any]:
         encoder = self.run.encoder(side)
         if encoder is None:
-            raise BadData(f"the {side} items of run '{self.name}' came as vectors, so only vector and id can ask")
+            name = self.run.names[side]
+            raise BadData(f"the {name} items of run '{self.name}' came as vectors, so only vector and id can ask")
         return [np.asarray(vector, np.float32) for vector in encoder.encode(values)]
 
     def _search(self, tasks: list[SearchTask]) -> list[SearchAnswer]:
@@ -220,14 +221,14 @@ class Workers:
 
     def _raw_vectors(self, side: str, ids: np.ndarray) -> np.ndarray:
         """The encoder's own vectors of items with ids (n,), (n, d_in) at unit length; zeros where there is none."""
-        stored = self._raw_stores[side]
+        stored, name = self._raw_stores[side], self.run.names[side]
         if stored is None:
             raise Mismatch(
-                f"the embeddings of the {side} items do not lie beside run '{self.name}', so its raw space cannot "
+                f"the embeddings of the {name} items do not lie beside run '{self.name}', so its raw space cannot "
                 f"be searched; copy the folder {RunFolder(self.run.folder).stores.name} there too, or leave out space"
             )
         if stored.offsets is not None:
-            raise BadData(f"the {side} items are sequences of frames, which are not compared raw; leave out space")
+            raise BadData(f"the {name} items are sequences of frames, which are not compared raw; leave out space")
         if side not in self._raw_rows:
             self._raw_rows[side] = RowLookup.of(stored.ids)
         rows = self._raw_rows[side].rows(ids.tolist())

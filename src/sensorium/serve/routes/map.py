@@ -165,7 +165,8 @@ def routes(context: Context) -> APIRouter:
                 pairs = await asyncio.to_thread(related.of, served)
                 values = await asyncio.to_thread(split_column, pairs, there, side)
             else:
-                raise Problem(404, f"no column '{name[:100]}'; the {side} side has {', '.join([*columns, 'split'])}")
+                has = ", ".join([*columns, "split"])
+                raise Problem(404, f"no column '{name[:100]}'; the {served.run.names[side]} side has {has}")
             known = (there[side], await asyncio.to_thread(column, values))
             served.cache[f"column {side} {name}"] = known
         return Response(known[1], media_type=binary.MEDIA_TYPE)
