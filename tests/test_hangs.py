@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-HANGING = """
-import threading, time
 import pytest
 
+HANGING = """
+import threading, time
 import pytest
 
 @pytest.fixture
