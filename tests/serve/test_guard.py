@@ -125,6 +125,20 @@ def test_every_answer_carries_the_policy(client):
         assert headers["x-content-type-options"] == "nosniff" and "server" not in headers
 
 
+def test_an_address_as_long_as_the_limit_is_read_and_one_more_is_not(symbols):
+    with client_of([symbols], max_header=2000) as client:
+        for address in ("/items/{}", "/runs?none={}"):
+            longest = address.format("a" * (2000 - len(address) + 2 + ("?" in address)))
+            assert client.get(longest).status_code != 414
+            assert "2001 characters; at most 2000" in problem(client.get(longest + "a"), 414)
+
+
+def test_a_stated_size_beyond_any_number_is_named_by_its_first_digits(client):
+    stated = "1234567890" * 3
+    answer = client.post("/search", content=b"{}", headers={"content-length": stated})
+    assert f"body of {stated[:20]} bytes" in problem(answer, 413)
+
+
 def test_large_bodies_and_headers_are_refused(symbols):
     with client_of([symbols], max_body=1000, max_header=2000) as client:
         json_type = {"content-type": "application/json"}

@@ -125,8 +125,8 @@ def respond(request: SearchRequest, answer: SearchAnswer, query: Query, workers:
         "to": query.to,
         "corrected": query.corrected,
         "space": request.space,
-        "no_match": no_match(workers.run, query, answer.best),
         "took_ms": round(1000 * (time.perf_counter() - start), 3),
+        "no_match": no_match(workers.run, query, answer.best),
     }
     opening = orjson.dumps(head)[:-1] + b',"hits":['
     if len(answer.hits) < _LONG:
