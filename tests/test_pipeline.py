@@ -291,7 +291,7 @@ def test_an_interrupted_fit_goes_on_where_it_was(tmp_path, tiny_vectors):
             BadData,
             r"test split has no related pair.*data.test=",
         ),
-        (["left.encoder=hashing"], BadRecipe, "left.encoder is set, but the left items are vectors already"),
+        (["left.encoder=hashing"], BadRecipe, "left.encoder is set, but the image items are vectors already"),
     ],
 )
 def test_recipes_that_do_not_fit_the_data(tmp_path, tiny_vectors, overrides, error, message):

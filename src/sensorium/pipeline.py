@@ -156,17 +156,17 @@ def check_encoders(plan: Recipe, data: Data, encoders: Mapping[str, Any]) -> lis
 
 def check_encoder(side: str, items: Items, plan: Recipe, encoder: Any) -> None:
     """Raise BadRecipe when a side's encoder does not take its kind of item; vectors have None."""
-    slot = f"{side}.encoder"
+    slot, called = f"{side}.encoder", items.name or side
     if items.kind == "vector":
         if encoder is not None:
-            raise BadRecipe(f"{slot} is set, but the {side} items are vectors already; leave it out")
+            raise BadRecipe(f"{slot} is set, but the {called} items are vectors already; leave it out")
     elif encoder is None:
-        raise BadRecipe(f"the {side} items are {items.kind}; name what encodes them: {slot}=NAME")
+        raise BadRecipe(f"the {called} items are {items.kind}; name what encodes them: {slot}=NAME")
     else:
         encoder.choose(items.kind)
         if encoder.takes != items.kind:
             name = plan.part_name(slot)
-            raise BadRecipe(f"{slot} '{name}' takes {encoder.takes}, but the {side} items are {items.kind}")
+            raise BadRecipe(f"{slot} '{name}' takes {encoder.takes}, but the {called} items are {items.kind}")
         encoder.check(items.values)
 
 

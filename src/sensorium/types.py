@@ -192,8 +192,9 @@ def check_text(items: Items, side: str) -> None:
         rows = _not_utf8(column)
         if len(rows):
             some = ", ".join(ascii(str(id)) for id in items.ids[rows[:3]].tolist())
+            called = items.name or side
             raise BadData(
-                f"{len(rows)} of {len(items)} {side} items have a lone surrogate (half a character, which UTF-8 cannot "
+                f"{len(rows)} of {len(items)} {called} items have a lone surrogate (half a character, which UTF-8 cannot "
                 f"hold) in '{name}', such as id {some}; correct the text, for example with "
                 "str.encode('utf-8', 'replace')"
             )
