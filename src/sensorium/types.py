@@ -194,8 +194,8 @@ def check_text(items: Items, side: str) -> None:
             some = ", ".join(ascii(str(id)) for id in items.ids[rows[:3]].tolist())
             called = items.name or side
             raise BadData(
-                f"{len(rows)} of {len(items)} {called} items have a lone surrogate (half a character, which UTF-8 cannot "
-                f"hold) in '{name}', such as id {some}; correct the text, for example with "
+                f"{len(rows)} of {len(items)} {called} items have a lone surrogate (half a character, which UTF-8 "
+                f"cannot hold) in '{name}', such as id {some}; correct the text, for example with "
                 "str.encode('utf-8', 'replace')"
             )
 
