@@ -141,7 +141,7 @@ def evaluate(
 
     [bold]sensorium evaluate runs/ravdess-best data=emodb data.root=~/data/EMO-DB[/bold]
     """
-    from sensorium import pipeline
+    from sensorium import io, pipeline
     from sensorium.cli import tables
     from sensorium.experiments import cross_corpus
 
@@ -154,7 +154,8 @@ def evaluate(
         if output.json:
             output.records(rows)
         else:
-            output.say(tables.comparison(rows, run, other, everything))
+            names = io.read_json(run / "metrics.json", "make the run anew").get("sides")
+            output.say(tables.comparison(rows, run, other, everything, names))
         return
     chosen = [*([other] if other else []), *(overrides or [])]
     if any(key.startswith(("data=", "data.")) for key in chosen):

@@ -213,4 +213,6 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False, e
         print_table(groups, title=f"Groups, worst first, by {metrics['breakdown'].get('measure', 'hit@10')}; percent")
     if failures and metrics.get("failures"):
         out.print("Worst failures: the first relevant came at this rank\n")
-        tables.by_direction([{**row, "direction": figures.arrow(row["direction"])} for row in metrics["failures"]])
+        names = metrics.get("sides")
+        rows = [{**row, "direction": figures.arrow(row["direction"], names)} for row in metrics["failures"]]
+        tables.by_direction(rows)

@@ -52,12 +52,16 @@ def results(metrics: Mapping[str, Any], everything: bool = False) -> str:
     return more(shown, rows)
 
 
-def comparison(rows: Sequence[Mapping[str, Any]], a: Any, b: Any, everything: bool = False) -> str:
-    """Print two runs compared query by query; returns what to type for the measures that are not shown."""
+def comparison(rows: Sequence[Mapping[str, Any]], a: Any, b: Any, everything: bool = False,
+               names: Mapping[str, str] | None = None) -> str:  # fmt: skip
+    """Print two runs compared query by query; returns what to type for the measures that are not shown.
+
+    names: of the sides.
+    """
     shown = usual(rows, everything)
     by_direction(
         [{
-            "direction": figures.arrow(row["direction"]), "measure": row["measure"],
+            "direction": figures.arrow(row["direction"], names), "measure": row["measure"],
             "a": number(row["measure"], row["a"]), "b": number(row["measure"], row["b"]),
             "b - a": number(row["measure"], row["difference"]),
             "95% interval": f"{number(row['measure'], row['low'])} – {number(row['measure'], row['high'])}",

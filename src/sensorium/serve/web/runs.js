@@ -106,7 +106,7 @@ async function one(root, name, tab, keep, again) {
     h("div", { class: "row between head" }, h("div", { class: "row" }, h("h1", {}, name), status), h("div", { class: "row" },
       run.state === "ready" ? [h("a", { class: "button small", href: link("search", { run: name }) }, icon("search"), "Search"), h("a", { class: "button small", href: link("map", { run: name }) }, icon("map"), "Map")] : null)),
     run.metrics?.verdict ? h("p", { class: "verdict" }, run.metrics.verdict) : null,
-    run.metrics?.leaks?.leaky ? h("p", { class: "note bad" }, h("strong", {}, "Leaky. "), run.metrics.leaks.stamp || "Test items were in the training data; these numbers are too high.") : null,
+    run.metrics?.leaks?.leaky ? h("p", { class: "note bad" }, h("strong", {}, "Leaky. "), `${run.metrics.leaks.findings?.filter((one) => one.leaky).map((one) => one.text).join("; ") || "Test items were in the training data"}. These numbers are too high.`) : null,
     h("div", { class: "tabs-row" }, tabs), place);
   if (focused) tabs.querySelector('[aria-selected="true"]').focus();
   const draw = {
