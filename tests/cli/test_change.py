@@ -67,7 +67,8 @@ def test_rows_of_a_table_are_added_to_both_sides_and_removed(made, tmp_path, wri
         found = table.metadata(table.rows["n1"])
         assert int(found["year"]) == 2001 and found["text"] == "zebra"
         with pytest.raises(
-            SensoriumError, match="both sides of .* have an item 'n1'; say which with side: title or caption"
+            SensoriumError,
+            match="both sides of .* have an item 'n1'; say which of title and caption: type --side title",
         ):
             said("remove", made, "--ids", "n1")
         with pytest.raises(

@@ -164,7 +164,7 @@ def test_an_interrupted_run_is_listed_and_says_where_it_goes_on(runs, tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         sensorium.run("arrays", [*keys, "seed=1"], out="runs/mine", quiet=True, on_epoch=stop(2))
     about = {row["name"]: row["about"] for row in doctor.listing("runs")}["runs/mine"]
-    assert re.search(r"hit@10 .*; made anew, but interrupted at step 16 of 280; type: ", about)
+    assert re.search(r" → .* hit@10 .*; made anew, but interrupted at step 16 of 280; type: ", about)
     capfd.readouterr()
     sensorium.run("arrays", [*keys, "seed=1"], out="runs/mine")
     assert "      fit  going on at step 16 of 280\n" in capfd.readouterr().err

@@ -59,14 +59,17 @@ def _about_run(run: RunFolder) -> str:
 
 
 def _results(run: RunFolder) -> str:
+    from sensorium.evaluate import figures
+
     try:
-        results = io.read_json(run.metrics).get("results", [])
+        metrics = io.read_json(run.metrics)
     except SensoriumError as error:
         return str(error)
-    first = next((r for r in results if r["measure"] == "hit@10"), None)
+    first = next((r for r in metrics.get("results", []) if r["measure"] == "hit@10"), None)
     if first is None:
         return ""
-    text = f"{first['direction']} hit@10 {100 * first['value']:.1f}% of {first['n_queries']} queries"
+    direction = figures.arrow(first["direction"], metrics.get("sides"))
+    text = f"{direction} hit@10 {100 * first['value']:.1f}% of {first['n_queries']} queries"
     if first.get("degenerate"):
         return f"{text}, which says nothing about the fit"
     groups = first.get("n_groups", FEW)

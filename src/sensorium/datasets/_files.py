@@ -1,4 +1,4 @@
-"""Files that a table names: found, checked before anything is embedded, and told apart."""
+"""Files that a table names: found, checked before anything is embedded, and distinguished."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sensorium.errors import BadData
 from sensorium.modalities import walk
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_ENDS = 1 << 12  # bytes at both ends of a file by which files of one size are told apart first
+_ENDS = 1 << 12  # bytes at both ends of a file by which files of one size are compared first
 
 
 class Files(NamedTuple):

@@ -106,7 +106,7 @@ class Side:
 
 
 def prepared(cells: Cells, ids: str | None, both: bool, bad: str) -> Side:
-    """A side of which the values are checked and told apart.
+    """A side of which the values are checked and distinguished.
 
     ids: the column of ids. both: the two sides are columns of one table, of which a row is no item.
     """

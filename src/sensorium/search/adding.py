@@ -82,7 +82,8 @@ def by_side(run: Run, ids: Sequence[str], side: str | None = None, missing: bool
         at = [one for one in run.sides if side in (None, one) and name in run.places(one)]
         if len(at) > 1:
             raise BadData(
-                f"both sides of {run.folder} have an item '{name}'; say which with side: {_sides(run, ' or ')}"
+                f"both sides of {run.folder} have an item '{name}'; say which of {_sides(run)}: "
+                f"type --side {run.names[at[0]]} (in Python: side='{run.names[at[0]]}')"
             )
         if not at and not missing:
             some = run.index(side or run.sides[0]).table.ids[:20000].tolist()
@@ -103,8 +104,8 @@ def known_side(run: Run, side: str) -> str:
     return key
 
 
-def _sides(run: Run, word: str = " and ") -> str:
-    return word.join(run.names[side] for side in run.sides)
+def _sides(run: Run) -> str:
+    return " and ".join(run.names[side] for side in run.sides)
 
 
 def check(run: Run, side: str, items: Items, replace: bool) -> None:

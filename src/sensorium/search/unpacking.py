@@ -148,7 +148,7 @@ def _place_code(manifest: dict[str, Any], building: Path, out: Path) -> None:
 
 
 def needs(code: list[dict[str, Any]], run: Path | str) -> list[str]:
-    """What a user is told of the code that an unpacked run names."""
+    """What a user must know of the code that an unpacked run names."""
     lines = []
     for one in code:
         where = "it is not in the pack; ask its author for the file"

@@ -52,7 +52,7 @@ def relate(
     ``test``, ``validation``: a share, a number of groups, or the rows of X that are held out. Without ``group``,
     pairs that share an item are one group; where the right side is a class table, each row of X is one.
 
-    Raises BadData, naming the argument, for what does not fit the rows; BadRecipe where no pairs can be told.
+    Raises BadData, naming the argument, for what does not fit the rows; BadRecipe where no pairs follow from them.
     """
     either = left_rows if right_rows is None else right_rows
     n, m = len(left_rows), len(either)
