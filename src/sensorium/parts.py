@@ -233,11 +233,11 @@ def completed(kind: str, name: str, part: type | partial) -> type | partial:
         return partial(completed(kind, name, part.func), *part.args, **part.keywords)
     for earlier, now in _RENAMED.get(kind, {}).items():
         if earlier in vars(part):
-            raise BadRecipe(f"'{name}': the attribute {earlier} is now called {now}; see sensorium/contracts.py")
+            raise BadRecipe(f"'{name}': the attribute {earlier} is now called {now}; see sensorium/contracts")
     made = _with_contract(kind, part)
     if lacks := sorted(made.__abstractmethods__):
         raise BadRecipe(f"'{name}' cannot be one of the {kind}: it defines no {', '.join(lacks)}; "
-                        "see sensorium/contracts.py")  # fmt: skip
+                        "see sensorium/contracts")  # fmt: skip
     return made
 
 

@@ -14,9 +14,11 @@ from sensorium import fingerprint as fingerprints
 from sensorium.contracts import Head
 from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.numerics import ragged
+from sensorium.pairs import csr
 from sensorium.types import Embeddings, Rows, blocks
 
 FORMAT = 1  # of the two files a head is saved as; see docs/formats.md
+_MEMBERS = 1 << 14  # padded items of sets a pass
 _REMEDY = "fit the head again, or restore both of its files"
 
 
@@ -204,3 +206,38 @@ def check_finite(vectors: Rows, ids: np.ndarray | None, what: str, block: int = 
                 f"{what}: {counts[fault]} of {len(vectors)} rows hold {fault}, such as row {named}; "
                 "correct or drop these rows"
             )
+
+
+def compose(head: Head, vectors: Rows, context: csr.Ragged, category: np.ndarray, slot: np.ndarray) -> np.ndarray:
+    """Sets of items as queries for a missing one, (q, dim) float32: inner products with outputs are scores.
+
+    vectors: (n, d_in) of the table. context: rows of the items of each of q sets, one at least. category: (n,) int64,
+    place of each item's category in ``head.categories``, -1 for none of them. slot (q,): the same of the missing item,
+    -1 where it is open. A head that does not take sets gives the mean of its outputs, so that a score is the mean
+    of the inner products with the items of the set. Raises BadData for an empty set.
+    """
+    import torch
+
+    if (context.counts < 1).any():
+        raise BadData(f"{np.count_nonzero(context.counts < 1)} of {len(context.counts)} sets are empty; name an item")
+    items, place = np.unique(context.values, return_inverse=True)
+    if not head.takes_sets:
+        z = apply(head, vectors, items)[place].astype(np.float64)
+        return (np.add.reduceat(z, context.offsets[:-1], axis=0) / context.counts[:, None]).astype(np.float32)
+    made = np.empty((len(context.counts), head.dim), np.float32)
+    device = next((t.device for t in (*head.parameters(), *head.buffers())), torch.device("cpu"))
+    training = head.training
+    head.eval()
+    try:
+        with torch.inference_mode():
+            for part in ragged.alike(context.counts, _MEMBERS):
+                one = context.take(part)
+                member, set_ = csr.positions(one.counts), np.repeat(np.arange(len(part)), one.counts)
+                x = np.zeros((len(part), int(one.counts.max()), head.dim_in), np.float32)
+                kinds = np.full(x.shape[:2], -1, np.int64)
+                x[set_, member], kinds[set_, member] = vectors[one.values], category[one.values]
+                given = (torch.from_numpy(a).to(device) for a in (x, one.counts, kinds, slot[part].astype(np.int64)))
+                made[part] = head.compose(*given).cpu().numpy()
+    finally:
+        head.train(training)
+    return made

@@ -7,15 +7,18 @@ what it had to drop; nothing is ever paired by position.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sensorium.errors import BadData, BadRecipe
 from sensorium.pairs.components import components
 from sensorium.types import as_ids, is_missing
+
+if TYPE_CHECKING:
+    from sensorium.pairs.sets import ItemSets, Questions
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_NAMES = {
@@ -61,6 +64,8 @@ class Pairs:
     split: (p,) "train", "validation", "test", or "" where not assigned yet.
     same_table: both sides are rows of one table; a relation then holds in both directions.
     group_names: text of each group code, when known.
+    sets, questions: within one table, the sets that the pairs come from, such as outfits, and fill-in-the-blank
+        questions; :meth:`where` and :meth:`take` leave them whole.
     """
 
     left: np.ndarray
@@ -70,6 +75,8 @@ class Pairs:
     split: np.ndarray
     same_table: bool = False
     group_names: np.ndarray | None = None
+    sets: ItemSets | None = None
+    questions: Questions | None = None
 
     def __len__(self) -> int:
         return len(self.left)
@@ -194,7 +201,7 @@ class Pairs:
             raise BadRecipe(
                 f"{start} groups requested for validation and test, but there are only {len(groups)} groups"
             )
-        return replace(self, split=assigned[self.group])
+        return self._with(lambda one: assigned[one.group])
 
     def hold_out(self, name: str, fraction: float, seed: int = 0) -> Pairs:
         """Move a share of the training groups, or a number above 1 of them, into the split ``name``.
@@ -208,8 +215,14 @@ class Pairs:
         if count >= len(train):
             raise BadRecipe(f"{count} groups requested for {name}, but there are only {len(train)} training groups")
         chosen = np.random.default_rng(seed).permutation(train)[:count]
-        move = (self.split == "train") & np.isin(self.group, chosen)
-        return replace(self, split=np.where(move, name, self.split))
+        return self._with(lambda one: np.where((one.split == "train") & np.isin(one.group, chosen), name, one.split))
+
+    def _with(self, split: Callable[[Any], np.ndarray]) -> Pairs:
+        """The pairs, sets and questions with new splits; split: of any of them, by its groups."""
+        sets, questions = (
+            None if one is None else replace(one, split=split(one)) for one in (self.sets, self.questions)
+        )
+        return replace(self, split=split(self), sets=sets, questions=questions)
 
     def relevance(self, direction: str, split: str | None = None, among: np.ndarray | None = None) -> Relevance:
         """Queries, candidates and relevants of one direction: "left->right" or "right->left".

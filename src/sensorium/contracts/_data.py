@@ -1,0 +1,143 @@
+"""What data sets and encoders must have."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from sensorium.errors import BadRecipe
+from sensorium.types import Data
+
+if TYPE_CHECKING:  # annotations only: nothing here is imported when the package is
+    pass
+
+from sensorium.contracts._heads import State
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Dataset(Protocol):
+    """Items of both sides and the pairs between them.
+
+    Example::
+
+        import numpy as np
+        from sensorium.contracts import Dataset
+        from sensorium.pairs import Pairs
+        from sensorium.types import Data, Items
+        class Squares(Dataset):
+            def __init__(self, n: int = 20): self.n = n
+            def load(self) -> Data:
+                ids, row = np.array([f"n{i}" for i in range(self.n)]), np.arange(self.n)
+                squares = [str(i * i) for i in range(self.n)]
+                return Data(Items(ids, [str(i) for i in range(self.n)], "text"), Items(ids, squares, "text"),
+                            Pairs.of(row, row))
+    """
+
+    @abstractmethod
+    def load(self) -> Data:
+        """The items and pairs; the same each time. Raises BadData when files are missing or unreadable."""
+
+    def obtain(self) -> list[Path]:
+        """Download what is missing; returns the folders. Raises BadRecipe where there is nothing to download."""
+        raise BadRecipe(f"the data set '{type(self).__name__.lower()}' has nothing to fetch; bring its files yourself")
+
+    def folds(self) -> int:
+        """Number of cross-validation folds, of which ``fold`` chooses one; 0 for a data set without folds."""
+        return 0
+
+
+class Encoder(Protocol):
+    """A frozen model: items of one kind in, vectors out. The vector of an item does not depend on its batch.
+
+    takes: the kind of item, such as "text" or "image". dim: width d of a vector. fingerprint: a JSON object that
+    differs whenever the vectors would; stores and heads are compared by it.
+
+    Example::
+
+        import numpy as np
+        from sensorium.contracts import Encoder
+        class Vowels(Encoder):
+            takes, dim = "text", 5
+            fingerprint = {"name": "vowels"}
+            def encode(self, values):
+                return np.array([[text.count(v) for v in "aeiou"] for text in values], np.float32).reshape(-1, 5)
+    """
+
+    takes: str
+    dim: int
+    fingerprint: Mapping[str, Any]
+    batch: int = 64  #: items that one call should get
+    frames: bool = False  #: each item becomes a sequence of frames (t_i, d) instead of one vector
+    streams: bool = False  #: has ``start`` and ``step``: see FrameEncoder
+    arguments: Mapping[str, Any] = _NOTHING  #: its own settings, where other formats store them
+    example: Any = None  #: a value that it can encode, where not every value of its kind is valid
+    device: str = "auto"  #: where it computes, of numerics.device; set by the recipe's key ``device``
+    towers: Sequence[str] = ()  #: kinds of item that its key ``tower`` chooses from, one of which it then takes
+    space: str = ""  #: name of the space of its vectors; vectors of one space can be compared without a fit
+
+    def check(self, values: Sequence[Any]) -> None:
+        """Called before anything is embedded. Raises BadData for values that it does not take; reads no file."""
+
+    @abstractmethod
+    def encode(self, values: Sequence[Any]) -> Any:
+        """(n, d) float32; with ``frames`` a list of n arrays (t_i, d), t_i >= 1. Raises BadData for a bad value."""
+
+    def choose(self, kind: str) -> None:
+        """Called first, with the kind of the side's items: take it, where there are several to choose from."""
+
+    def settle(self) -> Mapping[str, Any]:
+        """Keys that were open, as the items and the machine decided them; written into the run's recipe."""
+        return _NOTHING
+
+    def cost(self, values: Sequence[Any]) -> str:
+        """What encoding these will cost, in words, said before it starts; "" where it costs time alone."""
+        return ""
+
+
+class FrameEncoder(Encoder, Protocol):
+    """An encoder of sound whose frames can be computed as the samples arrive.
+
+    rate: samples a second. hop: samples from one frame to the next. size: samples of a frame. span: samples that a
+    frame looks at, ``size`` or more; a stream begins with span - size zeros. Streamed frames equal those of
+    :meth:`encode` to 1e-5.
+
+    Example::
+
+        import numpy as np
+        from sensorium.contracts import FrameEncoder
+        from sensorium.modalities.audio import files
+        class Loudness(FrameEncoder):
+            takes, dim, rate, hop, size, span = "audio", 1, 16000, 160, 400, 400
+            fingerprint = {"name": "loudness"}
+            def start(self, b=1): return (np.zeros(b, np.int64),)
+            def step(self, samples, state):
+                x = np.lib.stride_tricks.sliding_window_view(samples, self.span, 1)[:, :: self.hop]
+                x = np.square(x).mean(2, keepdims=True, dtype=np.float32)
+                all_of = np.ones(x.shape[:2], bool)
+                return x, all_of, all_of, (state[0] + x.shape[1],)
+            def encode(self, values):
+                read = [files.read(value, self.rate) for value in values]
+                read = [np.pad(x, (0, max(0, self.size - len(x)))) for x in read]
+                return [self.step(x[None], self.start())[0][0] for x in read]
+    """
+
+    rate: int
+    hop: int
+    size: int
+    span: int
+    frames: bool = True
+    streams: bool = True
+
+    @abstractmethod
+    def start(self, b: int = 1) -> State:
+        """The state of b new streams. Raises BadRecipe where the settings need the end of a recording."""
+
+    @abstractmethod
+    def step(self, samples: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, State]:
+        """samples (b, span + (t - 1) hop) → frames (b, t, d), which count (b, t), which are voice (b, t), state."""

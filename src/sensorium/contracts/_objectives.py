@@ -1,0 +1,100 @@
+"""What objectives must have: closed forms and trained ones."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from sensorium.errors import BadRecipe
+from sensorium.types import Affine, Embeddings, Solution
+
+if TYPE_CHECKING:  # annotations only: nothing here is imported when the package is
+    from torch import Tensor, nn
+
+    from sensorium.numerics.moments import Moments
+    from sensorium.pairs import Pairs
+    from sensorium.pairs.positives import Positives
+
+from sensorium.contracts._heads import Head
+
+Validate = Callable[[Affine | None, Affine | None], float]  #: measures a pair of maps on held-out pairs
+
+
+class Objective(Protocol):
+    """What a fit optimises: :class:`ClosedFormObjective` or :class:`TrainedObjective`."""
+
+    closed_form: bool
+    gives_probabilities: bool = False  #: scores of all classes can be turned into their probabilities
+
+    def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
+        """Called before anything is embedded, with zeros as vectors and the training pairs. Raises BadRecipe."""
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Scores (n, c) as probabilities (n, c), float64, rows adding up to 1. Raises BadRecipe where undefined."""
+        name = type(self).__name__.lower()
+        raise BadRecipe(f"objective '{name}' gives no probabilities of classes; type: objective=cross_entropy")
+
+
+class ClosedFormObjective(Objective, Protocol):
+    """An objective with an exact solution from the means and covariances of the training pairs.
+
+    Example::
+
+        import numpy as np
+        from sensorium.contracts import ClosedFormObjective
+        from sensorium.types import Affine, Solution
+
+        class LeastSquares(ClosedFormObjective):
+            def solve(self, moments, validate=None):
+                weight = np.linalg.lstsq(moments.cov_xx, moments.cov_xy, rcond=None)[0]
+                return Solution(Affine(weight, moments.mean_y - moments.mean_x @ weight), None, {})
+    """
+
+    closed_form: bool = True
+    tied: bool = False  #: has ``solve_tied``: one map for both sides of one table
+    needs: Sequence[str] = ("xx", "xy")  #: covariances it reads, of "xx", "yy" and "xy"
+
+    @abstractmethod
+    def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:
+        """A map for each side. validate: scores two maps on held-out pairs; None without validation pairs."""
+
+    def solve_tied(self, moments: Moments, validate: Validate | None = None) -> Solution:
+        """One map for both sides of one table, each pair counted in both orders."""
+        raise BadRecipe(f"objective '{type(self).__name__.lower()}' maps one table into another; type: objective=cca")
+
+
+class TrainedObjective(Objective, Protocol):
+    """A loss of a batch of pairs, minimised by gradient descent: a ``torch.nn.Module``, named first among the bases.
+
+    Example::
+
+        import torch
+        from sensorium.contracts import TrainedObjective
+
+        class Distance(torch.nn.Module, TrainedObjective):
+            def loss(self, zl, zr, positives):
+                return (zl - zr).square().sum(1).mean()
+    """
+
+    closed_form: bool = False
+    gives_gradients: bool = False  #: has ``gradients`` and ``learned``, for the fused training step
+    takes_mixtures: bool = True  #: works on mixtures of items (train.mixup)
+
+    def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Head, right_head: Head) -> None:
+        """Called once before training, with the training pairs and the built heads."""
+
+    @abstractmethod
+    def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
+        """Loss of a batch, 0-d: zl, zr (b, d), row i of each a true pair; positives: all true pairs among them."""
+
+    def gradients(self, zl: Tensor, zr: Tensor, positives: Positives, sides: tuple[bool, bool] = (True, True),
+                  bound: float | None = None) -> Any:  # fmt: skip
+        """The loss with its gradients to zl and zr; see ``objectives._contrastive.Gradients``."""
+        raise BadRecipe(f"objective '{type(self).__name__}' sets gives_gradients but has no gradients(); unset it")
+
+    def learned(self, found: Any) -> list[tuple[nn.Parameter, Tensor]]:
+        """The objective's own parameters, each with its gradient, of what :meth:`gradients` returned."""
+        return []
