@@ -35,18 +35,21 @@ class Files(NamedTuple):
     notes: dict[str, Any]
 
 
-def checked(cells: Cells, bad: str) -> Files:
+def checked(cells: Cells, bad: str, within: Path | None = None, compare: bool = True) -> Files:
     """The files of the cells.
+
+    within: the folder that every file must lie in, links followed. compare: whether contents are compared.
 
     Raises BadData, with counts and rows, for files that are missing, remote, empty, not readable, or not of the
     side's kind; ``bad="skip"`` leaves them out. Files of equal content are counted in the notes.
     """
     root, faults = cells.source.root, {}
+    inside = "" if within is None else os.path.join(os.path.realpath(within), "")
     found: dict[str, tuple[str, str]] = {}  # path as written → where it is, or the fault
     # What is left after "skip" must not stop the encoder, so that each file is read whole.
     check = modalities.find(cells.kind).read if bad == "skip" else modalities.check_file(cells.kind)
     for value in dict.fromkeys(cells.values.tolist()):
-        found[value] = _found(root, value, check)
+        found[value] = _found(root, value, check, inside)
     for i, value in enumerate(cells.values.tolist()):
         if fault := found[value][1]:
             faults.setdefault(fault.split(":", 1)[0], []).append(i)
@@ -63,20 +66,23 @@ def checked(cells: Cells, bad: str) -> Files:
         cells = cells.take(np.setdiff1d(np.arange(len(cells)), gone))
     paths = np.array([found[value][0] for value in cells.values.tolist()], object)
     real = np.array([os.path.realpath(path) for path in paths], object)
-    same, copies = _same(real)
+    same, copies = _same(real) if compare else (np.arange(len(real)), [])
     if copies:
         notes[f"{cells.side}_files_of_equal_content"] = len(copies)
         notes[f"{cells.side}_files_of_equal_content_such_as"] = [walk.text(path) for path in copies[:3]]
     return Files(cells, paths, real, same, notes)
 
 
-def _found(root: Path, value: str | None, check: Callable[[str], None]) -> tuple[str, str]:
-    """Where a file lies, and what is wrong with it, "" when nothing is."""
+def _found(root: Path, value: str | None, check: Callable[[str], None], inside: str = "") -> tuple[str, str]:
+    """Where a file lies, and what is wrong with it, "" when nothing is. inside: the real folder it must lie in."""
     if value is None or not value.strip():
         return "", "have no path"
     if _REMOTE.match(value):
         return "", "are remote"
     path = _on_disk(root, value)
+    if inside and not os.path.realpath(path).startswith(inside):
+        lies = path.startswith(os.path.join(os.path.abspath(root), ""))
+        return path, f"lead out of {inside}{' by a link' if lies else ''}"
     try:
         status = os.stat(path)
     except (OSError, ValueError):

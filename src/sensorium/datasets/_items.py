@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class Side:
             if column in (*cells.names, *others) or (self.by_row and column == self.ids_name):
                 continue
             if column not in source.metadata:
-                source.metadata[column] = _metadata(source, column, required=columns is not None)
+                source.metadata[column] = metadata(source, column, required=columns is not None)
             values = source.metadata[column]
             found = None if values is None else merged(values[cells.rows], self.code, self.first, column)
             if found is None:
@@ -105,14 +106,15 @@ class Side:
         return as_ids(self.values) if short else self.item_ids
 
 
-def prepared(cells: Cells, ids: str | None, both: bool, bad: str) -> Side:
+def prepared(cells: Cells, ids: str | None, both: bool, bad: str, within: Path | None = None) -> Side:
     """A side of which the values are checked and distinguished.
 
-    ids: the column of ids. both: the two sides are columns of one table, of which a row is no item.
+    ids: the column of ids. both: the two sides are columns of one table, of which a row is no item. within: the
+    folder that every file must lie in.
     """
     notes: dict[str, Any] = {}
     if is_file(cells.kind):
-        files = _files.checked(cells, bad)
+        files = _files.checked(cells, bad, within)
         cells, notes, values, keys, same = files.cells, files.notes, files.paths, files.real, files.same
     else:
         if cells.kind == "text":
@@ -235,7 +237,7 @@ def _codes(values: Any) -> np.ndarray:
     return np.array([known.setdefault(v, len(known)) for v in values], np.int64)
 
 
-def _metadata(source: Any, name: str, required: bool) -> np.ndarray | None:
+def metadata(source: Any, name: str, required: bool) -> np.ndarray | None:
     """A column as metadata; None for vectors, and for objects within objects, which are no column of one type."""
     if len(source.columns.shape(name)) > 1 and source.columns[name].ndim > 1 and source.columns[name].dtype.kind == "f":
         return None
