@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -49,6 +50,8 @@ TARGETS = {
     "serve/engine/query.py": ["serve/test_search.py", "serve/test_items.py"],
     "serve/routes/search.py": ["serve/test_search.py", "serve/test_mutations.py"],
 }
+#: What the tests write when a change is noticed by nothing but the time it takes.
+_LATE = re.compile(r"^timeout$|Failed: Timeout")
 CONFIGURATION = """[cosmic-ray]
 module-path = {module!r}
 timeout = {timeout:.1f}
@@ -83,7 +86,7 @@ def sample(session: Path, each: int, seed: str) -> int:
 
 
 def changes(tool: Path, checkout: Path, module: str, tests: list[str], each: int, seed: int) -> list[tuple[str, str]]:
-    """(outcome, diff) of each change of one file; outcome is "killed", "survived" or "incompetent"."""
+    """(outcome, diff) of each change of one file; outcome is "killed", "timeout", "survived" or "incompetent"."""
     paths = [f"tests/{test}" for test in tests if (checkout / "tests" / test).exists()]
     command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider -p no:randomly {' '.join(paths)}"
     environment = {**os.environ, "PYTHONPATH": str(checkout / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -100,7 +103,11 @@ def changes(tool: Path, checkout: Path, module: str, tests: list[str], each: int
             sample(session, each, f"{seed} {module}")
     dump = subprocess.run([tool, "dump", session], cwd=checkout, capture_output=True, text=True, check=True).stdout
     results = [json.loads(line)[1] for line in dump.splitlines()]
-    return [(result["test_outcome"], result["diff"] or "") for result in results if result]
+    return [
+        ("timeout" if _LATE.search(result["output"] or "") else result["test_outcome"], result["diff"] or "")
+        for result in results
+        if result
+    ]
 
 
 def lines(diff: str) -> str:
@@ -134,9 +141,11 @@ def main() -> int:
         for module in given.files or TARGETS:
             found = changes(tool, checkout, module, TARGETS[module], given.each, given.seed)
             missed = [diff for outcome, diff in found if outcome == "survived" and lines(diff) not in known]
-            noticed = sum(outcome == "killed" for outcome, _ in found)
+            late = sum(outcome == "timeout" for outcome, _ in found)
+            noticed = sum(outcome == "killed" for outcome, _ in found) + late
             killed, survived = killed + noticed, survived + len(missed)
-            print(f"{module:32} {noticed:3} of {noticed + len(missed):3} noticed", flush=True)
+            said = f", {late} by a time-out" if late else ""
+            print(f"{module:32} {noticed:3} of {noticed + len(missed):3} noticed{said}", flush=True)
             for diff in missed:
                 print(f"    not noticed: {lines(diff)}", flush=True)
     share = killed / max(1, killed + survived)

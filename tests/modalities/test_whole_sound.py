@@ -12,7 +12,7 @@ from sound_files import RATE, encoded, samples, tone, wave, without_xing, writte
 
 from sensorium import modalities
 from sensorium.errors import BadData, SensoriumError
-from sensorium.modalities.audio import files
+from sensorium.modalities.audio import files, joined
 
 WHOLE = {}
 
@@ -124,14 +124,46 @@ def test_recordings_laid_end_to_end_are_read_to_the_last() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_recordings_of_any_formats_laid_end_to_end_are_read_to_the_last(tmp_path: Path, name: str) -> None:
-    """FLAC is left out as the first: nothing but decoding says where it ends."""
     alone, path = seconds(whole(name)), tmp_path / "a.bin"
-    for other in (name, *(("wav", "wav24", "flac", "mp3", "opus", "m4a", "webm") if name != "flac" else ())):
+    for other in (name, "wav", "wav24", "flac", "mp3", "opus", "m4a", "webm"):
         path.write_bytes(whole(name) + whole(other))
         assert seconds(path.read_bytes()) == pytest.approx(alone + seconds(whole(other)), abs=0.05), other
         np.testing.assert_array_equal(files.read_mono(path)[0], files.read_mono(path.read_bytes())[0])
     for junk in (bytes(3000), b"TAG" + bytes(125), b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)):
         assert seconds(whole(name) + junk) == pytest.approx(alone, abs=0.05)
+
+
+@pytest.mark.parametrize("length", [0, 0xFFFFFFFF])
+@pytest.mark.parametrize("other", ["wav", "float", "flac", "opus", "aiff", "caf", "w64", "rf64", "webm", "m4a"])
+def test_a_wav_file_of_unknown_length_ends_where_another_recording_begins(length: int, other: str) -> None:
+    first = wave("PCM_16", length, length)
+    content = first + whole(other) + first
+    assert seconds(content) == pytest.approx(2.0 + seconds(whole(other)), abs=0.05)
+    np.testing.assert_array_equal(files.read_mono(first * 3)[0], np.tile(files.read_mono(first)[0], 3))
+
+
+@pytest.mark.parametrize("other", NAMES)
+def test_a_flac_file_ends_where_another_recording_begins(other: str) -> None:
+    """Also where frames of MP3 and AAC follow without a header, and where FLAC comes again behind it."""
+    flac, after = whole("flac"), without_xing(whole("mp3")) if other == "mp3" else whole(other)
+    expected = files.read_mono(flac)[0]
+    for content, count in ((flac + after, 1), (flac * 2 + after, 2), (flac + after + flac, 2)):
+        assert seconds(content) == pytest.approx(count + seconds(after), abs=0.05)
+    if other != "flac":
+        found = joined.parts(flac + after, "a")
+        np.testing.assert_array_equal(files.read_mono((flac + after)[: found[-1].stop])[0], expected)
+        assert found == [(0, len(flac), 0)]
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 12_345, 44_100, 96_000])
+@pytest.mark.parametrize("count", [1, 15, 16, 4095, 4096, 4097, 50_000, 600_000])
+def test_the_last_frame_of_a_flac_file_is_found_by_its_number(rate: int, count: int) -> None:
+    """Each size of a last block, and numbers of one byte and of two; libsndfile writes blocks of 4096."""
+    samples_, out = np.random.default_rng(count).integers(-3000, 3000, (count, 2)).astype(np.int16), io.BytesIO()
+    soundfile.write(out, samples_, rate, format="FLAC")
+    content = out.getvalue()
+    assert joined.parts(content + whole("wav"), "a") == [(0, len(content), 0)]
+    assert joined.parts(content + bytes(100), "a") == [(0, len(content) + 100, 0)]
 
 
 def test_chunks_and_types_between_joined_wav_files() -> None:

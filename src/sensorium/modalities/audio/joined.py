@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from sensorium.errors import BadData
-from sensorium.modalities.audio import magic, mp3
+from sensorium.modalities.audio import flac, magic, mp3
 from sensorium.modalities.audio.mp3 import Part
 
 
@@ -17,20 +15,12 @@ def parts(content: bytes, name: str) -> list[Part]:
     if content[:4] == b"OggS":
         return _ogg(content, name)
     if content[:4] == b"fLaC":
-        return _flac(content)
+        return flac.parts(content)
     if end := _adts_end(content):
         return [Part(0, end)]
     if (content[:3] == b"ID3" or content[:1] == b"\xff") and (found := mp3.parts(content, name)):
         return found
     return [Part(0, len(content))]
-
-
-#: Headers of sound files, with enough of each that samples and pictures do not have it by chance.
-_HEADER = re.compile(
-    rb"RIFF....WAVE|riff\x2e\x91\xcf\x11|RF64....WAVE|FORM....AIF[FC]|fLaC[\0\x80]\0\0\x22|OggS\0\x02|caff\0\x01\0\0"
-    rb"|\.snd\0\0..[\0\xff]...\0\0\0.|\x1aE\xdf\xa3[\x80-\xff]|\0\0..ftyp",
-    re.DOTALL,
-)
 
 
 def following(content: bytes, at: int) -> int:
@@ -40,9 +30,9 @@ def following(content: bytes, at: int) -> int:
     """
     if at >= len(content):
         return len(content)
-    if mp3.begins(content, at):
+    if mp3.begins(content, at) or magic.container(content[at : at + magic.NEEDED]) == "AAC":
         return at
-    found = _HEADER.search(content, at)
+    found = magic.HEADER.search(content, at)
     return found.start() if found else len(content)
 
 
@@ -54,16 +44,6 @@ def _adts_end(content: bytes) -> int:
     return min(at, len(content))
 
 
-def _flac(content: bytes) -> list[Part]:
-    starts, at = [0], content.find(b"fLaC", 4)  # one search: it is a few per cent of the time that decoding takes
-    while at > 0:
-        if content[at + 4 : at + 8] in _STREAMINFO:
-            starts.append(at)
-        at = content.find(b"fLaC", at + 4)
-    return [Part(start, stop) for start, stop in zip(starts, [*starts[1:], len(content)], strict=True)]
-
-
-_STREAMINFO = (b"\0\0\0\x22", b"\x80\0\0\x22")  # header of the block that comes first, or is the only one
 _BEGINS, _ENDS = 2, 4  # flags of an Ogg page
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sensorium.modalities.audio import mp3
 
 #: Bytes that are enough for :func:`container`.
@@ -11,6 +13,13 @@ _MARKS = {
     b"\x1aE\xdf\xa3": "WebM or Matroska", b"riff\x2e\x91\xcf\x11": "WAV",
     b"ID3": "MP3", b"FORM": "AIFF", b"caff": "CAF", b"0&\xb2u": "WMA", b".snd": "AU", b"#!AMR": "AMR",
 }  # fmt: skip
+
+#: Headers of sound files, with enough of each that samples and pictures do not have it by chance.
+HEADER = re.compile(
+    rb"RIFF....WAVE|riff\x2e\x91\xcf\x11|RF64....WAVE|FORM....AIF[FC]|fLaC[\0\x80]\0\0\x22|OggS\0\x02\0{8}"
+    rb"|caff\0\x01\0\0|\.snd\0\0..[\0\xff]...\0\0\0.|\x1aE\xdf\xa3[^\0].{0,60}?(?:webm|matroska)|\0\0..ftyp",
+    re.DOTALL,
+)
 
 
 def container(head: bytes) -> str | None:
@@ -29,14 +38,14 @@ def container(head: bytes) -> str | None:
     for mark, name in _MARKS.items():
         if head.startswith(mark):
             return name
-    for name, length in (("MP3", _mp3_frame), ("AAC", aac_frame)):
+    for name, length in (("MP3", mp3_frame), ("AAC", aac_frame)):
         first = length(head)
         if first and length(head[first:]):
             return name
     return None
 
 
-def _mp3_frame(data: bytes) -> int:
+def mp3_frame(data: bytes) -> int:
     """Bytes of the MPEG layer III frame that begins here; 0 where none does."""
     found = mp3.frame(data, 0)
     return found.size if found else 0

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sensorium.errors import BadData
+from sensorium.modalities.audio import magic
 
 #: Lengths from here on are what streaming writers leave in a header: 0x7ffff000, 0x80000000, 0xffffffff and the like.
 UNKNOWN = 0x7FF00000
@@ -40,9 +41,9 @@ def is_wave(content: bytes, at: int = 0) -> bool:
 def waves(content: bytes, name: str) -> list[Wave]:
     """The WAV files of which content consists: one, or several laid end to end.
 
-    Lengths that are 0, or what a streaming writer leaves, mean "to the end". A RIFF length that is too large is
-    ignored when the samples are whole, and a data length that is too large when the RIFF length says that the
-    file is. Raises BadData for a truncated file and for a header that describes no sound.
+    Lengths that are 0, or what a streaming writer leaves, mean "to the end", or to the header of the next sound file.
+    A RIFF length that is too large is ignored when the samples are whole, and a data length that is too large when
+    the RIFF length says that the file is. Raises BadData for a truncated file and for a header that describes no sound.
     """
     found, at = [], 0
     while is_wave(content, at):
@@ -91,7 +92,8 @@ def _wave(content: bytes, first: int, name: str) -> Wave:
         )
     start, there = at + 8, size - at - 8
     if length >= UNKNOWN or (length == 0 and not _ends_in_chunks(content, start)):
-        length = there
+        after = magic.HEADER.search(content, start)
+        length = after.start() - start if after else there
     elif length > there:
         if not riff >= 36 or first + 8 + riff > size:
             raise BadData(f"{name} is truncated: {size} of {start + length} bytes are there; restore it")
