@@ -22,7 +22,7 @@ from sensorium.pairs import SPLITS, Pairs
 from sensorium.progress import say, timed
 from sensorium.recipe import Built, Recipe
 from sensorium.search import located, unpacking
-from sensorium.search.folder import RunFolder, workplace
+from sensorium.search.folder import RunFolder, store_name, workplace
 from sensorium.search.publishing import publish
 from sensorium.search.run import Run
 from sensorium.search.run import open as open_run
@@ -188,13 +188,6 @@ def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bo
         if modality is None:
             raise
         raise modality.bad_items(error, items.values) from error
-
-
-def store_name(side: str, plan: Recipe, fingerprint: Mapping[str, Any]) -> str:
-    """Folder of one side's store: data set, side, encoder, and the start of its fingerprint's digest."""
-    digest = fingerprints.digest(dict(fingerprint))
-    names = (plan.part_name("data"), side, plan.part_name(f"{side}.encoder"), digest[:8])
-    return "-".join(name.replace("/", "_").replace(":", "_") for name in names)
 
 
 def split(plan: Recipe, pairs: Pairs) -> Pairs:

@@ -6,10 +6,12 @@ import contextlib
 import fcntl
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from sensorium import fingerprint as fingerprints
 from sensorium import io
 from sensorium.errors import BadRecipe, DiskFull, ReadOnly, SensoriumError
 from sensorium.recipe import Recipe
@@ -115,6 +117,13 @@ class RunFolder:
     def again(self, *overrides: str) -> str:
         """The command that makes the run anew with its own recipe, perhaps changed."""
         return " ".join(["sensorium run", quote(self.recipe), *overrides, "--out", quote(self.path)])
+
+
+def store_name(side: str, plan: Recipe, fingerprint: Mapping[str, Any]) -> str:
+    """Folder of one side's store: data set, side, encoder, and the start of its fingerprint's digest."""
+    digest = fingerprints.digest(dict(fingerprint))
+    names = (plan.part_name("data"), side, plan.part_name(f"{side}.encoder"), digest[:8])
+    return "-".join(name.replace("/", "_").replace(":", "_") for name in names)
 
 
 def quote(path: Path | str) -> str:

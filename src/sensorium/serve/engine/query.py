@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from sensorium.search.looks import POOL, LookOptions
 from sensorium.search.query import Input, Options, Query, combine, resolve
+from sensorium.serve.engine import looks
 from sensorium.serve.engine.inputs import InputValue, Vector, gather, vector_of
 from sensorium.serve.engine.requests import SearchRequest
 from sensorium.serve.engine.workers import SearchAnswer, SearchTask, Workers
@@ -39,6 +43,8 @@ async def encode_inputs(
 
 async def run_query(request: SearchRequest, vectors: list[Vector], workers: Workers) -> tuple[SearchAnswer, Query]:
     """The answer to a search, and the query as it was resolved."""
+    if request.gap_category is not None:
+        return await _completed(request, vectors, workers)
     inputs = [Input(vector.side, vector.id, vector.weight) for vector in vectors]
     options = Options(request.k, request.to, request.where, request.corrected, request.mmr, request.pool, request.space)
     query, first = resolve(workers.run, inputs, options), vectors[0]
@@ -52,6 +58,28 @@ async def run_query(request: SearchRequest, vectors: list[Vector], workers: Work
     if request.queries is not None:
         vector = combine([Input(v.side, v.id, v.weight, await _projected(v, workers)) for v in vectors])
     return await workers.search(SearchTask(query, vector=vector)), query
+
+
+async def _completed(request: SearchRequest, vectors: list[Vector], workers: Workers) -> tuple[SearchAnswer, Query]:
+    """The items of ``gap_category`` that complete the set of a search's inputs."""
+    sides = {vector.side for vector in vectors}
+    if len(sides) > 1 or request.to not in (None, *sides):
+        raise Problem(400, "gap_category: the inputs and the hits are items of one side; leave out to")
+    if request.space == "encoder":
+        raise Problem(400, "gap_category is answered by the run's head; leave out space")
+    side = vectors[0].side
+    options = LookOptions(request.k, max(request.k, request.pool or POOL), request.mmr, request.where or {})
+    outside = [vector for vector in vectors if vector.id is None]
+    if any(vector.raw is None for vector in outside):
+        raise Problem(422, "gap_category takes items of one vector each, not sequences of frames")
+    raw = np.stack([np.asarray(vector.raw) for vector in outside]) if outside else None
+    ids = [vector.id for vector in vectors if vector.id is not None]
+    found = await looks.complete(workers, side, looks.Gap(ids, request.gap_category, options, raw))
+    hits = await workers.sides[side].searching.do(
+        lambda: workers.fragments(side, workers.run.places(side).rows(found.ids).tolist(), found.scores.tolist(), None)
+    )
+    best = float(found.scores.max()) if len(found.scores) else None
+    return SearchAnswer(hits, best), Query(side, f"{side}->{side}", request.k, mmr=request.mmr)
 
 
 async def _projected(vector: Vector, workers: Workers) -> object:

@@ -22,6 +22,7 @@ Value = Annotated[str, Field(max_length=10_000)] | bool | Whole | Number
 Id = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Operator = Literal["==", "!=", "<", "<=", ">", ">="]
 Text = Annotated[str, Field(min_length=1)]
+Where = dict[Name, Value | list[Value | None] | dict[Operator, Value] | None]
 
 
 class Input(BaseModel):
@@ -60,7 +61,7 @@ class SearchRequest(Input):
     queries: list[Any] | None = None  # of Weighted, see documents()
     k: int = Field(10, ge=1, lt=2**31, description="how many to find")
     to: Side | None = Field(None, description="the side to search; by default the other one")
-    where: dict[Name, Value | list[Value | None] | dict[Operator, Value] | None] | None = Field(
+    where: Where | None = Field(
         None, description="column: value, [any of these], or {operator: value}; null is what is missing"
     )
     corrected: bool = Field(True, description="apply the run's hubness correction, if it has one")
@@ -69,6 +70,9 @@ class SearchRequest(Input):
     )
     mmr: float | None = Field(None, ge=0, le=1, description="λ of maximal marginal relevance: 1 is relevance alone")
     pool: int | None = Field(None, ge=1, lt=2**31, description="candidates that mmr chooses from; by default 5 k")
+    gap_category: Name | None = Field(
+        None, description="the inputs are items of one set, and the hits are items of this category that complete it"
+    )
 
 
 class NewItem(Input):
@@ -106,28 +110,32 @@ class Documents:
 
 def documents() -> Documents:
     """The request documents, with a field for each modality that is found now."""
-    found = modalities.found()
-    one = {
-        name: (str | None, Field(None, description=f"{modality.query}, in base64"))
-        if modality.is_file
-        else (str | None, Field(None, min_length=1, description=modality.query))
-        for name, modality in found.items()
-    }
+    found, one = modalities.found(), modality_fields()
     many = {
         name: (list[str if modality.is_file else Text] | None, Field(None, min_length=1))  # type: ignore[misc]
         for name, modality in found.items()
     }
-    weighted = _with(Weighted, one)
+    weighted = with_fields(Weighted, one)
     queries = (list[weighted] | None, Field(None, min_length=1, description="inputs of a combined search"))  # type: ignore[valid-type]
-    search = _with(SearchRequest, {**one, "queries": queries})
-    item = _with(NewItem, one)
+    search = with_fields(SearchRequest, {**one, "queries": queries})
+    item = with_fields(NewItem, one)
     for model in (weighted, search, item):
         model.modalities = tuple(found)
     files = tuple(name for name, modality in found.items() if modality.is_file)
-    return Documents(tuple(found), files, search, item, _with(EncodeRequest, many))
+    return Documents(tuple(found), files, search, item, with_fields(EncodeRequest, many))
 
 
-def _with(model: type[BaseModel], fields: dict[str, Any]) -> Any:
+def modality_fields() -> dict[str, Any]:
+    """A field for each modality that is found now: text as it is, a file in base64."""
+    return {
+        name: (str | None, Field(None, description=f"{modality.query}, in base64"))
+        if modality.is_file
+        else (str | None, Field(None, min_length=1, description=modality.query))
+        for name, modality in modalities.found().items()
+    }
+
+
+def with_fields(model: type[BaseModel], fields: dict[str, Any]) -> Any:
     """A model of the same name with more fields."""
     return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
 

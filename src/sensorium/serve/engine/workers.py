@@ -12,19 +12,18 @@ from urllib.parse import quote
 import numpy as np
 import orjson
 
-from sensorium import io, modalities, store
-from sensorium.errors import BadData, Mismatch
+from sensorium import io, modalities
+from sensorium.errors import BadData
 from sensorium.indexes.exact import Exact
 from sensorium.numerics import unit
-from sensorium.pipeline import store_name
 from sensorium.search import journal, media
-from sensorium.search.folder import RunFolder
 from sensorium.search.query import Query, Ranked
 from sensorium.search.query import search as ranked_hits
+from sensorium.search.raw import RawVectors
 from sensorium.search.run import Run
 from sensorium.serve.engine.batching import Batcher
 from sensorium.serve.settings import Settings
-from sensorium.table import RowLookup, json_value
+from sensorium.table import json_value
 
 _FRAGMENTS = 200_000  # items whose JSON is remembered
 
@@ -77,8 +76,8 @@ class Workers:
         self.digests = {side: run.encoder_digest(side) for side in run.sides}
         self._compacted = dict.fromkeys(run.sides, 0)  # bytes of the journal after its last compaction
         self._raw: dict[str, tuple[Any, Exact]] = {}  # with the table that it was made of
-        self._raw_stores = {side: self._store(side) for side in run.sides}
-        self._raw_rows: dict[str, RowLookup] = {}  # of the ids of each store
+        self.raw = {side: RawVectors(run, side) for side in run.sides}
+        self.looks: dict[tuple[str, str], Any] = {}  # see engine.looks
 
     def takes(self, side: str) -> str:
         """The kind of item that a side's encoder takes; "vectors" where its items came as vectors."""
@@ -169,10 +168,10 @@ class Workers:
 
     def _answer(self, task: SearchTask, ranked: Ranked) -> SearchAnswer:
         chances = None if ranked.probability is None else ranked.probability.tolist()
-        hits = self._fragments(task.query.to, ranked.rows.tolist(), ranked.scores.tolist(), chances)
+        hits = self.fragments(task.query.to, ranked.rows.tolist(), ranked.scores.tolist(), chances)
         return SearchAnswer(hits, ranked.best)
 
-    def _fragments(self, to: str, rows: list[int], scores: list[float], chances: list[float] | None) -> list[bytes]:
+    def fragments(self, to: str, rows: list[int], scores: list[float], chances: list[float] | None) -> list[bytes]:
         """Hits as JSON; the part that does not depend on the query is cached."""
         side, table = self.sides[to], self.run.index(to).table
         if side.fragments_of is not table or len(side.fragments) > _FRAGMENTS:
@@ -199,8 +198,7 @@ class Workers:
 
     def has_raw(self, side: str) -> bool:
         """Whether a side's items can be searched by the frozen encoder's own vectors."""
-        stored = self._raw_stores[side]
-        return stored is not None and stored.offsets is None
+        return self.raw[side].available
 
     def raw_vector(self, side: str, id: str) -> np.ndarray:
         """The encoder's own vector of an item, (d_in,) at unit length. In the thread of the side's index."""
@@ -215,38 +213,9 @@ class Workers:
         known = self._raw.get(side)
         if known is None or known[0] is not table:
             index = Exact()
-            index.add(table.ids, self._raw_vectors(side, table.ids), dict(table.columns))
+            index.add(table.ids, unit(self.raw[side].of(table.ids)), dict(table.columns))
             known = self._raw[side] = table, index
         return known[1]
-
-    def _raw_vectors(self, side: str, ids: np.ndarray) -> np.ndarray:
-        """The encoder's own vectors of items with ids (n,), (n, d_in) at unit length; zeros where there is none."""
-        stored, name = self._raw_stores[side], self.run.names[side]
-        if stored is None:
-            raise Mismatch(
-                f"the embeddings of the {name} items do not lie beside run '{self.name}', so its raw space cannot "
-                f"be searched; copy the folder {RunFolder(self.run.folder).stores.name} there too, or leave out space"
-            )
-        if stored.offsets is not None:
-            raise BadData(f"the {name} items are sequences of frames, which are not compared raw; leave out space")
-        if side not in self._raw_rows:
-            self._raw_rows[side] = RowLookup.of(stored.ids)
-        rows = self._raw_rows[side].rows(ids.tolist())
-        vectors = np.zeros((len(ids), stored.dim), np.float32)
-        vectors[rows >= 0] = stored.vectors[rows[rows >= 0]]
-        live = self.run.journals[side].latest
-        for row in np.flatnonzero(np.isin(ids, list(live))) if live else ():
-            added = live[str(ids[row])].vector
-            vectors[row] = 0 if added is None else added
-        return unit(vectors)
-
-    def _store(self, side: str) -> Any:
-        """The store of a side's embeddings beside the run; None when there is none."""
-        encoder = self.run.encoder(side)
-        if encoder is None:
-            return None
-        folder = RunFolder(self.run.folder).stores / store_name(side, self.run.recipe, encoder.fingerprint)
-        return store.open(folder) if store.exists(folder) else None
 
 
 def identify(folder: Path) -> tuple[int, ...]:

@@ -1,0 +1,1 @@
+"""Outfits: what is similar, what completes a look, and the files of the original fashion project."""
