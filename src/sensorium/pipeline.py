@@ -278,8 +278,8 @@ def project(left: Embeddings, right: Embeddings | None, pairs: Pairs, left_head:
 
     zl = heads.project(left_head, left)
     if right is None:
-        return Projected(left, left, pairs, zl, zl)
-    return Projected(left, right, pairs, zl, heads.project(right_head, right))
+        return Projected(left, left, pairs, zl, zl, left_head)
+    return Projected(left, right, pairs, zl, heads.project(right_head, right), left_head)
 
 
 def evaluate(plan: Recipe, data: Data, projected: Projected, folder: Path, encoders: Any = None) -> dict[str, Any]:

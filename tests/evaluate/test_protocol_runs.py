@@ -203,19 +203,23 @@ def test_emotions(parts, tmp_path):
 def test_outfits(parts, tmp_path):
     made = run(parts, "Outfits", "outfits", tmp_path / "run", one_table=True)
     everywhere(made, "outfits")
+    way = "outfit->item"
     z, data = outputs(made, "left")
     test = np.flatnonzero(data.pairs.split == "test")
     score = (z[data.pairs.left[test]].astype(float) * z[data.pairs.right[test]]).sum(1)
     label = data.pairs.label[test]
-    assert value(made, "pair AUC", "left->right") == pytest.approx(sklearn_metrics.roc_auc_score(label, score))
-    assert value(made, "pair AP", "left->right") == pytest.approx(sklearn_metrics.average_precision_score(label, score))
+    assert value(made, "pair_AUC", way) == pytest.approx(sklearn_metrics.roc_auc_score(label, score))
+    assert value(made, "pair_AP", way) == pytest.approx(sklearn_metrics.average_precision_score(label, score))
     looks = [np.arange(3 * o, 3 * o + 3) for o in range(4, 60, 5)]
     made_up = outfits.hard_outfits(looks, data.left.meta["category"])
     compatible = [[np.mean([z[a].astype(float) @ z[b] for i, a in enumerate(o) for b in o[i + 1 :]]) for o in these]
                   for these in (looks, made_up)]  # fmt: skip
     expected = sklearn_metrics.roc_auc_score(np.repeat([1, 0], 12), np.concatenate(compatible))
-    assert value(made, "compatibility AUC", "left->right") == pytest.approx(expected)
-    assert value(made, "FITB", "left->right") > 0.25 and made.metrics["protocol"]["notes"]["left_out"] == 0
+    for name in ("", "/hard", "/leave_one_out"):
+        assert value(made, f"compatibility_AUC{name}", way) == pytest.approx(expected)
+    assert value(made, "fill_in_the_blank", way) == value(made, "fill_in_the_blank/hard", way) > 0.25
+    notes = made.metrics["protocol"]["notes"]
+    assert notes["left_out"] == 0 and notes["made_up"] == ["outfits", "questions"]
 
 
 @pytest.mark.parametrize(

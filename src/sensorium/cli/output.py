@@ -193,6 +193,7 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False, e
     protocol = metrics.get("protocol")
     if protocol:
         out.print(f"protocol {protocol['name']}: {protocol['about']}", markup=False)
+        out.print(printable(card.protocol_notes(protocol)), markup=False)
     for finding in leaks.get("findings", ()):
         out.print(printable(f"{'LEAKY: ' if finding['leaky'] else 'note: '}{finding['text']}"), markup=False)
     text = ", ".join(

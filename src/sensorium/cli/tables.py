@@ -18,12 +18,13 @@ _LONGEST = 60  # characters of a query in a suggested command
 
 
 def usual(rows: Sequence[Mapping[str, Any]], everything: bool = False) -> list[Mapping[str, Any]]:
-    """The rows of the usual measures in their order, for each direction; all rows where there is none of them."""
-    chosen = [row for row in rows if row["measure"] in FIRST]
-    if everything or not chosen:
-        return list(rows)
-    directions = list(dict.fromkeys(row["direction"] for row in rows))
-    return sorted(chosen, key=lambda row: (directions.index(row["direction"]), FIRST.index(row["measure"])))
+    """The rows of the usual measures in their order, for each direction; all rows of one that has none of them."""
+    chosen: list[Mapping[str, Any]] = []
+    for direction in dict.fromkeys(row["direction"] for row in rows):
+        own = [row for row in rows if row["direction"] == direction]
+        first = sorted((row for row in own if row["measure"] in FIRST), key=lambda row: FIRST.index(row["measure"]))
+        chosen += first or own
+    return list(rows) if everything else chosen
 
 
 def more(shown: Sequence[Any], rows: Sequence[Any]) -> str:
@@ -66,6 +67,8 @@ def comparison(rows: Sequence[Mapping[str, Any]], a: Any, b: Any, everything: bo
             "b - a": number(row["measure"], row["difference"]),
             "95% interval": f"{number(row['measure'], row['low'])} – {number(row['measure'], row['high'])}",
             "p": f"{row['p']:.2g}", "better": row["better"], "queries": f"{row['n_queries']:,}",
+            **({"McNemar p": f"{row['mcnemar_p']:.2g}" if "mcnemar_p" in row else ""}
+               if any("mcnemar_p" in one and one["direction"] == row["direction"] for one in shown) else {}),
         } for row in shown],
         ("queries",),
     )  # fmt: skip

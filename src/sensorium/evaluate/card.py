@@ -12,6 +12,7 @@ from sensorium.evaluate import figures
 from sensorium.evaluate.statistics import FEW
 
 _STAMP = "**LEAKY**"
+_CATEGORIES = 24  # rows of the breakdown of a protocol
 
 
 def card(metrics: Mapping[str, Any], recipe: str, folder: Path) -> str:
@@ -204,19 +205,35 @@ def _gap(gap: Mapping[str, Any]) -> Iterable[str]:
         yield f"- Modality gap (distance of the centroids): {before}{gap['after']['distance']:.2f} after."
 
 
+def protocol_notes(protocol: Mapping[str, Any]) -> str:
+    """How a protocol was measured, in one line."""
+    return ", ".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in protocol.get("notes", {}).items())
+
+
 def _protocol(metrics: Mapping[str, Any]) -> str:
     protocol = metrics.get("protocol")
     if not protocol:
         return ""
-    notes = ", ".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in protocol.get("notes", {}).items())
+    notes = protocol_notes(protocol)
     rows = table({"results": protocol["results"], "sides": metrics.get("sides")})
     lines = [
         f"## Protocol `{protocol['name']}`",
         protocol.get("about", ""),
         markdown(rows),
         f"{notes}." if notes else "",
+        *_by_column(protocol.get("breakdown")),
     ]
     return "\n\n".join(line for line in lines if line)
+
+
+def _by_column(breakdown: Mapping[str, Any] | None) -> Iterable[str]:
+    if breakdown:
+        measure = breakdown["measure"]
+        yield f"{measure} by {breakdown['by']}, worst first:"
+        yield markdown([{breakdown["by"]: row["name"], measure: number(measure, row["value"]),
+                         "95% interval": "" if row["low"] is None else _interval({**row, "measure": measure}),
+                         "queries": f"{row['n']:,}", "candidates": f"{row['n_candidates']:,}"}
+                        for row in breakdown["rows"][:_CATEGORIES]])  # fmt: skip
 
 
 def _plain(value: Any) -> str:

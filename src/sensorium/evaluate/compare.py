@@ -14,6 +14,8 @@ directions and read by :func:`load`. For every split and direction, ``S`` = for 
     S_ranks       (r,)     1-based rank of every relevant, so that any measure can be computed later
     S_candidates  (2,)     number of candidates, and a hash of their ids: ranks among other
                            candidates are other numbers, and are never compared
+
+and what a protocol measured: see :mod:`sensorium.evaluate.named`.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ import xxhash
 
 from sensorium import integrity, io
 from sensorium.errors import BadData, Corrupt, Mismatch
-from sensorium.evaluate import statistics
+from sensorium.evaluate import named, statistics
+from sensorium.evaluate.areas import Area
 from sensorium.evaluate.measures import DEFAULT, Measure, parse
+from sensorium.evaluate.named import Named
 
 if TYPE_CHECKING:
     from sensorium.evaluate import Ranking
@@ -106,13 +110,42 @@ def paired(
         raise BadData(f"cannot compare {len(a)} with {len(b)} queries in {len(group)} groups; expected equal numbers")
     summary = np.median if statistic == "median" else np.mean
     of_a, of_b = float(summary(a)), float(summary(b))
-    difference = of_b - of_a
     # Equal seed and groups draw equal resamples, so medians may be drawn apart and subtracted.
     if statistic == "median":
         drawn = statistics.resample(b, group, statistic, resamples, seed)
         drawn = drawn - statistics.resample(a, group, statistic, resamples, seed)
     else:
         drawn = statistics.resample(b - a, group, statistic, resamples, seed)
+    return _compared(of_a, of_b, drawn, b - a, group)
+
+
+def paired_areas(a: Area, b: Area, kind: str, group: np.ndarray, resamples: int = 2000, seed: int = 0) -> Comparison:
+    """Compare two runs' areas ("AUC" or "AP") of the same n labelled things: group (n,) codes.
+
+    Both are computed under the same resamples of groups. higher and lower count things of label 1 that stand above
+    more, or fewer, of label 0 than before; the effect is of that share.
+    """
+    drawn = b.resample(kind, group, resamples, seed) - a.resample(kind, group, resamples, seed)
+    difference = b.above() - a.above()
+    return _compared(a.value(kind), b.value(kind), drawn[np.isfinite(drawn)], difference, group[a.label == 1])
+
+
+def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
+    """Exact two-sided p-value that two runs answer equally well, from what only one of them has right (McNemar 1947).
+
+    a, b (q,): 1 where right, else 0. It takes queries for independent; the bootstrap over groups does not.
+    """
+    from math import exp, lgamma, log
+
+    only_a, only_b = int(np.count_nonzero(a > b)), int(np.count_nonzero(a < b))
+    n, least = only_a + only_b, min(only_a, only_b)
+    ways = [exp(lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) - n * log(2)) for i in range(least + 1)]
+    return min(1.0, 2 * sum(ways))
+
+
+def _compared(of_a: float, of_b: float, drawn: np.ndarray, each: np.ndarray, group: np.ndarray) -> Comparison:
+    """From the drawn differences (resamples,), and those of each query (q,)."""
+    difference = of_b - of_a
     low, high = np.quantile(drawn, [0.025, 0.975])
     slack = 1e-12 * max(1.0, abs(of_a), abs(of_b))  # rounding must not decide whether a tie is as large
     as_large = np.count_nonzero(np.abs(drawn - difference) >= abs(difference) - slack)
@@ -122,10 +155,10 @@ def paired(
         difference,
         float(low),
         float(high),
-        float((1 + as_large) / (1 + resamples)),
-        _effect(b - a, group),
-        int(np.count_nonzero(b > a)),
-        int(np.count_nonzero(b < a)),
+        float((1 + as_large) / (1 + len(drawn))),
+        _effect(each, group),
+        int(np.count_nonzero(each > 0)),
+        int(np.count_nonzero(each < 0)),
     )
 
 
@@ -140,13 +173,15 @@ def compare_runs(
     """Compare two run folders on one split: a row per direction and measure.
 
     Each row has direction, measure, split, n_queries, the fields of :class:`Comparison` and
-    ``better``: "a", "b", or "undecided" where the interval holds zero.
+    ``better``: "a", "b", or "undecided" where the interval holds zero. What a protocol measured in both runs follows;
+    a share of right answers has ``mcnemar_p`` too (:func:`mcnemar`).
 
     Raises BadData when a folder stores no ranks or not of this split, Corrupt when they cannot be
     read, Mismatch when the runs were not evaluated on the same queries and candidates.
     """
     parsed = [parse(m) for m in measures]
-    of_a, of_b = ({d: r for (s, d), r in load(Path(folder) / FILE).items() if s == split} for folder in (a, b))
+    read = [_read(Path(folder) / FILE) for folder in (a, b)]
+    of_a, of_b = ({d: r for (s, d), r in ranks.items() if s == split} for ranks, _ in read)
     both = [direction for direction in of_a if direction in of_b]
     if not both:
         raise BadData(f"{a} and {b} share no evaluated direction of the split '{split}'; run both recipes again")
@@ -167,7 +202,26 @@ def compare_runs(
                     **statistics.few(len(np.unique(one.group))),
                 }
             )
-    return rows
+    values = [{key: one for key, one in each.items() if key[0] == split} for _, each in read]
+    return rows + [_named(one, values[1][key], f"{a} and {b}, {split} {one.measure}", resamples, seed)
+                   for key, one in values[0].items() if key in values[1]]  # fmt: skip
+
+
+def _named(a: Named, b: Named, where: str, resamples: int, seed: int) -> dict[str, Any]:
+    """The row of a measure of a protocol. Raises Mismatch unless both runs answered the same."""
+    if not (np.array_equal(a.about, b.about) and np.array_equal(a.group, b.group)):
+        raise Mismatch(
+            f"{where}: their outfits, questions or candidates differ; make both from the same data with the same "
+            "data.split_seed, data.test and data.validation"
+        )
+    if a.area is not None:
+        found, more = paired_areas(a.area, b.area, a.kind, a.group, resamples, seed), {}
+    else:
+        found = paired(a.value, b.value, a.group, "mean", resamples, seed)
+        more = {"mcnemar_p": mcnemar(a.value, b.value)} if np.isin([*a.value, *b.value], (0, 1)).all() else {}
+    better = "undecided" if found.low <= 0 <= found.high else "b" if found.difference > 0 else "a"
+    about = {"direction": a.direction, "measure": a.measure, "split": a.split, "n_queries": len(a.value)}
+    return {**about, **vars(found), "better": better, **more, **statistics.few(len(np.unique(a.group)))}
 
 
 def check_same(a: Ranks, b: Ranks, where: str) -> None:
@@ -187,12 +241,19 @@ def check_same(a: Ranks, b: Ranks, where: str) -> None:
     )
 
 
-def save(path: Path, rankings: Iterable[Ranking], left_ids: np.ndarray, right_ids: np.ndarray) -> None:
+def save(
+    path: Path,
+    rankings: Iterable[Ranking],
+    left_ids: np.ndarray,
+    right_ids: np.ndarray,
+    values: Iterable[Named] = (),
+) -> None:
     """Write what later comparisons need (usually ``run/per_query.npz``), atomically.
 
-    rankings: directions of one or several splits. left_ids (n,), right_ids (m,): ids of both tables.
+    rankings: directions of one or several splits. left_ids (n,), right_ids (m,): ids of both tables. values: what a
+    protocol measured.
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = named.pack(values)
     for one in rankings:
         ids = (left_ids, right_ids) if one.direction == "left->right" else (right_ids, left_ids)
         stem = f"{one.split}_{one.direction.replace('->', '_to_')}"
@@ -205,7 +266,11 @@ def load(path: Path) -> dict[tuple[str, str], Ranks]:
 
     Raises BadData when the file is absent, Corrupt when it is not what was written.
     """
-    path = Path(path)
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[dict[tuple[str, str], Ranks], dict[tuple[str, str, str], Named]]:
+    """Ranks by (split, direction), and values of protocols by (split, direction, measure)."""
     if not path.is_file():
         raise BadData(f"{path.parent} keeps no per-query ranks ({path.name} is absent); run its recipe again")
     integrity.check_file(path.parent, path.name)
@@ -217,9 +282,10 @@ def load(path: Path) -> dict[tuple[str, str], Ranks]:
         for stem in stems:
             split, _, direction = stem.partition("_")
             found[split, direction.replace("_to_", "->")] = Ranks(*(arrays[f"{stem}_{name}"] for name in _COLUMNS))
+        values = named.unpack(arrays)
     except Exception as error:  # a damaged archive makes a dozen kinds: of zip, zlib, struct, NumPy, the codecs
         raise Corrupt(f"{path} is damaged ({error}); run its recipe again") from error
-    return found
+    return found, values
 
 
 def _effect(difference: np.ndarray, group: np.ndarray) -> float | None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sensorium.pairs import Pairs
+from sensorium.contracts import Head
+from sensorium.pairs import Pairs, csr
 from sensorium.types import Embeddings, Rows
 
 
@@ -15,7 +16,7 @@ class Projected:
     """Two embedded tables and what their heads made of them.
 
     left: n items, right: m items; the same object where both sides are one table. pairs: rows of the two.
-    zl (n, d), zr (m, d): head outputs in the shared space.
+    zl (n, d), zr (m, d): head outputs in the shared space. head: what made zl; None where only its outputs are known.
     """
 
     left: Embeddings
@@ -23,6 +24,7 @@ class Projected:
     pairs: Pairs
     zl: Rows
     zr: Rows
+    head: Head | None = None
 
     @classmethod
     def of(cls, zl: Rows, zr: Rows, pairs: Pairs) -> Projected:
@@ -39,3 +41,14 @@ class Projected:
         """Ids of queries and candidates of a direction, whole tables."""
         both = self.left.ids, self.right.ids
         return both if direction == "left->right" else both[::-1]
+
+    def compose(self, context: csr.Ragged, category: np.ndarray, slot: np.ndarray) -> np.ndarray:
+        """Sets of left items as queries for a missing one, (q, d) float32: see :func:`sensorium.heads.compose`.
+
+        The same numbers, without applying the head again where the mean of its outputs is what it composes.
+        """
+        if self.head is None or not self.head.takes_sets:
+            return csr.means(self.zl, context)
+        from sensorium import heads
+
+        return heads.compose(self.head, self.left.vectors, context, category, slot)

@@ -6,7 +6,7 @@ plain sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from sensorium.evaluate import (
     protocols,
     statistics,
 )
+from sensorium.evaluate.named import Named
 from sensorium.evaluate.options import EvaluateOptions
 from sensorium.evaluate.projected import Projected
 from sensorium.pairs import SPLITS, Pairs
@@ -98,13 +99,14 @@ def report(
     )
     if empty:
         metrics["degenerate"] = empty
+    values: Sequence[Named] = ()
     if options.protocol is not None:
-        add_protocol(metrics, data, projected, options, corrections, folder / "plots")
+        values = add_protocol(metrics, data, projected, options, corrections, folder / "plots")
     if projected.left.offsets is None and projected.right.offsets is None:
         vectors = projected.left.vectors, projected.right.vectors
         metrics["gap"] = modality_gap.before_and_after(*vectors, projected.zl, projected.zr, projected.pairs)
     both = [one for split in ranked.splits.values() for one in split.values()]
-    compare.save(folder / compare.FILE, both, projected.left.ids, projected.right.ids)
+    compare.save(folder / compare.FILE, both, projected.left.ids, projected.right.ids, values)
     if options.plots:
         draw(folder, projected, ranked, metrics, options, names)
     return metrics
@@ -167,8 +169,8 @@ def add_protocol(
     options: EvaluateOptions,
     corrections: Mapping[str, Any],
     plots: Path,
-) -> None:
-    """Run ``options.protocol`` on the test split and add what it measured to the metrics.
+) -> Sequence[Named]:
+    """Run ``options.protocol`` on the test split and add what it measured to the metrics; returns its values by query.
 
     ``protocol`` holds all of it. Measures that the results lack are added to them, and baselines to the baselines,
     so that whatever shows these shows the protocol too.
@@ -179,13 +181,18 @@ def add_protocol(
     leaky = {"leaky": True} if metrics["leaks"].get("leaky") else {}
     rows = [{**row, **statistics.few(row["n_groups"]), **leaky} for row in found.results]
     about = protocols.names()[options.protocol]
-    metrics["protocol"] = {"name": options.protocol, "about": about, **vars(found), "results": rows}
+    said = {"results": rows, "baselines": found.baselines, "notes": found.notes, "figures": found.figures}
+    by = {"breakdown": found.breakdown} if found.breakdown else {}
+    metrics["protocol"] = {"name": options.protocol, "about": about, **said, **by}
     there = {(row["direction"], row["measure"]) for row in metrics["results"]}
     metrics["results"] = [
         *metrics["results"],
         *({**row, "protocol": options.protocol} for row in rows if (row["direction"], row["measure"]) not in there),
     ]
-    metrics["baselines"] |= {name: {"results": list(each)} for name, each in found.baselines.items()}
+    for name, each in found.baselines.items():  # a baseline of this name may stand beside the fit already
+        beside = metrics["baselines"].setdefault(name, {})
+        beside["results"] = [*beside.get("results", ()), *each]
+    return found.values
 
 
 def few_groups(ranked: Mapping[str, evaluate.Judged]) -> str:

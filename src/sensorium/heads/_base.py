@@ -222,8 +222,7 @@ def compose(head: Head, vectors: Rows, context: csr.Ragged, category: np.ndarray
         raise BadData(f"{np.count_nonzero(context.counts < 1)} of {len(context.counts)} sets are empty; name an item")
     items, place = np.unique(context.values, return_inverse=True)
     if not head.takes_sets:
-        z = apply(head, vectors, items)[place].astype(np.float64)
-        return (np.add.reduceat(z, context.offsets[:-1], axis=0) / context.counts[:, None]).astype(np.float32)
+        return csr.means(apply(head, vectors, items), csr.Ragged(context.offsets, place))
     made = np.empty((len(context.counts), head.dim), np.float32)
     device = next((t.device for t in (*head.parameters(), *head.buffers())), torch.device("cpu"))
     training = head.training

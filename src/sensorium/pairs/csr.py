@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sensorium.types import Rows, blocks
+
+_NUMBERS = 1 << 23  # float64 numbers gathered at once by :func:`means`: 64 MB
+
 
 class Ragged(NamedTuple):
     """n rows of unequal length: offsets (n + 1,) int64 from 0 on, and values (m,) in the order of the rows."""
@@ -62,3 +66,15 @@ def group(keys: np.ndarray, values: np.ndarray, n: int) -> Ragged:
     """Values (m,) gathered by their key (m,) in 0 … n - 1: row k holds those of key k, in the order given."""
     order = np.argsort(keys, kind="stable")
     return Ragged(offsets_of(np.bincount(keys, minlength=n)), values[order])
+
+
+def means(x: Rows, rows: Ragged) -> np.ndarray:
+    """Mean of the named rows of x (n, d) for each ragged row, none of them empty: (q, d) float32, summed in float64."""
+    out = np.empty((len(rows.counts), x.shape[1]), np.float32)
+    size = max(1, _NUMBERS // max(1, x.shape[1] * int(rows.counts.max(initial=1))))
+    for part in blocks(len(out), size):
+        starts, end = rows.offsets[part], rows.offsets[part.stop]
+        gathered = np.asarray(x[rows.values[starts[0] : end]], np.float64)
+        total = np.add.reduceat(gathered, starts - starts[0], axis=0)
+        out[part] = total / rows.counts[part, None]
+    return out

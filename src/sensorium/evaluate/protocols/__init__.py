@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sensorium.errors import BadData, BadRecipe, nearest
 
 if TYPE_CHECKING:
+    from sensorium.evaluate.named import Named
     from sensorium.evaluate.options import EvaluateOptions
     from sensorium.evaluate.projected import Projected
     from sensorium.types import Data, Items
@@ -30,13 +31,17 @@ class Report:
 
     results: rows as in metrics.json: direction, measure, value, low, high, n_queries, n_candidates, n_groups, split,
     seed. baselines: by name, rows of the same measures, to stand beside. notes: plain values that say how it was
-    measured. figures: file name in ``plots`` → caption, of the figures drawn.
+    measured. figures: file name in ``plots`` → caption, of the figures drawn. breakdown: a measure by the values of a
+    column: ``measure``, ``by`` and ``rows`` as of :func:`sensorium.evaluate.breakdown.by`. values: what the results
+    summarise, kept in per_query.npz, so that two runs can be compared.
     """
 
     results: Sequence[Mapping[str, Any]]
     baselines: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, str] = field(default_factory=dict)
+    breakdown: Mapping[str, Any] = field(default_factory=dict)
+    values: Sequence[Named] = ()
 
 
 class Protocol(typing.Protocol):

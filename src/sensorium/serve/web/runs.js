@@ -54,7 +54,7 @@ const namesOf = (name) => {
   const run = context.runs.find((one) => one.name === name);
   return Object.fromEntries(Object.keys(run?.sides ?? {}).map((side) => [side, nameOf(run, side)]));
 };
-const arrow = (direction, names) => direction.split("->").map((side) => names?.[side] ?? names?.left ?? side).join(" → ");
+const arrow = (direction, names) => direction.split("->").map((side) => names?.[side] ?? (side === "right" ? names?.left : undefined) ?? side).join(" → ");
 
 function stateTag(run) {
   if (run.state === "broken") return h("span", { class: "tag bad" }, "cannot be opened");
