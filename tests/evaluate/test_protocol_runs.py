@@ -219,7 +219,7 @@ def test_outfits(parts, tmp_path):
         assert value(made, f"compatibility_AUC{name}", way) == pytest.approx(expected)
     assert value(made, "fill_in_the_blank", way) == value(made, "fill_in_the_blank/hard", way) > 0.25
     notes = made.metrics["protocol"]["notes"]
-    assert notes["left_out"] == 0 and notes["made_up"] == ["outfits", "questions"]
+    assert notes["left_out_of_hard"] == 0 and notes["made_up"] == "outfits, questions"
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,8 @@ def _protocol(metrics: Mapping[str, Any]) -> str:
     if not protocol:
         return ""
     notes = protocol_notes(protocol)
-    rows = table({"results": protocol["results"], "sides": metrics.get("sides")})
+    beside = {name: {"results": rows} for name, rows in protocol.get("baselines", {}).items()}
+    rows = table({"results": protocol["results"], "sides": metrics.get("sides"), "baselines": beside})
     lines = [
         f"## Protocol `{protocol['name']}`",
         protocol.get("about", ""),

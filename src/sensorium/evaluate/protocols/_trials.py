@@ -74,19 +74,20 @@ def of(pairs: Pairs, category: np.ndarray) -> Trials:
         hard_questions = _negatives.hard_questions(matched, category)
     sets = Labelled.of(real.items, real.group, made.items, made.group) if len(made) else hard_sets
     given = None if pairs.questions is None else pairs.questions.where("test")
-    questions = given if given is not None and len(given) else hard_questions
+    given = given if given is not None and len(given) else None
+    questions = hard_questions if given is None else given
     linked, hard_linked = _linked(pairs, category)
     if sets is None and questions is None:
         need = _negatives.ANSWERS - 1
         raise BadData(f"evaluate.protocol=outfits: none of {len(real)} test outfits has {need} other items of "
                       "each category in the test split; hold out more: data.test=0.3")  # fmt: skip
+    own = {"outfits": len(made), "questions": given is not None, "pairs": linked is not hard_linked}
     notes = {
         "outfits": len(real),
-        "left_out": len(real) - len(matched),
+        "left_out_of_hard": len(real) - len(matched),
         "single_item_outfits": single,
-        "made_up": [name for name, own in (("outfits", len(made)), ("questions", given is not None and len(given)),
-                    ("pairs", linked is not hard_linked)) if not own],
-    }  # fmt: skip
+        "made_up": ", ".join(name for name, there in own.items() if not there) or "nothing",
+    }
     return Trials(real, sets, hard_sets, questions, hard_questions, linked, hard_linked, notes)
 
 
