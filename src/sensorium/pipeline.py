@@ -255,11 +255,11 @@ def fit_heads(
     from sensorium import fitting
 
     parts = parts or plan.build()
-    other = left if right is None else right
-    both = left, other, pairs, parts.heads["left"], parts.heads["right"], parts.objective
+    both = left, left if right is None else right, pairs, parts.heads["left"], parts.heads["right"], parts.objective
     if parts.objective.closed_form:
         return fitting.solve(*both)
-    options = {"progress": progress, "on_epoch": on_epoch, "tensorboard": tensorboard}
+    names = {side: plan.part_name(f"{side}.head") for side in SIDES}
+    options = {"progress": progress, "on_epoch": on_epoch, "tensorboard": tensorboard, "names": names}
     return fitting.train(*both, plan.train_options(), folder, plan.seed, **options)
 
 

@@ -271,9 +271,10 @@ def _resolve(values: dict[str, Any]) -> dict[str, Any]:
             resolved[side]["head"] = _fill(f"{side}.head", "identity")
     if "index" not in resolved:
         resolved["index"] = _fill("index", "exact")
-    resolved["train"] = _keys("train", values.get("train", {}), TrainOptions.defaults())
+    train = _keys("train", values.get("train", {}), TrainOptions.defaults())
+    resolved["train"] = TrainOptions.without_defaults(train)
     resolved["evaluate"] = _keys("evaluate", values.get("evaluate", {}), EvaluateOptions.defaults())
-    TrainOptions(**resolved["train"])  # each refuses invalid values
+    TrainOptions(**train)  # each refuses invalid values
     EvaluateOptions(**resolved["evaluate"])
     return resolved
 

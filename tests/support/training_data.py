@@ -28,13 +28,23 @@ def views(n: int = N, seed: int = 0) -> tuple[Embeddings, Embeddings, Pairs]:
     return left, right, Pairs.of(np.arange(n), np.arange(n), split=split)
 
 
-def train(folder: Path | None = None, *, data=None, heads=None, objective=None, seed: int = 0, on_epoch=None, **keys):
+def train(
+    folder: Path | None = None,
+    *,
+    data=None,
+    heads=None,
+    objective=None,
+    seed: int = 0,
+    on_epoch=None,
+    names=None,
+    **keys,
+):
     """A fit of some 40 steps of 64 pairs with dropout, learnable temperature and a moving average."""
     left, right, pairs = data or views()
     left_head, right_head = heads or (MLP(dim=12, hidden=32, dropout=0.1), MLP(dim=12, hidden=32))
     keys = {"epochs": 7, "batch": 64, "lr": 5e-3, "precision": "fp32", "save_seconds": 0, **keys}
     return fitting.train(left, right, pairs, left_head, right_head, objective or InfoNCE(learnable=True),
-                     fitting.TrainOptions(**keys), folder, seed, on_epoch=on_epoch)  # fmt: skip
+                     fitting.TrainOptions(**keys), folder, seed, on_epoch=on_epoch, names=names)  # fmt: skip
 
 
 def tensors(fitted) -> dict[str, torch.Tensor]:

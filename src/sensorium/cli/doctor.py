@@ -70,6 +70,8 @@ def _results(run: RunFolder) -> str:
         return ""
     direction = figures.arrow(first["direction"], metrics.get("sides"))
     text = f"{direction} hit@10 {100 * first['value']:.1f}% of {first['n_queries']} queries"
+    members = metrics.get("fit", {}).get("members")
+    text += f", ensemble of {members}" if members else ""
     if first.get("degenerate"):
         return f"{text}, which says nothing about the fit"
     groups = first.get("n_groups", FEW)

@@ -266,10 +266,24 @@ def _made(metrics: Mapping[str, Any], recipe: str) -> str:
     if hashes:
         lines.append("Hashes: " + ", ".join(hashes) + ". Equal hashes, equal input.")
     lines += _encoders(recipe, metrics.get("sides") or {})
+    lines += _paragraph(ensemble(metrics.get("fit") or {}))
     if seconds:
         each = ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items())
         lines.append(f"Took {sum(seconds.values()):.1f} s ({each}).")
     return "\n\n".join([*lines, f"```toml\n{recipe.strip()}\n```"])
+
+
+def ensemble(fit: Mapping[str, Any]) -> str:
+    """A sentence about a seed ensemble: the members' validation measures, their mean, and its own; "" for one fit."""
+    if not fit.get("members"):
+        return ""
+    measure, each = fit["monitor"], fit["member_validation"]
+    text = f"An ensemble of {fit['members']} fits that differ in their seeds; scores are the means of theirs."
+    if None in (*each, fit["validation"]):
+        return text
+    values = ", ".join(number(measure, value) for value in each)
+    return (f"{text} {measure} on the validation split: the members {values} (mean "
+            f"{number(measure, fit['members_mean'])}), the ensemble {number(measure, fit['validation'])}.")  # fmt: skip
 
 
 def _encoders(recipe: str, names: Mapping[str, str]) -> list[str]:

@@ -5,6 +5,7 @@ Start reading at :mod:`sensorium.fitting.loop`. Nothing here loads torch before 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sensorium.fitting.fitted import Fitted
@@ -20,8 +21,16 @@ def solve(*args: Any, **kwargs: Any) -> Fitted:
     return run(*args, **kwargs)
 
 
-def train(*args: Any, **kwargs: Any) -> Fitted:
-    """Train both heads by minibatches: see :func:`sensorium.fitting.loop.train`."""
+def train(*args: Any, names: Mapping[str, str] | None = None, **kwargs: Any) -> Fitted:
+    """Train both heads by minibatches, see :func:`sensorium.fitting.loop.train`; or several pairs of heads.
+
+    names: of the heads' parts, by side, which an ensemble (``options.members`` above 1) needs: see
+    :func:`sensorium.fitting.members.train`.
+    """
+    if args[6].members > 1:
+        from sensorium.fitting import members
+
+        return members.train(*args, names=names or {}, **kwargs)
     from sensorium.fitting.loop import train as run
 
     return run(*args, **kwargs)

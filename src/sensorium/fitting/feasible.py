@@ -71,7 +71,7 @@ def check_fit(
     related = training.where(label=1)
     if objective.closed_form:
         closed_form.check(left, right, pairs, left_head, right_head, objective, full_rank)
-        return []
+        return [] if options.members == 1 else [alike(objective)]
     notes = [step_size(len(related), options)[2]]
     with torch.random.fork_rng(devices=[]):
         build(left, right, related, left_head, right_head, full_rank)
@@ -87,6 +87,12 @@ def check_fit(
         if options.initialise != "none":
             warm_start.check(options.initialise, left, right, pairs, left_head, right_head)
     return [note for note in notes if note]
+
+
+def alike(objective: Any) -> str:
+    """A note about the ensemble of a closed form."""
+    name = type(objective).__name__.lower()
+    return f"objective '{name}' is solved exactly, so all members would be the same: train.members is not used"
 
 
 def full_rank(table: Embeddings, rows: np.ndarray) -> InputStats | None:

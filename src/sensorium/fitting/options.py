@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -26,8 +26,12 @@ _WHOLE = {  # key: smallest value
     "accumulate": 1,
     "checkpoint_every": 0,
     "threads": 0,
+    "members": 1,
 }
 _THREADS = 4096
+_MEMBERS = 1000
+#: Keys that later versions added, with their defaults.
+_LATER: Mapping[str, Any] = {"members": 1, "distill": False}
 _REAL: dict[str, tuple[Callable[[float], bool], str]] = {
     "lr": (lambda v: v > 0, "above 0"),
     "weight_decay": (lambda v: v >= 0, "0 or above"),
@@ -67,6 +71,8 @@ class TrainOptions:
     initialise: closed form that a linear or residual head starts from.
     mixup: latent mixup's Beta parameter. structure: weight of the geometry regulariser.
     threads: of the CPU products; 0 leaves torch's own choice.
+    members: so many fits, each with a seed of its own that derives from the run's, whose scores are averaged: a seed
+        ensemble, served as one head. distill: fit one more head on the scores of the ensemble, and serve that one.
     device: of the fit alone, "cpu", "cuda" or "mps"; "auto" takes the recipe's own key ``device``.
     """
 
@@ -93,6 +99,8 @@ class TrainOptions:
     structure: float = 0.0
     threads: int = 0
     device: str = "auto"
+    members: int = 1
+    distill: bool = False
 
     def __post_init__(self) -> None:
         for key, words in _WORDS.items():
@@ -112,6 +120,12 @@ class TrainOptions:
             number = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
             if not number or not allowed(value):
                 raise BadRecipe(f"train.{key}={value!r}; expected a number, {range_}")
+        if self.members > _MEMBERS:
+            raise BadRecipe(f"train.members={self.members}; expected at most {_MEMBERS}, such as 10")
+        if not isinstance(self.distill, bool):
+            raise BadRecipe(f"train.distill={self.distill!r}; expected true or false")
+        if self.distill and self.members == 1:
+            raise BadRecipe("train.distill=true has no ensemble to learn from; type: train.members=10")
         check_name(self.device, "train.device")
         name, _, k = str(self.monitor).partition("@")
         if self.monitor not in ("MRR", "median_rank") and not (name == "hit" and k.isdecimal() and int(k) > 0):
@@ -123,5 +137,13 @@ class TrainOptions:
         return {field.name: field.default for field in fields(cls)}
 
     def asdict(self) -> dict[str, Any]:
-        """Every key with its value."""
-        return asdict(self)
+        """Every key with its value, but for later ones at their defaults."""
+        return self.without_defaults(asdict(self))
+
+    @staticmethod
+    def without_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values without the keys that later versions added, where these have their defaults.
+
+        So recipes and checkpoints of before stay equal to new ones that do the same.
+        """
+        return {key: value for key, value in values.items() if key not in _LATER or value != _LATER[key]}

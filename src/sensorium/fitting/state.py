@@ -99,7 +99,7 @@ class State:
     def resume(self, point: tuple[Mapping[str, Tensor], Mapping[str, Any]]) -> None:
         """Restore what :meth:`save` wrote. Raises Mismatch for the checkpoint of another fit, naming the difference."""
         tensors, record = point
-        _same_fit(record["fit"], self.header, self.folder / "checkpoint")
+        same_fit(record["fit"], self.header, self.folder / "checkpoint")
         self.load_values(tensors)
         self.weights.restore(tensors, record["step"])
         self.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
@@ -108,7 +108,8 @@ class State:
             setattr(self, name, record[name])
 
 
-def _same_fit(saved: Mapping[str, Any], expected: Mapping[str, Any], where: Path) -> None:
+def same_fit(saved: Mapping[str, Any], expected: Mapping[str, Any], where: Path) -> None:
+    """Raise Mismatch, naming the first difference, unless what was saved in ``where`` is of the expected fit."""
     for key in sorted(saved.keys() | expected.keys()):
         if saved.get(key) != expected.get(key):
             raise Mismatch(

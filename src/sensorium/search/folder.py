@@ -102,12 +102,18 @@ class RunFolder:
 
     @property
     def interrupted_at(self) -> str:
-        """Where an interrupted fit goes on, as "step 203 of 280"; "" before its first checkpoint."""
+        """Where an interrupted fit goes on, as "step 203 of 280"; "" before its first checkpoint.
+
+        Of an ensemble: "member 3, step 203 of 280", or "member 3" before that member's first checkpoint.
+        """
+        members = sorted(self.checkpoint.glob("member-*"))
+        member = f"member {int(members[-1].name.rpartition('-')[2])}" if members else ""
         try:
-            state = io.read_object(self.checkpoint / "state.json", "make the run anew", state=dict)["state"]
-            return f"step {state['step']:,} of {state['fit']['steps']:,}"
+            where = members[-1] / "checkpoint" if members else self.checkpoint
+            state = io.read_object(where / "state.json", "make the run anew", state=dict)["state"]
+            return f"{member}{', ' if member else ''}step {state['step']:,} of {state['fit']['steps']:,}"
         except (SensoriumError, KeyError, TypeError, ValueError):  # none yet, or damaged: resuming says which
-            return ""
+            return member
 
     @property
     def resume(self) -> str:

@@ -32,15 +32,32 @@ class Head:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.name, self.weights, self.arguments, self.dim_in, self.dim, self.encoder = _read(Path(path))
-        if self.name not in HEADS and self.name not in VECTOR_HEADS:
+        self._hold(path, *_read(Path(path)))
+
+    def _hold(self, path: Path | str, name: str, weights: Mapping[str, np.ndarray], arguments: Mapping[str, Any],
+              dim_in: int, dim: int, encoder: Mapping[str, Any]) -> None:  # fmt: skip
+        self.name, self.weights, self.arguments = name, weights, arguments
+        self.dim_in, self.dim, self.encoder = dim_in, dim, encoder
+        self.members = [self._member(path, k) for k in range(arguments["members"])] if name == "ensemble" else []
+        #: Name of the part that computes: that of the members of an ensemble.
+        self.part = self.members[0].name if self.members else name
+        if self.part not in HEADS and self.part not in VECTOR_HEADS:
             known = ", ".join([*VECTOR_HEADS, *HEADS])
-            raise BadRecipe(f"{path}: head '{self.name}'; without torch only {known} run")
+            raise BadRecipe(f"{path}: head '{name}'; without torch only {known} and ensembles of them run")
+
+    def _member(self, path: Path | str, k: int) -> Head:
+        prefix, arguments = f"members.{k}.", dict(self.arguments["head"])
+        weights = {key.removeprefix(prefix): w for key, w in self.weights.items() if key.startswith(prefix)}
+        member = object.__new__(Head)
+        member._hold(path, arguments.pop("name"), weights, arguments, self.dim_in, self.dim, self.encoder)
+        return member
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors (n, d_in) to (n, d) float32. Raises BadRecipe for a head of frames, BadData for another width."""
-        if self.name not in VECTOR_HEADS:
-            raise BadRecipe(f"the {self.name} head takes the frames of an item; call head.sequence(frames)")
+        if self.part not in VECTOR_HEADS:
+            raise BadRecipe(f"the {self.part} head takes the frames of an item; call head.sequence(frames)")
+        if self.members:
+            return self._combined([member(vectors) for member in self.members])
         x = self._checked(vectors)
         return self._end(VECTOR_HEADS[self.name](self._prepared(x), self.weights, self.arguments))
 
@@ -49,6 +66,8 @@ class Head:
         x = self._checked(frames)
         if not len(x):
             raise BadData("an item without frames; expected (t, d) with t of 1 or more")
+        if self.members:
+            return self._combined([member.sequence(frames) for member in self.members])
         if self.name in HEADS:
             stream = HEADS[self.name](self.weights, self.arguments, self.dim_in)
             return self._end(stream(self._prepared(x)))[-1]
@@ -58,8 +77,11 @@ class Head:
 
     def stream(self) -> Callable[[np.ndarray], np.ndarray]:
         """A new stream: a function of the next frames (t, d_in) to the outputs after each of them (t, d)."""
-        if self.name not in HEADS:
-            raise BadRecipe(f"the {self.name} head does not stream; choose one of {', '.join(HEADS)}")
+        if self.part not in HEADS:
+            raise BadRecipe(f"the {self.part} head does not stream; choose one of {', '.join(HEADS)}")
+        if self.members:
+            streams = [member.stream() for member in self.members]
+            return lambda frames: self._combined([one(frames) for one in streams])
         step = HEADS[self.name](self.weights, self.arguments, self.dim_in)
         return lambda frames: self._end(step(self._prepared(self._checked(frames))))
 
@@ -79,6 +101,12 @@ class Head:
         if self.arguments.get("preprocess") == "unit":
             x = unit(x)
         return x.astype(np.float32, copy=False)
+
+    def _combined(self, outputs: list[np.ndarray]) -> np.ndarray:
+        """As :class:`sensorium.heads.ensemble.Ensemble`."""
+        if self.arguments["combine"] == "mean":
+            return np.mean(outputs, 0, dtype=np.float32)
+        return np.concatenate(outputs, -1) * np.float32(len(outputs) ** -0.5)
 
     def _end(self, z: np.ndarray) -> np.ndarray:
         z = z.astype(np.float32, copy=False)
@@ -125,8 +153,8 @@ class Lite:
 
     def __init__(self, stem: Path | str) -> None:
         head = Head(stem)
-        if head.name not in HEADS or head.encoder.get("name") != "mfcc":
-            raise BadRecipe(f"{stem}: head '{head.name}' on '{head.encoder.get('name')}'; without torch only "
+        if head.part not in HEADS or head.encoder.get("name") != "mfcc":
+            raise BadRecipe(f"{stem}: head '{head.part}' on '{head.encoder.get('name')}'; without torch only "
                             f"{', '.join(HEADS)} on mfcc run")  # fmt: skip
         self.features, self.head = Features(head.encoder), head.stream()
 

@@ -157,7 +157,7 @@ function curves(place, { header, events: seen, running }, run, keep, stage = run
   const shares = Object.keys(seen[seen.length - 1]).filter((name) => /@|MRR|mAP|nDCG|accuracy|UA|F1/.test(name));
   const colours = ["var(--left)", "var(--right)", "var(--good)", "var(--warn)", "var(--ink-3)"];
   const total = header.epochs, last = seen[seen.length - 1];
-  const facts = [["epochs", running ? `${last[x]} of ${total ?? "?"}` : `${seen.length}${total ? ` of ${total}` : ""}`], ["pairs", header.pairs?.toLocaleString("en")], ["parameters", header.parameters?.toLocaleString("en")],
+  const facts = [["epochs", running ? `${last[x]} of ${total ?? "?"}` : `${seen.filter((event) => event.loss !== undefined).length}${total ? ` of ${total}` : ""}`], ["members", header.members], ["pairs", header.pairs?.toLocaleString("en")], ["parameters", header.parameters?.toLocaleString("en")],
     ["objective", header.objective], ["speed", last.pairs_per_second ? `${Math.round(last.pairs_per_second).toLocaleString("en")} pairs/s` : undefined], ["precision", header.precision], ["best", best !== null && !running ? `${x} ${best}` : undefined]].filter(([, value]) => value !== undefined && value !== null);
   set(place, running && total ? h("div", { class: "progress", role: "progressbar", "aria-label": "Epochs done", "aria-valuemin": 0, "aria-valuemax": total, "aria-valuenow": last[x] }, h("div", { class: "meter" }, h("i", { style: { "--share": last[x] / total } }))) : null,
     h("dl", { class: "facts-row" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),

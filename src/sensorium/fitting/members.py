@@ -1,0 +1,215 @@
+"""Seed ensembles (``train.members=K``): K fits with seeds of their own, served as one head."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sensorium import heads, io
+from sensorium.contracts import Head
+from sensorium.fitting import checkpoint, loop
+from sensorium.fitting.environment import choose_device, threads
+from sensorium.fitting.fitted import Fitted
+from sensorium.fitting.history import History
+from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.state import same_fit
+from sensorium.fitting.validation import Validation
+from sensorium.heads.ensemble import Ensemble
+from sensorium.pairs import Pairs
+from sensorium.progress import say
+from sensorium.types import SIDES, Embeddings
+
+DONE = "done.json"  # of a member's folder, written last
+_REMEDY = "delete the folder to start anew"
+
+
+def seeds(seed: int, members: int) -> list[int]:
+    """The members' seeds: the run's own first, then others derived from it; the first K of more members are the same.
+
+    >>> seeds(7, 1), seeds(7, 2) == seeds(7, 3)[:2]
+    ([7], True)
+    """
+    drawn = [int(np.random.SeedSequence([seed, k]).generate_state(1, np.uint64)[0] >> 1) for k in range(1, members)]
+    return [seed, *drawn]
+
+
+def train(
+    left: Embeddings,
+    right: Embeddings,
+    pairs: Pairs,
+    left_head: nn.Module,
+    right_head: nn.Module | None,
+    objective: nn.Module,
+    options: TrainOptions,
+    folder: Path | None = None,
+    seed: int = 0,
+    *,
+    names: Mapping[str, str],
+    progress: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    tensorboard: bool = False,
+) -> Fitted:
+    """Fit ``options.members`` pairs of heads as :func:`sensorium.fitting.loop.train` does, and join them.
+
+    The heads given are unbuilt; every member gets copies. names: of the heads' parts, by side. folder: gets
+    history.jsonl of all members, in which epochs and steps count on, and ``checkpoint/member-01`` … to go on from: a
+    member that is done is read from there, so that an interrupted fit ends with the same bits as one that ran through.
+    on_epoch: called with every event, which says its ``member``.
+
+    Raises what the loop does.
+    """
+    log = _Log(folder, options, seed, on_epoch, tensorboard)
+    one = replace(options, members=1, distill=False)
+    fitted: list[Fitted] = []
+    try:
+        for k, own in enumerate(seeds(seed, options.members)):
+            where = None if folder is None else member_folder(folder, k)
+            parts = copy.deepcopy((left_head, right_head, objective))
+            expected = {"objective": type(objective).__name__, "seed": own, "pairs": len(pairs), **one.asdict()}
+            done = where and _read(where, expected, pairs.same_table)
+            if progress:
+                say("fit", f"member {k + 1} of {options.members}{' is done already' if done else ''}")
+            if not done:
+                earlier = where and checkpoint.load(where / "checkpoint")
+                log.begin(k, earlier[1]["events"] if earlier else [])
+                done = loop.train(left, right, pairs, *parts, one, where, own, progress=progress, on_epoch=log.add)
+                if folder:
+                    _write(where, done, names, expected, folder)
+            log.end(k, done.history)
+            fitted.append(done)
+    finally:
+        log.history.close()
+    joined = join(fitted, names)
+    own = measured(joined, left, right, pairs, options)
+    each = [done.notes["validation"] for done in fitted]
+    summed = {key: sum(done.notes[key] for done in fitted) for key in ("steps", "epochs")}
+    notes = {
+        **summed,
+        "members": len(fitted),
+        "member_seeds": seeds(seed, len(fitted)),
+        "member_validation": each,
+        "member_best_epoch": [done.notes["best_epoch"] for done in fitted],
+        "members_mean": None if None in each else float(np.mean(each)),
+        "validation": own.get("validation"),
+        **{key: fitted[0].notes[key] for key in ("monitor", "precision", "precision_reason", "by", "parameters")},
+        "stopped_early": any(done.notes["stopped_early"] for done in fitted),
+    }
+    log.close({**own, **{key: notes[key] for key in ("members", "member_validation", "members_mean")}})
+    return Fitted(joined.left_head, joined.right_head, log.events, notes, joined.names)
+
+
+def join(fitted: list[Fitted], names: Mapping[str, str]) -> Fitted:
+    """The members' heads as one pair of heads, whose scores are the means of theirs.
+
+    Where one side's head is not trained it is the same for all members: it stays, and the other side gives the mean.
+    """
+    left, right = ([of.left_head for of in fitted], [of.right_head for of in fitted])
+    if left[0] is right[0]:
+        both = Ensemble.of(names["left"], left)
+        return Fitted(both, both, names={"left": "ensemble"})
+    if _equal(right):
+        return Fitted(Ensemble.of(names["left"], left, "mean"), right[0], names={"left": "ensemble"})
+    if _equal(left):
+        return Fitted(left[0], Ensemble.of(names["right"], right, "mean"), names={"right": "ensemble"})
+    sides = (Ensemble.of(names[side], of) for side, of in zip(SIDES, (left, right), strict=True))
+    return Fitted(*sides, names=dict.fromkeys(SIDES, "ensemble"))
+
+
+def measured(
+    fitted: Fitted, left: Embeddings, right: Embeddings, pairs: Pairs, options: TrainOptions
+) -> dict[str, float]:
+    """Every measure of two heads on the validation split, "validation" the monitored one; none without its pairs."""
+    with threads(options.threads):
+        device = torch.device("cpu") if options.device == "cpu" else choose_device(options.device)
+        both = [head.to(device).eval() for head in (fitted.left_head, fitted.right_head)]
+        validation = Validation(left, right, *both, pairs, options, device)
+        found = validation.measure() if validation else {}
+    for head in both:
+        head.to("cpu")
+    return found
+
+
+def member_folder(folder: Path, k: int) -> Path:
+    """Where member k, counted from 0, is fitted: within ``checkpoint``, which goes when the run is whole."""
+    return folder / "checkpoint" / f"member-{k + 1:02d}"
+
+
+def _equal(of: list[Head]) -> bool:
+    """Whether heads that are not trained are the same: they have the same buffers."""
+    first = of[0].state_dict()
+    return not of[0].trainable and all(
+        torch.equal(tensor, first[name]) for head in of[1:] for name, tensor in head.state_dict().items()
+    )
+
+
+def _write(where: Path, done: Fitted, names: Mapping[str, str], fit: Mapping[str, Any], folder: Path) -> None:
+    """Keep a finished member, then drop its checkpoint; weights kept by epoch go to the run's own ``checkpoints``."""
+    for side, head in (("left", done.left_head), ("right", done.right_head)):
+        if side == "left" or head is not done.left_head:
+            heads.save(head, where / side, names[side], {})
+    for path in sorted((where / "checkpoints").glob("*")):
+        kept = folder / "checkpoints" / f"{where.name}-{path.name}"
+        kept.parent.mkdir(exist_ok=True)
+        path.replace(kept)
+    io.write_json(where / DONE, {"fit": dict(fit), "history": done.history, "notes": dict(done.notes)})
+    io.remove_folder(where / "checkpoint")
+
+
+def _read(where: Path, expected: Mapping[str, Any], tied: bool) -> Fitted | None:
+    """A finished member, None where it is not finished. Raises Mismatch for one of another fit, Corrupt if damaged."""
+    if not (where / DONE).is_file():
+        return None
+    record = io.read_object(where / DONE, _REMEDY, fit=dict, history=list, notes=dict)
+    same_fit(record["fit"], expected, where)
+    left = heads.restore(where / "left")[0]
+    return Fitted(left, left if tied else heads.restore(where / "right")[0], record["history"], record["notes"])
+
+
+class _Log:
+    """The events of all members in one history: each says its member, epochs and steps count on."""
+
+    def __init__(
+        self, folder: Path | None, options: TrainOptions, seed: int, on_epoch: Callable[[Any], None] | None, board: bool
+    ) -> None:
+        header = {**options.asdict(), "seed": seed, "epochs": options.epochs * options.members}
+        self.events: list[dict[str, Any]] = []
+        self.history = History(folder, header, self.events, board)
+        self.on_epoch, self.member, self.done = on_epoch, 0, 0
+
+    def begin(self, k: int, earlier: list[dict[str, Any]]) -> None:
+        """Member k begins, or goes on after these events of its own."""
+        self.member, self.done = k, len(self.events)
+        last = self.events[-1] if self.events else {"epoch": 0, "step": 0}
+        self.epochs, self.steps = last["epoch"], last["step"]
+        self.events += map(self._shifted, earlier)
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """An event of the member that is being fitted."""
+        self.events.append(self._shifted(event))
+        self.history.add(self.events[-1])
+        if self.on_epoch is not None:
+            self.on_epoch(self.events[-1])
+
+    def end(self, k: int, events: list[dict[str, Any]]) -> None:
+        """Member k is done, with these events of its own."""
+        if self.member != k or not self.events:
+            self.begin(k, [])
+        del self.events[self.done :]
+        self.events += map(self._shifted, events)
+
+    def close(self, result: Mapping[str, Any]) -> None:
+        """Write all of it, with the ensemble's own values as the last event, which has no loss."""
+        last = {key: self.events[-1][key] for key in ("epoch", "step")}
+        self.history.events = [*self.events, {"member": "all", **last, **result}]
+        self.history.flush()
+
+    def _shifted(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        return {"member": self.member + 1, **event, "epoch": event["epoch"] + self.epochs,
+                "step": event["step"] + self.steps}  # fmt: skip
