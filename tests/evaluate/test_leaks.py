@@ -108,6 +108,17 @@ def test_judging_on_fitted_rows():
     assert report.findings[0].kind == "fitted_rows"
 
 
+def test_validation_is_compared_with_the_training_data_alone():
+    pairs = one_to_one(60, split=np.repeat(["train", "validation", "test"], 20), group=np.arange(60))
+    left, right = vectors(60), vectors(60, seed=1)
+    clean = leaks.audit(pairs, left, right, split="validation")
+    assert clean.to_dict()["seen"] == ["train"] and not clean.leaky and clean.findings == ()
+    left[25], right[25] = left[3], right[3]
+    report = leaks.audit(pairs, left, right, split="validation")
+    assert report.leaky and report.affected.tolist() == [25] and report.count("repeated_pair") == 1
+    assert leaks.audit(pairs, left, right).findings == (), "the test split has nothing of the other two"
+
+
 def test_same_table_relation_has_no_direction():
     """Outfits: (a, b) fitted and (b, a) judged is one relation."""
     pairs = Pairs.of(

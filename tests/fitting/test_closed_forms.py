@@ -96,6 +96,10 @@ def test_procrustes_equals_scipy() -> None:
     scaled = Procrustes(scaling=True).solve(moments(x, y))
     scale = total / np.sum((x - x.mean(0)) ** 2)
     np.testing.assert_allclose(scaled.left(x), scale * (x - x.mean(0)) @ centred, rtol=0, atol=1e-8)
+    both = Procrustes(center=False, scaling=True).solve(moments(x, y))
+    expected = np.linalg.svd(x.T @ y, compute_uv=False)
+    np.testing.assert_allclose(both.left.weight, expected.sum() / np.sum(x**2) * rotation, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(both.notes["singular_values"], expected / len(x), rtol=1e-9)
 
 
 @pytest.mark.parametrize(("d_x", "d_y"), [(9, 4), (4, 9)])

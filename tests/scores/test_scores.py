@@ -336,6 +336,7 @@ def test_descending_orders_like_two_keys():
     i = random.integers(0, 9, 500)
     value = random.standard_normal(500) * 10.0 ** random.integers(-20, 18, 500)
     value[:40] = 0.0
+    value[40:60] = np.spacing(np.float32(0)) * random.choice([-1, 1], 20)  # rounded down to 0, and to two steps below
     got = exact_topk._descending(i, value)
     expected = value[np.lexsort((-value, i))]
     assert (got <= expected).all()

@@ -9,6 +9,7 @@ from served import client_of, problem
 
 import sensorium
 from sensorium.search import query
+from sensorium.serve import Settings
 
 pytestmark = pytest.mark.xdist_group("serve")
 
@@ -160,6 +161,37 @@ def test_long_answers_are_streamed_whole(client, run):
 )
 def test_questions_that_cannot_be_meant(client, body, status, says):
     assert says in problem(client.post("/search", json=body), status)
+
+
+def test_as_many_inputs_and_hits_as_the_settings_say(client, picture):
+    settings = Settings()
+    many = [{"text": f"arrow {i}"} for i in range(settings.max_queries)]
+    assert len(ask(client, queries=many, k=2)["hits"]) == 2
+    said = f"{settings.max_queries + 1} inputs; at most {settings.max_queries}"
+    assert said in problem(client.post("/search", json={"queries": [*many, {"text": "a"}]}), 413)
+    form = {"files": {"image": picture}, "data": {"query": json.dumps({"queries": many, "to": "left"})}}
+    assert said in problem(client.post("/search", **form), 413)
+    assert len(ask(client, text="arrow", k=settings.max_k)["hits"]) > 1000
+    assert len(ask(client, text="arrow", k=1, mmr=0.5, pool=settings.max_k)["hits"]) == 1
+    for name in ("k", "pool"):
+        over = client.post("/search", json={"text": "arrow", "mmr": 0.5, name: settings.max_k + 1})
+        assert f"k or pool is {settings.max_k + 1}; at most {settings.max_k}" in problem(over, 422)
+
+
+def test_one_input_or_several_but_not_both(client, picture, run):
+    form = {"files": {"image": picture}, "data": {"query": json.dumps({"text": "arrow"})}}
+    assert "got text, image" in problem(client.post("/search", **form), 400)
+    both = {"text": "a", "queries": [{"text": "b"}, {"text": "c"}]}
+    assert "not both" in problem(client.post("/search", json=both), 400)
+    form["data"] = {"query": json.dumps({"queries": [{"text": "arrow", "weight": 0.5}], "to": "left", "k": 5})}
+    uploaded = client.post("/search", **form).json()
+    encoded = base64.b64encode(picture).decode()
+    asked = [{"text": "arrow", "weight": 0.5}, {"image": encoded}]
+    assert ids(uploaded) == ids(ask(client, queries=asked, to="left", k=5))
+    own = [{"id": "U+2665"}, {"id": "U+2665", "from": "right", "weight": 2}]
+    assert "image side" in problem(client.post("/search", json={"queries": own, "from": "left"}), 404)
+    found = ask(client, queries=own, k=3, **{"from": "right"})
+    assert ids(found) == ids(ask(client, id="U+2665", k=3, **{"from": "right"}))
 
 
 def test_bodies_that_are_no_json(client):
