@@ -10,6 +10,7 @@ depends less on what else the machine does.
 
 bare: the network alone, over inputs that are prepared and padded before the clock starts.
 sensorium: ``store.embed``: read, prepare, compute, check, write durably, read back.
+auto: the same with ``precision="auto"``, which takes bfloat16 where the hardware has it and the vectors allow it.
 naive: prepare and compute batches of 32 in the order given, padded to the longest; one: one item at a time.
 """
 
@@ -148,6 +149,8 @@ def of_pictures(n: int, folder: Path, count: int) -> dict[str, tuple[float, floa
 
     where = random_clip(folder / "clip")
     encoder = parts.make("encoders", {"name": "clip", "model": str(where), "tower": "image", "precision": "fp32"})
+    settled = parts.make("encoders", {"name": "clip", "model": str(where), "tower": "image"})  # precision "auto"
+    print(json.dumps({"precision that auto takes": settled.computes}))
     values, model = pictures(n, folder), encoder.network
     processor = transformers.CLIPImageProcessorPil.from_pretrained(where)
 
@@ -167,6 +170,7 @@ def of_pictures(n: int, folder: Path, count: int) -> dict[str, tuple[float, floa
     found = turns({
         "bare": lambda: [run(pixels) for pixels in ready],
         "sensorium": embedded(Items(as_ids([str(i) for i in range(n)]), values, "image"), encoder, folder),
+        "auto": embedded(Items(as_ids([str(i) for i in range(n)]), values, "image"), settled, folder / "auto"),
         "naive": lambda: loop(BATCH, n),
         "one": lambda: loop(1, one),
     }, count)  # fmt: skip
