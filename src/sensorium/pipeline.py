@@ -81,7 +81,12 @@ def run(
             left, right = embed(plan, data, Path(stores or target.stores), progress=not quiet, parts=parts)
         check(left, right)
         with timed("fit", seconds, quiet):
-            fitted = fit_heads(plan, left, right, pairs, folder, not quiet, on_epoch, tensorboard, parts)
+            fitted = fit_heads(plan, left, right, pairs, folder, not quiet, on_epoch, tensorboard, parts, data)
+        if fitted.encoders:
+            with timed("embed again", seconds, quiet):
+                located.save_encoders(fitted.encoders, folder)
+                parts = located.tuned(plan.build(), folder)
+                left, right = embed(plan, data, Path(stores or target.stores), progress=not quiet, parts=parts)
         more = {"extra": {"notes": notes} if notes else {}, "encoders": parts.encoders}
         finish(plan, data, left, right, pairs, fitted, folder, stages=stages, seconds=seconds, quiet=quiet, **more)
     return open_run(target.path)
@@ -199,23 +204,10 @@ def split(plan: Recipe, pairs: Pairs) -> Pairs:
         pairs = pairs.hold_out("validation", shares["validation"], shares["split_seed"])
     for name in SPLITS:
         if not (pairs.where(name).label == 1).any():
-            raise BadData(_no_pair(name, pairs, drawn, registry.find("datasets", plan.part_name("data"))))
+            from sensorium.fitting import feasible
+
+            raise BadData(feasible.no_pair(name, pairs, drawn, registry.find("datasets", plan.part_name("data"))))
     return pairs
-
-
-def _no_pair(name: str, pairs: Pairs, drawn: bool, dataset: Any) -> str:
-    """What to say of a split without a related pair. drawn: by the recipe's shares, not the data's own."""
-    text = f"the {name} split has no related pair; expected some of {len(pairs)} pairs there: "
-    if drawn and name == "train":
-        return text + "hold out less; type: data.test=0.1 data.validation=0.1"
-    if drawn or name == "validation":
-        return text + f"hold some groups out; type: data.{name}=0.1"
-    another = (
-        "; to draw another one type: data.split= data.test=0.1 data.validation=0.1"
-        if "split" in registry.arguments(dataset)
-        else ""
-    )
-    return f"{text}the data's own split has none, correct its column{another}"
 
 
 def check_data(plan: Recipe, data: Data) -> None:
@@ -250,8 +242,12 @@ def fit_heads(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     tensorboard: bool = False,
     parts: Built | None = None,
+    data: Data | None = None,
 ) -> Fitted:
-    """Fit both heads: solved in one pass where the objective is a closed form, else trained."""
+    """Fit both heads: solved in one pass where the objective is a closed form, else trained.
+
+    data: the raw items, which a recipe with ``data.cached=false`` reads anew in each step.
+    """
     from sensorium import fitting
 
     parts = parts or plan.build()
@@ -260,6 +256,7 @@ def fit_heads(
         return fitting.solve(*both)
     names = {side: plan.part_name(f"{side}.head") for side in SIDES}
     options = {"progress": progress, "on_epoch": on_epoch, "tensorboard": tensorboard, "names": names}
+    options["finetune"] = None if data is None else fitting.through_encoder(plan, data, parts)
     return fitting.train(*both, plan.train_options(), folder, plan.seed, **options)
 
 
@@ -347,7 +344,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
                 f"'{override}' would change the fit; only {stage} keys can change here. Type: {target.again(override)}"
             )
     plan = recipes.load(target.recipe, overrides, of_run=True).here()
-    parts = plan.build()
+    parts = located.tuned(plan.build(), target.path)
     seconds = dict(before.metrics["seconds"])
     data = located.data(plan, target.path).load()
     left, right = embed(plan, data, target.stores, progress=not quiet, parts=parts)

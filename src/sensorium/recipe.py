@@ -21,6 +21,7 @@ from sensorium import consent, fingerprint, parts
 from sensorium.encoders import _names
 from sensorium.errors import BadRecipe, nearest
 from sensorium.evaluate.options import EvaluateOptions
+from sensorium.fitting.finetune_options import FinetuneOptions
 from sensorium.fitting.options import TrainOptions
 from sensorium.numerics import device
 from sensorium.types import Data
@@ -43,9 +44,10 @@ SPLITTING = {
     "validation": 0.1,  # the same, for choosing: early stopping, strengths, corrections
     "split_seed": 0,  # the split stays the same whatever the run's seed
 }
+CACHED = "cached"  #: key of [data]: false reads pictures anew in each step of the fit, see [finetune]
 SIDES = ("left", "right")
 _LARGEST_SEED = 2**63 - 1  # of torch's generators
-SECTIONS = ("data", "left", "right", "objective", "train", "index", "evaluate")
+SECTIONS = ("data", "left", "right", "objective", "train", "finetune", "index", "evaluate")
 KEYS = ("seed", "device", "media")  # of the recipe itself
 #: What a run keeps of its items' pictures and sounds: the paths of the data's own files, or small copies.
 MEDIA = ("paths", "pack")
@@ -162,6 +164,10 @@ class Recipe:
         options = TrainOptions(**self.values["train"])
         return replace(options, device=self.device) if options.device == "auto" else options
 
+    def finetune_options(self) -> FinetuneOptions | None:
+        """The [finetune] section as options; None unless ``data.cached=false``."""
+        return FinetuneOptions(**self.values["finetune"]) if "finetune" in self.values else None
+
     def evaluate_options(self) -> EvaluateOptions:
         """The [evaluate] section as options, with the recipe's seed."""
         return EvaluateOptions(**self.values["evaluate"], seed=self.seed)
@@ -274,9 +280,22 @@ def _resolve(values: dict[str, Any]) -> dict[str, Any]:
     train = _keys("train", values.get("train", {}), TrainOptions.defaults())
     resolved["train"] = TrainOptions.without_defaults(train)
     resolved["evaluate"] = _keys("evaluate", values.get("evaluate", {}), EvaluateOptions.defaults())
+    _finetune(values, resolved)
     TrainOptions(**train)  # each refuses invalid values
     EvaluateOptions(**resolved["evaluate"])
     return resolved
+
+
+def _finetune(values: Mapping[str, Any], resolved: dict[str, Any]) -> None:
+    """The [finetune] section, which stands in recipes with data.cached=false alone."""
+    cached = resolved["data"].get(CACHED, True)
+    if not isinstance(cached, bool):
+        raise BadRecipe(f"data.{CACHED}={cached!r}; expected true or false")
+    if cached and "finetune" in values:
+        raise BadRecipe(f"[finetune] needs pictures that are read anew in each step; type: data.{CACHED}=false")
+    if not cached:
+        resolved["finetune"] = _keys("finetune", values.get("finetune", {}), FinetuneOptions.defaults())
+        FinetuneOptions(**resolved["finetune"])
 
 
 def _slots(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -295,7 +314,7 @@ def _fill(slot: str, spec: Any) -> dict[str, Any]:
         spec = _names.expand(spec, slot)
     part = parts.find(SLOTS[slot], spec["name"])
     known = parts.arguments(part)
-    extra = SPLITTING if slot == "data" else {}
+    extra = {**SPLITTING, CACHED: True} if slot == "data" else {}
     for key in spec:
         if key != "name" and key not in known and key not in extra:
             raise BadRecipe(f"no key '{slot}.{key}' ('{spec['name']}'); {nearest(key, [*known, *extra])}")
@@ -303,7 +322,7 @@ def _fill(slot: str, spec: Any) -> dict[str, Any]:
     for key in extra:
         if key in spec and key == "split_seed":
             _whole_number(f"{slot}.{key}", spec[key])
-        elif key in spec and key not in known:
+        elif key in spec and key not in known and key != CACHED:
             _share(f"{slot}.{key}", spec[key])
     defaults = {k: d for k, d in known.items() if d is not None and d is not inspect.Parameter.empty}
     return _plain({**defaults, **spec})

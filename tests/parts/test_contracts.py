@@ -121,7 +121,7 @@ def test_the_examples_of_the_contracts_keep_them(tmp_path):
             part = re.search(r"^class (\w+)", text, re.M)[1]
             testing.check(f"{path}:{part}")
             seen.append(name)
-    assert seen == ["Dataset", "Encoder", "FrameEncoder", "Head", "SequenceHead", "SetHead", "ClosedFormObjective",
+    assert seen == ["Dataset", "Encoder", "FrameEncoder", "TrainableEncoder", "Head", "SequenceHead", "SetHead", "ClosedFormObjective",
                     "TrainedObjective"]  # fmt: skip
 
 

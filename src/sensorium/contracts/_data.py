@@ -14,7 +14,7 @@ from sensorium.errors import BadRecipe
 from sensorium.types import Data
 
 if TYPE_CHECKING:  # annotations only: nothing here is imported when the package is
-    pass
+    from torch import Tensor, nn
 
 from sensorium.contracts._heads import State
 
@@ -75,6 +75,8 @@ class Encoder(Protocol):
     batch: int = 64  #: items that one call should get
     frames: bool = False  #: each item becomes a sequence of frames (t_i, d) instead of one vector
     streams: bool = False  #: has ``start`` and ``step``: see FrameEncoder
+    trains: bool = False  #: has ``pixels``, ``load``, ``features`` and ``blocks``: see TrainableEncoder
+    tuned: str = ""  #: file of weights that a fit has trained, which take the place of its own; set by a run
     arguments: Mapping[str, Any] = _NOTHING  #: its own settings, where other formats store them
     example: Any = None  #: a value that it can encode, where not every value of its kind is valid
     device: str = "auto"  #: where it computes, of numerics.device; set by the recipe's key ``device``
@@ -141,3 +143,54 @@ class FrameEncoder(Encoder, Protocol):
     @abstractmethod
     def step(self, samples: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, State]:
         """samples (b, span + (t - 1) hop) → frames (b, t, d), which count (b, t), which are voice (b, t), state."""
+
+
+class TrainableEncoder(Encoder, Protocol):
+    """An encoder of pictures whose torch network a fit may run, and train, with the heads (``data.cached=false``).
+
+    With ``tuned`` set, :meth:`encode` uses those weights, and ``fingerprint`` and ``space`` name their checksum.
+
+    Example::
+
+        import numpy as np
+        import torch
+        from sensorium import io
+        from sensorium.contracts import TrainableEncoder
+        from sensorium.modalities.image import files
+        class Tint(TrainableEncoder):
+            takes, dim = "image", 4
+            @property
+            def fingerprint(self):
+                return {"name": "tint", **({"tuned": io.checksum(self.tuned)} if self.tuned else {})}
+            def load(self):
+                torch.manual_seed(0)
+                return torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Linear(8, 4))
+            def blocks(self, network): return list(network)
+            def pixels(self, value): return np.array([files.grey(files.read(value)).mean()], np.float32)
+            def features(self, network, x): return network(x / 255)
+            def encode(self, values):
+                network = self.load()
+                if self.tuned:
+                    from safetensors.torch import load_file
+                    network.load_state_dict(load_file(self.tuned), strict=False)
+                x = np.array([self.pixels(value) for value in values], np.float32).reshape(-1, 1)
+                return self.features(network, torch.from_numpy(x)).detach().numpy()
+    """
+
+    trains: bool = True
+
+    @abstractmethod
+    def load(self) -> nn.Module:
+        """A new copy of the network with its own weights, float32, on the processor, for evaluation."""
+
+    @abstractmethod
+    def blocks(self, network: nn.Module) -> Sequence[nn.Module]:
+        """Its blocks, first to last. A fit trains the last of them, and every parameter registered after these."""
+
+    @abstractmethod
+    def pixels(self, value: Any) -> np.ndarray:
+        """One picture, a path or an array, as an array of the shape that all pictures have. Raises BadData."""
+
+    @abstractmethod
+    def features(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Such arrays as one tensor (b, …), on the network's device, to vectors (b, dim), with gradients."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium import io
 from sensorium.contracts import Encoder
-from sensorium.encoders import _batches, _hub, _names, _torchvision
+from sensorium.encoders import _batches, _hub, _names, _torchvision, _trainable
 from sensorium.errors import BadRecipe, Corrupt
 from sensorium.numerics import device as devices
 
@@ -102,11 +102,20 @@ class Pretrained(Encoder):
         if self._network is None:
             _ = self.computes
         if self._network is None:
-            self._network = self.load()
+            self._network = self._loaded()
             if self.computes == "bf16":
                 bfloat16_products(self._network)
             self._network.to(self.where)
         return self._network
+
+    def _loaded(self) -> Any:
+        network = self.load()
+        return _trainable.restore(network, self.tuned) if self.tuned else network
+
+    @property
+    def tuned_by(self) -> dict[str, str]:
+        """What the fingerprint says of trained weights: their checksum; empty without any."""
+        return {"tuned": io.checksum(Path(self.tuned))} if self.tuned else {}
 
     @cached_property
     def computes(self) -> str:
@@ -116,7 +125,7 @@ class Pretrained(Encoder):
         if not devices.bfloat16_in_hardware(self.where.type):
             return "fp32"
         examples = self.examples()
-        self._network, found = self.load().to(self.where), []
+        self._network, found = self._loaded().to(self.where), []
         for precision in ("fp32", "bf16"):
             vars(self)["computes"] = precision
             if precision == "bf16":
@@ -140,8 +149,9 @@ class Pretrained(Encoder):
         With ``revision`` its commit as well, so that a branch that moved on counts as another encoder.
         """
         commit = _hub.commit(self.folder) if self.revision else ""
+        known = {**({"revision": commit} if commit else {}), **self.tuned_by}
         return {"name": self.part, "weights": self.checksums, "config": io.checksum(self.folder / "config.json"),
-                **more, "precision": self.computes, **({"revision": commit} if commit else {})}  # fmt: skip
+                **more, "precision": self.computes, **known}  # fmt: skip
 
     def encode(self, values: Sequence[Any]) -> np.ndarray:
         """Vectors (n, d) float32 of n values. Raises BadData for a value that cannot be read."""

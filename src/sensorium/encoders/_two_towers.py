@@ -11,6 +11,7 @@ import numpy as np
 
 from sensorium.encoders import _pictures, _pretrained, _texts
 from sensorium.encoders._pretrained import Pretrained
+from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe
 
 
@@ -53,8 +54,8 @@ class Towers(Pretrained):
 
     @property
     def space(self) -> str:
-        """Both towers of one model share it."""
-        return f"{self.part} {self.checksums}"
+        """Both towers of one model share it, unless one was trained further."""
+        return " ".join((self.part, self.checksums, *self.tuned_by.values()))
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -111,7 +112,7 @@ class Towers(Pretrained):
         """Fixed values of the kind that is no text."""
 
 
-class Looks(Towers):
+class Looks(Towers, Trainable):
     """A model with a tower for pictures and one for texts."""
 
     towers = ("image", "text")
@@ -122,6 +123,11 @@ class Looks(Towers):
         """Width d of a vector."""
         _ = self.architecture
         return int(self.config.get("projection_dim") or 512)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is the tower of pictures."""
+        return self.takes == "image"
 
     @cached_property
     def processor(self) -> _pictures.Processor:
@@ -134,12 +140,19 @@ class Looks(Towers):
 
     def others(self, values: Sequence[Any]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
         """Vectors of pictures."""
-        return _pictures.batches(self, values, self.processor.pixels, self.see)
+        return _pictures.batches(self, values, self.pixels, self.see)
 
     def see(self, pixels: Any) -> np.ndarray:
         """Pixels (b, 3, h, w) uint8 to vectors."""
-        features = self.network.get_image_features
-        return self.run(lambda x: features(pixel_values=self.processor.normalise(x)).pooler_output, x=pixels)
+        return self.run(lambda x: self.features(self.network, x), x=pixels)
+
+    def pixels(self, value: Any) -> np.ndarray:
+        """One picture as (3, h, w) uint8, of the model's size."""
+        return self.processor.pixels(value)
+
+    def features(self, network: Any, x: Any) -> Any:
+        """Pixels (b, 3, h, w) uint8 to vectors."""
+        return network.get_image_features(pixel_values=self.processor.normalise(x)).pooler_output
 
     def other_examples(self) -> list[Any]:
         """Fixed pictures."""

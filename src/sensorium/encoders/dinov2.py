@@ -10,6 +10,7 @@ import numpy as np
 
 from sensorium.encoders import _pictures, _pretrained
 from sensorium.encoders._pretrained import Pretrained
+from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe
 
 LICENCE = "Apache 2.0"  # of the usual weights
@@ -18,7 +19,7 @@ _ARCHITECTURES = {"dinov2": "Dinov2Model", "dinov2_with_registers": "Dinov2WithR
 _POOLING = ("cls", "mean", "cls+mean")
 
 
-class Dinov2(Pretrained):
+class Dinov2(Pretrained, Trainable):
     """A picture as the vector of its class token after the last normalisation, or the mean of its patches'.
 
     model: id on the Hugging Face hub, such as facebook/dinov2-base, or a folder that save_pretrained wrote.
@@ -66,12 +67,19 @@ class Dinov2(Pretrained):
 
     def batches(self, values: Sequence[Any]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
         """Rows of each batch and the vectors of its pictures."""
-        return _pictures.batches(self, values, self.processor.pixels, lambda pixels: self.run(self._see, x=pixels))
+        return _pictures.batches(
+            self, values, self.pixels, lambda pixels: self.run(lambda x: self.features(self.network, x), x=pixels)
+        )
 
-    def _see(self, x: Any) -> Any:
+    def pixels(self, value: Any) -> np.ndarray:
+        """One picture as (3, h, w) uint8, of the model's size."""
+        return self.processor.pixels(value)
+
+    def features(self, network: Any, x: Any) -> Any:
+        """Pixels (b, 3, h, w) uint8 to vectors."""
         import torch
 
-        states = self.network(pixel_values=self.processor.normalise(x)).last_hidden_state.float()
+        states = network(pixel_values=self.processor.normalise(x)).last_hidden_state.float()
         first = 1 + int(self.config.get("num_register_tokens", 0) if "registers" in self.config["model_type"] else 0)
         pooled = {"cls": states[:, 0], "mean": states[:, first:].mean(1)}
         return torch.cat([pooled[name] for name in self.pooling.split("+")], 1)

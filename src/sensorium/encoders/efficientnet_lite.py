@@ -11,6 +11,7 @@ import numpy as np
 
 from sensorium.encoders import _hub, _pictures
 from sensorium.encoders._pretrained import Pretrained
+from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe, require
 from sensorium.numerics import threads
 
@@ -35,7 +36,7 @@ _CENTER = 224 / 256  # of the shorter side, as the network was evaluated
 _TOGETHER = 4  # pictures a pass on the processor: the layers of more do not fit into its cache
 
 
-class EfficientnetLite(Pretrained):
+class EfficientnetLite(Pretrained, Trainable):
     """A picture as the mean over places of the network's last convolution.
 
     model: "lite0" (224 pixels), "lite1" (240) or "lite2" (260): larger and slower. Each is a package of its own.
@@ -76,7 +77,7 @@ class EfficientnetLite(Pretrained):
     def fingerprint(self) -> dict[str, str]:
         """What made the vectors; the checksum names the weights, and is compared on loading."""
         return {"name": self.part, "model": self.model, "weights": MODELS[self.model].sha256, "resize": self.resize,
-                "precision": self.computes}  # fmt: skip
+                "precision": self.computes, **self.tuned_by}  # fmt: skip
 
     def load(self) -> Any:
         """The network with its batch normalisation folded in, on the processor."""
@@ -100,7 +101,7 @@ class EfficientnetLite(Pretrained):
         network = self.network
 
         def forward(pixels: Any) -> np.ndarray:
-            return self.run(network, pixels=pixels.permute(0, 3, 1, 2))
+            return self.run(lambda x: self.features(network, x), x=pixels)
 
         def one(rows: range) -> tuple[range, np.ndarray]:
             return rows, forward(torch.from_numpy(np.stack([self.pixels(values[i]) for i in rows])))
@@ -109,6 +110,10 @@ class EfficientnetLite(Pretrained):
             return _pictures.batches(self, values, self.pixels, forward)
         some = [range(at, min(at + _TOGETHER, len(values))) for at in range(0, len(values), _TOGETHER)]
         return iter(threads.each(one, some, torch))
+
+    def features(self, network: Any, x: Any) -> Any:
+        """Pixels (b, side, side, 3) uint8 to vectors."""
+        return network(x.permute(0, 3, 1, 2))
 
     def pixels(self, value: Any) -> np.ndarray:
         """A picture, a path or a uint8 array, as (side, side, 3) uint8. Raises BadData."""

@@ -12,6 +12,7 @@ import numpy as np
 from sensorium import fingerprint as fingerprints
 from sensorium import io
 from sensorium.encoders import _batches, _hub, _pictures, _texts, _torchvision
+from sensorium.encoders._trainable import Trainable
 from sensorium.encoders._two_towers import Towers
 from sensorium.errors import BadData, BadRecipe, Corrupt, nearest, require
 
@@ -23,7 +24,7 @@ FILES = (SETTINGS, *CHECKPOINTS, "tokenizer*", "vocab*", "merges.txt", "special_
 HUB = "hf-hub:"
 
 
-class OpenClip(Towers):
+class OpenClip(Towers, Trainable):
     """A picture or a text as the vector of its tower; cosine compares the two.
 
     model: ARCHITECTURE/TAG of open_clip, such as ViT-B-32/laion2b_s34b_b79k, hf-hub:OWNER/NAME, or a folder with
@@ -108,6 +109,11 @@ class OpenClip(Towers):
         return io.checksum(self.checkpoint)
 
     @property
+    def trains(self) -> bool:
+        """Whether it is the tower of pictures."""
+        return self.takes == "image"
+
+    @property
     def dim(self) -> int:
         """Width d of a vector, by the model's settings."""
         return int(self.config["model_cfg"]["embed_dim"])
@@ -118,7 +124,7 @@ class OpenClip(Towers):
         commit = _hub.commit(self.folder) if self.revision else ""
         return {"name": self.part, "weights": self.checksums, "config": fingerprints.digest(self.config),
                 "tower": self.takes, "precision": self.computes,
-                **({"revision": commit} if commit else {})}  # fmt: skip
+                **({"revision": commit} if commit else {}), **self.tuned_by}  # fmt: skip
 
     def load(self) -> Any:
         """The whole model, on the processor. Raises Corrupt when its files do not fit together."""
@@ -178,8 +184,17 @@ class OpenClip(Towers):
 
     def others(self, values: Sequence[Any]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
         """Vectors of pictures."""
-        see = self.network.encode_image
-        return _pictures.batches(self, values, self.pixels, lambda x: self.run(lambda x: see(x), x=x))
+        return _pictures.batches(
+            self, values, self.pixels, lambda x: self.run(lambda x: self.features(self.network, x), x=x)
+        )
+
+    def features(self, network: Any, x: Any) -> Any:
+        """Prepared pictures (b, 3, h, w) float32 to vectors."""
+        return network.encode_image(x)
+
+    def blocks(self, network: Any) -> Sequence[Any]:
+        """The blocks of the tower of pictures, first to last."""
+        return super().blocks(network.visual)
 
     def other_examples(self) -> list[Any]:
         """Fixed pictures."""

@@ -38,6 +38,11 @@ class Siglip(Looks):
         return int(about.get("hidden_size", 768))
 
     @property
+    def trains(self) -> bool:
+        """Whether it is the tower of pictures, each of which is one square."""
+        return self.takes == "image" and not self.patches
+
+    @property
     def patches(self) -> bool:
         """Whether pictures become patches in their own aspect ratio (NaFlex) in place of one fixed square."""
         return self.architecture == "Siglip2Model"

@@ -11,13 +11,14 @@ import numpy as np
 
 from sensorium.encoders import _hub, _pictures, _torchvision
 from sensorium.encoders._pretrained import Pretrained
+from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe, Corrupt, nearest, require
 
 LICENCE = "of the model: see its page on the hub"
 WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 
 
-class Timm(Pretrained):
+class Timm(Pretrained, Trainable):
     """A picture as what a model gives in place of classes: pooled features, prepared as the model's settings say.
 
     model: a name of timm, such as vit_small_patch14_dinov2 or resnet50.a1_in1k (without a tag its default one), an id
@@ -94,6 +95,10 @@ class Timm(Pretrained):
     def batches(self, values: Sequence[Any]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
         """Rows of each batch and their vectors."""
         return _pictures.batches(self, values, self.pixels, lambda x: self.run(self.network, x=x))
+
+    def features(self, network: Any, x: Any) -> Any:
+        """Prepared pictures (b, 3, h, w) float32 to vectors."""
+        return network(x)
 
     def examples(self) -> list[Any]:
         """Fixed pictures."""

@@ -11,7 +11,7 @@ from typing import Any
 from sensorium.fitting.fitted import Fitted
 from sensorium.fitting.options import TrainOptions
 
-__all__ = ["Fitted", "TrainOptions", "solve", "train"]
+__all__ = ["Fitted", "TrainOptions", "solve", "through_encoder", "train"]
 
 
 def solve(*args: Any, **kwargs: Any) -> Fitted:
@@ -19,6 +19,23 @@ def solve(*args: Any, **kwargs: Any) -> Fitted:
     from sensorium.fitting.closed_form import solve as run
 
     return run(*args, **kwargs)
+
+
+def through_encoder(plan: Any, data: Any, parts: Any) -> Any:
+    """What a fit with ``data.cached=false`` needs beside the vectors, a ``Finetune``; None for any other fit.
+
+    plan: the recipe. parts: its parts, built. Raises BadRecipe for what needs vectors that stay the same.
+    """
+    options = plan.finetune_options()
+    if options is None:
+        return None
+    from sensorium.fitting.finetune import Finetune
+
+    sides = ("left", "right")
+    found = Finetune.of((data.left, data.right), [parts.encoders[side] for side in sides], options)
+    heads = [parts.heads["left"], None if data.right is None else parts.heads["right"]]
+    found.check(parts.objective, heads, plan.train_options())
+    return found
 
 
 def train(*args: Any, names: Mapping[str, str] | None = None, **kwargs: Any) -> Fitted:

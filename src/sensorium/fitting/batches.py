@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import BadData, BadRecipe
+from sensorium.fitting.finetune import Pictures
 from sensorium.fitting.options import TrainOptions
 from sensorium.numerics.ragged import alike
 from sensorium.pairs import Pairs, csr
@@ -74,19 +76,26 @@ class Side:
         frozen: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         self.vectors, self.offsets = embeddings.vectors, embeddings.offsets
+        self.pictures = self.vectors if isinstance(self.vectors, Pictures) else None
         self.dtype, self.device, self.change, self.frozen = dtype, device, change, frozen
         self.table: Tensor | None = None
         rows = np.unique(rows)
         dim = embeddings.dim
         if self.offsets is not None:
             dim = self._pooled(rows[:1]).shape[1] if frozen and len(rows) else 0
-        if dim and len(rows) * dim * dtype.itemsize <= budget:
+        if dim and self.pictures is None and len(rows) * dim * dtype.itemsize <= budget:
             self.position = np.zeros(len(embeddings.vectors), np.int64)
             self.position[rows] = np.arange(len(rows))
             self.table = self._cache(rows)
 
-    def take(self, rows: np.ndarray) -> Any:
-        """Inputs (b, d) of these rows; (frames (b, t, d), lengths (b,)) where items are frame sequences."""
+    def take(self, rows: np.ndarray, turn: tuple[int, ...] | None = None) -> Any:
+        """Inputs (b, d) of these rows; (frames (b, t, d), lengths (b,)) where items are frame sequences.
+
+        Pictures come as the network takes them, (b, …), augmented where ``turn`` says when: step and batch of it.
+        """
+        if self.pictures is not None:
+            x = self.pictures[rows] if turn is None else self.pictures.augmented(rows, turn)
+            return torch.from_numpy(x).to(self.device)
         if self.table is not None:
             at = torch.from_numpy(self.position[rows])
             return self.table.index_select(0, at.to(self.device))
@@ -177,9 +186,10 @@ def batches(
     """
     left, right = sampler.pairs.left, sampler.pairs.right
 
-    def make(step: np.ndarray) -> list[Batch]:
+    def make(number: int, step: np.ndarray) -> list[Batch]:
         rows = [(left[chosen], right[chosen]) for chosen in step]
-        return [Batch(sides[0].take(a), sides[1].take(b), positives.of(a, b)) for a, b in rows]
+        return [Batch(sides[0].take(a, (number, k, 0)), sides[1].take(b, (number, k, 1)), positives.of(a, b))
+                for k, (a, b) in enumerate(rows)]  # fmt: skip
 
     def steps() -> Iterator[np.ndarray]:
         for epoch in range(start // sampler.steps, -(-total // sampler.steps)):
@@ -187,12 +197,12 @@ def batches(
             yield from sampler.epoch(epoch)[max(start - before, 0) : total - before]
 
     if all(side.table is not None for side in sides):
-        yield from map(make, steps())
+        yield from map(make, count(start), steps())
         return
     with ThreadPoolExecutor(1) as reader:
         coming = None
-        for step in steps():
-            ready, coming = coming, reader.submit(make, step)
+        for number, step in enumerate(steps(), start):
+            ready, coming = coming, reader.submit(make, number, step)
             if ready is not None:
                 yield ready.result()
         if coming is not None:

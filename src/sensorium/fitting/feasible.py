@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensorium import parts as registry
 from sensorium.errors import BadRecipe
-from sensorium.fitting import closed_form, regularisers, warm_start
+from sensorium.fitting import closed_form, regularisers, through_encoder, warm_start
 from sensorium.fitting.batches import step_size
 from sensorium.fitting.build import build
 from sensorium.fitting.options import TrainOptions
@@ -42,6 +43,7 @@ def check(plan: Recipe, data: Data, pairs: Pairs, parts: Built) -> list[str]:
     pairs: with their splits. Returns notes: what the fit will do otherwise than the recipe says, and classes that
     it cannot learn. Raises BadRecipe, BadData or Mismatch.
     """
+    through_encoder(plan, data, parts)
     sides = [(side, items) for side, items in (("left", data.left), ("right", data.right)) if items is not None]
     tables = [outline(items, parts.encoders[side]) for side, items in sides]
     heads, objective = parts.heads, parts.objective
@@ -128,3 +130,18 @@ def unseen(pairs: Pairs, right: Items, classifier: bool) -> list[str]:
     queries = int(np.isin(related.right, missing).sum())
     return [f"{len(missing)} of {len(right)} classes have no training pair, but {queries:,} held-out ones: "
             f"{', '.join(names)}{more}; leave them out, or hold out less"]  # fmt: skip
+
+
+def no_pair(name: str, pairs: Pairs, drawn: bool, dataset: Any) -> str:
+    """What to say of a split without a related pair. drawn: by the recipe's shares, not the data's own."""
+    text = f"the {name} split has no related pair; expected some of {len(pairs)} pairs there: "
+    if drawn and name == "train":
+        return text + "hold out less; type: data.test=0.1 data.validation=0.1"
+    if drawn or name == "validation":
+        return text + f"hold some groups out; type: data.{name}=0.1"
+    another = (
+        "; to draw another one type: data.split= data.test=0.1 data.validation=0.1"
+        if "split" in registry.arguments(dataset)
+        else ""
+    )
+    return f"{text}the data's own split has none, correct its column{another}"

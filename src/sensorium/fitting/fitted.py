@@ -13,6 +13,7 @@ class Fitted:
 
     history: one mapping an event (empty for a closed form). notes: for the report, such as the
     ridge strength chosen. names: head part of a side where the fit replaced the recipe's.
+    encoders: by side the weights of its encoder that were trained, by name.
     """
 
     left_head: Any
@@ -20,3 +21,4 @@ class Fitted:
     history: list[dict[str, Any]] = field(default_factory=list)
     notes: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    encoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

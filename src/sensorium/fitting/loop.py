@@ -17,6 +17,7 @@ from sensorium.fitting.batches import Sampler, Side, batches
 from sensorium.fitting.build import build
 from sensorium.fitting.display import Progress
 from sensorium.fitting.environment import choose_device, interrupts, memory_budget, reseed, threads
+from sensorium.fitting.finetune import Finetune, trained_encoders
 from sensorium.fitting.fitted import Fitted
 from sensorium.fitting.fused import FusedStep
 from sensorium.fitting.history import History
@@ -51,6 +52,7 @@ def train(
     progress: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     tensorboard: bool = False,
+    finetune: Finetune | None = None,
 ) -> Fitted:
     """Train both heads on the related training pairs, monitored on the validation pairs.
 
@@ -58,7 +60,8 @@ def train(
     Within one table (``pairs.same_table``) left_head serves both sides. Heads without weights are
     built. folder: gets history.jsonl, checkpoint/ (from which the same call resumes after an
     interruption, bit for bit) and checkpoints/. on_epoch: called with every event; what it
-    raises ends the fit, and KeyboardInterrupt saves first, as Ctrl-C does.
+    raises ends the fit, and KeyboardInterrupt saves first, as Ctrl-C does. finetune: raw items and encoders of the
+    sides that are read anew and augmented in each step; left and right are then the vectors of the untrained encoders.
 
     All randomness of step s derives from (seed, s), so there is no generator state to save.
 
@@ -76,15 +79,20 @@ def train(
         build(left, right, related, left_head, right_head)
         if options.initialise != "none":
             initialise(options.initialise, left, right, pairs, left_head, right_head)
-        modules = [module.to(device) for module in (left_head, right_head, objective)]
-        objective.prepare(left, right, training, left_head, right_head)
+        tables, heads = (left, right), (left_head, right_head)
+        known, known_heads, rates = tables, heads, {}
+        if finetune is not None:
+            tables, heads, known, known_heads, rates = finetune.connect(tables, heads, seed, device)
+        modules = [module.to(device) for module in (*heads, objective)]
+        objective.prepare(*known, training, *known_heads)
         if folder:
             io.sweep(folder)
         saved_state = checkpoint.load(folder / "checkpoint") if folder else None
         before = saved_state and saved_state[1]["fit"].get("precision")
         largest = max((p.numel() for m in modules for p in m.parameters() if p.ndim > 1), default=left_head.dim)
         dtype, reason = precision.choose(options.precision, device, before, sampler.batch * largest)
-        weights = Weights(modules, options.weight_decay, options.ema, device)
+        shares = {parameter: rate / options.lr for parameter, rate in rates.items()}
+        weights = Weights(modules, options.weight_decay, options.ema, device, shares)
         by = FusedStep if FusedStep.fits(modules, options, device) else AutogradStep
         take_step = by(modules, weights, options, dtype)
         total = options.steps or options.epochs * sampler.steps
@@ -93,17 +101,18 @@ def train(
             "batch": sampler.batch, "accumulate": sampler.accumulate, "steps": total, "epoch_steps": sampler.steps,
             "pairs": len(related),
             "precision": str(dtype).removeprefix("torch."), "by": take_step.name, "parameters": weights.count,
+            **({} if finetune is None else {"finetune": finetune.asdict()}),
         })  # fmt: skip
         if saved_state:
             state.resume(saved_state)
             if progress:
                 say("fit", f"going on at step {state.step:,} of {total:,}")
         sides = (
-            Side(left, related.left, device, memory_budget(device), *take_step.inputs[0]),
-            Side(right, related.right, device, memory_budget(device), *take_step.inputs[1]),
+            Side(tables[0], related.left, device, memory_budget(device), *take_step.inputs[0]),
+            Side(tables[1], related.right, device, memory_budget(device), *take_step.inputs[1]),
         )
         positives = BatchPositives(training)
-        validation = Validation(left, right, modules[0], modules[1], pairs, options, device)
+        validation = Validation(*known, *known_heads, pairs, options, device)
         validate_every = max(1, total // sampler.steps // VALIDATIONS)
         pairs_a_step = sampler.batch * sampler.accumulate
         history = History(folder, state.header, state.events, tensorboard)
@@ -167,7 +176,7 @@ def train(
              "validation": state.watch.best, "monitor": options.monitor, "stopped_early": state.stopped,
              "precision": state.header["precision"], "precision_reason": reason, "by": take_step.name,
              "parameters": weights.count}  # fmt: skip
-    return Fitted(left_head, right_head, history.events, notes)
+    return Fitted(left_head, right_head, history.events, notes, encoders=trained_encoders(heads, finetune))
 
 
 def _training_mode(modules: list[nn.Module], on: bool) -> None:

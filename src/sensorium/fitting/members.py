@@ -16,6 +16,7 @@ from sensorium import heads, io
 from sensorium.contracts import Head
 from sensorium.fitting import checkpoint, loop
 from sensorium.fitting.environment import choose_device, threads
+from sensorium.fitting.finetune import Finetune
 from sensorium.fitting.fitted import Fitted
 from sensorium.fitting.history import History
 from sensorium.fitting.options import TrainOptions
@@ -55,13 +56,14 @@ def train(
     progress: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     tensorboard: bool = False,
+    finetune: Finetune | None = None,
 ) -> Fitted:
     """Fit ``options.members`` pairs of heads as :func:`sensorium.fitting.loop.train` does, and join them.
 
     The heads given are unbuilt; every member gets copies. names: of the heads' parts, by side. folder: gets
     history.jsonl of all members, in which epochs and steps count on, and ``checkpoint/member-01`` … to go on from: a
     member that is done is read from there, so that an interrupted fit ends with the same bits as one that ran through.
-    on_epoch: called with every event, which says its ``member``.
+    on_epoch: called with every event, which says its ``member``. finetune: as the loop takes it, of a frozen encoder.
 
     Raises what the loop does.
     """
@@ -72,14 +74,16 @@ def train(
         for k, own in enumerate(seeds(seed, options.members)):
             where = None if folder is None else member_folder(folder, k)
             parts = copy.deepcopy((left_head, right_head, objective))
-            expected = {"objective": type(objective).__name__, "seed": own, "pairs": len(pairs), **one.asdict()}
+            expected = {"objective": type(objective).__name__, "seed": own, "pairs": len(pairs), **one.asdict(),
+                        **({} if finetune is None else {"finetune": finetune.asdict()})}  # fmt: skip
             done = where and _read(where, expected, pairs.same_table)
             if progress:
                 say("fit", f"member {k + 1} of {options.members}{' is done already' if done else ''}")
             if not done:
                 earlier = where and checkpoint.load(where / "checkpoint")
                 log.begin(k, earlier[1]["events"] if earlier else [])
-                done = loop.train(left, right, pairs, *parts, one, where, own, progress=progress, on_epoch=log.add)
+                done = loop.train(left, right, pairs, *parts, one, where, own, progress=progress, on_epoch=log.add,
+                                  finetune=finetune)  # fmt: skip
                 if folder:
                     _write(where, done, names, expected, folder)
             log.end(k, done.history)

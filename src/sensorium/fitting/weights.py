@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +35,20 @@ class Weights:
 
     flat, grad: all values and their gradients. mean, square: AdamW's moments. average: the
     exponential moving average, or None. Weight decay is for matrices; biases, gains and
-    temperatures (parameters of fewer than two axes) are left out of it.
+    temperatures (parameters of fewer than two axes) are left out of it. shares: of the learning rate, of parameters
+    that take another one. parts: runs of values under one weight decay and share.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], weight_decay: float, ema: float, device: torch.device) -> None:
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        weight_decay: float,
+        ema: float,
+        device: torch.device,
+        shares: Mapping[nn.Parameter, float] = MappingProxyType({}),
+    ) -> None:
         parameters = list(dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad))
-        parameters.sort(key=lambda p: p.ndim < 2)  # stable: the decayed ones first
+        parameters.sort(key=lambda p: (p.ndim < 2, p in shares))  # stable: the decayed ones first
         sizes = [-(-p.numel() // ALIGN) * ALIGN for p in parameters]
         self.flat, self.grad, self.mean, self.square = (torch.zeros(sum(sizes), device=device) for _ in range(4))
         self.place: dict[nn.Parameter, slice] = {}
@@ -48,9 +59,8 @@ class Weights:
             view.copy_(parameter.detach())
             parameter.data, parameter.grad = view, self.of(parameter, self.grad)
             start += size
-        decayed = sum(size for p, size in zip(parameters, sizes, strict=True) if p.ndim >= 2)
-        self.parts = [(part, decay) for part, decay in ((slice(0, decayed), weight_decay), (slice(decayed, start), 0.0))
-                      if part.start < part.stop]  # fmt: skip
+        self.parts = [(part, weight_decay if decayed else 0.0, share) for part, (decayed, share) in _runs(
+            sizes, [(p.ndim >= 2, shares.get(p, 1.0)) for p in parameters])]  # fmt: skip
         self.steps = torch.zeros((), device=device)
         self.average = self.flat.clone() if ema else None
         self.ema, self.count = ema, sum(p.numel() for p in parameters)
@@ -78,12 +88,12 @@ class Weights:
         if clip and norm > clip:
             self.grad.mul_(clip / norm)
         self.steps += 1
-        for part, decay in self.parts:
+        for part, decay, share in self.parts:
             tensors = [t[part] for t in (self.flat, self.grad, self.mean, self.square)]
             if FUSED is None:
-                adamw(*tensors, float(self.steps), rate, decay)
+                adamw(*tensors, float(self.steps), rate * share, decay)
             else:
-                FUSED(*([t] for t in tensors), [], [self.steps], lr=rate, beta1=BETAS[0], beta2=BETAS[1],
+                FUSED(*([t] for t in tensors), [], [self.steps], lr=rate * share, beta1=BETAS[0], beta2=BETAS[1],
                       weight_decay=decay, eps=EPSILON, amsgrad=False, maximize=False)  # fmt: skip
         if self.average is not None:
             self.average.lerp_(self.flat, 1 - self.ema)
@@ -111,3 +121,13 @@ class Weights:
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
         self.steps.fill_(steps)
+
+
+def _runs(sizes: Sequence[int], kinds: Sequence[Any]) -> Iterator[tuple[slice, Any]]:
+    """Places of the values of one kind in succession, and the kind."""
+    start = 0
+    for kind, group in groupby(zip(kinds, sizes, strict=True), key=lambda one: one[0]):
+        end = start + sum(size for _, size in group)
+        if end > start:
+            yield slice(start, end), kind
+        start = end

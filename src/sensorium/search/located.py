@@ -16,10 +16,11 @@ from typing import Any
 from sensorium import io
 from sensorium.datasets import memory
 from sensorium.errors import Corrupt
-from sensorium.recipe import Recipe
+from sensorium.recipe import Built, Recipe
 from sensorium.types import Data
 
 FILE = "paths.json"
+ENCODER = "{side}-encoder.safetensors"  # weights of an encoder that were trained
 INSIDE = "run:"  # before a path within the run's own folder
 _FOLDERS = ("root", "folder", "dir", "path")  # keys whose plain word may name a folder
 
@@ -46,6 +47,29 @@ def part(plan: Recipe, folder: Path) -> Any:
     """The data set of a recipe, whose paths within the run are those of ``folder``."""
     within = {key: str(Path(folder).absolute() / name) for key, name in inside(plan).items()}
     return Recipe(plan.name, {**plan.values, "data": {**plan.values["data"], **within}}).part("data")
+
+
+def save_encoders(weights: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Write the weights of encoders that a fit has trained, by side, into a run's folder: see :func:`tuned`."""
+    from safetensors.torch import save
+
+    for side, tensors in weights.items():
+        io.write(folder / ENCODER.format(side=side), save({name: one.contiguous() for name, one in tensors.items()}))
+
+
+def tuned(built: Built, folder: Path) -> Built:
+    """The parts of a run's recipe, whose encoders take the weights that the fit of the run has trained."""
+    for side, encoder in built.encoders.items():
+        tune(encoder, side, folder)
+    return built
+
+
+def tune(encoder: Any, side: str, folder: Path) -> Any:
+    """An encoder, not used yet, with the weights of it that a run has trained, where it has; returns it."""
+    path = Path(folder) / ENCODER.format(side=side)
+    if encoder is not None and encoder.trains and path.is_file():
+        encoder.tuned = str(path)
+    return encoder
 
 
 def inside(plan: Recipe) -> dict[str, str]:

@@ -16,7 +16,7 @@ from sensorium import consent, integrity, io, parts
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch, SensoriumError, nearest
 from sensorium.evaluate import calibration, posthoc
-from sensorium.search import asking, editing, journal, live
+from sensorium.search import asking, editing, journal, live, located
 from sensorium.search.damage import REMEDY, reading, record
 from sensorium.search.folder import RunFolder, quote
 from sensorium.search.functions import HeadFunction
@@ -100,7 +100,7 @@ class Run:
     def encoder(self, side: str) -> Any:
         """The encoder of a side; None when its items came as vectors."""
         if side not in self._encoders:
-            fresh = self.recipe.part(f"{side}.encoder")
+            fresh = located.tune(self.recipe.part(f"{side}.encoder"), side, self.folder)
             equal = [e for e in self._loaded if fresh is not None and e.fingerprint == fresh.fingerprint]
             self._encoders[side] = equal[0] if equal else fresh
         return self._encoders[side]
