@@ -164,7 +164,7 @@ def check_encoder(side: str, items: Items, plan: Recipe, encoder: Any) -> None:
     slot, called = f"{side}.encoder", items.name or side
     if items.kind == "vector":
         if encoder is not None:
-            raise BadRecipe(f"{slot} is set, but the {called} items are vectors already; leave it out")
+            raise BadRecipe(f"{slot} is set, but the {called} items are vectors already; type: {slot}=none")
     elif encoder is None:
         raise BadRecipe(f"the {called} items are {items.kind}; name what encodes them: {slot}=NAME")
     else:

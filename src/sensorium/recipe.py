@@ -224,6 +224,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not sign or not key:
         raise BadRecipe(f"'{override}' is not an override; expected key=value, such as train.lr=1e-3")
     value = _value(text)
+    if key.endswith(".encoder") and value in ("", "none"):  # the items come as vectors
+        values.get(key.partition(".")[0], {}).pop("encoder", None)
+        return
     if key in SLOTS and not isinstance(value, Mapping):
         value = {"name": str(value)}  # swapping a part drops the old part's keys
     *path, last = key.split(".")
