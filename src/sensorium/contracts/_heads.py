@@ -170,6 +170,11 @@ class SetHead(Head, Protocol):
     takes_sets: bool = True
     categories: Sequence[str]
 
+    def set_categories(self, categories: Sequence[str]) -> None:
+        """Take these words, before :meth:`build`; the fit does so where a recipe names none."""
+        self.categories = [str(word) for word in categories]
+        self.arguments = {**self.arguments, "categories": self.categories}
+
     @abstractmethod
     def compose(self, x: Tensor, lengths: Tensor, category: Tensor, slot: Tensor) -> Tensor:
         """Contexts as queries (b, dim).

@@ -39,7 +39,7 @@ def through_encoder(plan: Any, data: Any, parts: Any) -> Any:
 
 
 def train(*args: Any, names: Mapping[str, str] | None = None, **kwargs: Any) -> Fitted:
-    """Train both heads by minibatches, see :func:`sensorium.fitting.loop.train`; or several pairs of heads.
+    """Train both heads by minibatches, see :func:`sensorium.fitting.sets.fit`; or several pairs of heads.
 
     names: of the heads' parts, by side, which an ensemble (``options.members`` above 1) needs: see
     :func:`sensorium.fitting.members.train`.
@@ -48,6 +48,6 @@ def train(*args: Any, names: Mapping[str, str] | None = None, **kwargs: Any) -> 
         from sensorium.fitting import members
 
         return members.train(*args, names=names or {}, **kwargs)
-    from sensorium.fitting.loop import train as run
+    from sensorium.fitting.sets import fit as run
 
     return run(*args, **kwargs)

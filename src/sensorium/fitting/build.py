@@ -8,6 +8,7 @@ import numpy as np
 
 from sensorium.contracts import Head
 from sensorium.errors import BadRecipe
+from sensorium.fitting.contexts import Contexts
 from sensorium.numerics.moments import InputStats
 from sensorium.pairs import Pairs, csr
 from sensorium.types import Embeddings
@@ -81,6 +82,8 @@ def _build(
 
 
 def input_statistics(table: Embeddings, rows: np.ndarray) -> InputStats:
-    """Statistics of some items of a table, each counted once: of their vectors, or of all their frames."""
+    """Statistics of some items of a table, or of contexts' items, each counted once: of their vectors or frames."""
+    if isinstance(table, Contexts):
+        rows = table.completions.context.take(rows).values
     items = np.unique(rows)
     return InputStats.of(table.vectors, items if table.offsets is None else csr.rows_of(table.offsets, items))

@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium import parts as registry
 from sensorium.errors import BadRecipe
-from sensorium.fitting import closed_form, regularisers, through_encoder, warm_start
+from sensorium.fitting import closed_form, regularisers, sets, through_encoder, warm_start
 from sensorium.fitting.batches import step_size
 from sensorium.fitting.build import build
 from sensorium.fitting.options import TrainOptions
@@ -67,6 +67,8 @@ def check_fit(
     """
     import torch
 
+    if not objective.closed_form and pairs.sets is not None and sets.wanted(left_head, pairs, options):
+        return sets.check(left, pairs, left_head, objective, options)
     left_head = copy.deepcopy(left_head)
     right_head = left_head if pairs.same_table else copy.deepcopy(right_head)
     training = closed_form.training_pairs(pairs)
@@ -77,6 +79,7 @@ def check_fit(
     notes = [step_size(len(related), options)[2]]
     with torch.random.fork_rng(devices=[]):
         build(left, right, related, left_head, right_head, full_rank)
+        sets.wanted(left_head, pairs, options)
         if options.mixup and not objective.takes_mixtures:
             name = type(objective).__name__.lower()
             raise BadRecipe(f"objective '{name}' does not take the mixtures of items that train.mixup makes; "

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +16,7 @@ from sensorium import io
 from sensorium.fitting import checkpoint, precision
 from sensorium.fitting.batches import Sampler, Side, batches
 from sensorium.fitting.build import build
+from sensorium.fitting.contexts import Contexts, ContextSide
 from sensorium.fitting.display import Progress
 from sensorium.fitting.environment import choose_device, interrupts, memory_budget, reseed, threads
 from sensorium.fitting.finetune import Finetune, trained_encoders
@@ -24,14 +26,15 @@ from sensorium.fitting.history import History
 from sensorium.fitting.nonfinite import not_finite
 from sensorium.fitting.options import TrainOptions
 from sensorium.fitting.schedule import learning_rate
+from sensorium.fitting.set_validation import monitor
 from sensorium.fitting.state import State
 from sensorium.fitting.step import AutogradStep
-from sensorium.fitting.validation import Validation
 from sensorium.fitting.warm_start import initialise
 from sensorium.fitting.weights import Weights
 from sensorium.numerics.threads import keep_freed_memory
-from sensorium.pairs import Pairs
+from sensorium.pairs import Pairs, csr
 from sensorium.pairs.positives import BatchPositives
+from sensorium.pairs.set_positives import SetPositives, Together
 from sensorium.progress import say
 from sensorium.types import Embeddings
 
@@ -107,12 +110,8 @@ def train(
             state.resume(saved_state)
             if progress:
                 say("fit", f"going on at step {state.step:,} of {total:,}")
-        sides = (
-            Side(tables[0], related.left, device, memory_budget(device), *take_step.inputs[0]),
-            Side(tables[1], related.right, device, memory_budget(device), *take_step.inputs[1]),
-        )
-        positives = BatchPositives(training)
-        validation = Validation(*known, *known_heads, pairs, options, device)
+        sides, positives = _examples(*tables, training, related, device, take_step.inputs)
+        validation = monitor(*known, *known_heads, pairs, options, device, finetune is not None)
         validate_every = max(1, total // sampler.steps // VALIDATIONS)
         pairs_a_step = sampler.batch * sampler.accumulate
         history = History(folder, state.header, state.events, tensorboard)
@@ -177,6 +176,21 @@ def train(
              "precision": state.header["precision"], "precision_reason": reason, "by": take_step.name,
              "parameters": weights.count}  # fmt: skip
     return Fitted(left_head, right_head, history.events, notes, encoders=trained_encoders(heads, finetune))
+
+
+def _examples(
+    left: Embeddings, right: Embeddings, training: Pairs, related: Pairs, device: torch.device, inputs: list[Any]
+) -> tuple[tuple[Any, Side], Any]:
+    """Both sides' training inputs, and what finds the positives of a batch; contexts are read off the items' side."""
+    budget = memory_budget(device)
+    if not isinstance(left, Contexts):
+        sides = tuple(Side(table, rows, device, budget, *change) for table, rows, change in
+                      zip((left, right), (related.left, related.right), inputs, strict=True))  # fmt: skip
+        return sides, BatchPositives(training)
+    rows = csr.rows_of(left.completions.context.offsets, related.left)
+    items = Side(right, np.append(left.completions.context.values[rows], related.right), device, budget, *inputs[1])
+    together = Together(training.sets.where("train", 1), len(right))
+    return (ContextSide(left, items), items), SetPositives(left.completions, together)
 
 
 def _training_mode(modules: list[nn.Module], on: bool) -> None:

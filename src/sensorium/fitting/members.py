@@ -14,14 +14,15 @@ from torch import nn
 
 from sensorium import heads, io
 from sensorium.contracts import Head
-from sensorium.fitting import checkpoint, loop
+from sensorium.fitting import checkpoint
 from sensorium.fitting.environment import choose_device, threads
 from sensorium.fitting.finetune import Finetune
 from sensorium.fitting.fitted import Fitted
 from sensorium.fitting.history import History
 from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.set_validation import monitor
+from sensorium.fitting.sets import fit
 from sensorium.fitting.state import same_fit
-from sensorium.fitting.validation import Validation
 from sensorium.heads.ensemble import Ensemble
 from sensorium.pairs import Pairs
 from sensorium.progress import say
@@ -82,8 +83,8 @@ def train(
             if not done:
                 earlier = where and checkpoint.load(where / "checkpoint")
                 log.begin(k, earlier[1]["events"] if earlier else [])
-                done = loop.train(left, right, pairs, *parts, one, where, own, progress=progress, on_epoch=log.add,
-                                  finetune=finetune)  # fmt: skip
+                done = fit(left, right, pairs, *parts, one, where, own, progress=progress, on_epoch=log.add,
+                           finetune=finetune)  # fmt: skip
                 if folder:
                     _write(where, done, names, expected, folder)
             log.end(k, done.history)
@@ -133,7 +134,7 @@ def measured(
     with threads(options.threads):
         device = torch.device("cpu") if options.device == "cpu" else choose_device(options.device)
         both = [head.to(device).eval() for head in (fitted.left_head, fitted.right_head)]
-        validation = Validation(left, right, *both, pairs, options, device)
+        validation = monitor(left, right, *both, pairs, options, device)
         found = validation.measure() if validation else {}
     for head in both:
         head.to("cpu")

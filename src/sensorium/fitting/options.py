@@ -17,6 +17,7 @@ _WORDS = {
     "direction": ("both", "left->right", "right->left"),
     "keep": ("best", "last"),
     "initialise": ("none", "ridge", "procrustes", "cca"),
+    "examples": ("auto", "pairs", "completions"),
 }
 _WHOLE = {  # key: smallest value
     "epochs": 1,
@@ -30,8 +31,9 @@ _WHOLE = {  # key: smallest value
 }
 _THREADS = 4096
 _MEMBERS = 1000
+MEASURES = ("MRR", "median_rank", "fill_in_the_blank")
 #: Keys that later versions added, with their defaults.
-_LATER: Mapping[str, Any] = {"members": 1, "distill": False}
+_LATER: Mapping[str, Any] = {"members": 1, "distill": False, "examples": "auto"}
 _REAL: dict[str, tuple[Callable[[float], bool], str]] = {
     "lr": (lambda v: v > 0, "above 0"),
     "weight_decay": (lambda v: v >= 0, "0 or above"),
@@ -57,7 +59,9 @@ class TrainOptions:
         measure has not improved for a third of the patience, or 3 validations).
     patience: stop after so many validations without improvement; 0 never stops early.
     monitor: the measure tracked on the validation split: "MRR", "hit@k" or "median_rank", as the mean
-        over ``direction`` ("both", "left->right", "right->left").
+        over ``direction`` ("both", "left->right", "right->left"). Where the data have sets of items, such as outfits,
+        an item left out of its set is sought among those of its category; "fill_in_the_blank" is then how often it
+        is found among 4, of which 3 are drawn from its category.
     keep: weights at the end, "best" by the monitored measure or "last".
     clip: largest norm of the gradient, 0 for none.
     accumulate: batches whose gradients are averaged into one step. Contrastive negatives stay
@@ -73,6 +77,8 @@ class TrainOptions:
     threads: of the CPU products; 0 leaves torch's own choice.
     members: so many fits, each with a seed of its own that derives from the run's, whose scores are averaged: a seed
         ensemble, served as one head. distill: fit one more head on the scores of the ensemble, and serve that one.
+    examples: of data with sets of items: "pairs" of items, "completions" (a set without an item, and that item), or
+        "auto": completions for a head of sets, else pairs.
     device: of the fit alone, "cpu", "cuda" or "mps"; "auto" takes the recipe's own key ``device``.
     """
 
@@ -98,6 +104,7 @@ class TrainOptions:
     mixup: float = 0.0
     structure: float = 0.0
     threads: int = 0
+    examples: str = "auto"
     device: str = "auto"
     members: int = 1
     distill: bool = False
@@ -128,8 +135,8 @@ class TrainOptions:
             raise BadRecipe("train.distill=true has no ensemble to learn from; type: train.members=10")
         check_name(self.device, "train.device")
         name, _, k = str(self.monitor).partition("@")
-        if self.monitor not in ("MRR", "median_rank") and not (name == "hit" and k.isdecimal() and int(k) > 0):
-            raise BadRecipe(f"train.monitor={self.monitor!r}; expected MRR, median_rank or hit@k such as hit@10")
+        if self.monitor not in MEASURES and not (name == "hit" and k.isdecimal() and int(k) > 0):
+            raise BadRecipe(f"train.monitor={self.monitor!r}; expected {', '.join(MEASURES)} or hit@k such as hit@10")
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sensorium import scores
+from sensorium.errors import BadRecipe
 from sensorium.fitting.batches import Side
 from sensorium.fitting.environment import memory_budget
 from sensorium.fitting.options import TrainOptions
@@ -18,7 +19,7 @@ from sensorium.types import Embeddings, blocks
 QUERIES = 2000  # at most per direction, the same ones every time; all candidates are used
 _BLOCK = 4096
 _PICTURES = 32  # a pass of a network
-_ALWAYS = ("MRR", "hit@1", "hit@10")
+ALWAYS = ("MRR", "hit@1", "hit@10")
 
 
 class Validation:
@@ -38,7 +39,10 @@ class Validation:
         device: torch.device,
     ) -> None:
         self.heads, self.monitor = (left_head, right_head), options.monitor
-        self.measures = tuple(dict.fromkeys((options.monitor, *_ALWAYS)))
+        if self.monitor == "fill_in_the_blank":
+            raise BadRecipe("train.monitor=fill_in_the_blank needs sets of items, such as outfits; type: "
+                            "train.monitor=MRR")  # fmt: skip
+        self.measures = tuple(dict.fromkeys((options.monitor, *ALWAYS)))
         self.relevance: dict[str, Relevance] = {}
         held_out = pairs.where("validation")
         if not (held_out.label == 1).any():
@@ -72,7 +76,7 @@ class Validation:
             ranks = scores.ranks(queries, candidates, here)
             best = np.minimum.reduceat(ranks, relevance.offsets[:-1])
             for name in self.measures:
-                found[name].append(_value(name, best))
+                found[name].append(measure(name, best))
         means = {name: float(np.mean(values)) for name, values in found.items()}
         return {"validation": means[self.monitor], **means}
 
@@ -87,7 +91,8 @@ class Validation:
         return np.concatenate(out)
 
 
-def _value(name: str, best: np.ndarray) -> float:
+def measure(name: str, best: np.ndarray) -> float:
+    """A measure of the ranks (q,) of the first relevant hits."""
     if name == "MRR":
         return float((1.0 / best).mean())
     if name == "median_rank":

@@ -5,6 +5,28 @@ What all of them share is used from here: ``heads.apply`` and ``heads.project`` 
 ``heads.save`` and ``heads.restore`` for files, ``heads.check*`` for what is refused.
 """
 
-from sensorium.heads._base import apply, check, check_dim, check_finite, compose, load, project, restore, save
+from sensorium.heads._base import (
+    apply,
+    category_codes,
+    check,
+    check_dim,
+    check_finite,
+    compose,
+    load,
+    project,
+    restore,
+    save,
+)
 
-__all__ = ["apply", "check", "check_dim", "check_finite", "compose", "load", "project", "restore", "save"]
+__all__ = [
+    "apply",
+    "category_codes",
+    "check",
+    "check_dim",
+    "check_finite",
+    "compose",
+    "load",
+    "project",
+    "restore",
+    "save",
+]

@@ -240,3 +240,14 @@ def compose(head: Head, vectors: Rows, context: csr.Ragged, category: np.ndarray
     finally:
         head.train(training)
     return made
+
+
+def category_codes(head: Head, words: Any) -> np.ndarray:
+    """Place of each category (n,) among ``head.categories``, int64; -1 for one that the head does not know.
+
+    All are -1 for a head that does not take sets.
+    """
+    names = list(head.categories) if head.takes_sets else []
+    place = {name: i for i, name in enumerate(names)}
+    unique, inverse = np.unique(np.asarray(words).astype(np.str_), return_inverse=True)
+    return np.array([place.get(word, -1) for word in unique.tolist()], np.int64)[inverse]

@@ -70,6 +70,12 @@ class Ensemble(nn.Module, Head):
         """The words of the items' categories, of members that take sets."""
         return self.members[0].categories
 
+    def set_categories(self, categories: Sequence[str]) -> None:
+        """Give these words to every member, before :meth:`build`."""
+        for member in self.members:
+            member.set_categories(categories)
+        self.arguments = {**self.arguments, "head": {**self.arguments["head"], **self.members[0].arguments}}
+
     @property
     def needs_statistics(self) -> bool:
         """Whether the members need the mean and covariance of the training inputs."""

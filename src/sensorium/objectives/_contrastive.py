@@ -49,6 +49,7 @@ def infonce(
     sides: tuple[bool, bool] = (True, True),
     slope: bool = True,
     bound: float | None = None,
+    kinds: Tensor | None = None,
 ) -> Gradients:
     """InfoNCE (van den Oord et al. 2018, eq. 4) over all positives of a row, and its gradients.
 
@@ -59,12 +60,13 @@ def infonce(
     zl, zr (b, d) of one dtype: products and sums of a tile come in it, all else in float32 or better. float16
     is computed in float32, as exponentials shifted by the largest logit underflow in it.
     sides: which of dL/dzl, dL/dzr to compute; slope: whether to compute dL/dscale. bound: largest length
-    of a row of zl times that of a row of zr (1 for unit vectors), computed when None.
+    of a row of zl times that of a row of zr (1 for unit vectors), computed when None. kinds (b,): codes; rows and
+    columns with different ones are left out of each other's softmax. Give it with ``mask_positives`` alone.
     """
     zl, zr = _wide_enough(zl), _wide_enough(zr)
     if bound is None:
         bound = float(torch.linalg.vector_norm(zl, dim=1).max() * torch.linalg.vector_norm(zr, dim=1).max())
-    targets = _Targets(positives, mask_positives, both, zl)
+    targets = _Targets(positives, mask_positives, both, zl, kinds)
     method = _shifted if scale * bound <= SAFE else _any_scale
     return method(zl, zr, scale, scale * bound, targets, (*sides, slope))
 
@@ -230,8 +232,10 @@ class _Precomputed(torch.autograd.Function):
 class _Targets:
     """The target matrix W: each positive weighs 1 / (number of positives) of its row, and of its column."""
 
-    def __init__(self, positives: Positives, mask_positives: bool, both: bool, z: Tensor) -> None:
-        self.positives, self.both, self.device = positives, both, z.device
+    def __init__(
+        self, positives: Positives, mask_positives: bool, both: bool, z: Tensor, kinds: Tensor | None = None
+    ) -> None:
+        self.positives, self.both, self.device, self.kinds = positives, both, z.device, kinds
         self.dtype = torch.promote_types(z.dtype, torch.float32)
         self.own = positives.diagonal_only or mask_positives  # W is the identity
         self.masked = mask_positives and not positives.diagonal_only
@@ -272,6 +276,8 @@ class _Targets:
             mask = self.positives.block(rows, self.device)
             mask.diagonal(rows.start).fill_(False)
             tile.masked_fill_(mask, value)
+        if self.kinds is not None:
+            tile.masked_fill_(self.kinds[rows, None] != self.kinds, value)
         same = self.positives.same_block(rows, self.device)
         return tile if same is None else tile.masked_fill_(same, value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,10 @@ from torch import Tensor, nn
 from sensorium.contracts import TrainedObjective
 from sensorium.errors import BadRecipe
 from sensorium.objectives import _contrastive
+from sensorium.objectives._categories import Codes, category_codes, of_batch
+from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Positives
+from sensorium.types import Embeddings
 
 _MOST = 10_000  # float32 scores times more than this are noise
 
@@ -40,6 +44,7 @@ class InfoNCE(nn.Module, TrainedObjective):
         both: bool = True,
         partners: str = "positive",
         largest_scale: float = 100.0,
+        match: str = "",
     ) -> None:
         super().__init__()
         if not 1 / _MOST <= temperature <= _MOST:
@@ -52,10 +57,29 @@ class InfoNCE(nn.Module, TrainedObjective):
         if partners not in ("positive", "mask"):
             raise BadRecipe(f"infonce: partners={partners!r}; expected positive or mask")
         self.both, self.largest_scale = both, largest_scale
-        self.mask_positives = partners == "mask"
+        self.match, self.takes_mixtures = match, not match
+        self.mask_positives = partners == "mask" or bool(match)
+        self._category: Codes | None = None
         scale = torch.tensor(math.log(1 / temperature))
         self.log_scale = nn.Parameter(scale) if learnable else None
         self.fixed_scale = 1 / temperature
+
+    def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
+        """Raises BadRecipe for a column that is not there."""
+        if self.match:
+            category_codes(left, right, self.match)
+
+    def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
+        """Called once before training: what the categories are."""
+        if self.match:
+            self._category = category_codes(left, right, self.match)
+
+    def _kinds(self, positives: Positives, device: torch.device) -> Tensor | None:
+        """Codes (b,): rows with different ones are no negatives of each other."""
+        if self._category is None:
+            return None
+        left, right = of_batch(self._category, positives, self.match, device)
+        return left * (1 + int(self._category[1].max())) + right if self.both else right
 
     @property
     def temperature(self) -> float:
@@ -89,6 +113,7 @@ class InfoNCE(nn.Module, TrainedObjective):
             sides=sides,
             slope=self.log_scale is not None,
             bound=bound,
+            kinds=self._kinds(positives, zl.device),
         )
         return found if found.scale is None else found._replace(scale=found.scale * scale)
 

@@ -1,4 +1,4 @@
-"""Triplet margin on cosine: random, hard or semi-hard negatives, optionally of the same category."""
+"""Triplets on cosine, with a margin or softly: random, hard or semi-hard negatives, optionally of the same category."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from torch.nn import functional as F
 
 from sensorium.contracts import TrainedObjective
 from sensorium.errors import BadRecipe, nearest
+from sensorium.objectives._categories import category_codes, of_batch
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings, blocks
 
 _NEGATIVES = ("random", "hard", "semi-hard")
+_FORMS = ("hinge", "softplus")
 _ROWS = 1024  # anchors mined at a time: memory stays linear in the batch
 _OFF_CATEGORY = 1e3  # larger than every similarity: another category is taken only when the batch holds none of the own
 
@@ -34,14 +36,20 @@ class Triplet(nn.Module, TrainedObjective):
     - "hard": the nearest.
     - "semi-hard": the nearest of those farther than p; where there is none, the farthest.
 
-    margin: by how much the positive must be nearer. negatives: "random", "hard" or "semi-hard".
+    form: "hinge" as above, or "softplus": log(1 + exp((s(a, n) - s(a, p)) / T)), which has no margin (the pairwise
+    loss of Burges et al. 2005, RankNet; BPR of Rendle et al. 2009).
+
+    margin: by how much the positive must be nearer. temperature: T. negatives: "random", "hard" or "semi-hard".
     match: name of a metadata column, such as "category". A negative is then taken from p's own
     category (mined by the same rule within it), and from others only if the batch holds none.
     both: right items are anchors too, with negatives from the left.
     known: pairs labelled 0 are verified negatives. Each left item that has some adds
     the triplet with one of them, drawn anew each time, whether or not it stands in the batch.
+    neg_pool_ratio: share of the pairs labelled 0 that are used, drawn once; the others are read as if not there.
 
-    Raises BadRecipe for an unknown value of ``negatives``, a missing column, or a negative margin.
+    Of sets of items the query is taken as the head composes it, and s is its inner product with the candidate.
+
+    Raises BadRecipe for an unknown word, a missing column, or a number out of its range.
     """
 
     def __init__(
@@ -51,13 +59,24 @@ class Triplet(nn.Module, TrainedObjective):
         match: str = "",
         both: bool = True,
         known: bool = True,
+        form: str = "hinge",
+        temperature: float = 0.3,
+        neg_pool_ratio: float = 1.0,
     ) -> None:
         super().__init__()
+        if form not in _FORMS:
+            raise BadRecipe(f"objective.form='{form}'; {nearest(str(form), _FORMS)}")
+        if not 0 < temperature <= _WIDEST:
+            raise BadRecipe(f"objective.temperature={temperature}; expected above 0, up to {_WIDEST}, such as 0.3")
+        if not 0 < neg_pool_ratio <= 1:
+            raise BadRecipe(f"objective.neg_pool_ratio={neg_pool_ratio}; expected a share above 0, up to 1")
         if negatives not in _NEGATIVES:
             raise BadRecipe(f"objective.negatives='{negatives}'; {nearest(str(negatives), _NEGATIVES)}")
         if not 0 <= margin <= _WIDEST:
             raise BadRecipe(f"objective.margin={margin}; expected 0 or above, up to {_WIDEST}, such as 0.3")
         self.margin, self.negatives, self.match, self.both, self.known = margin, negatives, match, both, known
+        self.form, self.temperature, self.neg_pool_ratio = form, temperature, neg_pool_ratio
+        self.composed = False  # whether left vectors are queries of sets
         self.takes_mixtures = not match
         self._category: tuple[np.ndarray, np.ndarray] | None = None
         self._known: _KnownNegatives | None = None
@@ -65,43 +84,48 @@ class Triplet(nn.Module, TrainedObjective):
     def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
         """Raises BadRecipe for a column that is not there, or known negatives that are sequences of frames."""
         if self.match:
-            _codes(left, right, self.match)
+            category_codes(left, right, self.match)
         if self.known and len(pairs.where(label=0)):
             _one_vector_each(right)
 
     def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any) -> None:
         """Called once before training, with the training pairs, for what a batch alone does not contain."""
         if self.match:
-            self._category = _codes(left, right, self.match)
+            self._category = category_codes(left, right, self.match)
+        self.composed = left_head is not None and left_head.takes_sets
         unrelated = pairs.where(label=0)
+        if self.neg_pool_ratio < 1:
+            drawn = torch.randperm(len(unrelated))[: round(self.neg_pool_ratio * len(unrelated))]
+            unrelated = unrelated.take(np.sort(drawn.numpy()))
         if self.known and len(unrelated):
             self._known = _KnownNegatives(unrelated, right, right_head)
 
     def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
         """Loss of a batch: zl, zr (b, d), row i of each a true pair. Zero where no row has a negative."""
-        left, right = (F.normalize(z if z.dtype == torch.float64 else z.float(), dim=1) for z in (zl, zr))
+        left, right = (z if z.dtype == torch.float64 else z.float() for z in (zl, zr))
+        left, right = left if self.composed else F.normalize(left, dim=1), F.normalize(right, dim=1)
         own = (left * right).sum(1)
         from_left, from_right = self._mine(left.detach(), right.detach(), positives)
-        violations = [self._violation(left, right, own, *from_left)]
+        terms = [self._loss_of(left, right, own, *from_left)]
         if self.both:
-            violations.append(self._violation(right, left, own, *from_right))
+            terms.append(self._loss_of(right, left, own, *from_right))
         if self._known is not None and positives.rows is not None:
             rows, vectors = self._known.draw(positives.rows[0], left)
             unrelated = F.normalize(vectors, dim=1)
-            violations.append(self._violation(left, unrelated, own, rows, torch.arange(len(rows), device=rows.device)))
-        every = torch.cat(violations)
+            terms.append(self._loss_of(left, unrelated, own, rows, torch.arange(len(rows), device=rows.device)))
+        every = torch.cat(terms)
         return every.mean() if len(every) else 0.0 * (zl.sum() + zr.sum())
 
-    def _violation(self, anchors: Tensor, others: Tensor, own: Tensor, rows: Tensor, negative: Tensor) -> Tensor:
-        """By how much the margin is missed, of the triplets of anchors ``rows`` with others ``negative``."""
-        similarity = (anchors[rows] * others[negative]).sum(1)
-        return F.relu(self.margin + similarity - own[rows])
+    def _loss_of(self, anchors: Tensor, others: Tensor, own: Tensor, rows: Tensor, negative: Tensor) -> Tensor:
+        """Loss (t,) of the triplets of anchors ``rows`` with others ``negative``."""
+        difference = (anchors[rows] * others[negative]).sum(1) - own[rows]
+        return F.relu(self.margin + difference) if self.form == "hinge" else F.softplus(difference / self.temperature)
 
     @torch.no_grad()
     def _mine(self, left: Tensor, right: Tensor, positives: Positives) -> list[tuple[Tensor, Tensor]]:
         """From the left, then from the right: anchors that have a negative, and its row on the other side."""
         own = (left * right).sum(1)
-        category = self._batch_category(positives, left.device)
+        category = self._category and of_batch(self._category, positives, self.match, left.device)
         of_rows = []
         best, best_at = torch.full_like(own, -torch.inf), torch.zeros_like(own, dtype=torch.int64)
         for rows in blocks(len(left), _ROWS):
@@ -135,13 +159,6 @@ class Triplet(nn.Module, TrainedObjective):
         # Negatives nearer than the positive rank after all that are farther, the farthest of them first.
         return torch.where(similarity < own, similarity, -similarity - 10.0)
 
-    def _batch_category(self, positives: Positives, device: torch.device) -> tuple[Tensor, Tensor] | None:
-        if self._category is None:
-            return None
-        if positives.rows is None:
-            raise BadRecipe(f"objective.match='{self.match}' is undefined for mixtures of items; set train.mixup=0")
-        return tuple(torch.from_numpy(c[r]).to(device) for c, r in zip(self._category, positives.rows, strict=True))
-
 
 class _KnownNegatives:
     """Pairs labelled 0: for each left row the right rows known to be unrelated (CSR), and their vectors."""
@@ -172,13 +189,3 @@ class _KnownNegatives:
 def _one_vector_each(right: Embeddings) -> None:
     if right.offsets is not None:
         raise BadRecipe("pairs labelled 0 need one vector an item on the right; set objective.known=false")
-
-
-def _codes(left: Embeddings, right: Embeddings, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """The column as codes on both sides; where only the right has it, every left item is of one category."""
-    if column not in right.meta:
-        raise BadRecipe(f"objective.match: the right items have no column '{column}'; {nearest(column, right.meta)}")
-    right_codes = np.unique(np.asarray(right.meta[column]), return_inverse=True)[1].astype(np.int64)
-    if column not in left.meta:
-        return np.zeros(len(left), np.int64), right_codes
-    return np.unique(np.asarray(left.meta[column]), return_inverse=True)[1].astype(np.int64), right_codes

@@ -219,6 +219,30 @@ def advanced(s: Subject) -> None:
     assert all(len(part) == 0 for part in head.start(0)), "start(0) is not the state of no streams"
 
 
+def composed(s: Subject) -> None:
+    """A query of a set is as wide as its head; the order of its items, padding and other sets do not matter."""
+    if not s.head.takes_sets:
+        raise Skip("it takes no sets")
+    sizes, places = torch.tensor([3, 1, 5, 2]), len(s.head.categories)
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 5, _D, generator=random)
+    category = torch.randint(-1, max(places, 1), (4, 5), generator=random).clamp_max(places - 1)
+    slot = torch.tensor([places - 1, -1, min(0, places - 1), -1])
+    with torch.no_grad():
+        z = s.head.compose(x, sizes, category, slot)
+        assert tuple(z.shape) == (4, s.head.dim), f"shape {tuple(z.shape)}, expected {(4, s.head.dim)}"
+        assert torch.isfinite(z).all(), "NaN or infinity"
+        each = [s.head.compose(x[i : i + 1, :n], sizes[i : i + 1], category[i : i + 1, :n], slot[i : i + 1])
+                for i, n in enumerate(sizes.tolist())]  # fmt: skip
+        _near(z, torch.cat(each), "without the other sets and without padding")
+        orders = [[*reversed(range(n)), *range(n, 5)] for n in sizes.tolist()]
+        at = torch.arange(4)[:, None], torch.tensor(orders)
+        _near(z, s.head.compose(x[at], sizes, category[at], slot), "with the items in another order")
+        rest = torch.arange(5) >= sizes[:, None]
+        behind = x.masked_fill(rest[..., None], float("nan"))
+        _near(z, s.head.compose(behind, sizes, category.masked_fill(rest, 0), slot), "with NaN behind the items")
+
+
 def _of_sequences(s: Subject) -> None:
     if not s.head.takes_sequences:
         raise Skip("it takes no sequences")
@@ -237,4 +261,4 @@ def _near(a: Tensor, b: Tensor, how: str, tolerance: float = _NEAR) -> None:
 
 
 RULES = (described, shape, alone, unit_length, reloaded, trained, linear, layered, started, padded, fixed_part,
-         streamed, advanced)  # fmt: skip
+         streamed, advanced, composed)  # fmt: skip
