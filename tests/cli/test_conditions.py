@@ -2,7 +2,7 @@
 
 import pytest
 
-from sensorium.cli.options import conditions
+from sensorium.cli.where import conditions
 from sensorium.errors import BadRecipe
 
 
@@ -24,10 +24,19 @@ from sensorium.errors import BadRecipe
     ],
 )
 def test_texts(texts, columns, expected):
-    assert conditions(texts, columns) == expected
+    assert conditions(texts, dict.fromkeys(columns, "integer")) == expected
+
+
+def test_nothing_after_the_sign_is_a_missing_value():
+    kinds = {"brand": "text", "price": "number"}
+    assert conditions(["brand=", "price!="], kinds) == {"brand": {"==": [None, ""]}, "price": {"!=": [None]}}
+    assert conditions(["price=", "price=3"], kinds) == {"price": {"==": [None, "3"]}}
+    assert conditions(["price>="], kinds) == {"price": {">=": [""]}}
 
 
 @pytest.mark.parametrize("text", ["", "font", "=x"])
 def test_texts_that_are_no_condition(text):
     with pytest.raises(BadRecipe, match=r"expected COLUMN=VALUE, such as font=DejaVuSans"):
         conditions([text])
+    with pytest.raises(BadRecipe, match=r"--fallback 'font'; expected COLUMN=VALUE"):
+        conditions(["font"], option="--fallback")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,29 +106,3 @@ def read_vector(path: Path) -> Any:
     if not isinstance(vector, np.ndarray) or vector.ndim not in (1, 2) or vector.dtype.kind not in "iuf":
         raise BadRecipe(f"{path} holds no vector; expected a .npy file of numbers, shape (d,)")
     return vector
-
-
-_SIGNS = ("==", "!=", ">=", "<=", "=", ">", "<")  # an operator before those that begin it
-
-
-def conditions(texts: Sequence[str], columns: Collection[str] = ()) -> dict[str, Any] | None:
-    """--where texts, COLUMN=VALUE or COLUMN>=VALUE, as conditions of ``Table.where``; None without any.
-
-    A text is cut at the first operator that follows the name of one of ``columns``, else at the first.
-    A column given twice with = takes either value; all other conditions must hold together.
-    """
-    found: dict[str, dict[str, list[str]]] = {}
-    for text in texts:
-        column, sign, value = _cut(text, columns)
-        found.setdefault(column, {}).setdefault("==" if sign == "=" else sign, []).append(value)
-    return found or None
-
-
-def _cut(text: str, columns: Collection[str]) -> tuple[str, str, str]:
-    signs = [
-        (at, sign) for at in range(1, len(text)) if (sign := next((s for s in _SIGNS if text.startswith(s, at)), ""))
-    ]
-    if not signs:
-        raise BadRecipe(f"--where '{text}'; expected COLUMN=VALUE, such as font=DejaVuSans")
-    at, sign = next((one for one in signs if text[: one[0]] in columns), signs[0])
-    return text[:at], sign, text[at + len(sign) :]

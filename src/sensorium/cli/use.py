@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from sensorium import modalities
-from sensorium.cli.options import Choices, Json, RunFolder, Trust, conditions, read_vector, trusted
+from sensorium.cli.options import Choices, Json, RunFolder, Trust, read_vector, trusted
 from sensorium.cli.output import Output
+from sensorium.cli.where import conditions, kinds_of
 from sensorium.errors import BadRecipe
+
+if TYPE_CHECKING:
+    from sensorium.search.hits import HitList
 
 
 def search(
@@ -28,7 +32,8 @@ def search(
         list[str] | None,
         typer.Option(
             "--where",
-            help="Only items whose column has this value: COLUMN=VALUE, COLUMN>=VALUE; repeat to narrow.",
+            help="Only items whose column has this value: COLUMN=VALUE, COLUMN>=VALUE; COLUMN= has none. Repeat to "
+            "narrow; = twice for one column takes either.",
             show_default=False,
         ),
     ] = None,
@@ -56,6 +61,33 @@ def search(
             show_default=False,
         ),
     ] = None,
+    facets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--facets",
+            help="Count the values of this column among items that pass --where; repeat for several. Needs no query.",
+            show_default=False,
+        ),
+    ] = None,
+    collapse: Annotated[
+        str | None,
+        typer.Option("--collapse", help="One hit for each value of this column; -k counts groups.", show_default=False),
+    ] = None,
+    collapse_size: Annotated[
+        int, typer.Option("--collapse-size", min=1, help="Items of each group, of which the first is the hit.")
+    ] = 1,
+    min_score: Annotated[
+        float | None, typer.Option("--min-score", help="Leave out hits of a lower score.", show_default=False)
+    ] = None,
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fallback",
+            help="Where fewer than -k are found, fill up with items that pass this in place of --where, of any score: "
+            "COLUMN=VALUE as in --where, or all.",
+            show_default=False,
+        ),
+    ] = None,
     trust: Trust = False,
     as_json: Json = None,
     **inputs: str | None,
@@ -67,37 +99,53 @@ def search(
     [bold]sensorium search runs/glyphs --image picture.png -k 5[/bold]
 
     [bold]sensorium search runs/glyphs --id U+2665 --to right --json[/bold]
+
+    [bold]sensorium search runs/shop --text "red dress" --where "price<50" --collapse product --facets brand[/bold]
     """
     import sensorium
-    from sensorium.table import json_value
 
     trusted(trust, run)
     opened = sensorium.open(run)
     for name, path in {**inputs, "vector": vector}.items():
         if path is not None and (name == "vector" or modalities.find(name).is_file) and not Path(path).is_file():
             raise BadRecipe(f"no such file: {path}")
-    columns = {name for s in opened.sides for name in opened.index(s).table.columns} if where else set()
+    kinds = kinds_of(opened) if where or fallback else {}
     hits = opened.search(
         id=id,
         vector=None if vector is None else read_vector(vector),
         k=k,
-        where=conditions(where or [], {"id", *columns, *(f"metadata.{name}" for name in columns)}),
+        where=conditions(where or [], kinds),
         side=side,
         to=to,
         mmr=mmr,
+        facets=facets or [],
+        collapse=collapse,
+        collapse_size=collapse_size,
+        min_score=min_score,
+        fallback={} if fallback == ["all"] else conditions(fallback or [], kinds, "--fallback"),
         **inputs,
     )
-    output = Output(as_json)
-    output.records([{name: json_value(v) for name, v in hit.items()} if output.json else in_a_row(hit) for hit in hits])
+    tell_hits(Output(as_json), hits)
 
 
-def in_a_row(hit: Mapping[str, Any]) -> dict[str, Any]:
-    """A hit for a table: its own fields and columns; a column that has the name of a field as ``metadata.NAME``."""
-    from sensorium.search.query import FIELDS
+def tell_hits(output: Output, hits: HitList) -> None:
+    """Print hits, then their facets: a table each, or a JSON object for each hit and for each facet."""
+    from sensorium.search.hits import flat
+    from sensorium.table import json_value
 
-    flat = {name: value for name, value in hit.items() if name != "metadata"}
-    clashing = {f"metadata.{name}": value for name, value in hit["metadata"].items() if name in FIELDS}
-    return {**flat, **clashing}
+    if hits or not hits.facets:
+        output.records([json_value(hit) if output.json else flat(hit) for hit in hits])
+    for name, facet in hits.facets.items():
+        if output.json:
+            output.records([{"facet": name, **json_value(facet)}])
+            continue
+        one, rows = dict(facet), facet.get("values", [])
+        if "ranges" in facet:
+            rows = [{"from": row["from"], "below": row["to"], "count": row["count"]} for row in facet["ranges"]]
+        ends = f", {one['min']} to {one['max']}" if one.get("min") is not None else ""
+        cut = f", the {len(rows)} most frequent" if "values" in one and len(rows) < one["distinct"] else ""
+        gaps = f", {one['missing']:,} items without" if one["missing"] else ""
+        output.records(rows, title=f"{name}: {one['distinct']:,} values of {one['count']:,} items{ends}{cut}{gaps}")
 
 
 def _with_modalities(function: Callable[..., None]) -> Callable[..., None]:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 
 def search(run: Run, inputs: Mapping[str, Any], side: str | None, options: Options) -> HitList:
-    """The hits of one input: see ``Run.search``."""
+    """The hits of one input: see ``Run.search``. Facets can be asked for without one; there are no hits then."""
     values = {name: value for name, value in inputs.items() if value is not None}
+    if not values and options.facets:
+        return HitList((), facets=query.facets(run, query.side_of_facets(run, options), options))
     if len(values) != 1:
         names = ", ".join([*modalities.names(), "id"])
         raise BadRecipe(f"give exactly one of {names} or vector; got {', '.join(values) or 'none'}")
@@ -60,8 +62,10 @@ def many(run: Run, named: Sequence[tuple[str, Any]], side: str | None, options: 
     if not resolved:
         return []
     ranked = query.search(run, np.stack(vectors), resolved)  # type: ignore[arg-type]
+    facets = {to: query.facets(run, to, options) for to in {one.to for one in resolved}} if options.facets else {}
     return [
-        HitList(query.hits(run, one, found), _Media(run, one.to)) for one, found in zip(resolved, ranked, strict=True)
+        HitList(query.hits(run, one, found), _Media(run, one.to), facets.get(one.to))
+        for one, found in zip(resolved, ranked, strict=True)
     ]
 
 

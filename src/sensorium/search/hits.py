@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, SupportsIndex, overload
 
 from sensorium.errors import require
-from sensorium.search.query import FIELDS
+from sensorium.search.query import FIELDS, OPTION_FIELDS
 
 WIDTH = 100  # characters of a printed line, at most
 _CELL = 40  # characters of a printed value
@@ -20,11 +20,19 @@ Media = Callable[[str], "tuple[str, bytes | Path] | None"]
 
 
 class HitList(list[dict[str, Any]]):
-    """The hits of one query, best first: dicts of rank, id, score, perhaps probability, and the item's columns."""
+    """The hits of one query, best first: dicts of rank, id, score, perhaps probability, and the item's columns.
 
-    def __init__(self, hits: Iterable[dict[str, Any]] = (), media: Media | None = None) -> None:
+    facets: by column, what was counted (:func:`sensorium.table.facets.count`); empty where none was asked for.
+    """
+
+    def __init__(
+        self,
+        hits: Iterable[dict[str, Any]] = (),
+        media: Media | None = None,
+        facets: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         super().__init__(hits)
-        self._media = media
+        self._media, self.facets = media, dict(facets or {})
 
     @property
     def ids(self) -> list[str]:
@@ -39,7 +47,7 @@ class HitList(list[dict[str, Any]]):
     def to_pandas(self) -> Any:
         """A pandas DataFrame: one row a hit. Raises MissingExtra without pandas."""
         pandas = require("pandas", "pandas")
-        return pandas.DataFrame([_flat(hit) for hit in self], columns=None if self else ["rank", "id", "score"])
+        return pandas.DataFrame([flat(hit) for hit in self], columns=None if self else ["rank", "id", "score"])
 
     @overload
     def __getitem__(self, at: SupportsIndex) -> dict[str, Any]: ...
@@ -47,15 +55,15 @@ class HitList(list[dict[str, Any]]):
     def __getitem__(self, at: slice) -> HitList: ...
     def __getitem__(self, at: Any) -> Any:
         found = super().__getitem__(at)
-        return HitList(found, self._media) if isinstance(at, slice) else found
+        return HitList(found, self._media, self.facets) if isinstance(at, slice) else found
 
     def __reduce__(self) -> Any:
-        return HitList, (list(self),)  # without the run that shows pictures
+        return HitList, (list(self), None, self.facets)  # without the run that shows pictures
 
     def __repr__(self) -> str:
         if not self:
             return "no hits"
-        rows = [_flat(hit) for hit in self]
+        rows = [flat(hit) for hit in self]
         names = list(dict.fromkeys(name for row in rows for name in row))
         cells = [[_text(row.get(name)) for name in names] for row in rows]
         widths = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
@@ -74,7 +82,7 @@ class HitList(list[dict[str, Any]]):
     def _repr_html_(self) -> str:
         if not self:
             return "<p>no hits</p>"
-        rows = [_flat(hit) for hit in self]
+        rows = [flat(hit) for hit in self]
         media = [self._shown(hit["id"]) for hit in self]
         names = list(dict.fromkeys(name for row in rows for name in row))
         head = "".join(f"<th>{html.escape(name)}</th>" for name in ["", *names][0 if any(media) else 1 :])
@@ -104,10 +112,20 @@ class HitList(list[dict[str, Any]]):
         return f'<audio controls preload="none" src="{source}"></audio>' if kind.startswith("audio/") else ""
 
 
-def _flat(hit: Mapping[str, Any]) -> dict[str, Any]:
-    """A hit as one row: a column that has the name of one of the hit's own fields as ``metadata.NAME``."""
+def flat(hit: Mapping[str, Any]) -> dict[str, Any]:
+    """A hit as one row: a column that has the name of one of the hit's own fields as ``metadata.NAME``.
+
+    The further hits of its group are their ids.
+    """
     own = {name: value for name, value in hit.items() if name != "metadata"}
-    return own | {f"metadata.{name}": v for name, v in hit.get("metadata", {}).items() if name in FIELDS}
+    hidden = {
+        name: value
+        for name, value in hit.get("metadata", {}).items()
+        if name in FIELDS or (name in OPTION_FIELDS and own.get(name) is not value and own.get(name) != value)
+    }
+    if isinstance(own.get("collapsed"), list) and all(isinstance(one, dict) for one in own["collapsed"]):
+        own["collapsed"] = ", ".join(one["id"] for one in own["collapsed"])
+    return own | {f"metadata.{name}": value for name, value in hidden.items()}
 
 
 def _text(value: Any, most: int = _CELL) -> str:

@@ -8,9 +8,11 @@ A query passes five steps. Each is a function of an opened run (:class:`sensoriu
    the side to search, the direction, the ids that are no answer, the number of hits to fetch, and
    whether a hubness correction and a calibration apply.
 3. :func:`combine` makes one vector (d,) of several weighted inputs.
-4. :func:`search` takes vectors (q, d) and their queries; those that one pass of the index can answer are
-   answered in one. It returns rows of the index's table, scores and probabilities (:class:`Ranked`).
+4. :func:`search` (:mod:`sensorium.search.ranking`) takes vectors (q, d) and their queries; those that one pass of
+   the index can answer are answered in one. It returns rows of the index's table, scores and probabilities
+   (:class:`Ranked`), one for each group where they are collapsed (:mod:`sensorium.search.collapse`).
 5. :func:`hits` reads ids and metadata of the rows; :func:`no_match` says whether the best hit is too weak.
+   :func:`facets` counts the values of columns.
 
 Raises BadRecipe for an invalid query, BadData for an unknown id or a vector of another width.
 """
@@ -18,27 +20,33 @@ Raises BadRecipe for an invalid query, BadData for an unknown id or a vector of 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sensorium import io
-from sensorium.errors import BadData, BadRecipe, Corrupt, nearest
+from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.numerics import unit
 from sensorium.search import mmr
+from sensorium.search.ranking import Ranked, search
+from sensorium.table import facets as facet_counts
+from sensorium.table.columns import kind_of
 
 if TYPE_CHECKING:
     from sensorium.search.run import Run
+    from sensorium.table import Table
 
+__all__ = ["FIELDS", "SIDES", "Input", "Options", "Query", "Ranked", "combine", "facets", "hits", "no_match", "resolve",
+           "search", "side_of"]  # fmt: skip
 SIDES = ("left", "right")
-#: A corrected search corrects the best DEPTH × k raw hits, at least DEPTH_LEAST of them.
-DEPTH = 10
-DEPTH_LEAST = 200
 #: A hit's own fields; a metadata column of one of these names is found under ``metadata`` only.
 FIELDS = ("rank", "id", "score", "probability", "metadata")
+#: Fields of a hit only where the search has such options; a column of one of these names gives way then, too.
+OPTION_FIELDS = ("fallback", "group_size", "collapsed")
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,12 @@ class Options:
     to: the side to search; None: the other one. corrected: apply the direction's hubness correction, if the
     run has one. mmr: λ of maximal marginal relevance, chosen among ``pool`` candidates (None: mmr.POOL × k).
     space: "head", or "encoder" for the frozen encoder's own vectors.
+
+    facets: columns whose values are counted, see :func:`sensorium.table.facets.count`. collapse: a column of which
+    each value gets one hit, its best item, so that k counts groups; items without a value are a group each.
+    collapse_size: items of a group that are given, the further ones within its hit. min_score: hits of a lower
+    score are left out. fallback: a filter like ``where``; where fewer than k hits are left, the others come from a
+    second search with this filter in place of ``where``, and without min_score ({}: no filter).
     """
 
     k: int = 10
@@ -57,6 +71,11 @@ class Options:
     mmr: float | None = None
     pool: int | None = None
     space: str = "head"
+    facets: Sequence[str] = ()
+    collapse: str | None = None
+    collapse_size: int = 1
+    min_score: float | None = None
+    fallback: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,37 +101,27 @@ class Query:
     calibrated: bool = False  # the run's calibration was fitted on such scores
     mmr: float | None = None
     pool: int = 0
+    facets: tuple[str, ...] = ()
+    collapse: str | None = None
+    collapse_size: int = 1
+    min_score: float | None = None
+    fallback: Mapping[str, Any] | None = None
+
+    @property
+    def wanted(self) -> int:
+        """Hits, or groups, to choose from."""
+        return self.k if self.mmr is None else max(self.pool, self.k)
 
     @property
     def depth(self) -> int:
         """Hits to fetch so that k are left after exclusion and diversification."""
-        return (self.k if self.mmr is None else max(self.pool, self.k)) + len(self.exclude)
+        return self.wanted + len(self.exclude)
 
     @cached_property
     def key(self) -> tuple[Any, ...]:
         """Equal for queries that one pass of an index can answer."""
-        where = json.dumps(dict(self.where), sort_keys=True, default=_as_text) if self.where else ""
-        return self.to, self.direction, self.depth, where, self.corrected, self.calibrated
-
-
-class Ranked(NamedTuple):
-    """The hits of one query, best first: rows (m,) of the index's table, scores (m,), m ≤ k.
-
-    probability (m,): that each hit is right; None where the run has no calibration for such scores.
-    """
-
-    rows: np.ndarray
-    scores: np.ndarray
-    probability: np.ndarray | None
-
-    @property
-    def best(self) -> float | None:
-        """The highest score; None without hits."""
-        return float(self.scores.max()) if len(self.scores) else None
-
-    def take(self, places: np.ndarray) -> Ranked:
-        """The hits at these places."""
-        return Ranked(*(None if x is None else x[places] for x in self))  # type: ignore[arg-type]
+        where = _text_of(self.where) if self.where else ""
+        return self.to, self.direction, self.depth, where, self.corrected, self.calibrated, self.collapse
 
 
 def side_of(run: Run, name: str, value: Any, side: str | None = None) -> str:
@@ -159,8 +168,7 @@ def resolve(run: Run, inputs: Sequence[Input], options: Options) -> Query:
 
     Inputs of both sides need ``options.to``; their scores have neither correction nor calibration.
     """
-    if options.k < 1:
-        raise BadRecipe(f"k={options.k}; expected 1 or more")
+    _check(options)
     sides, one_table = sorted({one.side for one in inputs}), len(run.sides) == 1
     if options.to is not None:
         options = replace(options, to=run.key_of(options.to, "to"))
@@ -181,9 +189,8 @@ def resolve(run: Run, inputs: Sequence[Input], options: Options) -> Query:
         )
     else:
         to, direction = options.to, f"both->{options.to}"
-    if to not in run.sides:
-        there = " and ".join(run.names[side] for side in run.sides)
-        raise BadRecipe(f"{run.folder} has no {run.names[to]} side to search; it has {there or 'no index'}")
+    _check_side(run, to)
+    _check_columns(run, to, options)
     corrects = direction in run.corrections and options.space == "head"
     corrected = options.corrected and corrects
     return Query(
@@ -197,7 +204,67 @@ def resolve(run: Run, inputs: Sequence[Input], options: Options) -> Query:
         options.space == "head" and direction in run.trust and corrected == corrects,
         options.mmr,
         options.pool or mmr.POOL * options.k,
+        tuple(options.facets),
+        options.collapse,
+        options.collapse_size,
+        options.min_score,
+        options.fallback,
     )
+
+
+def side_of_facets(run: Run, options: Options) -> str:
+    """The side whose values a search without an input counts: ``options.to``, or the only one. Raises BadRecipe."""
+    _check(options)
+    if options.to is None and len(run.sides) != 1:
+        raise BadRecipe(f"say which side's facets with to: {' or '.join(run.names.values())}")
+    to = run.sides[0] if options.to is None else run.key_of(options.to, "to")
+    _check_side(run, to)
+    return to
+
+
+def facets(run: Run, to: str, options: Options | Query) -> dict[str, dict[str, Any]]:
+    """The facets of a search: by column, see :func:`sensorium.table.facets.count`; of the side, whatever the query."""
+    return facet_counts.count(run.index(to).table, list(options.facets), options.where)
+
+
+def _check(options: Options) -> None:
+    """Raise BadRecipe for values that no run takes."""
+    if options.k < 1:
+        raise BadRecipe(f"k={options.k}; expected 1 or more")
+    if isinstance(options.facets, str):
+        raise BadRecipe(f"facets is text; expected a list of columns: facets=['{options.facets}']")
+    if options.collapse_size < 1:
+        raise BadRecipe(f"collapse_size={options.collapse_size}; expected 1 or more items of a group")
+    if options.collapse_size > 1 and options.collapse is None:
+        raise BadRecipe("collapse_size needs a column to collapse by; give collapse='product', for example")
+    if options.min_score is not None and not math.isfinite(options.min_score):
+        raise BadRecipe(f"min_score={options.min_score}; expected a number")
+    if options.fallback is not None and not isinstance(options.fallback, Mapping):
+        raise BadRecipe(
+            f"fallback is {type(options.fallback).__name__}; expected a filter like where, or {{}} for no filter"
+        )
+
+
+def _check_side(run: Run, to: str) -> None:
+    if to not in run.sides:
+        there = " and ".join(run.names[side] for side in run.sides)
+        raise BadRecipe(f"{run.folder} has no {run.names[to]} side to search; it has {there or 'no index'}")
+
+
+def _check_columns(run: Run, to: str, options: Options) -> None:
+    """Raise BadRecipe for columns that the side does not have, before a search is done for nothing."""
+    if options.collapse is None and not options.fallback:
+        return
+    table = run.index(to).table
+    for name in options.fallback or ():
+        table.column_name(name, "fallback")
+    if options.collapse is not None:
+        name = table.column_name(options.collapse, "collapse")
+        if name == "id" or kind_of(table.columns[name]) == "list":
+            what = "is each item's own" if name == "id" else "holds lists"
+            raise BadRecipe(
+                f"collapse: '{options.collapse}' {what}; expected a column of single values that items share"
+            )
 
 
 def combine(inputs: Sequence[Input]) -> np.ndarray:
@@ -214,77 +281,31 @@ def combine(inputs: Sequence[Input]) -> np.ndarray:
     return (total / length).astype(np.float32)
 
 
-def search(run: Run, vectors: np.ndarray, queries: Sequence[Query], index: Any = None) -> list[Ranked]:
-    """The hits of each query, whose vectors are (q, d). In the thread of the index, whose rows must not move.
-
-    index: searched instead of the run's own; it must hold the same items in the same rows.
-    """
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for i, query in enumerate(queries):
-        groups.setdefault(query.key, []).append(i)
-    answers: dict[int, Ranked] = {}
-    for places in groups.values():
-        ranked = _find(run, vectors[places], queries[places[0]], index)
-        for place, one in zip(places, ranked, strict=True):
-            answers[place] = _select(run, one, queries[place], index)
-    return [answers[i] for i in range(len(queries))]
-
-
-def _find(run: Run, vectors: np.ndarray, query: Query, index: Any) -> list[Ranked]:
-    """The nearest ``query.depth`` rows of each vector, corrected and calibrated as the query says."""
-    index = run.index(query.to) if index is None else index
-    shift = run.shift(query.direction, query.to) if query.corrected else None
-    depth = min(query.depth, max(1, len(index)))
-    fetched = depth if shift is None else min(max(DEPTH * depth, DEPTH_LEAST), max(1, len(index)))
-    rows, scores = index.search(vectors, fetched, where=query.where)
-    if shift is not None:
-        rows, scores = shift.rerank(rows, scores, depth)
-    chances = _probability(run, query, scores)
-    return [
-        Ranked(rows[q], scores[q], None if chances is None else chances[q]).take(np.flatnonzero(rows[q] >= 0))
-        for q in range(len(rows))
-    ]
-
-
-def _probability(run: Run, query: Query, scores: np.ndarray) -> np.ndarray | None:
-    if not query.calibrated:
-        return None
-    from sensorium.evaluate import calibration
-
-    try:
-        return calibration.from_dict(run.trust[query.direction]["probability"])(scores)
-    except (KeyError, TypeError, ValueError, StopIteration, AttributeError) as error:
-        raise Corrupt(
-            f"{run.folder}: the calibration of {query.direction} is damaged ({error}); evaluate the run again"
-        ) from None
-
-
-def _select(run: Run, ranked: Ranked, query: Query, index: Any) -> Ranked:
-    """A query's hits without the excluded ids, diversified: at most k."""
-    if query.exclude:
-        ranked = ranked.take(~np.isin(ranked.rows, run.places(query.to).rows(query.exclude)))
-    if query.mmr is not None:
-        index = run.index(query.to) if index is None else index
-        ranked = ranked.take(mmr.mmr(ranked.scores, index.vectors(ranked.rows), query.k, query.mmr))
-    return ranked.take(np.arange(min(query.k, len(ranked.rows))))
-
-
 def hits(run: Run, query: Query, ranked: Ranked) -> list[dict[str, Any]]:
     """Ranked hits as dicts: rank (from 1), id, score, probability where calibrated, and the item's columns.
 
     ``metadata`` holds all columns; they are beside the hit's own fields too, except those of such a name.
+    Where the query has a fallback, ``fallback`` says whether the hit is of it. Where it collapses, ``group_size``
+    counts the group's items that pass the filter, and ``collapsed`` holds its further hits, ranked from 2.
     """
-    table = run.index(query.to).table
-    chances = [None] * len(ranked.rows) if ranked.probability is None else ranked.probability.tolist()
+    return _hits(run.index(query.to).table, ranked)
+
+
+def _hits(table: Table, ranked: Ranked, first: int = 1) -> list[dict[str, Any]]:
+    rows, scores = ranked.rows.tolist(), ranked.scores.tolist()
+    chances = None if ranked.probability is None else ranked.probability.tolist()
     made = []
-    for place, (row, score, chance) in enumerate(
-        zip(ranked.rows.tolist(), ranked.scores.tolist(), chances, strict=True)
-    ):
-        own = {"rank": place + 1, "id": str(table.ids[row]), "score": score}
-        if chance is not None:
-            own["probability"] = round(chance, 4)
+    for place, (row, score) in enumerate(zip(rows, scores, strict=True)):
+        own = {"rank": place + first, "id": str(table.ids[row]), "score": score}
+        if chances is not None:
+            own["probability"] = round(chances[place], 4)
+        if ranked.fallback is not None:
+            own["fallback"] = bool(ranked.fallback[place])
+        if ranked.group_size is not None:
+            own["group_size"] = int(ranked.group_size[place])
+            own["collapsed"] = [] if ranked.collapsed is None else _hits(table, ranked.collapsed[place], 2)
         columns = table.metadata(row)
-        flat = {name: value for name, value in columns.items() if name not in FIELDS}
+        flat = {name: value for name, value in columns.items() if name not in FIELDS and name not in own}
         made.append({**own, **flat, "metadata": columns})
     return made
 
@@ -300,6 +321,11 @@ def no_match(run: Run, query: Query, best: float | None) -> bool | None:
 def _some_ids(run: Run) -> list[str]:
     """A few ids to suggest from; a close match over a million would take longer than the search."""
     return [i for side in run.sides for i in run.index(side).table.ids[:20000].tolist()]
+
+
+def _text_of(where: Mapping[str, Any]) -> str:
+    """A filter as text, equal for equal ones."""
+    return json.dumps(dict(where), sort_keys=True, default=_as_text)
 
 
 def _as_text(value: Any) -> Any:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensorium import consent, integrity, io, parts
+from sensorium import integrity
 from sensorium import recipe as recipes
-from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch, SensoriumError, nearest
+from sensorium.errors import BadData, BadRecipe, Corrupt, SensoriumError, nearest
 from sensorium.evaluate import calibration, posthoc
-from sensorium.search import asking, editing, journal, live, located
+from sensorium.search import asking, editing, journal, live, located, stored_index
 from sensorium.search.damage import REMEDY, reading, record
 from sensorium.search.folder import RunFolder, quote
 from sensorium.search.functions import HeadFunction
@@ -120,7 +120,7 @@ class Run:
 
     def stale(self) -> list[str]:
         """Sides whose index was made with another head than the one that lies here now."""
-        return [side for side in self.sides if self._stamp(side)["head"] != self._head_checksum(side)]
+        return [side for side in self.sides if stored_index.is_stale(self.folder, side)]
 
     def index(self, side: str) -> Any:
         """The index over a side's items, with what was added and removed live since it was built.
@@ -130,21 +130,7 @@ class Run:
         if side not in self.sides:
             raise BadData(f"{self.folder} has no {side} index; type: sensorium index {self.folder}")
         if side not in self._indexes:
-            stamp, head_now = self._stamp(side), self._head_checksum(side)
-            if stamp["head"] != head_now:
-                raise Mismatch(
-                    f"{self.folder}: the {side} index was made with head {stamp['head'][:8]}…, the head is "
-                    f"{head_now[:8]}… now; type: sensorium index {self.folder}"
-                )
-            consent.require(stamp["part"], self.folder / "index" / f"{side}.json")
-            with reading(self.folder / "index" / side):
-                index = parts.find("indexes", stamp["part"]["name"]).load(self.folder / "index" / side)
-                made = index.fingerprint.get("made")
-            if made is not None and made != stamp.get("made"):
-                raise Corrupt(
-                    f"{self.folder / 'index' / side} is the index of another run, or of an earlier state of this one; "
-                    f"type: sensorium index {self.folder}"
-                )
+            index = stored_index.load(self.folder, side)
             self._indexes[side] = index
             self.journals[side] = journal.Journal(self.folder, side)
             self.apply(side, self.journals[side].read())
@@ -195,17 +181,6 @@ class Run:
             return self.project(side, vector)
         table = Embeddings(np.array(["live"]), vector, {}, offsets=np.array([0, len(vector)]))
         return heads.project(self.head(side), table)
-
-    def _stamp(self, side: str) -> Mapping[str, Any]:
-        remedy = f"type: sensorium index {self.folder}"
-        stamp = record(self.folder / "index" / f"{side}.json", remedy, head=str, part=dict)
-        if not isinstance(stamp["part"].get("name"), str):
-            raise Corrupt(f"{self.folder / 'index' / f'{side}.json'} does not name the index's part; {remedy}")
-        return stamp
-
-    def _head_checksum(self, side: str) -> str:
-        with reading(self.folder / f"{side}.safetensors"):
-            return io.checksum(self.folder / f"{side}.safetensors")
 
     @cached_property
     def streams(self) -> bool:
@@ -279,6 +254,11 @@ class Run:
         to: str | None = None,
         corrected: bool = True,
         mmr: float | None = None,
+        facets: Sequence[str] = (),
+        collapse: str | None = None,
+        collapse_size: int = 1,
+        min_score: float | None = None,
+        fallback: Mapping[str, Any] | None = None,
         **inputs: Any,
     ) -> HitList:
         """The k items nearest to one query: a list of dicts of rank (from 1), id, score and the item's columns.
@@ -292,6 +272,8 @@ class Run:
         needed only when it is not evident. to: the side to search, by default the other one.
         where: see ``Table.where``. An item is never its own neighbour. corrected: apply the run's hubness
         correction, if it has one. mmr: λ of maximal marginal relevance, for results that differ from each other.
+        facets, collapse, collapse_size, min_score, fallback: see :class:`sensorium.search.query.Options`. Facets are
+        ``.facets`` of the hits; they can be asked for without a query, too.
 
         Raises BadRecipe for an invalid query, BadData for an unknown id.
         """
@@ -301,7 +283,9 @@ class Run:
             raise BadRecipe(f"give one query: the first argument, or {named}")
         if query is not None:
             given = dict([asking.named(self, query)])
-        return asking.search(self, given, side, Options(k, to, where, corrected, mmr))
+        groups = (collapse, collapse_size, min_score, fallback)
+        options = Options(k, to, where, corrected, mmr, None, "head", facets, *groups)
+        return asking.search(self, given, side, options)
 
     def search_many(
         self,
@@ -313,12 +297,19 @@ class Run:
         to: str | None = None,
         corrected: bool = True,
         mmr: float | None = None,
+        facets: Sequence[str] = (),
+        collapse: str | None = None,
+        collapse_size: int = 1,
+        min_score: float | None = None,
+        fallback: Mapping[str, Any] | None = None,
     ) -> list[HitList]:
         """The hits of each query, as :meth:`search` finds them, encoded in batches and found in one pass of the index.
 
         queries: a list of texts, paths, pictures or vectors, also mixed; or a matrix of vectors (q, d).
         """
-        return asking.many(self, asking.all_named(self, queries), side, Options(k, to, where, corrected, mmr))
+        groups = (collapse, collapse_size, min_score, fallback)
+        options = Options(k, to, where, corrected, mmr, None, "head", facets, *groups)
+        return asking.many(self, asking.all_named(self, queries), side, options)
 
     def add(
         self,

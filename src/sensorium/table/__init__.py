@@ -11,6 +11,7 @@ import numpy as np
 
 from sensorium import io
 from sensorium.errors import BadData, BadRecipe, Corrupt, SensoriumError, nearest
+from sensorium.table.codes import Codes
 from sensorium.table.columns import as_column, from_arrow, join, json_value, to_arrow, value_of
 from sensorium.table.lookup import RowLookup
 from sensorium.table.where import holds
@@ -27,6 +28,7 @@ class Table:
     ids: np.ndarray
     columns: Mapping[str, np.ndarray]
     _lookup: list[RowLookup] = field(default_factory=list, repr=False, compare=False)  # none, or the one
+    _coded: dict[str, Codes] = field(default_factory=dict, repr=False, compare=False)  # by column, when first used
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -49,17 +51,34 @@ class Table:
         """
         mask = np.ones(len(self), bool)
         for name, condition in conditions.items():
-            mask &= holds(self._column(name), condition, name)
+            mask &= self.holds(name, condition)
         return mask
 
-    def _column(self, name: str) -> np.ndarray:
-        if name == "id":
-            return self.ids
-        if name in self.columns:
-            return self.columns[name]
+    def holds(self, name: str, condition: Any) -> np.ndarray:
+        """Mask (n,) of the rows that meet one condition of :meth:`where`."""
+        if name != "id" and (known := self._coded.get(self.column_name(name))) is not None:
+            return known.holds(condition, name)
+        return holds(self.ids if name == "id" else self.columns[self.column_name(name)], condition, name)
+
+    def column_name(self, name: str, what: str = "where") -> str:
+        """A column by its name or as "metadata.NAME"; "id" of itself. Raises BadRecipe, naming the nearest."""
+        if name == "id" or name in self.columns:
+            return name
         if name.removeprefix(_METADATA) in self.columns:
-            return self.columns[name.removeprefix(_METADATA)]
-        raise BadRecipe(f"where: no column '{name}'; {nearest(name, ['id', *self.columns])}")
+            return name.removeprefix(_METADATA)
+        raise BadRecipe(f"{what}: no column '{name}'; {nearest(name, ['id', *self.columns])}")
+
+    def codes(self, name: str, what: str) -> Codes:
+        """A column, dictionary-encoded; once for this table and those made of it by adding and removing rows.
+
+        Raises BadRecipe for an unknown column, and for the ids, which have as many values as rows. what: who asks.
+        """
+        known = self.column_name(name, what)
+        if known == "id":
+            raise BadRecipe(f"{what}: every item has an id of its own; expected a column: {', '.join(self.columns)}")
+        if known not in self._coded:
+            self._coded[known] = Codes.of(self.columns[known])
+        return self._coded[known]
 
     def append(self, ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
         """A table with more rows; raises BadData when an id is already there, or columns or their kinds differ."""
@@ -74,13 +93,16 @@ class Table:
             name: join(self.columns[name], column, name) if len(self) else column for name, column in more.items()
         }
         merged_ids = np.concatenate([self.ids, ids]) if len(self) else np.asarray(ids)
-        return Table(merged_ids, merged, [self.rows.append(merged_ids, new)])
+        n = len(self)
+        coded = {name: made for name, one in self._coded.items() if (made := one.append(merged[name], n)) is not None}
+        return Table(merged_ids, merged, [self.rows.append(merged_ids, new)], coded)
 
     def take(self, rows: np.ndarray) -> Table:
         """The rows at ascending positions (or under a mask) ``rows``."""
         ids = self.ids[rows]
         known = [self._lookup[0].take(ids, rows)] if self._lookup else []
-        return Table(ids, {name: c[rows] for name, c in self.columns.items()}, known)
+        columns = {name: c[rows] for name, c in self.columns.items()}
+        return Table(ids, columns, known, {name: one.take(columns[name], rows) for name, one in self._coded.items()})
 
     def metadata(self, row: int) -> dict[str, Any]:
         """The columns of one row as plain Python values; None where a text, integer, boolean or time is missing."""

@@ -209,7 +209,7 @@ def _list(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
         raise TypeError("lists have no order")
     known = {type(one) for v in column for one in v}
     member = value
-    if isinstance(value, str) and str not in known:
+    if isinstance(value, str) and known and str not in known:
         member = {"true": True, "false": False}[value.lower()] if known == {bool} else float(value)
     contains = np.fromiter((member in v for v in column), bool, len(column))
     return contains if sign == "==" else ~contains

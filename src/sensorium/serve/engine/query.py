@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sensorium.search.looks import POOL, LookOptions
-from sensorium.search.query import Input, Options, Query, combine, resolve
+from sensorium.search.query import Input, Options, Query, Ranked, combine, facets, resolve, side_of_facets
 from sensorium.serve.engine import looks
 from sensorium.serve.engine.inputs import InputValue, Vector, gather, vector_of
 from sensorium.serve.engine.requests import SearchRequest
 from sensorium.serve.engine.workers import SearchAnswer, SearchTask, Workers
 from sensorium.serve.problems import Problem
+from sensorium.table import json_value
 
 if TYPE_CHECKING:
     from sensorium.serve.context import Context
@@ -41,12 +43,35 @@ async def encode_inputs(
     return await gather([vector_of(one, workers, context) for one in inputs])
 
 
+def options_of(request: SearchRequest) -> Options:
+    """The options of a search."""
+    return Options(
+        request.k, request.to, request.where, request.corrected, request.mmr, request.pool, request.space,
+        tuple(request.facets or ()), request.collapse, request.collapse_size, request.min_score, request.fallback,
+    )  # fmt: skip
+
+
+def has_input(request: SearchRequest, files: Mapping[str, bytes]) -> bool:
+    """Whether a search has an input; without one, facets alone can be asked for."""
+    return bool(files or request.queries is not None or request.inputs(*_OTHERS))
+
+
+async def count_facets(request: SearchRequest, workers: Workers, to: str | None = None) -> tuple[str, dict[str, Any]]:
+    """The side that is searched, and its facets as JSON can carry them; to: the side, where a query has said it.
+
+    Counted in a thread of its own, beside the searches: the table of an index is never changed, only replaced.
+    """
+    options = options_of(request)
+    side = to or side_of_facets(workers.run, options)
+    return side, json_value(await asyncio.to_thread(facets, workers.run, side, options))
+
+
 async def run_query(request: SearchRequest, vectors: list[Vector], workers: Workers) -> tuple[SearchAnswer, Query]:
     """The answer to a search, and the query as it was resolved."""
     if request.gap_category is not None:
         return await _completed(request, vectors, workers)
     inputs = [Input(vector.side, vector.id, vector.weight) for vector in vectors]
-    options = Options(request.k, request.to, request.where, request.corrected, request.mmr, request.pool, request.space)
+    options = options_of(request)
     query, first = resolve(workers.run, inputs, options), vectors[0]
     if request.space == "encoder":
         if request.queries is not None:
@@ -67,6 +92,8 @@ async def _completed(request: SearchRequest, vectors: list[Vector], workers: Wor
         raise Problem(400, "gap_category: the inputs and the hits are items of one side; leave out to")
     if request.space == "encoder":
         raise Problem(400, "gap_category is answered by the run's head; leave out space")
+    if request.collapse is not None or request.min_score is not None or request.fallback is not None:
+        raise Problem(400, "gap_category takes where, k, pool and mmr; leave out collapse, min_score and fallback")
     side = vectors[0].side
     options = LookOptions(request.k, max(request.k, request.pool or POOL), request.mmr, request.where or {})
     outside = [vector for vector in vectors if vector.id is None]
@@ -76,7 +103,7 @@ async def _completed(request: SearchRequest, vectors: list[Vector], workers: Wor
     ids = [vector.id for vector in vectors if vector.id is not None]
     found = await looks.complete(workers, side, looks.Gap(ids, request.gap_category, options, raw))
     hits = await workers.sides[side].searching.do(
-        lambda: workers.fragments(side, workers.run.places(side).rows(found.ids).tolist(), found.scores.tolist(), None)
+        lambda: workers.fragments(side, Ranked(workers.run.places(side).rows(found.ids), found.scores))
     )
     best = float(found.scores.max()) if len(found.scores) else None
     return SearchAnswer(hits, best), Query(side, f"{side}->{side}", request.k, mmr=request.mmr)

@@ -22,7 +22,7 @@ Value = Annotated[str, Field(max_length=10_000)] | bool | Whole | Number
 Id = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Operator = Literal["==", "!=", "<", "<=", ">", ">="]
 Text = Annotated[str, Field(min_length=1)]
-Where = dict[Name, Value | list[Value | None] | dict[Operator, Value] | None]
+Where = dict[Name, Value | list[Value | None] | dict[Operator, Value | list[Value | None] | None] | None]
 
 
 class Input(BaseModel):
@@ -72,6 +72,15 @@ class SearchRequest(Input):
     pool: int | None = Field(None, ge=1, lt=2**31, description="candidates that mmr chooses from; by default 5 k")
     gap_category: Name | None = Field(
         None, description="the inputs are items of one set, and the hits are items of this category that complete it"
+    )
+    facets: list[Name] | None = Field(
+        None, min_length=1, max_length=100, description="columns whose values are counted; they need no input"
+    )
+    collapse: Name | None = Field(None, description="a column; one hit for each of its values, so that k counts groups")
+    collapse_size: int = Field(1, ge=1, le=1000, description="items of a group: its hit, and the further ones in it")
+    min_score: Number | None = Field(None, description="hits of a lower score are left out")
+    fallback: Where | None = Field(
+        None, description="where fewer than k are found: the filter, in place of where, of a search that fills them up"
     )
 
 
@@ -151,13 +160,45 @@ class Hit(BaseModel):
     kind: Literal["image", "audio", "text", "none"] = Field(description="what the item is shown as")
     media: str | None = Field(description="where its picture or sound can be fetched")
     columns: dict[str, Any]
+    fallback: bool | None = Field(None, description="whether the hit is of the fallback, where the search has one")
+    group_size: int | None = Field(None, description="items of its group that pass the filter, where hits collapse")
+    collapsed: list[Hit] | None = Field(
+        None, description="further hits of its group, ranked from 2, where hits collapse"
+    )
+
+
+class FacetValue(BaseModel):
+    """A value of a column, and how many of the counted items have it."""
+
+    value: Any
+    count: int
+
+
+class FacetRange(BaseModel):
+    """Items whose value is at least ``from`` and below ``to``."""
+
+    from_: float = Field(alias="from")
+    to: float
+    count: int
+
+
+class Facet(BaseModel):
+    """The values of a column among the items that pass the filter, without the filter's condition on the column."""
+
+    count: int = Field(description="items that are counted")
+    missing: int = Field(description="those of them without a value")
+    distinct: int = Field(description="how many values they have")
+    values: list[FacetValue] | None = Field(None, description="the most frequent values, 100 at most")
+    ranges: list[FacetRange] | None = Field(None, description="in place of values, for numbers of more than 100 values")
+    min: Any = Field(None, description="of numbers, times and durations")
+    max: Any = None
 
 
 class SearchResponse(BaseModel):
     """The hits of a search, best first."""
 
     run: str
-    direction: str
+    direction: str | None = Field(description="null for facets without an input")
     to: Side
     corrected: bool = Field(description="whether a hubness correction was applied")
     space: Literal["head", "encoder"]
@@ -165,4 +206,5 @@ class SearchResponse(BaseModel):
         description="whether the best score is below the run's rejection threshold; null without one"
     )
     took_ms: float
+    facets: dict[str, Facet] | None = Field(None, description="by column, where they were asked for")
     hits: list[Hit]

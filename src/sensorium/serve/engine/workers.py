@@ -167,23 +167,33 @@ class Workers:
         return [self._answer(task, one) for task, one in zip(tasks, ranked, strict=True)]
 
     def _answer(self, task: SearchTask, ranked: Ranked) -> SearchAnswer:
-        chances = None if ranked.probability is None else ranked.probability.tolist()
-        hits = self.fragments(task.query.to, ranked.rows.tolist(), ranked.scores.tolist(), chances)
-        return SearchAnswer(hits, ranked.best)
+        return SearchAnswer(self.fragments(task.query.to, ranked), ranked.best)
 
-    def fragments(self, to: str, rows: list[int], scores: list[float], chances: list[float] | None) -> list[bytes]:
-        """Hits as JSON; the part that does not depend on the query is cached."""
+    def fragments(self, to: str, ranked: Ranked, first: int = 1) -> list[bytes]:
+        """Hits as JSON, ranked from ``first``; the part that does not depend on the query is cached."""
         side, table = self.sides[to], self.run.index(to).table
         if side.fragments_of is not table or len(side.fragments) > _FRAGMENTS:
             side.fragments, side.fragments_of = {}, table
+        chances = None if ranked.probability is None else ranked.probability.tolist()
+        plain = ranked.fallback is None and ranked.group_size is None
         known, hits = side.fragments, []
-        for place, row in enumerate(rows):
+        for place, (row, score) in enumerate(zip(ranked.rows.tolist(), ranked.scores.tolist(), strict=True)):
             rest = known.get(row)
             if rest is None:
                 rest = known[row] = orjson.dumps(self.item(to, row))[1:]
-            chance = b"" if chances is None else b'"probability":%.4f,' % chances[place]
-            hits.append(b'{"rank":%d,"score":%.7g,%b%b' % (place + 1, scores[place], chance, rest))
+            more = b"" if chances is None else b'"probability":%.4f,' % chances[place]
+            if not plain:
+                more += self._group(to, ranked, place)
+            hits.append(b'{"rank":%d,"score":%.7g,%b%b' % (place + first, score, more, rest))
         return hits
+
+    def _group(self, to: str, ranked: Ranked, place: int) -> bytes:
+        """What a fallback and collapsing say of a hit, as JSON."""
+        text = b"" if ranked.fallback is None else b'"fallback":%b,' % (b"true" if ranked.fallback[place] else b"false")
+        if ranked.group_size is None:
+            return text
+        further = [] if ranked.collapsed is None else self.fragments(to, ranked.collapsed[place], 2)
+        return b'%b"group_size":%d,"collapsed":[%b],' % (text, ranked.group_size[place], b",".join(further))
 
     def _vectors(self, tasks: list[SearchTask]) -> np.ndarray:
         """The projected vectors (q, d); raw ones are projected by the head in one batch."""

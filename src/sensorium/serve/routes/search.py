@@ -14,7 +14,7 @@ from sensorium.errors import SensoriumError
 from sensorium.search.query import Query, no_match
 from sensorium.serve import bodies
 from sensorium.serve.context import Context
-from sensorium.serve.engine.query import encode_inputs, run_query
+from sensorium.serve.engine.query import count_facets, encode_inputs, has_input, run_query
 from sensorium.serve.engine.requests import SearchRequest
 from sensorium.serve.engine.workers import SearchAnswer, Workers
 from sensorium.serve.problems import Problem, Redactor, responses
@@ -33,12 +33,18 @@ def endpoint(context: Context) -> Callable[[Request], Awaitable[Response]]:
         workers = registry.get(body.run).workers
         if body.k > settings.max_k or (body.pool or 0) > settings.max_k:
             raise Problem(422, f"k or pool is {max(body.k, body.pool or 0)}; at most {settings.max_k}")
+        if body.k * body.collapse_size > settings.max_k:
+            raise Problem(422, f"k × collapse_size is {body.k * body.collapse_size}; at most {settings.max_k}")
         if settings.log_queries:
             texts = [value for one in body.queries or [body] for value in one.inputs().values()]
             log.line("info", "query", run=workers.name, text=texts, k=body.k)
+        if body.facets and not has_input(body, files):
+            to, facets = await count_facets(body, workers)
+            return respond(body, SearchAnswer([], None), None, workers, start, to, facets)
         vectors = await encode_inputs(body, files, workers, context)
         answer, resolved = await run_query(body, vectors, workers)
-        return respond(body, answer, resolved, workers, start)
+        facets = (await count_facets(body, workers, resolved.to))[1] if body.facets else None
+        return respond(body, answer, resolved, workers, start, resolved.to, facets)
 
     return search
 
@@ -117,16 +123,25 @@ async def read(request: Request, context: Context) -> tuple[SearchRequest, dict[
     return await bodies.parse(found.pop("query", b"{}"), documents.search), found
 
 
-def respond(request: SearchRequest, answer: SearchAnswer, query: Query, workers: Workers, start: float) -> Response:
-    """An answer as JSON; a long one in pieces."""
+def respond(
+    request: SearchRequest,
+    answer: SearchAnswer,
+    query: Query | None,
+    workers: Workers,
+    start: float,
+    to: str,
+    facets: dict[str, Any] | None = None,
+) -> Response:
+    """An answer as JSON; a long one in pieces. query: None for facets without an input."""
     head = {
         "run": workers.name,
-        "direction": query.direction,
-        "to": query.to,
-        "corrected": query.corrected,
+        "direction": query.direction if query else None,
+        "to": to,
+        "corrected": bool(query and query.corrected),
         "space": request.space,
         "took_ms": round(1000 * (time.perf_counter() - start), 3),
-        "no_match": no_match(workers.run, query, answer.best),
+        "no_match": no_match(workers.run, query, answer.best) if query else None,
+        **({} if facets is None else {"facets": facets}),
     }
     opening = orjson.dumps(head)[:-1] + b',"hits":['
     if len(answer.hits) < _LONG:
