@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -129,6 +130,26 @@ def check_unique(ids: np.ndarray, what: str) -> None:
             f"{what}: {len(ids) - len(unique)} duplicate ids, such as "
             f"{', '.join(map(repr, repeated[:3].tolist()))}; every id must be unique"
         )
+
+
+class Pictured(NamedTuple):
+    """An item of two parts, a picture and a text, for an encoder that joins both; either may be missing: None.
+
+    image: a path, or pixels. Such items are of kind "image".
+    """
+
+    image: Any
+    text: str | None
+
+    @classmethod
+    def of(cls, value: Any) -> Pictured:
+        """The value itself, or a picture without a text."""
+        return value if isinstance(value, cls) else cls(value, None)
+
+
+def shown_part(value: Any) -> Any:
+    """What an item can be shown by: of a :class:`Pictured` its picture, else the item itself."""
+    return value.image if isinstance(value, Pictured) else value
 
 
 @dataclass(frozen=True)
@@ -278,6 +299,19 @@ class Solution(NamedTuple):
     left: Affine | None
     right: Affine | None
     notes: Mapping[str, Any]
+
+
+class TableColumns(NamedTuple):
+    """Which columns of a table hold more items of a data set, for ``sensorium add``.
+
+    sides: by side, the column of its items. ids: the column of their ids. text: the column of the texts beside the
+    left side's pictures. renamed: metadata column → the column of the table that it comes from.
+    """
+
+    sides: Mapping[str, Any]
+    ids: str | None = None
+    text: str | None = None
+    renamed: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sensorium.contracts._data import Dataset, Encoder, FrameEncoder, TrainableEncoder
+from sensorium.contracts._data import Dataset, Encoder, EncoderPart, FrameEncoder, TrainableEncoder
 from sensorium.contracts._heads import Head, SequenceHead, SetHead, State
 from sensorium.contracts._indexes import Index
 from sensorium.contracts._objectives import ClosedFormObjective, Objective, TrainedObjective, Validate
 
 __all__ = [
-    "CONTRACTS", "ClosedFormObjective", "Dataset", "Encoder", "FrameEncoder", "Head", "Index", "Objective",
-    "SequenceHead", "SetHead", "State", "TrainableEncoder", "TrainedObjective", "Validate",
+    "CONTRACTS", "ClosedFormObjective", "Dataset", "Encoder", "EncoderPart", "FrameEncoder", "Head", "Index",
+    "Objective", "SequenceHead", "SetHead", "State", "TrainableEncoder", "TrainedObjective", "Validate",
 ]  # fmt: skip
 
 #: The Protocols that parts of a kind may subclass; the first is that of a part that subclasses none.

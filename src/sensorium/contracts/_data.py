@@ -6,17 +6,16 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from sensorium.contracts._heads import State
 from sensorium.errors import BadRecipe
-from sensorium.types import Data
+from sensorium.types import Data, TableColumns
 
 if TYPE_CHECKING:  # annotations only: nothing here is imported when the package is
     from torch import Tensor, nn
-
-from sensorium.contracts._heads import State
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -47,9 +46,21 @@ class Dataset(Protocol):
         """Download what is missing; returns the folders. Raises BadRecipe where there is nothing to download."""
         raise BadRecipe(f"the data set '{type(self).__name__.lower()}' has nothing to fetch; bring its files yourself")
 
+    def columns_of(self, names: Sequence[str]) -> TableColumns | None:
+        """Which of the columns ``names`` of a table hold more items; None where the data set knows none."""
+        return None
+
     def folds(self) -> int:
         """Number of cross-validation folds, of which ``fold`` chooses one; 0 for a data set without folds."""
         return 0
+
+
+class EncoderPart(NamedTuple):
+    """One encoder of several that are joined: rows (m,) of the items that have its part, and these parts."""
+
+    encoder: Encoder
+    rows: np.ndarray
+    values: list[Any]
 
 
 class Encoder(Protocol):
@@ -81,6 +92,8 @@ class Encoder(Protocol):
     example: Any = None  #: a value that it can encode, where not every value of its kind is valid
     device: str = "auto"  #: where it computes, of numerics.device; set by the recipe's key ``device``
     towers: Sequence[str] = ()  #: kinds of item that its key ``tower`` chooses from, one of which it then takes
+    #: Kinds of which it takes any one, or several of one item: see types.Pictured. ``takes`` is the first of them.
+    joins: Sequence[str] = ()
     space: str = ""  #: name of the space of its vectors; vectors of one space can be compared without a fit
 
     def check(self, values: Sequence[Any]) -> None:
@@ -100,6 +113,14 @@ class Encoder(Protocol):
     def cost(self, values: Sequence[Any]) -> str:
         """What encoding these will cost, in words, said before it starts; "" where it costs time alone."""
         return ""
+
+    def split(self, values: Sequence[Any]) -> Mapping[str, EncoderPart]:
+        """Of an encoder that joins: what of the items each of its parts encodes."""
+        return {}
+
+    def join(self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:
+        """Of an encoder that joins: n vectors (n, dim) of rows (m,) and vectors (m, d) of each part."""
+        raise NotImplementedError
 
 
 class FrameEncoder(Encoder, Protocol):

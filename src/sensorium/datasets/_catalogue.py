@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from sensorium.errors import BadData, BadRecipe
 from sensorium.formats import names_of_vectors
 from sensorium.pairs.pairs import rows_of
 from sensorium.table import as_column
-from sensorium.types import Items, is_missing
+from sensorium.types import Items, Pictured, is_missing
 
 CATEGORY = "category"
 CATEGORIES = (CATEGORY, "semantic_category", "subCategory")  # columns that are looked for, in this order
@@ -32,12 +32,13 @@ class Catalogue:
 
 
 def read(
-    root: Path, table: str, *, id: str, path: str, category: str | None, images: str | None, vectors: str | None,
-    bad: str, allow_missing: bool,
+    root: Path, table: str, *, id: str, path: str, text: str | None, category: str | None, images: str | None,
+    vectors: str | None, bad: str, allow_missing: bool,
 ) -> Catalogue:  # fmt: skip
     """The items of ``root/table``.
 
-    id, path: columns. category: its column, the first of CATEGORIES where None; it becomes the column "category".
+    id, path: columns; without pictures, ``path=""``, the texts are the items. text: the column of texts beside the
+    pictures. category: its column, the first of CATEGORIES where None; it becomes the column "category".
     images: folder that the paths start from and that no picture may lie outside of, ``root`` by default. vectors: a
     file or store whose vectors, joined by id, are the items' values in place of pictures.
 
@@ -51,8 +52,8 @@ def read(
         kept, values, made, notes = _vectors(root, vectors, source, ids, allow_missing)
         kind = "vector"
     else:
-        kept, values, notes = _pictures(source, path, bad)
-        kind, made = "image", {}
+        kept, kind, values, notes = _content(source, path, text, bad)
+        made = {}
     meta, about = _columns(source, kept, (id, path), category)
     notes = {"items": len(kept), **about, **notes}
     lost = np.setdiff1d(np.arange(source.n), kept)
@@ -91,7 +92,7 @@ def text_of(source: Source, name: str | None) -> str:
     if name:
         source.column(name, "data.text")
         return name
-    found = next((one for one in TEXTS if one in source.columns), None)
+    found = first(TEXTS, source.columns)
     if found is None:
         raise BadRecipe(f"{source.where} has no column {', '.join(TEXTS)}; type: data.text=COLUMN "
                         f"({', '.join(source.columns)})")  # fmt: skip
@@ -103,7 +104,18 @@ def category_of(source: Source, name: str | None) -> str | None:
     if name:
         source.column(name, "data.category")
         return name
-    return next((one for one in CATEGORIES if one in source.columns), None)
+    return first(CATEGORIES, source.columns)
+
+
+def category_source(names: Collection[str], category: str | None) -> dict[str, str]:
+    """The column of categories of a table with columns ``names``, where "category" is made of another one."""
+    found = category if category in names else first(CATEGORIES, names)
+    return {CATEGORY: found} if found not in (None, CATEGORY) else {}
+
+
+def first(usual: Sequence[str], names: Collection[str]) -> str | None:
+    """The first of some usual names that is there."""
+    return next((name for name in usual if name in names), None)
 
 
 def categories(source: Source, name: str | None) -> tuple[np.ndarray, dict[str, Any]]:
@@ -126,6 +138,29 @@ def _pictures(source: Source, path: str, bad: str) -> tuple[np.ndarray, list[str
     cells = _cells.Cells("left", source, [path], "image", np.arange(source.n), texts)
     files = _files.checked(cells, bad, within=source.root, compare=False)
     return files.cells.rows, files.paths.tolist(), files.notes
+
+
+def _content(source: Source, path: str, text: str | None, bad: str):
+    """Rows that can be used, their kind, and their pictures, texts, or both side by side; and notes."""
+    if not path and not text:
+        raise BadRecipe('data.path="" leaves no pictures; name what the items are: data.text=COLUMN, or '
+                        f"data.vectors=FILE ({source.where} has {', '.join(source.columns)})")  # fmt: skip
+    texts = None if text is None else source.columns.texts(text_of(source, text)).tolist()
+    texts = texts and [None if is_missing(one) or not str(one).strip() else str(one) for one in texts]
+    if path:
+        kept, paths, notes = _pictures(source, path, bad)
+        if texts is None:
+            return kept, "image", paths, notes
+        values = [Pictured(path, texts[row]) for path, row in zip(paths, kept.tolist(), strict=True)]
+        if lost := [row for row in kept.tolist() if texts[row] is None]:
+            notes |= {"items_without_text": len(lost), "items_without_text_such_as": source.rows(lost)}
+        return kept, "image", values, notes
+    empty = [row for row, one in enumerate(texts) if one is None]
+    if empty and (bad != "skip" or len(empty) == len(texts)):
+        raise BadData(f"{source.where}: {len(empty)} of {len(texts)} texts '{text}' are empty ({source.rows(empty)}); "
+                      "fill them in, or leave these items out with data.bad=skip")  # fmt: skip
+    kept = np.setdiff1d(np.arange(len(texts)), np.array(empty, np.int64))
+    return kept, "text", [texts[row] for row in kept.tolist()], {"left_left_out": len(empty)} if empty else {}
 
 
 def with_category(meta: Mapping[str, np.ndarray], words: np.ndarray, name: str | None) -> dict[str, np.ndarray]:

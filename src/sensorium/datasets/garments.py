@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from sensorium.contracts import Dataset
 from sensorium.datasets import _catalogue, _cells, _grouping, _items, _links
 from sensorium.datasets._source import Source
 from sensorium.errors import BadRecipe
-from sensorium.types import Data
+from sensorium.types import Data, TableColumns
 
 
 class Garments(Dataset):
@@ -59,3 +60,9 @@ class Garments(Dataset):
             meta = _catalogue.with_category(made.meta, words[rows], category)
             items.append(replace(made, ids=ids[rows], meta=meta))
         return Data(items[0], items[1], pairs, {**notes, **more, **left.notes, **right.notes, "text": text})
+
+    def columns_of(self, names: Sequence[str]) -> TableColumns:
+        """Pictures, names and ids as the data set finds them."""
+        text = self.text or _catalogue.first(_catalogue.TEXTS, names)
+        sides = {"left": self.path, **({"right": text} if text else {})}
+        return TableColumns(sides, self.id, None, _catalogue.category_source(names, self.category))

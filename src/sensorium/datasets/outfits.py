@@ -13,16 +13,18 @@ from sensorium.datasets._catalogue import Catalogue
 from sensorium.datasets._outfit_lists import Lists
 from sensorium.datasets._outfit_sets import Joined, Known
 from sensorium.errors import BadData, BadRecipe
-from sensorium.types import Data
+from sensorium.types import Data, TableColumns
 
 
 class Outfits(Dataset):
     """Items of one table and what says which go together; which files are there decides what is trained and measured.
 
     root: the folder. metadata: the table of items, ``id,path[,category,…]`` (columns ``id``, ``path``); further columns
-    become metadata. category: its column, by default category, semantic_category or subCategory, whichever is there;
-    it becomes the column "category". images: folder of the pictures, whose paths start there; by default ``root``.
-    vectors: a store, or an array with ids.json beside it: the items' vectors in place of pictures.
+    become metadata. text: a column of texts, for an encoder that takes picture and text side by side
+    (left.encoder=joined); with ``path=""`` the texts alone are the items. category: its column, by default category,
+    semantic_category or subCategory, whichever is there; it becomes the column "category". images: folder of the
+    pictures, whose paths start there; by default ``root``. vectors: a store, or an array with ids.json beside it: the
+    items' vectors in place of pictures, with left.encoder=none.
 
     pairs: pairs_{train,valid,test}.csv, or pairs.csv: ``a_id,b_id,label`` (pair_ids, label: its columns), 1 for
     related, 0 for unrelated. outfits: outfits_{train,valid,test}.json (lists of ids, or objects with ``items``), or
@@ -39,8 +41,9 @@ class Outfits(Dataset):
     """
 
     def __init__(self, root: str | None = None, metadata: str = "metadata.csv", id: str = "id", path: str = "path",
-                 category: str | None = None, images: str | None = None, vectors: str | None = None,
-                 pairs: str | None = None, pair_ids: Sequence[str] = ("a_id", "b_id"), label: str = "label",
+                 text: str | None = None, category: str | None = None, images: str | None = None,
+                 vectors: str | None = None, pairs: str | None = None,
+                 pair_ids: Sequence[str] = ("a_id", "b_id"), label: str = "label",
                  outfits: str | None = None, outfit_id: str = "outfit_id", item_id: str = "item_id",
                  compat: str | None = None, questions: str | None = None, split: str = "split", group: str = "auto",
                  bad: str = "stop", allow_missing: bool = False, conflicts: str = "stop") -> None:  # fmt: skip
@@ -50,8 +53,8 @@ class Outfits(Dataset):
                 raise BadRecipe(f"data.{key}='{value}'; expected {', '.join(known)}")
         if len(pair_ids) != 2:
             raise BadRecipe(f'data.pair_ids={list(pair_ids)}; expected two columns, such as \'["a_id", "b_id"]\'')
-        self.root, self.metadata, self.columns = root, metadata, (id, path, category)
-        self.images, self.vectors, self.bad = images, vectors, bad
+        self.root, self.metadata, self.id, self.path, self.text = root, metadata, id, path, text
+        self.category, self.images, self.vectors, self.bad = category, images, vectors, bad
         self.names = {"pairs": pairs, "outfits": outfits, "compat": compat, "questions": questions}
         self.pair_ids, self.label, self.outfit_id, self.item_id = list(pair_ids), label, outfit_id, item_id
         self.split, self.group, self.allow_missing, self.conflicts = split, group, allow_missing, conflicts
@@ -62,9 +65,9 @@ class Outfits(Dataset):
         Raises BadRecipe for a folder, file or column that is not there, BadData, with rows, for what cannot be used.
         """
         root = _catalogue.root_of(self.root)
-        id, path, category = self.columns
-        catalogue = _catalogue.read(root, self.metadata, id=id, path=path, category=category, images=self.images,
-                                    vectors=self.vectors, bad=self.bad, allow_missing=self.allow_missing)  # fmt: skip
+        catalogue = _catalogue.read(root, self.metadata, id=self.id, path=self.path, text=self.text,
+                                    category=self.category, images=self.images, vectors=self.vectors, bad=self.bad,
+                                    allow_missing=self.allow_missing)  # fmt: skip
         lists = self._lists(root)
         if lists["outfits"] is None and lists["pairs"] is None and lists["compat"] is None:
             raise BadData(f"{root} says of no items that they go together; expected outfits.csv or "
@@ -75,6 +78,11 @@ class Outfits(Dataset):
             words = catalogue.items.meta[self.split].tolist()
             of_items = np.array([_outfit_lists.split_of(word) or "" for word in words], "<U10")
         return assembled(catalogue, lists, of_items, self.metadata, self.group, self.conflicts, self.allow_missing)
+
+    def columns_of(self, names: Sequence[str]) -> TableColumns:
+        """Pictures or texts, ids and categories as the data set finds them."""
+        renamed = _catalogue.category_source(names, self.category)
+        return TableColumns({"left": self.path or self.text}, self.id, self.text if self.path else None, renamed)
 
     def _lists(self, root: Path) -> dict[str, Lists | None]:
         """What the files hold, by kind."""

@@ -11,7 +11,7 @@ from sensorium.datasets._items import Side
 from sensorium.datasets._links import Links
 from sensorium.datasets._source import Source, Sources
 from sensorium.errors import BadData, BadRecipe
-from sensorium.types import Data, Items, check_unique
+from sensorium.types import Data, Items, TableColumns, check_unique
 
 
 class Table(Dataset):
@@ -82,6 +82,10 @@ class Table(Dataset):
         ]
         check_groups(pairs, notes)
         return Data(items[0], items[1], pairs, {**notes, **left.notes, **right.notes})
+
+    def columns_of(self, names: Sequence[str]) -> TableColumns:
+        """The columns that the recipe names, of any table."""
+        return TableColumns({side: spec for side, spec in self.specs.items() if spec})
 
     def _chosen(self, sources: Sources) -> dict[str, tuple[Source, list[str]]]:
         """The table and columns of each side."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sensorium.datasets import table as tables
 from sensorium.errors import BadData, BadRecipe
 from sensorium.search import adding
-from sensorium.types import Items
+from sensorium.types import Items, Pictured, TableColumns, is_missing
 
 if TYPE_CHECKING:
     from sensorium.search.run import Run
@@ -50,8 +51,8 @@ def add(
     already, and what :func:`sensorium.search.adding.add` raises.
     """
     options = options or Options()
-    named = _named(run)
     table = tables.opened(path, options.root)
+    named = _named(run, table)
     sides = [adding.known_side(run, side)] if side else _sides(run, table, options, named)
     if len(sides) > 1 and options.column:
         raise BadRecipe(f"--column {options.column} of which side? type: --side left, or --side right")
@@ -65,15 +66,14 @@ def add(
     return records
 
 
-def _named(run: Run) -> dict[str, Any]:
-    """The columns of [data] that a run of ``data=table`` was made of, by side; none of others."""
-    data = run.recipe.values["data"]
-    return {side: data.get(side) for side in ("left", "right")} if data["name"] == "table" else {}
+def _named(run: Run, table: Any) -> TableColumns:
+    """The columns that the run's own data set finds its items in, of those of a table; none of other data sets."""
+    return run.recipe.part("data").columns_of(list(table.columns)) or TableColumns({})
 
 
-def _sides(run: Run, table: Any, options: Options, named: Mapping[str, Any]) -> list[str]:
+def _sides(run: Run, table: Any, options: Options, named: TableColumns) -> list[str]:
     """The sides that a table's rows are of, where the caller names none."""
-    found = [side for side in run.sides if named.get(side) and _has(table, named[side])]
+    found = [side for side in run.sides if named.sides.get(side) and _has(table, named.sides[side])]
     usual = [] if options.column else [s for s in run.sides if any(n in table.columns for n in _usual(_kind(run, s)))]
     return found or (usual if len(usual) == 1 else ["left"])
 
@@ -103,29 +103,46 @@ def _columns(table: Any, spec: Any) -> list[str]:
 
 
 def _items(
-    run: Run, table: Any, side: str, options: Options, named: Mapping[str, Any], both: bool
+    run: Run, table: Any, side: str, options: Options, named: TableColumns, both: bool
 ) -> tuple[Items, list[str]]:
     """The items of one side of a table, and which of its columns are left out."""
     kind = _kind(run, side)
     names = _chosen(table, side, kind, options, named)
     kind = "vector" if len(table.columns.shape(names[0])) > 1 else kind
-    ids = options.ids if options.ids is not None else _ids(run, table, side)
+    ids = options.ids if options.ids is not None else _ids(run, table, side, named)
     try:
         items = tables.one_side(table, names, side=side, kind=kind, ids=ids, both=both, bad=options.bad)
     except BadData as error:
         raise BadData(_in_options(str(error), side)) from None
     if items is None:
         raise BadRecipe(f"{table.where} has no column of ids for the new {side} items (id, ids); type: --ids COLUMN")
+    items = _as_data(run, table, items, side, named)
     known = run.index(side).table
-    others = {name for other in named.values() if other and _has(table, other) for name in _columns(table, other)}
+    others = {name for other in named.sides.values() if other and _has(table, other) for name in _columns(table, other)}
     taken = {name: column for name, column in items.meta.items() if name in known.columns or not len(known)}
     left_out = [name for name in items.meta if name not in taken and name not in others]
     return Items(items.ids, items.values, items.kind, taken, items.source), left_out
 
 
-def _chosen(table: Any, side: str, kind: str, options: Options, named: Mapping[str, Any]) -> list[str]:
+def _as_data(run: Run, table: Any, items: Items, side: str, named: TableColumns) -> Items:
+    """The items with the columns that the data set makes, and with the texts that stand beside their pictures."""
+    meta, values, encoder = dict(items.meta), items.values, run.encoder(side)
+    for name, source in named.renamed.items():
+        if source in meta:
+            words = ["" if is_missing(one) else str(one).strip() for one in meta[source].tolist()]
+            meta[name] = np.array(words, np.str_)
+    if encoder is not None and encoder.joins and items.kind == "image":
+        if named.text not in meta:
+            raise BadRecipe(f"{table.where} has no column '{named.text}', the texts beside the pictures of this run; "
+                            f"it has {', '.join(table.columns)}")  # fmt: skip
+        texts = [None if is_missing(one) or not str(one).strip() else str(one) for one in meta[named.text].tolist()]
+        values = [Pictured(value, text) for value, text in zip(values, texts, strict=True)]
+    return Items(items.ids, values, items.kind, meta, items.source)
+
+
+def _chosen(table: Any, side: str, kind: str, options: Options, named: TableColumns) -> list[str]:
     """The columns of the items: named by the caller or the recipe, else of a usual name, else the only one."""
-    for spec in (options.column, named.get(side)):
+    for spec in (options.column, named.sides.get(side)):
         if spec and (spec == options.column or _has(table, spec)):
             return _columns(table, spec)
     vectors = [name for name in table.columns if len(table.columns.shape(name)) > 1]
@@ -138,8 +155,10 @@ def _chosen(table: Any, side: str, kind: str, options: Options, named: Mapping[s
     return found[:1]
 
 
-def _ids(run: Run, table: Any, side: str) -> str | None:
+def _ids(run: Run, table: Any, side: str, named: TableColumns) -> str | None:
     data = run.recipe.values["data"]
+    if named.ids in table.columns:
+        return named.ids
     return next((name for key in (f"{side}_ids", "ids") if (name := data.get(key)) and name in table.columns), None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from sensorium.progress import bar
 from sensorium.search.journal import Change
 from sensorium.table import json_value
 from sensorium.table.columns import value_of
-from sensorium.types import Items, check_text
+from sensorium.types import Items, check_text, shown_part
 
 if TYPE_CHECKING:
     from sensorium.search.run import Run
@@ -162,8 +162,10 @@ def _encoded(run: Run, side: str, items: Items, values: Sequence[Any]) -> Any:
 
 def _media(kind: str, value: Any) -> tuple[str, bytes]:
     """Media type and bytes that an added item is shown by; empty where there are none, or too many."""
-    modality: Mapping[str, Any] | Any = modalities.found().get(kind)
+    modality, value = modalities.found().get(kind), shown_part(value)
     if modality is None or not modality.is_file:
+        return "", b""
+    if value is None:
         return "", b""
     if isinstance(value, (str, os.PathLike)):
         path = Path(value).expanduser()

@@ -11,10 +11,10 @@ import numpy as np
 
 from sensorium import modalities
 from sensorium.errors import BadData, BadRecipe
-from sensorium.search import media, query
+from sensorium.search import joined, media, query
 from sensorium.search.hits import HitList
 from sensorium.search.query import Input, Options
-from sensorium.types import blocks
+from sensorium.types import Pictured, blocks
 from sensorium.values.frames import column_of, is_picture
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def search(run: Run, inputs: Mapping[str, Any], side: str | None, options: Options) -> HitList:
     """The hits of one input: see ``Run.search``. Facets can be asked for without one; there are no hits then."""
-    values = {name: value for name, value in inputs.items() if value is not None}
+    values = joined.together(run, {name: value for name, value in inputs.items() if value is not None}, side)
     if not values and options.facets:
         return HitList((), facets=query.facets(run, query.side_of_facets(run, options), options))
     if len(values) != 1:
@@ -55,7 +55,8 @@ def many(run: Run, named: Sequence[tuple[str, Any]], side: str | None, options: 
     for (_, own), places in groups.items():
         encoder = run.encoder(own)
         for part in blocks(len(places), 1 if encoder is None else max(1, int(encoder.batch))):
-            for at, vector in zip(places[part], run.encode(own, [named[p][1] for p in places[part]]), strict=True):
+            values = [joined.value_of(encoder, *named[p]) for p in places[part]]
+            for at, vector in zip(places[part], run.encode(own, values), strict=True):
                 vectors[at] = vector
     asked = [Input(own, str(value) if name == "id" else None) for (name, value), own in zip(named, sides, strict=True)]
     resolved = [query.resolve(run, [one], options) for one in asked]
@@ -92,14 +93,16 @@ def named(run: Run, value: Any) -> tuple[str, Any]:
 
     Raises BadRecipe, saying what the run takes, for anything else.
     """
-    kinds = {side: encoder.takes for side in run.sides if (encoder := run.encoder(side)) is not None}
-    files = [kind for kind in dict.fromkeys(kinds.values()) if modalities.find(kind).is_file]
+    kinds = [kind for side in run.sides for kind in joined.taken(run.encoder(side))]
+    files = [kind for kind in dict.fromkeys(kinds) if modalities.find(kind).is_file]
+    if isinstance(value, Pictured):
+        return "image", value
     if isinstance(value, os.PathLike) or (isinstance(value, str) and _is_file_of(value, files)):
         path = Path(value).expanduser()
         fitting = [kind for kind in files if path.suffix.lower() in modalities.find(kind).media_types] or files
         if fitting:
             return fitting[0], str(path)
-    elif isinstance(value, str) and "text" in kinds.values():
+    elif isinstance(value, str) and "text" in kinds:
         return "text", value
     elif isinstance(value, str):
         raise BadRecipe(

@@ -14,7 +14,7 @@ from sensorium import integrity, io, modalities
 from sensorium.errors import Corrupt
 from sensorium.search import copies
 from sensorium.table import Table
-from sensorium.types import Items
+from sensorium.types import Items, shown_part
 
 FORMAT = 1
 FOLDER = "media"
@@ -32,7 +32,7 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str, small: bool =
     modality = modalities.found().get(items.kind)
     if modality is None or not modality.is_file:
         return 0
-    values = [items.values[int(row)] for row in rows]
+    values = [shown_part(items.values[int(row)]) for row in rows]
     if small:
         return write(
             folder, side, items.ids[rows], copies.each(modality, values), copies.TYPES.get(modality.shown_as, "")

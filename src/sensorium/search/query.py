@@ -31,7 +31,7 @@ import numpy as np
 from sensorium import io
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.numerics import unit
-from sensorium.search import mmr
+from sensorium.search import joined, mmr
 from sensorium.search.ranking import Ranked, search
 from sensorium.table import facets as facet_counts
 from sensorium.table.columns import kind_of
@@ -151,10 +151,10 @@ def side_of(run: Run, name: str, value: Any, side: str | None = None) -> str:
                 f"{run.names['right']} {widths['right']}"
             )
     else:
-        takes = {s: "vectors" if (e := run.encoder(s)) is None else e.takes for s in run.sides}
-        sides = [s for s in run.sides if takes[s] == name]
+        takes = {s: joined.taken(run.encoder(s)) or ("vectors",) for s in run.sides}
+        sides = [s for s in run.sides if name in takes[s]]
         if not sides:
-            listed = ", ".join(f"{run.names[s]} takes {kind}" for s, kind in takes.items())
+            listed = ", ".join(f"{run.names[s]} takes {' and '.join(kinds)}" for s, kinds in takes.items())
             raise BadRecipe(f"no side of {run.folder} takes {name}: {listed}")
     if len(sides) > 1:
         first, second = run.names.values()

@@ -12,6 +12,7 @@ import numpy as np
 import xxhash
 
 from sensorium.errors import BadData
+from sensorium.types import Pictured
 
 KEY_BYTES = 16
 
@@ -44,6 +45,10 @@ def _update(digest: Any, kind: str, name: str, value: Any) -> None:
     if isinstance(value, (bytes, bytearray, memoryview)):
         digest.update(b"bytes\0")
         digest.update(bytes(value))
+    elif isinstance(value, Pictured):
+        digest.update(b"pictured\0" + ("" if value.text is None else f"text\0{value.text}\0").encode())
+        if value.image is not None:
+            _update(digest, kind, name, value.image)
     elif isinstance(value, (str, os.PathLike)):
         digest.update(b"file\0")
         try:

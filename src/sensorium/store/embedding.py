@@ -14,7 +14,7 @@ import numpy as np
 from sensorium.contracts import Encoder
 from sensorium.errors import BadData, Mismatch, SensoriumError
 from sensorium.progress import bar, say
-from sensorium.store import columns, compacting, reading, repairing, rows, shard
+from sensorium.store import columns, compacting, joining, reading, repairing, rows, shard
 from sensorium.store.checks import DTYPES, check_vectors, joined, native
 from sensorium.store.content_keys import content_keys
 from sensorium.store.shard import Batch
@@ -73,7 +73,13 @@ def embed_reported(
     meta = columns.clean(columns.as_stored(items.meta), len(items))
     dropped = len(repairing.drop_damaged(folder))
     keys = content_keys(items.kind, items.ids.tolist(), items.values)
-    work = _Work(items, meta, keys, encoder, Writer(folder, encoder.fingerprint), dtype)
+    writer = Writer(folder, encoder.fingerprint)
+    if encoder.joins:
+        with writer.locked():
+            there = writer.locations.present(items.ids.tolist(), keys, meta)
+        if not there.all():
+            encoder = joining.prepared(items, encoder, folder, batch, progress, embed)
+    work = _Work(items, meta, keys, encoder, writer, dtype)
     encoded = work.run(batch or encoder.batch, shard_rows, progress)
     compacting.compact_small(work.writer, shard_rows)
     report = Report(encoded, len(items) - encoded, dropped)

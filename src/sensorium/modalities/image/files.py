@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadData, require
+from sensorium.types import Pictured, shown_part
 
 #: Pillow's names of the formats that are taken from strangers, and the media types that they are served as.
 UPLOADS = {
@@ -40,6 +41,9 @@ def read(picture: Any) -> np.ndarray:
 
     Raises BadData, naming the file, when it cannot be read as a picture; for an array of another type or shape.
     """
+    if isinstance(picture, Pictured):
+        raise BadData("this item is a picture with a text, and this encoder takes the picture alone; take both by "
+                      "left.encoder=joined, or leave out data.text")  # fmt: skip
     if isinstance(picture, (str, os.PathLike)):
         path = Path(picture).expanduser()
         try:
@@ -97,7 +101,7 @@ def grey(picture: np.ndarray) -> np.ndarray:
 def counted(error: BadData, pictures: Sequence[Any]) -> BadData:
     """The error at the first bad picture, with the count of files that cannot be read."""
     broken = []
-    for picture in pictures:
+    for picture in map(shown_part, pictures):
         if isinstance(picture, (str, os.PathLike)):
             try:
                 read(picture)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensorium import modalities
+from sensorium.search import joined
 from sensorium.search.journal import Change
 from sensorium.serve.engine import inputs
 from sensorium.serve.engine.workers import Workers
 from sensorium.serve.problems import Problem
 from sensorium.serve.settings import Settings
+from sensorium.types import Pictured
 
 if TYPE_CHECKING:
     from sensorium.serve.context import Context
@@ -25,8 +27,9 @@ async def change_of(new: Any, workers: Workers, context: Context) -> Change:
     """A new item with its encoder's vector and its media. Raises problems for what cannot be added."""
     if new.side not in workers.sides:
         raise Problem(400, f"run '{workers.name}' has no {new.side} side; both sides are one table: left")
-    name, value = new.single("vector")
     run, side, columns = workers.run, new.side, dict(new.columns)
+    both = joined.together(run, new.inputs("vector"), side)
+    name, value = next(iter(both.items())) if len(both) == 1 else new.single("vector")
     media_type, content = "", b""
     if name == "vector":
         vector = inputs.as_vector(value, context.settings)
@@ -36,10 +39,15 @@ async def change_of(new: Any, workers: Workers, context: Context) -> Change:
         columns.setdefault(name, value)
         vector = await inputs.encode(name, value, side, workers, context)
     else:
-        content = await inputs.content_of(name, value)
+        item = Pictured.of(value)
+        if item.text is not None:
+            inputs.check_text(item.text, context.settings)
+        content = await inputs.content_of(name, item.image)
         inputs.check_takes(name, side, workers)
         decoded = await inputs.decode(name, content, context)
-        media_type, vector = decoded.media_type, await workers.encode(side, decoded.value)
+        media_type = decoded.media_type
+        whole = decoded.value if item.text is None else Pictured(decoded.value, item.text)
+        vector = await workers.encode(side, joined.value_of(run.encoder(side), name, whole))
         if len(content) > _MEDIA_BYTES:
             media_type, content = "", b""
     check_columns(columns, context.settings)

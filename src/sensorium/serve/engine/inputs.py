@@ -13,11 +13,13 @@ import numpy as np
 
 from sensorium import modalities
 from sensorium.modalities import Decoded
+from sensorium.search import joined
 from sensorium.search.query import side_of
 from sensorium.serve.engine.decode import Undecodable
 from sensorium.serve.engine.workers import Workers
 from sensorium.serve.problems import Problem
 from sensorium.serve.settings import Settings
+from sensorium.types import Pictured
 
 if TYPE_CHECKING:
     from sensorium.serve.context import Context
@@ -71,18 +73,24 @@ async def vector_of(entry: InputValue, workers: Workers, context: Context) -> Ve
 async def encode(name: str, value: Any, side: str, workers: Workers, context: Context) -> np.ndarray:
     """Text, or the bytes or base64 of a file, as the side's encoder gives it: (d_in,), or (t, d_in) frames."""
     check_takes(name, side, workers)
+    encoder = workers.run.encoder(side)
+    if isinstance(value, Pictured):
+        check_text(value.text, context.settings)
+        picture = await decode(name, await content_of(name, value.image), context)
+        return await workers.encode(side, Pictured(picture.value, value.text))
     if not modalities.find(name).is_file:
         check_text(value, context.settings)
-        return await workers.encode(side, value)
+        return await workers.encode(side, joined.value_of(encoder, name, value))
     decoded = await decode(name, await content_of(name, value), context)
-    return await workers.encode(side, decoded.value)
+    return await workers.encode(side, joined.value_of(encoder, name, decoded.value))
 
 
 def check_takes(name: str, side: str, workers: Workers) -> None:
     """Raise a 400 problem unless a side's encoder takes a modality."""
-    takes = workers.takes(side)
-    if takes != name:
-        raise Problem(400, f"the {workers.run.names[side]} side of run '{workers.name}' takes {takes}, not {name}")
+    takes = joined.taken(workers.run.encoder(side)) or ("vectors",)
+    if name not in takes:
+        kinds = " and ".join(takes)
+        raise Problem(400, f"the {workers.run.names[side]} side of run '{workers.name}' takes {kinds}, not {name}")
 
 
 def check_text(text: str, settings: Settings) -> None:

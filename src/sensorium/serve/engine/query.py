@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensorium.search import joined
 from sensorium.search.looks import POOL, LookOptions
 from sensorium.search.query import Input, Options, Query, Ranked, combine, facets, resolve, side_of_facets
 from sensorium.serve.engine import looks
@@ -29,6 +30,9 @@ async def encode_inputs(
     """Every input of a search as numbers. files: uploaded ones, by modality."""
     own = request.inputs(*_OTHERS)
     if request.queries is None:
+        both = joined.together(workers.run, {**own, **files}, request.from_)
+        if len(both) == 1 and len(own) + len(files) > 1:
+            own, files = both, {}
         if len(own) + len(files) != 1:
             named, every = ", ".join([*own, *files]) or "none", ", ".join((*request.modalities, *_OTHERS))
             raise Problem(400, f"give exactly one of {every}, or several in queries; got {named}")
