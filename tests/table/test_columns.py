@@ -10,7 +10,7 @@ import pytest
 
 from sensorium.errors import BadData, Corrupt
 from sensorium.table import Table, as_column, json_value
-from sensorium.table.columns import from_arrow, join, kind_of
+from sensorium.table.columns import from_arrow, join, kind_of, like, sortable
 
 UTC = datetime.UTC
 KEPT = {
@@ -124,6 +124,58 @@ def test_columns_are_joined_only_when_they_are_of_one_kind():
     for old, new in ((np.array([1]), np.array(["a"])), (np.array([True]), np.array([1]))):
         with pytest.raises(BadData, match="column 'c' holds"):
             join(old, new, "c")
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_sortable_columns_are_numbers_or_text_without_gaps(name):
+    """NumPy sorts and counts them; what is missing is empty text, and of numbers NaN."""
+    values, expected = KEPT[name]
+    column = as_column(values, "c")
+    found = sortable(column)
+    if column.dtype.kind in "iufbU":
+        assert found is column
+        return
+    written = {list: lambda v: ", ".join(map(str, v)), datetime.date: str, datetime.datetime: lambda v: v.isoformat()}
+    text = ["" if v is None else written.get(type(v), str)(v) for v in expected]
+    assert found.tolist() == text
+    assert np.unique(found).tolist() == sorted(set(text))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        (["a", "b"], ["x", 7, None, float("nan")], ["x", "7", "", ""]),
+        (["a", None], ["x", 7, None], ["x", "7", ""]),
+        (np.array([1], np.int8), [127, -128, 128, "12", 1.9, None, "x", float("inf")], [127, -128, 0, 12, 1, 0, 0, 0]),
+        (np.array([1], np.uint64), [2**64 - 1, -1, 2**64], [2**64 - 1, 0, 0]),
+        ([1, None], [2**60 + 1, "3", None, "x"], [2**60 + 1, 3, None, None]),
+        ([True], [1, 0, None], [True, False, False]),
+        ([True, None], [1, 0, None], [True, False, None]),
+        ([["a"], []], [["b", "c"], ("d",), "e", None], [["b", "c"], ["d"], ["e"], None]),
+    ],
+)
+def test_values_as_a_column_of_another_s_kind(column, values, expected):
+    column = as_column(column, "c")
+    found = like(values, column, "c")
+    assert found.tolist() == expected
+    assert kind_of(found) == kind_of(column) and (column.dtype.kind in "OU" or found.dtype == column.dtype)
+
+
+def test_numbers_and_times_as_a_column_of_another_s_kind():
+    found = like([1, "0.5", None, "x", 1e300], np.array([0.5]), "c")
+    np.testing.assert_array_equal(found, [1, 0.5, np.nan, np.nan, 1e300])
+    days = like(["2024-02-29", datetime.date(2024, 3, 1), None, "x", 5.5], np.array(["2024-01-01"], "M8[D]"), "c")
+    np.testing.assert_array_equal(days, np.array(["2024-02-29", "2024-03-01", "NaT", "NaT", "NaT"], "M8[D]"))
+    spans = like([datetime.timedelta(minutes=1), None, "x"], np.array([1], "m8[s]"), "c")
+    np.testing.assert_array_equal(spans, np.array([60, "NaT", "NaT"], "m8[s]"))
+
+
+def test_integers_at_the_ends_of_64_bits():
+    for values in ([-(2**63), 2**63 - 1], [0, 2**64 - 1], [-(2**63), None], [2**64 - 1, None]):
+        assert as_column(values, "c").tolist() == values
+    for values in ([-(2**63) - 1], [2**64], [-1, 2**63], [2**64, None]):
+        with pytest.raises(BadData, match="column 'c' holds integers beyond 64 bits"):
+            as_column(values, "c")
 
 
 def test_one_long_text_costs_what_it_is_long(tmp_path):

@@ -291,7 +291,8 @@ def sortable(column: np.ndarray) -> np.ndarray:
     """A column as numbers, booleans or text that NumPy can sort and count; a missing text is empty text."""
     kind = kind_of(column)
     if column.dtype.kind in "Mm":
-        return np.array(["" if value is None else str(json_value(value_of(value))) for value in column], object)
+        times = map(value_of, column)
+        return np.array(["" if value is None else str(json_value(value)) for value in times], object)
     if column.dtype.kind != "O":
         return column
     joined = ["" if v is None else ", ".join(map(str, v)) if kind == "list" else str(v) for v in column]
