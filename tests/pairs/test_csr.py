@@ -46,6 +46,18 @@ def test_grouping_keeps_the_order_within_each_key(edges):
         assert inside == [v for k, v in edges if k == key]
 
 
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.sampled_from([1, 8, 40, csr._NUMBERS]), st.data())
+def test_means_are_those_of_each_row_however_many_are_gathered_at_once(counts, numbers, data):
+    x = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32) + 100
+    rows = [data.draw(st.lists(st.integers(0, 8), min_size=n, max_size=n)) for n in counts]
+    ragged = csr.Ragged(csr.offsets_of(np.array(counts)), np.array(list(itertools.chain(*rows)), np.int64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csr, "_NUMBERS", numbers)
+        found = csr.means(x, ragged)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [x[row].astype(np.float64).mean(0) for row in rows], rtol=2e-7)
+
+
 @given(st.integers(1, 40).flatmap(lambda n: st.tuples(
     st.just(n), st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=60))))  # fmt: skip
 def test_components_are_those_of_scipy(graph):
