@@ -102,6 +102,19 @@ def test_few_repeated_captions_are_language_not_a_leak():
     assert report.count("twin", "right") == 1
 
 
+@pytest.mark.parametrize(("copies", "leaky"), [(5, False), (6, True)])
+def test_near_duplicates_leak_from_more_than_one_pair_in_twenty(copies, leaky):
+    left = vectors(200)
+    left[100 : 100 + copies] = left[:copies]
+    report = leaks.audit(one_to_one(200), left)
+    (finding,) = report.findings
+    assert (finding.kind, finding.side, finding.count, finding.of) == ("twin", "left", copies, 100)
+    assert report.leaky is finding.leaky is leaky
+    assert report.affected.tolist() == (list(range(100, 100 + copies)) if leaky else [])
+    assert (f"touching {copies}% of the evaluated pairs" in finding.text) is leaky
+    assert finding.examples == tuple((f"row {100 + i}", f"row {i}") for i in range(5))
+
+
 def test_judging_on_fitted_rows():
     report = leaks.audit(one_to_one(), split="train")
     assert report.leaky

@@ -191,3 +191,15 @@ def test_a_reciprocal_rank_without_a_cut_off_is_that_of_the_first_relevant():
     ranks, offsets = np.array([3, 1, 400]), np.array([0, 2, 3])
     assert measures.reciprocal_rank(ranks, offsets).tolist() == [1.0, 1 / 400]
     assert measures.reciprocal_rank(ranks, offsets, 10).tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(("function", "name"), [(measures.average_precision, "mAP"), (measures.ndcg, "nDCG")])
+def test_a_measure_without_a_cut_off_counts_every_relevant(function, name):
+    ranks, offsets = np.array([1, 4, 900, 7]), np.array([0, 3, 4])
+    gain = 1 / np.log2(1 + ranks)
+    by_hand = {
+        "mAP": [(1 + 2 / 4 + 3 / 900) / 3, 1 / 7],
+        "nDCG": [gain[:3].sum() / (1 / np.log2([2, 3, 4])).sum(), gain[3]],
+    }[name]
+    np.testing.assert_allclose(function(ranks, offsets), by_hand, rtol=1e-12)
+    np.testing.assert_allclose(parse(name).per_query(ranks, offsets), by_hand, rtol=1e-12)

@@ -119,3 +119,15 @@ def test_an_interval_is_of_95_percent_unless_another_is_asked_for():
     assert narrow == pytest.approx(np.quantile(drawn, [0.25, 0.75]))
     (usual,) = statistics.intervals([values], group, ["mean"], 400, 3)
     assert usual == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+
+
+def test_a_thousand_resamples_of_seed_0_unless_others_are_asked_for():
+    values, group = np.random.default_rng(1).normal(size=60), np.arange(60) // 3
+    drawn = statistics.resample(values, group)
+    np.testing.assert_array_equal(drawn, statistics.resample(values, group, "mean", 1000, 0))
+    (one,) = statistics.intervals([values], group, ["mean"])
+    assert one == statistics.interval(values, group) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+
+
+def test_intervals_of_fewer_than_ten_groups_are_marked():
+    assert statistics.few(9) == {"few_groups": True} and statistics.few(10) == {}

@@ -188,3 +188,23 @@ def test_numbers_beyond_every_column_end_at_once():
     assert filtered(column, {">": "-inf"}) == [True] * 3
     assert filtered(np.array([np.inf, 1.0], "f"), 1e300) == [False, False]
     assert missing(np.array([1.0, np.nan])).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024-03-01T10:30:00+02:00", "2024-03-01 10:30:00+0200", "2024-03-01T08:30:00Z", "2024-03-01 08:30:00Z",
+     "2024-03-01T03:00:00-05:30", " 2024-03-01 03:00-0530", "2024-03-01T08:30", "2024-03-01 08:30:00.000"],
+)  # fmt: skip
+@pytest.mark.parametrize("unit", ["s", "ms", "ns"])
+def test_times_with_a_zone_are_compared_in_utc(text, unit):
+    times = np.array(["2024-03-01T08:29:59", "2024-03-01T08:30:00", "2024-03-01T08:30:01", "NaT"], f"M8[{unit}]")
+    assert filtered(times, text) == [False, True, False, False]
+    assert filtered(times, {"<": text}) == [True, False, False, False]
+    assert filtered(times, {">=": text}) == [False, True, True, False]
+
+
+def test_a_date_is_no_zone():
+    """The day of a date looks like an offset."""
+    days = np.array(["2024-03-01", "2024-03-02"], "M8[D]")
+    assert filtered(days, "2024-03-01") == [True, False]
+    assert filtered(days, " 2024-03-02 ") == [False, True]
