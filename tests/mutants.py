@@ -51,7 +51,7 @@ TARGETS = {
     "table/columns.py": ["table"],
     "table/lookup.py": ["table"],
     "store/locations.py": ["store/test_locations.py", "store/test_model.py", "store/test_embed.py"],
-    "serve/guard.py": ["serve/test_guard.py"],
+    "serve/guard.py": ["serve/test_guard_limits.py", "serve/test_guard.py", "serve/test_bodies.py"],
     "serve/engine/query.py": ["serve/test_search.py", "serve/test_sound.py", "serve/test_one_table.py"],
     "serve/routes/search.py": ["serve/test_search.py", "serve/test_mutations.py"],
 }
