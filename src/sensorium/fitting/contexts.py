@@ -53,8 +53,8 @@ class ContextSide:
         self.contexts, self.items = contexts, items
         self.table = items.table  # None where items are read from disk, as of any side
 
-    def take(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """x (b, s, d), lengths (b,), category (b, s), slot (b,) of the contexts at these places."""
+    def take(self, rows: np.ndarray, place: tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x (b, s, d), lengths (b,), category (b, s), slot (b,) of these contexts; place: as of any side, not used."""
         completions, category = self.contexts.completions, self.contexts.category
         one = completions.context.take(rows)
         owner, member = np.repeat(np.arange(len(rows)), one.counts), csr.positions(one.counts)
