@@ -8,6 +8,7 @@ from the last checkpoint.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -261,12 +262,19 @@ def fit_heads(
 
 
 def save_heads(plan: Recipe, left: Embeddings, right: Embeddings | None, fitted: Fitted, folder: Path) -> None:
-    """Both heads with the fingerprints of the encoders they belong to; one when they are tied."""
+    """Both heads with the fingerprints of the encoders they belong to; one when they are tied.
+
+    The ensemble that they were distilled from, if any, is kept in a folder of its own, to be evaluated beside them.
+    """
     from sensorium import heads
+    from sensorium.fitting.baselines import ENSEMBLE
 
     for side, table, module in (("left", left, fitted.left_head), ("right", right, fitted.right_head)):
         if table is not None:
             heads.save(module, folder / side, fitted.names.get(side, plan.part_name(f"{side}.head")), table.fingerprint)
+        if table is not None and side in fitted.ensemble:
+            module, name = fitted.ensemble[side]
+            heads.save(module, folder / ENSEMBLE / side, name, table.fingerprint)
 
 
 def project(left: Embeddings, right: Embeddings | None, pairs: Pairs, left_head: Any, right_head: Any) -> Projected:
@@ -282,13 +290,14 @@ def project(left: Embeddings, right: Embeddings | None, pairs: Pairs, left_head:
 def evaluate(plan: Recipe, data: Data, projected: Projected, folder: Path, encoders: Any = None) -> dict[str, Any]:
     """What metrics.json says about the quality of the heads, with the closed forms beside them."""
     from sensorium.evaluate import classification, report
-    from sensorium.fitting.baselines import baselines
+    from sensorium.fitting.baselines import baselines, distilled_from
 
     options, objective = plan.evaluate_options(), plan.part_name("objective")
     names = [name for name in options.baselines if name != objective]
     classes = classification.known(projected.pairs)
     frozen = bool(options.baselines) and plan.one_space(projected.pairs.same_table, encoders)
-    beside = baselines(names, projected.left, projected.right, projected.pairs, classes, frozen)
+    tables = projected.left, projected.right, projected.pairs
+    beside = chain(baselines(names, *tables, classes, frozen), distilled_from(folder, *tables))
     return report.report(data, projected, options, folder, objective=objective, baselines=beside)
 
 

@@ -96,13 +96,13 @@ def test_cut_anywhere_and_resumed_it_ends_with_the_same_bits(tmp_path, cut, erro
         ensemble(tmp_path, on_epoch=stop, save_seconds=0)
     done = [k for k in range(3) if (members.member_folder(tmp_path, k) / members.DONE).is_file()]
     assert done == list(range((cut - 1) // 3))
-    begun, loop = [], members.loop.train
+    begun, loop = [], members.fit
 
     def counted(*args, **kwargs):
         begun.append(args[8])
         return loop(*args, **kwargs)
 
-    monkeypatch.setattr(members.loop, "train", counted)
+    monkeypatch.setattr(members, "fit", counted)
     again = ensemble(tmp_path, save_seconds=0)
     assert begun == members.seeds(0, 3)[len(done) :]
     assert_same_bits(again, whole)

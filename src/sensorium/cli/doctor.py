@@ -70,8 +70,9 @@ def _results(run: RunFolder) -> str:
         return ""
     direction = figures.arrow(first["direction"], metrics.get("sides"))
     text = f"{direction} hit@10 {100 * first['value']:.1f}% of {first['n_queries']} queries"
-    members = metrics.get("fit", {}).get("members")
-    text += f", ensemble of {members}" if members else ""
+    fit = metrics.get("fit", {})
+    if fit.get("members"):
+        text += f", {'distilled from an ' if fit.get('distilled') else ''}ensemble of {fit['members']}"
     if first.get("degenerate"):
         return f"{text}, which says nothing about the fit"
     groups = first.get("n_groups", FEW)

@@ -82,6 +82,7 @@ class TrainedObjective(Objective, Protocol):
     closed_form: bool = False
     gives_gradients: bool = False  #: has ``gradients`` and ``learned``, for the fused training step
     takes_mixtures: bool = True  #: works on mixtures of items (train.mixup)
+    score_temperature: float = 0.07  #: scores divided by this are its logits; what an ensemble is distilled with
 
     def prepare(self, left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Head, right_head: Head) -> None:
         """Called once before training, with the training pairs and the built heads."""

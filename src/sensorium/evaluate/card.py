@@ -282,8 +282,11 @@ def ensemble(fit: Mapping[str, Any]) -> str:
     if None in (*each, fit["validation"]):
         return text
     values = ", ".join(number(measure, value) for value in each)
+    own, one = fit.get("ensemble_validation", fit["validation"]), ""
+    if fit.get("distilled"):
+        one = f", the head that was distilled from it and is used {number(measure, fit['validation'])}"
     return (f"{text} {measure} on the validation split: the members {values} (mean "
-            f"{number(measure, fit['members_mean'])}), the ensemble {number(measure, fit['validation'])}.")  # fmt: skip
+            f"{number(measure, fit['members_mean'])}), the ensemble {number(measure, own)}{one}.")  # fmt: skip
 
 
 def _encoders(recipe: str, names: Mapping[str, str]) -> list[str]:

@@ -32,6 +32,8 @@ from sensorium.evaluate.projected import Projected
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.types import Data, Rows, side_names
 
+#: Name, among the baselines, of the ensemble that the heads were distilled from: it is no closed form.
+ENSEMBLE = "ensemble"
 #: Name of the baseline of two encoders of one space: their vectors as they are, without a fit.
 FROZEN = "frozen"
 IDENTITY = "left.head=identity right.head=identity"
@@ -283,7 +285,7 @@ def advantage(
 
 def verdict(objective: str, baselines: Mapping[str, Any]) -> str:
     """One plain sentence: did the fit beat the best closed form, or the encoders alone, on the test split?"""
-    beside = {name: b["advantage"] for name, b in baselines.items() if "advantage" in b}
+    beside = {name: b["advantage"] for name, b in baselines.items() if "advantage" in b and name != ENSEMBLE}
     if not beside:
         return "No closed form was run beside it."
     best = min(beside, key=lambda name: beside[name]["MRR"])

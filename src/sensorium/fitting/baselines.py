@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from sensorium.errors import SensoriumError
 from sensorium.fitting import closed_form
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings, Rows
+
+#: Folder, in a run's, of the ensemble that its heads were distilled from; also its name among the baselines.
+ENSEMBLE = "ensemble"
 
 
 def baselines(
@@ -49,6 +53,15 @@ def baselines(
             continue
         zl = some_rows(fitted.left_head, left, left_rows)
         yield name, (zl, zl if pairs.same_table else some_rows(fitted.right_head, right, right_rows))
+
+
+def distilled_from(folder: Path, left: Embeddings, right: Embeddings, pairs: Pairs) -> Iterator[tuple[str, Any]]:
+    """Outputs of the ensemble that a run's heads were distilled from, as :func:`baselines` yields them; or nothing."""
+    stem = folder / ENSEMBLE
+    if not (stem / "left.json").is_file():
+        return
+    zl = heads.project(heads.restore(stem / "left")[0], left)
+    yield ENSEMBLE, (zl, zl if pairs.same_table else heads.project(heads.restore(stem / "right")[0], right))
 
 
 def evaluated_rows(pairs: Pairs, classes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,8 @@ class Fitted:
 
     history: one mapping an event (empty for a closed form). notes: for the report, such as the
     ridge strength chosen. names: head part of a side where the fit replaced the recipe's.
-    encoders: by side the weights of its encoder that were trained, by name.
+    encoders: by side the weights of its encoder that were trained, by name. ensemble: by side a head and its part's
+    name, of the ensemble that the heads were distilled from.
     """
 
     left_head: Any
@@ -22,3 +23,4 @@ class Fitted:
     notes: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     encoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ensemble: Mapping[str, tuple[Any, str]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from torch import nn
 from sensorium import heads, io
 from sensorium.contracts import Head
 from sensorium.fitting import checkpoint
+from sensorium.fitting.distilled import Taught
 from sensorium.fitting.environment import choose_device, threads
 from sensorium.fitting.finetune import Finetune
 from sensorium.fitting.fitted import Fitted
@@ -28,6 +29,7 @@ from sensorium.pairs import Pairs
 from sensorium.progress import say
 from sensorium.types import SIDES, Embeddings
 
+DISTILLED = "distilled"  # what the events and the folder of the head that learns from the ensemble say
 DONE = "done.json"  # of a member's folder, written last
 _REMEDY = "delete the folder to start anew"
 
@@ -70,44 +72,65 @@ def train(
     """
     log = _Log(folder, options, seed, on_epoch, tensorboard)
     one = replace(options, members=1, distill=False)
+    every = seeds(seed, options.members + 1)
     fitted: list[Fitted] = []
+
+    def member(k: int, options: TrainOptions, learned: Any, called: str) -> Fitted:
+        """Fit member k with this objective, go on with it, or read it where it is done."""
+        where = None if folder is None else member_folder(folder, k, called)
+        parts = copy.deepcopy((left_head, right_head))
+        expected = {"objective": type(learned).__name__, "seed": every[k], "pairs": len(pairs), **options.asdict(),
+                    **({} if finetune is None else {"finetune": finetune.asdict()})}  # fmt: skip
+        done = where and _read(where, expected, pairs.same_table)
+        if progress:
+            say("fit", f"{called or f'member {k + 1} of {len(every) - 1}'}{' is done already' if done else ''}")
+        if not done:
+            earlier = where and checkpoint.load(where / "checkpoint")
+            log.begin(called or k + 1, earlier[1]["events"] if earlier else [])
+            done = fit(left, right, pairs, *parts, learned, options, where, every[k], progress=progress,
+                       on_epoch=log.add, finetune=finetune)  # fmt: skip
+            if folder:
+                _write(where, done, names, expected, folder)
+        log.end(called or k + 1, done.history)
+        return done
+
+    student = None
     try:
-        for k, own in enumerate(seeds(seed, options.members)):
-            where = None if folder is None else member_folder(folder, k)
-            parts = copy.deepcopy((left_head, right_head, objective))
-            expected = {"objective": type(objective).__name__, "seed": own, "pairs": len(pairs), **one.asdict(),
-                        **({} if finetune is None else {"finetune": finetune.asdict()})}  # fmt: skip
-            done = where and _read(where, expected, pairs.same_table)
-            if progress:
-                say("fit", f"member {k + 1} of {options.members}{' is done already' if done else ''}")
-            if not done:
-                earlier = where and checkpoint.load(where / "checkpoint")
-                log.begin(k, earlier[1]["events"] if earlier else [])
-                done = fit(left, right, pairs, *parts, one, where, own, progress=progress, on_epoch=log.add,
-                           finetune=finetune)  # fmt: skip
-                if folder:
-                    _write(where, done, names, expected, folder)
-            log.end(k, done.history)
-            fitted.append(done)
+        for k in range(options.members):
+            fitted.append(member(k, one, copy.deepcopy(objective), ""))
+        joined = join(fitted, names)
+        if options.distill:
+            both = joined.left_head, joined.right_head
+            student = member(len(fitted), replace(one, mixup=0.0), Taught(copy.deepcopy(objective), both), DISTILLED)
     finally:
         log.history.close()
-    joined = join(fitted, names)
     own = measured(joined, left, right, pairs, options)
+    notes = _notes(fitted, every[:-1], own.get("validation"))
+    if student is not None:
+        notes |= {"distilled": True, "ensemble_validation": notes["validation"],
+                  "validation": student.notes["validation"], "best_epoch": None}  # fmt: skip
+    log.close({**own, **{key: notes[key] for key in ("members", "member_validation", "members_mean")}})
+    if student is None:
+        return Fitted(joined.left_head, joined.right_head, log.events, notes, joined.names)
+    sides = {"left": joined.left_head, "right": joined.right_head}
+    ensemble = {side: (head, joined.names.get(side, names.get(side, ""))) for side, head in sides.items()}
+    return Fitted(student.left_head, student.right_head, log.events, notes, ensemble=ensemble)
+
+
+def _notes(fitted: list[Fitted], drawn: list[int], validation: float | None) -> dict[str, Any]:
+    """What the report says of an ensemble: each member's validation measure, their mean and its own."""
     each = [done.notes["validation"] for done in fitted]
-    summed = {key: sum(done.notes[key] for done in fitted) for key in ("steps", "epochs")}
-    notes = {
-        **summed,
+    return {
+        **{key: sum(done.notes[key] for done in fitted) for key in ("steps", "epochs")},
         "members": len(fitted),
-        "member_seeds": seeds(seed, len(fitted)),
+        "member_seeds": drawn,
         "member_validation": each,
         "member_best_epoch": [done.notes["best_epoch"] for done in fitted],
         "members_mean": None if None in each else float(np.mean(each)),
-        "validation": own.get("validation"),
+        "validation": validation,
         **{key: fitted[0].notes[key] for key in ("monitor", "precision", "precision_reason", "by", "parameters")},
         "stopped_early": any(done.notes["stopped_early"] for done in fitted),
     }
-    log.close({**own, **{key: notes[key] for key in ("members", "member_validation", "members_mean")}})
-    return Fitted(joined.left_head, joined.right_head, log.events, notes, joined.names)
 
 
 def join(fitted: list[Fitted], names: Mapping[str, str]) -> Fitted:
@@ -141,9 +164,9 @@ def measured(
     return found
 
 
-def member_folder(folder: Path, k: int) -> Path:
+def member_folder(folder: Path, k: int, called: str = "") -> Path:
     """Where member k, counted from 0, is fitted: within ``checkpoint``, which goes when the run is whole."""
-    return folder / "checkpoint" / f"member-{k + 1:02d}"
+    return folder / "checkpoint" / "-".join(filter(None, ("member", f"{k + 1:02d}", called)))
 
 
 def _equal(of: list[Head]) -> bool:
@@ -186,11 +209,11 @@ class _Log:
         header = {**options.asdict(), "seed": seed, "epochs": options.epochs * options.members}
         self.events: list[dict[str, Any]] = []
         self.history = History(folder, header, self.events, board)
-        self.on_epoch, self.member, self.done = on_epoch, 0, 0
+        self.on_epoch, self.member, self.done = on_epoch, None, 0
 
-    def begin(self, k: int, earlier: list[dict[str, Any]]) -> None:
-        """Member k begins, or goes on after these events of its own."""
-        self.member, self.done = k, len(self.events)
+    def begin(self, member: int | str, earlier: list[dict[str, Any]]) -> None:
+        """A member, counted from 1, begins, or goes on after these events of its own."""
+        self.member, self.done = member, len(self.events)
         last = self.events[-1] if self.events else {"epoch": 0, "step": 0}
         self.epochs, self.steps = last["epoch"], last["step"]
         self.events += map(self._shifted, earlier)
@@ -202,10 +225,10 @@ class _Log:
         if self.on_epoch is not None:
             self.on_epoch(self.events[-1])
 
-    def end(self, k: int, events: list[dict[str, Any]]) -> None:
-        """Member k is done, with these events of its own."""
-        if self.member != k or not self.events:
-            self.begin(k, [])
+    def end(self, member: int | str, events: list[dict[str, Any]]) -> None:
+        """A member is done, with these events of its own."""
+        if self.member != member:
+            self.begin(member, [])
         del self.events[self.done :]
         self.events += map(self._shifted, events)
 
@@ -216,5 +239,5 @@ class _Log:
         self.history.flush()
 
     def _shifted(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        return {"member": self.member + 1, **event, "epoch": event["epoch"] + self.epochs,
+        return {"member": self.member, **event, "epoch": event["epoch"] + self.epochs,
                 "step": event["step"] + self.steps}  # fmt: skip

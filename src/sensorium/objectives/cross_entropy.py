@@ -52,7 +52,8 @@ class CrossEntropy(nn.Module, TrainedObjective):
             raise BadRecipe(f"objective.label_smoothing={label_smoothing}; expected from 0 to below 1, such as 0.1")
         if isinstance(weights, str) and weights not in ("none", "balanced"):
             raise BadRecipe(f"objective.weights='{weights}'; expected none, balanced or a list of numbers, one a class")
-        self.temperature, self.weights, self.label_smoothing = temperature, weights, label_smoothing
+        self.temperature = self.score_temperature = temperature
+        self.weights, self.label_smoothing = weights, label_smoothing
         self._classes: _Classes | None = None
 
     def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:

@@ -87,6 +87,11 @@ class InfoNCE(nn.Module, TrainedObjective):
         return 1 / self.scale
 
     @property
+    def score_temperature(self) -> float:
+        """The temperature now."""
+        return self.temperature
+
+    @property
     def scale(self) -> float:
         """1 / T now; a learnable one is brought back into its range first."""
         if self.log_scale is None:

@@ -64,6 +64,11 @@ class SigLIP(nn.Module, TrainedObjective):
         """The objective's own parameters, each with its gradient."""
         return [(self.log_scale, found.scale), (self.bias, found.bias)] if self.bias.requires_grad else []
 
+    @property
+    def score_temperature(self) -> float:
+        """1 / t now."""
+        return 1 / self.scale
+
     def loss(self, zl: Tensor, zr: Tensor, positives: Positives) -> Tensor:
         """The loss of a batch zl, zr (b, d), differentiable by autograd."""
         find = partial(self.gradients, positives=positives)

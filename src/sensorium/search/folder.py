@@ -106,8 +106,10 @@ class RunFolder:
 
         Of an ensemble: "member 3, step 203 of 280", or "member 3" before that member's first checkpoint.
         """
-        members = sorted(self.checkpoint.glob("member-*"))
-        member = f"member {int(members[-1].name.rpartition('-')[2])}" if members else ""
+        members = sorted(self.checkpoint.glob("member-*"), key=lambda path: int(path.name.split("-")[1]))
+        member = f"member {int(members[-1].name.split('-')[1])}" if members else ""
+        if member and members[-1].name.endswith("distilled"):
+            member = "the distilled head"
         try:
             where = members[-1] / "checkpoint" if members else self.checkpoint
             state = io.read_object(where / "state.json", "make the run anew", state=dict)["state"]
