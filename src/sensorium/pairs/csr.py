@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from sensorium.types import Rows, blocks
 
-_NUMBERS = 1 << 23  # float64 numbers gathered at once by :func:`means`: 64 MB
+_NUMBERS = 1 << 15  # float64 numbers summed at once: 256 kB, which stay in the cache
 
 
 class Ragged(NamedTuple):
@@ -71,10 +72,28 @@ def group(keys: np.ndarray, values: np.ndarray, n: int) -> Ragged:
 def means(x: Rows, rows: Ragged) -> np.ndarray:
     """Mean of the named rows of x (n, d) for each ragged row, none of them empty: (q, d) float32, summed in float64."""
     out = np.empty((len(rows.counts), x.shape[1]), np.float32)
-    size = max(1, _NUMBERS // max(1, x.shape[1] * int(rows.counts.max(initial=1))))
-    for part in blocks(len(out), size):
-        starts, end = rows.offsets[part], rows.offsets[part.stop]
-        gathered = np.asarray(x[rows.values[starts[0] : end]], np.float64)
-        total = np.add.reduceat(gathered, starts - starts[0], axis=0)
-        out[part] = total / rows.counts[part, None]
+    for some, total, count in _summed(x, rows):
+        out[some] = total / count
     return out
+
+
+def sums(x: Rows, rows: Ragged) -> np.ndarray:
+    """Sum of the named rows of x (n, d) for each ragged row: (q, d) float64."""
+    out = np.zeros((len(rows.counts), x.shape[1]))
+    for some, total, _ in _summed(x, rows):
+        out[some] = total
+    return out
+
+
+def _summed(x: Rows, rows: Ragged) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Some ragged rows of one length, the sums of what they name, and that length; until all are done."""
+    order = np.argsort(rows.counts, kind="stable")
+    ascending = rows.counts[order]
+    for count in np.unique(ascending).tolist():
+        alike = order[np.searchsorted(ascending, count) : np.searchsorted(ascending, count, "right")]
+        for part in blocks(len(alike), max(1, _NUMBERS // max(1, x.shape[1]))):
+            starts = rows.offsets[alike[part]]
+            total = np.zeros((len(starts), x.shape[1]))
+            for place in range(count):
+                total += x[rows.values[starts + place]]
+            yield alike[part], total, count

@@ -13,6 +13,7 @@ import numpy as np
 
 from sensorium import scores
 from sensorium.evaluate.projected import Projected
+from sensorium.pairs import csr
 from sensorium.pairs.csr import Ragged
 from sensorium.pairs.sets import Completions, ItemSets, Questions
 from sensorium.types import Rows, blocks
@@ -66,10 +67,10 @@ class Scorer:
                 score = scores.pair_scores(self.compose(tasks), self._z(tasks.target))
                 out[part] = np.bincount(tasks.of, score, len(some.counts)) / some.counts
             else:
-                x = self._z(some.values).astype(np.float64)
-                total = np.add.reduceat(x, some.offsets[:-1], axis=0)
-                own = np.add.reduceat((x**2).sum(axis=1), some.offsets[:-1])
-                out[part] = ((total**2).sum(axis=1) - own) / (some.counts * (some.counts - 1))
+                total, z = csr.sums(self.z, some), self._z(some.values)
+                own = np.add.reduceat(np.einsum("nd,nd->n", z, z, dtype=np.float64), some.offsets[:-1])
+                both = np.einsum("od,od->o", total, total)
+                out[part] = (both - own) / (some.counts * (some.counts - 1))
         return out
 
     def answers(self, questions: Questions) -> np.ndarray:
