@@ -44,7 +44,7 @@ def make(folder: Path) -> Path:
                     rows.append([id, f"images/{id}.png", kind, f"{style} {word}", split])
                     look.append(id)
                 looks[split].append((style, look))
-    write(folder / "metadata.csv", ["id", "path", "semantic_category", "title", "season"], rows)
+    write(folder / "metadata.csv", ["id", "path", "semantic_category", "title", "split"], rows)
     for split, made in looks.items():
         (folder / f"outfits_{split}.json").write_text(
             json.dumps([{"items": [{"id": i} for i in look]} for _, look in made])

@@ -32,21 +32,19 @@ class Catalogue:
 
 
 def read(
-    root: Path, table: str, *, id: str, path: str, text: str | None, category: str | None, images: str | None,
-    vectors: str | None, bad: str, allow_missing: bool,
+    root: Path, source: Source, *, id: str, path: str, text: str | None, category: str | None, vectors: str | None,
+    bad: str, allow_missing: bool,
 ) -> Catalogue:  # fmt: skip
-    """The items of ``root/table``.
+    """The items of a table, whose pictures may not lie outside of its root.
 
     id, path: columns; without pictures, ``path=""``, the texts are the items. text: the column of texts beside the
-    pictures. category: its column, the first of CATEGORIES where None; it becomes the column "category".
-    images: folder that the paths start from and that no picture may lie outside of, ``root`` by default. vectors: a
-    file or store whose vectors, joined by id, are the items' values in place of pictures.
+    pictures. category: its column, the first of CATEGORIES where None; it becomes the column "category". vectors: a
+    file, relative to ``root``, or store whose vectors, joined by id, are the items' values in place of pictures.
 
-    Raises BadRecipe for a table or column that is not there, BadData, with rows, for ids that are missing or stand
+    Raises BadRecipe for a column that is not there, BadData, with rows, for ids that are missing or stand
     twice and for pictures that cannot be used; those are left out with ``bad="skip"``, and ids without a vector with
     ``allow_missing``.
     """
-    source = Source.open(str(root / Path(table).expanduser()), folder_of(root, images))
     ids = ids_of(source, id)
     if vectors is not None:
         kept, values, made, notes = _vectors(root, vectors, source, ids, allow_missing)
@@ -59,6 +57,11 @@ def read(
     lost = np.setdiff1d(np.arange(source.n), kept)
     items = Items(ids[kept], values, kind, meta, made)
     return Catalogue(items, frozenset(ids[lost].tolist()), notes)
+
+
+def opened(root: Path, table: str, images: str | None) -> Source:
+    """The table of items ``root/table``. images: the folder that its paths start from, ``root`` by default."""
+    return Source.open(str(root / Path(table).expanduser()), folder_of(root, images))
 
 
 def folder_of(root: Path, images: str | None) -> Path:
@@ -187,7 +190,7 @@ def _columns(source: Source, kept: np.ndarray, others: Sequence[str], category: 
 
 def _vectors(root: Path, spec: str, source: Source, ids: np.ndarray, allow_missing: bool):
     """Rows that have a vector, the vectors, what made them, and notes."""
-    vectors = opened(root, spec)
+    vectors = _opened_vectors(root, spec)
     names = vectors.columns.key or next(iter(names_of_vectors(vectors.columns)), None)
     if names is None or (vectors.columns.ids is None and not _has_ids(vectors)):
         raise BadRecipe(f"data.vectors={spec}: {vectors.where} has no vectors with ids; expected a store, or vectors "
@@ -205,7 +208,7 @@ def _vectors(root: Path, spec: str, source: Source, ids: np.ndarray, allow_missi
     return kept, np.asarray(values, np.float32), {"name": "vectors", "key": names}, notes
 
 
-def opened(root: Path, spec: str) -> Source:
+def _opened_vectors(root: Path, spec: str) -> Source:
     """A file or store of vectors with ids."""
     path = Path(spec).expanduser()
     return Source.open(str(path if path.is_absolute() or path.exists() else root / path), root)

@@ -94,7 +94,7 @@ def with_splits(parts: dict[str, Joined | None], of_items: np.ndarray | None, n:
     bits = np.zeros(n, np.int64)
     for one in brought:
         for split, bit in _BITS.items():
-            rows = one.items.take(np.flatnonzero(one.lists.split == split)).values
+            rows = one.items.take(np.flatnonzero((one.lists.split == split) & (one.lists.label == 1))).values
             bits[rows] |= bit
     if not brought and of_items is not None:
         bits = np.array([_BITS.get(word, 0) for word in of_items.tolist()], np.int64)

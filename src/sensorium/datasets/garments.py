@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from sensorium.contracts import Dataset
 from sensorium.datasets import _catalogue, _cells, _grouping, _items, _links
-from sensorium.datasets._source import Source
 from sensorium.errors import BadRecipe
 from sensorium.types import Data, TableColumns
 
@@ -40,7 +38,7 @@ class Garments(Dataset):
         Raises BadRecipe for a folder, file or column that is not there, BadData, with rows, for what cannot be used.
         """
         root = _catalogue.root_of(self.root)
-        source = Source.open(str(root / Path(self.metadata).expanduser()), _catalogue.folder_of(root, self.images))
+        source = _catalogue.opened(root, self.metadata, self.images)
         ids = _catalogue.ids_of(source, self.id)
         text = _catalogue.text_of(source, self.text)
         category = _catalogue.category_of(source, self.category)

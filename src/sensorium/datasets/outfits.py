@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from sensorium.contracts import Dataset
-from sensorium.datasets import _catalogue, _outfit_lists, _outfit_pairs, _outfit_sets
-from sensorium.datasets._catalogue import Catalogue
+from sensorium.datasets import _catalogue, _outfit_data, _outfit_lists
 from sensorium.datasets._outfit_lists import Lists
-from sensorium.datasets._outfit_sets import Joined, Known
 from sensorium.errors import BadData, BadRecipe
 from sensorium.types import Data, TableColumns
 
@@ -65,8 +63,9 @@ class Outfits(Dataset):
         Raises BadRecipe for a folder, file or column that is not there, BadData, with rows, for what cannot be used.
         """
         root = _catalogue.root_of(self.root)
-        catalogue = _catalogue.read(root, self.metadata, id=self.id, path=self.path, text=self.text,
-                                    category=self.category, images=self.images, vectors=self.vectors, bad=self.bad,
+        table = _catalogue.opened(root, self.metadata, self.images)
+        catalogue = _catalogue.read(root, table, id=self.id, path=self.path, text=self.text, category=self.category,
+                                    vectors=self.vectors, bad=self.bad,
                                     allow_missing=self.allow_missing)  # fmt: skip
         lists = self._lists(root)
         if lists["outfits"] is None and lists["pairs"] is None and lists["compat"] is None:
@@ -77,7 +76,9 @@ class Outfits(Dataset):
         if self.split and self.split in catalogue.items.meta:
             words = catalogue.items.meta[self.split].tolist()
             of_items = np.array([_outfit_lists.split_of(word) or "" for word in words], "<U10")
-        return assembled(catalogue, lists, of_items, self.metadata, self.group, self.conflicts, self.allow_missing)
+        return _outfit_data.assembled(
+            catalogue, lists, of_items, self.metadata, self.group, self.conflicts, self.allow_missing
+        )
 
     def columns_of(self, names: Sequence[str]) -> TableColumns:
         """Pictures or texts, ids and categories as the data set finds them."""
@@ -105,26 +106,3 @@ class Outfits(Dataset):
         if file.suffix.lower() == ".json":
             return _outfit_lists.of_json(file, split)
         return _outfit_lists.of_long_table(file, split, self.outfit_id, self.item_id, column)
-
-
-def assembled(
-    catalogue: Catalogue, lists: dict[str, Lists | None], of_items: np.ndarray | None, where: str, group: str,
-    conflicts: str, allow_missing: bool,
-) -> Data:  # fmt: skip
-    """The data of a catalogue and the lists that name its items. of_items: split (n,) of each item, where known."""
-    items, notes = catalogue.items, dict(catalogue.notes)
-    known = Known({id: row for row, id in enumerate(items.ids.tolist())}, catalogue.left_out, where)
-    parts: dict[str, Joined | None] = {}
-    for what, one in lists.items():
-        found = None if one is None else _outfit_sets.joined(one, known, allow_missing, notes, what)
-        if found is not None and what in ("outfits", "compat"):
-            found = _outfit_sets.as_outfits(found, notes, what)
-        elif found is not None:
-            found = found.take(np.flatnonzero(found.whole))
-        parts[what] = found
-    parts = _outfit_sets.with_splits(parts, of_items, len(items), notes)
-    pairs = _outfit_pairs.made(len(items), parts["outfits"], parts["pairs"], parts["compat"], parts["questions"],
-                               group, conflicts, notes)  # fmt: skip
-    if not (pairs.label == 1).any():
-        raise BadData(f"{where}: no two items go together; outfits have one item, or every pair is labelled 0")
-    return Data(items, None, pairs, notes)
