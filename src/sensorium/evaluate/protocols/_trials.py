@@ -96,7 +96,7 @@ def _outfits(pairs: Pairs) -> tuple[ItemSets, ItemSets, int]:
 
     Where the data have no sets, a group of related pairs is an outfit.
     """
-    if pairs.sets is None:
+    if pairs.sets is None or not len(pairs.sets):
         related = pairs.where("test", 1)
         both = np.stack([np.tile(related.group, 2), np.concatenate([related.left, related.right])], axis=1)
         group, row = np.unique(both, axis=0).T

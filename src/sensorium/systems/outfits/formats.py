@@ -129,7 +129,8 @@ FASHION = Format(
 )  # fmt: skip
 FASHION_INDEX = Format(
     name="fashion-index", about="embeddings.npy, ids.json and the FAISS file of the original fashion project.",
-    endings=(".faiss", ".index"), read=index_files.read, write=index_files.write,
+    endings=(".faiss", ".index", ""), read=index_files.read, write=index_files.write,
+    folder=lambda path: (path / "embeddings.npy").is_file(),
     write_options={"metric": "cosine or l2, of the FAISS file (cosine)",
                    "normalize": "false: vectors as the encoder gives them, not of unit length (true)"},
 )  # fmt: skip
