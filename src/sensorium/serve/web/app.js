@@ -21,8 +21,9 @@ function pages() {
 
 const extras = new Map();
 
-function extra({ name, title, script }) {
-  if (!extras.has(name)) extras.set(name, { name, title, load: () => import(script) });
+function extra({ name, title, script, column }) {
+  const when = () => !column || (context.run?.one_table && Object.values(context.run.sides ?? {}).some((side) => side.columns.some((one) => one.name === column)));
+  if (!extras.has(name)) extras.set(name, { name, title, when, load: () => import(script) });
   return extras.get(name);
 }
 

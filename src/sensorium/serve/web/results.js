@@ -4,7 +4,7 @@ import { call, show, url } from "./api.js";
 import { context, link } from "./context.js";
 import { h, icon, set } from "./dom.js";
 
-const NAMES = ["name", "title", "caption", "text", "label", "transcript"];
+const NAMES = ["name", "productDisplayName", "title", "caption", "text", "label", "transcript"];
 
 /** Plural noun for items of a kind. */
 export const MANY = { image: "pictures", audio: "sounds", text: "texts", none: "items" };
