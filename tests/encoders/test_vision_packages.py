@@ -1,5 +1,6 @@
 """timm and open_clip from tiny random weights: what the libraries say themselves; torchvision beside a torch without CUDA."""
 
+import copy
 import importlib.util
 import json
 import os
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from sensorium import parts, testing
 from sensorium.encoders import _torchvision
 from sensorium.errors import BadData, BadRecipe, Corrupt, MissingExtra
+from sensorium.fitting import finetune
 
 torch = pytest.importorskip("torch")
 
@@ -110,6 +113,33 @@ def test_timm_keeps_the_contract_in_any_batch(timm_folder):
 
 
 @needs_timm
+def test_timm_trains_its_last_blocks(timm_folder, tmp_path):
+    trains_its_last_block(
+        parts.make("encoders", {"name": "timm", "model": str(timm_folder), "precision": "fp32"}), tmp_path
+    )
+
+
+def trains_its_last_block(made: object, folder: Path) -> list[str]:
+    """Features are the vectors; weights of the last block and of what follows take the place of its own."""
+    network = made.load()
+    x = torch.from_numpy(np.stack([made.pixels(picture) for picture in pictures()]))
+    before = made.encode(pictures())
+    np.testing.assert_allclose(made.features(network, x).detach().numpy(), before, atol=1e-5)
+    trained = finetune.select(network, made, pictures()[0], 1)
+    assert trained and finetune.select(network, made, pictures()[0], 2).keys() > trained.keys()
+    with torch.no_grad():
+        for parameter in trained.values():
+            parameter.mul_(1.2)
+    save_file({name: p.detach().contiguous() for name, p in trained.items()}, folder / "trained.safetensors")
+    made = copy.deepcopy(made)
+    made._network, made.tuned = None, str(folder / "trained.safetensors")
+    found = made.encode(pictures())
+    np.testing.assert_allclose(found, made.features(network, x).detach().numpy(), atol=1e-5)
+    assert np.abs(found - before).max() > 1e-3 and "tuned" in made.fingerprint
+    return list(trained)
+
+
+@needs_timm
 def test_timm_names_stand_for_ids_of_the_hub():
     make = lambda model: parts.make("encoders", {"name": "timm", "model": model})  # noqa: E731
     assert make("resnet18").weights().model == "timm/resnet18.a1_in1k"
@@ -151,6 +181,14 @@ def test_open_clip_gives_what_the_library_gives(open_clip_folder):
     np.testing.assert_allclose(image.encode(pictures()), seen, atol=1e-5)
     np.testing.assert_allclose(text.encode(TEXTS), read, atol=1e-5)
     assert image.dim == text.dim == 16 and image.space == text.space and image.fingerprint != text.fingerprint
+
+
+@needs_open_clip
+def test_open_clip_trains_its_last_blocks_of_pictures_alone(open_clip_folder, tmp_path):
+    assert not encoder(open_clip_folder, "text").trains
+    assert all(
+        name.startswith("visual.") for name in trains_its_last_block(encoder(open_clip_folder, "image"), tmp_path)
+    )
 
 
 @needs_open_clip

@@ -11,15 +11,16 @@ from sensorium.errors import BadRecipe, Corrupt
 
 
 class Trainable(TrainableEncoder):
-    """What trainable encoders have in common: the blocks of a network are its longest list of modules."""
+    """What trainable encoders have in common: the blocks of a network are its longest list of modules of one class."""
 
     def blocks(self, network: Any) -> Sequence[Any]:
         """Its blocks, first to last. Raises BadRecipe for a network without a list of them."""
         from torch import nn
 
-        lists = [module for module in network.modules() if isinstance(module, (nn.ModuleList, nn.Sequential))]
+        lists = [module for module in network.modules() if isinstance(module, (nn.ModuleList, nn.Sequential))
+                 and len(set(map(type, module))) == 1]  # fmt: skip
         longest = max(lists, key=len, default=())
-        if len(longest) < 2:
+        if not len(longest):
             raise BadRecipe(f"the network of {type(self).__name__} is no sequence of blocks; type: finetune.blocks=0")
         return list(longest)
 
