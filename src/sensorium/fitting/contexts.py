@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sensorium.contracts import Head
 from sensorium.fitting.batches import Side
+from sensorium.fitting.finetune import Through
 from sensorium.heads import category_codes
 from sensorium.numerics.moments import InputStats
 from sensorium.pairs import csr
@@ -53,16 +54,20 @@ class ContextSide:
         self.contexts, self.items = contexts, items
         self.table = items.table  # None where items are read from disk, as of any side
 
-    def take(self, rows: np.ndarray, place: tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """x (b, s, d), lengths (b,), category (b, s), slot (b,) of these contexts; place: as of any side, not used."""
+    def take(self, rows: np.ndarray, turn: tuple[int, ...] | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x (b, s, d), lengths (b,), category (b, s), slot (b,) of the contexts at these places.
+
+        Pictures come one after the other, (m, …); turn: as :meth:`Side.take` has it.
+        """
         completions, category = self.contexts.completions, self.contexts.category
         one = completions.context.take(rows)
         owner, member = np.repeat(np.arange(len(rows)), one.counts), csr.positions(one.counts)
         kinds = np.full((len(rows), int(one.counts.max(initial=1))), -1, np.int64)
         kinds[owner, member] = category[one.values]
-        found = self.items.take(one.values)
-        x = found.new_zeros((*kinds.shape, found.shape[1]))
-        x[torch.from_numpy(owner), torch.from_numpy(member)] = found
+        x = found = self.items.take(one.values, turn)
+        if self.items.pictures is None:
+            x = found.new_zeros((*kinds.shape, found.shape[1]))
+            x[torch.from_numpy(owner), torch.from_numpy(member)] = found
         others = (one.counts, kinds, category[completions.target[rows]])
         return x, *(torch.from_numpy(np.ascontiguousarray(a)).to(x.device) for a in others)
 
@@ -117,3 +122,24 @@ class Composer(nn.Module, Head):
         z = self.head(x[there])
         owner = torch.arange(len(x), device=x.device).repeat_interleave(lengths)
         return z.new_zeros(len(x), z.shape[1]).index_add(0, owner, z) / lengths[:, None].to(z.dtype)
+
+
+class ThroughComposer(Composer):
+    """The tower of contexts behind the encoder's network, which it shares with the tower of items."""
+
+    def __init__(self, through: Through) -> None:
+        super().__init__(through.head)
+        self.through = (through,)  # in a tuple, as the head
+        self.trainable = through.trainable
+
+    def forward(self, pictures: Tensor, lengths: Tensor, category: Tensor, slot: Tensor) -> Tensor:
+        """The pictures of all contexts one after the other, (m, …), to queries (b, dim)."""
+        found = self.through[0].features(pictures)
+        there = torch.arange(category.shape[1], device=found.device) < lengths[:, None]
+        x = found.new_zeros(*there.shape, found.shape[1])
+        x[there] = found
+        return super().forward(x, lengths, category, slot)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The trained parameters of the network, by name; copies on the processor."""
+        return self.through[0].weights()

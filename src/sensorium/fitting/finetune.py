@@ -21,7 +21,7 @@ from sensorium.fitting.finetune_options import FinetuneOptions
 from sensorium.fitting.options import TrainOptions
 from sensorium.modalities.image import files
 from sensorium.modalities.image.augment import Augment
-from sensorium.types import SIDES, Embeddings, Items
+from sensorium.types import SIDES, Embeddings, Items, blocks
 
 _READERS = 4  # threads that read the pictures of a batch
 _PASS = 32  # pictures a pass: the layers that are frozen keep nothing, so that few fill the memory
@@ -60,8 +60,6 @@ class Finetune:
         for key in ("mixup", "structure"):
             if getattr(options, key):
                 raise BadRecipe(f"train.{key} works on stored vectors; type: train.{key}=0 or data.cached=true")
-        if any(head is not None and head.takes_sets for head in heads):
-            raise BadRecipe("a head of sets is fitted on stored vectors; type: data.cached=true, or another head")
         if not self.options.blocks and not any(head is not None and head.trainable for head in heads):
             raise BadRecipe("nothing would be trained: the heads are fixed and the encoder is frozen; "
                             "type: finetune.blocks=1")  # fmt: skip
@@ -71,19 +69,24 @@ class Finetune:
     def connect(
         self, tables: tuple[Embeddings, Embeddings], heads: tuple[Head, Head], seed: int, device: torch.device
     ) -> Connected:
-        """Tables of pictures, and the built heads behind the encoder's network. Within one table both are the same."""
+        """Tables of pictures, and the built heads behind the encoder's network.
+
+        Within one table both sides are the same, or the left one is of contexts, whose tower composes the right head.
+        """
+        from sensorium.fitting.contexts import Composer, ThroughComposer
+
         made_tables, made_heads, rates = list(tables), list(heads), {}
-        same = heads[0] is heads[1]
         for k, (items, encoder) in self.sides.items():
             network = encoder.load().to(device)
             trained = select(network, encoder, items.values[0], self.options.blocks)
             rates |= dict.fromkeys(trained.values(), self.options.lr)
             augment = Augment(self.options.crop, self.options.flip, self.options.color)
             pictures = Pictures(items.values, encoder, augment, (seed, k))
-            made_tables[k] = replace(tables[k], vectors=pictures)
-            made_heads[k] = Through(network, encoder, heads[k], trained)
-            if same:
-                made_tables, made_heads = made_tables[k : k + 1] * 2, made_heads[k : k + 1] * 2
+            composed = isinstance(heads[0], Composer)
+            through = Through(network, encoder, heads[1 if composed else k], trained)
+            for side in (0, 1) if composed or heads[0] is heads[1] else (k,):
+                made_tables[side] = replace(tables[side], vectors=pictures)
+                made_heads[side] = ThroughComposer(through) if composed and side == 0 else through
         made = tuple(made_tables), tuple(made_heads)
         return Connected(*made, *(made if self.options.blocks else (tables, heads)), rates)
 
@@ -158,8 +161,21 @@ class Through(nn.Module, Head):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (b, …) to (b, dim)."""
-        parts = [self.encoder.features(self.network, part) for part in x.split(_PASS)]
-        return self.head(torch.cat([part.float() for part in parts]))
+        return self.head(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Pictures (b, …) to the encoder's vectors (b, dim_in)."""
+        return torch.cat([self.encoder.features(self.network, part).float() for part in x.split(_PASS)])
+
+    @torch.inference_mode()
+    def vectors(self, pictures: Pictures, rows: np.ndarray) -> np.ndarray:
+        """The encoder's vectors of these rows as they are now, in a table (n, dim_in) of zeros."""
+        found = np.zeros(pictures.shape, np.float32)
+        device = next(self.network.parameters()).device
+        for part in blocks(len(rows), _PASS):
+            x = torch.from_numpy(pictures[rows[part]]).to(device)
+            found[rows[part]] = self.features(x).cpu().numpy()
+        return found
 
     def train(self, mode: bool = True) -> Through:
         """Set the head's mode."""
@@ -172,16 +188,16 @@ class Through(nn.Module, Head):
         return {name: parameter.detach().cpu().clone() for name, parameter in self.trained.items()}
 
 
-def select(network: nn.Module, encoder: TrainableEncoder, value: Any, blocks: int) -> dict[str, nn.Parameter]:
-    """Leave gradients to the last ``blocks`` blocks and to what follows them; returns those parameters by name.
+def select(network: nn.Module, encoder: TrainableEncoder, value: Any, count: int) -> dict[str, nn.Parameter]:
+    """Leave gradients to the last ``count`` blocks and to what follows them; returns those parameters by name.
 
     A parameter that has no part in the vector of ``value`` is left out. Raises BadRecipe for more blocks than it has.
     """
     network.requires_grad_(False)
-    if not blocks:
+    if not count:
         return {}
     named = list(network.named_parameters())
-    chosen = {id(p) for block in last(encoder.blocks(network), blocks, encoder) for p in block.parameters()}
+    chosen = {id(p) for block in last(encoder.blocks(network), count, encoder) for p in block.parameters()}
     first = next(k for k, (_, p) in enumerate(named) if id(p) in chosen)
     after = dict(named[first:])
     for parameter in after.values():
@@ -200,8 +216,8 @@ def trained_encoders(heads: Sequence[Any], finetune: Finetune | None) -> dict[st
     return {SIDES[k]: heads[k].weights() for k in finetune.sides}
 
 
-def last(blocks: Sequence[nn.Module], count: int, encoder: TrainableEncoder) -> Sequence[nn.Module]:
+def last(every: Sequence[nn.Module], count: int, encoder: TrainableEncoder) -> Sequence[nn.Module]:
     """So many of the last blocks. Raises BadRecipe where there are fewer."""
-    if count > len(blocks):
-        raise BadRecipe(f"finetune.blocks={count}; the network of {type(encoder).__name__} has {len(blocks)}")
-    return blocks[len(blocks) - count :]
+    if count > len(every):
+        raise BadRecipe(f"finetune.blocks={count}; the network of {type(encoder).__name__} has {len(every)}")
+    return every[len(every) - count :]

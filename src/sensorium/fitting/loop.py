@@ -111,7 +111,7 @@ def train(
             if progress:
                 say("fit", f"going on at step {state.step:,} of {total:,}")
         sides, positives = _examples(*tables, training, related, device, take_step.inputs)
-        validation = monitor(*known, *known_heads, pairs, options, device, finetune is not None)
+        validation = monitor(*known, *known_heads, pairs, options, device)
         validate_every = max(1, total // sampler.steps // VALIDATIONS)
         pairs_a_step = sampler.batch * sampler.accumulate
         history = History(folder, state.header, state.events, tensorboard)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 
 from sensorium import heads
 from sensorium.fitting.contexts import CATEGORY, codes
+from sensorium.fitting.finetune import Through
 from sensorium.fitting.options import TrainOptions
 from sensorium.fitting.validation import ALWAYS, QUERIES, Validation, measure
 from sensorium.pairs import Pairs
@@ -22,15 +22,9 @@ BLANK = "fill_in_the_blank"
 
 
 def monitor(left: Embeddings, right: Embeddings, left_head: Any, right_head: Any, pairs: Pairs, options: TrainOptions,
-            device: torch.device, through: bool = False) -> SetValidation | Validation:  # fmt: skip
-    """What measures a fit: on sets where the data have them, else on pairs.
-
-    through: the tables' rows may be pictures that pass the encoder; they are measured on pairs, by MRR where sets have
-    a measure of their own.
-    """
-    if through and options.monitor == BLANK:
-        options = replace(options, monitor="MRR")
-    if pairs.sets is not None and not through:
+            device: torch.device) -> SetValidation | Validation:  # fmt: skip
+    """What measures a fit: on sets where the data have them, else on pairs."""
+    if pairs.sets is not None:
         return SetValidation(right, right_head, pairs.sets, options)
     return Validation(left, right, left_head, right_head, pairs, options, device)
 
@@ -40,9 +34,13 @@ class SetValidation:
 
     At most QUERIES completions, evenly spread, the same ones every time. Items that stand in a set with any item of
     the context are no candidates; a tie counts as a better candidate. Falsy without a validation set of two items.
+    head: may be :class:`~sensorium.fitting.finetune.Through`, with pictures as the table's rows; their vectors are
+    then computed anew for each measurement.
     """
 
     def __init__(self, items: Embeddings, head: Any, sets: ItemSets, options: TrainOptions) -> None:
+        self.through = head if isinstance(head, Through) else None
+        head = head if self.through is None else self.through.head
         self.items, self.head, self.monitor = items, head, options.monitor
         self.measures = tuple(dict.fromkeys((options.monitor, *ALWAYS, BLANK)))
         held_out = sets.where("validation", 1, least=2)
@@ -69,9 +67,11 @@ class SetValidation:
     def ranks(self) -> tuple[np.ndarray, np.ndarray]:
         """Rank (q,) of each target, from 1 on, and the number of its candidates (q,), itself among them."""
         context, target, _ = self.completions
-        slot = self.category[target]
-        queries = heads.compose(self.head, self.items.vectors, context, self.category, slot)
-        z = heads.apply(self.head, self.items.vectors, self.candidates)
+        slot, vectors = self.category[target], self.items.vectors
+        if self.through is not None:
+            vectors = self.through.vectors(vectors, np.unique(np.concatenate([self.candidates, context.values])))
+        queries = heads.compose(self.head, vectors, context, self.category, slot)
+        z = heads.apply(self.head, vectors, self.candidates)
         place = np.full(len(self.items), -1, np.int64)
         place[self.candidates] = np.arange(len(self.candidates))
         rank, count = np.empty((2, len(target)), np.int64)

@@ -39,9 +39,6 @@ def fit(left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right
     from sensorium.fitting import loop
 
     if wanted(left_head, pairs, options):
-        if kwargs.pop("finetune", None) is not None:
-            raise BadRecipe("data.cached=false fits on pairs of items, and this fit is of sets; type: "
-                            "left.head=mlp train.examples=pairs")  # fmt: skip
         return train(left, pairs, left_head, objective, options, *args, **kwargs)
     return loop.train(left, right, pairs, left_head, right_head, objective, options, *args, **kwargs)
 
