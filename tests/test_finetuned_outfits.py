@@ -39,7 +39,7 @@ def events(folder: Path) -> list[dict]:
     return [line for line in lines if "loss" in line]
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ["pairs", "set_mean", pytest.param("set_attention", marks=pytest.mark.slow)])
 def test_without_augmentation_a_frozen_encoder_gives_the_fit_of_stored_vectors(head, base, tmp_path):
     stored, live = (run(base, tmp_path / name, *HEADS[head], *more) for name, more in (("a", ()), ("b", FREE)))
     for one, other in zip(events(tmp_path / "a"), events(tmp_path / "b"), strict=True):
@@ -49,7 +49,7 @@ def test_without_augmentation_a_frozen_encoder_gives_the_fit_of_stored_vectors(h
         torch.testing.assert_close(one, other, rtol=1e-2, atol=2e-3)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ["pairs", "set_mean", pytest.param("set_attention", marks=pytest.mark.slow)])
 def test_the_trained_encoder_is_validated_as_it_is_served(head, base, tmp_path):
     keys = ("data.cached=false", "finetune.blocks=1", "finetune.lr=0.01", "train.keep=last")
     made = run(base, tmp_path / "run", *HEADS[head], *keys)
@@ -64,6 +64,7 @@ def test_the_trained_encoder_is_validated_as_it_is_served(head, base, tmp_path):
     assert {name: last[name] for name in expected} == pytest.approx(expected, abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_whole_recipe_with_an_ensemble_on_augmented_pictures(base, tmp_path):
     keys = ("data.cached=false", "train.members=2", "train.epochs=1", "left.head.dim=8", "evaluate.resamples=2")
     made = sensorium.run("outfits", [*base, *KEYS, *keys], out=tmp_path / "run", quiet=True)
