@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,14 @@ def test_the_last_frame_of_a_flac_file_is_found_by_its_number(rate: int, count: 
     content = out.getvalue()
     assert joined.parts(content + whole("wav"), "a") == [(0, len(content), 0)]
     assert joined.parts(content + bytes(100), "a") == [(0, len(content) + 100, 0)]
+
+
+@pytest.mark.parametrize("junk", [b"\xff", b"\xff\xf8", b"\xff\xf8\x69\x08\0", b"\0\0"])
+def test_megabytes_of_almost_frames_take_no_time(junk: bytes) -> None:
+    content = whole("flac") + junk * (5_000_000 // len(junk))
+    start = time.process_time()
+    assert joined.parts(content, "a")[0].start == 0
+    assert time.process_time() - start < 1.0
 
 
 def test_chunks_and_types_between_joined_wav_files() -> None:

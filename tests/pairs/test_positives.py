@@ -63,3 +63,22 @@ def test_the_positives_of_any_batch_equal_brute_force(same_table, table, data):
     else:
         assert same is None
     np.testing.assert_array_equal(found.rows, (rows, columns))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "complete"),
+    [
+        (np.arange(12), np.arange(12) % 3, True),  # utterances of a class
+        (np.repeat(np.arange(4), 5), np.arange(20), True),  # captions of a clip
+        ([0, 0, 0, 1, 1, 1, 2], [0, 1, 2, 0, 1, 2, 3], True),
+        ([0, 0, 1], [0, 1, 1], False),
+        ([0, 0, 0, 1, 1, 1, 2], [0, 1, 2, 0, 1, 3, 2], False),
+    ],
+)
+def test_components_that_are_complete_are_compared_by_keys(left, right, complete):
+    """Where each item on the left goes with each on the right, which needs no table of the batch's pairs."""
+    left, right = np.array(left), np.array(right)
+    found = BatchPositives(Pairs.of(left, right)).of(left, right)
+    assert (found.keys is not None, found.edges is not None) == (complete, not complete)
+    dense = {(int(a), int(b)) for a, b in zip(left, right, strict=True)}
+    np.testing.assert_array_equal(found.block(slice(0, None)), [[(a, b) in dense for b in right] for a in left])

@@ -9,6 +9,7 @@ from sensorium.modalities.audio.mp3 import Part
 
 _STREAMINFO = (b"\0\0\0\x22", b"\x80\0\0\x22")  # header of the block that comes first, or is the only one
 _FRAMES = 4  # frames of MP3 or AAC one after the other that no samples of FLAC have by chance
+_TRIES = 10_000  # places that are looked at; of 100 MB of samples some 2,000 look like the begin of a frame
 
 
 class Frame(NamedTuple):
@@ -85,8 +86,17 @@ def _last_frame(content: bytes, start: int, stop: int) -> int | None:
     """Where the last frame of the recording at ``start`` begins; None where the header has no number of samples."""
     info = content[start + 8 : start + 42]
     total = int.from_bytes(info[13:18], "big") & ((1 << 36) - 1)
-    block, at = int.from_bytes(info[2:4], "big"), stop
-    while total and (at := content.rfind(b"\xff", start + 42, at)) >= 0:
+    block, first, is_last = int.from_bytes(info[2:4], "big"), start + 4, False
+    while not is_last and first + 4 <= stop:  # blocks of metadata
+        is_last = content[first] >= 0x80
+        first += 4 + int.from_bytes(content[first + 1 : first + 4], "big")
+    sync, at = content[first : first + 2], stop
+    if not total or len(sync) < 2:
+        return None
+    for _ in range(_TRIES):
+        at = content.rfind(sync, first, at)
+        if at < 0:
+            return None
         found = frame(content, at)
         if found and found.number * (1 if found.varies else block) + found.samples == total:
             return at
@@ -98,10 +108,13 @@ def _other(content: bytes, at: int, stop: int) -> int:
     found = magic.HEADER.search(content, at, stop)
     stop = found.start() if found else stop
     here = at
-    while (here := content.find(b"\xff", here + 1, stop)) >= 0:
-        if _follow(content, here):
-            return here
-    return stop
+    for _ in range(_TRIES):
+        here = content.find(b"\xff", here + 1, stop)
+        if here < 0 or _follow(content, here):
+            break
+    else:
+        return stop
+    return stop if here < 0 else here
 
 
 def _follow(content: bytes, at: int) -> bool:
