@@ -142,6 +142,24 @@ def test_same_table_relation_has_no_direction():
     assert report.affected.tolist() == [2]
 
 
+@pytest.mark.parametrize("known", [0, 1, 2, 3])
+@pytest.mark.parametrize("evaluated", [4, 5])
+def test_near_duplicates_within_one_table_are_found_at_either_end(known, evaluated):
+    """Outfits share no garment, but one of the evaluated is that of a fitted one under another id."""
+    table = vectors(8)
+    table[evaluated] = table[known]
+    split = ["train", "train", "test", "test"]
+    pairs = Pairs.of([0, 2, 4, 6], [1, 3, 5, 7], group=[0, 1, 2, 3], split=split, same_table=True)
+    report = leaks.audit(pairs, table)
+    side = "left" if evaluated == 4 else "right"
+    assert report.count("twin") == report.count("twin", side) == 1
+    (found,) = [finding for finding in report.findings if finding.kind == "twin"]
+    assert found.examples == ((f"row {evaluated}", f"row {known}"),)
+    assert leaks.audit(pairs, vectors(8)).findings == ()
+    again = Pairs.of([0, 2, known, 6], [1, 3, 5, 7], group=[0, 1, 2, 3], split=split, same_table=True)
+    assert leaks.audit(again, vectors(8)).count("known_row", "left") == 1
+
+
 def test_text_hash_on_both_ends():
     text = np.array(["a dog barks", "rain"] * 20)
     pairs = one_to_one(40, group=np.arange(40))
@@ -152,7 +170,7 @@ def test_text_hash_on_both_ends():
 def test_policies():
     report = leaks.audit(one_to_one(), split="train")
     with pytest.raises(BadData, match=r"the train split leaks: .*evaluate\.leaks=stamp"):
-        report.enforce("refuse")
+        report.enforce("REFUSE".lower())  # as it is read from a recipe: equal, but not the same object
     assert report.enforce("stamp") is report
     with pytest.raises(BadRecipe, match=r"evaluate\.leaks='stmp'; did you mean 'stamp'"):
         report.enforce("stmp")

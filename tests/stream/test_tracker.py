@@ -162,3 +162,18 @@ def test_a_rival_that_leads_too_early_counts_from_when_the_present_label_has_las
 
 def test_the_options_are_those_of_the_documentation():
     assert TrackerOptions() == TrackerOptions(0.4, 0.05, 0.3, 0.5, 0.3, 0.6)
+
+
+@pytest.mark.parametrize("pause", [None, 0.2, 0.6, 1.0, 2.5])
+def test_activity_ends_with_the_step_that_makes_the_pause_long_enough(pause):
+    options = TrackerOptions() if pause is None else TrackerOptions(pause=pause)
+    tracker = SegmentTracker(LABELS, options)
+    for i in range(10):
+        tracker.push(i * STEP, (i + 1) * STEP, sure("a"))
+    told = None
+    for i in range(10, 50):
+        changes = tracker.push(i * STEP, (i + 1) * STEP, sure("b"), 0.0)
+        if changes and told is None:
+            told = (i + 1) * STEP
+            assert changes[-1] == Change("end", pytest.approx(1.0)) and changes[0].end == pytest.approx(1.0)
+    assert told == pytest.approx(1.0 + (pause or 0.6)) and not tracker.active

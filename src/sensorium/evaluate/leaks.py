@@ -254,7 +254,8 @@ def _one_sided(
 ) -> tuple[Finding | None, Finding | None, np.ndarray]:
     """Rows of one side that stand in both splits, and rows with a near-duplicate there under another related item."""
     column = getattr(pairs, side)
-    rows, known_rows = np.unique(column[evaluated]), np.unique(column[known])
+    seen = np.concatenate([pairs.left[known], pairs.right[known]]) if pairs.same_table else column[known]
+    rows, known_rows = np.unique(column[evaluated]), np.unique(seen)
     same = np.isin(rows, known_rows)
     row_finding = None
     if same.any():
