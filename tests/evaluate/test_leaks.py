@@ -160,6 +160,68 @@ def test_near_duplicates_within_one_table_are_found_at_either_end(known, evaluat
     assert leaks.audit(again, vectors(8)).count("known_row", "left") == 1
 
 
+def written_out(pairs, content, seen):
+    """What an audit finds, in plain Python: {(kind, side): (count, of)}, and the affected pairs."""
+    rows = range(len(pairs))
+    ends = {"left": pairs.left.tolist(), "right": pairs.right.tolist()}
+    evaluated = [i for i in rows if pairs.label[i] == 1 and pairs.split[i] == "test"]
+    known = [i for i in rows if pairs.label[i] == 1 and pairs.split[i] in seen]
+    what = {side: [int(content[side][row]) for row in ends[side]] for side in ends}
+
+    def both(i):
+        pair = what["left"][i], what["right"][i]
+        return tuple(sorted(pair)) if pairs.same_table else pair
+
+    found, affected = {}, set()
+    groups = {pairs.group[i] for i in evaluated} & {pairs.group[i] for i in known}
+    if groups:
+        found["shared_group", "pair"] = len(groups), len({pairs.group[i] for i in evaluated})
+        affected |= {i for i in evaluated if pairs.group[i] in groups}
+    repeated = {i for i in evaluated if both(i) in set(map(both, known))}
+    if repeated:
+        found["repeated_pair", "pair"] = len(repeated), len(evaluated)
+        affected |= repeated
+    for side in ("left", "right"):
+        own, from_sides = {ends[side][i] for i in evaluated}, ("left", "right") if pairs.same_table else (side,)
+        fitted = {ends[one][i] for one in from_sides for i in known}
+        alike = {int(content[side][row]) for row in fitted}
+        twins = {row for row in own - fitted if int(content[side][row]) in alike}
+        if own & fitted:
+            found["known_row", side] = len(own & fitted), len(own)
+        if twins:
+            found["twin", side] = len(twins), len(own)
+        touched = {i for i in evaluated if ends[side][i] in twins} - repeated
+        if pairs.group_names is None and len(touched) > 0.05 * len(evaluated):
+            affected |= touched
+    return found, sorted(affected)
+
+
+@pytest.mark.parametrize("same_table", [False, True])
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10_000), st.integers(3, 14), st.booleans(), st.sampled_from([("train",), ("train", "validation")]))
+def test_an_audit_equals_what_plain_python_finds(same_table, seed, n, named, seen):
+    random = np.random.default_rng(seed)
+    edges = random.integers(0, n, (random.integers(2, 20), 2))
+    edges = np.unique(edges[edges[:, 0] != edges[:, 1]] if same_table else edges, axis=0)
+    if not len(edges):
+        return
+    split = random.choice(["train", "validation", "test"], len(edges))
+    label = (random.random(len(edges)) < 0.85).astype(int)
+    split[0], label[0] = "test", 1
+    group = [f"g{i}" for i in random.integers(0, 9, len(edges))] if named else None
+    pairs = Pairs.of(*edges.T, label=label, split=split, group=group, same_table=same_table)
+    content = {side: random.integers(0, 2 * n, n).astype(np.uint64) for side in ("left", "right")}
+    if same_table:
+        content["right"] = content["left"]
+    report = leaks.audit(pairs, left_content=content["left"], right_content=content["right"], seen=seen)
+    found, affected = written_out(pairs, content, seen)
+    assert {(one.kind, one.side): (one.count, one.of) for one in report.findings} == found
+    assert report.affected.tolist() == affected and report.leaky == bool(affected)
+    for one in report.findings:
+        assert 0 < len(one.examples) <= min(5, one.count) and f"{one.count} of {one.of} evaluated" in one.text
+    assert len(leaks.without(pairs, report)) == len(pairs) - len(affected)
+
+
 def test_text_hash_on_both_ends():
     text = np.array(["a dog barks", "rain"] * 20)
     pairs = one_to_one(40, group=np.arange(40))
