@@ -41,7 +41,12 @@ TARGETS = {
     "evaluate/statistics.py": ["evaluate/test_statistics.py"],
     "evaluate/leaks.py": ["evaluate/test_leaks.py"],
     "stream/tracker.py": ["stream/test_tracker.py"],
-    "search/query.py": ["search/test_hits.py", "search/test_side_names.py", "search/test_python.py"],
+    "search/query.py": [
+        "search/test_hits.py",
+        "search/test_options.py",
+        "search/test_side_names.py",
+        "search/test_python.py",
+    ],
     "search/journal.py": ["search/test_journal.py"],
     "table/where.py": ["table/test_where.py", "table/test_table.py"],
     "table/columns.py": ["table"],

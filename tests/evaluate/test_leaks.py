@@ -198,7 +198,9 @@ def written_out(pairs, content, seen):
 
 @pytest.mark.parametrize("same_table", [False, True])
 @settings(max_examples=150, deadline=None)
-@given(st.integers(0, 10_000), st.integers(3, 14), st.booleans(), st.sampled_from([("train",), ("train", "validation")]))
+@given(
+    st.integers(0, 10_000), st.integers(3, 14), st.booleans(), st.sampled_from([("train",), ("train", "validation")])
+)
 def test_an_audit_equals_what_plain_python_finds(same_table, seed, n, named, seen):
     random = np.random.default_rng(seed)
     edges = random.integers(0, n, (random.integers(2, 20), 2))

@@ -9,6 +9,7 @@ import pytest
 
 import sensorium
 from sensorium.errors import BadData, BadRecipe
+from sensorium.evaluate.hubness_corrections import Correction
 from sensorium.search import query
 
 KEYS = ["data.left=image", "data.right=text", "objective=ridge", "evaluate.plots=false", "evaluate.resamples=50",
@@ -111,6 +112,60 @@ def test_what_a_query_is_resolved_to(clashing):
     assert (own.direction, own.exclude, own.depth, own.calibrated) == ("left->left", {"im3"}, 16, False)
     both = query.resolve(clashing, [query.Input("left", "im3"), query.Input("right", "im4")], query.Options(to="right"))
     assert (both.direction, both.exclude, both.corrected, both.calibrated) == ("both->right", {"im4"}, False, False)
+
+
+def test_several_queries_at_once_equal_brute_force(clashing):
+    """Each with its own k, filter and excluded ids, in one call; some of them are answered by one pass."""
+    random, index = np.random.default_rng(0), clashing.index("right")
+    table = index.vectors(np.arange(40)).astype(float)
+    asked, queries = random.standard_normal((24, table.shape[1])).astype(np.float32), []
+    for i in range(len(asked)):
+        where = [None, {"year": {"<": 30}}, {"year": [3, 4, 5]}][i % 3]
+        inputs = [query.Input("right", f"im{j}") for j in range(i % 4)] or [query.Input("left", "im7")]
+        queries.append(query.resolve(clashing, inputs, query.Options(k=1 + i % 7, to="right", where=where)))
+    assert len({one.key for one in queries}) < len(queries)
+    for i, (one, ranked) in enumerate(zip(queries, query.search(clashing, asked, queries), strict=True)):
+        kept = [np.ones(40, bool), np.arange(40) < 30, np.isin(np.arange(40), [3, 4, 5])][i % 3].copy()
+        kept[: i % 4] = False
+        scores = np.where(kept, table @ asked[i].astype(float), -np.inf)
+        best = np.argsort(-scores, kind="stable")[: min(1 + i % 7, kept.sum())]
+        assert ranked.rows.tolist() == best.tolist()
+        np.testing.assert_allclose(ranked.scores, scores[best], rtol=1e-5)
+        assert ranked.best == pytest.approx(scores[best[0]], rel=1e-5)
+        hits = query.hits(clashing, one, ranked)
+        assert [hit["id"] for hit in hits] == [f"im{row}" for row in best]
+        assert [hit["rank"] for hit in hits] == list(range(1, len(best) + 1))
+
+
+def test_a_corrected_search_corrects_ten_times_k_of_the_raw_hits_and_200_at_least():
+    random = np.random.default_rng(2)
+    x = random.standard_normal((500, 6)).astype(np.float32)
+    run = sensorium.fit(x, x @ random.standard_normal((6, 6)).astype(np.float32), objective="ridge",
+                        evaluate={"resamples": 20, "baselines": [], "correction": "none"})  # fmt: skip
+    bank = run.project("left", random.standard_normal((40, 6)).astype(np.float32))
+    run.corrections = {"left->right": Correction("csls", 5, bank)}
+    index, shift = run.index("right"), run.shift("left->right", "right")
+    asked = random.standard_normal((4, 6)).astype(np.float32)
+    for k, fetched in ((1, 200), (20, 200), (21, 210), (30, 300), (60, 500)):
+        one = query.resolve(run, [query.Input("left")], query.Options(k=k))
+        assert one.corrected
+        rows, scores = shift.rerank(*index.search(asked, fetched), k)
+        for i, ranked in enumerate(query.search(run, asked, [one] * 4)):
+            assert ranked.rows.tolist() == rows[i].tolist()
+            np.testing.assert_array_equal(ranked.scores, scores[i])
+        plain = query.resolve(run, [query.Input("left")], query.Options(k=k, corrected=False))
+        assert query.search(run, asked[:1], [plain])[0].rows.tolist() == index.search(asked[:1], k).rows[0].tolist()
+
+
+def test_inputs_are_summed_by_weight_at_unit_length():
+    vectors = np.random.default_rng(1).standard_normal((3, 5)).astype(np.float32)
+    inputs = [query.Input("left", weight=w, vector=10 * v) for w, v in zip((1.0, -0.5, 2.0), vectors, strict=True)]
+    units = vectors.astype(float) / np.linalg.norm(vectors, axis=1, keepdims=True)
+    total = units[0] - 0.5 * units[1] + 2 * units[2]
+    found = query.combine(inputs)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, total / np.linalg.norm(total), rtol=1e-5)
+    np.testing.assert_allclose(query.combine(inputs[:1]), units[0], rtol=1e-5)
 
 
 def test_inputs_that_cancel_each_other_out():

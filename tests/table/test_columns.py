@@ -10,7 +10,7 @@ import pytest
 
 from sensorium.errors import BadData, Corrupt
 from sensorium.table import Table, as_column, json_value
-from sensorium.table.columns import from_arrow, join, kind_of, like, sortable
+from sensorium.table.columns import from_arrow, join, kind_of, like, sortable, to_arrow
 
 UTC = datetime.UTC
 KEPT = {
@@ -91,6 +91,15 @@ def test_arrow(array, expected):
     column = from_arrow(array, "c")
     table = Table(np.arange(len(column)).astype(str), {"c": column})
     assert [table.metadata(i)["c"] for i in range(len(column))] == expected
+
+
+def test_arrow_types_are_those_that_the_formats_page_names():
+    for values, type_ in (
+        (["a" * 1000, "b"], pa.string()), (["a", None], pa.string()), ([1, 2], pa.int64()), ([1, None], pa.int64()),
+        ([0.5, 1], pa.float64()), ([True, None], pa.bool_()), ([["a"], None], pa.list_(pa.string())),
+        (np.array([1, 2], np.uint8), pa.uint8()), (np.array(["2024-01-01"], "M8[D]"), pa.date32()),
+    ):  # fmt: skip
+        assert to_arrow(as_column(values, "c")).type == type_
 
 
 @pytest.mark.parametrize(
