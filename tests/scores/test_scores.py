@@ -331,6 +331,21 @@ def test_topk_equals_sorting(kind, use, n, k, monkeypatch):
         np.testing.assert_array_equal(found, np.pad(best, short, constant_values=-np.inf))
 
 
+@pytest.mark.parametrize("use", ["numpy", "torch"])
+@pytest.mark.parametrize("n", [3, 700, 3000])
+def test_of_equal_scores_the_first_positions_are_found(n, use, monkeypatch):
+    """So many of them that they are decided before all blocks were seen."""
+    use_machine(monkeypatch, use)
+    monkeypatch.setattr(exact_topk, "_COLUMNS", 256)
+    monkeypatch.setattr(exact_topk, "_PAIRS", 100)
+    c = np.tile(vectors("normal", 1, 20, 15), (n, 1))
+    q = np.concatenate([c[:1], 2 * c[:1], vectors("normal", 3, 20, 16)])
+    positions, found = scores.topk(q, c, 5)
+    expected = np.pad(np.arange(min(n, 5)), (0, max(0, 5 - n)), constant_values=-1)
+    np.testing.assert_array_equal(positions, np.tile(expected, (5, 1)))
+    np.testing.assert_array_equal(found[:, 0], scores.pair_scores(q, np.tile(c[:1], (5, 1))))
+
+
 def test_descending_orders_like_two_keys():
     random = np.random.default_rng(28)
     i = random.integers(0, 9, 500)

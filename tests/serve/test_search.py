@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import numpy as np
 import pytest
@@ -132,6 +133,30 @@ def test_encoder_space_is_the_frozen_encoders_own(client, run, symbols):
 def test_long_answers_are_streamed_whole(client, run):
     found = ask(client, text="letter", k=3000)
     same(found, run.search(text="letter", k=3000))
+
+
+@pytest.mark.parametrize("k", [1, 499, 500, 501, 999, 1000, 1001, 1500, 1501])
+def test_answers_of_any_length_are_whole(client, run, k):
+    start = time.perf_counter()
+    found = ask(client, text="letter", k=k)
+    assert 0 < found["took_ms"] <= 1000 * (time.perf_counter() - start)
+    assert ids(found) == [hit["id"] for hit in run.search(text="letter", k=k)] and len(found["hits"]) == k
+
+
+def test_the_statuses_of_a_search_are_documented(client):
+    said = client.get("/openapi.json").json()["paths"]["/search"]["post"]
+    assert set(said["responses"]) == {"200", "400", "404", "408", "409", "413", "415", "422", "503"}
+    assert said["requestBody"]["required"] is True
+    assert set(said["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
+    form = said["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert {"query", "image"} <= set(form) and form["image"] == {"type": "string", "format": "binary"}
+
+
+def test_a_long_name_of_a_type_or_a_field_is_said_by_its_beginning(client):
+    said = problem(client.post("/search", content=b"{}", headers={"content-type": "x/" + "y" * 200}), 415)
+    assert f"content type 'x/{'y' * 58}'; send" in said
+    said = problem(client.post("/search", files={"z" * 200: b"x"}), 422)
+    assert f"form field '{'z' * 60}'; expected query" in said
 
 
 @pytest.mark.parametrize(
