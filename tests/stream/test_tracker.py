@@ -177,3 +177,53 @@ def test_activity_ends_with_the_step_that_makes_the_pause_long_enough(pause):
             told = (i + 1) * STEP
             assert changes[-1] == Change("end", pytest.approx(1.0)) and changes[0].end == pytest.approx(1.0)
     assert told == pytest.approx(1.0 + (pause or 0.6)) and not tracker.active
+
+
+def take_over(first, other, probabilities=(0.125, 0.875), **options):
+    """Steps of an eighth of a second without smoothing, ``first`` of them of a: when b took over, and when it was said."""
+    tracker = SegmentTracker(LABELS[:2], TrackerOptions(half_life=1e-3, **options))
+    for i in range(first + other):
+        leading = (1.0, 0.0) if i < first else probabilities
+        for one in tracker.push(i / 8, (i + 1) / 8, leading):
+            if isinstance(one, Change) and one.label == "b":
+                return one.t, (i + 1) / 8
+    return None
+
+
+@pytest.mark.parametrize(
+    ("first", "options", "expected"),
+    [
+        (8, {"hold": 0.25, "least": 0.5}, (1.0, 1.25)),
+        (8, {"hold": 0.26, "least": 0.5}, (1.0, 1.375)),
+        (8, {"hold": 0.0, "least": 0.0}, (1.0, 1.125)),
+        (8, {"hold": 1.0, "least": 1.0}, (1.0, 2.0)),
+        (4, {"hold": 0.25, "least": 0.5}, (0.5, 0.75)),
+        (2, {"hold": 0.125, "least": 0.5}, (0.5, 0.75)),  # it waits, and counts from when it may
+        (2, {"hold": 0.25, "least": 1.0}, (1.0, 1.25)),
+        (1, {"hold": 0.5, "least": 0.125}, (0.125, 0.625)),
+    ],
+)
+def test_a_label_takes_over_at_the_step_that_makes_its_lead_long_enough(first, options, expected):
+    assert take_over(first, 40, margin=0.05, **options) == expected
+
+
+@pytest.mark.parametrize(("margin", "takes"), [(0.25, True), (0.2501, False), (0.0, True), (0.7, False)])
+def test_a_lead_of_the_margin_is_enough(margin, takes):
+    assert (take_over(8, 40, (0.375, 0.625), margin=margin) is not None) is takes
+
+
+def test_a_lead_that_was_lost_counts_from_when_it_came_back():
+    tracker, told = SegmentTracker(LABELS, TrackerOptions(half_life=1e-3, hold=0.25, least=0.0)), []
+    for i, name in enumerate("aaaabaabcbccc"):
+        told += [(one.label, one.t, (i + 1) / 8) for one in tracker.push(i / 8, (i + 1) / 8, sure(name))
+                 if isinstance(one, Change) and one.kind == "label"]  # fmt: skip
+    assert told == [("a", 0.0, 0.125), ("c", 10 / 8, 12 / 8)]
+
+
+def test_only_the_newest_segments_are_kept():
+    options = TrackerOptions(half_life=1e-3, hold=0.0, least=0.0, margin=0.0)
+    tracker = SegmentTracker(LABELS, options, most=3)
+    for i, name in enumerate("abcabcab"):
+        tracker.push(i / 8, (i + 1) / 8, sure(name))
+    assert [(one.start, one.label) for one in tracker.segments] == [(4 / 8, "b"), (5 / 8, "c"), (6 / 8, "a")]
+    assert tracker.label == "b"
