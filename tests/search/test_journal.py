@@ -82,6 +82,56 @@ def test_the_last_word_is_what_rewriting_leaves(tmp_path):
     assert [c.id for c in reader.read()] == ["c"]
 
 
+def test_a_reader_knows_when_it_is_behind(tmp_path):
+    writer, reader = Journal(tmp_path, "left"), Journal(tmp_path, "left")
+    assert not reader.is_behind, "there is nothing to read"
+    for change in (Change("a"), Change("b"), Change("a")):
+        writer.append([change])
+        assert reader.is_behind and not writer.is_behind
+        assert [one.id for one in reader.read()] == [change.id] and not reader.is_behind
+    writer.rewrite()
+    assert reader.is_behind and not writer.is_behind, "another file lies there"
+    assert [one.id for one in reader.read()] == ["b", "a"] and not reader.is_behind
+    reader.close()
+    assert reader.is_behind and [one.id for one in reader.read()] == ["b", "a"]
+    writer.path.unlink()
+    assert not reader.is_behind and reader.read() == [] and list(reader.latest) == ["b", "a"]
+
+
+def test_a_file_without_anything_to_drop_is_not_rewritten(tmp_path):
+    writer = Journal(tmp_path, "left")
+    writer.rewrite()
+    assert not writer.path.exists()
+    writer.append([Change("a"), Change("b")])
+    file, size = writer.path.stat().st_ino, writer.path.stat().st_size
+    writer.rewrite()
+    assert writer.path.stat().st_ino == file
+    writer.append([Change("a")])
+    writer.rewrite()
+    assert writer.path.stat().st_ino != file and records.START < writer.path.stat().st_size <= size
+
+
+def test_the_slot_says_where_the_file_ends_and_what_is_missing_is_counted(tmp_path):
+    writer, ends = Journal(tmp_path, "left"), [records.START]
+    for i in range(4):
+        writer.append([Change("a" * (i + 1)), Change("b")])
+        ends.append(writer.path.stat().st_size)
+        slot = records.committed(writer.path.read_bytes()[: records.START])
+        assert (slot.number, slot.last, slot.end) == (i + 2, *ends[-2:])
+    whole = writer.path.read_bytes()
+    for cut, there in ((ends[4] - 1, 6), (ends[3], 6), (ends[3] - 1, 4), (records.START, 0)):
+        writer.path.write_bytes(whole[:cut])
+        with pytest.warns(UserWarning, match=f"{ends[4] - ends[there // 2]:,} bytes of changes that were acknowledged"):
+            assert len(Journal(tmp_path, "left").read()) == there
+    writer.path.write_bytes(whole[: records.START - 1])
+    again = Journal(tmp_path, "left")
+    with pytest.warns(UserWarning, match="an unknown number of changes that were acknowledged are missing"):
+        assert again.read() == []
+    with pytest.warns(UserWarning, match="an unknown number"):
+        again.append([Change("c")])
+    assert [one.id for one in Journal(tmp_path, "left").read()] == ["c"]
+
+
 def test_two_writers_see_each_others_words(tmp_path):
     one, two = Journal(tmp_path, "left"), Journal(tmp_path, "left")
     one.append([Change("a")])
