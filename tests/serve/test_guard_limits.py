@@ -1,12 +1,13 @@
 """The guard around a small application: every limit at its last allowed value and at the next one."""
 
 import asyncio
+import base64
 
 import pytest
 
 from sensorium.serve import Settings
 from sensorium.serve.admission import Budget, Place, Places
-from sensorium.serve.guard import Guard, is_stream, release
+from sensorium.serve.guard import TOKEN_PROTOCOL, Guard, _token_of, is_stream, release
 from sensorium.serve.log import Log
 from sensorium.serve.metering import PLACE
 from sensorium.serve.problems import Problem
@@ -135,6 +136,14 @@ def test_encodings_of_bodies(encoding):
         assert f"content-encoding {encoding[:20].decode()}: compressed" in said
     else:
         assert status == 200
+
+
+@pytest.mark.parametrize("length", range(16, 25))
+def test_a_token_of_any_length_travels_as_a_subprotocol(length):
+    token = bytes(range(255, 255 - length, -1))
+    packed = base64.urlsafe_b64encode(token).decode()
+    for sent in (packed, packed.rstrip("=")):
+        assert _token_of(["sensorium", TOKEN_PROTOCOL + sent]) == token
 
 
 def test_policies_of_many_hosts_are_their_own():

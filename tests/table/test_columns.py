@@ -179,6 +179,34 @@ def test_numbers_and_times_as_a_column_of_another_s_kind():
     np.testing.assert_array_equal(spans, np.array([60, "NaT", "NaT"], "m8[s]"))
 
 
+@pytest.mark.parametrize("make", [list, np.array, lambda v: np.array(v, object)])
+def test_short_text_has_a_fixed_width_and_longer_text_none(make):
+    for length, kind in ((64, "U"), (65, "O")):
+        column = as_column(make(["a" * length, "b"]), "c")
+        assert column.dtype.kind == kind and column.tolist() == ["a" * length, "b"]
+
+
+def test_a_mixed_column_is_described_by_three_of_its_types():
+    with pytest.raises(BadData) as error:
+        as_column(["x" * 50, 1, b"b", datetime.date(2024, 1, 1)], "c")
+    assert str(error.value) == (
+        "column 'c' mixes bytes (\"b'b'\") and date ('2024-01-01') and int ('1'); convert it to one type, or drop it"
+    )
+    with pytest.raises(BadData, match=f"and str \\('{'x' * 40}'\\)"):
+        as_column([1, "x" * 50], "c")
+
+
+def test_columns_of_nothing_take_the_type_of_the_other():
+    none, text, number = np.zeros(0, np.str_), np.array(["a"]), np.array([1, 2], np.int8)
+    assert join(none, number, "c") is number and join(number, none, "c") is number
+    assert join(none, none, "c") is none
+    assert join(text, text, "c").dtype.kind == "U" and join(number, number, "c").dtype == np.int8
+    assert join(np.array([1.5]), number, "c").tolist() == [1.5, 1, 2]
+    assert join(as_column([1, None]), as_column([2**63, None]), "c").tolist() == [1, None, 2**63, None]
+    with pytest.raises(BadData, match="beyond 64 bits"):
+        join(as_column([-1, None]), as_column([2**63, None]), "c")
+
+
 def test_integers_at_the_ends_of_64_bits():
     for values in ([-(2**63), 2**63 - 1], [0, 2**64 - 1], [-(2**63), None], [2**64 - 1, None]):
         assert as_column(values, "c").tolist() == values
