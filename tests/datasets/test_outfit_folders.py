@@ -214,6 +214,8 @@ def test_unknown_ids_are_left_out_and_counted_when_asked(whole, shop):
     data = load(shop, allow_missing=True)
     assert pairs_of(data) == pairs_of(load(whole)) and sets_of(data) == sets_of(load(whole))
     assert data.notes["pairs_unknown_ids"] == data.notes["outfits_unknown_ids"] == 1
+    assert [line.partition(" left out")[0] for line in data.notes["said"]] == [
+        "outfits: 1 unknown ids", "pairs: 1 unknown ids", "pairs: 1"]  # fmt: skip
 
 
 def test_conflicts_can_be_dropped_and_an_outfit_of_one_item_stays_an_item(shop):
@@ -224,7 +226,7 @@ def test_conflicts_can_be_dropped_and_an_outfit_of_one_item_stays_an_item(shop):
     data = load(shop, conflicts="drop", compat="", questions="")
     assert data.notes["pairs_labelled_both_ways"] == 2 and len(data.left) == 144
     assert data.notes["outfits_of_one_item"] == 1
-    assert data.notes["outfits_of_one_item_such_as"] == "entry 3 of outfits_train.json"
+    assert data.notes["said"][1:] == ["outfits: 1 of one item left out (entry 3 of outfits_train.json)"]
 
 
 def test_items_without_a_category_are_counted(shop):
@@ -335,6 +337,8 @@ def test_items_that_several_splits_share_are_said(shop):
     looks[0]["items"][0] = {"id": "0000"}
     (shop / "outfits_test.json").write_text(json.dumps(looks))
     assert load(shop, compat="", pairs="", questions="").notes["items_in_several_splits"] == 1
+    assert load(shop, compat="", pairs="", questions="").notes["said"] == [
+        "1 items stand in several splits, whose outfits share them"]  # fmt: skip
 
 
 def test_garments_are_pictures_and_names(whole, tmp_path):

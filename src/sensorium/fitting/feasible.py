@@ -49,6 +49,7 @@ def check(plan: Recipe, data: Data, pairs: Pairs, parts: Built) -> list[str]:
     heads, objective = parts.heads, parts.objective
     both = tables[0], tables[-1], pairs, heads["left"], heads["right"]
     notes = check_fit(*both, objective, plan.train_options())
+    notes += data.notes.get("said", [])
     return notes + unseen(pairs, data.right or data.left, objective.gives_probabilities)
 
 
