@@ -38,7 +38,7 @@ def shop(index, correction):
     return made
 
 
-@pytest.fixture(scope="module", params=[("exact", "csls", 4096), ("faiss", "qb_norm", 8)], ids=lambda one: one[0])
+@pytest.fixture(scope="module", params=[("exact", "csls", 1000), ("faiss", "qb_norm", 8)], ids=lambda one: one[0])
 def run(request):
     """A run, and the depth from which groups are searched item by item."""
     index, correction, most = request.param

@@ -106,6 +106,37 @@ def test_facets_need_no_input(shop, client, capsys, monkeypatch):
     assert "did you mean" in problem(client.post("/search", json={"facets": ["thng"], "to": "right"}), 400)
 
 
+def test_a_terminal_shows_groups_and_facets_as_tables(shop, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    words = [
+        "--text",
+        "red dress",
+        "--from",
+        "right",
+        "--to",
+        "right",
+        "-k",
+        "2",
+        "--collapse",
+        "product",
+        "--collapse-size",
+        "2",
+    ]
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["sensorium", "search", str(shop.folder), *words, "--facets", "stock", "--facets", "price", "--table"],
+    )
+    with pytest.raises(SystemExit):
+        main()
+    out = capsys.readouterr().out
+    hits = shop.search("red dress", side="right", to="right", k=2, collapse="product", collapse_size=2)
+    assert all(hit["id"] in out and hit["collapsed"][0]["id"] in out for hit in hits) and "group_size" in out
+    assert (
+        "stock: 2 values of 60 items, 5 items without" in out and "price: 20 values of 60 items, 0.99 to 19.99" in out
+    )
+
+
 def test_several_inputs_files_and_the_encoders_space_take_the_options_too(shop, client):
     mixed = {"queries": [{"text": "red dress"}, {"text": "hat", "weight": 0.5}], "to": "right", "collapse": "product"}
     hits = client.post("/search", json={**mixed, "facets": ["thing"], "k": 30}).json()

@@ -12,7 +12,7 @@ import typer
 
 from sensorium import modalities
 from sensorium.cli.options import Choices, Json, RunFolder, Trust, read_vector, trusted
-from sensorium.cli.output import Output
+from sensorium.cli.output import Output, printable
 from sensorium.cli.where import conditions, kinds_of
 from sensorium.errors import BadRecipe
 
@@ -145,7 +145,8 @@ def tell_hits(output: Output, hits: HitList) -> None:
         ends = f", {one['min']} to {one['max']}" if one.get("min") is not None else ""
         cut = f", the {len(rows)} most frequent" if "values" in one and len(rows) < one["distinct"] else ""
         gaps = f", {one['missing']:,} items without" if one["missing"] else ""
-        output.records(rows, title=f"{name}: {one['distinct']:,} values of {one['count']:,} items{ends}{cut}{gaps}")
+        output.say(printable(f"{name}: {one['distinct']:,} values of {one['count']:,} items{ends}{cut}{gaps}"))
+        output.records(rows)
 
 
 def _with_modalities(function: Callable[..., None]) -> Callable[..., None]:

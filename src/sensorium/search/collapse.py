@@ -1,7 +1,7 @@
 """Collapsing: one hit for each value of a column, its best item, and on demand the further items of its group.
 
-The index is asked for more and more hits until there are enough groups; where that would take long, the items of
-the other groups are scored one by one. Items without a value are a group each.
+The index is asked for more and more hits until there are enough groups; where that would take long, the best items of
+the other groups are found by one matrix product. Items without a value are a group each.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensorium import scores
+from sensorium.scores.similarity import error32
 from sensorium.search.ranking import Found, Ranked, admit, find, probability
 from sensorium.types import blocks
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from sensorium.search.query import Query
     from sensorium.search.run import Run
 
-_WIDER = 4  # times as many hits, each time there are too few groups
-_MOST = 4096  # hits, from which on the other groups' items are scored instead
+_WIDER = 8  # times as many hits, each time there are too few groups
+_MOST = 1000  # hits, from which on the other groups are searched by themselves
 _BLOCK = 8192  # items scored at a time
 
 
@@ -85,11 +86,38 @@ def _with_the_others(
     run: Run, vector: np.ndarray, best: Ranked, first: int, allowed: np.ndarray, query: Query, index: Any
 ) -> Ranked:
     """The best hits of groups, and those of all groups that are not among them."""
-    there = group_of(run, query, best.rows)
-    others = allowed & ~np.isin(group_of(run, query, np.arange(len(allowed))), there)
-    more = admit(run, _scored(run, vector, np.flatnonzero(others), first, query, index), query)
-    both = best.join(_best(run, more, query))
+    every = group_of(run, query, np.arange(len(allowed)))
+    others = np.flatnonzero(allowed & ~np.isin(every, group_of(run, query, best.rows)))
+    near, error = _near(run, vector, first, query, index)
+    near, group = near[others], every[others]
+    # The best of a group is among those that may be so for all that is known; of groups of one, only the best count.
+    valued = group >= 0
+    tops = np.full(int(group.max(initial=-1)) + 1, -np.inf, np.float32)
+    np.maximum.at(tops, group[valued], near[valued])
+    least = np.full(len(others), -np.inf, np.float32)
+    least[valued] = tops[group[valued]]
+    if (single := near[~valued]).size > query.wanted:
+        least[~valued] = np.partition(single, len(single) - query.wanted)[len(single) - query.wanted]
+    rows = others[near >= least - 2 * error]
+    both = best.join(_best(run, admit(run, _scored(run, vector, rows, first, query, index), query), query))
     return both.take(np.argsort(-both.scores, kind="stable"))
+
+
+def _near(run: Run, vector: np.ndarray, first: int, query: Query, index: Any) -> tuple[np.ndarray, float]:
+    """Every row's score (n,) float32 but for rounding, and a bound of the error. first: as for :func:`_scored`."""
+    index = run.index(query.to) if index is None else index
+    near, longest = np.empty(len(index), np.float32), 0.0
+    for part in blocks(len(index), _BLOCK):
+        some = np.asarray(index.vectors(part))
+        near[part] = some @ vector
+        longest = max(longest, float(np.einsum("ij,ij->i", some, some).max()))
+    error = float(error32(np.linalg.norm(vector), longest**0.5, len(vector)))
+    if query.corrected:
+        shift = run.shift(query.direction, query.to)
+        if shift.hubs is None or shift.hubs[first]:
+            near -= shift.bias
+            error += 2e-7 * float(np.abs(near).max() + np.abs(shift.bias).max())  # of subtracting, twice
+    return near, error
 
 
 def _scored(run: Run, vector: np.ndarray, rows: np.ndarray, first: int, query: Query, index: Any) -> Ranked:

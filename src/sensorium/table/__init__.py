@@ -93,8 +93,8 @@ class Table:
             name: join(self.columns[name], column, name) if len(self) else column for name, column in more.items()
         }
         merged_ids = np.concatenate([self.ids, ids]) if len(self) else np.asarray(ids)
-        n = len(self)
-        coded = {name: made for name, one in self._coded.items() if (made := one.append(merged[name], n)) is not None}
+        n, known = len(self), self._coded.copy()  # another thread may be counting
+        coded = {name: made for name, one in known.items() if (made := one.append(merged[name], n)) is not None}
         return Table(merged_ids, merged, [self.rows.append(merged_ids, new)], coded)
 
     def take(self, rows: np.ndarray) -> Table:
@@ -102,7 +102,9 @@ class Table:
         ids = self.ids[rows]
         known = [self._lookup[0].take(ids, rows)] if self._lookup else []
         columns = {name: c[rows] for name, c in self.columns.items()}
-        return Table(ids, columns, known, {name: one.take(columns[name], rows) for name, one in self._coded.items()})
+        return Table(
+            ids, columns, known, {name: one.take(columns[name], rows) for name, one in self._coded.copy().items()}
+        )
 
     def metadata(self, row: int) -> dict[str, Any]:
         """The columns of one row as plain Python values; None where a text, integer, boolean or time is missing."""

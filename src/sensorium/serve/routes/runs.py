@@ -38,6 +38,7 @@ class Column(BaseModel):
     name: str
     type: Literal["text", "number"]
     values: list[str | float | int | bool] = Field(default_factory=list)
+    several: bool = Field(False, description="whether an item has a list of values")
 
 
 class Side(BaseModel):
@@ -109,7 +110,8 @@ def column_of(name: str, values: np.ndarray) -> Column:
     there = values[~missing(values)]
     counts = Counter(itertools.chain.from_iterable(there) if kind == "list" else map(value_of, there))
     few = len(counts) <= _VALUES and all(np.isfinite(one) for one in counts if isinstance(one, float))
-    return Column(name=name, type=type_, values=[json_value(one) for one, _ in counts.most_common()] if few else [])
+    listed = [json_value(one) for one, _ in counts.most_common()] if few else []
+    return Column(name=name, type=type_, values=listed, several=kind == "list")
 
 
 async def summary(registry: Registry, name: str) -> RunSummary:

@@ -16,9 +16,12 @@ export function fileOf(key) { return files.get(key); }
 /** Whether a kind of input is a file: every modality but text is; an id and a drawing are not. */
 export function isFile(kind) { return !["text", "id", "draw"].includes(kind); }
 
+/** Items of a group that an answer holds, where results are one a group. */
+const GROUP = 7;
+
 /** An empty search. inputs: {kind: text|id|draw|a modality of files, value, side?, weight}. */
 export function blank() {
-  return { inputs: [], to: "", k: 12, where: {}, corrected: true, mmr: 0, beside: "" };
+  return { inputs: [], to: "", k: 12, where: {}, corrected: true, mmr: 0, beside: "", collapse: "", min_score: null, fallback: null };
 }
 
 /** The query of a link's parameters. */
@@ -35,11 +38,19 @@ export function fromParams(params) {
   query.corrected = params.get("raw") !== "1";
   query.mmr = Math.min(1, Math.max(0, parseFloat(params.get("vary")) || 0));
   query.beside = ["correction", "encoder"].includes(params.get("beside")) ? params.get("beside") : "";
-  try {
-    const where = JSON.parse(params.get("where") ?? "{}");
-    if (where && typeof where === "object" && !Array.isArray(where)) query.where = where;
-  } catch { /* a link that was cut: no filter */ }
+  query.where = filterOf(params.get("where")) ?? {};
+  query.collapse = params.get("collapse") ?? "";
+  query.min_score = params.has("min_score") && Number.isFinite(parseFloat(params.get("min_score"))) ? parseFloat(params.get("min_score")) : null;
+  query.fallback = filterOf(params.get("fallback"));
   return query;
+}
+
+/** A filter of a link; null for none, and for one that was cut. */
+function filterOf(text) {
+  try {
+    const found = JSON.parse(text ?? "null");
+    return found && typeof found === "object" && !Array.isArray(found) ? found : null;
+  } catch { return null; }
 }
 
 /** The parameters of a link to the same query. */
@@ -57,6 +68,9 @@ export function toParams(run, query) {
   if (query.mmr) params.set("vary", query.mmr);
   if (query.beside) params.set("beside", query.beside);
   if (Object.keys(query.where).length) params.set("where", JSON.stringify(query.where));
+  if (query.collapse) params.set("collapse", query.collapse);
+  if (query.min_score !== null) params.set("min_score", query.min_score);
+  if (query.fallback) params.set("fallback", JSON.stringify(query.fallback));
   return params;
 }
 
@@ -103,6 +117,9 @@ export async function requests(run, query) {
   const body = { run: run.name, ...inputFields, k: query.k, corrected: query.corrected };
   if (!run.one_table) body.to = to;
   if (Object.keys(query.where).length) body.where = query.where;
+  if (query.collapse) Object.assign(body, { collapse: query.collapse, collapse_size: GROUP });
+  if (query.min_score !== null) body.min_score = query.min_score;
+  if (query.fallback) body.fallback = query.fallback;
   if (query.mmr) body.mmr = 1 - query.mmr; // the page's slider goes from near to varied, λ the other way
   if (query.beside === "correction") {
     return [{ title: "Corrected", note: "hubs pushed back", body: { ...body, corrected: true } },

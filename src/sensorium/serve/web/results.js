@@ -88,8 +88,22 @@ async function relatedPicture(place, hit) {
   } catch { /* a decoration only */ }
 }
 
-/** A card for a hit. onSearch(hit), onDetails(hit, opener). */
-export function card(hit, { onSearch, onDetails }) {
+/** The further items of a hit's group, behind a button that says how many there are. */
+function group(hit, { onSearch, onGroup }) {
+  const more = (hit.group_size ?? 1) - 1, shown = hit.collapsed ?? [];
+  if (more < 1) return null;
+  const list = h("ul", { class: "group", hidden: true }, shown.map((one) => h("li", {}, h("button", { type: "button", title: label(one), "aria-label": `Search by ${label(one)}`, on: { click: () => onSearch(one) } },
+    one.kind === "image" && one.media ? picture(one, "group-picture") : h("span", {}, label(one))))),
+  more > shown.length ? h("li", {}, h("button", { class: "button small plain", type: "button", on: { click: () => onGroup(hit) } }, `All ${(more + 1).toLocaleString("en")}`)) : null);
+  const button = h("button", { class: "button small plain more", type: "button", "aria-expanded": "false", on: { click() {
+    list.hidden = !list.hidden;
+    button.setAttribute("aria-expanded", String(!list.hidden));
+  } } }, `${more.toLocaleString("en")} more`);
+  return [button, list];
+}
+
+/** A card for a hit. onSearch(hit), onDetails(hit, opener), onGroup(hit): show its whole group. */
+export function card(hit, { onSearch, onDetails, onGroup }) {
   const name = label(hit), kind = hit.kind === "image" && hit.media ? "image" : hit.kind === "audio" && hit.media ? "audio" : "text";
   const shown = media(hit);
   const small = name === hit.id ? null : h("span", { class: "hit-id" }, hit.id);
@@ -97,8 +111,8 @@ export function card(hit, { onSearch, onDetails }) {
     kind === "image" ? shown : null, h("span", { class: "hit-name" }, name), small);
   const element = h("li", { class: `hit ${kind}`, dataset: { id: hit.id, side: hit.side } },
     h("span", { class: "visually-hidden" }, `${hit.rank}.`), main, kind === "audio" ? shown : null,
-    h("span", { class: "hit-foot" }, score(hit),
-      h("button", { class: "icon-button plain tiny", type: "button", "aria-label": `Details of ${name}`, title: "Details", on: { click: (event) => onDetails(hit, event.currentTarget) } }, icon("plus"))));
+    h("span", { class: "hit-foot" }, score(hit), hit.fallback ? h("span", { class: "tag", title: "fills up: it does not pass the filter, or its score is below the least one" }, "fallback") : null,
+      h("button", { class: "icon-button plain tiny", type: "button", "aria-label": `Details of ${name}`, title: "Details", on: { click: (event) => onDetails(hit, event.currentTarget) } }, icon("plus"))), group(hit, { onSearch, onGroup }));
   if (kind === "text") relatedPicture(main, hit);
   return element;
 }

@@ -4,7 +4,7 @@ import { call, Gone, Problem, url } from "./api.js";
 import { ask } from "./ask.js";
 import { context, go } from "./context.js";
 import { announce, debounced, h, icon, set, state } from "./dom.js";
-import { count, filters } from "./filters.js";
+import { count, counted, filters } from "./filters.js";
 import { strokesFromText, picture as drawnPicture } from "./draw.js";
 import { fileOf, fromParams, isFile, requests, sideOf, targetOf, toParams } from "./query.js";
 import { details, forget, grid, itemsOf, label, MANY, picture } from "./results.js";
@@ -33,6 +33,7 @@ export async function show(root, { query: params, again }) {
 export function hide() {
   page?.panel.stop();
   page?.stop?.abort();
+  page?.counting?.abort();
   page = null;
 }
 
@@ -76,6 +77,8 @@ function build(root, run) {
 function change(next, { soon = false } = {}) {
   const before = page.query;
   page.query = { ...before, ...next };
+  const columns = page.run.sides[targetOf(page.run, page.query)]?.columns ?? [];
+  if (!columns.some((column) => column.name === page.query.collapse)) page.query.collapse = "";
   const hash = `#/search?${toParams(page.run.name, page.query)}`;
   const replace = soon && before.inputs.length > 0 && Boolean(page.soon);
   page.soon = soon;
@@ -121,6 +124,7 @@ const actions = {
     change({ inputs: [...page.query.inputs, { kind: "id", value: item.id, side: page.run.one_table ? "" : item.side, weight }] });
   },
   onDetails(item, opener) { details(item, actions, opener); },
+  onGroup(item) { change({ where: { ...page.query.where, [page.query.collapse]: item.columns[page.query.collapse] }, collapse: "" }); },
 };
 
 function drawAll() { drawChips(); drawOptions(); }
@@ -196,10 +200,22 @@ function drawOptions() {
   }
   page.filterPlace.hidden = !page.open;
   if (page.open && side) {
-    const focused = page.filterPlace.contains(document.activeElement) ? [...page.filterPlace.querySelectorAll("button, input")].indexOf(document.activeElement) : -1;
-    set(page.filterPlace, h("div", { class: "card" }, filters(side, query.where, (where) => change({ where }))));
-    if (focused >= 0) page.filterPlace.querySelectorAll("button, input")[focused]?.focus();
+    const focused = page.filterPlace.contains(document.activeElement) ? [...page.filterPlace.querySelectorAll("button, input, select")].indexOf(document.activeElement) : -1;
+    const form = filters(side, query, change);
+    set(page.filterPlace, h("div", { class: "card" }, form));
+    if (focused >= 0) page.filterPlace.querySelectorAll("button, input, select")[focused]?.focus();
+    countValues(side, target, form);
   }
+}
+
+/** Show beside each value of the filters how many items have it; without, where the server cannot say. */
+async function countValues(side, to, form) {
+  const names = counted(side), { run, query } = page;
+  if (!names.length) return;
+  page.counting?.abort();
+  const stop = page.counting = new AbortController();
+  const body = { run: run.name, to, facets: names, ...(count(query.where) ? { where: query.where } : {}) };
+  try { form.show((await call("/search", { json: body, signal: stop.signal })).facets); } catch { /* the filters work without */ }
 }
 
 async function find() {
@@ -234,6 +250,10 @@ function list({ title, note, answer, error }) {
   const head = title ? h("h2", {}, title, " ", h("span", { class: "quiet" }, note)) : null;
   if (error) return h("section", {}, head, h("p", { class: "note bad", role: "alert" }, error.message));
   const { hits } = answer;
+  if (!hits.length && page.query.min_score !== null) {
+    return h("section", {}, head, state("empty", "No result reaches the least score", `No item has a score of ${page.query.min_score} or more.`,
+      h("button", { class: "button", type: "button", on: { click: () => change({ min_score: null }) } }, "Take the least score away")));
+  }
   if (!hits.length) {
     return h("section", {}, head, count(page.query.where) ? state("empty", "Nothing passes these filters", "Some items may be near, but the filters leave none of them.",
       h("button", { class: "button", type: "button", on: { click: () => change({ where: {} }) } }, "Take the filters away")) : state("empty", "Nothing to find", "This side holds no items."));
