@@ -133,7 +133,7 @@ def test_a_terminal_shows_groups_and_facets_as_tables(shop, capsys, monkeypatch)
     hits = shop.search("red dress", side="right", to="right", k=2, collapse="product", collapse_size=2)
     assert all(hit["id"] in out and hit["collapsed"][0]["id"] in out for hit in hits) and "group_size" in out
     assert (
-        "stock: 2 values of 60 items, 5 items without" in out and "price: 20 values of 60 items, 0.99 to 19.99" in out
+        "stock: 2 values of 60 items, 6 items without" in out and " values of 60 items, 0.99 to 19.99, 5 items" in out
     )
 
 

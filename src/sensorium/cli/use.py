@@ -142,7 +142,8 @@ def tell_hits(output: Output, hits: HitList) -> None:
         one, rows = dict(facet), facet.get("values", [])
         if "ranges" in facet:
             rows = [{"from": row["from"], "below": row["to"], "count": row["count"]} for row in facet["ranges"]]
-        ends = f", {one['min']} to {one['max']}" if one.get("min") is not None else ""
+        low, high = (f"{end:.6g}" if isinstance(end, float) else str(end) for end in (one.get("min"), one.get("max")))
+        ends = f", {low} to {high}" if one.get("min") is not None else ""
         cut = f", the {len(rows)} most frequent" if "values" in one and len(rows) < one["distinct"] else ""
         gaps = f", {one['missing']:,} items without" if one["missing"] else ""
         output.say(printable(f"{name}: {one['distinct']:,} values of {one['count']:,} items{ends}{cut}{gaps}"))
