@@ -76,12 +76,12 @@ def table(seed=0, outfits_=24, items=80, d=6, labelled=True, questions=True, tes
     return Data(Items(ids, x, "vector", {"category": category}), None, pairs, {})
 
 
-def measured(data, head=None, z=None, resamples=20, baselines=("ridge",)):
+def measured(data, head=None, z=None, resamples=20):
     """The report of the protocol, the head's outputs being ``z``, by default its own or the vectors themselves."""
     x = data.left.values
     z = x if head is None and z is None else z if head is None else heads.apply(head, x)
     left = Embeddings(data.left.ids, x, {}, data.left.meta)
-    options = EvaluateOptions(resamples=resamples, plots=False, baselines=baselines)
+    options = EvaluateOptions(resamples=resamples, plots=False)
     return outfits.report(data, Projected(left, left, data.pairs, z, z, head), options, {}, None)
 
 
@@ -155,12 +155,13 @@ def test_every_number_equals_plain_loops(seed, composes):
         assert row["low"] <= row["value"] <= row["high"] and row["n_groups"] and 0 < row["chance"] <= 1
 
 
-def test_the_encoder_alone_stands_beside_in_the_same_rows():
+def test_other_outputs_are_measured_in_the_same_rows():
     data = table()
     unit = data.left.values / np.linalg.norm(data.left.values, axis=1, keepdims=True)
     report = measured(data, set_head(data))
-    assert values(report, report.baselines["frozen"]) == pytest.approx(values(measured(data, z=unit)))
-    assert not measured(data, baselines=()).baselines
+    rows, kept = report.beside(unit)
+    assert values(report, rows) == pytest.approx(values(measured(data, z=unit)))
+    assert [one.measure for one in kept] == [row["measure"] for row in rows] and report.decides == "fill_in_the_blank"
 
 
 def test_leave_one_out_is_the_mean_over_pairs_for_a_head_that_composes_the_mean():

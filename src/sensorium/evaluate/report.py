@@ -6,7 +6,7 @@ plain sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from sensorium.evaluate import (
     protocols,
     statistics,
 )
-from sensorium.evaluate.named import Named
 from sensorium.evaluate.options import EvaluateOptions
 from sensorium.evaluate.projected import Projected
+from sensorium.numerics import unit
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.types import Data, Rows, side_names
 
@@ -82,12 +82,13 @@ def report(
     names = side_names(data.left, data.right)
     empty = degenerate.findings(projected, ranked.test, names)
     rows = {split: results(ranked, split, options) for split in ranked.splits}
+    named = measured_by_protocol(data, projected, options, corrections, folder / "plots")
     metrics: dict[str, Any] = {
         "results": _mark(rows["test"] if leaks is None else leaks.stamp(rows["test"]), empty),
         "validation": rows["validation"],
         "uncorrected": [],
         "pairs": count_pairs(projected.pairs),
-        "baselines": compare_baselines(baselines, projected, ranked, options),
+        "baselines": compare_baselines(baselines, projected, ranked, options, named),
         "leaks": {} if leaks is None else leaks.to_dict(),
         "hubness": hubness,
         "calibration": posthoc.calibrate(projected, options, corrections, folder),
@@ -97,18 +98,17 @@ def report(
     if corrections:
         metrics["uncorrected"] = evaluate.results(ranked.uncorrected, options.measures, options.seed, options.resamples)
     metrics["verdict"] = degenerate.statement(empty) or (
-        verdict(objective, metrics["baselines"]) + few_groups(ranked.test)
+        verdict(objective, metrics["baselines"], named.decides) + few_groups(ranked.test)
     )
     if empty:
         metrics["degenerate"] = empty
-    values: Sequence[Named] = ()
     if options.protocol is not None:
-        values = add_protocol(metrics, data, projected, options, corrections, folder / "plots")
+        add_protocol(metrics, named, options.protocol)
     if projected.left.offsets is None and projected.right.offsets is None:
         vectors = projected.left.vectors, projected.right.vectors
         metrics["gap"] = modality_gap.before_and_after(*vectors, projected.zl, projected.zr, projected.pairs)
     both = [one for split in ranked.splits.values() for one in split.values()]
-    compare.save(folder / compare.FILE, both, projected.left.ids, projected.right.ids, values)
+    compare.save(folder / compare.FILE, both, projected.left.ids, projected.right.ids, named.values)
     if options.plots:
         draw(folder, projected, ranked, metrics, options, names)
     return metrics
@@ -144,12 +144,13 @@ def results(ranked: Ranked, split: str, options: EvaluateOptions) -> list[dict[s
 
 
 def compare_baselines(
-    baselines: Baselines, projected: Projected, ranked: Ranked, options: EvaluateOptions
+    baselines: Baselines, projected: Projected, ranked: Ranked, options: EvaluateOptions, named: protocols.Report
 ) -> dict[str, Any]:
     """The closed forms on the test split, each with its numbers and its paired difference to the fit.
 
     ``advantage`` is mean reciprocal rank of the fit minus the baseline's, averaged over both directions, with a
-    bootstrap interval over groups. A baseline that does not apply says why.
+    bootstrap interval over groups; ``protocol_advantage`` the same of the measure that decides in the recipe's
+    protocol. A baseline that does not apply says why.
     """
     found: dict[str, Any] = {}
     for name, outputs in baselines:
@@ -161,40 +162,64 @@ def compare_baselines(
             "results": evaluate.results(other, options.measures, options.seed, options.resamples),
             "advantage": advantage(ranked.uncorrected, other, options.seed, options.resamples),
         }
+        composes = projected.head is not None and projected.head.takes_sets
+        if name != FROZEN and not (name == ENSEMBLE and composes):  # what composes is not known by its outputs
+            _by_protocol(found[name], named, outputs[0], options)
+    if options.baselines and named.beside is not None and projected.left.offsets is None:
+        _by_protocol(found.setdefault(FROZEN, {}), named, unit(np.asarray(projected.left.vectors)), options)
     return found
 
 
-def add_protocol(
-    metrics: dict[str, Any],
-    data: Data,
-    projected: Projected,
-    options: EvaluateOptions,
-    corrections: Mapping[str, Any],
-    plots: Path,
-) -> Sequence[Named]:
-    """Run ``options.protocol`` on the test split and add what it measured to the metrics; returns its values by query.
+def _by_protocol(record: dict[str, Any], named: protocols.Report, z: Rows, options: EvaluateOptions) -> None:
+    """Add to a baseline's record what the recipe's protocol says of its outputs."""
+    if named.beside is None:
+        return
+    rows, values = named.beside(z)
+    record["results"] = [*record.get("results", ()), *rows]
+    ours, theirs = ({one.measure: one for one in each} for each in (named.values, values))
+    if named.decides in ours and named.decides in theirs:
+        one = ours[named.decides]
+        by = compare.paired(theirs[named.decides].value, one.value, one.group, "mean", options.resamples, options.seed)
+        record["protocol_advantage"] = {named.decides: by.difference, "low": by.low, "high": by.high, "p": by.p}
+
+
+def measured_by_protocol(
+    data: Data, projected: Projected, options: EvaluateOptions, corrections: Mapping[str, Any], plots: Path
+) -> protocols.Report:
+    """What the recipe's protocol measures on the test split; nothing where it names none."""
+    if options.protocol is None:
+        return protocols.Report([])
+    protocol = protocols.find(options.protocol)
+    protocol.check(data)
+    return protocol.report(data, projected, options, corrections, plots)
+
+
+def add_protocol(metrics: dict[str, Any], found: protocols.Report, name: str) -> None:
+    """Add what the protocol of this name measured to the metrics.
 
     ``protocol`` holds all of it. Measures that the results lack are added to them, and baselines to the baselines,
     so that whatever shows these shows the protocol too.
     """
-    protocol = protocols.find(options.protocol)
-    protocol.check(data)
-    found = protocol.report(data, projected, options, corrections, plots)
     leaky = {"leaky": True} if metrics["leaks"].get("leaky") else {}
     rows = [{**row, **statistics.few(row["n_groups"]), **leaky} for row in found.results]
-    about = protocols.names()[options.protocol]
-    said = {"results": rows, "baselines": found.baselines, "notes": found.notes, "figures": found.figures}
-    by = {"breakdown": found.breakdown} if found.breakdown else {}
-    metrics["protocol"] = {"name": options.protocol, "about": about, **said, **by}
+    asked = {(row["direction"], row["measure"]) for row in rows}
+    beside = {name: [row for row in record.get("results", ()) if (row["direction"], row["measure"]) in asked]
+              for name, record in metrics["baselines"].items()} if found.beside else found.baselines  # fmt: skip
+    metrics["protocol"] = {
+        "name": name,
+        "about": protocols.names()[name],
+        "results": rows,
+        "baselines": {name: each for name, each in beside.items() if each},
+        "notes": found.notes,
+        "figures": found.figures,
+        **({"breakdown": found.breakdown} if found.breakdown else {}),
+    }
     there = {(row["direction"], row["measure"]) for row in metrics["results"]}
     metrics["results"] = [
         *metrics["results"],
-        *({**row, "protocol": options.protocol} for row in rows if (row["direction"], row["measure"]) not in there),
+        *({**row, "protocol": name} for row in rows if (row["direction"], row["measure"]) not in there),
     ]
-    for name, each in found.baselines.items():  # a baseline of this name may stand beside the fit already
-        beside = metrics["baselines"].setdefault(name, {})
-        beside["results"] = [*beside.get("results", ()), *each]
-    return found.values
+    metrics["baselines"] |= {name: {"results": list(each)} for name, each in found.baselines.items()}
 
 
 def few_groups(ranked: Mapping[str, evaluate.Judged]) -> str:
@@ -283,14 +308,18 @@ def advantage(
     return {"MRR": found.difference, "low": found.low, "high": found.high, "p": found.p}
 
 
-def verdict(objective: str, baselines: Mapping[str, Any]) -> str:
-    """One plain sentence: did the fit beat the best closed form, or the encoders alone, on the test split?"""
-    beside = {name: b["advantage"] for name, b in baselines.items() if "advantage" in b and name != ENSEMBLE}
+def verdict(objective: str, baselines: Mapping[str, Any], decides: str = "") -> str:
+    """One plain sentence: did the fit beat the best closed form, or the encoders alone, on the test split?
+
+    decides: the measure of the recipe's protocol by which that is said; by default mean reciprocal rank.
+    """
+    key, measure = ("protocol_advantage", decides) if decides else ("advantage", "MRR")
+    beside = {name: b[key] for name, b in baselines.items() if key in b and name != ENSEMBLE}
     if not beside:
         return "No closed form was run beside it."
-    best = min(beside, key=lambda name: beside[name]["MRR"])
+    best = min(beside, key=lambda name: beside[name][measure])
     by = beside[best]
-    points = f"{100 * by['MRR']:+.1f} MRR points [{100 * by['low']:+.1f}, {100 * by['high']:+.1f}]"
+    points = f"{100 * by[measure]:+.1f} {measure} points [{100 * by['low']:+.1f}, {100 * by['high']:+.1f}]"
     frozen = best == FROZEN
     called = "the encoders alone, without a fit," if frozen else best
     if by["low"] > 0:

@@ -68,7 +68,12 @@ def evaluated_rows(pairs: Pairs, classes: np.ndarray | None = None) -> tuple[np.
     """Left and right rows that an evaluation on the test split reads."""
     test = pairs.where("test")
     if pairs.same_table:
-        both = np.concatenate([test.left, test.right])
+        sets, asked = pairs.sets, pairs.questions
+        named = [] if sets is None else [sets.where("test").items.values]
+        if asked is not None:
+            asked = asked.where("test")
+            named += [asked.context.values, asked.answers.ravel()]
+        both = np.concatenate([test.left, test.right, *named])
         return both, both
     return test.left, test.right if classes is None else np.concatenate([test.right, classes])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sensorium.evaluate.named import Named
     from sensorium.evaluate.options import EvaluateOptions
     from sensorium.evaluate.projected import Projected
-    from sensorium.types import Data, Items
+    from sensorium.types import Data, Items, Rows
 
 HERE = Path(__file__).parent
 
@@ -33,7 +33,9 @@ class Report:
     seed. baselines: by name, rows of the same measures, to stand beside. notes: plain values that say how it was
     measured. figures: file name in ``plots`` → caption, of the figures drawn. breakdown: a measure by the values of a
     column: ``measure``, ``by`` and ``rows`` as of :func:`sensorium.evaluate.breakdown.by`. values: what the results
-    summarise, kept in per_query.npz, so that two runs can be compared.
+    summarise, kept in per_query.npz, so that two runs can be compared. beside: measures other outputs (n, d) of the
+    left table in the same way, such as a closed form's: rows and values. decides: the measure that the run's verdict
+    is about; "" where it is about the ranks that every run has.
     """
 
     results: Sequence[Mapping[str, Any]]
@@ -42,6 +44,8 @@ class Report:
     figures: Mapping[str, str] = field(default_factory=dict)
     breakdown: Mapping[str, Any] = field(default_factory=dict)
     values: Sequence[Named] = ()
+    beside: Callable[[Rows], tuple[Sequence[Mapping[str, Any]], Sequence[Named]]] | None = None
+    decides: str = ""
 
 
 class Protocol(typing.Protocol):

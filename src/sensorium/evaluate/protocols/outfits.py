@@ -15,12 +15,12 @@ import numpy as np
 
 from sensorium.errors import BadData
 from sensorium.evaluate import areas, breakdown, plots, protocols
+from sensorium.evaluate.named import Named
 from sensorium.evaluate.options import EvaluateOptions
 from sensorium.evaluate.projected import Projected
 from sensorium.evaluate.protocols import _measured, _negatives, _trials
 from sensorium.evaluate.protocols._cir import Retrieval
 from sensorium.evaluate.protocols._scorer import Scorer
-from sensorium.numerics import unit
 from sensorium.pairs import Pairs
 from sensorium.pairs.csr import Ragged
 from sensorium.pairs.sets import ItemSets, Questions, ragged
@@ -29,7 +29,6 @@ from sensorium.types import Data, Rows, is_missing
 Outfit = Sequence[int] | np.ndarray
 CATEGORY = "category"
 ANSWERS = _negatives.ANSWERS  # candidates of a made-up fill-in-the-blank question
-FROZEN = "frozen"  # name of the encoder's vectors as they are, as among the run's other baselines
 
 
 def check(data: Data) -> None:
@@ -43,7 +42,7 @@ def check(data: Data) -> None:
 def report(
     data: Data, projected: Projected, options: EvaluateOptions, corrections: Mapping[str, Any], plots_folder: Path
 ) -> protocols.Report:
-    """All measures of the test split, for the head and for the encoder's vectors as they are.
+    """All measures of the test split; ``beside`` for closed forms and the encoder's vectors as they are.
 
     Negatives are the data's own (sets of label 0, questions, pairs of label 0), and category-matched ones of a fixed
     seed where a measure ends in ``/hard`` or the data have none. Where the data have no sets, the groups of related
@@ -55,11 +54,12 @@ def report(
     trials = _trials.of(projected.pairs, category)
     retrieval = Retrieval.of(trials.real, category, np.asarray(data.left.ids))
     head = _measured.measure(Scorer.make(projected, words), trials, retrieval, options)
-    baselines = {}
-    if options.baselines and projected.left.offsets is None:
-        z = unit(np.asarray(projected.left.vectors))
-        frozen = Projected(projected.left, projected.left, projected.pairs, z, z)
-        baselines[FROZEN] = _measured.measure(Scorer.make(frozen, words), trials, retrieval, options).rows
+
+    def beside(z: Rows) -> tuple[list[dict[str, Any]], tuple[Named, ...]]:
+        other = Projected(projected.left, projected.left, projected.pairs, z, z)
+        found = _measured.measure(Scorer.make(other, words), trials, retrieval, options)
+        return found.rows, tuple(found.values.values())
+
     notes = {**trials.notes, **_measured.about(retrieval), **head.notes}
     bars = []
     if len(retrieval):
@@ -75,7 +75,8 @@ def report(
             plots.groups(bars, plots_folder / "outfit_categories.png", title="recall@10 by category")
             figures["outfit_categories.png"] = "Complementary retrieval: recall@10 by the category that is asked for."
     by = {"measure": "recall@10", "by": CATEGORY, "rows": bars} if bars else {}
-    return protocols.Report(head.rows, baselines, notes, figures, by, tuple(head.values.values()))
+    values, decides = tuple(head.values.values()), "fill_in_the_blank" if "fill_in_the_blank" in head.values else ""
+    return protocols.Report(head.rows, {}, notes, figures, by, values, beside, decides)
 
 
 def as_text(column: Any) -> np.ndarray:
