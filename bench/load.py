@@ -61,8 +61,8 @@ def load(port: int, requests: list[bytes], connections: int, seconds: float, war
     def at(share: float) -> float:
         return 1000 * latencies[min(len(latencies) - 1, int(share * len(latencies)))]
 
-    return {"rate": len(latencies) / took, "p50": at(0.5), "p99": at(0.99), "p99.9": at(0.999), "most": at(1.0),
-            "n": len(latencies), "failures": failures}  # fmt: skip
+    return {"rate": len(latencies) / took, "p50": at(0.5), "p95": at(0.95), "p99": at(0.99), "p99.9": at(0.999),
+            "most": at(1.0), "n": len(latencies), "failures": failures}  # fmt: skip
 
 
 def request(path: str, body: bytes, port: int) -> bytes:

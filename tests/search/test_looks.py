@@ -219,3 +219,14 @@ def test_items_added_and_removed_live_are_seen(run):
     finally:
         run.remove(["new hat"])
     assert not len(looks.complete(looks.board(["0001"]), "Hats").rows)
+
+
+def test_a_category_that_is_too_large_to_keep_is_searched_in_the_index(looks, run, monkeypatch):
+    from sensorium.search import by_category
+
+    board = looks.board(["0003", "0008"])
+    kept = looks.complete(board, "Shoes", LookOptions(9, 9))
+    monkeypatch.setattr(by_category, "MOST", 0)
+    searched = Looks(run).complete(board, "Shoes", LookOptions(9, 9))
+    assert kept.rows.tolist() == searched.rows.tolist()
+    np.testing.assert_allclose(kept.scores, searched.scores)

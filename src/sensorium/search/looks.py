@@ -22,6 +22,7 @@ from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.pairs.sets import ItemSets, ragged
 from sensorium.search import mmr as relevance
 from sensorium.search import planning, sets
+from sensorium.search.by_category import ByCategory
 from sensorium.search.raw import RawVectors
 from sensorium.search.sets import Members
 
@@ -107,6 +108,7 @@ class Looks:
             raise BadRecipe(f"the {run.names[self.side]} items of {run.folder} have no column '{column}' that says "
                             f"their category; {near}")  # fmt: skip
         self.head = run.head(self.side)
+        self._by_category = ByCategory(column)
         self.raw = raw or (RawVectors(run, self.side) if self.head.takes_sets else None)
 
     @property
@@ -167,10 +169,9 @@ class Looks:
             first = tasks[places[0]]
             depth = max(tasks[at].options.pool + len(tasks[at].board.rows) for at in places)
             depth = min(depth, max(1, len(self.index)))
-            found = self.index.search(asked[places], depth, where=self._where(first.category, first.options.where))
-            for at, one in zip(places, found[0], strict=True):
+            for at, one in zip(places, self._pools(asked[places], depth, first), strict=True):
                 one = one[(one >= 0) & ~np.isin(one, tasks[at].board.rows)]
-                rows[at] = one[: tasks[at].options.pool]
+                rows[at] = one
         return [self._ranked(task, asked[at], rows[at]) for at, task in enumerate(tasks)]
 
     def plan(self, board: Board, gaps: Sequence[str], options: LookOptions | None = None) -> list[Planned]:
@@ -212,6 +213,15 @@ class Looks:
     def _query(self, board: Board, category: str | None) -> np.ndarray:
         return sets.queries(self.head, board.members, ragged([np.arange(len(board.rows))]), [category])
 
+    def _pools(self, queries: np.ndarray, depth: int, task: Task) -> Any:
+        """Rows of the best ``depth`` candidates of each query, -1 where there are fewer."""
+        where = self._where(task.category, task.options.where)
+        if task.category is not None and not task.options.where:
+            found = self._by_category.top(self.index, task.category, queries, depth)
+            if found is not None:
+                return found
+        return self.index.search(queries, depth, where=where)[0]
+
     def _where(self, category: str | None, where: Mapping[str, Any]) -> Mapping[str, Any]:
         if category is None:
             return where
@@ -224,7 +234,7 @@ class Looks:
         options = task.options
         z = self.index.vectors(rows)
         score = z.astype(np.float64) @ query.astype(np.float64)
-        order = np.lexsort((rows, -score))
+        order = np.lexsort((rows, -score))[: options.pool]
         rows, z, score = rows[order], z[order], score[order]
         if options.mmr is None:
             best = np.arange(min(options.k, len(rows)))
