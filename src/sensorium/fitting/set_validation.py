@@ -14,7 +14,7 @@ from sensorium.fitting.options import TrainOptions
 from sensorium.fitting.validation import ALWAYS, QUERIES, Validation, measure
 from sensorium.pairs import Pairs
 from sensorium.pairs.set_positives import Together
-from sensorium.pairs.sets import ItemSets
+from sensorium.pairs.sets import ItemSets, sets_of
 from sensorium.types import Embeddings
 
 WRONG = 3  # items beside the right one in a fill-in-the-blank question
@@ -23,9 +23,10 @@ BLANK = "fill_in_the_blank"
 
 def monitor(left: Embeddings, right: Embeddings, left_head: Any, right_head: Any, pairs: Pairs, options: TrainOptions,
             device: torch.device) -> SetValidation | Validation:  # fmt: skip
-    """What measures a fit: on sets where the data have them, else on pairs."""
-    if pairs.sets is not None:
-        return SetValidation(right, right_head, pairs.sets, options)
+    """What measures a fit: on sets where the data have them or the measure is of sets, else on pairs."""
+    sets = sets_of(pairs) if pairs.sets is not None or options.monitor == BLANK else None
+    if sets is not None:
+        return SetValidation(right, right_head, sets, options)
     return Validation(left, right, left_head, right_head, pairs, options, device)
 
 

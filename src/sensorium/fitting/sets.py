@@ -14,7 +14,7 @@ from sensorium.fitting.contexts import CATEGORY, Composer, Contexts
 from sensorium.fitting.fitted import Fitted
 from sensorium.fitting.options import TrainOptions
 from sensorium.pairs import Pairs, csr
-from sensorium.pairs.sets import Completions, ItemSets
+from sensorium.pairs.sets import Completions, ItemSets, sets_of
 from sensorium.types import Embeddings
 
 KNOWN = 8  # at most, of the items known not to go with a context
@@ -23,9 +23,9 @@ KNOWN = 8  # at most, of the items known not to go with a context
 def wanted(head: Head, pairs: Pairs, options: TrainOptions) -> bool:
     """Whether a fit has completions as examples, not pairs. Raises BadRecipe where it must and there are no sets."""
     asked = head.takes_sets or options.examples == "completions"
-    if asked and pairs.sets is None:
-        what = f"the {type(head).__name__} head is" if head.takes_sets else "train.examples=completions: a fit is"
-        raise BadRecipe(f"{what} fitted on sets of items of one table, such as outfits, and these data have none; "
+    if asked and sets_of(pairs) is None:
+        what = f"the {type(head).__name__} head" if head.takes_sets else "train.examples=completions"
+        raise BadRecipe(f"{what} needs sets of items of one table, such as outfits, and these data have two; "
                         "type: left.head=mlp train.examples=auto")  # fmt: skip
     if head.takes_sets and options.examples == "pairs":
         raise BadRecipe(f"train.examples=pairs, but the {type(head).__name__} head is fitted on sets; "
@@ -47,7 +47,8 @@ def train(items: Embeddings, pairs: Pairs, head: Any, objective: Any, options: T
           **kwargs: Any) -> Fitted:  # fmt: skip
     """Train a head on completions by the one loop; further arguments are those of its :func:`loop.train`.
 
-    items: the table. pairs: with ``sets`` and their splits; of its pairs only those labelled 0 are read.
+    items: the table. pairs: with ``sets`` and their splits; of its pairs only those labelled 0 are read. Pairs without
+    sets are sets of two.
     """
     from sensorium.fitting import loop
 
@@ -64,7 +65,9 @@ def prepare(items: Embeddings, pairs: Pairs, head: Any, options: TrainOptions) -
     for key, off in (("mixup", 0), ("structure", 0), ("initialise", "none")):
         if getattr(options, key) != off:
             raise BadRecipe(f"train.{key} works on pairs of items, and this fit is of sets; type: train.{key}={off}")
-    sets = pairs.sets.where(label=1, least=2)
+    sets = sets_of(pairs).where(label=1, least=2)
+    if not (sets.split != "").any():
+        sets = replace(sets, split=np.full(len(sets), "train"))
     if not (sets.split == "train").any():
         raise BadData("no training set has two items or more; a fit of sets needs some")
     if head.takes_sets and not head.categories and head.dim_in is None:
@@ -78,7 +81,7 @@ def prepare(items: Embeddings, pairs: Pairs, head: Any, options: TrainOptions) -
         np.repeat(np.array([1, 0], np.int8), [c, len(context)]),
         sets.group[np.concatenate([of, of[context]])],
         sets.split[np.concatenate([of, of[context]])],
-        sets=pairs.sets,
+        sets=sets,
     )
     return Contexts.of(items, completions, sets.ids[of], head), examples, Composer(head)
 

@@ -15,7 +15,7 @@ import numpy as np
 from sensorium.errors import BadData
 from sensorium.pairs import csr
 from sensorium.pairs.csr import Ragged
-from sensorium.pairs.pairs import _split_words
+from sensorium.pairs.pairs import Pairs, _split_words
 
 
 class Completions(NamedTuple):
@@ -140,3 +140,12 @@ def ragged(lists: Sequence[Sequence[int] | np.ndarray]) -> Ragged:
     """Lists of rows, laid end to end."""
     values = np.concatenate([np.asarray(one, np.int64) for one in lists]) if len(lists) else np.zeros(0, np.int64)
     return Ragged(csr.offsets_of(np.array([len(one) for one in lists], np.int64)), values)
+
+
+def sets_of(pairs: Pairs) -> ItemSets | None:
+    """The sets of a relation; where it has none, its pairs within one table as sets of two. None for two tables."""
+    if pairs.sets is not None or not pairs.same_table:
+        return pairs.sets
+    p = len(pairs)
+    items = Ragged(2 * np.arange(p + 1), np.stack([pairs.left, pairs.right], 1).reshape(-1))
+    return ItemSets(items, pairs.label, pairs.group, pairs.split, np.arange(p).astype(np.str_))
