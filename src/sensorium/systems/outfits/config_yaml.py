@@ -1,4 +1,4 @@
-"""The original's ``config.yaml`` as keys of the recipe ``outfits``."""
+"""The original's ``config.yaml`` as keys of the recipe ``outfits-document``."""
 
 from __future__ import annotations
 

@@ -15,15 +15,17 @@ from sensorium.search.folder import RunFolder
 from sensorium.search.raw import vectors_name
 from sensorium.systems.outfits import index_files
 
+RECIPE = "outfits-document"
 _VECTORS = ("embeddings.npy", "data/processed/embeddings.npy")
 
 
 def read(path: Path, out: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Make the run ``out`` of a head checkpoint, or of a ``config.yaml`` and the files that it names.
 
-    overrides: keys of the recipe ``outfits``, such as ``data.root=FOLDER``. A checkpoint's run ranks by the original's
-    formula: the inner product of the head's outputs at unit length. Where ``embeddings.npy`` and ``ids.json`` lie in
-    the folder, or beside the checkpoint, they are the head's inputs; else pictures go through the recipe's encoder.
+    overrides: keys of the recipe ``outfits-document``, such as ``data.root=FOLDER``. A checkpoint's run ranks by the
+    original's formula: the inner product of the head's outputs at unit length. Where ``embeddings.npy`` and
+    ``ids.json`` lie in the folder, or beside the checkpoint, they are the head's inputs; else pictures go through the
+    recipe's encoder.
     Raises BadRecipe where the head does not fit the vectors, BadData for a file that cannot be used.
     """
     if path.suffix in (".yaml", ".yml"):
@@ -58,7 +60,7 @@ def _of_head(path: Path, out: Path, keys: Sequence[str]) -> dict[str, Any]:
     preprocess = "none" if _given(keys, "data.vectors") else "unit"  # the original's encoder gives unit vectors
     module = head_pt.read(path, preprocess)
     own = module.arguments
-    plan = recipes.load("outfits", [
+    plan = recipes.load(RECIPE, [
         "left.head=mlp", "left.head.activation=relu", f"left.head.hidden={own['hidden']}",
         f"left.head.dim={module.dim}", f"left.head.dropout={own['dropout']}", f"left.head.preprocess={preprocess}",
         *keys,
@@ -93,13 +95,13 @@ def _of_config(path: Path, out: Path, overrides: Sequence[str]) -> dict[str, Any
     about = {"missing": config.missing, "ignored": config.ignored}
     has_items = _given(keys, "data.metadata") and (_given(keys, "data.vectors") or _given(keys, "data.images"))
     if not has_items or not (_given(keys, "data.pairs") or _given(keys, "data.outfits")):
-        plan = recipes.load("outfits", keys)
+        plan = recipes.load(RECIPE, keys)
         file = out.with_suffix(".toml")
         io.write(file, plan.toml())
         return {"run": None, "recipe": str(file), **about}
     if config.head is not None:
         return {**_of_head(config.head, out, keys), **about}
-    run = pipeline.run("outfits", keys, out=out, quiet=True)
+    run = pipeline.run(RECIPE, keys, out=out, quiet=True)
     _keep_vectors(run.recipe, out)
     return {"head": run.recipe.part_name("left.head"), "fitted": True, **about}
 
@@ -125,7 +127,7 @@ def _given(keys: Sequence[str], name: str) -> str | None:
 FASHION = Format(
     name="fashion", about="The head of the original fashion project (head_epoch_last.pt), or its config.yaml.",
     holds="run", endings=(".pt", ".pth", ".yaml", ".yml"), read=read, write=write,
-    read_options={"data.root": "the folder of metadata.csv; any other key of the recipe outfits as well"},
+    read_options={"data.root": "the folder of metadata.csv; any other key of the recipe outfits-document as well"},
 )  # fmt: skip
 FASHION_INDEX = Format(
     name="fashion-index", about="embeddings.npy, ids.json and the FAISS file of the original fashion project.",

@@ -74,8 +74,8 @@ def write(head: Any, path: Path) -> None:
     if not plain or own["residual"] or own["layer_norm"]:
         raise BadRecipe(
             f"the original's head is Linear-ReLU-Linear at unit length, not {type(head).__name__} with {dict(own)}; "
-            "fit one: left.head=mlp left.head.depth=1 left.head.activation=relu, or type: sensorium export onnx RUN "
-            "--out head.onnx"
+            "fit one: sensorium run outfits-document, or left.head=mlp left.head.depth=1 left.head.activation=relu "
+            "train.members=1; or type: sensorium export onnx RUN --out head.onnx"
         )
     layers = head.layers
     weight, bias = layers[0].weight.detach().double(), layers[0].bias.detach().double()
