@@ -112,9 +112,10 @@ def test_the_lists_by_category_of_the_shared_data(shared_data, tmp_path):
     (root / "v.ids.json").write_text(json.dumps(ids))
     data = load(root, vectors="v.npy")
     sets = data.pairs.sets
-    assert [len(sets.where(*one)) for one in (("train", 1), ("validation", 1), ("validation", 0))] == [
+    assert [len(sets.where(*one)) for one in (("train", 1), ("test", 1), ("test", 0))] == [
         16995,
         3000,
         3000,
     ]
     assert data.notes["categories"] == 11 and data.notes["items_in_several_splits"] == 3781
+    assert data.notes["said"][-1].startswith("there are no lists of test: those of valid are the test split")

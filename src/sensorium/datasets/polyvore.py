@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ class Polyvore(Dataset):
     "disjoint" no garment is in two splits; in "nondisjoint" garments may be, outfits are not. Each has
     {train,valid,test}.json, compatibility_{split}.txt and fill_in_blank_{split}.json; right is the answer of the
     question's own outfit. Lists by category with {train,valid,test}_{pos,neg} (github lzcn/outfit-datasets) are read,
-    too; they have neither texts nor questions.
+    too; they have neither texts nor questions, and where
+    they have no test lists, those of valid are the test split.
 
     text: a column of texts, such as title, for an encoder that takes picture and text side by side
     (left.encoder=joined); an empty title is the item's url_name. category: the column that becomes "category",
@@ -66,6 +68,8 @@ class Polyvore(Dataset):
             lists, about = _polyvore_lists.read(folder)
         else:
             lists, about = _published(folder), _about(root / ABOUT)
+        if without_test := not any((one.split == "test").any() for one in lists.values() if one is not None):
+            lists = {what: one and _valid_as_test(one) for what, one in lists.items()}
         source = self._table(root, lists, about)
         path = "path" if self.pictures or self.vectors is not None else ""
         if path and self.vectors is None and not (root / self.images).is_dir():
@@ -75,7 +79,9 @@ class Polyvore(Dataset):
         catalogue = _catalogue.read(root, source, id="id", path=path, text=self.text, category=self.category,
                                     vectors=self.vectors, bad=self.bad,
                                     allow_missing=self.allow_missing)  # fmt: skip
-        return _outfit_data.assembled(catalogue, lists, None, ABOUT, "outfit", "drop", self.allow_missing)
+        data = _outfit_data.assembled(catalogue, lists, None, ABOUT, "outfit", "drop", self.allow_missing)
+        said = ["there are no lists of test: those of valid are the test split, validation is held out of train"]
+        return replace(data, notes={**data.notes, "said": [*data.notes["said"], *(said if without_test else [])]})
 
     def columns_of(self, names: Sequence[str]) -> TableColumns:
         """Paths, ids, texts and categories under the names that the published files use."""
@@ -99,6 +105,11 @@ class Polyvore(Dataset):
         table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
         images = root / self.images
         return Source.of(ABOUT, Columns(formats.of_table(table, ABOUT), ABOUT), images if images.is_dir() else root)
+
+
+def _valid_as_test(lists: Lists) -> Lists:
+    """The same lists, those of validation as the test split."""
+    return replace(lists, split=np.where(lists.split == "validation", "test", lists.split))
 
 
 def _published(folder: Path) -> dict[str, Lists | None]:
