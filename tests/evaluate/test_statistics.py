@@ -131,3 +131,11 @@ def test_a_thousand_resamples_of_seed_0_unless_others_are_asked_for():
 
 def test_intervals_of_fewer_than_ten_groups_are_marked():
     assert statistics.few(9) == {"few_groups": True} and statistics.few(10) == {}
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_of_no_queries_nothing_is_known(statistic):
+    nothing = np.zeros(0)
+    drawn = statistics.resample(nothing, nothing, statistic, 7)
+    assert drawn.shape == (7,) and np.isnan(drawn).all()
+    assert np.isnan(statistics.interval(nothing, nothing, statistic, 7)).all()

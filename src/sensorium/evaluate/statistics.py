@@ -71,8 +71,10 @@ def resample(
 def _resample(
     values: Sequence[np.ndarray], group: np.ndarray, statistics: Sequence[str], resamples: int, seed: int
 ) -> np.ndarray:
+    if not len(group):  # nothing is known of no queries
+        return np.full((resamples, len(values)), np.nan)
     _, code = np.unique(group, return_inverse=True)
-    groups = int(code.max()) + 1 if len(code) else 0
+    groups = int(code.max()) + 1
     size = np.bincount(code, minlength=groups)
     means = [s for s, statistic in enumerate(statistics) if statistic == "mean"]
     total = np.stack([np.bincount(code, values[s], groups) for s in means], axis=1) if means else None
