@@ -166,6 +166,10 @@ def test_limits_enclose_the_threshold(torch):
     asking = int8.QuantizedQueries(q, length, space, torch)
     threshold = scores.pair_scores(q, c[:30])
     low, high = asking.limits(threshold[:, None], block)
+    step, error = (asking.step * block.step)[:, None], asking.error(block)[:, None]
+    middle = threshold[:, None] - asking.constant[:, None]
+    assert ((low * step <= middle - error) & (middle - error < (low + 1) * step)).all(), "the nearest integers"
+    assert ((high * step >= middle + error) & (middle + error > (high - 1) * step)).all()
     tile = asking.tile(slice(None), block).numpy()[:, :800]
     truth = all_scores(q, c) >= threshold[:, None]
     assert truth[tile >= high].all() and not truth[tile < low].any()
