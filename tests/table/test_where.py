@@ -93,6 +93,15 @@ def test_text(values, data):
     assert filtered(column, None) == [v is None for v in values]
 
 
+@pytest.mark.parametrize("values", [["", "a", "a\0", "\0"], ["", "a", "b", "A"], ["x" * 100, "a\0", None, ""]])
+@pytest.mark.parametrize("constant", ["\0", "a\0", "a", "", "a\0\0"])
+def test_text_that_ends_with_nul_is_another(values, constant):
+    column = as_column(values)
+    for sign in SIGNS:
+        assert filtered(column, {sign: constant}) == oracle(values, sign, constant)
+    assert filtered(column, [constant]) == [v == constant for v in values]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([True, False, None]), min_size=1, max_size=6), st.booleans(), st.sampled_from([*SIGNS]))
 def test_booleans_with_gaps(values, constant, sign):

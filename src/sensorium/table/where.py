@@ -101,9 +101,9 @@ def _any_of(column: np.ndarray, values: list[Any], name: str) -> np.ndarray:
 
 
 def _text(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
-    text = str(value)
-    if column.dtype.kind == "U" and text.endswith("\0"):  # which NumPy would not see
-        column = column.astype(object)
+    text: Any = str(value)
+    if text.endswith("\0"):  # which NumPy does not see in text of fixed width, of the column or the constant
+        column, text = column.astype(object), np.array(text, object)
     return OPERATORS[sign](column, text)
 
 
