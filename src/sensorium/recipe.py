@@ -24,7 +24,7 @@ from sensorium.evaluate.options import EvaluateOptions
 from sensorium.fitting.finetune_options import FinetuneOptions
 from sensorium.fitting.options import TrainOptions
 from sensorium.numerics import device
-from sensorium.types import Data
+from sensorium.types import USUAL_TEXT, Data
 
 HERE = Path(__file__).parent / "recipes"
 
@@ -105,10 +105,17 @@ class Recipe:
             part = parts.find("datasets", spec["name"])
             known = parts.arguments(part)
             spec = {key: value for key, value in spec.items() if key == "name" or key in known}
+            if spec.get("text") == USUAL_TEXT and not self._joins():
+                del spec["text"]
         part = parts.make(SLOTS[slot], spec, slot)
         if SLOTS[slot] == "encoders" and self.device != "auto":
             part.device = self.device
         return part
+
+    def _joins(self) -> bool:
+        """Whether the left encoder takes a picture and a text of one item."""
+        name = self.part_name("left.encoder")
+        return name is not None and bool(parts.find("encoders", name).joins)
 
     def here(self) -> Recipe:
         """The recipe for this machine: with device "auto" where its device is not there."""

@@ -132,6 +132,9 @@ def check_unique(ids: np.ndarray, what: str) -> None:
         )
 
 
+USUAL_TEXT = "auto"  #: data.text: the usual column of texts, where it is there and the encoder takes texts too
+
+
 class Pictured(NamedTuple):
     """An item of two parts, a picture and a text, for an encoder that joins both; either may be missing: None.
 

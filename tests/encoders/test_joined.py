@@ -83,10 +83,24 @@ def test_parts_and_weights_that_cannot_be(keys, message):
         encoder(**keys)
 
 
-def test_items_without_any_text_are_refused_before_anything_is_encoded(shop, tmp_path):
-    with pytest.raises(BadData, match="none of 144 items has a text.*data.text=COLUMN"):
-        sensorium.run("outfits", [f"data.root={shop}", f"left.encoder={toml({'name': 'joined', **PARTS})}"],
-                      out=tmp_path / "run", quiet=True)  # fmt: skip
+def test_items_without_any_text_are_pictures_alone(shop, tmp_path):
+    keys = [f"data.root={shop}", "data.text=", f"left.encoder={toml({'name': 'joined', **PARTS})}", "train.epochs=2",
+            "evaluate.resamples=20", "evaluate.baselines=[]"]  # fmt: skip
+    made = sensorium.run("outfits", keys, out=tmp_path / "run", quiet=True)
+    again = sensorium.open(made.folder).encoder("left")
+    assert again.dim == made.encoder("left").dim == 64 and again.joins == ("image",)
+    (alone,) = parts.make("encoders", dict(PARTS["image"]), "e").encode([PICTURE])
+    np.testing.assert_allclose(again.encode([PICTURE])[0], unit(alone), rtol=1e-6)
+    assert 'text = ""' in (made.folder / "recipe.toml").read_text()
+
+
+def test_the_usual_column_of_texts_is_taken_where_the_encoder_takes_texts(shop, run, tmp_path):
+    keys = [f"data.root={shop}", "data.text=auto", "train.epochs=2", "evaluate.resamples=20", "evaluate.baselines=[]"]
+    joined = f"left.encoder={toml({'name': 'joined', **PARTS})}"
+    both = sensorium.run("outfits", [*keys, joined], out=tmp_path / "both", quiet=True)
+    assert both.metrics["data"] == run.metrics["data"]  # as with data.text=title
+    alone = sensorium.run("outfits", [*keys, "left.encoder=hog"], out=tmp_path / "alone", quiet=True)
+    assert alone.encoder("left").takes == "image" and not alone.encoder("left").joins
 
 
 def test_an_encoder_of_pictures_alone_refuses_pictures_with_texts(shop, tmp_path):

@@ -15,7 +15,7 @@ from sensorium.errors import BadData, BadRecipe
 from sensorium.formats import names_of_vectors
 from sensorium.pairs.pairs import rows_of
 from sensorium.table import as_column
-from sensorium.types import Items, Pictured, is_missing
+from sensorium.types import USUAL_TEXT, Items, Pictured, is_missing
 
 CATEGORY = "category"
 CATEGORIES = (CATEGORY, "semantic_category", "subCategory")  # columns that are looked for, in this order
@@ -102,6 +102,11 @@ def text_of(source: Source, name: str | None) -> str:
     return found
 
 
+def usual_text(names: Collection[str], text: str | None) -> str | None:
+    """The column of texts, where the usual one is meant the first of TEXTS that is there; "" is none."""
+    return first(TEXTS, names) if text == USUAL_TEXT else text or None
+
+
 def category_of(source: Source, name: str | None) -> str | None:
     """The column of categories; None where none is named and none of the usual ones is there. Raises BadRecipe."""
     if name:
@@ -148,6 +153,7 @@ def _content(source: Source, path: str, text: str | None, bad: str):
     if not path and not text:
         raise BadRecipe('data.path="" leaves no pictures; name what the items are: data.text=COLUMN, or '
                         f"data.vectors=FILE ({source.where} has {', '.join(source.columns)})")  # fmt: skip
+    text = usual_text(source.columns, text)
     texts = None if text is None else source.columns.texts(text_of(source, text)).tolist()
     texts = texts and [None if is_missing(one) or not str(one).strip() else str(one) for one in texts]
     if path:

@@ -19,7 +19,8 @@ class Outfits(Dataset):
 
     root: the folder. metadata: the table of items, ``id,path[,category,…]`` (columns ``id``, ``path``); further columns
     become metadata. text: a column of texts, for an encoder that takes picture and text side by side
-    (left.encoder=joined); with ``path=""`` the texts alone are the items. category: its column, by default category,
+    (left.encoder=joined); "auto": productDisplayName, name or title, whichever is there, if any; with ``path=""`` the
+    texts alone are the items. category: its column, by default category,
     semantic_category or subCategory, whichever is there; it becomes the column "category". images: folder of the
     pictures, whose paths start there; by default ``root``. vectors: a store, or an array with ids.json beside it: the
     items' vectors in place of pictures, with left.encoder=none.
@@ -83,7 +84,8 @@ class Outfits(Dataset):
     def columns_of(self, names: Sequence[str]) -> TableColumns:
         """Pictures or texts, ids and categories as the data set finds them."""
         renamed = _catalogue.category_source(names, self.category)
-        return TableColumns({"left": self.path or self.text}, self.id, self.text if self.path else None, renamed)
+        text = _catalogue.usual_text(names, self.text)
+        return TableColumns({"left": self.path or text}, self.id, text if self.path else None, renamed)
 
     def _lists(self, root: Path) -> dict[str, Lists | None]:
         """What the files hold, by kind."""

@@ -16,7 +16,7 @@ from sensorium.datasets._outfit_lists import Lists
 from sensorium.datasets._source import Source
 from sensorium.errors import BadData, BadRecipe
 from sensorium.formats import Columns
-from sensorium.types import Data, TableColumns
+from sensorium.types import USUAL_TEXT, Data, TableColumns
 
 SETTINGS = ("nondisjoint", "disjoint")
 ABOUT = "polyvore_item_metadata.json"
@@ -33,7 +33,7 @@ class Polyvore(Dataset):
     too; they have neither texts nor questions, and where
     they have no test lists, those of valid are the test split.
 
-    text: a column of texts, such as title, for an encoder that takes picture and text side by side
+    text: a column of texts, such as title, or auto, for an encoder that takes picture and text side by side
     (left.encoder=joined); an empty title is the item's url_name. category: the column that becomes "category",
     semantic_category (11) by default; category_id (153) is the finer one. images: folder of the pictures ID.jpg.
     pictures: false where there are none: the texts alone are the items. vectors: a store, or an array with ids.json
@@ -43,7 +43,7 @@ class Polyvore(Dataset):
     metadata or vector.
     """
 
-    def __init__(self, root: str | None = None, setting: str = "nondisjoint", text: str | None = None,
+    def __init__(self, root: str | None = None, setting: str = "nondisjoint", text: str | None = USUAL_TEXT,
                  category: str | None = None, images: str = "images", pictures: bool = True,
                  vectors: str | None = None, bad: str = "stop", allow_missing: bool = False) -> None:  # fmt: skip
         if setting not in SETTINGS:
@@ -86,7 +86,8 @@ class Polyvore(Dataset):
     def columns_of(self, names: Sequence[str]) -> TableColumns:
         """Paths, ids, texts and categories under the names that the published files use."""
         renamed = _catalogue.category_source(names, self.category)
-        return TableColumns({"left": "path" if self.pictures else self.text}, "id", self.text, renamed)
+        text = _catalogue.usual_text(names, self.text)
+        return TableColumns({"left": "path" if self.pictures else text}, "id", text, renamed)
 
     def _table(self, root: Path, lists: Mapping[str, Lists | None], about: Mapping[str, Mapping[str, Any]]) -> Source:
         """The items that the lists name, in the order of the metadata, as a table."""

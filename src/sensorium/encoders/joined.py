@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from sensorium import parts
 from sensorium.contracts import Encoder, EncoderPart
 from sensorium.encoders import _names
-from sensorium.errors import BadData, BadRecipe
+from sensorium.errors import BadRecipe
 from sensorium.numerics.unit_length import unit
 from sensorium.types import Pictured
 
@@ -24,7 +25,8 @@ class Joined(Encoder):
     the parts, names or ``{name = …}``. image_weight, text_weight: w₁ and w₂, 0 or above.
 
     A part that an item or a query lacks is zeros, so that a picture alone, or words alone, can be searched by: the
-    score then is that of the other part. Each part is cached in a store of its own: another encoder of the texts does
+    score then is that of the other part. Where no item has a text, the pictures are encoded alone, which ``text=""``
+    says of itself. Each part is cached in a store of its own: another encoder of the texts does
     not encode the pictures again.
 
     Raises BadRecipe for encoders that do not take pictures and texts, or weights that are negative or both 0.
@@ -38,11 +40,17 @@ class Joined(Encoder):
         if min(weights) < 0 or not max(weights) > 0:
             raise BadRecipe(f"joined: image_weight={image_weight}, text_weight={text_weight}; expected 0 or above, and "
                             "one of them above 0")  # fmt: skip
-        length = float(np.hypot(*weights))
-        self.weights = {kind: weight / length for kind, weight in zip(_KINDS, weights, strict=True)}
-        made = {kind: _made(kind, spec) for kind, spec in zip(_KINDS, (image, text), strict=True)}
+        self._given = dict(zip(_KINDS, weights, strict=True))
+        made = {kind: _made(kind, spec) for kind, spec in zip(_KINDS, (image, text), strict=True) if spec != ""}
         self.specs = {kind: given for kind, (given, _) in made.items()}
         self.parts = {kind: part for kind, (_, part) in made.items()}
+        self.joins = tuple(self.parts)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """w₁ and w₂ of the parts that are there, scaled to the length 1."""
+        length = math.hypot(*(self._given[kind] for kind in self.parts)) or 1.0
+        return {kind: self._given[kind] / length for kind in self.parts}
 
     @property
     def dim(self) -> int:
@@ -53,7 +61,7 @@ class Joined(Encoder):
     def fingerprint(self) -> dict[str, Any]:
         """Those of both parts, and the weights."""
         made = {kind: dict(part.fingerprint) for kind, part in self.parts.items()}
-        return {"name": "joined", **made, "weights": [self.weights[kind] for kind in _KINDS]}
+        return {"name": "joined", **made, "weights": [self.weights[kind] for kind in self.parts]}
 
     @property
     def batch(self) -> int:
@@ -71,17 +79,17 @@ class Joined(Encoder):
             part.device = name
 
     def check(self, values: Sequence[Any]) -> None:
-        """Raises BadData where the items have no text at all, or what a part refuses."""
+        """Leaves the texts out where no item has one. Raises BadData for what a part refuses."""
         found = self.split(values)
         if len(values) and "text" not in found:
-            raise BadData(f"none of {len(values)} items has a text, which the encoder 'joined' puts beside the "
-                          "picture; name its column: data.text=COLUMN")  # fmt: skip
+            self.parts.pop("text", None)
+            self.joins = tuple(self.parts)
         for part in found.values():
             part.encoder.check(part.values)
 
     def settle(self) -> Mapping[str, Any]:
-        """The parts with their open keys."""
-        return {kind: {**self.specs[kind], **part.settle()} for kind, part in self.parts.items()}
+        """The parts with their open keys; no text where no item has one."""
+        return {"text": "", **{kind: {**self.specs[kind], **part.settle()} for kind, part in self.parts.items()}}
 
     def cost(self, values: Sequence[Any]) -> str:
         """What the parts cost."""
@@ -93,7 +101,7 @@ class Joined(Encoder):
         found = {}
         for kind, place in (("image", 0), ("text", 1)):
             rows = [i for i, item in enumerate(items) if item[place] is not None]
-            if rows:
+            if rows and kind in self.parts:
                 part = [items[i][place] for i in rows]
                 found[kind] = EncoderPart(self.parts[kind], np.array(rows, np.int64), part)
         return found

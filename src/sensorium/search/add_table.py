@@ -131,7 +131,7 @@ def _as_data(run: Run, table: Any, items: Items, side: str, named: TableColumns)
         if source in meta:
             words = ["" if is_missing(one) else str(one).strip() for one in meta[source].tolist()]
             meta[name] = np.array(words, np.str_)
-    if encoder is not None and encoder.joins and items.kind == "image":
+    if encoder is not None and encoder.joins and items.kind == "image" and named.text is not None:
         if named.text not in meta:
             raise BadRecipe(f"{table.where} has no column '{named.text}', the texts beside the pictures of this run; "
                             f"it has {', '.join(table.columns)}")  # fmt: skip
