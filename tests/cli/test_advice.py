@@ -1,6 +1,7 @@
 """Advice that can be followed: every command and key=value that a message or a card tells to type is one we take."""
 
 import ast
+import dataclasses
 import importlib.metadata
 import itertools
 import re
@@ -17,6 +18,7 @@ from sensorium import recipe as recipes
 from sensorium.cli import app
 from sensorium.errors import BadData, BadRecipe
 from sensorium.evaluate.options import EvaluateOptions
+from sensorium.fitting.finetune_options import FinetuneOptions
 from sensorium.fitting.options import TrainOptions
 from sensorium.search.folder import RunFolder
 
@@ -38,8 +40,8 @@ STANDS_FOR = {
     "best": "ridge",
     "extra": "train",
 }
-#: Keys that verbs take besides those of recipes: options of formats, and of imported weights.
-OTHER_KEYS = {"key", "ids", "side", "normalization"}
+#: Keys that verbs take besides those of recipes: options of formats, of imported weights and of searches.
+OTHER_KEYS = {"key", "ids", "side", "normalization", "space"}
 
 
 def literals(tree):
@@ -94,7 +96,8 @@ def known_keys():
     found |= {f"train.{key}" for key in TrainOptions.defaults()} | {
         f"evaluate.{key}" for key in EvaluateOptions.defaults()
     }
-    found |= {f"data.{key}" for key in recipes.SPLITTING}
+    found |= {f"data.{key}" for key in (*recipes.SPLITTING, "cached")}
+    found |= {f"finetune.{field.name}" for field in dataclasses.fields(FinetuneOptions)}
     for slot, kind in recipes.SLOTS.items():
         for name in parts.names(kind):
             found |= {f"{slot}.{key}" for key in parts.arguments(parts.find(kind, name))}
@@ -119,7 +122,7 @@ def test_every_command_is_one_the_command_line_takes(where, command):
 def test_every_key_is_one_a_recipe_takes(where, text):
     known = known_keys()
     for key in re.findall(r"([\w.]+)=", text):
-        if "X" not in key.split("."):
+        if "X" not in key.split(".") and not key.endswith(".key"):
             assert key in known, f"{where}: no part takes {key}"
 
 

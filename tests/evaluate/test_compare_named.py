@@ -114,10 +114,11 @@ def test_the_verdict_is_about_the_measure_that_decides(runs):
     assert "| outfit → item | fill_in_the_blank |" in card
 
 
-def test_a_table_for_people_shows_the_protocol_and_mcnemar(runs, capsys):
+def test_a_table_for_people_shows_the_protocol_and_mcnemar(runs, capsys, monkeypatch):
     from sensorium.cli import tables
     from sensorium.cli.output import print_run
 
+    monkeypatch.setenv("COLUMNS", "160")
     a, b, _ = runs
     tables.comparison(compare.compare_runs(a.folder, b.folder, resamples=20), "a", "b")
     told = capsys.readouterr().out

@@ -106,7 +106,7 @@ def test_validation_on_some_queries_is_that_of_brute_force_on_them(monkeypatch, 
 
 def test_a_median_rank_is_no_mean():
     ranks = np.array([1, 1, 1, 2, 400])
-    assert validating._value("median_rank", ranks) == 1 and validating._value("MRR", ranks) < 0.8
+    assert validating.measure("median_rank", ranks) == 1 and validating.measure("MRR", ranks) < 0.8
 
 
 def test_any_digit_flipped_in_a_checkpoint_is_noticed(tmp_path):

@@ -134,5 +134,5 @@ def test_an_ensemble_gives_its_members_the_categories():
 def test_widths_that_no_transformer_has_are_refused():
     with pytest.raises(BadRecipe, match="dim=8 is no multiple of heads=3; choose another dim or heads"):
         built("set_attention", heads=3)
-    with pytest.raises(BadRecipe, match="set_attention: layers=0, heads=4, wide=2; expected 1 or more of each"):
+    with pytest.raises(BadRecipe, match="set_attention: layers=0; expected 1 to 24"):
         built("set_attention", layers=0)

@@ -28,7 +28,8 @@ def test_the_list_tells_what_can_be_asked_and_shown(client):
 
 
 def test_columns_list_few_values_most_frequent_first():
-    assert column_of("a", np.array([2, 1, 2])).model_dump() == {"name": "a", "type": "number", "values": [2, 1]}
+    expected = {"name": "a", "type": "number", "values": [2, 1], "several": False}
+    assert column_of("a", np.array([2, 1, 2])).model_dump() == expected
     assert column_of("a", np.array([0.5, np.nan])).values == [0.5], "a missing value is none"
     assert column_of("a", np.array([], "<U1")).type == "text"
     assert column_of("a", np.arange(100)).values == []

@@ -120,7 +120,11 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path, kept):
     np.savez(tmp_path / "c.npz", names=IDS)
     refused(BadData, r"c\.npz holds no array of vectors \[n, d\]; it holds names", "npz", tmp_path / "c.npz")
     for kind, message, options in [
-        ("x", "cannot export 'x'; known: clip-retrieval, model.pth, npy, npz, onnx, parquet, pt", {}),
+        (
+            "x",
+            "cannot export 'x'; known: clip-retrieval, fashion, fashion-index, model.pth, npy, npz, onnx, parquet, pt",
+            {},
+        ),
         ("npz", "export npz takes no 'colour'; known: ids, key", {"colour": 1}),
         ("npz", "'year' or 'ids' is also a metadata column .*choose other names", {"key": "year"}),
         ("clip-retrieval", "side is 'audio'; expected img or text", {"side": "audio"}),

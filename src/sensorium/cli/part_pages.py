@@ -30,7 +30,12 @@ def page(kind: str, name: str) -> dict[str, Any]:
     part = parts.find(kind, spec["name"])
     made = part.func if isinstance(part, partial) else part
     text, known = inspect.getdoc(made) or "", parts.arguments(part)
-    described = keys(text, known)
+    inherited = [
+        inspect.getdoc(base) or ""
+        for base in getattr(made, "__mro__", ())[1:]
+        if base.__module__.startswith("sensorium")
+    ]
+    described = keys("\n\n".join([text, *inherited]), known)
     given = {key: value for key, value in spec.items() if key != "name"}
     rows = [
         {"key": key, "default": given.get(key, None if default is inspect.Parameter.empty else default),

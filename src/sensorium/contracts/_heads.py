@@ -164,7 +164,7 @@ class SetHead(Head, Protocol):
                 return torch.nn.functional.normalize(self.fc(x), dim=-1)
             def compose(self, x, lengths, category, slot):
                 there = torch.arange(x.shape[1]) < lengths[:, None]
-                return (self.forward(x) * there[:, :, None]).sum(1) / lengths[:, None]
+                return self.forward(x).masked_fill(~there[:, :, None], 0).sum(1) / lengths[:, None]
     """
 
     takes_sets: bool = True

@@ -14,8 +14,8 @@ from sensorium.types import Data, TableColumns
 class Garments(Dataset):
     """Each row of the table of items is a picture and its name; further columns become metadata of both.
 
-    root: the folder. metadata: the table of items, with columns ``id`` and ``path``. text: the column of names, by
-    default productDisplayName, name or title, whichever is there. category: its column, by default category,
+    root: the folder. metadata: the table of items. id, path: its columns of ids and of pictures. text: the column of
+    names, by default productDisplayName, name or title, whichever is there. category: its column, by default category,
     semantic_category or subCategory; it becomes the column "category". images: folder of the pictures, whose paths
     start there; by default ``root``.
 

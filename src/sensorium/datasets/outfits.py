@@ -17,8 +17,8 @@ from sensorium.types import Data, TableColumns
 class Outfits(Dataset):
     """Items of one table and what says which go together; which files are there decides what is trained and measured.
 
-    root: the folder. metadata: the table of items, ``id,path[,category,…]`` (columns ``id``, ``path``); further columns
-    become metadata. text: a column of texts, for an encoder that takes picture and text side by side
+    root: the folder. metadata: the table of items, ``id,path[,category,…]``; further columns become metadata. id, path:
+    its columns of ids and of pictures. text: a column of texts, for an encoder that takes picture and text side by side
     (left.encoder=joined); "auto": productDisplayName, name or title, whichever is there, if any; with ``path=""`` the
     texts alone are the items. category: its column, by default category,
     semantic_category or subCategory, whichever is there; it becomes the column "category". images: folder of the

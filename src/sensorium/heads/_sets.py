@@ -18,9 +18,10 @@ OPEN = 0.1  # share of training contexts whose missing category is hidden, so th
 class ItemTower(nn.Module, SetHead):
     """The candidate's side of a head of sets: an :class:`~sensorium.heads.mlp.MLP` of one hidden layer, unit length.
 
-    dim: output width; None takes 256. hidden: width of the hidden layer. dropout: probability, 0 to below 1.
-    preprocess: of the items' vectors, see :class:`sensorium.heads._preprocess.Preprocess`. categories: words of the
-    items' categories; the fit fills them in where they are left out.
+    dim: output width; None takes 256. hidden: width of the hidden layer. activation: "relu", "gelu", "tanh" or "silu".
+    dropout: probability, 0 to below 1. preprocess: of the items' vectors, see
+    :class:`sensorium.heads._preprocess.Preprocess`. categories: words of the items' categories; the fit fills them in
+    where they are left out.
     """
 
     normalize = True

@@ -11,7 +11,8 @@ from sensorium.errors import BadRecipe
 from sensorium.heads._preprocess import unit
 from sensorium.heads._sets import ItemTower, real
 
-_WIDEST = 16  # times the width, of the feed-forward layers
+#: Largest values: encoders deeper than this are no small heads.
+_LARGEST = {"layers": 24, "heads": 256, "wide": 16}
 
 
 class SetAttention(ItemTower):
@@ -32,8 +33,9 @@ class SetAttention(ItemTower):
         super().__init__(
             dim, hidden, dropout, activation, preprocess, categories, layers=layers, heads=heads, wide=wide
         )
-        if layers < 1 or heads < 1 or not 1 <= wide <= _WIDEST:
-            raise BadRecipe(f"set_attention: layers={layers}, heads={heads}, wide={wide}; expected 1 or more of each")
+        for key, value in (("layers", layers), ("heads", heads), ("wide", wide)):
+            if not 1 <= value <= _LARGEST[key]:
+                raise BadRecipe(f"set_attention: {key}={value}; expected 1 to {_LARGEST[key]}")
 
     def build_context(self) -> None:
         """Transformer, projection into it, tokens and the projection of the result. Raises BadRecipe for its width."""

@@ -31,6 +31,7 @@ class InfoNCE(nn.Module, TrainedObjective):
     both: average with the same loss from right to left (Radford et al. 2021).
     partners: "positive" as above, or "mask": only the row's own positive counts and further
         positives are left out of the softmax.
+    match: name of a metadata column, such as "category": negatives are of the positive's own alone, partners "mask".
 
     Memory is linear in the batch: see :mod:`sensorium.objectives._contrastive`.
     """
@@ -44,7 +45,7 @@ class InfoNCE(nn.Module, TrainedObjective):
         both: bool = True,
         partners: str = "positive",
         largest_scale: float = 100.0,
-        match: str = "",
+        match: str | None = None,
     ) -> None:
         super().__init__()
         if not 1 / _MOST <= temperature <= _MOST:

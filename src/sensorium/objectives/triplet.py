@@ -39,7 +39,8 @@ class Triplet(nn.Module, TrainedObjective):
     form: "hinge" as above, or "softplus": log(1 + exp((s(a, n) - s(a, p)) / T)), which has no margin (the pairwise
     loss of Burges et al. 2005, RankNet; BPR of Rendle et al. 2009).
 
-    margin: by how much the positive must be nearer. temperature: T. negatives: "random", "hard" or "semi-hard".
+    margin: by how much the positive must be nearer. temperature: T of the form "softplus".
+    negatives: "random", "hard" or "semi-hard".
     match: name of a metadata column, such as "category". A negative is then taken from p's own
     category (mined by the same rule within it), and from others only if the batch holds none.
     both: right items are anchors too, with negatives from the left.

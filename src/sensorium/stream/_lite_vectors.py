@@ -78,3 +78,10 @@ VECTOR_HEADS: dict[str, Callable[[np.ndarray, Weights, Arguments], np.ndarray]] 
     "pca": _pca,
     "layers": _layers,
 }
+SET_HEADS = ("set_attention", "set_mean", "type_aware")  # whose single items pass an MLP
+
+
+def item_tower(weights: Weights, arguments: Arguments) -> tuple[Weights, Arguments]:
+    """Weights and arguments of the MLP of single items of a head of sets: see :mod:`sensorium.heads._sets`."""
+    own = {name.removeprefix("item."): value for name, value in weights.items() if name.startswith("item.")}
+    return own, {**arguments, "depth": 1, "layer_norm": False, "residual": False, "normalize": True}

@@ -16,7 +16,7 @@ from sensorium.modalities.audio.causal import Causal
 from sensorium.modalities.audio.framing import Framer, Geometry
 from sensorium.numerics import unit
 from sensorium.stream._lite_heads import HEADS
-from sensorium.stream._lite_vectors import VECTOR_HEADS
+from sensorium.stream._lite_vectors import SET_HEADS, VECTOR_HEADS, item_tower
 
 
 class Head:
@@ -36,11 +36,12 @@ class Head:
 
     def _hold(self, path: Path | str, name: str, weights: Mapping[str, np.ndarray], arguments: Mapping[str, Any],
               dim_in: int, dim: int, encoder: Mapping[str, Any]) -> None:  # fmt: skip
-        self.name, self.weights, self.arguments = name, weights, arguments
+        self.name = name
+        self.weights, self.arguments = item_tower(weights, arguments) if name in SET_HEADS else (weights, arguments)
         self.dim_in, self.dim, self.encoder = dim_in, dim, encoder
         self.members = [self._member(path, k) for k in range(arguments["members"])] if name == "ensemble" else []
         #: Name of the part that computes: that of the members of an ensemble.
-        self.part = self.members[0].name if self.members else name
+        self.part = self.members[0].part if self.members else "mlp" if name in SET_HEADS else name
         if self.part not in HEADS and self.part not in VECTOR_HEADS:
             known = ", ".join([*VECTOR_HEADS, *HEADS])
             raise BadRecipe(f"{path}: head '{name}'; without torch only {known} and ensembles of them run")
@@ -59,7 +60,7 @@ class Head:
         if self.members:
             return self._combined([member(vectors) for member in self.members])
         x = self._checked(vectors)
-        return self._end(VECTOR_HEADS[self.name](self._prepared(x), self.weights, self.arguments))
+        return self._end(VECTOR_HEADS[self.part](self._prepared(x), self.weights, self.arguments))
 
     def sequence(self, frames: np.ndarray) -> np.ndarray:
         """The frames (t, d_in) of one item to (d,) float32. Raises BadRecipe for a head of vectors alone."""
