@@ -150,7 +150,7 @@ def test_keys_that_mean_nothing(keys, said):
         (("left.head=identity", "right.head=identity"), "nothing would be trained: .* type: finetune.blocks=1"),
         (
             ("left.encoder=hog",),
-            "through an encoder that trains, such as .* the items are image, text; type: data.cached",
+            "through an encoder that trains, and left.encoder 'hog' does not; type: left.encoder=efficientnet_lite",
         ),
         (
             ("finetune.blocks=1", "train.members=2"),

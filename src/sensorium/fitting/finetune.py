@@ -42,6 +42,13 @@ class Finetune:
         """Of the sides that are pictures under an encoder that trains. Raises BadRecipe where there is none."""
         found = {k: (one, encoder) for k, (one, encoder) in enumerate(zip(items, encoders, strict=True))
                  if one is not None and one.kind == "image" and encoder is not None and encoder.trains}  # fmt: skip
+        sides = zip(SIDES, items, encoders, strict=True)
+        others = [(side, type(encoder).__name__.lower()) for side, one, encoder in sides
+                  if one is not None and one.kind == "image" and encoder is not None]  # fmt: skip
+        if not found and others:
+            side, name = others[0]
+            raise BadRecipe(f"data.cached=false reads pictures anew through an encoder that trains, and {side}.encoder "
+                            f"'{name}' does not; type: {side}.encoder=efficientnet_lite")  # fmt: skip
         if not found:
             kinds = ", ".join(one.kind for one in items if one is not None)
             raise BadRecipe(f"data.cached=false reads pictures anew through an encoder that trains, such as "
