@@ -14,7 +14,7 @@ CATEGORIES = ("Bags", "Shoes", "Topwear")
 def shop(tmp_path_factory):
     """A served run of 60 drawn garments of three categories; ids with leading zeros."""
     import numpy as np
-    from conftest import Server
+    from page_server import Server
     from PIL import Image, ImageDraw
 
     import sensorium

@@ -1,0 +1,55 @@
+"""``sensorium serve`` as a process of its own, for the tests in a browser."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+PATIENCE = 60.0  # seconds that a busy machine is waited for
+
+
+class Server:
+    """``sensorium serve`` as a process of its own, at ``url``."""
+
+    def __init__(self, *runs: Path, port: int = 0, token: Path | None = None) -> None:
+        self.runs, self.token = runs, token
+        self.start(port)
+
+    def start(self, port: int) -> None:
+        told = ["--token-file", str(self.token)] if self.token else []
+        command = [sys.executable, "-c", "from sensorium.cli import main; main()", "serve", *map(str, self.runs)]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(port), "--log", "off", *told],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        line = self.process.stderr.readline()
+        found = re.search(r"http://[\w.:\[\]]+", line)
+        assert found, f"the server did not start: {line}{self.process.stderr.read() if self.process.poll() else ''}"
+        self.url = found[0]
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            try:
+                urllib.request.urlopen(f"{self.url}/healthz", timeout=5).read()
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        raise AssertionError("the server does not answer")
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def stop(self, how: int = signal.SIGTERM) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+        self.process.stderr.close()
