@@ -39,6 +39,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ("laion/larger_clap_general", "clap", "laion/larger_clap_general"),
         ("google-bert/bert-base-uncased", "transformers", "google-bert/bert-base-uncased"),
         ("transformers:some-one/else", "transformers", "some-one/else"),
+        ("openclip:ViT-B-32/openai", "open_clip", "ViT-B-32/openai"),
         ("facebook/wav2vec2-base", "wav2vec2", "facebook/wav2vec2-base"),
         ("openai/whisper-tiny", "whisper", "openai/whisper-tiny"),
         ("microsoft/wavlm-base-plus", "wavlm", "microsoft/wavlm-base-plus"),

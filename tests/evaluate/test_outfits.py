@@ -347,7 +347,7 @@ def test_a_set_whose_counts_are_known():
     assert (ranks[asks_hat] == 1).all()
     same = np.bincount([int(i) % 40 for i in drawn], minlength=40)  # bags that tie with the one asked for
     np.testing.assert_array_equal(ranks[~asks_hat], same[found.queries.target[~asks_hat] % 40])
-    assert found.twins(z) == 3000
+    assert found.tied(z) == 3000
 
 
 def polyvore(shared_data, name):

@@ -22,14 +22,6 @@ from sensorium.pairs.positives import BatchPositives
 from sensorium.types import Embeddings
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def divergence(wanted: np.ndarray, scores: np.ndarray) -> float:
     p, q = log_softmax(wanted, 1), log_softmax(scores, 1)
     return float((np.exp(p) * (p - q)).sum(1).mean())

@@ -123,6 +123,15 @@ def test_ranks_within_the_category_against_a_loop():
         assert rank[i] == 1 + sum(query @ z[c] >= query @ z[target] for c in rivals)
 
 
+def test_a_measure_that_is_undefined_is_said_or_left_out():
+    """The validation split has two items a category, so no question has three wrong answers."""
+    items, pairs = made_outfits(18, 2, 12)
+    with pytest.raises(BadData, match="needs 3 other items of a category in the validation split.*train.monitor=MRR"):
+        fit(data=(items, pairs), batch=16)
+    events = fit(data=(items, pairs), batch=16, monitor="MRR", epochs=2).history
+    assert events and all("MRR" in event and "fill_in_the_blank" not in event for event in events)
+
+
 def test_blanks_are_the_mean_over_all_draws():
     rank, count = np.array([1, 2, 3, 5]), np.array([6, 6, 5, 3])
     right = []

@@ -20,14 +20,6 @@ from sensorium.pairs import Pairs
 KEYS = {"epochs": 3, "members": 3, "batch": 128, "save_seconds": 30}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def ensemble(folder=None, **keys):
     return train(folder, names={"left": "mlp", "right": "mlp"}, **{**KEYS, **keys})
 

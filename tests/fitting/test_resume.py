@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from training_data import assert_same_bits, train, views
 
 from sensorium.errors import Corrupt, Mismatch
@@ -12,15 +11,6 @@ from sensorium.heads.linear import Linear
 from sensorium.heads.mlp import MLP
 from sensorium.objectives.cosine import Cosine
 from sensorium.objectives.triplet import Triplet
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
 
 WAYS = {
     "fused": {},

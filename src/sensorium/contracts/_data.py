@@ -120,7 +120,7 @@ class Encoder(Protocol):
 
     def join(self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:
         """Of an encoder that joins: n vectors (n, dim) of rows (m,) and vectors (m, d) of each part."""
-        raise NotImplementedError
+        raise BadRecipe(f"encoder '{type(self).__name__}' sets joins but has no join(); unset it")
 
 
 class FrameEncoder(Encoder, Protocol):

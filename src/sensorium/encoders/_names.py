@@ -31,6 +31,8 @@ RULES = (
     (r"Qwen/Qwen3-Embedding-.*|google/embeddinggemma-.*|ibm-granite/granite-embedding-.*", "sentence_transformers"),
     (r"(google-bert|FacebookAI|distilbert)/.*|microsoft/deberta-.*|answerdotai/ModernBERT-.*", "transformers"),
 )  # fmt: skip
+#: Parts under the names that their packages and papers give them.
+ALIASES = {"openclip": "open_clip"}
 #: Parts by the ``model_type`` of a config.json; text and picture models of other types are "transformers".
 TYPES = {
     "clip": "clip", "siglip": "siglip", "siglip2": "siglip", "dinov2": "dinov2", "dinov2_with_registers": "dinov2",
@@ -106,11 +108,12 @@ def expand(spec: Mapping[str, Any], where: str = "encoder") -> dict[str, Any]:
 
 def _expanded(spec: dict[str, Any], where: str) -> dict[str, Any]:
     name = spec.pop("name")
+    name = ALIASES.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name in parts.names("encoders"):
         return {"name": name, **spec}
     kind, colon, model = name.partition(":")
     if colon:
-        part = kind.replace("-", "_")
+        part = ALIASES.get(kind, kind.replace("-", "_"))
         if part in parts.names("encoders"):
             if not model:
                 raise BadRecipe(f"{where}={name}: no model is named; type: {where}={kind}:{_example(part)}")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sensorium import heads
+from sensorium.errors import BadData
 from sensorium.fitting.contexts import CATEGORY, codes
 from sensorium.fitting.finetune import Through
 from sensorium.fitting.options import TrainOptions
@@ -60,9 +61,13 @@ class SetValidation:
         return bool(len(self.completions.target))
 
     def measure(self) -> dict[str, float]:
-        """Every measure; "validation" is the monitored one."""
+        """Every measure that is defined; "validation" is the monitored one. Raises BadData where that is not."""
         rank, count = self.ranks()
-        found = {name: blanks(rank, count) if name == BLANK else measure(name, rank) for name in self.measures}
+        every = {name: blanks(rank, count) if name == BLANK else measure(name, rank) for name in self.measures}
+        found = {name: value for name, value in every.items() if not np.isnan(value)}
+        if self.monitor not in found:
+            raise BadData(f"train.monitor={BLANK} needs {WRONG} other items of a category in the validation split, and "
+                          "no category has them; hold out more, or type: train.monitor=MRR")  # fmt: skip
         return {"validation": found[self.monitor], **found}
 
     def ranks(self) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,9 +41,9 @@ class ItemTower(nn.Module, SetHead):
         self.dim_in, self.dim = dim_in, self.item.dim
         self.build_context()
 
+    @abstractmethod
     def build_context(self) -> None:
         """Make the weights that :meth:`compose` needs beside the items' tower."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Items x (n, d_in) as candidates, (n, dim), at unit length."""

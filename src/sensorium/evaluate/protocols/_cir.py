@@ -94,7 +94,7 @@ class Retrieval:
                 out[mine] = scores.ranks(compose(queries), z, relevance)
         return out
 
-    def twins(self, z: Rows) -> int:
+    def tied(self, z: Rows) -> int:
         """How many queries have a target whose vector another candidate of the pool has too: a tie for any query."""
         found = 0
         for kind in range(len(self.kinds)):

@@ -48,7 +48,7 @@ def measure(scorer: Scorer, trials: Trials, retrieval: Retrieval, options: Evalu
         notes["mean_cosine_incompatible"] = float(cosine[~real].mean())
     if len(retrieval):
         _retrieval(book, scorer, retrieval)
-        notes["retrieval_ties"] = retrieval.twins(scorer.z)
+        notes["retrieval_ties"] = retrieval.tied(scorer.z)
     return Measured(book.rows, {one.measure: one for one in book.values}, notes, compatible)
 
 

@@ -25,8 +25,8 @@ def answer(looks: Looks, workers: Workers, request: Any, vectors: Sequence[Vecto
     words = [request.context[at].category for at in outside]
     board = board_of(looks, workers, Gap([str(vectors[at].id) for at in inside], None, options, raw, words))
     back = np.argsort([*inside, *outside])  # the board has the items of the catalogue first
-    told = looks.explain(board)
-    fit = [None if np.isnan(one) else float(one) for one in told.fit]
+    explained = looks.explain(board)
+    fit = [None if np.isnan(one) else float(one) for one in explained.fit]
     context = [
         {"id": board.ids[at] or None, "category": board.members.category[at], "fit": fit[at]} for at in back.tolist()
     ]
@@ -41,8 +41,8 @@ def answer(looks: Looks, workers: Workers, request: Any, vectors: Sequence[Vecto
             chosen = [None if row < 0 else str(ids[row]) for row in one.rows.tolist()]
             fits = [*one.fit[back].tolist(), *one.fit[m:].tolist()]
             planned.append({"score": one.score, "items": chosen, "fit": fits})
-    spoils = None if told.spoils is None else int(np.flatnonzero(back == told.spoils)[0])
-    return {"context": context, "score": told.score, "spoils": spoils, "gaps": gaps, "looks": planned}
+    spoils = None if explained.spoils is None else int(np.flatnonzero(back == explained.spoils)[0])
+    return {"context": context, "score": explained.score, "spoils": spoils, "gaps": gaps, "looks": planned}
 
 
 def _hits(looks: Looks, workers: Workers, found: Found, back: np.ndarray) -> list[dict[str, Any]]:

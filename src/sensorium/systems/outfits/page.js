@@ -101,11 +101,11 @@ async function ask(items, body) {
     sent.push(file ? { image: await base64(file) } : { id: item, ...(page.run.one_table ? {} : { from: page.side }) });
   }
   const mine = page;
-  const [told] = await Promise.all([
+  const [answer] = await Promise.all([
     call("/complete-look", { json: { run: mine.run.name, side: mine.side, context: sent, ...body }, signal: mine.stop.signal }),
     ...items.filter((item) => !item.startsWith("file:")).map((item) => found(mine, item).catch(() => {})), // for their names
   ]);
-  return told;
+  return answer;
 }
 
 /** An item of the board by its id; its name is kept. */
@@ -117,30 +117,30 @@ async function found(mine, id) {
 
 // The board
 
-function drawBoard(told, problem = "") {
-  const { items, swap } = page.state, fits = told?.context.map((one) => one.fit) ?? [];
+function drawBoard(answer, problem = "") {
+  const { items, swap } = page.state, fits = answer?.context.map((one) => one.fit) ?? [];
   const most = Math.max(1, ...fits.filter((x) => x !== null).map(Math.abs));
   const head = h("div", { class: "row between" }, h("h2", { id: "look-title" }, "Board"),
     items.length ? h("div", { class: "row" }, h("button", { class: "button small plain", type: "button", on: { click: share } }, "Copy link"),
       h("button", { class: "button small plain", type: "button", on: { click: () => change({ items: [], swap: -1, mode: "pick" }) } }, icon("bin"), "Clear")) : null);
   if (!items.length) return set(page.board, head, h("p", { class: "muted" }, "Empty. Pick an item to begin a look."));
-  const spoils = told && told.spoils !== null ? told.spoils : -1;
+  const spoils = answer && answer.spoils !== null ? answer.spoils : -1;
   set(page.board, head, problem ? h("p", { class: "note bad", role: "alert" }, problem) : null,
-    h("ol", { class: "board-items" }, items.map((item, i) => boardItem(item, i, told?.context[i], fits[i], most, i === spoils, i === swap))),
-    told?.score !== null && told?.score !== undefined ? h("p", { class: "quiet" }, `Compatibility of the look: ${told.score.toFixed(3)}. Each bar is how well an item fits the others.`) : null,
+    h("ol", { class: "board-items" }, items.map((item, i) => boardItem(item, i, answer?.context[i], fits[i], most, i === spoils, i === swap))),
+    answer?.score !== null && answer?.score !== undefined ? h("p", { class: "quiet" }, `Compatibility of the look: ${answer.score.toFixed(3)}. Each bar is how well an item fits the others.`) : null,
     spoils >= 0 ? h("p", { class: "note warn", "data-spoils": items[spoils] }, "Fits the others least: ", h("strong", {}, nameOf(items[spoils])), ".") : null);
 }
 
 function nameOf(item) { return item.startsWith("file:") ? "your picture" : page.names.get(item) ?? item; }
 
-function boardItem(item, i, told, fit, most, spoils, swapping) {
+function boardItem(item, i, answer, fit, most, spoils, swapping) {
   const name = h("span", { class: "board-name" }, nameOf(item)), shown = h("span", { class: "board-picture" });
-  if (!told) name.classList.add("muted");
+  if (!answer) name.classList.add("muted");
   show_(item, shown, name);
   return h("li", { class: `board-item${spoils ? " spoils" : ""}`, dataset: { id: item } }, shown,
-    h("div", { class: "grow" }, name, h("span", { class: "quiet" }, told?.category ?? ""), fit === null || fit === undefined ? null : bar(fit, most, "fits the others"), spoils ? h("span", { class: "tag warn" }, "spoils the look") : null),
+    h("div", { class: "grow" }, name, h("span", { class: "quiet" }, answer?.category ?? ""), fit === null || fit === undefined ? null : bar(fit, most, "fits the others"), spoils ? h("span", { class: "tag warn" }, "spoils the look") : null),
     h("div", { class: "board-acts" },
-      h("button", { class: "icon-button plain tiny", type: "button", "aria-pressed": String(swapping), "aria-label": `Swap ${nameOf(item)}`, title: "Swap", on: { click: () => (swapping ? change({ swap: -1 }) : change({ swap: i, mode: "complete", gap: told?.category || page.state.gap })) } }, icon("swap")),
+      h("button", { class: "icon-button plain tiny", type: "button", "aria-pressed": String(swapping), "aria-label": `Swap ${nameOf(item)}`, title: "Swap", on: { click: () => (swapping ? change({ swap: -1 }) : change({ swap: i, mode: "complete", gap: answer?.category || page.state.gap })) } }, icon("swap")),
       h("button", { class: "icon-button plain tiny", type: "button", "aria-label": `Take ${nameOf(item)} off the board`, title: "Take off", on: { click: () => change({ items: page.state.items.filter((_, j) => j !== i), swap: -1 }) } }, icon("close"))));
 }
 
@@ -266,15 +266,15 @@ async function complete() {
   const mine = page, { items, gap, vary, swap } = page.state, signal = page.stop.signal;
   if (!items.length || (swap >= 0 && items.length < 2)) return set(page.found, state("empty", items.length ? "One item is no look yet" : "The board is empty", "Pick an item first; what goes with it is found then.", h("button", { class: "button primary", type: "button", on: { click: () => change({ mode: "pick", swap: -1 }) } }, "Pick items")));
   const rest = swap >= 0 ? items.filter((_, i) => i !== swap) : items;
-  const [told, whole] = await Promise.all([ask(rest, gap ? { gaps: [gap], k: 24, ...(vary ? { mmr: 1 - vary } : {}) } : {}), swap >= 0 ? ask(items, {}) : null]);
+  const [answer, whole] = await Promise.all([ask(rest, gap ? { gaps: [gap], k: 24, ...(vary ? { mmr: 1 - vary } : {}) } : {}), swap >= 0 ? ask(items, {}) : null]);
   if (mine !== page || signal.aborted) return;
-  drawBoard(whole ?? told);
+  drawBoard(whole ?? answer);
   if (!gap) return set(page.found, state("empty", "Choose what is missing", "A category, such as shoes; completions of the look follow, best first."));
-  const hits = told.gaps[0].hits;
+  const hits = answer.gaps[0].hits;
   announce(hits.length ? `${hits.length} completions, first ${label(hits[0])}` : "Nothing found");
   if (!hits.length) return set(page.found, state("empty", "Nothing completes it", `There is no other item of the category ${gap}.`));
   const most = Math.max(1, ...hits.flatMap((hit) => hit.reasons.map(Math.abs)));
-  set(page.found, h("div", { class: "head" }, h("h2", {}, swap >= 0 ? `${gap} in place of ${nameOf(items[swap])}` : `${gap} that complete the look`), h("span", { class: "quiet" }, `${told.took_ms.toFixed(1)} ms`)),
+  set(page.found, h("div", { class: "head" }, h("h2", {}, swap >= 0 ? `${gap} in place of ${nameOf(items[swap])}` : `${gap} that complete the look`), h("span", { class: "quiet" }, `${answer.took_ms.toFixed(1)} ms`)),
     h("ol", { class: "completions" }, hits.map((hit) => completion(hit, rest, most, swap >= 0))));
 }
 
@@ -291,11 +291,11 @@ function completion(hit, items, most, swapping) {
 async function plan() {
   const mine = page, { items, gaps } = page.state, signal = page.stop.signal;
   if (!items.length) return set(page.found, state("empty", "The board is empty", "Pick an item first; the look is planned around it.", h("button", { class: "button primary", type: "button", on: { click: () => change({ mode: "pick" }) } }, "Pick items")));
-  const told = await ask(items, gaps.length ? { gaps, k: 1, looks: 3 } : {});
+  const answer = await ask(items, gaps.length ? { gaps, k: 1, looks: 3 } : {});
   if (mine !== page || signal.aborted) return;
-  drawBoard(told);
+  drawBoard(answer);
   if (!gaps.length) return set(page.found, state("empty", "Choose what is missing", "Two categories or more; one item of each is chosen, all of them together."));
-  const looks = told.looks.length ? told.looks : [{ score: null, items: told.gaps.map((one) => one.hits[0]?.id ?? null) }];
+  const looks = answer.looks.length ? answer.looks : [{ score: null, items: answer.gaps.map((one) => one.hits[0]?.id ?? null) }];
   announce(`${looks.length} looks`);
   set(page.found, h("ol", { class: "plans" }, looks.map((one, i) => {
     const chosen = one.items.filter((id) => id !== null);

@@ -94,9 +94,9 @@ def routes(context: Context) -> APIRouter:
             raise Problem(400, "the items of a look are of one side; name it, or ask for each side alone")
         side = vectors[0].side
         found = looks.looks(workers, side, body.column)
-        told = await workers.sides[side].searching.do(lambda: answers.answer(found, workers, body, vectors))
+        found_looks = await workers.sides[side].searching.do(lambda: answers.answer(found, workers, body, vectors))
         return _json({"run": workers.name, "side": side, "took_ms": round(1000 * (time.perf_counter() - start), 3),
-                      **told})  # fmt: skip
+                      **found_looks})  # fmt: skip
 
     look.__annotations__["body"] = requests.document()  # known only now, as modalities are found
     router.add_api_route(
