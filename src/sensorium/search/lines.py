@@ -50,7 +50,7 @@ class Choice:
 
 
 class Allowed:
-    """Which rows of the index a line may have as hits: conditions for the index, and a mask for what they cannot say."""
+    """Which rows of the index a line may have: conditions for the index, and a mask for what they cannot say."""
 
     def where(self, line: int) -> Mapping[str, Any]:
         """Conditions of ``Table.where`` that hold for every row the line may have."""
