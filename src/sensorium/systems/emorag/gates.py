@@ -197,7 +197,7 @@ class Gates:
         return {word: float(np.median(rates[known & (words == word)])) for word in sorted(set(words[known].tolist()))}
 
     def _relative(self, rows: np.ndarray, rate: Any) -> np.ndarray:
-        """The clips' speaking rates over the line's; over the usual one of their language where the line's is unknown."""
+        """The clips' speaking rates over the line's, or over the usual one of their language where that is unknown."""
         rates = self.values["line_rate"][rows]
         if rate is not None:
             return rates / rate

@@ -126,14 +126,21 @@ class Picker(Allowed):
     def record(self, line: int, hits: Sequence[Mapping[str, Any]] = (), rows: Any = ()) -> dict[str, Any]:
         """What is told of a line: ``{"line", "query", "text", "speaker", "emotion", "hits", "note"}``.
 
-        ``query`` is the line's id or text, ``speaker`` whose clips were asked for. Each hit has its columns, ``path`` of
-        its file where it is one, and ``gates``, see :meth:`Gates.verdicts`. ``note`` says why there are fewer hits than
-        were asked for; None otherwise.
+        ``query`` is the line's id or text, ``speaker`` whose clips were asked for. Each hit has its columns, ``path``
+        of its file where it is one, and ``gates``, see :meth:`Gates.verdicts`. ``note`` says why there are fewer hits
+        than were asked for; None otherwise.
         """
         text, script = self.script.texts[line], self.script
-        name = script.value("id", line)
-        told: dict[str, Any] = {"line": line + script.first, "query": name or text or str(line + script.first), "text": text,
-                "speaker": self.speaker(line), "emotion": script.value("emotion", line), "hits": [], "note": None}  # fmt: skip
+        number = line + script.first
+        told: dict[str, Any] = {
+            "line": number,
+            "query": script.value("id", line) or text or str(number),
+            "text": text,
+            "speaker": self.speaker(line),
+            "emotion": script.value("emotion", line),
+            "hits": [],
+            "note": None,
+        }
         rate = self.rate(line)
         for hit, row in zip(hits, np.asarray(rows).tolist(), strict=True):
             path = self.path(hit["id"], hit.get("metadata", {}))

@@ -53,8 +53,8 @@ def column(table: Table, run: Run) -> np.ndarray:
     """The speakers (n,) of the clips. Raises BadRecipe where the library says none."""
     if COLUMN not in table.columns:
         raise BadRecipe(
-            f"the clips of {run.folder} have no column '{COLUMN}'; make the run with it: data.table=TABLE with a column "
-            "speaker"
+            f"the clips of {run.folder} have no column '{COLUMN}'; make the run with it: data.table=TABLE with a "
+            "column speaker"
         )
     return table.columns[COLUMN]
 
