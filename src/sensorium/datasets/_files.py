@@ -79,7 +79,7 @@ def _found(root: Path, value: str | None, check: Callable[[str], None], inside: 
         return "", "have no path"
     if _REMOTE.match(value):
         return "", "are remote"
-    path = _on_disk(root, value)
+    path = on_disk(root, value)
     if inside and not os.path.realpath(path).startswith(inside):
         lies = path.startswith(os.path.join(os.path.abspath(root), ""))
         return path, f"lead out of {inside}{' by a link' if lies else ''}"
@@ -102,7 +102,7 @@ def _found(root: Path, value: str | None, check: Callable[[str], None], inside: 
     return path, ""
 
 
-def _on_disk(root: Path, value: str) -> str:
+def on_disk(root: Path, value: str) -> str:
     """A path as it is written, in the Unicode form that the disk has, or with the slashes of Windows turned."""
     forms = [value, *(unicodedata.normalize(form, value) for form in ("NFC", "NFD"))]
     forms += [value.replace("\\", "/")] if "\\" in value else []

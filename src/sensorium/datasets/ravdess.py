@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 
 from sensorium.contracts import Dataset
 from sensorium.datasets import _download, _recordings, _speech
+from sensorium.datasets._ravdess_names import parse
 from sensorium.datasets._recordings import EMOTIONS, Recording
 from sensorium.datasets._speakers import Speakers, by_speakers
-from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.errors import BadRecipe, nearest
 from sensorium.modalities.audio import augment
 from sensorium.pairs.folds import actor_folds
 from sensorium.types import Data
@@ -30,31 +30,6 @@ ARCHIVES = {
     "song": _download.Archive("https://zenodo.org/records/1188976/files/Audio_Song_Actors_01-24.zip",
                           "md5:5411230427d67a21e18aa4d466e6d1b9"),
 }  # fmt: skip
-
-
-def parse(path: Path) -> Recording | None:
-    """``03-01-06-02-01-01-12.wav``: modality, channel, emotion, intensity, statement, repetition, actor.
-
-    Raises BadData for a number that the corpus does not use.
-    """
-    if not re.fullmatch(r"\d\d(-\d\d){6}", path.stem):
-        return None
-    codes = [int(part) for part in path.stem.split("-")]
-    for code, most, what in zip(codes, (3, 2, 8, 2, 2, 2, 24), _RAVDESS, strict=True):
-        if not 1 <= code <= most:
-            raise BadData(f"{path}: {what} {code:02d}; RAVDESS has 01 to {most:02d}; correct the name, or leave it out")
-    actor = codes[6]
-    return Recording(path, EMOTIONS[codes[2] - 1], str(actor), {
-        "modality": ("full-av", "video-only", "audio-only")[codes[0] - 1],
-        "channel": ("speech", "song")[codes[1] - 1],
-        "intensity": ("normal", "strong")[codes[3] - 1],
-        "statement": ("kids", "dogs")[codes[4] - 1],
-        "repetition": str(codes[5]),
-        "sex": "male" if actor % 2 else "female",
-    })  # fmt: skip
-
-
-_RAVDESS = ("modality", "channel", "emotion", "intensity", "statement", "repetition", "actor")
 
 
 def leaky(n: int, seed: int = 0) -> np.ndarray:
