@@ -49,6 +49,7 @@ class Head(Protocol):
     streams: bool = False  #: has ``start``, ``step`` and ``advance``: see SequenceHead
     takes_sets: bool = False  #: has ``compose``: see SetHead
     normalize: bool = False  #: outputs have unit length
+    solved: bool = False  #: a closed form is written into it by ``initialise``; others give way to a linear head
     #: What no weight takes part in, (frames (b, t, d), lengths (b,)) → (b, w), computed once before ``forward``.
     frozen: Callable[[Tensor, Tensor], Tensor] | None = None
 

@@ -55,6 +55,7 @@ class ClosedFormObjective(Objective, Protocol):
 
     closed_form: bool = True
     tied: bool = False  #: has ``solve_tied``: one map for both sides of one table
+    reads_items: bool = False  #: has ``solve_items``: reads the items' columns beside their vectors
     needs: Sequence[str] = ("xx", "xy")  #: covariances it reads, of "xx", "yy" and "xy"
 
     @abstractmethod
@@ -64,6 +65,10 @@ class ClosedFormObjective(Objective, Protocol):
     def solve_tied(self, moments: Moments, validate: Validate | None = None) -> Solution:
         """One map for both sides of one table, each pair counted in both orders."""
         raise BadRecipe(f"objective '{type(self).__name__.lower()}' maps one table into another; type: objective=cca")
+
+    def solve_items(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> Solution:
+        """A map for each side, of tables with their columns and all pairs with their splits; in place of ``solve``."""
+        raise BadRecipe(f"objective '{type(self).__name__}' sets reads_items but has no solve_items(); unset it")
 
 
 class TrainedObjective(Objective, Protocol):

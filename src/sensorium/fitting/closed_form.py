@@ -74,6 +74,8 @@ def closed_form(
     """The solution, one map per side of that side's input (raw, or the output of an untrained pca head); both sides."""
     _check_tied(pairs, objective)
     sides, training = sides_of(left, right, pairs, left_head, right_head)
+    if objective.reads_items:
+        return objective.solve_items(sides[0].seen(), sides[1].seen(), pairs), sides
     if moments is None:
         moments = moments_of(sides, training, objective.needs)
     solve_form = objective.solve_tied if pairs.same_table else objective.solve
@@ -190,9 +192,21 @@ class Side:
             return unit(x)
         return x if self.before is None else self.before(x.astype(np.float64))
 
+    def seen(self) -> Embeddings:
+        """The table as the objective sees it."""
+        if self.before is None and not self.unit:
+            return self.table
+        return replace(self.table, vectors=self.rows(np.arange(len(self.table))))
+
     def fitted(self, affine: Affine | None) -> tuple[Any, str | None]:
         """The head that applies these steps and then ``affine``; and its part's name where the recipe names another."""
         if affine is None and self.head is not None and not self.head.trainable:
+            return self.head, None
+        if self.head is not None and self.head.solved:
+            if self.head.dim is None:
+                self.head.build(self.table.dim)
+            if affine is not None:
+                self.head.initialise(affine)
             return self.head, None
         if affine is None:
             head = parts.make("heads", "identity")

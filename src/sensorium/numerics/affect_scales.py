@@ -17,6 +17,8 @@ SCALES: dict[str, tuple[float, float]] = {
     "1..7": (1.0, 7.0),
     "1..9": (1.0, 9.0),
 }
+#: Valence of a rating in the exact middle of its scale: a vector of zeros counts as a missing one in stores.
+MIDDLE = 1e-6
 _SHOWN = 3  # rows named in a message
 
 
@@ -28,7 +30,7 @@ def check(scale: str, where: str = "scale") -> str:
 
 
 def to_unit(values: np.ndarray, scale: str, what: str = "ratings", rows: Sequence[str] | None = None) -> np.ndarray:
-    """Ratings (n, 3) in the order valence, arousal, dominance, from their scale to -1..1, float32.
+    """Ratings (n, 3) in the order valence, arousal, dominance, from their scale to -1..1, float32, never all zero.
 
     what: names the source in messages, and rows (n,) its rows. Raises BadData, with the count and the first rows, for
     NaN, for infinity, and for a column that leaves the scale; BadRecipe for an unknown scale.
@@ -50,7 +52,9 @@ def to_unit(values: np.ndarray, scale: str, what: str = "ratings", rows: Sequenc
                 f"{what}: {len(outside)} of {len(values)} rows are outside {scale} in {name}, such as {first:g} in "
                 f"{_some(named[outside[:1]])}; state the scale of the source: scale={fitting(values)}"
             )
-    return np.clip(2 * (values - low) / (high - low) - 1, -1, 1).astype(np.float32)
+    out = np.clip(2 * (values - low) / (high - low) - 1, -1, 1).astype(np.float32)
+    out[~out.any(axis=1), 0] = MIDDLE
+    return out
 
 
 def fitting(values: np.ndarray) -> str:

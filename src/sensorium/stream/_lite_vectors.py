@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.numerics import gaussian_features
+
 Weights = Mapping[str, np.ndarray]
 Arguments = Mapping[str, Any]
 _LAYER_NORM = 1e-5  # added to the variance, as torch's LayerNorm does by default
@@ -50,6 +52,11 @@ def _layers(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray
     return _linear(h, weights, "fc")
 
 
+def _vad(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    """As :class:`sensorium.heads.vad.Vad`."""
+    return gaussian_features.lift(_linear(x, weights, "layers.0"))
+
+
 def gelu(x: np.ndarray) -> np.ndarray:
     """x Φ(x), within 1e-6: the error function of Abramowitz & Stegun 7.1.26, which is exact to 1.5e-7."""
     wide = x.astype(np.float64)
@@ -77,6 +84,7 @@ VECTOR_HEADS: dict[str, Callable[[np.ndarray, Weights, Arguments], np.ndarray]] 
     "mlp": _mlp,
     "pca": _pca,
     "layers": _layers,
+    "vad": _vad,
 }
 SET_HEADS = ("set_attention", "set_mean", "type_aware")  # whose single items pass an MLP
 

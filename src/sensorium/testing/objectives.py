@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sensorium.errors import BadRecipe
 from sensorium.heads.identity import Identity
-from sensorium.numerics import unit
+from sensorium.numerics import affect, unit
 from sensorium.numerics.moments import Moments
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import BatchPositives, Positives
@@ -126,7 +126,7 @@ def probable(s: Subject) -> None:
 
 
 def solved(s: Subject) -> None:
-    """Solving needs no more than the covariances it names, and gives finite maps of the right shapes."""
+    """Solving needs no more than the covariances it names (or columns), and gives finite maps of the right shapes."""
     for affine, d in zip(_solved(s), (_D, _D), strict=True):
         if affine is not None:
             assert affine.weight.shape[0] == d, f"weight of shape {affine.weight.shape} for inputs of {d}"
@@ -171,9 +171,21 @@ def _related() -> tuple[np.ndarray, np.ndarray]:
 
 def _solved(s: Subject) -> tuple[Affine | None, Affine | None]:
     x, y = _related()
-    solution = s.make().solve(Moments(_D, _D, tuple(s.objective.needs)).update(x, y))
+    if s.objective.reads_items:
+        solution = s.make().solve_items(*_labelled(x, y), Pairs.of(np.arange(len(x)), np.arange(len(x))))
+    else:
+        solution = s.make().solve(Moments(_D, _D, tuple(s.objective.needs)).update(x, y))
     assert isinstance(solution, Solution), f"solve gives {type(solution).__name__}"
     return solution.left, solution.right
+
+
+def _labelled(x: np.ndarray, y: np.ndarray) -> list[Embeddings]:
+    """Tables of related rows with a column of emotions, which the rows decide."""
+    known = list(affect.RATINGS)
+    distances = np.square(x[:, None, :3] / 2 - affect.vads(known)[None]).sum(2)
+    meta = {"emotion": np.array(known)[distances.argmin(1)]}
+    ids = np.arange(len(x)).astype(str)
+    return [Embeddings(ids, z.astype(np.float32), {"name": "sample"}, meta) for z in (x, y)]
 
 
 def RULES(s: Subject) -> tuple[Callable[[Subject], None], ...]:

@@ -1,0 +1,137 @@
+"""Valence, arousal and dominance in closed form: each side's vectors regressed on the ratings of its own items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sensorium.contracts import ClosedFormObjective, Validate
+from sensorium.errors import BadRecipe, nearest
+from sensorium.numerics import affect, affect_scales
+from sensorium.numerics.moments import Moments
+from sensorium.pairs import Pairs
+from sensorium.types import Affine, Embeddings, Solution
+
+_STRONGEST = 1e6
+_EXACT = 1e-10  # share of the largest eigenvalue below which a direction is rounding
+
+
+class Vad(ClosedFormObjective):
+    """W and b of each side by ridge regression: min mean |x W + b - y|² + λ |W|², y the ratings (3,) of an item.
+
+    The ratings are the columns ``valence``, ``arousal`` and ``dominance`` of a side's items where they have them, else
+    those of its emotion word (Russell & Mehrabian 1977, :mod:`sensorium.numerics.affect`). A side whose vectors have
+    three numbers holds ratings already, and is kept as it is. For heads ``vad``, whose scores rank as distances.
+
+    column: of the emotion words.
+    scale: of the columns of ratings, "-1..1", "0..1", "1..5", "1..7" or "1..9".
+    strengths: λ of standardised inputs as multiples of their number; one, or several of which the one with the
+        smallest error on validation items is taken (by generalised cross-validation where there are none).
+    """
+
+    needs = ()
+    reads_items = True
+
+    def __init__(
+        self,
+        column: str = "emotion",
+        scale: str = "1..7",
+        strengths: float | Sequence[float] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3),
+    ) -> None:
+        affect_scales.check(scale, "objective.scale")
+        self.strengths = [float(s) for s in np.atleast_1d(np.asarray(strengths, np.float64))]
+        if not self.strengths or not all(0 < s <= _STRONGEST for s in self.strengths):
+            raise BadRecipe(
+                f"objective.strengths={self.strengths}; expected one or more numbers above 0, up to {_STRONGEST:g}"
+            )
+        self.column, self.scale = column, scale
+
+    def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
+        """Raises BadRecipe for a side without ratings, BadData for ratings or emotions that are none."""
+        for side, table, rows in (("left", left, pairs.left), ("right", right, pairs.right)):
+            if table.dim != len(affect.DIMENSIONS):
+                self.ratings(table, np.unique(rows), side)
+
+    def ratings(self, table: Embeddings, rows: np.ndarray, side: str) -> np.ndarray:
+        """Ratings (r, 3) float32 of rows of a side. Raises as :meth:`check` does."""
+        if all(name in table.meta for name in affect.DIMENSIONS):
+            columns = [np.asarray(table.meta[name])[rows] for name in affect.DIMENSIONS]
+            return affect_scales.to_unit(
+                np.stack(columns, 1).astype(np.float64), self.scale, f"the {side} items' ratings", table.ids[rows]
+            )
+        if self.column not in table.meta:
+            raise BadRecipe(
+                f"the {side} items have no column '{self.column}', and none of valence, arousal and dominance; "
+                f"{nearest(self.column, table.meta)}"
+            )
+        return affect.vads(np.asarray(table.meta[self.column])[rows].astype(np.str_))
+
+    def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:
+        """Raises BadRecipe: moments of vectors do not hold the ratings; :meth:`solve_items` reads them."""
+        raise BadRecipe("objective 'vad' reads the items' ratings; fit it on a data set with a column 'emotion'")
+
+    def solve_items(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> Solution:
+        """A map for each side to its ratings; None for a side that holds ratings already."""
+        related, found, notes = pairs.where(label=1), {}, {}
+        drawn = bool((related.split != "").any())
+        train, held = (related.where("train") if drawn else related), related.where("validation")
+        for side, table in (("left", left), ("right", right)):
+            found[side] = None
+            if table.dim != len(affect.DIMENSIONS):
+                rows = {"train": train, "validation": held}
+                rows = {name: np.unique(part.left if side == "left" else part.right) for name, part in rows.items()}
+                found[side], notes[side] = self._side(table, rows, side)
+        return Solution(found["left"], found["right"], notes)
+
+    def _side(self, table: Embeddings, rows: Mapping[str, np.ndarray], side: str) -> tuple[Affine, dict[str, Any]]:
+        x, y = _vectors(table, rows["train"]), self.ratings(table, rows["train"], side).astype(np.float64)
+        path = _RidgePath(x, y)
+        if len(self.strengths) == 1:
+            return path.affine(self.strengths[0]), {"strength": self.strengths[0]}
+        if len(rows["validation"]):
+            held, truth = _vectors(table, rows["validation"]), self.ratings(table, rows["validation"], side)
+            errors = [float(np.square(path.affine(s)(held) - truth).mean()) for s in self.strengths]
+            how = "validation"
+        else:
+            errors, how = [path.gcv(s) for s in self.strengths], "generalised cross-validation"
+        best = self.strengths[int(np.argmin(errors))]
+        return path.affine(best), {
+            "strength": best, "chosen_by": how, "tried": dict(zip(self.strengths, errors, strict=True))
+        }  # fmt: skip
+
+
+class _RidgePath:
+    """Ridge regressions of y (n, c) on standardised x (n, d), every strength from one decomposition."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
+        self.mean, deviation = x.mean(0), x.std(0)
+        self.scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-9 * deviation.max())
+        x = (x - self.mean) * self.scale
+        self.n, self.d, self.middle = len(x), x.shape[1], y.mean(0)
+        # The smaller of the two: x xᵀ / (n d) has the same eigenvalues as xᵀ x / (n d), but for zeros.
+        wide = self.d > self.n
+        values, vectors = np.linalg.eigh((x @ x.T if wide else x.T @ x) / (self.n * self.d))
+        keep = values > _EXACT * max(float(values[-1]), 1e-300)
+        self.eigs, vectors = values[keep], vectors[:, keep]
+        basis = x.T @ vectors / np.sqrt(self.eigs * self.n * self.d) if wide else vectors
+        self.basis, self.target = basis, basis.T @ (x.T @ (y - self.middle)) / (self.n * self.d)
+        self.total = float(np.square(y - self.middle).mean(0).sum())
+
+    def affine(self, strength: float) -> Affine:
+        """x → ratings: W = (xᵀx / n + λ d I)⁻¹ xᵀy / n of standardised x, in terms of raw x."""
+        weight = self.scale[:, None] * (self.basis @ (self.target / (self.eigs + strength)[:, None]))
+        return Affine(weight, self.middle - self.mean @ weight)
+
+    def gcv(self, strength: float) -> float:
+        """Generalised cross-validation (Golub, Heath & Wahba 1979): mean squared residual over (1 - freedom / n)²."""
+        share = 1 / (self.eigs + strength)
+        power = np.square(self.target).sum(1) * self.d
+        residual = self.total - float(np.sum(power * (2 * share - self.eigs * share**2)))
+        free = 1.0 - (1.0 + float(np.sum(self.eigs * share))) / self.n
+        return max(residual, 0.0) / free**2 if free > 0 else float("inf")
+
+
+def _vectors(table: Embeddings, rows: np.ndarray) -> np.ndarray:
+    return np.asarray(table.vectors[rows], np.float64)

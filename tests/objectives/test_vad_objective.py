@@ -1,0 +1,127 @@
+"""The closed form of valence, arousal and dominance: against scikit-learn, in both shapes, and what it refuses."""
+
+import numpy as np
+import pytest
+
+from sensorium import parts
+from sensorium.errors import BadData, BadRecipe
+from sensorium.fitting import closed_form
+from sensorium.numerics import affect, gaussian_features
+from sensorium.objectives.vad import _RidgePath
+from sensorium.pairs import Pairs
+from sensorium.types import Embeddings
+
+SPLITS = np.array(["train"] * 160 + ["validation"] * 40 + ["test"] * 40)
+
+
+def voices(n=240, d=12, noise=0.3, seed=0):
+    """A table of vectors in which an emotion's ratings lie, and its emotions."""
+    random = np.random.default_rng(seed)
+    words = np.array(affect.EMOTIONS)[np.arange(n) % 8]
+    x = affect.vads(words) @ np.random.default_rng(99 + d).standard_normal((3, d))
+    x = x + noise * random.standard_normal((n, d)) + 3
+    return Embeddings(np.arange(n).astype(np.str_), x.astype(np.float32), {"name": "toy"}, {"emotion": words}), words
+
+
+def pairs_of(n=240):
+    row = np.arange(n)
+    return Pairs.of(row, row, split=SPLITS[:n])
+
+
+@pytest.mark.parametrize("shape", [(60, 9), (20, 45)])
+def test_the_map_is_scikit_learns(shape):
+    from sklearn.linear_model import Ridge
+
+    random = np.random.default_rng(1)
+    x, y = random.standard_normal(shape) * random.uniform(0.1, 50, shape[1]) + 5, random.standard_normal((shape[0], 3))
+    x[:, 4] = 7.0  # a constant column says nothing
+    standardised = (x - x.mean(0)) / np.where(x.std(0) > 1e-9, x.std(0), 1)
+    path = _RidgePath(x, y)
+    for strength in (10.0, 0.1, 1e-3):
+        right = Ridge(alpha=strength * x.size).fit(standardised, y)
+        np.testing.assert_allclose(path.affine(strength)(x), right.predict(standardised), atol=1e-7)
+        inverse = np.linalg.inv(standardised.T @ standardised + strength * x.size * np.eye(shape[1]))
+        freedom = 1 + np.trace(standardised @ inverse @ standardised.T)
+        residual = np.square(y - right.predict(standardised)).mean(0).sum()
+        if freedom < shape[0]:
+            assert path.gcv(strength) == pytest.approx(residual / (1 - freedom / shape[0]) ** 2, rel=1e-6)
+
+
+def test_both_sides_are_fitted_to_the_ratings_of_their_own_items():
+    left, words = voices(seed=1)
+    right, _ = voices(d=30, seed=2)
+    heads = [parts.make("heads", "vad") for _ in range(2)]
+    fitted = closed_form.solve(left, right, pairs_of(), *heads, parts.make("objectives", "vad"))
+    from sensorium import heads as applied
+
+    for side, table in (("left", left), ("right", right)):
+        head = {"left": fitted.left_head, "right": fitted.right_head}[side]
+        points = gaussian_features.points_of(applied.apply(head, table.vectors)[200:])
+        assert np.abs(points - affect.vads(words[200:])).mean() < 0.15
+        assert fitted.notes[side]["chosen_by"] == "validation"
+    assert not fitted.names  # the heads stay what the recipe says
+
+
+def test_the_strength_is_that_of_the_smallest_error_on_validation_items():
+    table, words = voices(noise=2.0)
+    rows = {"train": np.arange(160), "validation": np.arange(160, 200)}
+    objective = parts.make("objectives", {"name": "vad", "strengths": [30.0, 0.3, 1e-6]})
+    _, notes = objective._side(table, rows, "left")
+    errors = {}
+    for strength in objective.strengths:
+        affine = parts.make("objectives", {"name": "vad", "strengths": strength})._side(table, rows, "left")[0]
+        errors[strength] = np.square(affine(table.vectors[160:200].astype(float)) - affect.vads(words[160:200])).mean()
+    assert notes["strength"] == min(errors, key=errors.get)
+    assert notes["tried"] == pytest.approx(errors)
+
+
+def test_a_side_of_three_numbers_is_ratings_and_stays_as_it_is():
+    left, words = voices()
+    ratings = Embeddings(left.ids, np.clip(affect.vads(words) + 0.01, -1, 1), {"name": "ratings"})
+    solution = parts.make("objectives", "vad").solve_items(left, ratings, pairs_of())
+    assert solution.right is None and solution.left.weight.shape == (12, 3)
+
+
+def test_columns_of_ratings_go_before_words_and_scales_give_the_same():
+    left, words = voices()
+    y = affect.vads(words)
+    maps = []
+    for scale, values in (("-1..1", y), ("0..1", (y + 1) / 2), ("1..7", y * 3 + 4)):
+        meta = dict(zip(affect.DIMENSIONS, values.T, strict=True))
+        table = Embeddings(left.ids, left.vectors, left.fingerprint, meta)
+        objective = parts.make("objectives", {"name": "vad", "scale": scale})
+        maps.append(objective.solve_items(table, table, pairs_of()).left)
+    by_words = parts.make("objectives", "vad").solve_items(left, left, pairs_of()).left
+    for one in maps:
+        np.testing.assert_allclose(one.weight, by_words.weight, atol=1e-5)
+    wrong = parts.make("objectives", {"name": "vad", "scale": "0..1"})
+    table = Embeddings(left.ids, left.vectors, {}, dict(zip(affect.DIMENSIONS, (y * 3 + 4).T, strict=True)))
+    with pytest.raises(BadData, match=r"the left items' ratings: .* outside 0\.\.1 in valence, .* scale=1\.\.7"):
+        wrong.check(table, left, pairs_of())
+
+
+@pytest.mark.parametrize(
+    ("meta", "error", "message"),
+    [({"mood": ["sad"] * 240}, BadRecipe, "the left items have no column 'emotion', and none of valence"),
+     ({"emotion": ["sad"] * 239 + ["whispered"]}, BadData, "1 of 240 items have an emotion without ratings")],
+)  # fmt: skip
+def test_items_without_ratings_are_refused_before_anything_is_embedded(meta, error, message):
+    left, _ = voices()
+    table = Embeddings(left.ids, left.vectors, {}, {name: np.array(column) for name, column in meta.items()})
+    with pytest.raises(error, match=message):
+        parts.make("objectives", "vad").check(table, left, pairs_of())
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [({"strengths": 0.0}, "expected one or more numbers above 0"), ({"strengths": [1e7]}, "up to 1e"),
+     ({"strengths": []}, "expected one or more"), ({"scale": "0..10"}, "objective.scale='0..10'")],
+)  # fmt: skip
+def test_keys_that_cannot_be_are_refused(keys, message):
+    with pytest.raises(BadRecipe, match=message):
+        parts.make("objectives", {"name": "vad", **keys})
+
+
+def test_moments_alone_are_refused():
+    with pytest.raises(BadRecipe, match="objective 'vad' reads the items' ratings"):
+        parts.make("objectives", "vad").solve(None)
