@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from sensorium import heads, parts
 from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting.build import build
-from sensorium.heads._pooling import Members, Relations, Statistics
+from sensorium.heads._members import Members
 from sensorium.numerics import ragged
+from sensorium.numerics.pooling import Relations, Statistics
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
 

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from sensorium.contracts import SequenceHead
 from sensorium.errors import BadRecipe
 from sensorium.heads import check_dim
-from sensorium.heads._pooling import Members, Relations
-from sensorium.heads._pooling import Statistics as Pool
+from sensorium.heads._members import Members
 from sensorium.heads._preprocess import Preprocess, check_mode, unit
 from sensorium.numerics import head_constants as constants
 from sensorium.numerics.moments import InputStats
+from sensorium.numerics.pooling import Relations
+from sensorium.numerics.pooling import Statistics as Pool
 
 State = tuple[Tensor, ...]
 _MOST = 100  # levels, layers, and deviations of noise

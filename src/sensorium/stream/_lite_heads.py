@@ -38,7 +38,7 @@ def _recurrent(weights: Weights, arguments: Mapping[str, Any], dim_in: int, kind
 
 
 class _Statistics:
-    """As :class:`sensorium.heads._pooling.Statistics` and the perceptrons after it."""
+    """As :class:`sensorium.numerics.pooling.Statistics` and the perceptrons after it."""
 
     def __init__(self, weights: Weights, arguments: Mapping[str, Any], dim_in: int) -> None:
         k = arguments["levels"]
@@ -110,7 +110,7 @@ class _Tcn:
 
 
 class _Relations:
-    """As :class:`sensorium.heads._pooling.Relations`."""
+    """As :class:`sensorium.numerics.pooling.Relations`."""
 
     def __init__(self, dim_in: int, blocks: int) -> None:
         size = dim_in // blocks

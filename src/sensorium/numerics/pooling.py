@@ -1,14 +1,12 @@
-"""Statistics and correlations of a frame sequence as running sums (the same offline and streamed), and an ensemble."""
+"""Statistics and correlations of a sequence of frames as running sums, the same offline and streamed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from statistics import NormalDist
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sensorium.numerics import head_constants as constants
 from sensorium.numerics.head_constants import LAGS, RELATIONS_VARIANCE
@@ -194,38 +192,3 @@ class Relations(nn.Module):
             for k, s in zip(LAGS, apart.split(d, -1), strict=True)
         ]
         return torch.cat([together, *repeats], -1)
-
-
-class Members(nn.Module):
-    """An ensemble of perceptrons (p → hidden … → c) as one module, averaged when used.
-
-    In training every row goes to one member only, turn by turn, so the members see different batches
-    and stay different; the gradient of each is that of a batch of b / members rows.
-    """
-
-    def __init__(self, dim_in: int, hidden: int, depth: int, dim: int, members: int, dropout: float) -> None:
-        super().__init__()
-        widths = [dim_in, *[hidden] * depth, dim]
-        self.members, self.dropout = members, dropout
-        self.weights = nn.ParameterList([torch.randn(members, a, b) / a**0.5 for a, b in pairwise(widths)])
-        self.biases = nn.ParameterList([torch.zeros(members, b) for b in widths[1:]])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (…, p) → (…, c)."""
-        m = self.members
-        if not self.training:
-            rows = x.reshape(1, -1, x.shape[-1]).expand(m, -1, -1)
-            return self._layers(rows).mean(0).reshape(*x.shape[:-1], -1)
-        b = len(x)
-        turn = torch.arange(-(-b // m) * m, device=x.device).reshape(-1, m).T  # (m, b / m), the last ones wrap around
-        z = self._layers(x[turn % b])
-        return z.transpose(0, 1).reshape(-1, z.shape[-1])[:b]
-
-    def _layers(self, x: Tensor) -> Tensor:
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            # The input's columns are many and alike: fewer of them are left out than of what was learned.
-            x = F.dropout(x, self.dropout if i else min(self.dropout, 0.3), self.training)
-            x = torch.baddbmm(bias[:, None], x, weight)
-            if i < len(self.weights) - 1:
-                x = F.relu(x)
-        return x
