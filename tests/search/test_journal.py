@@ -98,6 +98,28 @@ def test_a_reader_knows_when_it_is_behind(tmp_path):
     assert not reader.is_behind and reader.read() == [] and list(reader.latest) == ["b", "a"]
 
 
+def test_a_reader_is_behind_a_file_that_became_shorter(tmp_path):
+    writer, reader = Journal(tmp_path, "left"), Journal(tmp_path, "left")
+    writer.append([Change("a")])
+    first = writer.path.stat().st_size
+    writer.append([Change("b")])
+    assert len(reader.read()) == 2 and not reader.is_behind
+    os.truncate(writer.path, first)
+    assert reader.is_behind
+
+
+def test_a_disk_that_takes_a_few_bytes_at_a_time_gets_all_of_them(tmp_path, monkeypatch):
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, content, at: whole(file, memoryview(content)[:7], at))
+    change = Change("a", np.arange(5, dtype=np.float32), {"caption": "b" * 100}, "m", "image/png", bytes(range(200)))
+    writer = Journal(tmp_path, "left")
+    writer.append([change])
+    monkeypatch.undo()
+    reader = Journal(tmp_path, "left")
+    assert [same(found, change) for found in reader.read()] == [True]
+    assert reader.media("a") == ("image/png", bytes(range(200)))
+
+
 def test_a_file_without_anything_to_drop_is_not_rewritten(tmp_path):
     writer = Journal(tmp_path, "left")
     writer.rewrite()

@@ -133,3 +133,21 @@ def test_a_record_of_another_hand_is_refused(tmp_path, change):
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(Corrupt, match="media type|has no root|not of format"):
         media.open(tmp_path, "left")
+
+
+@pytest.mark.parametrize("key", ["root", "bytes", "type", "format"])
+def test_a_record_without_one_of_its_keys_is_refused(tmp_path, key):
+    media.build(Items(np.array(["a"]), np.zeros((1, 4, 4), np.uint8), "image"), np.array([0]), tmp_path, "left")
+    path = tmp_path / "media" / "left.json"
+    path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != key}))
+    with pytest.raises(Corrupt, match="has no root|not of format"):
+        media.open(tmp_path, "left")
+
+
+def test_paths_without_the_folder_that_they_lie_in_are_refused(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"a")
+    media.build(Items(np.array(["a"]), [str(tmp_path / "a.wav")], "audio"), np.array([0]), tmp_path, "left")
+    path = tmp_path / "media" / "left.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "root": None}))
+    with pytest.raises(Corrupt, match="has no root for the paths of left.parquet; make it anew"):
+        media.open(tmp_path, "left")

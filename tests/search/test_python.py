@@ -120,6 +120,8 @@ def test_queries_are_refused_where_they_are_wrong(glyph, words):
     vectors = sensorium.fit(np.eye(40, 5) + 1, np.eye(40, 4) + 1, evaluate={"resamples": 20, "baselines": []})
     with pytest.raises(BadRecipe, match=r"takes text: left takes vectors of 5 numbers, .* run.search\(id='shoes'\)"):
         vectors.search("shoes")
+    with pytest.raises(BadData, match=r"^vector has 7 values; left takes 5, right 4$"):
+        vectors.search(vector=np.ones((1, 7)))
 
 
 def test_hits_are_a_list_of_dicts_that_shows_itself(glyph, words):

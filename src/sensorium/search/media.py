@@ -107,6 +107,8 @@ class Media:
         self._real = endings is not None  # paths were stored with links followed: no link is followed again
         self._packed = where / f"{side}.bin"
         self._root = Path(self.record["root"]).resolve() if self.record["root"] else None
+        if self._root is None and (self._path != "").any():
+            raise Corrupt(f"{where / f'{side}.json'} has no root for the paths of {side}.parquet; {REMEDY}")
         try:
             self._file = os.open(self._packed, os.O_RDONLY)
         except FileNotFoundError:
@@ -163,7 +165,8 @@ def _checked(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise Corrupt(f"{path} is not of format {FORMAT}; {REMEDY}")
     kind, root, size = (record.get(key) for key in ("type", "root", "bytes"))
-    if not isinstance(root, str | None) or not isinstance(size, int) or not isinstance(kind, str):
+    fits = isinstance(root, str | None) and isinstance(size, int) and isinstance(kind, str)
+    if not fits or "root" not in record:
         raise Corrupt(f"{path} has no root, bytes or type; {REMEDY}")
     if kind and kind not in modalities.served_types():
         raise Corrupt(f"{path}: media type '{kind[:60]}' is of no modality; {REMEDY}")
