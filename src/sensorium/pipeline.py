@@ -19,6 +19,7 @@ from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Busy, Mismatch
 from sensorium.evaluate import protocols
 from sensorium.evaluate.projected import Projected
+from sensorium.fitting import encoders as encoding
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.progress import say, timed
 from sensorium.recipe import Built, Recipe
@@ -73,9 +74,9 @@ def run(
             data = located.of_new(plan, recipe, folder, data)
             check_data(plan, data)
             pairs = split(plan, data.pairs)
-            check_encoders(plan, data, parts.encoders)
-            plan = plan.settle(data, parts)  # before the check, which compares fingerprints with those of a teacher
-        notes = feasible.check(plan, data, pairs, parts)
+            # before the check, which compares fingerprints with those of a teacher
+            plan, parts, notes = encoding.settled(plan, data, parts, overrides)
+        notes += feasible.check(plan, data, pairs, parts)
         for note in () if quiet else notes:
             say("note", note)
         with timed("embed", seconds, quiet):
@@ -147,33 +148,9 @@ def embed(
     parts: the recipe's, where they are built already.
     """
     encoders = (parts or plan.build()).encoders
-    sides = check_encoders(plan, data, encoders)
+    sides = encoding.check(plan, data, encoders)
     tables = [embed_side(side, items, plan, stores, progress, encoders[side]) for side, items in sides]
     return tables[0], tables[1] if len(tables) > 1 else None
-
-
-def check_encoders(plan: Recipe, data: Data, encoders: Mapping[str, Any]) -> list[tuple[str, Items]]:
-    """The sides that are there; raises what refuses either of them before the first takes its time."""
-    sides = [(side, items) for side, items in zip(SIDES, (data.left, data.right), strict=True) if items is not None]
-    for side, items in sides:
-        check_encoder(side, items, plan, encoders[side])
-    return sides
-
-
-def check_encoder(side: str, items: Items, plan: Recipe, encoder: Any) -> None:
-    """Raise BadRecipe when a side's encoder does not take its kind of item; vectors have None."""
-    slot, called = f"{side}.encoder", items.name or side
-    if items.kind == "vector":
-        if encoder is not None:
-            raise BadRecipe(f"{slot} is set, but the {called} items are vectors already; type: {slot}=none")
-    elif encoder is None:
-        raise BadRecipe(f"the {called} items are {items.kind}; name what encodes them: {slot}=NAME")
-    else:
-        encoder.choose(items.kind)
-        if encoder.takes != items.kind:
-            name = plan.part_name(slot)
-            raise BadRecipe(f"{slot} '{name}' takes {encoder.takes}, but the {called} items are {items.kind}")
-        encoder.check(items.values)
 
 
 def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bool, encoder: Any = None) -> Embeddings:
@@ -184,7 +161,7 @@ def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bo
     from sensorium import store
 
     encoder = plan.part(f"{side}.encoder") if encoder is None else encoder
-    check_encoder(side, items, plan, encoder)
+    encoding.check_side(side, items, plan, encoder)
     if encoder is None:
         return Embeddings(items.ids, items.values, dict(items.source), items.meta)
     try:
@@ -307,8 +284,9 @@ def embed_only(recipe: Any, overrides: Sequence[str], out: Path | None, quiet: b
     target = RunFolder.of(out if out is not None else Path("runs") / plan.name)
     parts, data = plan.build(), plan.part("data").load()
     plan.check_device()
-    check_encoders(plan, data, parts.encoders)
-    plan = plan.settle(data, parts)
+    plan, parts, notes = encoding.settled(plan, data, parts, overrides)
+    for note in () if quiet else notes:
+        say("note", note)
     left, right = embed(plan, data, target.stores, progress=not quiet, parts=parts)
     return [
         {"side": side, "items": len(table), "dim": table.dim, "encoder": plan.part_name(f"{side}.encoder")}
