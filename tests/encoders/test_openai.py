@@ -1,20 +1,20 @@
 """openai against a server on this machine: batches, order, failures of every kind, who gets the key, what it costs."""
 
 import json
-import threading
 import time
-from contextlib import contextmanager
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import json_service
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_service import answer, cut, failing, shut
 
 from sensorium import parts, store, testing
-from sensorium.encoders import _http, openai
+from sensorium.encoders import openai
 from sensorium.errors import BadData, BadRecipe
+from sensorium.modalities.text import service as requests
 from sensorium.types import Items, as_ids
 
 WIDTH = 6
@@ -24,64 +24,15 @@ def vector(text: str) -> list[float]:
     return np.random.default_rng(sum(text.encode()) + len(text)).normal(size=WIDTH).round(6).tolist()
 
 
-@contextmanager
+def embeddings(body):
+    rows = [{"index": i, "embedding": vector(text)} for i, text in enumerate(body["input"])]
+    if "dimensions" in body:
+        rows = [{**row, "embedding": row["embedding"][: body["dimensions"]]} for row in rows]
+    return {"data": rows[::-1], "model": body["model"]}
+
+
 def service(*failures):
-    """A server of /v1/embeddings; the first requests meet these failures, functions of the handler. Gives its address
-    and the list of what was asked: (headers, body, time)."""
-    waiting, asked = list(failures), []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append((dict(self.headers), body, time.monotonic()))
-            if waiting:
-                waiting.pop(0)(self)
-                return
-            rows = [{"index": i, "embedding": vector(text)} for i, text in enumerate(body["input"])]
-            if "dimensions" in body:
-                rows = [{**row, "embedding": row["embedding"][: body["dimensions"]]} for row in rows]
-            answer(self, 200, {"data": rows[::-1], "model": body["model"]})
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def answer(handler, code, body, **headers):
-    content = json.dumps(body).encode() if not isinstance(body, bytes) else body
-    handler.send_response(code)
-    for name, value in headers.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.send_header("Content-Length", str(len(content)))
-    handler.end_headers()
-    handler.wfile.write(content)
-
-
-def failing(code, message="no", kind="", **headers):
-    return lambda handler: answer(handler, code, {"error": {"message": message, "code": kind}}, **headers)
-
-
-def cut(handler):
-    """The connection ends in the middle of the answer."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    handler.wfile.write(b'{"data": [')
-    handler.wfile.flush()
-    handler.connection.close()
-
-
-def shut(handler):
-    handler.connection.close()
+    return json_service.service(embeddings, *failures)
 
 
 def width(n):
@@ -92,7 +43,7 @@ def width(n):
 def environment(monkeypatch):
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(_http, "FIRST", 0.01)
+    monkeypatch.setattr(requests, "FIRST", 0.01)
 
 
 def make(address, **keys):
@@ -216,7 +167,7 @@ def test_a_failure_keeps_what_was_embedded(tmp_path, monkeypatch):
     items = Items(as_ids([f"i{i}" for i in range(10)]), texts, "text")
     with service() as (address, asked):
         calls = {"n": 0}
-        original = _http.post
+        original = requests.post
 
         def failing_later(*arguments):
             calls["n"] += 1
@@ -224,7 +175,7 @@ def test_a_failure_keeps_what_was_embedded(tmp_path, monkeypatch):
                 raise BadData("openai: gone")
             return original(*arguments)
 
-        monkeypatch.setattr(_http, "post", failing_later)
+        monkeypatch.setattr(requests, "post", failing_later)
         made = make(address, dimensions=WIDTH)
         with pytest.raises(BadData, match="gone"):
             store.embed(items, made, tmp_path / "store", progress=False)

@@ -105,8 +105,8 @@ def test_every_part_keeps_its_contract(kind, name, arguments, request):
         arguments = {"model": str(request.getfixturevalue("pretrained")[name]), "precision": "fp32"}
     if name == "distill":
         arguments = {"teacher": str(request.getfixturevalue("teacher"))}
-    if name == "openai":
-        pytest.skip("it asks a service; tests/encoders/test_openai.py starts one")
+    if name in ("openai", "llm_vad"):
+        pytest.skip(f"it asks a service; tests/encoders/test_{name}.py starts one")
     if name in APART:
         pytest.skip("it needs an environment of its own; type: python tests/packaging/encoders.py")
     if kind == "datasets" and name != "glyphs":

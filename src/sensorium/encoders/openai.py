@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +10,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from sensorium.contracts import Encoder
-from sensorium.encoders import _http, _hub
+from sensorium.encoders import _hub
 from sensorium.errors import BadData, BadRecipe
+from sensorium.modalities.text import service
+from sensorium.modalities.text.service import URL
 
 LICENCE = "terms of the service"
 WEIGHTS = "none here: the texts are sent to the service"
-URL = "https://api.openai.com/v1"
 _INPUTS, _TOKENS = 256, 50_000  # of a request at most; OpenAI takes 2,048 and 300,000
 _TOGETHER = 4  # requests at a time
 _BYTES = 4  # of text in UTF-8 that make a token, about
@@ -59,7 +59,7 @@ class Openai(Encoder):
             key = "dimensions" if dimensions < 0 else "retries"
             raise BadRecipe(f"openai: {key}={min(dimensions, retries)}; expected 0 or more")
         self.model, self.dimensions, self.retries = model, dimensions, retries
-        self.base_url = _address(base_url or os.environ.get("OPENAI_BASE_URL") or URL)
+        self.base_url = service.address(base_url, "openai")
         self._width = dimensions or (MODELS[model].dim if model in MODELS and self.base_url == URL else 0)
 
     @property
@@ -115,7 +115,7 @@ class Openai(Encoder):
         body: dict[str, Any] = {"model": self.model, "input": texts, "encoding_format": "float"}
         if self.dimensions:
             body["dimensions"] = self.dimensions
-        answer = _http.post(f"{self.base_url}/embeddings", body, self._headers(), self.retries, "openai")
+        answer = service.post(f"{self.base_url}/embeddings", body, self._headers(), self.retries, "openai")
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
             found = np.array([row["embedding"] for row in rows], np.float32)
@@ -128,9 +128,7 @@ class Openai(Encoder):
         return found
 
     def _headers(self) -> dict[str, str]:
-        key = os.environ.get("OPENAI_API_KEY", "")
-        trusted = {URL, _address(os.environ.get("OPENAI_BASE_URL") or URL)}
-        return {"Authorization": f"Bearer {key}"} if key and self.base_url in trusted else {}
+        return service.authorization(self.base_url, "openai")
 
 
 def tokens_of(text: str) -> int:
@@ -153,18 +151,3 @@ def requests(texts: Sequence[str]) -> Iterator[slice]:
         tokens += more
     if len(texts) > start:
         yield slice(start, len(texts))
-
-
-def _address(url: str) -> str:
-    """An address without what follows its path. Raises BadRecipe for one that is not http or https, or holds a key."""
-    try:
-        parts = urllib.parse.urlsplit(url.strip())
-        known = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        known = False
-    if not known:
-        raise BadRecipe(f"openai.base_url={url!r}; expected an address such as http://localhost:8000/v1")
-    if parts.username or parts.password or parts.query:
-        raise BadRecipe("openai.base_url holds a name, a key or a query; expected an address alone, and the key in "
-                        "OPENAI_API_KEY")  # fmt: skip
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
