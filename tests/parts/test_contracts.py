@@ -39,6 +39,7 @@ SETTINGS = {
     ("heads", "set_attention"): [{"categories": ["a", "b", "c"], "dim": 8}, {"dim": 4, "heads": 2, "layers": 2}],
     ("encoders", "onehot"): [{"classes": ["arrow", "star", "wave"]}],
     ("encoders", "hashing"): [{}, {"takes": "image"}],
+    ("encoders", "concatenated"): [{"encoders": ["hashing", {"name": "hashing", "dim": 64}]}],
     ("encoders", "functionals"): [{}, {"relations": False, "levels": 0, "level": 0}],
     ("encoders", "mfcc"): [{}, {"cmvn": "running", "silence": "drop", "deltas": 2, "pitch": True, "energy": True}],
     ("objectives", "infonce"): [{}, {"learnable": True, "both": False}, {"partners": "mask"}],

@@ -94,6 +94,7 @@ class Encoder(Protocol):
     towers: Sequence[str] = ()  #: kinds of item that its key ``tower`` chooses from, one of which it then takes
     #: Kinds of which it takes any one, or several of one item: see types.Pictured. ``takes`` is the first of them.
     joins: Sequence[str] = ()
+    parted: bool = False  #: its vectors are made of several encoders', by split() and join(); each has its own store
     space: str = ""  #: name of the space of its vectors; vectors of one space can be compared without a fit
 
     def check(self, values: Sequence[Any]) -> None:
@@ -115,12 +116,12 @@ class Encoder(Protocol):
         return ""
 
     def split(self, values: Sequence[Any]) -> Mapping[str, EncoderPart]:
-        """Of an encoder that joins: what of the items each of its parts encodes."""
+        """Of an encoder of several parts: what of the items each of them encodes, by any name."""
         return {}
 
     def join(self, parts: Mapping[str, tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:
-        """Of an encoder that joins: n vectors (n, dim) of rows (m,) and vectors (m, d) of each part."""
-        raise BadRecipe(f"encoder '{type(self).__name__}' sets joins but has no join(); unset it")
+        """Of an encoder of several parts: n vectors (n, dim) of rows (m,) and vectors (m, d) of each part."""
+        raise BadRecipe(f"encoder '{type(self).__name__}' sets joins or parted but has no join(); unset it")
 
 
 class FrameEncoder(Encoder, Protocol):

@@ -1,7 +1,8 @@
 """Names of encoders as people write them: ``clip:openai/clip-vit-base-patch32``, ``all-mpnet-base-v2``, a local folder.
 
-``KIND:MODEL`` is the part KIND with the key model=MODEL. A bare name that is no part goes through :data:`RULES`, a
-folder by what its files say. In a resolved recipe only the part's name and keys stand. No network is asked.
+``KIND:MODEL`` is the part KIND with the key model=MODEL, ``A+B`` the part concatenated of the parts A and B. A bare
+name that is no part goes through :data:`RULES`, a folder by what its files say. In a resolved recipe only the part's
+name and keys stand. No network is asked.
 """
 
 from __future__ import annotations
@@ -111,6 +112,9 @@ def _expanded(spec: dict[str, Any], where: str) -> dict[str, Any]:
     name = ALIASES.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name in parts.names("encoders"):
         return {"name": name, **spec}
+    several = [ALIASES.get(one.strip(), one.strip()) for one in name.split("+")]
+    if len(several) > 1 and all(one in parts.names("encoders") for one in several):
+        return {"name": "concatenated", "encoders": [{"name": one} for one in several], **spec}
     kind, colon, model = name.partition(":")
     if colon:
         part = ALIASES.get(kind, kind.replace("-", "_"))

@@ -32,7 +32,7 @@ class Joined(Encoder):
     Raises BadRecipe for encoders that do not take pictures and texts, or weights that are negative or both 0.
     """
 
-    takes, joins = "image", _KINDS
+    takes, joins, parted = "image", _KINDS, True
 
     def __init__(self, image: str | Mapping = "efficientnet_lite", text: str | Mapping = "minilm",
                  image_weight: float = 1.0, text_weight: float = 1.0) -> None:  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +265,7 @@ def _made(metrics: Mapping[str, Any], recipe: str) -> str:
     lines = ["## How it was made"]
     if hashes:
         lines.append("Hashes: " + ", ".join(hashes) + ". Equal hashes, equal input.")
-    lines += _encoders(recipe, metrics.get("sides") or {})
+    lines += encoders(recipe, metrics.get("sides") or {})
     lines += _paragraph(ensemble(metrics.get("fit") or {}))
     if seconds:
         each = ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items())
@@ -289,20 +289,29 @@ def ensemble(fit: Mapping[str, Any]) -> str:
             f"{number(measure, fit['members_mean'])}), the ensemble {number(measure, own)}{one}.")  # fmt: skip
 
 
-def _encoders(recipe: str, names: Mapping[str, str]) -> list[str]:
+def encoders(recipe: str, names: Mapping[str, str]) -> list[str]:
     """A sentence for each side whose encoder has weights: whose they are and under which licence."""
     plan, lines = tomllib.loads(recipe), []
     for side in ("left", "right"):
         called, encoder = names.get(side, side), plan.get(side, {}).get("encoder")
-        spec = encoder if isinstance(encoder, dict) else {"name": encoder}
-        name = str(spec.get("name", ""))
-        licence = parts.licence("encoders", name)
-        if licence and spec.get("model"):
-            lines.append(f"The {called} encoder is {name} with the weights of {spec['model']}; their publisher says "
-                         "under which licence they may be used.")  # fmt: skip
-        elif licence:
-            lines.append(f"The {called} encoder is {name}; licence of its weights: {licence}.")
+        for depth, spec in _within(encoder):
+            name, verb = str(spec.get("name", "")), "uses" if depth else "is"
+            licence = parts.licence("encoders", name)
+            if licence and spec.get("model"):
+                lines.append(f"The {called} encoder {verb} {name} with the weights of {spec['model']}; their publisher "
+                             "says under which licence they may be used.")  # fmt: skip
+            elif licence:
+                lines.append(f"The {called} encoder {verb} {name}; licence of its weights: {licence}.")
     return lines
+
+
+def _within(encoder: Any, depth: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The spec of an encoder, and those of the encoders that it is made of, with their depth."""
+    spec = encoder if isinstance(encoder, dict) else {"name": encoder}
+    yield depth, spec
+    inner = [value for value in spec.values() if isinstance(value, dict)] + list(spec.get("encoders", ()))
+    for one in inner:
+        yield from _within(one, depth + 1)
 
 
 def _percent(share: float) -> str:

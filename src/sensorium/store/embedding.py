@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,10 +75,11 @@ def embed_reported(
     dropped = len(repairing.drop_damaged(folder))
     keys = content_keys(items.kind, items.ids.tolist(), items.values)
     writer = Writer(folder, encoder.fingerprint)
-    if encoder.joins:
+    if encoder.joins or encoder.parted:
         with writer.locked():
             there = writer.locations.present(items.ids.tolist(), keys, meta)
         if not there.all():
+            items = replace(items, values=[_plain(value) for value in items.values])  # each an object of its own
             encoder = joining.prepared(items, encoder, folder, batch, progress, embed)
     work = _Work(items, meta, keys, encoder, writer, dtype)
     encoded = work.run(batch or encoder.batch, shard_rows, progress)

@@ -1,4 +1,4 @@
-"""Items of several parts, such as a picture and a text: each part is embedded into a store of its own, then joined."""
+"""Vectors made of several encoders', such as of a picture and its text: a store for each, then all joined."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def prepared(
     """
     values = list(items.values)
     found = {}
-    for kind, part in encoder.split(values).items():
-        of_part = Items(items.ids[part.rows], part.values, kind)
+    for name, part in encoder.split(values).items():
+        of_part = Items(items.ids[part.rows], part.values, part.encoder.takes)
         where = part_folder(folder, encoder, part.encoder)
-        found[kind] = part.rows, embed(of_part, part.encoder, where, batch=batch, progress=progress).vectors
+        found[name] = part.rows, embed(of_part, part.encoder, where, batch=batch, progress=progress).vectors
     return FromParts(encoder, values, found)
 
 
