@@ -43,7 +43,7 @@ def export(kind: str, source: Path | str, out: Path | str, options: Sequence[str
     if format.holds == "embeddings":
         return exporting.export(kind, source, out, **values)
     formats.check_options("export", kind, values, {**SIDE, **format.write_options})
-    side = values.pop("side", "left")
+    side = values.pop("side", format.side)
     if side not in SIDES:
         raise BadRecipe(f"side={side}; expected left or right")
     files = format.write(_fitted_head(open_run(source), side), Path(out).expanduser(), **values)
@@ -56,7 +56,7 @@ def _fitted_head(run: Any, side: str) -> FittedHead:
     module, fingerprint = heads.restore(run.folder / side)
     other = "right" if side == "left" else "left"
     labels = run.index(other).table.ids.tolist() if run.recipe.part_name(f"{other}.encoder") == "onehot" else None
-    return FittedHead(module, fingerprint, labels, side, _frames(run, side, module))
+    return FittedHead(module, fingerprint, labels, side, _frames(run, side, module), run)
 
 
 def _frames(run: Any, side: str, module: Any) -> bool:

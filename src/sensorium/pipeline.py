@@ -340,7 +340,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
             f"{folder} was fitted on data {before.metrics['data']}, which is {fingerprints.of_data(left, right)} now; "
             f"type: {target.again()}"
         )
-    pairs = split(plan, data.pairs)
+    pairs = split(plan, data.pairs) if len(data.pairs) or stage == "evaluate" else data.pairs
     projected = project(left, right, pairs, before.head("left"), before.head("left" if right is None else "right"))
     metrics = {**before.metrics, "recipe": plan.hash, "sides": side_names(data.left, data.right), "seconds": seconds}
     with workplace(folder, plan) as building:

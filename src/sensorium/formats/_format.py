@@ -43,6 +43,7 @@ class Format:
     frames: bool = False
     read_options: Mapping[str, str] = field(default_factory=dict)
     write_options: Mapping[str, str] = field(default_factory=dict)
+    side: Literal["left", "right"] = "left"
     name: str = ""
     about: str = ""
 
@@ -53,7 +54,8 @@ class FittedHead:
 
     module: the built torch module. encoder: fingerprint of the encoder of its inputs, {} where they came
     as vectors. labels: names of the classes on the other side, None where it has none. side: "left" or "right".
-    frames: whether the run's items are sequences of frames.
+    frames: whether the run's items are sequences of frames. run: the opened run, for formats that write more than
+    the head.
     """
 
     module: Any
@@ -61,6 +63,7 @@ class FittedHead:
     labels: list[str] | None
     side: str
     frames: bool = False
+    run: Any = None
 
 
 def known() -> dict[str, Format]:

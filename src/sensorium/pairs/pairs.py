@@ -187,9 +187,13 @@ class Pairs:
         """Assign whole groups to splits at random.
 
         fractions: share of groups, one at least, or absolute number of groups when > 1, for
-        "validation" and "test"; the rest trains. Raises BadRecipe when nothing would be left to train on.
+        "validation" and "test"; the rest trains. Raises BadData where there are none, BadRecipe when nothing would be
+        left to train on.
         """
         groups = np.unique(self.group)
+        if not len(groups):
+            raise BadData("the data have no pairs, so nothing can be fitted or evaluated; expected some rows that are "
+                          "related")  # fmt: skip
         order = np.random.default_rng(seed).permutation(groups)
         assigned = np.full(int(groups.max()) + 1 if len(groups) else 1, "train", "<U10")
         start = 0
