@@ -96,7 +96,13 @@ def test_entry_points_are_formats(tmp_path, monkeypatch):
 def test_what_is_there_states_itself():
     for name, one in formats.known().items():
         assert one.about and (one.read or one.write) and one.endings, name
-    assert {n for n, f in formats.known().items() if f.holds == "run"} == {"fashion", "model.pth", "onnx"}
+    assert {n for n, f in formats.known().items() if f.holds == "run"} == {
+        "emorag",
+        "emorag-index",
+        "fashion",
+        "model.pth",
+        "onnx",
+    }
     with pytest.raises(BadRecipe, match=r"cannot import 'onnx' \('onnx' can only be written\)"):
         formats.find("onnx", "import")
     with pytest.raises(BadRecipe, match=r"cannot export 'safetensors' \('safetensors' can only be read\)"):
