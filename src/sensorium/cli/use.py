@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from sensorium import modalities
+from sensorium.cli import prompts
 from sensorium.cli.options import Choices, Json, RunFolder, Trust, read_vector, trusted
 from sensorium.cli.output import Output, printable
 from sensorium.cli.where import conditions, kinds_of
@@ -25,15 +26,19 @@ def search(
     id: Annotated[str | None, typer.Option("--id", help="An item already in the run.", show_default=False)] = None,
     vector: Annotated[
         Path | None,
-        typer.Option("--vector", help="A .npy file with one vector, as the encoder gives it.", show_default=False),
+        typer.Option(
+            "--vector",
+            help="A .npy or .npz file with one vector or several, as the encoder gives them.",
+            show_default=False,
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many to find.")] = 10,
     where: Annotated[
         list[str] | None,
         typer.Option(
             "--where",
-            help="Only items whose column has this value: COLUMN=VALUE, COLUMN>=VALUE; COLUMN= has none. Repeat to "
-            "narrow; = twice for one column takes either.",
+            help="Only items whose column has this value: COLUMN=VALUE, COLUMN=LOW..HIGH, COLUMN>=VALUE; COLUMN= has "
+            "none. Repeat to narrow; = twice for one column takes either.",
             show_default=False,
         ),
     ] = None,
@@ -90,9 +95,9 @@ def search(
     ] = None,
     trust: Trust = False,
     as_json: Json = None,
-    **inputs: str | None,
+    **inputs: Any,
 ) -> None:
-    """Find the items nearest to words, a file, an item or a vector.
+    """Find the items nearest to words, a file, an item or a vector, or to each line of a script.
 
     [bold]sensorium search runs/glyphs --text "arrow turning left"[/bold]
 
@@ -101,20 +106,32 @@ def search(
     [bold]sensorium search runs/glyphs --id U+2665 --to right --json[/bold]
 
     [bold]sensorium search runs/shop --text "red dress" --where "price<50" --collapse product --facets brand[/bold]
+
+    [bold]sensorium search runs/voices --lines script.txt --for f5 --as f5 --out voices.toml[/bold]
     """
     import sensorium
 
     trusted(trust, run)
     opened = sensorium.open(run)
+    given = {name: inputs.pop(name) for name in prompts.NAMES}
     for name, path in {**inputs, "vector": vector}.items():
         if path is not None and (name == "vector" or modalities.find(name).is_file) and not Path(path).is_file():
             raise BadRecipe(f"no such file: {path}")
     kinds = kinds_of(opened) if where or fallback else {}
+    conditions_ = conditions(where or [], kinds)
+    other = {} if fallback == ["all"] else conditions(fallback or [], kinds, "--fallback")
+    if prompts.asked(given, vector):
+        from sensorium.search.query import Options
+
+        options = Options(k, to, conditions_, True, mmr, None, "head", facets or [], collapse, collapse_size, min_score,
+                          other)  # fmt: skip
+        prompts.search(opened, {**inputs, "id": id, "vector": vector}, options, given, side, Output(as_json))
+        return
     hits = opened.search(
         id=id,
         vector=None if vector is None else read_vector(vector),
         k=k,
-        where=conditions(where or [], kinds),
+        where=conditions_,
         side=side,
         to=to,
         mmr=mmr,
@@ -122,7 +139,7 @@ def search(
         collapse=collapse,
         collapse_size=collapse_size,
         min_score=min_score,
-        fallback={} if fallback == ["all"] else conditions(fallback or [], kinds, "--fallback"),
+        fallback=other,
         **inputs,
     )
     tell_hits(Output(as_json), hits)
@@ -151,7 +168,7 @@ def tell_hits(output: Output, hits: HitList) -> None:
 
 
 def _with_modalities(function: Callable[..., None]) -> Callable[..., None]:
-    """The verb with an option for every modality, such as --text, in place of ``**inputs``."""
+    """The verb with an option for every modality, such as --text, and those of scripts, in place of ``**inputs``."""
     signature = inspect.signature(function)
     run, *others = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     asked = [
@@ -164,6 +181,8 @@ def _with_modalities(function: Callable[..., None]) -> Callable[..., None]:
         for name, one in modalities.found().items()
     ]
     hints = get_type_hints(function, include_extras=True)
+    hints |= get_type_hints(prompts.options, include_extras=True)
+    others += inspect.signature(prompts.options).parameters.values()
     known = [p.replace(annotation=hints[p.name]) for p in (run, *others)]
 
     @functools.wraps(function)

@@ -1,17 +1,19 @@
 """Hits of many lines in one pass: encoded once, searched in batches, and chosen line by line.
 
-Used by ``sensorium search --lines`` and by systems that choose among what is found. In the thread of the side's index.
+:func:`batches` goes through a script, and a :class:`Picker` says what is told of each line: :class:`LineHits` the
+nearest items, systems what they choose among them. In the thread of the side's index.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from sensorium import progress
 from sensorium.errors import BadData, BadRecipe
 from sensorium.search import mmr as relevance
 from sensorium.search import query
@@ -186,6 +188,89 @@ class Finder:
         """First hits of earlier lines, by id, where a script goes on that was interrupted."""
         rows = self.run.places(self.query.to).rows(list(ids))
         self.recent.extend(int(row) for row in rows.tolist() if row >= 0)
+
+
+class Picker(Protocol):
+    """What is told of each line of a script."""
+
+    @property
+    def about(self) -> str:
+        """All that the records depend on but the script and the run, as text."""
+
+    def prepare(self, encoded: Encoded) -> None:
+        """Called once, before the first line is picked."""
+
+    def pick(self, z: np.ndarray, lines: Sequence[int]) -> list[dict[str, Any]]:
+        """A record for each line, whose vectors are (m, d)."""
+
+    def record(self, line: int) -> dict[str, Any]:
+        """The record of an empty line."""
+
+    def go_on(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Records of the lines before the first that is picked, where a script goes on."""
+
+    def notes(self) -> list[str]:
+        """What else is to be told of the whole script."""
+
+
+@dataclass
+class LineHits:
+    """The nearest items of each line: records ``{"line", "query", "text", "hits", "note"}``.
+
+    ``query`` is the line's id, text or number; ``note`` says why a line has no hits, None otherwise.
+    """
+
+    script: Script
+    finder: Finder
+
+    @property
+    def about(self) -> str:
+        """The search's options."""
+        choice = self.finder.choice
+        return repr((self.finder.side, self.finder.options, choice.k, choice.mmr, choice.min_score, choice.vary))
+
+    def notes(self) -> list[str]:
+        """Nothing."""
+        return []
+
+    def prepare(self, encoded: Encoded) -> None:
+        """Nothing is needed."""
+
+    def pick(self, z: np.ndarray, lines: Sequence[int]) -> list[dict[str, Any]]:
+        """The record of each line, whose vectors are (m, d)."""
+        found = self.finder.find(z, lines)
+        to = self.finder.query.to
+        return [self.record(line, hits(self.finder.run, to, one)) for line, one in zip(lines, found, strict=True)]
+
+    def record(self, line: int, found: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """What is told of a line."""
+        note = None if found else "the line is empty" if self.script.empty_at(line) else "nothing passes the filter"
+        return {**self.script.heading(line), "hits": list(found), "note": note}
+
+    def go_on(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Remember the first hits of the lines before."""
+        self.finder.remember(record["hits"][0]["id"] for record in records if record["hits"])
+
+
+def batches(encoded: Encoded, picker: Picker, start: int = 0, show: bool = False) -> Iterator[list[dict[str, Any]]]:
+    """The records of a script's lines from ``start`` on, a batch at a time, empty lines included.
+
+    show: a progress bar. Raises BadData for a script of empty lines.
+    """
+    script = encoded.script
+    n, empty = len(script), script.empty
+    if empty.all():
+        raise BadData(f"{script.where} has {n:,} lines, all empty; expected text to search for")
+    picker.prepare(encoded)
+    with progress.bar("lines", n, show) as done:
+        done(start)
+        for part in blocks(n - start, BATCH):
+            every = range(start + part.start, start + part.stop)
+            asking = [line for line in every if not empty[line]]
+            found = picker.pick(encoded.vectors(asking), asking) if asking else []
+            by_line = dict(zip(asking, found, strict=True))
+            yield [by_line[line] if line in by_line else picker.record(line) for line in every]
+            done(len(every))
 
 
 def hits(run: Run, to: str, ranked: Ranked) -> list[dict[str, Any]]:

@@ -67,6 +67,12 @@ class Script:
             digest.update(np.ascontiguousarray(self.vectors, np.float32).tobytes())
         return digest.hexdigest()
 
+    def heading(self, line: int) -> dict[str, Any]:
+        """A line's number, what it is asked by (its id, text or number), and its text."""
+        number = line + self.first
+        text = self.texts[line]
+        return {"line": number, "query": self.value("id", line) or text or str(number), "text": text}
+
     def value(self, column: str, line: int) -> Any:
         """What a column says of a line; None where it says nothing or there is no such column."""
         return self.columns[column][line] if column in self.columns else None

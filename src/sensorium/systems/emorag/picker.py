@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensorium.errors import BadData, BadRecipe
+from sensorium.errors import BadRecipe
 from sensorium.numerics import affect
 from sensorium.search import lines as many
 from sensorium.search import media
@@ -71,7 +71,7 @@ class Picker(Allowed):
     """Finds the prompts of a script's lines.
 
     side: of the lines. Attributes: to, the clips' side; gates (None without an engine); cast, role → speaker, where a
-    speaker is kept: see :meth:`choose_speakers`.
+    speaker is kept: see :meth:`prepare`.
 
     Raises BadRecipe for an unknown engine, gate, column or speaker, BadData for a gate that the clips cannot be judged
     by.
@@ -99,13 +99,40 @@ class Picker(Allowed):
         self._media: Any = None
         self._check_speakers()
 
-    def choose_speakers(self, z: np.ndarray, lines: Sequence[int]) -> None:
-        """Give each role of the script the speaker that suits its lines best. z (m, d): the vectors of these lines.
+    @property
+    def about(self) -> str:
+        """All that the prompts depend on but the script and the run."""
+        return repr((self.wanted, None if self.gates is None else self.gates.profile))
 
-        Does nothing unless a speaker is to be kept and none is named.
-        """
-        if not self.wanted.keep_speaker or self._speaker is not None:
-            return
+    def notes(self) -> list[str]:
+        """Which speakers were chosen, which gates were not judged, and what would let more clips pass."""
+        chosen = {role: speaker for role, speaker in self.cast.items() if role != speaker}
+        found = [f"speaker {speaker} speaks {role or 'the lines'}" for role, speaker in chosen.items()]
+        if self.gates is None:
+            return found
+        counts = self.counts()
+        if counts["unjudged"]:
+            found.append(f"not judged, as the clips have no numbers for it: {', '.join(counts['unjudged'])}")
+        quiet = counts["removed"].get("loudness", 0)
+        if quiet * 2 > counts["clips"] and not self.wanted.level:
+            found.append(
+                f"{quiet:,} of {counts['clips']:,} clips are too quiet or too loud; --level with --as FORMAT "
+                "--copy-to FOLDER brings them to the usual loudness"
+            )
+        return found
+
+    def prepare(self, encoded: many.Encoded) -> None:
+        """Encode the script and choose speakers for it, where they are to be kept and none is named."""
+        if self.wanted.keep_speaker and self._speaker is None:
+            lines = np.flatnonzero(~self.script.empty).tolist()
+            self.choose_speakers(encoded.vectors(lines), lines)
+
+    def go_on(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Remember the clips of the lines before, where a script goes on."""
+        self.finder.remember(record["hits"][0]["id"] for record in records if record["hits"])
+
+    def choose_speakers(self, z: np.ndarray, lines: Sequence[int]) -> None:
+        """Give each role of the script the speaker that suits its lines best. z (m, d): the vectors of these lines."""
         mask = self._where_mask(self.wanted.where)
         mask &= self.gates.passing if self.gates is not None else True
         there = {str(one) for one in set(speakers.column(self.table, self.run).tolist()) if one is not None}
@@ -130,12 +157,9 @@ class Picker(Allowed):
         of its file where it is one, and ``gates``, see :meth:`Gates.verdicts`. ``note`` says why there are fewer hits
         than were asked for; None otherwise.
         """
-        text, script = self.script.texts[line], self.script
-        number = line + script.first
+        script = self.script
         told: dict[str, Any] = {
-            "line": number,
-            "query": script.value("id", line) or text or str(number),
-            "text": text,
+            **script.heading(line),
             "speaker": self.speaker(line),
             "emotion": script.value("emotion", line),
             "hits": [],
@@ -269,11 +293,3 @@ class Picker(Allowed):
         if found < min(self.wanted.k, counts["passing"]):
             text += "; others do not fit the line's speaking rate or the least score"
         return text
-
-
-def check_lines(script: Script) -> list[int]:
-    """The lines that ask for something. Raises BadData for a script of empty lines."""
-    lines = np.flatnonzero(~script.empty).tolist()
-    if not lines:
-        raise BadData(f"{script.where} has {len(script):,} lines, all empty; expected text to speak")
-    return lines
