@@ -38,9 +38,10 @@ def test_the_map_is_scikit_learns(shape):
     standardised = (x - x.mean(0)) / np.where(x.std(0) > 1e-9, x.std(0), 1)
     path = _RidgePath(x, y)
     for strength in (10.0, 0.1, 1e-3):
-        right = Ridge(alpha=strength * x.size).fit(standardised, y)
+        alpha = strength * shape[0] * np.square(standardised).mean()
+        right = Ridge(alpha=alpha).fit(standardised, y)
         np.testing.assert_allclose(path.affine(strength)(x), right.predict(standardised), atol=1e-7)
-        inverse = np.linalg.inv(standardised.T @ standardised + strength * x.size * np.eye(shape[1]))
+        inverse = np.linalg.inv(standardised.T @ standardised + alpha * np.eye(shape[1]))
         freedom = 1 + np.trace(standardised @ inverse @ standardised.T)
         residual = np.square(y - right.predict(standardised)).mean(0).sum()
         if freedom < shape[0]:
@@ -65,7 +66,7 @@ def test_both_sides_are_fitted_to_the_ratings_of_their_own_items():
 def test_the_strength_is_that_of_the_smallest_error_on_validation_items():
     table, words = voices(noise=2.0)
     rows = {"train": np.arange(160), "validation": np.arange(160, 200)}
-    objective = parts.make("objectives", {"name": "vad", "strengths": [30.0, 0.3, 1e-6]})
+    objective = parts.make("objectives", {"name": "vad", "strengths": [300.0, 3.0, 1e-5]})
     _, notes = objective._side(table, rows, "left")
     errors = {}
     for strength in objective.strengths:

@@ -27,8 +27,9 @@ class Vad(ClosedFormObjective):
 
     column: of the emotion words.
     scale: of the columns of ratings, "-1..1", "0..1", "1..5", "1..7" or "1..9".
-    strengths: λ of standardised inputs as multiples of their number; one, or several of which the one with the
-        smallest error on validation items is taken (by generalised cross-validation where there are none).
+    strengths: λ as multiples of the mean eigenvalue of the inputs' covariance, as of ridge, the inputs standardised;
+        one, or several of which the one with the smallest error on validation items is taken (by generalised
+        cross-validation where there are none).
     """
 
     needs = ()
@@ -38,7 +39,7 @@ class Vad(ClosedFormObjective):
         self,
         column: str = "emotion",
         scale: str = "1..7",
-        strengths: float | Sequence[float] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3),
+        strengths: float | Sequence[float] = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01),
     ) -> None:
         affect_scales.check(scale, "objective.scale")
         self.strengths = [float(s) for s in np.atleast_1d(np.asarray(strengths, np.float64))]
@@ -110,24 +111,26 @@ class _RidgePath:
         self.scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-9 * deviation.max())
         x = (x - self.mean) * self.scale
         self.n, self.d, self.middle = len(x), x.shape[1], y.mean(0)
-        # The smaller of the two: x xᵀ / (n d) has the same eigenvalues as xᵀ x / (n d), but for zeros.
+        # The smaller of the two: x xᵀ / n has the same eigenvalues as xᵀ x / n, but for zeros.
         wide = self.d > self.n
-        values, vectors = np.linalg.eigh((x @ x.T if wide else x.T @ x) / (self.n * self.d))
+        values, vectors = np.linalg.eigh((x @ x.T if wide else x.T @ x) / self.n)
         keep = values > _EXACT * max(float(values[-1]), 1e-300)
         self.eigs, vectors = values[keep], vectors[:, keep]
-        basis = x.T @ vectors / np.sqrt(self.eigs * self.n * self.d) if wide else vectors
-        self.basis, self.target = basis, basis.T @ (x.T @ (y - self.middle)) / (self.n * self.d)
+        basis = x.T @ vectors / np.sqrt(self.eigs * self.n) if wide else vectors
+        self.basis, self.target = basis, basis.T @ (x.T @ (y - self.middle)) / self.n
+        self.unit = float(np.square(x).mean()) or 1.0  # the mean eigenvalue
         self.total = float(np.square(y - self.middle).mean(0).sum())
 
     def affine(self, strength: float) -> Affine:
-        """x → ratings: W = (xᵀx / n + λ d I)⁻¹ xᵀy / n of standardised x, in terms of raw x."""
-        weight = self.scale[:, None] * (self.basis @ (self.target / (self.eigs + strength)[:, None]))
+        """x → ratings: W = (xᵀx / n + λ I)⁻¹ xᵀy / n of standardised x, in terms of raw x."""
+        penalised = self.eigs + strength * self.unit
+        weight = self.scale[:, None] * (self.basis @ (self.target / penalised[:, None]))
         return Affine(weight, self.middle - self.mean @ weight)
 
     def gcv(self, strength: float) -> float:
         """Generalised cross-validation (Golub, Heath & Wahba 1979): mean squared residual over (1 - freedom / n)²."""
-        share = 1 / (self.eigs + strength)
-        power = np.square(self.target).sum(1) * self.d
+        share = 1 / (self.eigs + strength * self.unit)
+        power = np.square(self.target).sum(1)
         residual = self.total - float(np.sum(power * (2 * share - self.eigs * share**2)))
         free = 1.0 - (1.0 + float(np.sum(self.eigs * share))) / self.n
         return max(residual, 0.0) / free**2 if free > 0 else float("inf")
