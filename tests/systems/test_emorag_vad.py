@@ -13,7 +13,7 @@ from sensorium.numerics import affect, gaussian_features
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     root = actors(tmp_path_factory.mktemp("voices"), range(1, 7))
-    overrides = [f"data.root={root}", "data.test=2", "data.validation=1", "left.encoder=hashing",
+    overrides = [f"data.root={root}", "data.test=2", "data.validation=2", "left.encoder=hashing",
                  "right.encoder.levels=0", "right.encoder.relations=false", "evaluate.baselines=[]",
                  "evaluate.resamples=50", "evaluate.plots=false"]  # fmt: skip
     return sensorium.run("emorag-vad", overrides, out=tmp_path_factory.mktemp("runs") / "vad", quiet=True)
