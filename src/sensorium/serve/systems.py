@@ -1,4 +1,4 @@
-"""Routes and pages of the systems that are found: ``systems/<name>/routes.py``, ``page.js`` and ``page.css``."""
+"""Routes and pages of the systems that are found: ``systems/<name>/routes.py``, ``page.js`` and what it imports."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import FileResponse
 
 from sensorium import parts
 from sensorium.serve.context import Context
 
+_TYPES = {".js": "text/javascript", ".css": "text/css"}  # of the files of a page, by their ending
 
 @dataclass(frozen=True)
 class About:
     """What ``systems/<name>/page.py`` may say of its view as ``PAGE``.
 
-    title: in the navigation; by default the system's name. column: the view is for runs of one table with this column.
+    title: in the navigation; by default the system's name. name: in the address; by default the system's name, too.
+    column: the view is for runs of one table with this column. kinds: it is for runs of which one side takes the first
+    kind, such as text, and the other side is shown as the second, such as audio.
     """
 
     title: str = ""
     column: str | None = None
+    name: str = ""
+    kinds: tuple[str, str] | None = None
 
 
 class SystemPage(BaseModel):
@@ -32,17 +37,18 @@ class SystemPage(BaseModel):
     title: str
     script: str
     column: str | None = None
+    kinds: tuple[str, str] | None = Field(None, description="what one side takes, and the other is shown as")
 
 
 @functools.cache
 def scripts() -> dict[str, Path]:
-    """The script, and the style sheet, of every system that brings one, by the path that it is served at."""
+    """The scripts and style sheets of every system that brings a page, by the path that each is served at."""
     found = {}
     for name in parts.folders("systems"):
         folder = Path(parts.package("systems", name).__file__ or "").parent
-        for file in ("page.js", "page.css"):
-            if (folder / file).is_file():
-                found[f"/systems/{name}/{file}"] = folder / file
+        if (folder / "page.js").is_file():
+            files = sorted(file for file in folder.iterdir() if file.suffix in _TYPES)
+            found |= {f"/systems/{name}/{file.name}": file for file in files}
     return found
 
 
@@ -54,8 +60,11 @@ def pages() -> list[SystemPage]:
         name = path.split("/")[2]
         about = stated.get(name, About())
         title = about.title or name.replace("_", " ").capitalize()
-        if path.endswith(".js"):
-            found.append(SystemPage(name=name, title=title, script=path, column=about.column))
+        if path.endswith("/page.js"):
+            page = SystemPage(
+                name=about.name or name, title=title, script=path, column=about.column, kinds=about.kinds
+            )
+            found.append(page)
     return found
 
 
@@ -70,5 +79,4 @@ def routes(context: Context) -> APIRouter:
 
 
 async def _script(file: Path) -> FileResponse:
-    kind = "text/css" if file.suffix == ".css" else "text/javascript"
-    return FileResponse(file, media_type=kind, headers={"cache-control": "no-cache"})
+    return FileResponse(file, media_type=_TYPES[file.suffix], headers={"cache-control": "no-cache"})

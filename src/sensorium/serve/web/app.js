@@ -1,7 +1,7 @@
 // The page's frame: hash routes to modules with show(root, params) and perhaps hide() and retry().
 
 import { connection } from "./api.js";
-import { context, go, link } from "./context.js";
+import { context, go, link, sidesOf } from "./context.js";
 import { h, icon, set, state } from "./dom.js";
 
 /** Every page: its name in the hash, its title, when it is in the navigation, and its module. */
@@ -21,8 +21,9 @@ function pages() {
 
 const extras = new Map();
 
-function extra({ name, title, script, column }) {
-  const when = () => !column || (context.run?.one_table && Object.values(context.run.sides ?? {}).some((side) => side.columns.some((one) => one.name === column)));
+function extra({ name, title, script, column, kinds }) {
+  const when = () => (!column || (context.run?.one_table && Object.values(context.run.sides ?? {}).some((side) => side.columns.some((one) => one.name === column))))
+    && (!kinds || Boolean(sidesOf(context.run, ...kinds)));
   if (!extras.has(name)) extras.set(name, { name, title, when, load: () => import(script) });
   return extras.get(name);
 }

@@ -46,6 +46,16 @@ class Context extends EventTarget {
 
 export const context = new Context();
 
+/** The side that takes one kind and the other side, shown as another kind, as {from, to}; null where a run has no such. */
+export function sidesOf(run, takes, kind) {
+  const sides = Object.entries(run?.sides ?? {});
+  for (const [from, one] of sides) {
+    const other = sides.find(([name, each]) => name !== from && each.kind === kind);
+    if (one.takes === takes && other) return { from, to: other[0] };
+  }
+  return null;
+}
+
 /** The hash of a page with its parameters: link("search", {q: "arrow"}). */
 export function link(page, params = {}) {
   const query = new URLSearchParams();

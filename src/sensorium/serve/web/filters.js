@@ -80,8 +80,11 @@ function hitOptions(side, query, changed) {
       "Fill up with other items")));
 }
 
-/** The form of all columns of a side; changed(next) is called with the options that change. Its show(facets) adds counts. */
-export function filters(side, query, changed) {
+/**
+ * The form of all columns of a side; changed(next) is called with the options that change. Its show(facets) adds counts.
+ * options: whether the form has the options of hits, too.
+ */
+export function filters(side, query, changed, { options = true } = {}) {
   const change = (name, condition) => {
     const next = { ...query.where };
     if (condition === undefined) delete next[name]; else next[name] = condition;
@@ -90,7 +93,7 @@ export function filters(side, query, changed) {
   const columns = [...side.columns].sort((a, b) => (b.values.length > 0) - (a.values.length > 0));
   const forms = columns.map((column) => [column.name,
     column.values.length ? values(column, query.where, change) : column.type === "number" ? range(column, query.where, change) : exact(column, query.where, change)]);
-  const element = h("div", { class: "filters" }, hitOptions(side, query, changed), forms.map(([, form]) => form),
+  const element = h("div", { class: "filters" }, options ? hitOptions(side, query, changed) : null, forms.map(([, form]) => form),
     columns.length ? null : h("p", { class: "muted" }, "These items have no columns to filter by."));
   element.show = (facets) => { for (const [name, form] of forms) if (facets[name]) form.show?.(facets[name]); };
   return element;

@@ -46,7 +46,7 @@ export function fromParams(params) {
 }
 
 /** A filter of a link; null for none, and for one that was cut. */
-function filterOf(text) {
+export function filterOf(text) {
   try {
     const found = JSON.parse(text ?? "null");
     return found && typeof found === "object" && !Array.isArray(found) ? found : null;

@@ -1,0 +1,291 @@
+// The page Voices: lines to speak, the clips of a library that fit each as a prompt, and their export for a TTS engine.
+
+import { call, url } from "../../api.js";
+import { context, go, link, sidesOf } from "../../context.js";
+import { announce, debounced, h, icon, set, state } from "../../dom.js";
+import { count, filters } from "../../filters.js";
+import { base64, fileOf, filterOf, keepFile } from "../../query.js";
+import { itemOf } from "../../results.js";
+import { sound, stopSound } from "../../waveform.js";
+import { exportBar } from "./exports.js";
+import { profile, title } from "./gates.js";
+import { dropPlace, keys, list, row, words } from "./rows.js";
+import { script } from "./script.js";
+
+const NAME = "voices", MOST_IN_LINK = 4000; // characters of lines that a link holds
+const SCRIPT = "sensorium.script."; // before the key of a longer script, which this tab keeps
+const MANY_SPEAKERS = 16; // up to which each is a chip
+let page = null;
+
+export async function show(root, { query: params, again }) {
+  const run = context.run;
+  if (!run || run.state !== "ready") {
+    leave();
+    context.whenReady(run?.name);
+    return set(root, h("h1", { class: "visually-hidden" }, "Voices"), state(run?.state === "broken" ? "error" : "empty", run?.state === "broken" ? "This run cannot be opened" : "This run is still being made", run?.detail ?? "", h("a", { class: "button", href: "#/runs" }, "Go to the runs")));
+  }
+  const sides = sidesOf(run, "text", "audio");
+  if (!sides) {
+    leave();
+    return set(root, h("h1", { class: "visually-hidden" }, "Voices"), state("empty", "This run finds no voices by text", "A line is matched with the clips of a run whose one side takes text and whose other side is sounds; this run has no such sides.", h("a", { class: "button", href: link("search", { run: run.name }) }, "Go to the search")));
+  }
+  if (!again || page?.run !== run) {
+    leave();
+    set(root, state("wait"));
+    const [about] = await Promise.all([call("/prompts"), styled()]);
+    if (context.run !== run) return null;
+    page = build(root, run, sides, about);
+  }
+  page.state = fromParams(params);
+  page.text.value = page.state.text;
+  await draw();
+}
+
+export function hide() { leave(); }
+
+export function retry() { window.dispatchEvent(new HashChangeEvent("hashchange")); }
+
+function leave() {
+  page?.stop?.abort();
+  page?.endKeys?.();
+  stopSound();
+  page = null;
+}
+
+// The state is the link: the lines, the engine, the speaker, and which clip is taken for which line.
+
+function fromParams(params) {
+  const taken = new Map(params.getAll("take").map((one) => { const [at, ...id] = one.split(":"); return [+at, id.join(":")]; }));
+  const text = params.has("script") ? sessionStorage.getItem(SCRIPT + params.get("script")) ?? "" : params.get("lines") ?? "";
+  const engine = params.get("for") ?? "";
+  return { text, engine: page.about.engines.some((one) => one.name === engine) ? engine : page.about.engines[0].name, taken,
+    speaker: params.get("speaker") ?? "", like: params.get("like") ?? "", keep: params.get("keep") === "1", nonverbal: params.get("nonverbal") === "1",
+    all: params.get("all") === "1", k: Math.min(50, Math.max(1, parseInt(params.get("k"), 10) || 10)), where: filterOf(params.get("where")) ?? {}, as: params.get("as") ?? "" };
+}
+
+function keyOf(text) {
+  let key = 5381;
+  for (const one of text) key = ((key * 33) ^ one.codePointAt(0)) >>> 0;
+  return key.toString(36);
+}
+
+function toParams(now) {
+  const params = new URLSearchParams({ run: page.run.name });
+  if (now.text.length > MOST_IN_LINK) {
+    const key = keyOf(now.text);
+    try { sessionStorage.setItem(SCRIPT + key, now.text); } catch { /* full: the script is then for this visit only */ }
+    params.set("script", key);
+  } else if (now.text) params.set("lines", now.text);
+  if (now.engine !== page.about.engines[0].name) params.set("for", now.engine);
+  for (const name of ["speaker", "like", "as"]) if (now[name]) params.set(name, now[name]);
+  for (const name of ["keep", "nonverbal", "all"]) if (now[name]) params.set(name, "1");
+  if (now.k !== 10) params.set("k", now.k);
+  if (count(now.where)) params.set("where", JSON.stringify(now.where));
+  for (const [at, id] of now.taken) params.append("take", `${at}:${id}`);
+  return params;
+}
+
+function change(next, { replace = false, search = true } = {}) {
+  page.state = { ...page.state, ...next };
+  go(`#/${NAME}?${toParams(page.state)}`, { replace, quiet: true });
+  return search ? draw() : drawFound();
+}
+
+const linesOf = (text) => text.split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
+
+// The frame
+
+/** The style sheet of this page, loaded: nothing is shown without it. */
+function styled() {
+  if (document.querySelector("link[data-voices]")) return null;
+  return new Promise((done) => document.head.append(h("link", { rel: "stylesheet", href: "systems/emorag/page.css", "data-voices": true, on: { load: done, error: done } })));
+}
+
+function build(root, run, sides, about) {
+  const built = { run, ...sides, about, open: false, stop: null, answer: null, state: null };
+  const soon = debounced(() => change({ text: built.text.value, taken: new Map() }, { replace: true }), 350);
+  built.text = h("textarea", { class: "input lines", id: "lines", rows: 3, spellcheck: "true", maxlength: 400000, placeholder: "Type a line, or paste a script: one line each", on: { input() { grow(built.text); soon(); } } });
+  built.count = h("span", { class: "quiet" });
+  built.clear = h("button", { class: "button small plain", type: "button", on: { click() { soon.cancel(); built.text.value = ""; built.text.focus(); change({ text: "", taken: new Map() }); } } }, icon("close"), "Clear");
+  built.form = h("div", { class: "voice-form" });
+  built.tools = h("div", { class: "options" });
+  built.filterPlace = h("div", { class: "filter-place", id: "filters", hidden: true });
+  built.found = h("div", { class: "voice-found", "aria-live": "off" });
+  built.endKeys = keys(built.found);
+  set(root, h("h1", { class: "visually-hidden" }, `Voices of ${run.name}`), h("div", { class: "voices" },
+    h("section", { class: "card voice-ask", "aria-label": "What to speak, and for what" },
+      h("div", { class: "field" }, h("div", { class: "row between" }, h("label", { class: "label", for: "lines" }, "Lines to speak"), h("span", { class: "row tight" }, built.count, built.clear)), built.text), built.form),
+    h("section", { class: "voice-work", "aria-label": "Clips" }, built.tools, built.filterPlace, built.found)));
+  return built;
+}
+
+/** As high as its text, where the style sheet alone cannot do that. */
+function grow(text) {
+  if (CSS.supports("field-sizing", "content")) return;
+  text.style.height = "auto";
+  text.style.height = `${Math.min(320, text.scrollHeight + 2)}px`;
+}
+
+const engineOf = () => page.about.engines.find((one) => one.name === page.state.engine);
+
+function drawForm() {
+  const { state: now, about } = page, n = linesOf(now.text).length, engine = engineOf();
+  set(page.count, n > 1 ? `${n.toLocaleString("en")} lines` : "");
+  page.clear.hidden = !now.text;
+  grow(page.text);
+  const focus = page.form.contains(document.activeElement) ? [...page.form.querySelectorAll("button, select, input")].indexOf(document.activeElement) : -1;
+  const check = (name, text, title) => h("label", { class: "check", title }, h("input", { type: "checkbox", checked: now[name], on: { change: (event) => change({ [name]: event.target.checked, taken: new Map() }) } }), text);
+  set(page.form,
+    h("div", { class: "field" }, h("label", { for: "engine" }, "For"), h("select", { class: "select wide", id: "engine", value: now.engine, on: { change: (event) => change({ engine: event.target.value, as: "", taken: new Map() }) } },
+      about.engines.map((one) => h("option", { value: one.name }, one.title))),
+      profile(engine)),
+    speakerField(),
+    h("div", { class: "field checks" }, n > 1 && !now.speaker && !now.like ? check("keep", "One speaker for all lines", "The emotion follows each line") : null,
+      check("nonverbal", "Laughter and sobbing allowed", "Clips with such sounds are left out otherwise"), check("all", "Show clips that fail, too", "Nothing is left out; what fails is marked")));
+  if (focus >= 0) page.form.querySelectorAll("button, select, input")[focus]?.focus();
+}
+
+// The speaker
+
+function speakerField() {
+  const { state: now } = page, column = page.run.sides[page.to].columns.find((one) => one.name === "speaker");
+  const chosen = h("div", { class: "this-speaker" });
+  const place = dropPlace(h("div", { class: `speaker-place${now.like ? " taken" : ""}` }, chosen), {
+    gives: (id) => change({ like: id, speaker: "", taken: new Map() }),
+    file: page.about.uploads ? (file) => change({ like: `file:${keepFile(file)}`, speaker: "", taken: new Map() }) : null,
+  });
+  if (now.like) drawThisSpeaker(chosen, now.like);
+  else set(chosen, icon("person"), h("span", { class: "muted" }, "Drop a clip here, or press its person button, to keep its speaker."));
+  const known = (column?.values ?? []).map(String).sort(new Intl.Collator("en", { numeric: true }).compare);
+  const pick = (speaker) => change({ speaker, like: "", taken: new Map() });
+  const choice = !known.length ? null : known.length <= MANY_SPEAKERS
+    ? h("div", { class: "filter-values" }, known.map((one) => h("button", { class: "chip", type: "button", "aria-pressed": String(one === now.speaker), on: { click: () => pick(one === now.speaker ? "" : one) } }, h("span", {}, one))))
+    : h("select", { class: "select wide", "aria-label": "Speaker", value: now.speaker, on: { change: (event) => pick(event.target.value) } }, h("option", { value: "" }, "any speaker"), known.map((one) => h("option", { value: one }, one)));
+  return h("fieldset", { class: "filter" }, h("legend", {}, "Speaker"), choice, place);
+}
+
+/** The clip that was dragged in, with its sound, once it is known. */
+async function drawThisSpeaker(place, like) {
+  const mine = page, off = h("button", { class: "icon-button plain tiny", type: "button", "aria-label": "Any speaker again", title: "Any speaker again", on: { click: () => change({ like: "", taken: new Map() }) } }, icon("close"));
+  if (like.startsWith("file:")) {
+    const file = fileOf(like.slice(5));
+    return set(place, icon("sound"), h("span", { class: "grow" }, file ? file.name : "A file of this link is no longer here; drop it again."), off);
+  }
+  set(place, icon("person"), h("span", { class: "grow" }, like), off);
+  try {
+    const item = await itemOf(mine.run.name, mine.to, like);
+    if (mine !== page || page.state.like !== like) return;
+    const shown = item.media ? sound(item, words(item), Number(item.columns.duration) || 0).element : null;
+    set(place, h("div", { class: "grow" }, h("div", { class: "row between" }, h("strong", {}, item.columns.speaker ?? "unknown speaker"), h("span", { class: "quiet" }, item.id)), shown), off);
+  } catch (error) {
+    if (mine === page) set(place, icon("person"), h("span", { class: "grow note bad", role: "alert" }, error.message), off);
+  }
+}
+
+// Asking
+
+/** The body of POST /prompts for these lines. */
+async function bodyOf(now, lines) {
+  const body = { run: page.run.name, for: now.engine, lines: lines.map((text, at) => (now.taken.has(at) ? { text, clip: now.taken.get(at) } : { text })), k: lines.length > 1 ? Math.min(5, now.k) : now.k };
+  if (now.speaker) body.speaker = now.speaker;
+  if (now.like.startsWith("file:")) {
+    const file = fileOf(now.like.slice(5));
+    if (!file) throw new Error("The sound file of this link is no longer here; drop it again.");
+    body.speaker_of = { audio: await base64(file) };
+  } else if (now.like) body.speaker_of = { id: now.like };
+  if (now.keep && lines.length > 1 && !now.speaker && !now.like) body.keep_speaker = true;
+  if (now.nonverbal) body.nonverbal = true;
+  if (now.all) body.gates = "mark";
+  if (count(now.where)) body.where = now.where;
+  return body;
+}
+
+async function draw() {
+  const mine = page, now = page.state, lines = linesOf(now.text);
+  page.stop?.abort();
+  const stop = page.stop = new AbortController();
+  drawForm();
+  drawTools();
+  page.answer = null;
+  page.found.setAttribute("aria-busy", "true");
+  if (!page.found.firstChild || page.found.querySelector(".state")) set(page.found, state("wait"));
+  try {
+    if (!lines.length) await begin(stop.signal);
+    else if (lines.length > page.about.lines) {
+      set(page.found, state("error", "Too many lines for a page", `${lines.length.toLocaleString("en")} lines; the server takes ${page.about.lines.toLocaleString("en")} at once. A longer script is one command: sensorium search RUN --lines script.txt --for ${now.engine} --out prompts.jsonl`));
+    } else {
+      const body = await bodyOf({ ...now, taken: new Map() }, lines);
+      const answer = await call("/prompts", { json: body, signal: stop.signal });
+      if (mine !== page || stop.signal.aborted) return;
+      page.answer = answer;
+      drawFound();
+      const found = answer.lines.filter((line) => line.hits.length).length;
+      announce(lines.length > 1 ? `Clips for ${found} of ${lines.length} lines` : found ? `${answer.lines[0].hits.length} clips, first ${words(answer.lines[0].hits[0])}` : "No clip passes");
+    }
+  } catch (error) {
+    if (error.name === "AbortError" || mine !== page) return;
+    set(page.found, state("error", error.title ?? "That did not work", error.message, h("button", { class: "button", type: "button", on: { click: () => draw() } }, "Try again")));
+  } finally {
+    if (mine === page && !stop.signal.aborted) { page.found.removeAttribute("aria-busy"); drawTools(); }
+  }
+}
+
+const actions = {
+  onSpeaker: (hit) => { announce(`Speaker of all lines: ${hit.columns.speaker}`); return change({ like: hit.id, speaker: "", taken: new Map() }); },
+  onSearch: (hit) => go(link("search", { run: page.run.name, id: hit.id, from: page.to })),
+};
+
+function drawFound() {
+  const { answer, state: now } = page;
+  if (!answer) return;
+  const ms = `${answer.took_ms < 10 ? answer.took_ms.toFixed(1) : Math.round(answer.took_ms).toLocaleString("en")} ms`;
+  const speaker = answer.speaker !== null && answer.speaker !== undefined ? h("span", { class: "tag" }, `speaker ${answer.speaker}`) : null;
+  const note = answer.note ? h("p", { class: "note warn" }, answer.note) : null;
+  if (answer.lines.length > 1) {
+    const there = answer.lines.filter((line) => line.hits.length).length;
+    return set(page.found, h("div", { class: "head" }, h("h2", {}, `${there.toLocaleString("en")} of ${answer.lines.length.toLocaleString("en")} lines have a clip`), speaker, h("span", { class: "quiet" }, ms)), note,
+      script(answer.lines, now.taken, { ...actions, nothing, onTake: (at, id) => change({ taken: new Map([...page.state.taken, [at, id]]) }, { search: false, replace: true }) }));
+  }
+  const [line] = answer.lines;
+  set(page.found, h("div", { class: "head" }, h("h2", {}, `“${line.text}”`), speaker, h("span", { class: "quiet" }, `${line.passed.toLocaleString("en")} of ${line.of.toLocaleString("en")} clips pass · ${ms}`)), note);
+  const place = h("div", {});
+  page.found.append(place);
+  list(place, line.hits, actions, nothing(line));
+}
+
+/** What is said of a line that no clip passes for: what removed how many. */
+function nothing(line) {
+  const gone = Object.entries(line.removed ?? {}).filter(([, n]) => n);
+  return state("empty", "No clip passes", line.message ?? "", gone.length ? h("ul", { class: "removed" }, gone.map(([gate, n]) => h("li", {}, h("strong", {}, title(gate)), ` leaves out ${n.toLocaleString("en")}`))) : null,
+    page.state.all ? null : h("button", { class: "button", type: "button", on: { click: () => change({ all: true }) } }, "Show clips that fail, too"));
+}
+
+/** What is shown before the first line: some clips to listen to, and to drag. */
+async function begin(signal) {
+  const mine = page;
+  const { items } = await call(url(`/runs/${encodeURIComponent(page.run.name)}/sample`, { side: page.to, n: 6, seed: page.seed ?? 0 }), { signal });
+  if (mine !== page || signal.aborted) return;
+  const side = page.run.sides[page.to];
+  set(page.found, h("div", { class: "head" }, h("h2", {}, "Some clips of the library"), h("span", { class: "quiet" }, `${side.items.toLocaleString("en")} in all`),
+    h("button", { class: "button small plain", type: "button", on: { click() { page.seed = (page.seed ?? 0) + 1; draw(); } } }, icon("shuffle"), "Others")),
+  items.length ? h("ol", { class: "clips" }, items.map((item) => row(item, actions))) : state("empty", "The library is empty", "Add clips with sensorium add, or POST /items."));
+}
+
+// The bar above the clips
+
+function drawTools() {
+  const { state: now, about } = page, number = count(now.where), side = page.run.sides[page.to];
+  const open = h("button", { class: "button", type: "button", "aria-expanded": String(page.open), "aria-controls": "filters", on: { click() { page.open = !page.open; drawTools(); } } }, icon("filter"), "Filter", number ? h("span", { class: "tag" }, number) : null);
+  const many = h("select", { class: "select", "aria-label": "How many clips of a line", value: now.k, on: { change: (event) => change({ k: +event.target.value }) } },
+    [...new Set([5, 10, 20, 50, now.k])].sort((a, b) => a - b).map((k) => h("option", { value: k }, `${k} clips`)));
+  const lines = linesOf(now.text), answered = page.answer?.lines.some((line) => line.hits.length);
+  const bar = exportBar(about.formats, now.as || engineOf().format, { ready: Boolean(answered), onFormat: (as) => change({ as }, { search: false, replace: true }), ask: async (as) => ({ ...await bodyOf(page.state, lines), k: 1, as }) });
+  const focus = page.tools.contains(document.activeElement) ? [...page.tools.querySelectorAll("button, select")].indexOf(document.activeElement) : -1;
+  set(page.tools, open, many, h("span", { class: "grow" }), bar);
+  if (focus >= 0) page.tools.querySelectorAll("button, select")[focus]?.focus();
+  page.filterPlace.hidden = !page.open;
+  if (!page.open) return;
+  const at = page.filterPlace.contains(document.activeElement) ? [...page.filterPlace.querySelectorAll("button, input, select")].indexOf(document.activeElement) : -1;
+  set(page.filterPlace, h("div", { class: "card" }, filters(side, now, (next) => change({ ...next, taken: new Map() }), { options: false })));
+  if (at >= 0) page.filterPlace.querySelectorAll("button, input, select")[at]?.focus();
+}
