@@ -15,6 +15,7 @@ from sensorium.serve.context import Context
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}  # of the files of a page, by their ending
 
+
 @dataclass(frozen=True)
 class About:
     """What ``systems/<name>/page.py`` may say of its view as ``PAGE``.
@@ -61,9 +62,7 @@ def pages() -> list[SystemPage]:
         about = stated.get(name, About())
         title = about.title or name.replace("_", " ").capitalize()
         if path.endswith("/page.js"):
-            page = SystemPage(
-                name=about.name or name, title=title, script=path, column=about.column, kinds=about.kinds
-            )
+            page = SystemPage(name=about.name or name, title=title, script=path, column=about.column, kinds=about.kinds)
             found.append(page)
     return found
 

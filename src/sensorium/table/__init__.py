@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from sensorium.table.where import holds
 from sensorium.types import as_ids
 
 __all__ = ["RowLookup", "Table", "as_column", "json_value"]
+_MASK_BYTES = 32 << 20  # of masks that a table keeps
+_LONGEST_KEY = 200  # characters of a condition whose mask is kept
 _METADATA = "metadata."  # before a column's name in a filter, where the name alone means the item's id
 
 
@@ -29,6 +32,7 @@ class Table:
     columns: Mapping[str, np.ndarray]
     _lookup: list[RowLookup] = field(default_factory=list, repr=False, compare=False)  # none, or the one
     _coded: dict[str, Codes] = field(default_factory=dict, repr=False, compare=False)  # by column, when first used
+    _masks: dict[tuple[str, str], np.ndarray] = field(default_factory=dict, repr=False, compare=False)  # of conditions
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -55,7 +59,23 @@ class Table:
         return mask
 
     def holds(self, name: str, condition: Any) -> np.ndarray:
-        """Mask (n,) of the rows that meet one condition of :meth:`where`."""
+        """Mask (n,) of the rows that meet one condition of :meth:`where`; not to be changed.
+
+        The masks of the last short conditions are kept: a server is asked with the same filters again and again.
+        """
+        key = _key(condition)
+        if key is None:
+            return self._holds(name, condition)
+        mask = self._masks.get((name, key))
+        if mask is None:
+            mask = self._holds(name, condition)
+            mask.flags.writeable = False
+            if len(self._masks) * len(self) >= _MASK_BYTES:
+                self._masks.clear()
+            self._masks[name, key] = mask
+        return mask
+
+    def _holds(self, name: str, condition: Any) -> np.ndarray:
         if name != "id" and (known := self._coded.get(self.column_name(name))) is not None:
             return known.holds(condition, name)
         return holds(self.ids if name == "id" else self.columns[self.column_name(name)], condition, name)
@@ -134,3 +154,14 @@ class Table:
         except (pa.ArrowException, OSError, ValueError, KeyError, SensoriumError) as error:
             raise Corrupt(f"{path} is damaged ({error}); restore it, or make it anew") from error
         return cls(ids, {name.removeprefix("meta."): column for name, column in columns.items()})
+
+
+def _key(condition: Any) -> str | None:
+    """A short condition as text, equal for equal ones; None for a long one and for values that JSON has no word for."""
+    if isinstance(condition, (list, tuple)) and len(condition) > _LONGEST_KEY:
+        return None
+    try:
+        text = json.dumps(condition)
+    except (TypeError, ValueError):
+        return None
+    return text if len(text) <= _LONGEST_KEY else None

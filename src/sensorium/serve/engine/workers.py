@@ -78,6 +78,7 @@ class Workers:
         self._raw: dict[str, tuple[Any, Exact]] = {}  # with the table that it was made of
         self.raw = {side: RawVectors(run, side) for side in run.sides}
         self.looks: dict[tuple[str, str], Any] = {}  # see engine.looks
+        self.kept: dict[tuple[str, ...], Any] = {}  # what the routes of systems keep for this version of the run
 
     def takes(self, side: str) -> str:
         """The kind of item that a side's encoder takes; "vectors" where its items came as vectors."""

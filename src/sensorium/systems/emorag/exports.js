@@ -9,13 +9,13 @@ function fileName(answer, otherwise) {
 }
 
 /**
- * A choice of format and what to do with it. formats: [{name, title, file}]. ready: whether there is something to export.
+ * A choice of format and what to do with it. formats: [{name, about, file}]. ready: whether there is something to export.
  * ask(as): the body of POST /prompts that the export answers; onFormat(as): another format was chosen.
  */
 export function exportBar(formats, as, { ready, ask, onFormat }) {
   const said = h("span", { class: "visually-hidden", role: "status" });
   const chosen = formats.find((one) => one.name === as) ?? formats[0];
-  async function fetched() { return request("/prompts", { json: await ask(chosen.name) }); }
+  async function fetched() { return request("/prompts", { json: ask(chosen.name) }); }
 
   function trouble(error) {
     const dialog = h("dialog", { "aria-labelledby": "export-title" }, h("form", { class: "stack", method: "dialog" }, h("h2", { id: "export-title" }, "Nothing was exported"), h("p", { class: "note bad", role: "alert" }, error.message), h("button", { class: "button" }, "Close")));
@@ -43,8 +43,8 @@ export function exportBar(formats, as, { ready, ask, onFormat }) {
     } catch (error) { trouble(error); }
   }
 
-  const copied = h("button", { class: "button", type: "button", disabled: !ready || chosen.binary, on: { click: copy } }, icon("copy"), "Copy");
+  const copied = h("button", { class: "button", type: "button", disabled: !ready || chosen.file.endsWith(".zip"), on: { click: copy } }, icon("copy"), "Copy");
   return h("div", { class: "export", role: "group", "aria-label": "Export" },
-    h("select", { class: "select", "aria-label": "Format of the export", value: chosen.name, on: { change: (event) => onFormat(event.target.value) } }, formats.map((one) => h("option", { value: one.name }, one.title))),
+    h("select", { class: "select", "aria-label": "Format of the export", value: chosen.name, on: { change: (event) => onFormat(event.target.value) } }, formats.map((one) => h("option", { value: one.name, title: one.about }, one.about.split(":")[0]))),
     copied, h("button", { class: "button", type: "button", disabled: !ready, on: { click: save } }, icon("download"), "Download"), said);
 }

@@ -4,7 +4,7 @@ import { call, url } from "../../api.js";
 import { context, go, link, sidesOf } from "../../context.js";
 import { announce, debounced, h, icon, set, state } from "../../dom.js";
 import { count, filters } from "../../filters.js";
-import { base64, fileOf, filterOf, keepFile } from "../../query.js";
+import { filterOf } from "../../query.js";
 import { itemOf } from "../../results.js";
 import { sound, stopSound } from "../../waveform.js";
 import { exportBar } from "./exports.js";
@@ -15,6 +15,7 @@ import { script } from "./script.js";
 const NAME = "voices", MOST_IN_LINK = 4000; // characters of lines that a link holds
 const SCRIPT = "sensorium.script."; // before the key of a longer script, which this tab keeps
 const MANY_SPEAKERS = 16; // up to which each is a chip
+const UNFILTERED = ["speaker", "path", "transcript"]; // columns that the filter does not offer: one is chosen above it, the others are each clip's own
 let page = null;
 
 export async function show(root, { query: params, again }) {
@@ -60,7 +61,7 @@ function fromParams(params) {
   const engine = params.get("for") ?? "";
   return { text, engine: page.about.engines.some((one) => one.name === engine) ? engine : page.about.engines[0].name, taken,
     speaker: params.get("speaker") ?? "", like: params.get("like") ?? "", keep: params.get("keep") === "1", nonverbal: params.get("nonverbal") === "1",
-    all: params.get("all") === "1", k: Math.min(50, Math.max(1, parseInt(params.get("k"), 10) || 10)), where: filterOf(params.get("where")) ?? {}, as: params.get("as") ?? "" };
+    all: params.get("all") === "1", off: params.getAll("off"), k: Math.min(50, Math.max(1, parseInt(params.get("k"), 10) || 10)), where: filterOf(params.get("where")) ?? {}, as: params.get("as") ?? "" };
 }
 
 function keyOf(text) {
@@ -81,6 +82,7 @@ function toParams(now) {
   for (const name of ["keep", "nonverbal", "all"]) if (now[name]) params.set(name, "1");
   if (now.k !== 10) params.set("k", now.k);
   if (count(now.where)) params.set("where", JSON.stringify(now.where));
+  for (const name of now.off) params.append("off", name);
   for (const [at, id] of now.taken) params.append("take", `${at}:${id}`);
   return params;
 }
@@ -88,7 +90,9 @@ function toParams(now) {
 function change(next, { replace = false, search = true } = {}) {
   page.state = { ...page.state, ...next };
   go(`#/${NAME}?${toParams(page.state)}`, { replace, quiet: true });
-  return search ? draw() : drawFound();
+  if (search) return draw();
+  drawTools();
+  return drawFound();
 }
 
 const linesOf = (text) => text.split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
@@ -136,9 +140,9 @@ function drawForm() {
   const focus = page.form.contains(document.activeElement) ? [...page.form.querySelectorAll("button, select, input")].indexOf(document.activeElement) : -1;
   const check = (name, text, title) => h("label", { class: "check", title }, h("input", { type: "checkbox", checked: now[name], on: { change: (event) => change({ [name]: event.target.checked, taken: new Map() }) } }), text);
   set(page.form,
-    h("div", { class: "field" }, h("label", { for: "engine" }, "For"), h("select", { class: "select wide", id: "engine", value: now.engine, on: { change: (event) => change({ engine: event.target.value, as: "", taken: new Map() }) } },
+    h("div", { class: "field" }, h("label", { for: "engine" }, "For"), h("select", { class: "select wide", id: "engine", value: now.engine, on: { change: (event) => change({ engine: event.target.value, as: "", off: [], taken: new Map() }) } },
       about.engines.map((one) => h("option", { value: one.name }, one.title))),
-      profile(engine)),
+      profile(engine, { off: now.off, open: page.asks, onOpen: (open) => { page.asks = open; }, onOff: (name) => change({ off: now.off.includes(name) ? now.off.filter((one) => one !== name) : [...now.off, name], taken: new Map() }) })),
     speakerField(),
     h("div", { class: "field checks" }, n > 1 && !now.speaker && !now.like ? check("keep", "One speaker for all lines", "The emotion follows each line") : null,
       check("nonverbal", "Laughter and sobbing allowed", "Clips with such sounds are left out otherwise"), check("all", "Show clips that fail, too", "Nothing is left out; what fails is marked")));
@@ -152,7 +156,6 @@ function speakerField() {
   const chosen = h("div", { class: "this-speaker" });
   const place = dropPlace(h("div", { class: `speaker-place${now.like ? " taken" : ""}` }, chosen), {
     gives: (id) => change({ like: id, speaker: "", taken: new Map() }),
-    file: page.about.uploads ? (file) => change({ like: `file:${keepFile(file)}`, speaker: "", taken: new Map() }) : null,
   });
   if (now.like) drawThisSpeaker(chosen, now.like);
   else set(chosen, icon("person"), h("span", { class: "muted" }, "Drop a clip here, or press its person button, to keep its speaker."));
@@ -167,10 +170,6 @@ function speakerField() {
 /** The clip that was dragged in, with its sound, once it is known. */
 async function drawThisSpeaker(place, like) {
   const mine = page, off = h("button", { class: "icon-button plain tiny", type: "button", "aria-label": "Any speaker again", title: "Any speaker again", on: { click: () => change({ like: "", taken: new Map() }) } }, icon("close"));
-  if (like.startsWith("file:")) {
-    const file = fileOf(like.slice(5));
-    return set(place, icon("sound"), h("span", { class: "grow" }, file ? file.name : "A file of this link is no longer here; drop it again."), off);
-  }
   set(place, icon("person"), h("span", { class: "grow" }, like), off);
   try {
     const item = await itemOf(mine.run.name, mine.to, like);
@@ -185,17 +184,14 @@ async function drawThisSpeaker(place, like) {
 // Asking
 
 /** The body of POST /prompts for these lines. */
-async function bodyOf(now, lines) {
+function bodyOf(now, lines) {
   const body = { run: page.run.name, for: now.engine, lines: lines.map((text, at) => (now.taken.has(at) ? { text, clip: now.taken.get(at) } : { text })), k: lines.length > 1 ? Math.min(5, now.k) : now.k };
   if (now.speaker) body.speaker = now.speaker;
-  if (now.like.startsWith("file:")) {
-    const file = fileOf(now.like.slice(5));
-    if (!file) throw new Error("The sound file of this link is no longer here; drop it again.");
-    body.speaker_of = { audio: await base64(file) };
-  } else if (now.like) body.speaker_of = { id: now.like };
+  if (now.like) body.speaker_of = now.like;
   if (now.keep && lines.length > 1 && !now.speaker && !now.like) body.keep_speaker = true;
   if (now.nonverbal) body.nonverbal = true;
-  if (now.all) body.gates = "mark";
+  if (now.all) body.failing = true;
+  if (now.off.length) body.gates = now.off.map((name) => `${name}=off`);
   if (count(now.where)) body.where = now.where;
   return body;
 }
@@ -214,7 +210,7 @@ async function draw() {
     else if (lines.length > page.about.lines) {
       set(page.found, state("error", "Too many lines for a page", `${lines.length.toLocaleString("en")} lines; the server takes ${page.about.lines.toLocaleString("en")} at once. A longer script is one command: sensorium search RUN --lines script.txt --for ${now.engine} --out prompts.jsonl`));
     } else {
-      const body = await bodyOf({ ...now, taken: new Map() }, lines);
+      const body = bodyOf({ ...now, taken: new Map() }, lines);
       const answer = await call("/prompts", { json: body, signal: stop.signal });
       if (mine !== page || stop.signal.aborted) return;
       page.answer = answer;
@@ -239,24 +235,29 @@ function drawFound() {
   const { answer, state: now } = page;
   if (!answer) return;
   const ms = `${answer.took_ms < 10 ? answer.took_ms.toFixed(1) : Math.round(answer.took_ms).toLocaleString("en")} ms`;
-  const speaker = answer.speaker !== null && answer.speaker !== undefined ? h("span", { class: "tag" }, `speaker ${answer.speaker}`) : null;
-  const note = answer.note ? h("p", { class: "note warn" }, answer.note) : null;
+  const kept = new Set(answer.lines.map((line) => line.speaker)), [one] = kept;
+  const speaker = kept.size === 1 && one !== null ? h("span", { class: "tag" }, icon("person"), one) : null;
+  const unjudged = answer.lines[0].unjudged;
+  const note = unjudged.length ? h("p", { class: "note" }, `Not judged, as the clips have no such numbers: ${unjudged.map(title).join(", ")}.`) : null;
+  const abouts = Object.fromEntries(engineOf().gates.map((gate) => [gate.name, gate.about]));
+  const acts = { ...actions, abouts };
   if (answer.lines.length > 1) {
     const there = answer.lines.filter((line) => line.hits.length).length;
     return set(page.found, h("div", { class: "head" }, h("h2", {}, `${there.toLocaleString("en")} of ${answer.lines.length.toLocaleString("en")} lines have a clip`), speaker, h("span", { class: "quiet" }, ms)), note,
-      script(answer.lines, now.taken, { ...actions, nothing, onTake: (at, id) => change({ taken: new Map([...page.state.taken, [at, id]]) }, { search: false, replace: true }) }));
+      script(answer.lines, now.taken, { ...acts, nothing, onTake: (at, id) => change({ taken: new Map([...page.state.taken, [at, id]]) }, { search: false, replace: true }) }));
   }
   const [line] = answer.lines;
-  set(page.found, h("div", { class: "head" }, h("h2", {}, `“${line.text}”`), speaker, h("span", { class: "quiet" }, `${line.passed.toLocaleString("en")} of ${line.of.toLocaleString("en")} clips pass · ${ms}`)), note);
+  set(page.found, h("div", { class: "head" }, h("h2", {}, `“${line.text}”`), speaker, h("span", { class: "quiet" }, `${line.passing.toLocaleString("en")} of ${line.clips.toLocaleString("en")} clips pass · ${ms}`)), note);
   const place = h("div", {});
   page.found.append(place);
-  list(place, line.hits, actions, nothing(line));
+  list(place, line.hits, acts, nothing(line));
 }
 
 /** What is said of a line that no clip passes for: what removed how many. */
 function nothing(line) {
-  const gone = Object.entries(line.removed ?? {}).filter(([, n]) => n);
-  return state("empty", "No clip passes", line.message ?? "", gone.length ? h("ul", { class: "removed" }, gone.map(([gate, n]) => h("li", {}, h("strong", {}, title(gate)), ` leaves out ${n.toLocaleString("en")}`))) : null,
+  const gone = Object.entries(line.removed);
+  const why = line.clips ? `None of ${line.clips.toLocaleString("en")} clips passes what ${engineOf().title} asks${line.speaker ? `, of speaker ${line.speaker}` : ""}.` : "The filter and the speaker leave no clip.";
+  return state("empty", "No clip passes", why, gone.length ? h("ul", { class: "removed" }, gone.map(([gate, n]) => h("li", {}, h("strong", {}, title(gate)), ` leaves out ${n.toLocaleString("en")}`))) : null,
     page.state.all ? null : h("button", { class: "button", type: "button", on: { click: () => change({ all: true }) } }, "Show clips that fail, too"));
 }
 
@@ -279,13 +280,13 @@ function drawTools() {
   const many = h("select", { class: "select", "aria-label": "How many clips of a line", value: now.k, on: { change: (event) => change({ k: +event.target.value }) } },
     [...new Set([5, 10, 20, 50, now.k])].sort((a, b) => a - b).map((k) => h("option", { value: k }, `${k} clips`)));
   const lines = linesOf(now.text), answered = page.answer?.lines.some((line) => line.hits.length);
-  const bar = exportBar(about.formats, now.as || engineOf().format, { ready: Boolean(answered), onFormat: (as) => change({ as }, { search: false, replace: true }), ask: async (as) => ({ ...await bodyOf(page.state, lines), k: 1, as }) });
+  const bar = exportBar(about.formats, now.as || engineOf().format, { ready: Boolean(answered), onFormat: (as) => change({ as }, { search: false, replace: true }), ask: (as) => ({ ...bodyOf(page.state, lines), k: 1, as }) });
   const focus = page.tools.contains(document.activeElement) ? [...page.tools.querySelectorAll("button, select")].indexOf(document.activeElement) : -1;
   set(page.tools, open, many, h("span", { class: "grow" }), bar);
   if (focus >= 0) page.tools.querySelectorAll("button, select")[focus]?.focus();
   page.filterPlace.hidden = !page.open;
   if (!page.open) return;
   const at = page.filterPlace.contains(document.activeElement) ? [...page.filterPlace.querySelectorAll("button, input, select")].indexOf(document.activeElement) : -1;
-  set(page.filterPlace, h("div", { class: "card" }, filters(side, now, (next) => change({ ...next, taken: new Map() }), { options: false })));
+  set(page.filterPlace, h("div", { class: "card" }, filters({ ...side, columns: side.columns.filter((one) => !UNFILTERED.includes(one.name)) }, now, (next) => change({ ...next, taken: new Map() }), { options: false })));
   if (at >= 0) page.filterPlace.querySelectorAll("button, input, select")[at]?.focus();
 }

@@ -99,6 +99,15 @@ class Picker(Allowed):
         self._media: Any = None
         self._check_speakers()
 
+    def begin(self, script: Script) -> None:
+        """Pick for another script, from its first line on; what is known of the clips stays.
+
+        Raises BadRecipe for a speaker that the library does not have.
+        """
+        self.script, self.cast = script, {}
+        self.finder.recent.clear()
+        self._check_speakers()
+
     @property
     def about(self) -> str:
         """All that the prompts depend on but the script and the run."""
@@ -175,7 +184,7 @@ class Picker(Allowed):
         if script.empty_at(line):
             told["note"] = "the line is empty"
         elif len(told["hits"]) < self.wanted.k:
-            told["note"] = self._why_few(line, len(told["hits"]))
+            told["note"] = self.why_few(line, len(told["hits"]))
         return told
 
     def path(self, id: str, columns: Mapping[str, Any]) -> Path | None:
@@ -283,7 +292,7 @@ class Picker(Allowed):
     def _where_mask(self, where: Mapping[str, Any] | None) -> np.ndarray:
         return self.table.where(where) if where else np.ones(len(self.table), bool)
 
-    def _why_few(self, line: int, found: int) -> str:
+    def why_few(self, line: int, found: int) -> str:
         """Why a line has fewer prompts than were asked for."""
         counts = self.counts(line)
         most = [f"{name} removes {n:,}" for name, n in counts["removed"].items() if n][:4]

@@ -61,8 +61,10 @@ def column(table: Table, run: Run) -> np.ndarray:
 
 def known(table: Table, run: Run, speaker: str) -> str:
     """A speaker of the library. Raises BadRecipe, naming the nearest, for another one."""
-    there = {str(one) for one in set(column(table, run).tolist()) if one is not None}
-    if speaker not in there:
+    speakers = column(table, run)
+    table.codes(COLUMN, COLUMN)  # a condition on speakers is then decided once for each of them
+    if not table.holds(COLUMN, speaker).any():
+        there = {str(one) for one in set(speakers.tolist()) if one is not None}
         raise BadRecipe(f"no speaker '{speaker}' in {run.folder}; {nearest(speaker, there)}")
     return speaker
 
