@@ -20,7 +20,41 @@ from bench.load import load, request
 from bench.serve import free_port, ours, serving
 
 OUT, K, ENGINE = 256, 10, "gpt-sovits"
-WORDS = ["never", "always", "again", "tonight", "please", "stop", "wonderful", "terrible", "house", "river", "morning", "sister", "brother", "money", "letter", "door", "laugh", "cry", "scream", "whisper", "wait", "hurry", "love", "hate", "fear", "trust", "broken", "lost", "found", "gone", "here", "why", "how"]  # fmt: skip
+WORDS = [
+    "never",
+    "always",
+    "again",
+    "tonight",
+    "please",
+    "stop",
+    "wonderful",
+    "terrible",
+    "house",
+    "river",
+    "morning",
+    "sister",
+    "brother",
+    "money",
+    "letter",
+    "door",
+    "laugh",
+    "cry",
+    "scream",
+    "whisper",
+    "wait",
+    "hurry",
+    "love",
+    "hate",
+    "fear",
+    "trust",
+    "broken",
+    "lost",
+    "found",
+    "gone",
+    "here",
+    "why",
+    "how",
+]
 
 
 def columns(n: int, random: np.random.Generator) -> dict[str, np.ndarray]:
