@@ -71,7 +71,7 @@ def run(
     plan.check_device()
     with workplace(target.path, plan) as folder:
         with timed("load", seconds, quiet):
-            data = located.of_new(plan, recipe, folder, data)
+            data = located.of_new(plan, recipe, folder, data, Path(stores or target.stores), not quiet)
             check_data(plan, data)
             pairs = split(plan, data.pairs)
             # before the check, which compares fingerprints with those of a teacher
@@ -282,7 +282,7 @@ def embed_only(recipe: Any, overrides: Sequence[str], out: Path | None, quiet: b
     """The first two steps alone; returns what each side's store holds."""
     plan = recipes.load(recipe, overrides)
     target = RunFolder.of(out if out is not None else Path("runs") / plan.name)
-    parts, data = plan.build(), plan.part("data").load()
+    parts, data = plan.build(), located.part(plan, target.path, progress=not quiet).load()
     plan.check_device()
     plan, parts, notes = encoding.settled(plan, data, parts, overrides)
     for note in () if quiet else notes:
@@ -333,7 +333,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
     plan = recipes.load(target.recipe, overrides, of_run=True).here()
     parts = located.tuned(plan.build(), target.path)
     seconds = dict(before.metrics["seconds"])
-    data = located.data(plan, target.path).load()
+    data = located.data(plan, target.path, not quiet).load()
     left, right = embed(plan, data, target.stores, progress=not quiet, parts=parts)
     if fingerprints.of_data(left, right) != before.metrics["data"]:
         raise Mismatch(

@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium.contracts._heads import State
 from sensorium.errors import BadRecipe
-from sensorium.types import Data, TableColumns
+from sensorium.types import Data, Items, TableColumns
 
 if TYPE_CHECKING:  # annotations only: nothing here is imported when the package is
     from torch import Tensor, nn
@@ -38,6 +38,9 @@ class Dataset(Protocol):
                             Pairs.of(row, row))
     """
 
+    stores: Path | None = None  #: folder of the run's embeddings, where it may keep what it computes; set by a run
+    progress: bool = False  #: whether it may show the progress of long work; set by a run
+
     @abstractmethod
     def load(self) -> Data:
         """The items and pairs; the same each time. Raises BadData when files are missing or unreadable."""
@@ -49,6 +52,13 @@ class Dataset(Protocol):
     def columns_of(self, names: Sequence[str]) -> TableColumns | None:
         """Which of the columns ``names`` of a table hold more items; None where the data set knows none."""
         return None
+
+    def filled(self, side: str, items: Items) -> Items:
+        """Items that are to be added to a side, with the columns that the data set itself computes, such as durations.
+
+        Raises BadData for items that it would refuse.
+        """
+        return items
 
     def folds(self) -> int:
         """Number of cross-validation folds, of which ``fold`` chooses one; 0 for a data set without folds."""

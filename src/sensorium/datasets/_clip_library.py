@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sensorium.datasets import _clip_manifest, _ravdess_names, _recordings
 from sensorium.datasets._clip_manifest import FOLDER, Manifest
 from sensorium.errors import BadData
 from sensorium.modalities import walk
-from sensorium.modalities.audio import files
+from sensorium.modalities.audio import files, whole
 from sensorium.numerics import affect
 from sensorium.table import as_column
 from sensorium.types import as_ids
@@ -45,6 +46,12 @@ class Library:
         paths = [self.paths[i] for i in which]
         return replace(self, ids=self.ids[which], paths=paths, columns=columns, row=self.row[which],
                        notes={**self.notes, **notes})  # fmt: skip
+
+    def having(self, columns: Mapping[str, np.ndarray], **notes: Any) -> Library:
+        """The clips with further columns, which take the place of those of the same name, and further notes."""
+        if replaced := [name for name in columns if name in self.columns]:
+            notes["columns_measured_anew"] = replaced
+        return replace(self, columns={**self.columns, **columns}, notes={**self.notes, **notes})
 
     def called(self, at: int) -> str:
         """A clip in messages: its row of the table, or else its id."""
@@ -88,6 +95,22 @@ def collect(root: Path | None, manifest: Manifest | None, given: Mapping[str, st
     ids = _ids(paths, folder)
     columns = _columns(paths, folder, manifest, row, given, notes)
     return Library(ids, paths, columns, row, manifest, {"clips": len(paths), **notes})
+
+
+def faults(paths: Sequence[str], longest: float) -> dict[int, str]:
+    """Position → what is wrong, of the files that are no whole recordings or longer than ``longest`` seconds."""
+
+    def fault(path: str) -> str | None:
+        try:
+            if (seconds := whole.seconds(path)) > longest:
+                return f"{path} is {seconds:.0f} s long; at most {longest:.0f} s are read: cut it into parts"
+            whole.check(path)
+        except BadData as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
+        return {at: found for at, found in enumerate(pool.map(fault, paths)) if found is not None}
 
 
 def _below(root: Path, bad: str) -> tuple[list[str], dict[str, Any]]:

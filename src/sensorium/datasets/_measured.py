@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from io import BytesIO
@@ -76,6 +76,16 @@ def measured(paths: Sequence[Any], folder: Path | None, longest: float, progress
     finally:
         kept.write()
     return Measured({name: _column(name, table[:, at]) for at, name in enumerate(names)}, faults, new)
+
+
+def with_rate(columns: Mapping[str, np.ndarray], transcripts: Sequence[str | None]) -> dict[str, np.ndarray]:
+    """The measured columns, and speech_rate where there is a transcript: see ``measures.speech_rate``."""
+    if all(text is None for text in transcripts):
+        return dict(columns)
+    each = zip(transcripts, *(columns[name].tolist() for name in ("duration", "silence_start", "silence_end")),
+               strict=True)  # fmt: skip
+    rate = np.array([measures.speech_rate(*one) for one in each], np.float32)
+    return {**columns, "speech_rate": rate}
 
 
 def digest() -> str:

@@ -9,12 +9,24 @@ from typing import Any
 
 from sensorium import parts
 from sensorium.contracts import Dataset
-from sensorium.datasets import _clip_library, _clip_manifest, _clip_sides, _clip_splits, _clip_vectors, _recordings
+from sensorium.datasets import (
+    _clip_library,
+    _clip_manifest,
+    _clip_sides,
+    _clip_splits,
+    _clip_vectors,
+    _measured,
+    _recordings,
+)
 from sensorium.datasets._clip_manifest import Manifest
 from sensorium.datasets._source import Sources
 from sensorium.datasets._speakers import Speakers
-from sensorium.errors import BadRecipe
-from sensorium.types import Data, Items, TableColumns
+from sensorium.errors import BadData, BadRecipe
+from sensorium.modalities import walk
+from sensorium.modalities.audio import files
+from sensorium.numerics import affect
+from sensorium.table import as_column
+from sensorium.types import Data, Items, TableColumns, is_missing
 
 
 class Clips(Dataset):
@@ -38,6 +50,9 @@ class Clips(Dataset):
     column of train, dev or validation, and test; "" ignores it. test, validation: share of the groups, or their
     number, that are held out. split_seed: of that draw.
     test_actors, validation_actors, train_actors: whole speakers of a split, by name.
+    measures: measure each clip once, as metadata: duration (s), loudness (LUFS), rms and peak (0 to 1), clipping (share
+    of the samples), snr (dB), silence_start and silence_end (s), sample_rate (Hz), and with a transcript speech_rate
+    (characters a second). longest: seconds; a longer clip cannot be used.
     bad: what to do with clips that cannot be used, "stop" or "skip". allow_missing: leave out rows whose file, or
     name on the other side, is not there.
     """
@@ -49,11 +64,15 @@ class Clips(Dataset):
                  left: str | None = None, right: str | None = None, ids: str | None = None,
                  group: str | None = None, split: str | None = None, test: float = 0.1, validation: float = 0.1,
                  split_seed: int = 0, test_actors: Speakers = (), validation_actors: Speakers = (),
-                 train_actors: Speakers = (), bad: str = "stop", allow_missing: bool = False) -> None:  # fmt: skip
+                 train_actors: Speakers = (), measures: bool = True, longest: float = 600.0, bad: str = "stop",
+                 allow_missing: bool = False) -> None:  # fmt: skip
         _recordings.check_bad(bad)
         _clip_splits.check_shares(test, validation, split_seed)
         if join not in _clip_vectors.JOINS:
             raise BadRecipe(f"data.join='{join}'; expected {' or '.join(_clip_vectors.JOINS)}")
+        if not 0 < longest <= files.MAX_SECONDS:
+            raise BadRecipe(f"data.longest={longest}; expected seconds, above 0 and up to {files.MAX_SECONDS:.0f}")
+        self.measures, self.longest = measures, longest
         self.root = Path(root).expanduser() if root else None
         self.table, self.sentences, self.relevant = table, sentences, relevant
         self.given = {"path": path, "transcript": transcript, "speaker": speaker, "language": language,
@@ -88,11 +107,34 @@ class Clips(Dataset):
 
     def library(self) -> _clip_library.Library:
         """The clips of ``root`` and ``table``, with what is known of each."""
-        root = None if self.root is None else self.root
-        manifest = None
-        if self.table:
-            manifest = Manifest.of(Sources(None).open(self.table), self.given)
-        return _clip_library.collect(root, manifest, self.given, bad=self.bad, allow_missing=self.allow_missing)
+        manifest = Manifest.of(Sources(None).open(self.table), self.given) if self.table else None
+        library = _clip_library.collect(self.root, manifest, self.given, bad=self.bad,
+                                        allow_missing=self.allow_missing)  # fmt: skip
+        if self.measures:
+            found = _measured.measured(library.paths, self.stores, self.longest, self.progress)
+            columns = _measured.with_rate(found.columns, library.texts("transcript"))
+            return library.having(columns, measured=found.new).without(found.faults, self.bad)
+        return library.without(_clip_library.faults(library.paths, self.longest), self.bad)
+
+    def filled(self, side: str, items: Items) -> Items:
+        """Clips that are added, with their measures. Raises BadData for those that cannot be measured."""
+        if side != "right" or items.kind != "audio":
+            return items
+        meta = dict(items.meta)
+        if "emotion" in meta:
+            words = [None if is_missing(word) else affect.canonical(word) for word in meta["emotion"].tolist()]
+            meta["emotion"] = as_column(words, "emotion")
+        if all(isinstance(value, (str, Path)) for value in items.values):
+            meta["path"] = as_column([walk.text(Path(value).absolute()) for value in items.values], "path")
+        if self.measures:
+            found = _measured.measured(items.values, None, self.longest)
+            if found.faults:
+                at = min(found.faults)
+                raise BadData(f"{len(found.faults)} of {len(items)} clips cannot be used, such as "
+                              f"'{items.ids[at]}': {found.faults[at]}")  # fmt: skip
+            texts = meta["transcript"].tolist() if "transcript" in meta else [None] * len(items)
+            meta |= _measured.with_rate(found.columns, [None if is_missing(text) else text for text in texts])
+        return replace(items, meta=meta)
 
     def columns_of(self, names: Sequence[str]) -> TableColumns:
         """The columns of paths, transcripts, speakers, languages and emotions of another table of clips."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from sensorium import modalities
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.progress import bar
 from sensorium.search.journal import Change
-from sensorium.table import json_value
+from sensorium.table import as_column, json_value
 from sensorium.table.columns import value_of
 from sensorium.types import Items, check_text, shown_part
 
@@ -131,12 +131,33 @@ def check(run: Run, side: str, items: Items, replace: bool) -> None:
         raise BadData(f"the {name} side of {run.folder} has no column '{unknown[0]}'; {nearest(unknown[0], known)}")
 
 
+def filled(run: Run, side: str, items: Items) -> Items:
+    """The items with what the run's data set computes itself, such as durations, of the columns that the side has."""
+    made = run.recipe.part("data").filled(side, items)
+    table = run.index(side).table
+    meta = {name: column for name, column in made.meta.items()
+            if name in items.meta or name in table.columns or not len(table)}  # fmt: skip
+    return Items(made.ids, made.values, made.kind, meta, made.source)
+
+
+def columns_of(run: Run, side: str, id: str, kind: str, value: Any, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of one item that is to be added, with those that :func:`filled` gives it, as JSON holds them."""
+    meta = {name: as_column([one], name) for name, one in columns.items()}
+    made = filled(run, side, Items(np.array([id]), [value], kind, meta))
+    added = {
+        name: json_value(value_of(column[0])) for name, column in made.meta.items() if column is not meta.get(name)
+    }
+    return {**columns, **{name: one for name, one in added.items() if one is not None}}
+
+
 def _changes(run: Run, side: str, items: Items, rows: np.ndarray) -> list[Change]:
     """The changes that add these rows of the items."""
-    values = [items.values[int(row)] for row in rows]
+    some = {name: np.asarray(column)[rows] for name, column in items.meta.items()}
+    items = filled(run, side, Items(items.ids[rows], [items.values[int(row)] for row in rows], items.kind, some))
+    values = items.values
     vectors = _encoded(run, side, items, values)
     digest, made = run.encoder_digest(side), []
-    for row, value, vector in zip(rows.tolist(), values, vectors, strict=True):
+    for row, (value, vector) in enumerate(zip(values, vectors, strict=True)):
         columns = {name: json_value(value_of(column[row])) for name, column in items.meta.items()}
         if items.kind == "text":
             columns.setdefault("text", str(value))

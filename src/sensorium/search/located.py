@@ -17,6 +17,7 @@ from sensorium import io
 from sensorium.datasets import memory
 from sensorium.errors import Corrupt
 from sensorium.recipe import Built, Recipe
+from sensorium.search.folder import RunFolder
 from sensorium.types import Data
 
 FILE = "paths.json"
@@ -36,17 +37,22 @@ def write(values: Mapping[str, Any], folder: Path) -> None:
         io.write_json(folder / FILE, {**before, **found})
 
 
-def data(plan: Recipe, folder: Path) -> Any:
+def data(plan: Recipe, folder: Path, progress: bool = False) -> Any:
     """The data set of a run's recipe, with relative paths that are not here taken from the record."""
     typed = plan.values["data"]
     recorded = {key: at for key, at in _read(folder).items() if _absolute(key, typed.get(key)) is None}
-    return part(Recipe(plan.name, {**plan.values, "data": {**typed, **recorded}}), folder)
+    return part(Recipe(plan.name, {**plan.values, "data": {**typed, **recorded}}), folder, progress=progress)
 
 
-def part(plan: Recipe, folder: Path) -> Any:
-    """The data set of a recipe, whose paths within the run are those of ``folder``."""
+def part(plan: Recipe, folder: Path, stores: Path | None = None, progress: bool = False) -> Any:
+    """The data set of a recipe, whose paths within the run are those of ``folder``.
+
+    stores: folder of the embeddings, by default the usual one beside the run.
+    """
     within = {key: str(Path(folder).absolute() / name) for key, name in inside(plan).items()}
-    return Recipe(plan.name, {**plan.values, "data": {**plan.values["data"], **within}}).part("data")
+    made = Recipe(plan.name, {**plan.values, "data": {**plan.values["data"], **within}}).part("data")
+    made.stores, made.progress = stores or RunFolder.of(folder).stores, progress
+    return made
 
 
 def save_encoders(weights: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
@@ -77,7 +83,9 @@ def inside(plan: Recipe) -> dict[str, str]:
     return {key: value.removeprefix(INSIDE) for key, value in plan.values["data"].items() if _is_inside(value)}
 
 
-def of_new(plan: Recipe, recipe: Any, folder: Path, given: Data | None) -> Data:
+def of_new(
+    plan: Recipe, recipe: Any, folder: Path, given: Data | None, stores: Path | None = None, progress: bool = False
+) -> Data:
     """The data of a run that is made in ``folder``: the given ones, which are kept there, or those of its recipe.
 
     recipe: as the caller gave it. What the recipe of an earlier run has within its folder is copied.
@@ -90,7 +98,7 @@ def of_new(plan: Recipe, recipe: Any, folder: Path, given: Data | None) -> Data:
         if (source / name).is_dir() and (source / name).resolve() != (folder / name).resolve():
             io.copy_folder(source / name, folder / name, shutil.ignore_patterns(".*"))
             io.sync_tree(folder / name)
-    return part(plan, folder).load()
+    return part(plan, folder, stores, progress).load()
 
 
 def _is_inside(value: Any) -> bool:

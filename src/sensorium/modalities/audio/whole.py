@@ -20,6 +20,19 @@ def check(path: str | os.PathLike[str]) -> None:
         files.read_mono(path)
 
 
+def seconds(path: str | os.PathLike[str]) -> float:
+    """Length of a sound file, from its header where that can be read, else by decoding it. Raises BadData."""
+    soundfile = require("soundfile", "audio")
+    try:
+        with soundfile.SoundFile(os.open(path, os.O_RDONLY)) as file:
+            if 0 < file.frames < 1 << 40:
+                return file.frames / file.samplerate
+    except Exception:  # libsndfile meets files of other formats with errors of several kinds
+        pass
+    samples, rate = files.read_channels(path)
+    return len(samples) / rate
+
+
 def _sure(path: Path) -> bool:
     soundfile = require("soundfile", "audio")
     try:

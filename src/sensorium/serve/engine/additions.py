@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sensorium import modalities
-from sensorium.search import joined
+from sensorium.search import adding, joined
 from sensorium.search.journal import Change
 from sensorium.serve.engine import inputs
 from sensorium.serve.engine.workers import Workers
@@ -48,6 +49,7 @@ async def change_of(new: Any, workers: Workers, context: Context) -> Change:
         media_type = decoded.media_type
         whole = decoded.value if item.text is None else Pictured(decoded.value, item.text)
         vector = await workers.encode(side, joined.value_of(run.encoder(side), name, whole))
+        columns = await asyncio.to_thread(adding.columns_of, run, side, new.id, name, decoded.value, columns)
         if len(content) > _MEDIA_BYTES:
             media_type, content = "", b""
     check_columns(columns, context.settings)
