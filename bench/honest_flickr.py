@@ -16,12 +16,13 @@ import numpy as np
 
 from sensorium import evaluate, fitting, parts, scores
 from sensorium import heads as head
-from sensorium.evaluate import calibration, conformal, hubness, leaks, measures, modality_gap, selective
+from sensorium.evaluate import calibration, conformal, hubness, leaks, modality_gap, selective
 from sensorium.evaluate.card import markdown
 from sensorium.evaluate.hubness_corrections import Correction, Taken
 from sensorium.evaluate.hubness_methods import METHODS
 from sensorium.evaluate.projected import Projected
 from sensorium.pairs import Pairs
+from sensorium.scores import measures
 from sensorium.types import Embeddings
 
 SHOWN = ("hit@1", "hit@5", "hit@10")

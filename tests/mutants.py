@@ -37,7 +37,7 @@ TARGETS = {
     "objectives/procrustes.py": ["fitting/test_closed_forms.py", "evaluate/test_evaluate_details.py"],
     "fitting/schedule.py": ["fitting/test_schedule.py"],
     "fitting/batches.py": ["fitting/test_minibatches.py", "fitting/test_fitting_details.py"],
-    "evaluate/measures.py": ["evaluate/test_measures.py"],
+    "scores/measures.py": ["scores/test_measures.py"],
     "evaluate/statistics.py": ["evaluate/test_statistics.py"],
     "evaluate/leaks.py": ["evaluate/test_leaks.py"],
     "stream/tracker.py": ["stream/test_tracker.py"],

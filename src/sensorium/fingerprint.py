@@ -43,9 +43,9 @@ def of_data(left: Embeddings, right: Embeddings | None) -> str:
 
 
 def of_split(pairs: Any) -> str:
-    """xxh3-64 over :class:`sensorium.pairs.Pairs`: rows, labels, groups and splits."""
+    """xxh3-64 over :class:`sensorium.pairs.Pairs`: rows, labels, groups, splits and classes, if any."""
     digest = xxhash.xxh3_64()
-    for column in (pairs.left, pairs.right, pairs.label, pairs.group):
+    for column in (pairs.left, pairs.right, pairs.label, pairs.group, *(pairs.classes or ())):
         digest.update(np.ascontiguousarray(column))
     digest.update("\n".join(pairs.split.tolist()).encode())
     return digest.hexdigest()

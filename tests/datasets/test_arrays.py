@@ -278,3 +278,21 @@ def test_real_files_are_read_by_their_keys(shared_data: Path):
     digits = Arrays(file=str(shared_data / "uci-mfeat-two-views-2000.npz"), left="I_tr", right="T_tr").load()
     assert len(digits.pairs) == 1500
     assert digits.left.meta["L_tr"].shape == (1500,)
+
+
+def test_a_column_of_labels_relates_all_its_rows_within_a_split(file, tmp_path):
+    path = tmp_path / "moods.npz"
+    with np.load(file) as columns:
+        np.savez(path, **columns, mood=np.array(["calm", "sad", "calm", "calm", "sad", "sad"]))
+    data = Arrays(file=str(path), relevant="mood").load()
+    assert len(data.pairs) == 18 and data.notes["relevant"] == "mood"
+    found = data.pairs.relevance("right->left", "validation")  # rows 2, 3 and 4: calm, calm, sad
+    assert found.candidates.tolist() == [2, 3, 4]
+    assert [found.relevant[a:b].tolist() for a, b in zip(found.offsets, found.offsets[1:], strict=False)] == (
+        [[0, 1]] * 6 + [[2]] * 3)  # fmt: skip
+    assert data.pairs.relevance("left->right", "validation").counts().tolist() == [6, 6, 3]
+
+
+def test_a_column_of_labels_that_is_not_there_names_the_nearest(file):
+    with pytest.raises(BadRecipe, match="data.relevant=photograph: pairs.npz has no 'photograph'.*photographer"):
+        Arrays(file=str(file), relevant="photograph").load()

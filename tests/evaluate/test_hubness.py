@@ -8,10 +8,11 @@ from scipy import special, stats
 
 from sensorium import scores
 from sensorium.errors import BadData, BadRecipe, Corrupt, Mismatch
-from sensorium.evaluate import hubness, hubness_corrections, hubness_methods, measures
+from sensorium.evaluate import hubness, hubness_corrections, hubness_methods
 from sensorium.evaluate.hubness_corrections import Correction
 from sensorium.evaluate.projected import Projected
 from sensorium.pairs import Pairs
+from sensorium.scores import measures
 
 
 def unit(n, d=12, seed=0):

@@ -1,5 +1,7 @@
 """Closed forms against scikit-learn and SciPy, on moments and on tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,12 +13,14 @@ from sensorium import fitting, parts
 from sensorium import heads as head
 from sensorium.contracts import Head
 from sensorium.errors import BadData, BadRecipe
+from sensorium.fitting import closed_form
 from sensorium.numerics.moments import Moments
 from sensorium.objectives.cca import CCA
 from sensorium.objectives.procrustes import Procrustes
 from sensorium.objectives.ridge import Ridge
 from sensorium.pairs import Pairs
-from sensorium.types import Embeddings
+from sensorium.pairs.classes import Classes
+from sensorium.types import Embeddings, as_ids
 
 
 def related(
@@ -316,3 +320,20 @@ def test_unusable_tables() -> None:
         fitting.solve(ragged, right, pairs, *heads("linear", "linear"), Ridge())
     with pytest.raises(BadData, match="no related pair"):
         fitting.solve(left, right, pairs.where(label=0), *heads("linear", "linear"), Ridge())
+
+
+def test_a_relation_by_class_is_solved_as_all_its_pairs():
+    """Classes of equal size: every pair of a class counts as often, so that the listed pairs are an oracle."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(24, 4)), rng.normal(size=(12, 3))
+    code = np.arange(12) % 3
+    left, right = (Embeddings(as_ids(np.arange(len(v))), v.astype(np.float32), {"name": "made"}) for v in (x, y))
+    rows = np.arange(24)
+    pairs = Pairs.of(rows, rows % 12, group=rows, split=["train"] * 24)
+    by_class = replace(pairs, classes=Classes(code[rows % 12], code))
+    i, j = np.nonzero(code[rows % 12][:, None] == code[None])
+    every = Pairs.of(i, j, group=i, split=["train"] * len(i))
+    found, expected = (closed_form.moments_between(left, right, one, None, None, ("xx", "yy", "xy"))
+                       for one in (by_class, every))  # fmt: skip
+    for name in ("mean_x", "mean_y", "cov_xx", "cov_yy", "cov_xy"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-6, err_msg=name)

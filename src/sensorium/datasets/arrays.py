@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.formats import IDS_NAMES, PAIR_NAMES, SPLIT_NAMES, Columns
 from sensorium.heads import check_finite
 from sensorium.pairs import Pairs, csr
+from sensorium.pairs.classes import Classes
 from sensorium.table import as_column
 from sensorium.types import Data, Items, as_ids, check_unique, without_vectors
 
@@ -34,6 +35,8 @@ class Arrays(Dataset):
     out; ``split=""`` and ``ids=""`` ignore what the file brings). split holds train, dev or validation,
     and test. Rows of one group never stand in two splits; a row without a group is a group of its own;
     by default rows that are paired form a group.
+    relevant: a column [n] of labels, such as emotion: rows of one split that share it are all related, instead of row i
+    with row i alone. A row without a label is related to its own row.
     Every other column [n], and text [n, c], becomes metadata that searches print; columns: which of
     them, all when left out.
 
@@ -49,12 +52,13 @@ class Arrays(Dataset):
         ids: str | None = None,
         split: str | None = None,
         group: str | None = None,
+        relevant: str | None = None,
         allow_missing: bool = False,
         repeat: bool = False,
         columns: Sequence[str] | None = None,
     ) -> None:
         self.file, self.left, self.right = file, left, right
-        self.ids, self.split, self.group = ids, split, group
+        self.ids, self.split, self.group, self.relevant = ids, split, group, relevant
         self.allow_missing, self.repeat = allow_missing, repeat
         self.columns = None if columns is None else list(columns)
 
@@ -96,6 +100,12 @@ class Arrays(Dataset):
             split=None if split is None else np.repeat(_split_words(split), c * d)[there],
             group=None if group is None else np.repeat(group, c * d)[there],
         )
+        if self.relevant:
+            labels = _common("relevant", self.relevant, (), (left, i), (right, j))
+            listed = np.repeat(np.asarray(labels, object), c * d)[there].tolist()
+            sizes = (np.count_nonzero(side.there) for side in (left, right))
+            pairs = replace(pairs, classes=Classes.of(listed, pairs.left, pairs.right, *sizes))
+            notes["relevant"] = self.relevant
         notes["blank_partners_dropped"] = int(sum(np.count_nonzero(~side.there) for side in (left, right)))
         notes |= {"left": left.where, "right": right.where, "split": "drawn" if split is None else "given"}
         same_file = left.path == right.path

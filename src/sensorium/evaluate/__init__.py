@@ -10,10 +10,10 @@ import numpy as np
 
 from sensorium import scores
 from sensorium.errors import BadData
-from sensorium.evaluate import measures as _measures
 from sensorium.evaluate import statistics
-from sensorium.evaluate.measures import DEFAULT, Measure, parse
 from sensorium.pairs import Pairs, Relevance
+from sensorium.scores import measures as _measures
+from sensorium.scores.measures import DEFAULT, Measure, parse
 from sensorium.types import Rows
 
 __all__ = ["DEFAULT", "DIRECTIONS", "Judged", "Measure", "evaluate", "parse", "per_query", "results"]

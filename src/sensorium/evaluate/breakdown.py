@@ -10,7 +10,7 @@ import numpy as np
 from sensorium import scores
 from sensorium.errors import BadData
 from sensorium.evaluate import Ranking, statistics
-from sensorium.evaluate.measures import Measure, parse
+from sensorium.scores.measures import Measure, parse
 from sensorium.types import Rows
 
 _INTERVALS = 50

@@ -32,8 +32,8 @@ from sensorium import integrity, io
 from sensorium.errors import BadData, Corrupt, Mismatch
 from sensorium.evaluate import named, statistics
 from sensorium.evaluate.areas import Area
-from sensorium.evaluate.measures import DEFAULT, Measure, parse
 from sensorium.evaluate.named import Named
+from sensorium.scores.measures import DEFAULT, Measure, parse
 
 if TYPE_CHECKING:
     from sensorium.evaluate import Ranking

@@ -15,11 +15,12 @@ import numpy as np
 
 from sensorium import scores
 from sensorium.errors import BadData
-from sensorium.evaluate import measures, statistics
+from sensorium.evaluate import statistics
 from sensorium.evaluate.hubness_corrections import Correction, Taken
 from sensorium.evaluate.hubness_methods import METHODS
 from sensorium.evaluate.projected import Projected
 from sensorium.pairs import Pairs
+from sensorium.scores import measures
 from sensorium.types import Rows
 
 BANK = 4096  # training queries kept; more change the biases by less than their own noise
@@ -86,7 +87,7 @@ def choose(
     seed: int = 0,
     resamples: int = 1000,
 ) -> Choice:
-    """The correction with the highest validation MRR, or None unless it clearly helps.
+    """The correction with the highest validation MRR (mAP for relations by class), or None unless it clearly helps.
 
     Each method is fitted on training
     queries and evaluated on the validation split. "Clearly": the 95% interval of the paired
@@ -98,22 +99,23 @@ def choose(
     relevance = pairs.relevance(direction, "validation")
     if not len(relevance.queries):
         raise BadData("a hubness correction is chosen on validation, but that split has no related pair")
-    raw = measures.reciprocal_rank(scores.ranks(queries, candidates, relevance), relevance.offsets)
+    measure = measures.parse("MRR" if pairs.classes is None else "mAP")  # the first of many relevants says little
+    raw = measure.per_query(scores.ranks(queries, candidates, relevance), relevance.offsets)
     unit = score_deviation(bank, Taken(candidates, relevance.candidates))
-    tried: list[dict[str, Any]] = [{"method": "none", "strength": None, "MRR": float(raw.mean())}]
+    tried: list[dict[str, Any]] = [{"method": "none", "strength": None, str(measure): float(raw.mean())}]
     best, best_value = None, raw
     for method in methods:
         for strength in STRENGTHS.get(method, (1.0,)):
             correction = Correction(method, strength if method == "csls" else strength / unit, bank)
             ranked = correction.ranks(queries, candidates, relevance)
-            value = measures.reciprocal_rank(ranked, relevance.offsets)
-            tried.append({"method": method, "strength": correction.strength, "MRR": float(value.mean())})
+            value = measure.per_query(ranked, relevance.offsets)
+            tried.append({"method": method, "strength": correction.strength, str(measure): float(value.mean())})
             if value.mean() > best_value.mean():
                 best, best_value = correction, value
     if best is not None:
         low, high = statistics.interval(best_value - raw, relevance.group, "mean", resamples, seed)
         tried.append({"method": f"{best.method} − none", "strength": best.strength, "low": low, "high": high,
-                      "MRR": float(best_value.mean() - raw.mean())})  # fmt: skip
+                      str(measure): float(best_value.mean() - raw.mean())})  # fmt: skip
         best = best if low > 0 else None
     return Choice(best, tried)
 

@@ -10,7 +10,7 @@ from sensorium.errors import BadRecipe, nearest
 from sensorium.evaluate import DIRECTIONS, protocols
 from sensorium.evaluate.hubness_methods import METHODS
 from sensorium.evaluate.leaks import POLICIES
-from sensorium.evaluate.measures import parse
+from sensorium.scores.measures import parse
 
 _MOST = 100_000  # resamples; the ends of a 95% interval no longer move
 _WORDS = {"leaks": POLICIES, "correction": ("auto", "none", *METHODS)}
@@ -21,7 +21,7 @@ _MEASURES = ("hit@1", "hit@5", "hit@10", "recall@5", "recall@10", "MRR", "median
 class EvaluateOptions:
     """How a fit is evaluated. Raises BadRecipe for an invalid value, before anything is computed.
 
-    measures: of retrieval, see :func:`sensorium.evaluate.measures.parse`. directions: in which it is measured.
+    measures: of retrieval, see :func:`sensorium.scores.measures.parse`. directions: in which it is measured.
     resamples: of the bootstrap over groups.
     baselines: closed forms, solved on the same split, whose numbers stand beside the fit's.
     leaks: "stamp" marks a leaky number, "refuse" makes it an error, "off" skips the audit.

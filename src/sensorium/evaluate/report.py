@@ -289,9 +289,10 @@ def count_pairs(pairs: Pairs) -> dict[str, dict[str, int]]:
     counts = {}
     for split in SPLITS:
         part = pairs.where(split)
+        related = part.label == 1 if pairs.classes is None else pairs.relevance("left->right", split).counts()
         counts[split] = {
             "pairs": len(part),
-            "related": int((part.label == 1).sum()),
+            "related": int(related.sum()),
             "groups": len(np.unique(part.group)),
             "left": len(np.unique(part.left)),
             "right": len(np.unique(part.right)),

@@ -14,6 +14,7 @@ from sensorium.fitting.fitted import Fitted
 from sensorium.numerics import unit
 from sensorium.numerics.moments import InputStats, Moments
 from sensorium.pairs import Pairs, Relevance
+from sensorium.scores.measures import average_precision
 from sensorium.types import Affine, Embeddings, Solution, blocks
 
 _BLOCK = 8192  # pairs gathered at once
@@ -236,11 +237,34 @@ def moments_of(sides: tuple[Side, Side], training: Pairs, needs: Sequence[str]) 
         moments.update(x, y)
         if training.same_table:
             moments.update(y, x)
+    if training.classes is not None:
+        moments.set_cross(between_classes(sides, training, moments))
     return moments
 
 
+def between_classes(sides: tuple[Side, Side], training: Pairs, moments: Moments) -> np.ndarray:
+    """Covariance of x with y, (d_x, d_y), where a row goes with every row of its class, all of these as one.
+
+    With p_k the share of class k among the listed pairs it is Σ_k p_k (mean_x,k - mean_x) (mean_y,k - mean_y)ᵀ: of a
+    row of x with the mean of its partners.
+    """
+    code = np.unique(training.classes.left[training.left], return_inverse=True)[1]
+    share = np.bincount(code) / len(code)
+    means = []
+    for side, rows, mean in zip(sides, (training.left, training.right), (moments.mean_x, moments.mean_y), strict=True):
+        total = np.zeros((len(share), len(mean)))
+        for part in blocks(len(rows), _BLOCK):
+            np.add.at(total, code[part], side.rows(rows[part]))
+        means.append(total / (share * len(code))[:, None] - mean)
+    return means[0].T @ (share[:, None] * means[1])
+
+
 def validation(sides: tuple[Side, Side], pairs: Pairs) -> Callable[[Affine | None, Affine | None], float] | None:
-    """Scores two maps by retrieval of held-out positives: MRR averaged over both directions; None without any."""
+    """Scores two maps by retrieval of held-out positives, averaged over both directions; None without any.
+
+    The measure is mean reciprocal rank; mean average precision where rows are related by class, as the first of many
+    relevants says little.
+    """
     heldout = pairs.where("validation", label=1)
     if not len(heldout):
         return None
@@ -253,14 +277,16 @@ def validation(sides: tuple[Side, Side], pairs: Pairs) -> Callable[[Affine | Non
     else:
         left, at_left = np.unique(heldout.left, return_inverse=True)
         right, at_right = np.unique(heldout.right, return_inverse=True)
-        few = Pairs.of(at_left, at_right)
+        classes = None if heldout.classes is None else heldout.classes.take(left, right)
+        few = replace(Pairs.of(at_left, at_right), classes=classes)
         x, y = sides[0].rows(left), sides[1].rows(right)
     x, y = x.astype(np.float32), y.astype(np.float32)
     forth, back = few.relevance("left->right"), few.relevance("right->left")
+    mean = _mrr if few.classes is None else _mean_average_precision
 
     def measure(to_left: Affine | None, to_right: Affine | None) -> float:
         zl, zr = _project(x, to_left), _project(y, to_right)
-        return (_mrr(zl, zr, forth) + _mrr(zr, zl, back)) / 2
+        return (mean(zl, zr, forth) + mean(zr, zl, back)) / 2
 
     return measure
 
@@ -273,3 +299,7 @@ def _project(x: np.ndarray, affine: Affine | None) -> np.ndarray:
 def _mrr(queries: np.ndarray, candidates: np.ndarray, relevance: Relevance) -> float:
     ranks = scores.ranks(queries, candidates, relevance)
     return float(np.mean(1.0 / np.minimum.reduceat(ranks, relevance.offsets[:-1])))
+
+
+def _mean_average_precision(queries: np.ndarray, candidates: np.ndarray, relevance: Relevance) -> float:
+    return float(np.mean(average_precision(scores.ranks(queries, candidates, relevance), relevance.offsets)))

@@ -31,7 +31,7 @@ _WHOLE = {  # key: smallest value
 }
 _THREADS = 4096
 _MEMBERS = 1000
-MEASURES = ("MRR", "median_rank", "fill_in_the_blank")
+MEASURES = ("MRR", "mAP", "median_rank", "fill_in_the_blank")
 #: Keys that later versions added, with their defaults.
 _LATER: Mapping[str, Any] = {"members": 1, "distill": False, "examples": "auto"}
 _REAL: dict[str, tuple[Callable[[float], bool], str]] = {
@@ -58,10 +58,10 @@ class TrainOptions:
     schedule: after it, "cosine" to zero, "constant", or "plateau" (halved whenever the monitored
         measure has not improved for a third of the patience, or 3 validations).
     patience: stop after so many validations without improvement; 0 never stops early.
-    monitor: the measure tracked on the validation split: "MRR", "hit@k" or "median_rank", as the mean
-        over ``direction`` ("both", "left->right", "right->left"). Where the data have sets of items, such as outfits,
-        an item left out of its set is sought among those of its category; "fill_in_the_blank" is then how often it
-        is found among 4, of which 3 are drawn from its category.
+    monitor: the measure tracked on the validation split: "MRR", "hit@k", "precision@k", "mAP" or "median_rank", as the
+        mean over ``direction`` ("both", "left->right", "right->left"). Where the data have sets of items, such as
+        outfits, an item left out of its set is sought among those of its category; "fill_in_the_blank" is then how
+        often it is found among 4, of which 3 are drawn from its category.
     keep: weights at the end, "best" by the monitored measure or "last".
     clip: largest norm of the gradient, 0 for none.
     accumulate: batches whose gradients are averaged into one step. Contrastive negatives stay
@@ -135,8 +135,9 @@ class TrainOptions:
             raise BadRecipe("train.distill=true has no ensemble to learn from; type: train.members=10")
         check_name(self.device, "train.device")
         name, _, k = str(self.monitor).partition("@")
-        if self.monitor not in MEASURES and not (name == "hit" and k.isdecimal() and int(k) > 0):
-            raise BadRecipe(f"train.monitor={self.monitor!r}; expected {', '.join(MEASURES)} or hit@k such as hit@10")
+        if self.monitor not in MEASURES and not (name in ("hit", "precision") and k.isdecimal() and int(k) > 0):
+            raise BadRecipe(f"train.monitor={self.monitor!r}; expected {', '.join(MEASURES)}, hit@k such as hit@10, or "
+                            "precision@k")  # fmt: skip
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:

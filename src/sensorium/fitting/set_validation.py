@@ -12,10 +12,11 @@ from sensorium.errors import BadData
 from sensorium.fitting.contexts import CATEGORY, codes
 from sensorium.fitting.finetune import Through
 from sensorium.fitting.options import TrainOptions
-from sensorium.fitting.validation import ALWAYS, QUERIES, Validation, measure
+from sensorium.fitting.validation import ALWAYS, QUERIES, Validation
 from sensorium.pairs import Pairs
 from sensorium.pairs.set_positives import Together
 from sensorium.pairs.sets import ItemSets, sets_of
+from sensorium.scores import measures
 from sensorium.types import Embeddings
 
 WRONG = 3  # items beside the right one in a fill-in-the-blank question
@@ -63,7 +64,9 @@ class SetValidation:
     def measure(self) -> dict[str, float]:
         """Every measure that is defined; "validation" is the monitored one. Raises BadData where that is not."""
         rank, count = self.ranks()
-        every = {name: blanks(rank, count) if name == BLANK else measure(name, rank) for name in self.measures}
+        offsets = np.arange(len(rank) + 1)  # one target each
+        every = {name: blanks(rank, count) if name == BLANK else measures.parse(name).summary(rank, offsets)
+                 for name in self.measures}  # fmt: skip
         found = {name: value for name, value in every.items() if not np.isnan(value)}
         if self.monitor not in found:
             raise BadData(f"train.monitor={BLANK} needs {WRONG} other items of a category in the validation split, and "

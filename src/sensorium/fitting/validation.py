@@ -14,6 +14,7 @@ from sensorium.fitting.batches import Side
 from sensorium.fitting.environment import memory_budget
 from sensorium.fitting.options import TrainOptions
 from sensorium.pairs import Pairs, Relevance, csr
+from sensorium.scores import measures
 from sensorium.types import Embeddings, blocks
 
 QUERIES = 2000  # at most per direction, the same ones every time; all candidates are used
@@ -74,9 +75,8 @@ class Validation:
             )
             here = replace(relevance, queries=np.arange(len(queries)), candidates=np.arange(len(candidates)))
             ranks = scores.ranks(queries, candidates, here)
-            best = np.minimum.reduceat(ranks, relevance.offsets[:-1])
             for name in self.measures:
-                found[name].append(measure(name, best))
+                found[name].append(measures.parse(name).summary(ranks, relevance.offsets))
         means = {name: float(np.mean(values)) for name, values in found.items()}
         return {"validation": means[self.monitor], **means}
 
@@ -89,15 +89,6 @@ class Validation:
             z = head(*x) if isinstance(x, tuple) else head(x)
             out.append(z.float().cpu().numpy())
         return np.concatenate(out)
-
-
-def measure(name: str, best: np.ndarray) -> float:
-    """A measure of the ranks (q,) of the first relevant hits."""
-    if name == "MRR":
-        return float((1.0 / best).mean())
-    if name == "median_rank":
-        return float(np.median(best))
-    return float((best <= int(name.partition("@")[2])).mean())
 
 
 def _few(relevance: Relevance) -> Relevance:

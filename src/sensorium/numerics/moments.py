@@ -86,6 +86,10 @@ class Moments:
             self.n = total
         return self
 
+    def set_cross(self, cov_xy: np.ndarray) -> None:
+        """Take this covariance of x with y (d_x, d_y) for that of the paired rows, which were paired otherwise."""
+        self._sums["xy"] = np.asfortranarray(cov_xy) * self._weight
+
     def _accumulate(self, x: np.ndarray, y: np.ndarray) -> None:
         """S += XᵀX, YᵀY, XᵀY; the symmetric two cost half as syrk. In float64 without a temporary."""
         from scipy.linalg import blas

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensorium.errors import BadData, BadRecipe
+from sensorium.pairs.classes import Classes
 from sensorium.pairs.components import components
 from sensorium.types import as_ids, is_missing
 
@@ -66,6 +67,9 @@ class Pairs:
     group_names: text of each group code, when known.
     sets, questions: within one table, the sets that the pairs come from, such as outfits, and fill-in-the-blank
         questions; :meth:`where` and :meth:`take` leave them whole.
+    classes: between two tables, labels of all rows. Rows of one split that have the same label are then related, listed
+        or not; the listed pairs say which rows a split has, and their groups. :meth:`where` and :meth:`take` leave
+        them whole.
     """
 
     left: np.ndarray
@@ -77,6 +81,7 @@ class Pairs:
     group_names: np.ndarray | None = None
     sets: ItemSets | None = None
     questions: Questions | None = None
+    classes: Classes | None = None
 
     def __len__(self) -> int:
         return len(self.left)
@@ -250,6 +255,13 @@ class Pairs:
             candidates = np.union1d(candidates, among)
             position = np.searchsorted(candidates, other)
         related = label == 1
+        if self.classes is not None:
+            queries, first = np.unique(query[related], return_index=True)
+            found = self.classes.relevants(queries, candidates, direction, split)
+            there = np.flatnonzero(found.counts)
+            found = found.take(there)
+            own = np.full(len(there), -1, np.int64)
+            return Relevance(queries[there], candidates, *found, group[related][first][there], own)
         edges, first = np.unique(np.stack([query[related], position[related]], 1), axis=0, return_index=True)
         queries, starts = np.unique(edges[:, 0], return_index=True)
         own = np.full(len(queries), -1, np.int64)

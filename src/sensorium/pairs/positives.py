@@ -2,8 +2,8 @@
 
 :class:`BatchPositives` is made once from the training pairs and finds the cheapest exact answer:
 nothing to look up when every batch is one-to-one, equal keys where every connected component
-is complete (captions of a clip, pictures of a symbol, utterances of a class), and the relation
-itself, row by row, otherwise.
+is complete (captions of a clip, pictures of a symbol, utterances of a class) or the relation is one
+of classes, and the relation itself, row by row, otherwise.
 """
 
 from __future__ import annotations
@@ -93,6 +93,10 @@ class BatchPositives:
         related = pairs.where(label=1)
         left, right = related.left, related.right
         self.same_table = pairs.same_table
+        if pairs.classes is not None:  # every class is a component, and a complete one
+            self.complete = True
+            self.left_key, self.right_key = pairs.classes
+            return
         self.width = 1 + int(max(left.max(initial=0), right.max(initial=0)))
         if not self.same_table and _distinct(left) and _distinct(right):  # one-to-one: each pair is a component
             self.complete = True

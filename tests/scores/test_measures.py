@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.errors import BadData, BadRecipe
-from sensorium.evaluate import DEFAULT, evaluate, measures, per_query, statistics
-from sensorium.evaluate.measures import Measure, parse
+from sensorium.evaluate import DEFAULT, evaluate, per_query, statistics
 from sensorium.pairs import Pairs
+from sensorium.scores import measures
+from sensorium.scores.measures import Measure, parse
 
 NAMES = [
     "hit@1",
