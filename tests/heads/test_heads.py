@@ -176,15 +176,40 @@ def test_initialised_mlp_learns() -> None:
     assert one.layers[-1].weight.grad.abs().sum() > 0 and one.skip.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("solver", ["exact", "randomised"])
 @pytest.mark.parametrize("whiten", [False, True])
-def test_pca_equals_scikit_learn(whiten: bool) -> None:
-    one = built({"name": "pca", "rank": 5, "whiten": whiten, "normalize": False})
+def test_pca_equals_scikit_learn(whiten: bool, solver: str) -> None:
+    one = built({"name": "pca", "rank": 5, "whiten": whiten, "normalize": False, "solver": solver})
     oracle = SklearnPCA(5, whiten=whiten, svd_solver="full").fit(X.astype(np.float64))
     np.testing.assert_allclose(one.affine()(X.astype(np.float64)), oracle.transform(X.astype(np.float64)),
                                rtol=0, atol=1e-4)  # fmt: skip
     exact = one._components(STATS, explicit=True)
     expected = oracle.components_.T / (np.sqrt(oracle.explained_variance_) if whiten else 1)
     np.testing.assert_allclose(exact, expected, rtol=0, atol=1e-6)
+
+
+def test_the_randomised_pca_finds_the_leading_components() -> None:
+    """Of 300 numbers whose deviations fall off slowly: 99% of the variance that 20 components can have."""
+    random = np.random.default_rng(1)
+    x = (random.standard_normal((900, 300)) * np.linspace(3, 1, 300) ** 2) @ np.linalg.qr(
+        random.standard_normal((300, 300))
+    )[0]
+    found = {}
+    for solver in ("exact", "randomised"):
+        one = parts.make("heads", {"name": "pca", "rank": 20, "normalize": False, "solver": solver})
+        one.build(300, InputStats.of(x.astype(np.float32)))
+        found[solver] = one.components.double().numpy()
+    np.testing.assert_allclose(found["randomised"].T @ found["randomised"], np.eye(20), atol=1e-6)
+    variance = {solver: np.var((x - x.mean(0)) @ c, axis=0).sum() for solver, c in found.items()}
+    assert 0.99 < variance["randomised"] / variance["exact"] < 1 + 1e-9
+    again = parts.make("heads", {"name": "pca", "rank": 20, "normalize": False, "solver": "randomised"})
+    again.build(300, InputStats.of(x.astype(np.float32)))
+    np.testing.assert_array_equal(again.components.double().numpy(), found["randomised"])
+
+
+def test_pca_of_an_unknown_solver() -> None:
+    with pytest.raises(BadRecipe, match="pca: solver 'randomized'; did you mean 'randomised'"):
+        parts.make("heads", {"name": "pca", "solver": "randomized"})
 
 
 def test_pca_of_few_rows() -> None:
