@@ -12,8 +12,7 @@ from sensorium.pairs.positives import Positives
 from sensorium.search import related
 
 pytestmark = pytest.mark.xdist_group("emorag")
-FAST = ["train.steps=40", "evaluate.plots=false", "evaluate.resamples=20", "evaluate.baselines=[]", "left.encoder=none",
-        "right.encoder=none"]  # fmt: skip
+FAST = ["train.steps=40", "evaluate.plots=false", "evaluate.resamples=20", "evaluate.baselines=[]"]
 
 
 @pytest.fixture(scope="module")
