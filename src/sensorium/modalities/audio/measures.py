@@ -10,6 +10,7 @@ import numpy as np
 from sensorium.errors import BadData
 from sensorium.modalities.audio import files, loudness
 from sensorium.modalities.audio.samples import to_float
+from sensorium.modalities.audio.steadiness import LONGEST, steadiness
 
 VERSION = 1  # to be raised when a measure changes, so that what was kept is measured anew
 #: Column → what it is.
@@ -22,6 +23,7 @@ COLUMNS = {
     "snr": "estimated signal-to-noise ratio in dB; missing for silence",
     "silence_start": "seconds before the first active frame",
     "silence_end": "seconds after the last active frame",
+    "steadiness": "1 where both halves are alike in level, pitch and timbre, towards 0 where they change",
     "sample_rate": "samples a second, of the file",
 }
 _FULL = 0.9999  # of full scale: the largest positive sample of 16 bits is 0.99997
@@ -65,8 +67,15 @@ def measure(samples: np.ndarray, rate: int) -> dict[str, float]:
         "snr": _snr(power[on & (level > noise + _SIGNAL)], noise),
         "silence_start": start,
         "silence_end": end,
+        "steadiness": steadiness(_mono(samples[: int(LONGEST * rate)]), rate, on),
         "sample_rate": float(rate),
     }
+
+
+def _mono(samples: np.ndarray) -> np.ndarray:
+    """Samples (n, channels) as float32 (n,): the mean of the channels."""
+    x = to_float(samples)
+    return x[:, 0] if x.shape[1] == 1 else x.mean(axis=1)
 
 
 def measure_file(source: Any, longest: float = files.MAX_SECONDS) -> dict[str, float]:

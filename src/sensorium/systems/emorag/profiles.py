@@ -119,7 +119,7 @@ def _gates(
              "code: its text is spoken with it" if transcript else "advice: not read by the engine"),
         Gate("rate", "speech_rate", None, None, "characters/s", transcript,
              "ours: text and sound do not belong together outside of what a language allows"),
-        Gate("steadiness", "steadiness", 0.0, None, "", False, "advice: one emotion throughout"),
+        Gate("steadiness", "steadiness", 0.4, None, "", False, "advice: one emotion throughout; the limit is ours"),
         Gate("nonverbal", "nonverbal", 0, 0, "tags", False, "advice: laughter and sobbing come back at random places"),
         Gate("line_rate", "speech_rate", 1 / 1.6, 1.6, "× the line's", False,
              "advice: the output is stretched to the prompt's speaking rate"),
