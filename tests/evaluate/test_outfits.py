@@ -159,7 +159,7 @@ def test_other_outputs_are_measured_in_the_same_rows():
     data = table()
     unit = data.left.values / np.linalg.norm(data.left.values, axis=1, keepdims=True)
     report = measured(data, set_head(data))
-    rows, kept = report.beside(unit)
+    rows, kept = report.beside(unit, unit)
     assert values(report, rows) == pytest.approx(values(measured(data, z=unit)))
     assert [one.measure for one in kept] == [row["measure"] for row in rows] and report.decides == "fill_in_the_blank"
 

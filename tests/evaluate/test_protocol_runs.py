@@ -12,7 +12,7 @@ from sensorium import heads, pipeline
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe
 from sensorium.evaluate import protocols
-from sensorium.evaluate.protocols import outfits
+from sensorium.evaluate.protocols import esr_401, outfits
 
 DATA = '''
 import numpy as np
@@ -165,6 +165,27 @@ def test_voices(parts, tmp_path):
     order = np.argsort(-(zr[test].astype(float) @ zl[test].astype(float).T), axis=1)[:, :10]
     assert value(made, "precision@10", "right->left") == pytest.approx((emotion[order] == emotion[:, None]).mean())
     assert made.metrics["protocol"]["results"][0]["chance"] == pytest.approx(0.25)
+    first = emotion[order[:, 0]]
+    confusion = made.metrics["protocol"]["confusion"]
+    assert confusion["counts"] == sklearn_metrics.confusion_matrix(emotion, first, labels=confusion["names"]).tolist()
+    card = (made.folder / "README.md").read_text()
+    assert "| chance |" in card and "Counts, emotion asked for (row) by emotion of the first clip (column):" in card
+    for baseline in ("ridge", "cca"):
+        beside = {row["measure"]: row for row in made.metrics["protocol"]["baselines"][baseline]}
+        assert {"precision@1", "precision@10", "nDCG_vad@10", "CCC_valence"} <= set(beside)
+        assert "precision@10" in made.metrics["baselines"][baseline]["protocol_advantage"]
+    assert "precision@10 points" in made.metrics["verdict"]
+
+
+def test_expressive_speech_retrieval(parts, tmp_path):
+    made = run(parts, "Voices", "esr-401", tmp_path / "run")
+    everywhere(made, "esr-401")
+    (zl, data), (zr, _) = outputs(made, "left"), outputs(made, "right")
+    test = np.flatnonzero(data.pairs.split == "test")
+    emotion = data.left.meta["emotion"][test]
+    found = esr_401.ranks(zr[test], zl[test], emotion, esr_401.trials(emotion))
+    assert value(made, "R@5", "right->left") == pytest.approx(np.mean([(one <= 5).mean() for one in found]))
+    assert "19 candidates in place of 401" in (made.folder / "README.md").read_text()
 
 
 def test_prompts(parts, tmp_path):
@@ -249,12 +270,14 @@ def test_prompts_want_one_prompt_an_item(parts, tmp_path):
 def test_an_unknown_protocol_names_the_nearest():
     with pytest.raises(BadRecipe, match="evaluate.protocol='caption'; did you mean 'captions'"):
         recipes.load("glyphs", ["evaluate.protocol=caption"])
-    with pytest.raises(BadRecipe, match="evaluate.protocol='xyz'; known: captions, emotions, outfits, prompts, voices"):
+    with pytest.raises(
+        BadRecipe, match="evaluate.protocol='xyz'; known: captions, emotions, esr-401, outfits, prompts, voices"
+    ):
         recipes.load("glyphs", ["evaluate.protocol=xyz"])
 
 
 def test_every_protocol_is_found_by_its_file_and_says_what_it_is():
-    assert set(protocols.names()) == {"captions", "emotions", "outfits", "prompts", "voices"}
+    assert set(protocols.names()) == {"captions", "emotions", "esr-401", "outfits", "prompts", "voices"}
     for name, about in protocols.names().items():
         module = protocols.find(name)
         assert about and callable(module.check) and callable(module.report)

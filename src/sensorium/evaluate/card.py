@@ -41,11 +41,13 @@ def table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """The results as rows for people: percent with 95% interval, the baselines beside, LEAKY where it leaks."""
     baselines = {name: {(r["direction"], r["measure"]): r["value"] for r in record["results"]}
                  for name, record in metrics.get("baselines", {}).items() if record.get("results")}  # fmt: skip
-    rows = []
+    rows, chance = [], any("chance" in r for r in metrics["results"])
     for r in metrics["results"]:
         measure = r["measure"]
         row = {"direction": figures.arrow(r["direction"], metrics.get("sides")), "measure": measure,
                "value": number(measure, r["value"]), "95% interval": _interval(r)}  # fmt: skip
+        if chance:
+            row["chance"] = number(measure, r["chance"]) if "chance" in r else ""
         for name, values in baselines.items():
             value = values.get((r["direction"], measure))
             row[name] = "" if value is None else number(measure, value)
@@ -98,9 +100,11 @@ def class_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def number(measure: str, value: float) -> str:
-    """Ranks and cosines as they are, everything else in percent; no more digits than the interval supports."""
+    """Ranks, cosines and correlations as they are, all else in percent; no more digits than intervals support."""
     if measure == "cosine":
         return f"{value:.3f}"
+    if measure.startswith("CCC"):
+        return f"{value:.2f}"
     return f"{value:,.1f}" if "rank" in measure else f"{100 * value:.1f}"
 
 
@@ -223,6 +227,7 @@ def _protocol(metrics: Mapping[str, Any]) -> str:
         markdown(rows),
         f"{notes}." if notes else "",
         *_by_column(protocol.get("breakdown")),
+        *_confusion(protocol.get("confusion")),
     ]
     return "\n\n".join(line for line in lines if line)
 
@@ -235,6 +240,14 @@ def _by_column(breakdown: Mapping[str, Any] | None) -> Iterable[str]:
                          "95% interval": "" if row["low"] is None else _interval({**row, "measure": measure}),
                          "queries": f"{row['n']:,}", "candidates": f"{row['n_candidates']:,}"}
                         for row in breakdown["rows"][:_CATEGORIES]])  # fmt: skip
+
+
+def _confusion(confusion: Mapping[str, Any] | None) -> Iterable[str]:
+    if confusion and len(confusion["names"]) <= _CATEGORIES:
+        names = confusion["names"]
+        yield f"Counts, {confusion['rows']} (row) by {confusion['columns']} (column):"
+        yield markdown([{confusion["rows"]: name, **{other: str(n) for other, n in zip(names, counts, strict=True)}}
+                        for name, counts in zip(names, confusion["counts"], strict=True) if any(counts)])  # fmt: skip
 
 
 def _plain(value: Any) -> str:

@@ -152,8 +152,19 @@ def reliability(table: Sequence[Mapping[str, Any]], path: Path, leaky: bool = Fa
     return draw(path, fill, leaky, (4.8, 4.4))
 
 
-def confusion(counts: np.ndarray, classes: Sequence[str], path: Path, leaky: bool = False) -> Path:
-    """Counts (c, c) as shares of each true class (row), with the counts written in while c ≤ 12."""
+def confusion(
+    counts: np.ndarray,
+    classes: Sequence[str],
+    path: Path,
+    leaky: bool = False,
+    title: str = "",
+    axes: tuple[str, str] = ("true", "predicted"),
+) -> Path:
+    """Counts (c, c) as shares of each true class (row), with the counts written in while c ≤ 12.
+
+    title: by default UA and WA. axes: names of rows and columns.
+    """
+    of_rows, of_columns = axes
     counts = np.asarray(counts)
     if counts.shape != (len(classes), len(classes)):
         raise BadData(f"confusion: counts {counts.shape} for {len(classes)} classes")
@@ -175,8 +186,8 @@ def confusion(counts: np.ndarray, classes: Sequence[str], path: Path, leaky: boo
                               color="white" if share[i, j] > 0.55 else "#333333")  # fmt: skip
         recall = np.diag(share)[total[:, 0] > 0].mean()
         accuracy = np.trace(counts) / counts.sum()
-        title = f"UA {100 * recall:.1f}%, WA {100 * accuracy:.1f}% of {counts.sum():,}"
-        axes.set(xlabel="predicted", ylabel="true", title=title)
+        by_default = f"UA {100 * recall:.1f}%, WA {100 * accuracy:.1f}% of {counts.sum():,}"
+        axes.set(xlabel=of_columns, ylabel=of_rows, title=title or by_default)
 
     side = min(2.4 + 0.42 * len(classes), 11.0)
     return draw(path, fill, leaky, (side + 0.5, side))

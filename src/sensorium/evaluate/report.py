@@ -98,7 +98,7 @@ def report(
     if corrections:
         metrics["uncorrected"] = evaluate.results(ranked.uncorrected, options.measures, options.seed, options.resamples)
     metrics["verdict"] = degenerate.statement(empty) or (
-        verdict(objective, metrics["baselines"], named.decides) + few_groups(ranked.test)
+        verdict(objective, metrics["baselines"], named.decides) + few_groups(ranked.test, named)
     )
     if empty:
         metrics["degenerate"] = empty
@@ -164,19 +164,23 @@ def compare_baselines(
         }
         composes = projected.head is not None and projected.head.takes_sets
         if name != FROZEN and not (name == ENSEMBLE and composes):  # what composes is not known by its outputs
-            _by_protocol(found[name], named, outputs[0], options)
-    if options.baselines and named.beside is not None and projected.left.offsets is None:
-        _by_protocol(found.setdefault(FROZEN, {}), named, unit(np.asarray(projected.left.vectors)), options)
+            _by_protocol(found[name], named, outputs, options)
+    one_table = projected.pairs.same_table and projected.left.offsets is None
+    if options.baselines and named.beside is not None and one_table:
+        frozen = unit(np.asarray(projected.left.vectors))
+        _by_protocol(found.setdefault(FROZEN, {}), named, (frozen, frozen), options)
     return found
 
 
-def _by_protocol(record: dict[str, Any], named: protocols.Report, z: Rows, options: EvaluateOptions) -> None:
+def _by_protocol(
+    record: dict[str, Any], named: protocols.Report, outputs: tuple[Rows, Rows], options: EvaluateOptions
+) -> None:
     """Add to a baseline's record what the recipe's protocol says of its outputs."""
     if named.beside is None:
         return
-    rows, values = named.beside(z)
+    rows, values = named.beside(*outputs)
     record["results"] = [*record.get("results", ()), *rows]
-    ours, theirs = ({one.measure: one for one in each} for each in (named.values, values))
+    ours, theirs = ({one.measure: one for one in each} for each in (named.plain or named.values, values))
     if named.decides in ours and named.decides in theirs:
         one = ours[named.decides]
         by = compare.paired(theirs[named.decides].value, one.value, one.group, "mean", options.resamples, options.seed)
@@ -213,6 +217,7 @@ def add_protocol(metrics: dict[str, Any], found: protocols.Report, name: str) ->
         "notes": found.notes,
         "figures": found.figures,
         **({"breakdown": found.breakdown} if found.breakdown else {}),
+        **({"confusion": found.confusion} if found.confusion else {}),
     }
     there = {(row["direction"], row["measure"]) for row in metrics["results"]}
     metrics["results"] = [
@@ -222,9 +227,10 @@ def add_protocol(metrics: dict[str, Any], found: protocols.Report, name: str) ->
     metrics["baselines"] |= {name: {"results": list(each)} for name, each in found.baselines.items()}
 
 
-def few_groups(ranked: Mapping[str, evaluate.Judged]) -> str:
+def few_groups(ranked: Mapping[str, evaluate.Judged], named: protocols.Report) -> str:
     """What the verdict adds where its interval rests on few groups; empty where there are enough."""
-    groups = min(len(np.unique(one.group)) for one in ranked.values())
+    decides = [row["n_groups"] for row in named.results if row["measure"] == named.decides]
+    groups = min(decides or (len(np.unique(one.group)) for one in ranked.values()))
     if groups >= statistics.FEW:
         return ""
     return f" Measured on {groups} group{'s' * (groups > 1)} only: the interval is too narrow to be believed."

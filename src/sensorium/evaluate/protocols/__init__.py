@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sensorium.types import Data, Items, Rows
 
 HERE = Path(__file__).parent
+_TEXTS = ("text", "caption", "sentence", "transcript", "prompt", "line")  # in the name of a side
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,11 @@ class Report:
     seed. baselines: by name, rows of the same measures, to stand beside. notes: plain values that say how it was
     measured. figures: file name in ``plots`` → caption, of the figures drawn. breakdown: a measure by the values of a
     column: ``measure``, ``by`` and ``rows`` as of :func:`sensorium.evaluate.breakdown.by`. values: what the results
-    summarise, kept in per_query.npz, so that two runs can be compared. beside: measures other outputs (n, d) of the
-    left table in the same way, such as a closed form's: rows and values. decides: the measure that the run's verdict
-    is about; "" where it is about the ranks that every run has.
+    summarise, kept in per_query.npz, so that two runs can be compared. beside: measures other outputs of both
+    tables in the same way, such as a closed form's: rows and values. decides: the measure that the run's verdict
+    is about; "" where it is about the ranks that every run has. plain: values without hubness correction, which those
+    of ``beside`` are compared with; none where ``values`` are without it. confusion: ``counts`` (c, c) of ``names``,
+    with what ``rows`` and ``columns`` are.
     """
 
     results: Sequence[Mapping[str, Any]]
@@ -44,8 +47,10 @@ class Report:
     figures: Mapping[str, str] = field(default_factory=dict)
     breakdown: Mapping[str, Any] = field(default_factory=dict)
     values: Sequence[Named] = ()
-    beside: Callable[[Rows], tuple[Sequence[Mapping[str, Any]], Sequence[Named]]] | None = None
+    beside: Callable[[Rows, Rows], tuple[Sequence[Mapping[str, Any]], Sequence[Named]]] | None = None
     decides: str = ""
+    plain: Sequence[Named] = ()
+    confusion: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Protocol(typing.Protocol):
@@ -61,11 +66,12 @@ class Protocol(typing.Protocol):
 
 
 def names() -> dict[str, str]:
-    """Every protocol, with the first line of its file; nothing is imported."""
+    """Every protocol, with the first line of its file, ``esr_401.py`` as "esr-401"; nothing is imported."""
     found = {}
     for path in sorted(HERE.glob("*.py")):
         if not path.stem.startswith("_"):
-            found[path.stem] = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n", 1)[0]
+            about = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+            found[path.stem.replace("_", "-")] = about.split("\n", 1)[0]
     return found
 
 
@@ -78,7 +84,7 @@ def check_name(name: str) -> None:
 def find(name: str) -> Protocol:
     """The protocol of this name. Raises BadRecipe, naming the nearest, where there is none."""
     check_name(name)
-    return importlib.import_module(f"{__name__}.{name}")
+    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
 
 
 def two_sides(data: Data, protocol: str) -> None:
@@ -96,5 +102,8 @@ def column(items: Items, name: str, side: str, protocol: str) -> Any:
 
 
 def text_side(data: Data) -> str:
-    """The side that holds the texts: the one of kind "text"; the right one where both or neither are."""
-    return "left" if data.left.kind == "text" and data.right.kind != "text" else "right"
+    """The side that holds the texts: the one of kind "text", else the one whose name says so, else the right one."""
+    kinds = [items.kind == "text" for items in (data.left, data.right)]
+    if kinds[0] == kinds[1]:
+        kinds = [any(word in (items.name or "") for word in _TEXTS) for items in (data.left, data.right)]
+    return "left" if kinds[0] and not kinds[1] else "right"

@@ -55,7 +55,7 @@ def report(
     retrieval = Retrieval.of(trials.real, category, np.asarray(data.left.ids))
     head = _measured.measure(Scorer.make(projected, words), trials, retrieval, options)
 
-    def beside(z: Rows) -> tuple[list[dict[str, Any]], tuple[Named, ...]]:
+    def beside(z: Rows, _: Rows) -> tuple[list[dict[str, Any]], tuple[Named, ...]]:
         other = Projected(projected.left, projected.left, projected.pairs, z, z)
         found = _measured.measure(Scorer.make(other, words), trials, retrieval, options)
         return found.rows, tuple(found.values.values())
