@@ -12,14 +12,19 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "fit", "open", "run"]
-_WHERE = {"fit": "sensorium.memory", "open": "sensorium.pipeline", "run": "sensorium.pipeline"}
+__all__ = ["__version__", "fit", "fuse", "open", "run"]
+_WHERE = {
+    "fit": "sensorium.memory",
+    "fuse": "sensorium.search.fusion",
+    "open": "sensorium.pipeline",
+    "run": "sensorium.pipeline",
+}
 #: Packages that are imported when first asked for: ``sensorium.sklearn.Aligner`` after ``import sensorium``.
 _PACKAGES = ("encoders", "errors", "heads", "modalities", "pairs", "parts", "recipe", "sklearn", "store", "types")
 
 
 def __getattr__(name: str) -> Any:
-    """``sensorium.fit``, ``run`` and ``open``, imported when first asked for: importing stays instant."""
+    """``sensorium.fit``, ``fuse``, ``run`` and ``open``, imported when first asked for: importing stays instant."""
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)
     if name in _PACKAGES:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from sensorium import modalities
-from sensorium.cli import prompts
+from sensorium.cli import fused, prompts
 from sensorium.cli.options import Choices, Json, RunFolder, Trust, read_vector, trusted
 from sensorium.cli.output import Output, printable
 from sensorium.cli.where import conditions, kinds_of
@@ -108,23 +108,33 @@ def search(
     [bold]sensorium search runs/shop --text "red dress" --where "price<50" --collapse product --facets brand[/bold]
 
     [bold]sensorium search runs/voices --lines script.txt --for f5 --as f5 --out voices.toml[/bold]
+
+    [bold]sensorium search runs/emorag-best --with runs/emorag-vad --weights .7,.3 --text "Leave me alone!"[/bold]
     """
     import sensorium
 
     trusted(trust, run)
     opened = sensorium.open(run)
     given = {name: inputs.pop(name) for name in prompts.NAMES}
+    of_fusion = {name: inputs.pop(name) for name in fused.NAMES}
     for name, path in {**inputs, "vector": vector}.items():
         if path is not None and (name == "vector" or modalities.find(name).is_file) and not Path(path).is_file():
             raise BadRecipe(f"no such file: {path}")
     kinds = kinds_of(opened) if where or fallback else {}
     conditions_ = conditions(where or [], kinds)
     other = {} if fallback == ["all"] else conditions(fallback or [], kinds, "--fallback")
-    if prompts.asked(given, vector):
+    several, scripted = fused.asked(of_fusion), prompts.asked(given, vector)
+    if several or scripted:
         from sensorium.search.query import Options
 
         options = Options(k, to, conditions_, True, mmr, None, "head", facets or [], collapse, collapse_size, min_score,
                           other)  # fmt: skip
+        if several and scripted:
+            raise BadRecipe("--with is for one query; scripts and prompts of engines take one run")
+        if several:
+            asked = {**inputs, "id": id, "vector": None if vector is None else read_vector(vector)}
+            tell_hits(Output(as_json), fused.search(opened, asked, options, of_fusion, side, trust))
+            return
         prompts.search(opened, {**inputs, "id": id, "vector": vector}, options, given, side, Output(as_json))
         return
     hits = opened.search(
@@ -168,7 +178,7 @@ def tell_hits(output: Output, hits: HitList) -> None:
 
 
 def _with_modalities(function: Callable[..., None]) -> Callable[..., None]:
-    """The verb with an option for every modality, such as --text, and those of scripts, in place of ``**inputs``."""
+    """The verb with an option for every modality, such as --text, those of scripts and of fusions, for ``**inputs``."""
     signature = inspect.signature(function)
     run, *others = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     asked = [
@@ -181,8 +191,9 @@ def _with_modalities(function: Callable[..., None]) -> Callable[..., None]:
         for name, one in modalities.found().items()
     ]
     hints = get_type_hints(function, include_extras=True)
-    hints |= get_type_hints(prompts.options, include_extras=True)
-    others += inspect.signature(prompts.options).parameters.values()
+    for more in (prompts.options, fused.options):
+        hints |= get_type_hints(more, include_extras=True)
+        others += inspect.signature(more).parameters.values()
     known = [p.replace(annotation=hints[p.name]) for p in (run, *others)]
 
     @functools.wraps(function)

@@ -13,7 +13,7 @@ from sensorium import modalities
 from sensorium.errors import BadData, BadRecipe
 from sensorium.search import joined, media, query
 from sensorium.search.hits import HitList
-from sensorium.search.query import Input, Options
+from sensorium.search.query import Input, Options, Query, Ranked
 from sensorium.types import Pictured, blocks
 from sensorium.values.frames import column_of, is_picture
 
@@ -37,6 +37,18 @@ def many(run: Run, named: Sequence[tuple[str, Any]], side: str | None, options: 
 
     Inputs of one kind are encoded in batches, and all that search the same side are one pass of the index.
     """
+    resolved, found = ranked(run, named, side, options)
+    facets = {to: query.facets(run, to, options) for to in {one.to for one in resolved}} if options.facets else {}
+    return [
+        HitList(query.hits(run, one, hits), Media(run, one.to), facets.get(one.to))
+        for one, hits in zip(resolved, found, strict=True)
+    ]
+
+
+def ranked(
+    run: Run, named: Sequence[tuple[str, Any]], side: str | None, options: Options
+) -> tuple[list[Query], list[Ranked]]:
+    """The query of each input and its ranked rows: what :func:`many` reads the hits of."""
     if any(name == "text" and not str(value).strip() for name, value in named):
         raise BadRecipe("text is empty; give the words to search for")
     sides = [query.side_of(run, name, value, side) for name, value in named]
@@ -60,14 +72,7 @@ def many(run: Run, named: Sequence[tuple[str, Any]], side: str | None, options: 
                 vectors[at] = vector
     asked = [Input(own, str(value) if name == "id" else None) for (name, value), own in zip(named, sides, strict=True)]
     resolved = [query.resolve(run, [one], options) for one in asked]
-    if not resolved:
-        return []
-    ranked = query.search(run, np.stack(vectors), resolved)  # type: ignore[arg-type]
-    facets = {to: query.facets(run, to, options) for to in {one.to for one in resolved}} if options.facets else {}
-    return [
-        HitList(query.hits(run, one, found), _Media(run, one.to), facets.get(one.to))
-        for one, found in zip(resolved, ranked, strict=True)
-    ]
+    return resolved, query.search(run, np.stack(vectors), resolved) if resolved else []  # type: ignore[arg-type]
 
 
 def all_named(run: Run, queries: Any) -> list[tuple[str, Any]]:
@@ -151,7 +156,7 @@ def _takes(run: Run) -> str:
     return ", ".join(said)
 
 
-class _Media:
+class Media:
     """Media of the items of one side by id, opened when the first is shown."""
 
     def __init__(self, run: Run, side: str) -> None:
@@ -159,6 +164,7 @@ class _Media:
         self._opened = False
 
     def __call__(self, id: str) -> tuple[str, bytes | Path] | None:
+        """Media type, and bytes or a file, of an item; None where there is nothing to show."""
         live = self._run.journals[self._side].media(id) if self._side in self._run.journals else None
         if live is not None:
             return live
