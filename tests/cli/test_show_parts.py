@@ -51,6 +51,25 @@ def test_an_encoder_says_licence_width_and_where_its_weights_come_from(name: str
     assert name not in ("hog", "hashing", "minilm", "mfcc") or found["width"]
 
 
+@pytest.mark.parametrize("name", parts.names("encoders"))
+def test_an_encoder_of_sound_says_its_rate_width_and_layer(name: str) -> None:
+    try:
+        found = part_pages.page("encoder", name)
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    if "audio" not in str(found["takes"]):
+        assert "sample_rate" not in found
+        return
+    assert found["sample_rate"] in (16_000, 48_000) and found["width"] > 0 and len(found["layer"]) > 20
+
+
+def test_the_page_of_an_encoder_of_sound_for_people(capsys, monkeypatch) -> None:
+    assert shell(monkeypatch, "show", "encoder", "wav2vec2", "--table") == 0
+    shown = capsys.readouterr().out
+    assert "model: facebook/wav2vec2-base" in shown and "rate: 16000 Hz" in shown and "width: 768" in shown
+    assert "layer: hidden state -1 (the last), mean of a recording's valid frames" in shown
+
+
 @pytest.mark.parametrize(("word", "name", "kind"), [
     ("encoder", "hog", "encoders"), ("heads", "mlp", "heads"), ("index", "faiss", "indexes"),
     ("dataset", "table", "datasets"), ("data", "glyphs", "datasets"), ("objective", "infonce", "objectives"),

@@ -51,6 +51,7 @@ ENVIRONMENTS = {
     "resemblyzer": Environment(("librosa", "setuptools<81"), ("Resemblyzer==0.1.4", "webrtcvad==2.0.10"),
                                "tests/encoders/test_packaged_sound.py", "resemblyzer"),
     "egemaps": Environment(("opensmile==2.6.0",), (), "tests/encoders/test_packaged_sound.py", "egemaps"),
+    "emotion2vec": Environment(("funasr==1.4.16",), (), "tests/encoders/test_emotion2vec.py"),
     "timm": Environment((), (TORCHVISION, "timm==1.0.31"), "tests/encoders/test_vision_packages.py",
                         "timm or torchvision"),
     "open_clip": Environment(("ftfy",), (TORCHVISION, "timm==1.0.31", "open-clip-torch==3.3.0"),

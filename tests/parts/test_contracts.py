@@ -25,7 +25,7 @@ SPEECH = ("wav2vec2", "hubert", "wavlm", "whisper")
 PRETRAINED = {"clip": "clip", "siglip": "siglip", "dinov2": "dinov2", "clap": "clap", "transformers": "bert",
               "sentence_transformers": "sentence_transformer"}  # fmt: skip
 #: Encoders whose packages come in environments of their own: python tests/packaging/encoders.py checks these contracts.
-APART = ("birdnet", "resemblyzer", "egemaps", "timm", "open_clip")
+APART = ("birdnet", "resemblyzer", "egemaps", "emotion2vec", "timm", "open_clip")
 #: Arguments of parts that need some, and more settings worth their own turn.
 SETTINGS = {
     ("heads", "layers"): [{"layers": 3}, {"layers": 3, "hidden": 0, "preprocess": "unit"}],

@@ -20,10 +20,10 @@ _LABEL = r"\w+(?: \([^)]*\))?"  # of a key: its name, perhaps with its unit
 
 def page(kind: str, name: str) -> dict[str, Any]:
     """One part as a record: kind, name, about, keys (each key, default, required, about); of an encoder takes, model,
-    width, licence and weights too.
+    width, licence and weights too, and of an encoder of sound sample_rate (Hz) and layer.
 
-    name: as recipes would write it; for an encoder also ``KIND:MODEL`` or a model's name. Nothing is downloaded: the
-    width is None where it depends on weights that are not here. Raises BadRecipe for an unknown part.
+    name: as recipes would write it; for an encoder also ``KIND:MODEL`` or a model's name. Nothing is downloaded: where
+    the weights are not here, the width is that of the usual model, or None. Raises BadRecipe for an unknown part.
     """
     kind = KINDS[kind]
     spec = _names.expand({"name": name}, "left.encoder") if kind == "encoders" else {"name": name}
@@ -90,12 +90,18 @@ def _encoder(part: Callable[..., Any], spec: Mapping[str, Any], known: Mapping[s
         try:
             made = parts.make("encoders", dict(spec), "left.encoder")
             found["takes"] = " or ".join(made.towers) or made.takes
+            if "audio" in (made.takes, *made.towers):
+                found |= {"sample_rate": int(made.sample_rate), "layer": made.taken_from}
             found["width"] = int(made.dim)
         except BadRecipe:  # no such model; without one, it has none that it takes by itself
             if "model" in spec:
                 raise
         except SensoriumError:  # its weights, or what reads them, are not here
             pass
+    if found["width"] is None and found["model"] is None:
+        usual = parts.constant("encoders", spec["name"], "USUAL_WIDTH")
+        found |= {"model": parts.constant("encoders", spec["name"], "USUAL_MODEL") or None,
+                  "width": int(usual) if usual else None}  # fmt: skip
     return found
 
 
@@ -107,8 +113,9 @@ def print_page(found: Mapping[str, Any]) -> None:
     out.print(f"[bold]{found['name']}[/bold]  {printable(found['about'])}", highlight=False)
     if "takes" in found:
         width = found["width"] or "known once its weights are here"
-        lines = {"model": found["model"], "takes": found["takes"], "width": width, "licence": found["licence"],
-                 "weights": found["weights"]}  # fmt: skip
+        rate = f"{found['sample_rate']} Hz" if found.get("sample_rate") else None
+        lines = {"model": found["model"], "takes": found["takes"], "rate": rate, "width": width,
+                 "layer": found.get("layer"), "licence": found["licence"], "weights": found["weights"]}  # fmt: skip
         for name, value in lines.items():
             if value is not None:
                 out.print(f"{name}: {printable(value)}", markup=False, highlight=False)

@@ -105,6 +105,8 @@ class Encoder(Protocol):
     #: Kinds of which it takes any one, or several of one item: see types.Pictured. ``takes`` is the first of them.
     joins: Sequence[str] = ()
     parted: bool = False  #: its vectors are made of several encoders', by split() and join(); each has its own store
+    sample_rate: int = 0  #: Hz to which an encoder of sound resamples what it hears
+    taken_from: str = ""  #: of an encoder of sound: the layer or measures of a vector, and its pooling, in words
     space: str = ""  #: name of the space of its vectors; vectors of one space can be compared without a fit
 
     def check(self, values: Sequence[Any]) -> None:

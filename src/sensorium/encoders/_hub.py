@@ -33,8 +33,9 @@ class Weights:
     encoder: the encoder's name, for messages. model: an id such as "facebook/wav2vec2-base", or a folder.
     revision: branch, tag or commit of an id; "" is the branch main. files: patterns of the files it reads.
     package: an installed module that carries the model, and the folder within it. sha256: of files that must
-    be identical, by name. extra: the extra of Sensorium that installs the hub's client. remedy: what to type
-    where there is no model; repair: where it is damaged. hint: the end of the message that there is no model.
+    be identical, by name. extra: the extra of Sensorium that installs the hub's client. remedy: what to type where
+    there is no model; repair: where it is damaged. hint: the end of the message that there is no model. marks: files
+    of which a model's folder has one. example: an id, for messages.
     """
 
     encoder: str
@@ -48,6 +49,8 @@ class Weights:
     package_folder: str = "model"
     sha256: Mapping[str, str] = field(default_factory=dict)
     hint: str = ""
+    marks: Sequence[str] = ("config.json", "modules.json")
+    example: str = "facebook/wav2vec2-base"
 
 
 def folder(weights: Weights) -> Path:
@@ -119,11 +122,11 @@ def _check(path: Path, expected: str, weights: Weights) -> None:
 
 def _local(weights: Weights) -> Path | None:
     where = Path(weights.model).expanduser()
-    if (where / "config.json").is_file() or (where / "modules.json").is_file():
+    if any((where / name).is_file() for name in weights.marks):
         return where
     if where.is_dir() or weights.model.startswith((".", "/", "~")) or weights.model.count("/") != 1:
-        raise BadData(f"{weights.encoder}.model={weights.model}: no folder with a config.json, and no id such as "
-                      f"facebook/wav2vec2-base{weights.hint}")  # fmt: skip
+        raise BadData(f"{weights.encoder}.model={weights.model}: no folder with a {weights.marks[0]}, and no id "
+                      f"such as {weights.example}{weights.hint}")  # fmt: skip
     return None
 
 

@@ -23,6 +23,7 @@ RULES = (
     (r"google/siglip2?-.*", "siglip"),
     (r"facebook/dinov2-.*", "dinov2"),
     (r"laion/(larger_)?clap[-_].*", "clap"),
+    (r"(iic|emotion2vec)/emotion2vec.*", "emotion2vec"),
     (r"facebook/wav2vec2-.*", "wav2vec2"),
     (r"facebook/hubert-.*", "hubert"),
     (r"microsoft/wavlm-.*", "wavlm"),
@@ -81,6 +82,8 @@ KNOWN = {
     "openai": ("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"),
     "timm": ("vit_small_patch14_dinov2.lvd142m", "resnet50.a1_in1k", "convnext_base.fb_in22k"),
     "open_clip": ("ViT-B-32/laion2b_s34b_b79k", "ViT-L-14/datacomp_xl_s13b_b90k", "ViT-B-16-SigLIP/webli"),
+    "emotion2vec": ("iic/emotion2vec_plus_base", "iic/emotion2vec_plus_large", "iic/emotion2vec_plus_seed",
+                    "iic/emotion2vec_base", "iic/emotion2vec_base_finetuned"),
     "wav2vec2": ("facebook/wav2vec2-base", "facebook/wav2vec2-large"),
     "hubert": ("facebook/hubert-base-ls960", "facebook/hubert-large-ll60k"),
     "wavlm": ("microsoft/wavlm-base-plus", "microsoft/wavlm-large"),
@@ -89,7 +92,7 @@ KNOWN = {
 _LONGEST = 4000  # characters of a name or path
 #: Organisations of the models that people name without one.
 _OWNERS = {"sentence_transformers": "sentence-transformers", "clip": "openai", "siglip": "google", "dinov2": "facebook",
-           "clap": "laion"}  # fmt: skip
+           "clap": "laion", "emotion2vec": "iic"}  # fmt: skip
 
 
 def expand(spec: Mapping[str, Any], where: str = "encoder") -> dict[str, Any]:
@@ -153,7 +156,7 @@ def with_owner(part: str, model: str) -> str:
 def _is_model(folder: Path) -> bool:
     """Whether a folder holds a model's settings, as the encoders look for it."""
     try:
-        return (folder / "config.json").is_file() or (folder / "modules.json").is_file()
+        return any((folder / name).is_file() for name in ("config.json", "modules.json", "config.yaml"))
     except OSError:  # no file system takes such a name
         return False
 
@@ -167,6 +170,8 @@ def _of_folder(name: str, where: str) -> str | None:
     if (folder / "modules.json").is_file():
         return "sentence_transformers"
     if not (folder / "config.json").is_file():
+        if (folder / "config.yaml").is_file() and (folder / "model.pt").is_file():
+            return "emotion2vec"
         if not looks:
             return None
         raise BadRecipe(f"{where}={name}: no folder with a config.json or modules.json, as save_pretrained writes it")

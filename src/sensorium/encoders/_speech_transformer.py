@@ -58,7 +58,7 @@ class Speech(Encoder):
     A recording's vectors do not depend on its companions beyond rounding (1e-5 in fp32).
     """
 
-    takes = "audio"
+    takes, sample_rate = "audio", files.RATE
     batch = 32  # recordings worth sorting by length together
 
     def __init__(self, kind: str, network: Callable[[Path], Network], usual: str, /, model: str = "",
@@ -94,6 +94,14 @@ class Speech(Encoder):
         if not -depth - 1 <= self.layer <= depth:
             raise BadRecipe(f"{self.kind}.layer={self.layer}; {self.model} has 0 to {depth}, or -1 for the last")
         return depth + 1, config.get("d_model") or config["hidden_size"]
+
+    @property
+    def taken_from(self) -> str:
+        """Which hidden states a vector is of, and how they are pooled."""
+        which = "all hidden states" if self.layers == "all" else f"hidden state {self.layer}" + " (the last)" * (
+            self.layer == -1)  # fmt: skip
+        pooled = {"mean": "mean", "mean+std": "mean and deviation"}.get(self.pooling, "each")
+        return f"{which}, {pooled} of a recording's valid frames"
 
     @property
     def dim(self) -> int:

@@ -42,6 +42,8 @@ class Birdnet(Encoder):
     """
 
     takes: ClassVar[str] = "audio"
+    sample_rate: ClassVar[int] = RATE
+    taken_from: ClassVar[str] = "the hidden layer before the classes, pooled over windows of 3 s"
     batch: ClassVar[int] = 32
 
     def __init__(self, pooling: str = "mean+max", hop: float = 3.0) -> None:

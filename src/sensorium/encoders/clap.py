@@ -14,7 +14,10 @@ from sensorium.errors import Corrupt
 from sensorium.modalities.audio import files
 
 LICENCE = "Apache 2.0"  # of the usual weights
+USUAL_MODEL = "laion/clap-htsat-unfused"
+USUAL_WIDTH = 512
 WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
+RATE = 48_000  # Hz, of the published models
 _TOGETHER = 32  # parts of 10 s in one pass
 
 
@@ -30,12 +33,22 @@ class Clap(Towers):
     length; the library's own way takes one part by chance. Shorter ones are repeated, as the model was trained so.
     """
 
-    part, extra, usual = "clap", "speech", "laion/clap-htsat-unfused"
+    part, extra, usual = "clap", "speech", USUAL_MODEL
     towers = ("audio", "text")
     architectures: ClassVar[Mapping[str, str]] = {"clap": "ClapModel"}
     of_tower: ClassVar[Mapping[str, Sequence[str]]] = {
         "audio": ("audio_model", "audio_projection"), "text": ("text_model", "text_projection")
     }  # fmt: skip
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of the sounds that the published models hear; 0 of the tower of texts."""
+        return RATE if self.takes == "audio" else 0
+
+    @property
+    def taken_from(self) -> str:
+        """What a vector is."""
+        return "projection of the audio tower, mean over parts of at most 10 s, unit length" * (self.takes == "audio")
 
     @property
     def dim(self) -> int:

@@ -71,6 +71,16 @@ class Concatenated(Encoder):
         return [kind for kind in every[0] if all(kind in others for others in every)]
 
     @property
+    def sample_rate(self) -> int:
+        """The highest rate of its encoders."""
+        return max(part.sample_rate for part in self.parts)
+
+    @property
+    def taken_from(self) -> str:
+        """What each block is."""
+        return "; ".join(part.taken_from for part in self.parts)
+
+    @property
     def dim(self) -> int:
         """All widths together."""
         return sum(int(part.dim) for part in self.parts)

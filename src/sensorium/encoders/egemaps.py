@@ -28,6 +28,8 @@ class Egemaps(Encoder):
 
     takes: ClassVar[str] = "audio"
     dim: ClassVar[int] = 88
+    sample_rate: ClassVar[int] = RATE
+    taken_from: ClassVar[str] = "the 88 functionals of openSMILE's set eGeMAPSv02 over the recording"
     batch: ClassVar[int] = 32
 
     @property

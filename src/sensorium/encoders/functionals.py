@@ -51,6 +51,8 @@ class Functionals(Encoder):
 
     takes: ClassVar[str] = "audio"
     batch: ClassVar[int] = 256
+    sample_rate: ClassVar[int] = files.RATE
+    taken_from: ClassVar[str] = "statistics of 52 measures of the recording's frames of 25 ms every 10 ms"
 
     def __init__(self, levels: int = 5, relations: bool = True, level: float = -26.0) -> None:
         if not 0 <= levels <= _MOST:

@@ -106,6 +106,16 @@ class Mfcc(FrameEncoder):
         self.causal = Causal.of(self.arguments, self.hop / rate)
 
     @property
+    def sample_rate(self) -> int:
+        """Hz to which recordings are resampled."""
+        return self.rate
+
+    @property
+    def taken_from(self) -> str:
+        """What a vector is."""
+        return f"a frame of {self.arguments['frame']:g} ms every {self.arguments['hop']:g} ms, without a network"
+
+    @property
     def dim(self) -> int:
         """Width d of a frame."""
         return self.causal.dim

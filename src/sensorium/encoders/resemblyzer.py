@@ -40,6 +40,8 @@ class Resemblyzer(Encoder):
 
     takes: ClassVar[str] = "audio"
     dim: ClassVar[int] = WIDTH
+    sample_rate: ClassVar[int] = RATE
+    taken_from: ClassVar[str] = "last state of the third LSTM layer through a linear one, mean over windows of 1.6 s"
     batch: ClassVar[int] = 64
 
     def __init__(self, rate: float = 1.3, pooling: str = "mean") -> None:

@@ -54,5 +54,7 @@ class MelWindows:
 
 
 LICENCE = "Apache 2.0"  # of the usual weights
+USUAL_MODEL = "openai/whisper-base"
+USUAL_WIDTH = 512
 WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
-Whisper = partial(Speech, "whisper", MelWindows, "openai/whisper-base")
+Whisper = partial(Speech, "whisper", MelWindows, USUAL_MODEL)
