@@ -33,6 +33,7 @@ def test_encoders_of_the_recipe_are_left_aside_and_said(overrides, tmp_path, cap
         said in run.metrics["notes"]
         and "the clip items are vectors already: encoder 'mfcc' is unused" in run.metrics["notes"]
     )
+    assert f"## Notes\n\n- {said}\n" in (run.folder / "README.md").read_text("utf-8")
     assert "encoder" not in run.recipe.values["left"] and "encoder" not in run.recipe.values["right"]
     assert run.metrics["recipe"] == run.recipe.hash == recipes.load(run.folder / "recipe.toml").hash
     assert run.metrics["asked"] == recipes.load(RECIPE, overrides).hash != run.recipe.hash

@@ -23,9 +23,15 @@ def card(metrics: Mapping[str, Any], recipe: str, folder: Path) -> str:
     """
     folder = Path(folder)
     name = str(metrics.get("name") or folder.name.removeprefix(".").removesuffix(".building"))
-    parts = [_head(name, metrics), _numbers(metrics), _protocol(metrics), _reliability(metrics),
-             _figures(folder, metrics), _use(name), _made(metrics, recipe)]  # fmt: skip
+    parts = [_head(name, metrics), _numbers(metrics), _protocol(metrics), _noted(metrics),
+             _reliability(metrics), _figures(folder, metrics), _use(name), _made(metrics, recipe)]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _noted(metrics: Mapping[str, Any]) -> str:
+    """What the run said before the fit: how it differs from the recipe, and what of the data has to be known."""
+    notes = metrics.get("notes", ())
+    return "\n".join(["## Notes", "", *(f"- {note}" for note in notes)]) if notes else ""
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
