@@ -94,11 +94,37 @@ def test_folders_say_speaker_and_emotion(library):
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.sampled_from(["train", "test", ""])), max_size=9),
        st.lists(st.tuples(st.sampled_from(["a", "b", "c", None]), st.sampled_from(["train", "test", ""])), max_size=9))  # fmt: skip
 def test_relations_by_label_are_all_those_within_a_split(left, right):
-    i, j, words = related([a for a, _ in left], np.array([s for _, s in left], "<U10"), [a for a, _ in right],
-                          np.array([s for _, s in right], "<U10"))  # fmt: skip
-    expected = {(a, b, left[a][1]) for a in range(len(left)) for b in range(len(right))
-                if left[a] == right[b] and left[a][0] is not None and left[a][1]}  # fmt: skip
-    assert set(zip(i.tolist(), j.tolist(), words.tolist(), strict=True)) == expected and len(i) == len(expected)
+    pairs = related([a for a, _ in left], np.array([s for _, s in left], "<U10"), [a for a, _ in right],
+                    np.array([s for _, s in right], "<U10"), np.arange(len(right)))  # fmt: skip
+    for split in ("train", "test"):
+        expected = {(a, b) for a in range(len(left)) for b in range(len(right))
+                    if left[a][0] == right[b][0] is not None and left[a][1] == right[b][1] == split}  # fmt: skip
+        found = pairs.relevance("left->right", split)
+        counts = np.repeat(found.queries, found.counts())
+        assert set(zip(counts.tolist(), found.candidates[found.relevant].tolist(), strict=True)) == expected
+        listed = pairs.where(split)
+        assert set(zip(listed.left.tolist(), listed.right.tolist(), strict=True)) <= expected
+        assert set(listed.left.tolist()) == {a for a, _ in expected}
+        assert set(listed.right.tolist()) == {b for _, b in expected}
+    assert len(np.unique(np.stack([pairs.left, pairs.right], 1), axis=0)) == len(pairs)
+
+
+@pytest.mark.parametrize("way", ["root", "text"])
+def test_rows_of_one_label_are_related_within_a_split(library, tmp_path, way):
+    if way == "root":
+        data = Clips(root=str(library), table=str(written("csv", library, tmp_path)), relevant="emotion").load()
+    else:
+        names = [f"{k}.wav" for k in range(18)]
+        more = {"emotion": np.array(EMOTIONS * 6), "split": np.array(["train"] * 9 + ["dev"] * 3 + ["test"] * 6)}
+        text, audio = vectors(tmp_path, names, names, **more)
+        data = Clips(text=text, audio=audio, relevant="emotion").load()
+    found = data.pairs.relevance("left->right", "train")
+    emotion, split = data.right.meta["emotion"], dict(zip(data.pairs.right, data.pairs.split, strict=True))
+    for query, a, b in zip(found.queries, found.offsets[:-1], found.offsets[1:], strict=True):
+        rows = found.candidates[found.relevant[a:b]]
+        assert rows.tolist() == [
+            r for r in range(18) if emotion[r] == data.left.meta["emotion"][query] and split[r] == "train"
+        ]
 
 
 def vectors(folder: Path, names: list[str], other: list[str], **more) -> tuple[str, str]:

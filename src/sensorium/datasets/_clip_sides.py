@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sensorium.datasets._clip_library import Library
 from sensorium.datasets._clip_splits import Splitting
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.pairs import Pairs
+from sensorium.pairs.classes import Classes
 from sensorium.table import as_column
 from sensorium.types import Data, Items
 
@@ -32,20 +34,20 @@ def of_transcripts(library: Library, splitting: Splitting, relevant: str | None)
             "data.table=TABLE, or find clips by written sentences: data.sentences=emotions"
         )
     split, group, notes = splitting.of(library)
-    if relevant is None:
-        i, j, words = np.arange(len(there)), there, split[there]
-        chosen = np.flatnonzero(words != "")
-        i, j, words = i[chosen], j[chosen], words[chosen]
-    else:
+    i = np.flatnonzero(split[there] != "")
+    j = there[i]
+    pairs = Pairs.of(i, j, group=group[j], split=split[j])
+    if relevant is not None:
         if relevant not in library.columns:
             raise BadRecipe(f"data.relevant={relevant}: the clips have no such column; "
                             f"{nearest(relevant, library.columns)}")  # fmt: skip
         labels = library.texts(relevant)
-        i, j, words = _clip_splits.related([labels[at] for at in there], split[there], labels, split)
+        classes = Classes.of([labels[at] for at in j.tolist()], i, j, len(there), len(library))
+        pairs = replace(pairs, classes=classes)
     meta = {name: column[there] for name, column in library.columns.items() if name not in _OF_THE_CLIP}
     left = Items(library.ids[there], [texts[at] for at in there.tolist()], "text", meta, name=TEXT)
     notes |= {"clips_without_transcript": len(library) - len(there), "relevant": relevant or "by row"}
-    return _data(left, library, i, j, words, group, notes)
+    return _data(left, library, pairs, notes)
 
 
 def of_sentences(library: Library, splitting: Splitting, where: str, relevant: str) -> Data:
@@ -56,10 +58,10 @@ def of_sentences(library: Library, splitting: Splitting, where: str, relevant: s
     sentences = _clip_sentences.read(where, relevant, splitting.seed)
     split, group, notes = splitting.of(library)
     labels = library.texts(relevant)
-    i, j, words = _clip_splits.related(sentences.labels, sentences.split, labels, split)
+    pairs = _clip_splits.related(sentences.labels, sentences.split, labels, split, group)
     known = set(sentences.labels)
     strange = sorted({label for label in labels if label is not None and label not in known})
-    if not len(i):
+    if not len(pairs):
         raise BadData(f"no clip has the {relevant} of a sentence of its split: clips have "
                       f"{', '.join(sorted({v for v in labels if v is not None})) or 'none'}, sentences "
                       f"{', '.join(sorted(known))}")  # fmt: skip
@@ -69,12 +71,10 @@ def of_sentences(library: Library, splitting: Splitting, where: str, relevant: s
         notes |= {"clips_without_sentence": without, f"{relevant}_without_sentence": strange}
     meta = {relevant: as_column(sentences.labels, relevant), **sentences.columns}
     left = Items(sentences.ids, sentences.texts, "text", meta, name=TEXT)
-    return _data(left, library, i, j, words, group, notes)
+    return _data(left, library, pairs, notes)
 
 
-def _data(left: Items, library: Library, i: np.ndarray, j: np.ndarray, words: np.ndarray, group: np.ndarray,
-          notes: Mapping[str, Any]) -> Data:  # fmt: skip
+def _data(left: Items, library: Library, pairs: Pairs, notes: Mapping[str, Any]) -> Data:
     meta = {name: column for name, column in library.columns.items() if name != "split"}
     right = Items(library.ids, library.paths, "audio", meta, name=CLIPS)
-    pairs = Pairs.of(i, j, group=group[j], split=words)
     return Data(left, right, pairs, {**library.notes, **notes})

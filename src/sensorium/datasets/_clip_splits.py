@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensorium.datasets._links import MOST
 from sensorium.datasets._speakers import Speakers, by_speakers
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.pairs import SPLITS, Pairs
+from sensorium.pairs.classes import Classes
 
 if TYPE_CHECKING:
     from sensorium.datasets._clip_library import Library
 
+_EACH = 5  # pairs that are listed for each row
 CLIP = "clip"  # data.group: each clip is a group of its own
 
 
@@ -112,22 +113,29 @@ def listed(speaker: Sequence[str | None], lists: Mapping[str, Speakers]) -> tupl
 
 
 def related(left: Sequence[str | None], left_split: np.ndarray, right: Sequence[str | None],
-            right_split: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Rows i and j (p,) of equal labels within one split, and that split. Rows without a label or split have none."""
+            right_split: np.ndarray, group: np.ndarray) -> Pairs:  # fmt: skip
+    """Pairs of n left and m right rows of which those of one label are related within a split: see pairs.Classes.
+
+    Listed are, of each label and split, five pairs for each row of the side that has more of them, in which every row
+    stands. Rows without a label or split, or without a partner, are in no pair. group (m,): of the right rows.
+    """
     one, other = (np.array(["" if v is None else v for v in words], np.str_) for words in (left, right))
-    found: list[tuple[np.ndarray, np.ndarray, str]] = []
-    total = 0
+    every = np.concatenate([one, other])
+    codes = np.where(every == "", -1, np.unique(every, return_inverse=True)[1])
+    of = Classes(codes[: len(one)].copy(), codes[len(one) :].copy())
+    i, j = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    mix = np.random.default_rng(0)  # so that consecutive pairs are of several groups
     for split in SPLITS:
-        for label in np.intersect1d(one[left_split == split], other[right_split == split]).tolist():
-            if label:
-                a = np.flatnonzero((one == label) & (left_split == split))
-                b = np.flatnonzero((other == label) & (right_split == split))
-                total += len(a) * len(b)
-                found.append((a, b, split))
-    if total > MOST:
-        raise BadData(f"that makes {total:,} pairs; at most {MOST:,} are taken: take fewer sentences, or clips")
-    if not found:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, "<U10")
-    return (np.concatenate([np.repeat(a, len(b)) for a, b, _ in found]),
-            np.concatenate([np.tile(b, len(a)) for a, b, _ in found]),
-            np.concatenate([np.full(len(a) * len(b), split, "<U10") for a, b, split in found]))  # fmt: skip
+        for code in np.intersect1d(of.left[left_split == split], of.right[right_split == split]):
+            if code >= 0:
+                a = mix.permutation(np.flatnonzero((of.left == code) & (left_split == split)))
+                b = mix.permutation(np.flatnonzero((of.right == code) & (right_split == split)))
+                each = np.arange(max(len(a), len(b)))
+                for k in range(min(_EACH, len(a), len(b))):
+                    shift = (0, k) if len(a) > len(b) else (k, 0)
+                    i.append(a[(each + shift[0]) % len(a)])
+                    j.append(b[(each + shift[1]) % len(b)])
+    rows, columns = np.concatenate(i), np.concatenate(j)
+    for known, there in ((of.left, rows), (of.right, columns)):
+        known[np.setdiff1d(np.arange(len(known)), there)] = -1
+    return replace(Pairs.of(rows, columns, group=group[columns], split=right_split[columns]), classes=of)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from sensorium.formats import IDS_NAMES, SPLIT_NAMES
 from sensorium.heads import check_finite
 from sensorium.modalities.audio import files
 from sensorium.pairs import Pairs
+from sensorium.pairs.classes import Classes
 from sensorium.types import Data, Items, as_ids
 
 JOINS = ("name", "position")
@@ -122,7 +123,8 @@ def load(text: Table, audio: Table, *, join: str, ids: str | None, split: str | 
     groups = None if groups is None else _clip_splits.groups(groups, clip_ids)
     pairs = Pairs.of(at, at, split=split_words, group=groups)
     if relevant is not None:
-        pairs = _by_label(pairs, meta, relevant, tables, drawn=words is None)
+        labels = _common(tables, meta, relevant, (), "relevant")
+        pairs = replace(pairs, classes=Classes.of(labels, at, at, len(at), len(at)))
     notes |= {"text": f"{text.source.where}:{text.key}", "audio": f"{audio.source.where}:{audio.key}",
               "split": "drawn" if words is None else "given"}  # fmt: skip
     return Data(items[0], items[1], pairs, notes)
@@ -199,19 +201,3 @@ def _common(tables: Sequence[Table], meta: Sequence[dict[str, np.ndarray]], give
         raise BadData(f"{tables[0].source.where} and {tables[1].source.where} disagree on the {what} of {len(differ)} "
                       f"pairs, such as {found[0][differ[0]]!r} against {found[-1][differ[0]]!r}")  # fmt: skip
     return found[0]
-
-
-def _by_label(pairs: Pairs, meta: Sequence[dict[str, np.ndarray]], relevant: str, tables: Sequence[Table],
-              drawn: bool) -> Pairs:  # fmt: skip
-    """Pairs of equal values of a column, within one split."""
-    if drawn:
-        raise BadRecipe(f"data.relevant={relevant} with data.text and data.audio needs a column of splits, so that no "
-                        "relation crosses them; type: data.split=COLUMN")  # fmt: skip
-    labels = []
-    for columns, one in zip(meta, tables, strict=True):
-        if relevant not in columns:
-            raise BadRecipe(f"data.relevant={relevant}: {one.source.where} has no such column; "
-                            f"{nearest(relevant, columns)}")  # fmt: skip
-        labels.append([None if v is None else str(v) for v in columns[relevant].tolist()])
-    i, j, words = _clip_splits.related(labels[0], pairs.split, labels[1], pairs.split)
-    return Pairs.of(i, j, group=pairs.group[j], split=words)
