@@ -121,8 +121,8 @@ class Gates:
         found: dict[str, dict[str, Any]] = {}
         for gate in self.gates:
             value = float(self.values[gate.name][row])
-            low, high = (None if end is None else float(np.broadcast_to(end, (len(self.table),))[row]) for end in
-                         self.limits[gate.name])  # fmt: skip
+            low, high = (None if end is None else float(end[row] if isinstance(end, np.ndarray) else end)
+                         for end in self.limits[gate.name])  # fmt: skip
             if gate.name == "line_rate":
                 value = float(self._relative(np.array([row]), rate)[0])
             known = bool(np.isfinite(value))
