@@ -229,6 +229,23 @@ def test_an_export_is_copied_in_the_format_that_was_chosen(library, open_page):
     assert page.get_by_role("button", name="Copy", exact=True).is_disabled()  # several files
 
 
+def test_quiet_clips_are_levelled_and_the_export_brings_their_audio(library, open_page):
+    import zipfile
+
+    where = json.dumps({"rms": {"<": 0.01}})
+    page = open_page(at(library, lines=ANGRY, where=where, **{"for": ENGINE}))
+    page.wait_for_selector("text=1 of 1 clips are too quiet or too loud")
+    page.get_by_role("button", name="Level the clips").first.click()
+    page.wait_for_selector(".clip[data-id='ben/angry_2.wav']")
+    settled(page)
+    assert page.get_by_label("with audio").is_disabled() and "level=1" in page.url
+    with page.expect_download() as save:
+        page.get_by_role("button", name="Download").click()
+    assert save.value.suggested_filename == "prompts-gpt-sovits.zip"
+    names = zipfile.ZipFile(save.value.path()).namelist()
+    assert "prompts.list" in names and len([name for name in names if name.startswith("clips/")]) == 1
+
+
 def test_the_link_shows_the_same_and_back_goes_back(library, open_page):
     told = {"lines": f"{ANGRY}\n{SAD}", "for": "f5", "speaker": "cleo", "k": 5, "all": "1", "off": "noise",
             "take": "0:cleo/angry_1.wav", "where": json.dumps({"emotion": ["angry", "sad"]})}  # fmt: skip

@@ -24,7 +24,7 @@ LINES = {
 }  # fmt: skip
 #: What is wrong with some of the clips, by their id.
 FAULTS = {
-    "ada/angry_2.wav": {"duration": 1.8}, "ben/angry_2.wav": {"rms": 0.005, "loudness": -52.0},
+    "ada/angry_2.wav": {"duration": 1.8}, "ben/angry_2.wav": {"rms": 0.005, "peak": 0.04, "loudness": -52.0},
     "cleo/happy_2.wav": {"clipping": 0.04, "peak": 1.0}, "dan/sad_2.wav": {"snr": 6.0},
     "dan/calm_2.wav": {"transcript": ""}, "ben/happy_2.wav": {"nonverbal": "laughter"},
 }  # fmt: skip

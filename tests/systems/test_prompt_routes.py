@@ -241,6 +241,36 @@ def test_exports_hold_the_clips_that_were_found(client, run):
     assert [json.loads(line)["text"] for line in lines] == [ANGRY, SAD]
 
 
+def test_an_export_with_copies_is_an_archive_at_the_engines_rate_and_the_usual_level(client):
+    """What is in the archive is measured again: 24 kHz for F5, and the level that the gate asks for."""
+    import tomllib
+
+    import soundfile
+
+    found = ids(ask(client, ANGRY, SAD, **{"for": "f5"}, level=True)["lines"][0])
+    answer = export(client, "f5", ANGRY, SAD, **{"for": "f5"}, level=True, copies=True)
+    assert answer.headers["content-type"] == "application/zip"
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    told = tomllib.loads(archive.read("prompts.toml").decode())
+    paths = {voice["ref_audio"] for voice in told["voices"].values()}
+    assert len(paths) == 2 and all(path.startswith("clips/") for path in paths) and found
+    for path in paths:
+        samples, rate = soundfile.read(io.BytesIO(archive.read(path)))
+        assert rate == 24_000 and 3 < len(samples) / rate < 6
+    listed = zipfile.ZipFile(io.BytesIO(export(client, "gpt-sovits", ANGRY, copies=True).content))
+    assert set(listed.namelist()) == {"prompts.list", *[n for n in listed.namelist() if n.startswith("clips/")]}
+    assert listed.read("prompts.list").decode().startswith("clips/")
+
+
+def test_levelled_clips_are_judged_as_they_will_be(client):
+    told = ask(client, ANGRY, **{"for": "gpt-sovits"}, k=48, level=True, speaker="ben")["lines"][0]
+    quiet = next(hit for hit in told["hits"] if hit["id"] == "ben/angry_2.wav")
+    assert quiet["columns"]["rms"] == pytest.approx(0.005) and quiet["gates"]["loudness"]["value"] > 0.005
+    assert "ben/angry_2.wav" not in ids(ask(client, ANGRY, **{"for": "gpt-sovits"}, k=48, speaker="ben")["lines"][0])
+    shown = ask(client, ANGRY, **{"for": "gpt-sovits"}, k=48, level=True, speaker="ben", failing=True)["lines"][0]
+    assert {h["id"]: h["gates"] for h in shown["hits"]}["ben/angry_2.wav"]["loudness"] == quiet["gates"]["loudness"]
+
+
 @pytest.mark.parametrize(("body", "status", "says"), [
     ({}, 422, "lines"), ({"lines": []}, 422, "lines"), ({"lines": ["  "]}, 422, "lines.0: the text is empty"),
     ({"lines": ["a"] * 1001}, 422, "lines"), ({"lines": ["a"], "for": "espeak"}, 400, "no engine 'espeak'"),
@@ -258,6 +288,9 @@ def test_exports_hold_the_clips_that_were_found(client, run):
     ({"lines": ["a", {"vector": [1.0]}]}, 422, "lines.0 has no vector"),
     ({"lines": [{"vector": [1.0, 2.0]}]}, 422, "2 values"), ({"lines": ["x" * 30000]}, 413, "characters"),
     ({"lines": ["a"], "run": "other"}, 404, "no run 'other'"), ({"lines": ["a"], "from": "right"}, 400, "takes audio"),
+    ({"lines": ["a"], "copies": True}, 400, "say which with as"),
+    ({"lines": ["a"], "as": "f5", "level": True}, 400, "send copies: true"),
+    ({"lines": ["a"] * 201, "as": "f5", "copies": True}, 422, "at most 200"),
     ({"lines": ["a"], "mmr": 2}, 422, "mmr"), ({"lines": ["a"], "word": 2}, 422, "word"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said(client, body, status, says):

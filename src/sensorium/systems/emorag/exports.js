@@ -10,9 +10,10 @@ function fileName(answer, otherwise) {
 
 /**
  * A choice of format and what to do with it. formats: [{name, about, file}]. ready: whether there is something to export.
+ * audio: whether an archive with the clips is wanted; mustHold: it has to be; onAudio(audio): it is, or no longer.
  * ask(as): the body of POST /prompts that the export answers; onFormat(as): another format was chosen.
  */
-export function exportBar(formats, as, { ready, ask, onFormat }) {
+export function exportBar(formats, as, { ready, audio, mustHold, ask, onFormat, onAudio }) {
   const said = h("span", { class: "visually-hidden", role: "status" });
   const chosen = formats.find((one) => one.name === as) ?? formats[0];
   async function fetched() { return request("/prompts", { json: ask(chosen.name) }); }
@@ -43,8 +44,9 @@ export function exportBar(formats, as, { ready, ask, onFormat }) {
     } catch (error) { trouble(error); }
   }
 
-  const copied = h("button", { class: "button", type: "button", disabled: !ready || chosen.file.endsWith(".zip"), on: { click: copy } }, icon("copy"), "Copy");
+  const copied = h("button", { class: "button", type: "button", disabled: !ready || audio || chosen.file.endsWith(".zip"), on: { click: copy } }, icon("copy"), "Copy");
   return h("div", { class: "export", role: "group", "aria-label": "Export" },
     h("select", { class: "select", "aria-label": "Format of the export", value: chosen.name, on: { change: (event) => onFormat(event.target.value) } }, formats.map((one) => h("option", { value: one.name, title: one.about }, one.about.split(":")[0]))),
+    h("label", { class: "check", title: "An archive with copies of the clips, at the engine's sample rate" }, h("input", { type: "checkbox", checked: audio, disabled: mustHold, on: { change: (event) => onAudio(event.target.checked) } }), "with audio"),
     copied, h("button", { class: "button", type: "button", disabled: !ready, on: { click: save } }, icon("download"), "Download"), said);
 }

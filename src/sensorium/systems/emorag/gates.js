@@ -39,8 +39,8 @@ export function limits({ low, high, unit }) {
 function mark([name, gate], about) {
   const [sign, words] = MARKS[gate.state], asked = limits(gate);
   const told = [`${title(name)}: ${words}`, asked ? `asked: ${asked}` : "", about].filter(Boolean).join("; ");
-  const value = gate.value === null ? "–" : name === "transcript" && !gate.value ? "missing" : amount(gate.value, gate.unit).replace("RMS ", "").replace("chars", "ch");
-  return h("li", { class: `mark ${gate.state}`, title: told, dataset: { gate: name } }, h("span", { class: "mark-name", "aria-hidden": "true" }, SHORT[name] ?? title(name)), h("span", { class: "mark-value", "aria-hidden": "true" }, icon(sign), value),
+  const value = gate.value === null ? "–" : name === "transcript" && !gate.value ? "missing" : amount(gate.value, gate.unit).replace("RMS ", "");
+  return h("li", { class: `mark ${gate.state}`, title: told, dataset: { gate: name } }, h("span", { class: "mark-name", "aria-hidden": "true" }, SHORT[name] ?? title(name)), h("span", { class: "mark-value", "aria-hidden": "true" }, icon(sign), value.replace(" chars/s", "/s")),
     h("span", { class: "visually-hidden" }, `${title(name)} ${value}, ${words}${asked && gate.state !== "pass" ? `; asked: ${asked}` : ""}`));
 }
 

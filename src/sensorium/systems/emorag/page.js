@@ -60,7 +60,7 @@ function fromParams(params) {
   const text = params.has("script") ? sessionStorage.getItem(SCRIPT + params.get("script")) ?? "" : params.get("lines") ?? "";
   const engine = params.get("for") ?? "";
   return { text, engine: page.about.engines.some((one) => one.name === engine) ? engine : page.about.engines[0].name, taken,
-    speaker: params.get("speaker") ?? "", like: params.get("like") ?? "", keep: params.get("keep") === "1", nonverbal: params.get("nonverbal") === "1",
+    speaker: params.get("speaker") ?? "", like: params.get("like") ?? "", keep: params.get("keep") === "1", nonverbal: params.get("nonverbal") === "1", level: params.get("level") === "1", copies: params.get("copies") === "1",
     all: params.get("all") === "1", off: params.getAll("off"), k: Math.min(50, Math.max(1, parseInt(params.get("k"), 10) || 10)), where: filterOf(params.get("where")) ?? {}, as: params.get("as") ?? "" };
 }
 
@@ -79,7 +79,7 @@ function toParams(now) {
   } else if (now.text) params.set("lines", now.text);
   if (now.engine !== page.about.engines[0].name) params.set("for", now.engine);
   for (const name of ["speaker", "like", "as"]) if (now[name]) params.set(name, now[name]);
-  for (const name of ["keep", "nonverbal", "all"]) if (now[name]) params.set(name, "1");
+  for (const name of ["keep", "nonverbal", "level", "copies", "all"]) if (now[name]) params.set(name, "1");
   if (now.k !== 10) params.set("k", now.k);
   if (count(now.where)) params.set("where", JSON.stringify(now.where));
   for (const name of now.off) params.append("off", name);
@@ -145,6 +145,7 @@ function drawForm() {
       profile(engine, { off: now.off, open: page.asks, onOpen: (open) => { page.asks = open; }, onOff: (name) => change({ off: now.off.includes(name) ? now.off.filter((one) => one !== name) : [...now.off, name], taken: new Map() }) })),
     speakerField(),
     h("div", { class: "field checks" }, n > 1 && !now.speaker && !now.like ? check("keep", "One speaker for all lines", "The emotion follows each line") : null,
+      check("level", "Level the clips", "Judge each clip as it will be at the usual loudness; exports bring the audio"),
       check("nonverbal", "Laughter and sobbing allowed", "Clips with such sounds are left out otherwise"), check("all", "Show clips that fail, too", "Nothing is left out; what fails is marked")));
   if (focus >= 0) page.form.querySelectorAll("button, select, input")[focus]?.focus();
 }
@@ -189,6 +190,7 @@ function bodyOf(now, lines) {
   if (now.speaker) body.speaker = now.speaker;
   if (now.like) body.speaker_of = now.like;
   if (now.keep && lines.length > 1 && !now.speaker && !now.like) body.keep_speaker = true;
+  if (now.level) body.level = true;
   if (now.nonverbal) body.nonverbal = true;
   if (now.all) body.failing = true;
   if (now.off.length) body.gates = now.off.map((name) => `${name}=off`);
@@ -238,7 +240,8 @@ function drawFound() {
   const kept = new Set(answer.lines.map((line) => line.speaker)), [one] = kept;
   const speaker = kept.size === 1 && one !== null ? h("span", { class: "tag" }, icon("person"), one) : null;
   const unjudged = answer.lines[0].unjudged;
-  const note = unjudged.length ? h("p", { class: "note" }, `Not judged, as the clips have no such numbers: ${unjudged.map(title).join(", ")}.`) : null;
+  const note = h("p", { class: "note" }, unjudged.length ? `Not judged, as the clips have no such numbers: ${unjudged.map(title).join(", ")}. ` : null, ...quiet(answer.lines[0]));
+  if (!note.firstChild) note.hidden = true;
   const abouts = Object.fromEntries(engineOf().gates.map((gate) => [gate.name, gate.about]));
   const acts = { ...actions, abouts };
   if (answer.lines.length > 1) {
@@ -253,12 +256,18 @@ function drawFound() {
   list(place, line.hits, acts, nothing(line));
 }
 
+/** What is said where most clips are left out for their loudness, which can be mended. */
+function quiet({ removed, clips }) {
+  if (page.state.level || 2 * (removed.loudness ?? 0) < clips || !clips) return [];
+  return [`${removed.loudness.toLocaleString("en")} of ${clips.toLocaleString("en")} clips are too quiet or too loud. `, h("button", { class: "button small", type: "button", on: { click: () => change({ level: true, taken: new Map() }) } }, "Level the clips")];
+}
+
 /** What is said of a line that no clip passes for: what removed how many. */
 function nothing(line) {
   const gone = Object.entries(line.removed);
   const why = line.clips ? `None of ${line.clips.toLocaleString("en")} clips passes what ${engineOf().title} asks${line.speaker ? `, of speaker ${line.speaker}` : ""}.` : "The filter and the speaker leave no clip.";
   return state("empty", "No clip passes", why, gone.length ? h("ul", { class: "removed" }, gone.map(([gate, n]) => h("li", {}, h("strong", {}, title(gate)), ` leaves out ${n.toLocaleString("en")}`))) : null,
-    page.state.all ? null : h("button", { class: "button", type: "button", on: { click: () => change({ all: true }) } }, "Show clips that fail, too"));
+    ...(page.state.all ? [] : quiet(line).slice(1)), page.state.all ? null : h("button", { class: "button", type: "button", on: { click: () => change({ all: true }) } }, "Show clips that fail, too"));
 }
 
 /** What is shown before the first line: some clips to listen to, and to drag. */
@@ -280,7 +289,7 @@ function drawTools() {
   const many = h("select", { class: "select", "aria-label": "How many clips of a line", value: now.k, on: { change: (event) => change({ k: +event.target.value }) } },
     [...new Set([5, 10, 20, 50, now.k])].sort((a, b) => a - b).map((k) => h("option", { value: k }, `${k} clips`)));
   const lines = linesOf(now.text), answered = page.answer?.lines.some((line) => line.hits.length);
-  const bar = exportBar(about.formats, now.as || engineOf().format, { ready: Boolean(answered), onFormat: (as) => change({ as }, { search: false, replace: true }), ask: (as) => ({ ...bodyOf(page.state, lines), k: 1, as }) });
+  const bar = exportBar(about.formats, now.as || engineOf().format, { ready: Boolean(answered), audio: now.copies || now.level, mustHold: now.level, onAudio: (copies) => change({ copies }, { search: false, replace: true }), onFormat: (as) => change({ as }, { search: false, replace: true }), ask: (as) => ({ ...bodyOf(page.state, lines), k: 1, as, ...(now.copies || now.level ? { copies: true } : {}) }) });
   const focus = page.tools.contains(document.activeElement) ? [...page.tools.querySelectorAll("button, select")].indexOf(document.activeElement) : -1;
   set(page.tools, open, many, h("span", { class: "grow" }), bar);
   if (focus >= 0) page.tools.querySelectorAll("button, select")[focus]?.focus();

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.serve.engine.requests import Hit, Name, Number, Side, Text, Where
 
-MOST_LINES, MOST_GATES = 1000, 32
+MOST_LINES, MOST_GATES, MOST_COPIES = 1000, 32, 200
 Positive = Annotated[Number, Field(gt=0)]
 
 
@@ -54,12 +54,19 @@ class PromptsRequest(BaseModel):
     speaker_of: Name | None = Field(None, description="id of a clip; only clips of its speaker are taken")
     keep_speaker: bool = Field(False, description="one speaker for all lines, the one that suits them best")
     nonverbal: bool = Field(False, description="laughter and sobbing are wanted")
+    level: bool = Field(
+        False, description="clips will be brought to the usual loudness, and are judged as they are then"
+    )
     rate: Positive | None = Field(None, description="characters a second of lines that do not say theirs")
     vary: int = Field(0, ge=0, le=1000, description="lines before, whose first clips are not taken again")
     mmr: float | None = Field(None, ge=0, le=1, description="λ of maximal marginal relevance: 1 is relevance alone")
     min_score: Number | None = Field(None, description="clips of a lower score are left out")
     from_: Side | None = Field(None, alias="from", description="the side of the lines, when not evident")
     as_: Name | None = Field(None, alias="as", description="answer with an export, see GET /prompts, in place of JSON")
+    copies: bool = Field(
+        False,
+        description="with as: an archive with copies of the clips, at the engine's rate and, with level, level",
+    )
 
 
 class Verdict(BaseModel):

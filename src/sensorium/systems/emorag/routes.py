@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import asyncio
 import time
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from sensorium.serve.context import Context
 from sensorium.serve.engine import inputs
 from sensorium.serve.engine.workers import Workers
 from sensorium.serve.problems import Problem, responses
-from sensorium.systems.emorag import exports, profiles, requests, serving
+from sensorium.systems.emorag import archives, exports, profiles, requests, serving
 from sensorium.systems.emorag.picker import Wanted
 
 _ANSWER = {
@@ -51,8 +50,7 @@ def routes(context: Context) -> APIRouter:
         start = time.perf_counter()
         if body.k * len(body.lines) > settings.max_k:
             raise Problem(422, f"k × lines is {body.k * len(body.lines)}; at most {settings.max_k}")
-        if body.as_ is not None:
-            exports.find(body.as_)
+        check_export(body)
         workers = registry.get(body.run).workers
         if settings.log_queries:
             context.log.line("info", "prompts", run=workers.name, text=texts_of(body.lines), k=body.k)
@@ -60,10 +58,12 @@ def routes(context: Context) -> APIRouter:
         to = serving.side_of_clips(workers, side)
         lines = [requests.PromptLine(text=one) if isinstance(one, str) else one for one in body.lines]
         chosen = {at: one.clip for at, one in enumerate(lines) if one.clip is not None}
-        ask = serving.Ask(script_of(lines), raw, side, wanted(body, side, to), body.failing, chosen, body.as_)
+        ask = serving.Ask(
+            script_of(lines), raw, side, wanted(body, side, to), body.failing, chosen, body.as_ is not None
+        )
         answer = await serving.prompts(workers, to, ask)
         if body.as_ is not None:
-            return exported(body.as_, answer.export)
+            return await asyncio.to_thread(archives.response, body.as_, answer, body.copies)
         head = {
             "run": workers.name,
             "side": to,
@@ -81,8 +81,21 @@ def wanted(body: requests.PromptsRequest, side: str, to: str) -> Wanted:
     """What the prompts of a request are for."""
     return Wanted(
         body.engine, body.k, tuple(body.gates), body.where, body.speaker, body.speaker_of, body.keep_speaker,
-        body.nonverbal, False, body.rate, body.vary, body.mmr, body.min_score, side=side, to=to,
+        body.nonverbal, body.level, body.rate, body.vary, body.mmr, body.min_score, side=side, to=to,
     )  # fmt: skip
+
+
+def check_export(body: requests.PromptsRequest) -> None:
+    """Raise a problem for an export that there is not, or whose audio would have to be sent."""
+    if body.as_ is None:
+        if body.copies:
+            raise Problem(400, "copies belongs to an export; say which with as")
+        return
+    exports.find(body.as_)
+    if body.level and not body.copies:
+        raise Problem(400, "level changes the audio, so an export has to bring it; send copies: true")
+    if body.copies and body.k * len(body.lines) > requests.MOST_COPIES:
+        raise Problem(422, f"copies of {body.k * len(body.lines)} clips; at most {requests.MOST_COPIES} at once")
 
 
 def texts_of(lines: Sequence[Any]) -> list[str | None]:
@@ -138,22 +151,6 @@ async def _one(workers: Workers, side: str, text: str | None) -> np.ndarray:
     return vector
 
 
-def exported(name: str, content: str | Mapping[str, str | bytes] | None) -> Response:
-    """An export as a file to save; one of several files as an archive."""
-    about = exports.find(name)
-    ending = about.ending
-    if isinstance(content, Mapping):
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path, inner in content.items():
-                archive.writestr(path, inner)
-        body, ending = file.getvalue(), ".zip"
-    else:
-        body = (content or "").encode()
-    headers = {"content-disposition": f'attachment; filename="{_file(name, ending)}"'}
-    return Response(body, headers=headers, media_type=about.media_type)
-
-
 def engines() -> list[requests.EngineAbout]:
     """Every engine; that which every other one covers comes first."""
     found, there = [], exports.known()
@@ -170,10 +167,6 @@ def engines() -> list[requests.EngineAbout]:
 def formats() -> list[requests.FormatAbout]:
     """Every format of exports."""
     return [
-        requests.FormatAbout(name=name, about=one.about, file=_file(name, one.ending or ".zip"))
+        requests.FormatAbout(name=name, about=one.about, file=archives.name(name, one.ending or ".zip"))
         for name, one in exports.known().items()
     ]
-
-
-def _file(name: str, ending: str) -> str:
-    return f"prompts-{name}{ending}"

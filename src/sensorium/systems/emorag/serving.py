@@ -18,8 +18,7 @@ from sensorium.search.script import Script
 from sensorium.serve.engine.batching import Batcher
 from sensorium.serve.engine.workers import Workers
 from sensorium.serve.problems import Problem
-from sensorium.systems.emorag import exports, profiles
-from sensorium.systems.emorag.clip_audio import ClipAudio
+from sensorium.systems.emorag import profiles
 from sensorium.systems.emorag.gates import Gates
 from sensorium.systems.emorag.picker import Picker, Wanted
 from sensorium.table import Table
@@ -33,8 +32,8 @@ _STEPS = ("Hz", "tags", "characters")  # units of numbers that are right or wron
 class Ask:
     """The lines of a request. raw (m, d_in): their vectors as the encoder of side ``side`` gives them.
 
-    failing: clips that fail gates are given, too. chosen: line → id of the clip that it has already. export: name of a
-    format that is wanted in place of JSON.
+    failing: clips that fail gates are given, too. chosen: line → id of the clip that it has already. export: records
+    are wanted, in place of JSON.
     """
 
     script: Script
@@ -43,7 +42,7 @@ class Ask:
     wanted: Wanted
     failing: bool = False
     chosen: Mapping[int, str] = field(default_factory=dict)
-    export: str | None = None
+    export: bool = False
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -53,16 +52,19 @@ class Ask:
     @property
     def is_alone(self) -> bool:
         """Whether its lines cannot be picked together with those of another request."""
-        return self.export is not None or self.wanted.keep_speaker or self.wanted.vary > 0
+        return self.export or self.wanted.keep_speaker or self.wanted.vary > 0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """lines: JSON of each line. cast: role → speaker, where they were chosen. export: its text, or files by name."""
+    """lines: JSON of each line; records, see :meth:`Picker.record`, where an export is asked for, and their picker.
 
-    lines: list[bytes]
+    cast: role → speaker, where they were chosen.
+    """
+
+    lines: list[Any]
     cast: dict[str, str]
-    export: str | Mapping[str, str | bytes] | None = None
+    picker: Picker | None = None
 
 
 @dataclass
@@ -145,7 +147,7 @@ def _desk(workers: Workers, to: str, desks: dict[tuple[str, ...], Desk], ask: As
     if ask.failing and wanted.engine:
         profile = profiles.find(wanted.engine).changed(wanted.gates)
         lost = [gate.name for gate in profile.gates if gate.required and gate.column not in table.columns]
-        gates = Gates(table, profile.changed([f"{name}=off" for name in lost]), sounds=wanted.sounds)
+        gates = Gates(table, profile.changed([f"{name}=off" for name in lost]), wanted.level, wanted.sounds)
         wanted = replace(wanted, engine="", gates=())
     picker = Picker(workers.run, ask.side, ask.script, wanted)
     desk = Desk(table, picker, picker.gates if gates is None else gates, lost)
@@ -168,10 +170,9 @@ def _pick(workers: Workers, to: str, desk: Desk, ask: Ask) -> Answer:
             raise Problem(404, f"no item '{id}' on the {run.names[to]} side of run '{workers.name}'")
         rows = np.array([row])
         found[line] = Ranked(rows, picker.index.vectors(rows) @ z[line])
-    if ask.export is not None:
+    if ask.export:
         told = [picker.record(line, many.hits(run, to, one), one.rows) for line, one in zip(lines, found, strict=True)]
-        context = exports.Context(picker, ClipAudio(run, to))
-        return Answer([], dict(picker.cast), exports.find(ask.export).render(told, context))
+        return Answer(told, dict(picker.cast), picker)
     return Answer(
         [_line(workers, to, desk, line, one) for line, one in zip(lines, found, strict=True)], dict(picker.cast)
     )

@@ -11,9 +11,6 @@ import numpy as np
 
 from sensorium.errors import BadData, BadRecipe
 from sensorium.numerics import affect
-from sensorium.search import query
-from sensorium.search.query import Query
-from sensorium.search.ranking import Ranked
 from sensorium.systems.emorag import speakers
 from sensorium.systems.emorag.clip_audio import ClipAudio
 from sensorium.systems.emorag.picker import Picker
@@ -48,8 +45,8 @@ class Context:
         calm = [affect.canonical(str(table.metadata(row).get("emotion"))) in _CALM for row in rows.tolist()]
         noise = table.columns["snr"][rows] if "snr" in table.columns else np.zeros(len(rows))
         best = rows[np.lexsort((rows, -np.nan_to_num(np.asarray(noise, np.float64)), ~np.array(calm, bool)))[0]]
-        ranked = Ranked(np.array([best]), np.zeros(1, np.float32))
-        return query.hits(self.picker.run, Query(self.picker.to, "", 1), ranked)[0]
+        columns = table.metadata(int(best))  # of the picker's table: rows of the index may have moved since
+        return {**columns, "id": str(table.ids[best]), "metadata": columns}
 
 
 def prompts(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
