@@ -206,12 +206,17 @@ class Waveform:
 
     The convolutions see one chunk at a time, since those of the base models normalise over time and
     so would hear the padding; the transformer takes a padded batch, whose padding it masks.
+
+    final_norm: the last state is the model's output, after its final layer normalisation: large models have one, which
+    is not in the list of states of transformers 5.
     """
 
     longest = 60 * files.RATE
 
-    def __init__(self, architecture: str, folder: Path) -> None:
+    def __init__(self, architecture: str, folder: Path, final_norm: bool = False) -> None:
         import torch
+
+        self.final_norm = final_norm
 
         self.model = load(architecture, folder)
         self.convolutions, self.model.feature_extractor = self.model.feature_extractor, torch.nn.Identity()
@@ -256,7 +261,8 @@ class Waveform:
         padded = pad_sequence(features, batch_first=True).transpose(1, 2)
         with warnings.catch_warnings():  # WavLM's own code mixes two types of mask
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-            return self.model(padded, attention_mask=real, output_hidden_states=True).hidden_states
+            found = self.model(padded, attention_mask=real, output_hidden_states=True)
+        return (*found.hidden_states[:-1], found.last_hidden_state) if self.final_norm else found.hidden_states
 
 
 def load(architecture: str, folder: Path) -> Any:
