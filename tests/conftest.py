@@ -40,6 +40,14 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def voices(tmp_path_factory):
+    """A run of a few voice clips, made once: see ``small_voices``. Tests that change a run make one of their own."""
+    import small_voices
+
+    return small_voices.make(tmp_path_factory.mktemp("voices") / "voices")
+
+
+@pytest.fixture(scope="session")
 def glyphs(tmp_path_factory):
     """The recipe glyphs, run once in a folder of its own: <folder>/runs/glyphs."""
     import sensorium

@@ -40,3 +40,25 @@ def test_texts_that_are_no_condition(text):
         conditions([text])
     with pytest.raises(BadRecipe, match=r"--fallback 'font'; expected COLUMN=VALUE"):
         conditions(["font"], option="--fallback")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("n=3..10", {"n": {">=": ["3"], "<=": ["10"]}}),
+        ("n==3 .. 10", {"n": {">=": ["3"], "<=": ["10"]}}),
+        ("n=-1.5..", {"n": {">=": ["-1.5"]}}),
+        ("n=..2", {"n": {"<=": ["2"]}}),
+        ("when=2024-01-01..2024-06-30", {"when": {">=": ["2024-01-01"], "<=": ["2024-06-30"]}}),
+        ("word=a..b", {"word": {"==": ["a..b"]}}),
+        ("unknown=3..10", {"unknown": {"==": ["3..10"]}}),
+    ],
+)
+def test_ranges_of_columns_that_have_an_order(text, expected):
+    assert conditions([text], {"n": "number", "when": "time", "word": "text"}) == expected
+
+
+@pytest.mark.parametrize("text", ["n=..", "n=1..2..3"])
+def test_ranges_that_are_none(text):
+    with pytest.raises(BadRecipe, match=r"expected LOW\.\.HIGH, LOW\.\. or \.\.HIGH, such as duration=3\.\.10"):
+        conditions([text], {"n": "number"})

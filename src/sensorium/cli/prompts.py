@@ -214,7 +214,11 @@ def _vectors(path: Path) -> Script:
 
 
 def _check(plain: Options, given: Mapping[str, Any]) -> None:
-    wrong = {"--facets": plain.facets, "--fallback": plain.fallback, "--collapse-size": plain.collapse_size > 1}
+    wrong = {
+        "--facets": plain.facets,
+        "--fallback": plain.fallback is not None,
+        "--collapse-size": plain.collapse_size > 1,
+    }
     for option, value in wrong.items():
         if value:
             raise BadRecipe(f"{option} is not for scripts and prompts; leave it out, or search without them")

@@ -134,7 +134,7 @@ def of(lines: Any) -> Script:
         names = dict.fromkeys(name for line in found for name in line)
         return _of_columns({name: [line.get(name) for line in found] for name in names}, "lines", 1)
     raise BadRecipe(
-        f"lines is {type(lines).__name__}; expected texts, objects with a text each, vectors (n, d) or a path"
+        f"lines is {type(lines).__name__}; expected texts, mappings with a text each, vectors (n, d) or a path"
     )
 
 

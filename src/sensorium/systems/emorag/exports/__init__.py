@@ -12,6 +12,7 @@ from typing import Any
 
 from sensorium import io
 from sensorium.errors import BadRecipe, nearest
+from sensorium.systems.emorag import profiles
 from sensorium.systems.emorag.clip_audio import ClipAudio
 from sensorium.systems.emorag.exports._context import Context
 from sensorium.systems.emorag.picker import Picker
@@ -55,15 +56,20 @@ def text(name: str, records: Sequence[Record], picker: Picker, audio: Path | Non
     """Records in a format of one file. Raises as :func:`save`, and BadRecipe for a format that is a folder."""
     if not find(name).ending:
         raise BadRecipe(f"{name} is a folder; give --out FOLDER")
-    rendered = find(name).render(records, context(picker, audio))
+    rendered = find(name).render(records, context(picker, audio, name))
     assert isinstance(rendered, str)
     return rendered
 
 
-def context(picker: Picker, audio: Path | None = None) -> Context:
-    """What a format needs besides the records. audio: a folder for copies of the clips."""
-    rate = picker.gates.profile.rate if picker.gates is not None and audio is not None else None
-    return Context(picker, ClipAudio(picker.run, picker.to, audio, rate, picker.wanted.level and audio is not None))
+def context(picker: Picker, audio: Path | None = None, name: str = "") -> Context:
+    """What a format needs besides the records. audio: a folder for copies of the clips. name: of the format.
+
+    Copies have the rate of the picker's engine, else that of the engine whose format it is, else their own.
+    """
+    own = picker.gates.profile.rate if picker.gates is not None else None
+    rate = own or next((one.rate for engine, one in profiles.PROFILES.items() if name.startswith(engine)), None)
+    level = picker.wanted.level and audio is not None
+    return Context(picker, ClipAudio(picker.run, picker.to, audio, rate if audio is not None else None, level))
 
 
 def save(name: str, records: Sequence[Record], picker: Picker, out: Path, audio: Path | None = None) -> list[Path]:
@@ -75,7 +81,7 @@ def save(name: str, records: Sequence[Record], picker: Picker, out: Path, audio:
     Raises BadRecipe for an unknown format and for what it cannot hold, BadData where no line has a prompt.
     """
     format = find(name)
-    rendered = format.render(records, context(picker, out if format.audio and audio is None else audio))
+    rendered = format.render(records, context(picker, out if format.audio and audio is None else audio, name))
     if isinstance(rendered, str):
         io.write(out, rendered)
         return [out]

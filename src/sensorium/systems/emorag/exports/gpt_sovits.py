@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,18 +16,13 @@ LANGUAGES = ("zh", "ja", "en", "ko", "yue")
 def render(records: Sequence[Mapping[str, Any]], context: Context) -> str:
     """A line for each clip, in the order they come. Its reader splits a line at every ``|`` and expects four parts.
 
-    A ``|`` in a transcript or speaker, which is not spoken, becomes a space. Raises BadRecipe for a path with ``|`` or
-    of two lines, for two clips of one file name, as its reader drops the folders, and for another language.
+    A ``|`` in a transcript or speaker, which is not spoken, becomes a space. Its preparation of training data drops the
+    folders of paths; copies (``--copy-to``) have file names that differ. Raises BadRecipe for a path with ``|`` or of
+    two lines, and for another language.
     """
-    lines, seen = [], {}
+    lines = []
     for hit in clips(records):
         path = check_one_line(context.audio.path(hit), "path", "|")
-        name = os.path.basename(path)
-        if seen.setdefault(name, path) != path:
-            raise BadRecipe(
-                f"{seen[name]} and {path} have one file name, by which alone GPT-SoVITS knows them; give --copy-to "
-                "FOLDER, which copies the clips under names of their own"
-            )
         code = language(hit)
         if code not in LANGUAGES:
             raise BadRecipe(
