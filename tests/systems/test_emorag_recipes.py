@@ -48,6 +48,8 @@ def test_the_documents_settings():
         assert (options.batch, options.lr, options.steps, options.clip) == (1024, 5e-4, 12_000, 1.0)
         assert (options.weight_decay, options.warmup, options.schedule) == (1e-4, 0, "constant")
     assert plan.values["right"]["head"]["rank"] == 256
+    fast, document = recipe.load("emorag-fast").values, recipe.load("emorag").values
+    assert all(fast[part] == document[part] for part in ("data", "left", "right", "objective", "evaluate"))
 
 
 def test_head_and_loss_are_the_documents():
