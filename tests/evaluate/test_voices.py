@@ -13,7 +13,7 @@ from sensorium.evaluate.options import EvaluateOptions
 from sensorium.evaluate.projected import Projected
 from sensorium.evaluate.protocols import _clip_library, _voice_data, voices
 from sensorium.evaluate.protocols._clip_library import Library, Measure
-from sensorium.numerics import affect
+from sensorium.numerics import affect, gaussian_features
 from sensorium.pairs import Pairs
 from sensorium.types import Data, Items
 
@@ -195,6 +195,25 @@ def test_concordance_is_that_of_the_first_clip_and_its_interval_holds_it(tmp_pat
         row = rows[f"CCC_{name}"]
         assert row["value"] == pytest.approx(concordance.ccc(affect.vads(asked)[:, d], affect.vads(first)[:, d]))
         assert -1 <= row["low"] <= row["value"] <= row["high"] <= 1 and row["n_queries"] == 40
+
+
+def test_outputs_that_are_ratings_are_compared_with_those_of_the_emotions(tmp_path):
+    random = np.random.default_rng(9)
+    asked, carried = np.array(WORDS * 5), np.array(WORDS)[np.arange(40) % 4]
+    data, _ = clips_and_texts(asked, carried, everything(asked, carried), speaker=np.repeat(list("abcd"), 10))
+    points = [np.clip(affect.vads(words) + 0.3 * random.standard_normal((len(words), 3)), -1, 1)
+              for words in (asked, carried)]  # fmt: skip
+    zl, zr = (gaussian_features.lift(each) for each in points)
+    rows = by_measure(voices.report(data, Projected.of(zl, zr, data.pairs), PLAIN, {}, tmp_path))
+    for words, predicted, what in ((asked, points[0], "texts"), (carried, points[1], "clips")):
+        for d, name in enumerate(affect.DIMENSIONS):
+            row = rows[f"CCC_{name}/{what}"]
+            assert row["value"] == pytest.approx(concordance.ccc(affect.vads(words)[:, d], predicted[:, d]), abs=1e-5)
+            assert row["low"] <= row["value"] <= row["high"] and row["n_groups"] == (20 if what == "texts" else 4)
+    other = random.standard_normal((20, 220)).astype(np.float32), random.standard_normal((40, 220)).astype(np.float32)
+    assert "CCC_valence/clips" not in by_measure(
+        voices.report(data, Projected.of(*other, data.pairs), PLAIN, {}, tmp_path)
+    )
 
 
 @pytest.mark.parametrize("way", ["ids", "numbered", "transcript"])

@@ -16,7 +16,7 @@ from sensorium.evaluate.projected import Projected
 from sensorium.evaluate.protocols import _clip_library, _voice_data, emotions
 from sensorium.evaluate.protocols._clip_library import Library, Measure
 from sensorium.evaluate.protocols._voice_data import Voices
-from sensorium.numerics import affect
+from sensorium.numerics import affect, gaussian_features
 from sensorium.types import Data, Rows
 
 DIRECTION = "text->voice"
@@ -140,6 +140,8 @@ class _Measured:
         values = [self._named(one.name, v) for one, v in zip(measures, value, strict=True)]
         rows += self._own(queries, clips, correction, values)
         rows += self._concordance(found)
+        rows += self._predicted(queries, "texts", library.asked, library.unit)
+        rows += self._predicted(clips, "clips", library.carried, library.speaker)
         rows += self._one_speaker(queries, clips, correction)
         return [{**row, "split": "test"} for row in rows], tuple(values), found
 
@@ -180,6 +182,17 @@ class _Measured:
                        self.library, self.options.seed)  # fmt: skip
             rows.append({**row, "n_queries": len(found)})
         return rows
+
+    def _predicted(self, z: np.ndarray, what: str, code: np.ndarray, group: np.ndarray) -> list[dict[str, Any]]:
+        """CCC of ratings that the outputs z (n, d) are with those of the emotions; nothing for other outputs."""
+        if self.ratings is None or z.shape[1] != gaussian_features.WIDTH:
+            return []
+        points = gaussian_features.points_of(z)
+        if not np.allclose(gaussian_features.lift(points), z, atol=1e-4):
+            return []
+        found = concordance.rows(self.ratings[code], points, group, self.options.resamples, self.options.seed)
+        return [{**row, "direction": self.voices.direction, "measure": f"{row['measure']}/{what}",
+                 "n_candidates": len(self.library.carried)} for row in found]  # fmt: skip
 
     def _one_speaker(self, queries: np.ndarray, clips: np.ndarray, correction: Any) -> list[dict[str, Any]]:
         """The same among the clips of one speaker alone: the mean over the speakers that have the emotion."""
