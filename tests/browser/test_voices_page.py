@@ -315,6 +315,20 @@ def test_what_goes_wrong_is_said(library, open_page):
     page.wait_for_selector("text=Too many lines for a page")
 
 
+def test_the_search_shows_what_a_clip_is_and_plays_it(library, open_page):
+    page = open_page(f"{library.url}/#/search?{urllib.parse.urlencode({'run': 'voices', 'q': ANGRY})}")
+    page.wait_for_selector(".hit.audio")
+    first = page.locator(".hit.audio").first
+    speaker, emotion = first.get_attribute("data-id").split("/")
+    assert emotion.split("_")[0] in first.inner_text() and speaker in first.inner_text()
+    assert first.locator(".wave-time").inner_text().endswith(" s")
+    first.get_by_role("button", name="Play").click()
+    page.wait_for_selector(".hit .sound.playing")
+    page.goto(at(library))
+    settled(page)
+    assert page.locator(".sound.playing").count() == 0
+
+
 @pytest.mark.parametrize("width", [390, 820, 1440])
 def test_it_fits_the_width(library, open_page, width):
     page = open_page(at(library, lines=f"{ANGRY}\n{SAD}", all="1"), viewport={"width": width, "height": 760})

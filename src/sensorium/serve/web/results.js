@@ -3,6 +3,7 @@
 import { call, show, url } from "./api.js";
 import { context, link } from "./context.js";
 import { h, icon, set } from "./dom.js";
+import { sound } from "./waveform.js";
 
 const NAMES = ["name", "productDisplayName", "title", "caption", "text", "label", "transcript"];
 
@@ -16,7 +17,7 @@ export const nameOf = (run, side) => run?.sides[side]?.name ?? side;
 export function itemsOf(run, side) {
   const one = run.sides[side], many = MANY[one.kind], name = nameOf(run, side);
   const alike = Object.entries(run.sides).some(([other, each]) => other !== side && each.kind === one.kind);
-  return !alike && [side, one.kind, one.takes].includes(name) ? many : `${name} ${many}`;
+  return !alike && [side, one.kind, one.takes, ...(one.kind === "audio" ? ["clip"] : [])].includes(name) ? many : `${name} ${many}`;
 }
 
 /** Title of an item: a column that names it, else its id. */
@@ -33,11 +34,16 @@ export function picture(item, className = "thumb") {
   return image;
 }
 
-/** A sound of an item. */
-export function player(item) {
-  const audio = h("audio", { controls: true, preload: "none", "aria-label": `Sound of ${label(item)}` });
-  show(audio, item.media);
-  return audio;
+/** A sound of an item, as a waveform to play. */
+export function player(item) { return sound(item, label(item), Number(item.columns?.duration) || 0).element; }
+
+/** What is said beside a sound: its emotion or class, who speaks, and in which language. */
+export function facts(item) {
+  const { emotion, label: name, speaker, language } = item.columns ?? {}, there = (one) => one !== undefined && one !== null && one !== "";
+  const kind = there(emotion) ? emotion : name;
+  if (![kind, speaker, language].some(there)) return null;
+  return h("span", { class: "sound-facts" }, there(kind) ? h("span", { class: "tag" }, String(kind)) : null,
+    there(speaker) ? h("span", { class: "sound-speaker" }, icon("person"), h("span", { class: "visually-hidden" }, "speaker "), String(speaker)) : null, there(language) ? h("span", { class: "quiet" }, String(language)) : null);
 }
 
 function media(item) {
@@ -108,7 +114,7 @@ export function card(hit, { onSearch, onDetails, onGroup }) {
   const shown = media(hit);
   const small = name === hit.id ? null : h("span", { class: "hit-id" }, hit.id);
   const main = h("button", { class: "hit-main", type: "button", title: "Search by this", on: { click: () => onSearch(hit) } },
-    kind === "image" ? shown : null, h("span", { class: "hit-name" }, name), small);
+    kind === "image" ? shown : null, h("span", { class: "hit-name" }, name), small, kind === "audio" ? facts(hit) : null);
   const element = h("li", { class: `hit ${kind}`, dataset: { id: hit.id, side: hit.side } },
     h("span", { class: "visually-hidden" }, `${hit.rank}.`), main, kind === "audio" ? shown : null,
     h("span", { class: "hit-foot" }, score(hit), hit.fallback ? h("span", { class: "tag", title: "fills up: it does not pass the filter, or its score is below the least one" }, "fallback") : null,

@@ -7,6 +7,7 @@ import { announce, debounced, h, icon, set, state } from "./dom.js";
 import { count, counted, filters } from "./filters.js";
 import { strokesFromText, picture as drawnPicture } from "./draw.js";
 import { fileOf, fromParams, isFile, requests, sideOf, targetOf, toParams } from "./query.js";
+import { stopSound } from "./waveform.js";
 import { details, forget, grid, itemsOf, label, MANY, picture } from "./results.js";
 
 const SIDE_BESIDE = { "": "One list", correction: "Corrected | raw", encoder: "Head | encoder" };
@@ -34,6 +35,7 @@ export function hide() {
   page?.panel.stop();
   page?.stop?.abort();
   page?.counting?.abort();
+  stopSound();
   page = null;
 }
 

@@ -1,7 +1,7 @@
 // Rows of the page Voices: a clip with its sound, what it says, and its numbers, each marked against the engine's limits.
 
 import { h, icon, set } from "../../dom.js";
-import { details, label } from "../../results.js";
+import { details, facts, label } from "../../results.js";
 import { sound } from "../../waveform.js";
 import { marks } from "./gates.js";
 
@@ -10,13 +10,6 @@ export const DRAGGED = "application/x-sensorium-clip";
 
 /** What a clip is called: its transcript, else its id. */
 export function words(item) { return String(item.columns?.transcript || "") || label(item); }
-
-function facts(item) {
-  const { speaker, emotion, language } = item.columns ?? {};
-  return h("span", { class: "clip-facts" }, emotion ? h("span", { class: "tag emotion" }, emotion) : null,
-    speaker !== undefined && speaker !== null && speaker !== "" ? h("span", { class: "clip-speaker" }, icon("person"), String(speaker)) : null,
-    language ? h("span", { class: "quiet" }, language) : null, h("span", { class: "quiet clip-id" }, item.id));
-}
 
 /**
  * A row for a clip. onSpeaker(hit): make its speaker the one of all lines. onChoose(hit): take it for its line;
@@ -33,7 +26,7 @@ export function row(hit, { onSpeaker, onChoose, chosen = false, place = "", onSe
   const element = h("li", { class: `clip${fails ? " fails" : ""}${chosen ? " chosen" : ""}`, dataset: { id: hit.id }, draggable: "true" },
     h("span", { class: "clip-rank number", "aria-hidden": "true" }, place),
     plays ? plays.element : h("p", { class: "sound quiet" }, "This clip's sound is not stored with the run."),
-    h("div", { class: "clip-text" }, h("span", { class: "clip-words" }, name), facts(hit)),
+    h("div", { class: "clip-text" }, h("span", { class: "clip-words" }, name), h("span", { class: "clip-facts" }, facts(hit), h("span", { class: "quiet clip-id" }, hit.id))),
     hit.score === undefined ? null : h("span", { class: "clip-score number", title: "score; higher is nearer" }, hit.score.toFixed(3)),
     acts, hit.gates ? marks(hit.gates, name, abouts) : null);
   element.toggle = plays?.toggle;
