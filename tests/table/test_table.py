@@ -95,3 +95,39 @@ def test_round_trip(tmp_path_factory, rows):
 def test_metadata_is_plain_python():
     assert TABLE.metadata(0) == {"year": 1999, "kind": "dog", "loud": True, "score": 0.5}
     assert type(TABLE.metadata(0)["year"]) is int
+
+
+def test_a_filter_asked_again_gives_the_same_rows_and_those_of_a_changed_table():
+    """Masks of conditions are kept: they follow rows that come and go, and nobody can change them."""
+    table = Table(
+        np.array(["a", "b", "c"]),
+        {"n": np.array([1, 2, 3]), "on": np.array([True, False, True]), "t": np.array(["1", "x", ""])},
+    )
+    for _ in range(2):
+        assert table.where({"n": {">=": 2}}).tolist() == [False, True, True]
+        assert table.where({"n": 1, "on": True}).tolist() == [True, False, False]
+        assert table.where({"t": "1"}).tolist() == table.where({"t": 1}).tolist() == [True, False, False]
+        assert table.where({"t": ["1", "x"]}).tolist() == [True, True, False]
+        assert table.where({"t": {"!=": [None, ""]}}).tolist() == [True, True, False]
+        assert table.where({"n": {np.int64(1), 3}}).tolist() == [True, False, True]  # a set has no text of its own
+    mask = table.where({"n": {">=": 2}})
+    mask[:] = False
+    assert table.where({"n": {">=": 2}}).tolist() == [False, True, True]
+    with pytest.raises(ValueError, match="read-only"):
+        table.holds("n", {">=": 2})[0] = True
+    more = table.append(np.array(["d"]), {"n": [9], "on": [False], "t": ["y"]})
+    assert more.where({"n": {">=": 2}}).tolist() == [False, True, True, True]
+    assert more.take(np.array([0, 3])).where({"n": {">=": 2}}).tolist() == [False, True]
+    for wrong in ({"n": {"~": 1}}, {"m": 1}):
+        for _ in range(2):
+            with pytest.raises(BadRecipe):
+                table.where(wrong)
+
+
+def test_the_masks_that_are_kept_are_bounded(monkeypatch):
+    monkeypatch.setattr("sensorium.table._MASK_BYTES", 30)
+    table = Table(np.array([f"{i}" for i in range(10)]), {"n": np.arange(10)})
+    for _ in range(2):
+        for least in range(10):
+            assert table.where({"n": {">=": least}}).sum() == 10 - least
+            assert len(table._masks) <= 3
