@@ -171,6 +171,33 @@ def test_clips_added_and_removed_live_are_judged_by_their_columns(tmp_path):
         problem(client.post("/prompts", json={"lines": [ANGRY], "speaker": "eve"}), 400)
 
 
+def test_an_added_clip_is_measured_and_judged_like_those_of_the_run(tmp_path):
+    """A run of the data set clips: what comes by POST /items brings its sound alone, and gets every gate's number."""
+    import base64
+
+    import sensorium
+
+    names, columns = small_voices.write(tmp_path / "clips")
+    table = [{name: columns[name][row] for name in ("speaker", "emotion", "language", "transcript")} | {"path": names[row]}
+             for row in range(len(names))]  # fmt: skip
+    (tmp_path / "table.jsonl").write_text("\n".join(map(json.dumps, table)))
+    keys = [f"data.root={tmp_path}/clips", f"data.table={tmp_path}/table.jsonl", "left.encoder=hashing", "left.head=linear",
+            "right.encoder=functionals", "right.encoder.relations=false", "objective=ridge", "evaluate.baselines=[]",
+            "evaluate.plots=false", "evaluate.resamples=20", "data.validation=0.25"]  # fmt: skip
+    recipe = {"name": "voices", "data": {"name": "clips"}, "objective": "ridge"}
+    run = sensorium.run(recipe, keys, out=tmp_path / "runs" / "voices", quiet=True)
+    sound = (tmp_path / "clips" / "ada" / "happy_0.wav").read_bytes()
+    told = {"speaker": "eve", "emotion": "happy", "language": "en", "transcript": "We won the whole tournament today"}
+    with client_of([run.folder]) as client:
+        known = ask(client, {"text": "We won", "clip": "ada/happy_0.wav"}, failing=True)["lines"][0]["hits"][0]["gates"]
+        new = {"id": "eve/1.wav", "side": "right", "audio": base64.b64encode(sound).decode(), "columns": told}
+        assert client.post("/items", json=new).status_code == 201
+        hit = ask(client, "We won", speaker="eve", failing=True)["lines"][0]["hits"][0]
+        assert hit["id"] == "eve/1.wav" and set(hit["gates"]) == set(known)
+        for gate in ("duration", "loudness", "clipping", "noise", "silence_start", "silence_end", "steadiness"):
+            assert hit["gates"][gate]["value"] == pytest.approx(known[gate]["value"], abs=0.01), gate
+
+
 def test_prompts_while_clips_come_and_go(tmp_path):
     run = small_voices.make(tmp_path / "voices")
     vector = np.asarray(run.index("right").vectors(np.arange(1))[0], float)
