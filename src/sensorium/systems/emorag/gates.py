@@ -52,6 +52,7 @@ class Gates:
 
     def __init__(self, table: Table, profile: Profile, level: bool = False, sounds: bool = False) -> None:
         self.table, self.profile, self.level = table, profile, level
+        self.about = self.key(profile, level, sounds)
         self._words = _languages(table)
         gates = [gate for gate in profile.gates if not (sounds and gate.name == "nonverbal")]
         lost = [gate for gate in gates if gate.required and gate.column not in table.columns]
@@ -77,6 +78,11 @@ class Gates:
             if gate.name != "line_rate":
                 self._passing &= self.passes(gate.name)
         self.usual_rate = self._usual_rate()
+
+    @staticmethod
+    def key(profile: Profile, level: bool, sounds: bool) -> str:
+        """Equal for gates that judge every clip alike."""
+        return repr((profile, level, sounds))
 
     @property
     def passing(self) -> np.ndarray:

@@ -77,7 +77,9 @@ class Picker(Allowed):
     by.
     """
 
-    def __init__(self, run: Run, side: str, script: Script, wanted: Wanted, index: Any = None) -> None:
+    def __init__(
+        self, run: Run, side: str, script: Script, wanted: Wanted, index: Any = None, gates: Gates | None = None
+    ) -> None:
         self.run, self.script, self.wanted = run, script, wanted
         options = Options(wanted.k, wanted.to, wanted.where, wanted.corrected)
         self.finder = Finder(run, side, options, Choice(wanted.k, wanted.mmr, wanted.min_score, None, wanted.vary),
@@ -90,7 +92,9 @@ class Picker(Allowed):
         profile = profiles.find(wanted.engine).changed(wanted.gates) if wanted.engine else None
         if profile is None and wanted.gates:
             raise BadRecipe("gates are an engine's; name one, such as --for any")
-        self.gates = None if profile is None else Gates(self.table, profile, wanted.level, wanted.sounds)
+        self.gates = (
+            gates if gates is not None or profile is None else Gates(self.table, profile, wanted.level, wanted.sounds)
+        )
         self.cast: dict[str, str] = {}
         self._speaker = self._named_speaker()
         self._emotions: dict[str, list[str]] = {}

@@ -144,18 +144,30 @@ def _desk(workers: Workers, to: str, desks: dict[tuple[str, ...], Desk], ask: As
         desk.picker.begin(ask.script)
         return desk
     wanted, gates, lost = ask.wanted, None, []
-    if ask.failing and wanted.engine:
+    if wanted.engine:
         profile = profiles.find(wanted.engine).changed(wanted.gates)
-        lost = [gate.name for gate in profile.gates if gate.required and gate.column not in table.columns]
-        gates = Gates(table, profile.changed([f"{name}=off" for name in lost]), wanted.level, wanted.sounds)
+        if ask.failing:
+            lost = [gate.name for gate in profile.gates if gate.required and gate.column not in table.columns]
+            profile = profile.changed([f"{name}=off" for name in lost])
+        gates = _gates(table, profile, wanted, desks)
+    if ask.failing:
         wanted = replace(wanted, engine="", gates=())
-    picker = Picker(workers.run, ask.side, ask.script, wanted)
-    desk = Desk(table, picker, picker.gates if gates is None else gates, lost)
+    picker = Picker(workers.run, ask.side, ask.script, wanted, gates=None if ask.failing else gates)
+    desk = Desk(table, picker, gates, lost)
     desks.pop(ask.key, None)
     while len(desks) >= _PICKERS or any(one.table is not table for one in desks.values()):
         desks.pop(next((key for key, one in desks.items() if one.table is not table), next(iter(desks))))
     desks[ask.key] = desk
     return desk
+
+
+def _gates(table: Table, profile: profiles.Profile, wanted: Wanted, desks: Mapping[Any, Desk]) -> Gates:
+    """The gates of a profile over a table: those of another desk, or new ones. They hold every clip's numbers."""
+    gates = Gates.key(profile, wanted.level, wanted.sounds)
+    for desk in desks.values():
+        if desk.table is table and desk.gates is not None and desk.gates.about == gates:
+            return desk.gates
+    return Gates(table, profile, wanted.level, wanted.sounds)
 
 
 def _pick(workers: Workers, to: str, desk: Desk, ask: Ask) -> Answer:
