@@ -222,7 +222,8 @@ async function draw() {
     }
   } catch (error) {
     if (error.name === "AbortError" || mine !== page) return;
-    set(page.found, state("error", error.title ?? "That did not work", error.message, h("button", { class: "button", type: "button", on: { click: () => draw() } }, "Try again")));
+    set(page.found, state("error", error.title ?? "That did not work", error.message, h("button", { class: "button", type: "button", on: { click: () => draw() } }, "Try again"),
+      error.status === 422 && !now.all ? h("button", { class: "button", type: "button", on: { click: () => change({ all: true }) } }, "Leave nothing out") : null));
   } finally {
     if (mine === page && !stop.signal.aborted) { page.found.removeAttribute("aria-busy"); drawTools(); }
   }
