@@ -20,6 +20,7 @@ from sensorium.errors import BadData, BadRecipe, Busy, Mismatch
 from sensorium.evaluate import protocols
 from sensorium.evaluate.projected import Projected
 from sensorium.fitting import encoders as encoding
+from sensorium.numerics import centers
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.progress import say, timed
 from sensorium.recipe import Built, Recipe
@@ -162,10 +163,13 @@ def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bo
 
     encoder = plan.part(f"{side}.encoder") if encoder is None else encoder
     encoding.check_side(side, items, plan, encoder)
+    by = plan.values[side].get(recipes.CENTER)
     if encoder is None:
-        return Embeddings(items.ids, items.values, dict(items.source), items.meta)
+        table = Embeddings(items.ids, items.values, dict(items.source), items.meta)
+        return centers.centred(table, by) if by else table
     try:
-        return store.embed(items, encoder, stores / store_name(side, plan, encoder.fingerprint), progress=progress)
+        table = store.embed(items, encoder, stores / store_name(side, plan, encoder.fingerprint), progress=progress)
+        return centers.centred(table, by) if by else table
     except BadData as error:
         modality = modalities.found().get(items.kind)
         if modality is None:
@@ -247,6 +251,8 @@ def save_heads(plan: Recipe, left: Embeddings, right: Embeddings | None, fitted:
     from sensorium.fitting.baselines import ENSEMBLE
 
     for side, table, module in (("left", left, fitted.left_head), ("right", right, fitted.right_head)):
+        if table is not None and table.centers is not None:
+            table.centers.save(folder / centers.FILE.format(side=side))
         if table is not None:
             heads.save(module, folder / side, fitted.names.get(side, plan.part_name(f"{side}.head")), table.fingerprint)
         if table is not None and side in fitted.ensemble:

@@ -45,6 +45,9 @@ SPLITTING = {
     "split_seed": 0,  # the split stays the same whatever the run's seed
 }
 CACHED = "cached"  #: key of [data]: false reads pictures anew in each step of the fit, see [finetune]
+#: Key of [left] and [right]: a metadata column, such as speaker. The mean vector of each of its values is moved to that
+#: of all, see :mod:`sensorium.numerics.centers`.
+CENTER = "center"
 SIDES = ("left", "right")
 _LARGEST_SEED = 2**63 - 1  # of torch's generators
 SECTIONS = ("data", "left", "right", "objective", "train", "finetune", "index", "evaluate")
@@ -280,9 +283,13 @@ def _resolve(values: dict[str, Any]) -> dict[str, Any]:
         else:
             resolved[section] = filled
     for side in SIDES:
-        for key in values.get(side, {}):
-            if f"{side}.{key}" not in SLOTS:
-                raise BadRecipe(f"no key '{side}.{key}'; {nearest(key, ('encoder', 'head'))}")
+        for key, value in values.get(side, {}).items():
+            if key == CENTER and not (isinstance(value, str) and value):
+                raise BadRecipe(f"{side}.{key}={value!r}; expected the name of a column, such as speaker")
+            if key == CENTER:
+                resolved.setdefault(side, {})[key] = value
+            elif f"{side}.{key}" not in SLOTS:
+                raise BadRecipe(f"no key '{side}.{key}'; {nearest(key, ('encoder', 'head', CENTER))}")
         if "head" not in resolved.setdefault(side, {}):
             resolved[side]["head"] = _fill(f"{side}.head", "identity")
     if "index" not in resolved:

@@ -245,7 +245,8 @@ class Embeddings:
     """Vectors as the encoder gave them, with ids, metadata and the maker's fingerprint.
 
     vectors: (n, d) Rows; or, when ``offsets`` (n + 1,) is given, (t, d) frames of which item i
-    owns ``vectors[offsets[i]:offsets[i + 1]]``.
+    owns ``vectors[offsets[i]:offsets[i + 1]]``. centers: by how much vectors were moved, of
+    :mod:`sensorium.numerics.centers`; None where they are as the encoder gave them.
     """
 
     ids: np.ndarray
@@ -253,6 +254,7 @@ class Embeddings:
     fingerprint: Mapping[str, Any]
     meta: Mapping[str, np.ndarray] = field(default_factory=dict)
     offsets: np.ndarray | None = None
+    centers: Any = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sensorium.errors import BadRecipe
+from sensorium.errors import BadRecipe, nearest
 from sensorium.types import SIDES, Data, Items
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ def settled(
     """Recipe and parts as they are used on these data, checked, and notes.
 
     Where a side's items came as vectors, an encoder that the recipe itself names is left aside, and a note says so;
-    one that an override names is refused. Then the encoders' open keys are settled: see ``Recipe.settle``.
+    one that an override names is refused. So it is with a column for ``center`` that the items do not have. Then the
+    encoders' open keys are settled: see ``Recipe.settle``.
     Raises BadRecipe as :func:`check` does.
     """
     named = {side for side in SIDES for one in overrides if _names(one, f"{side}.encoder")}
@@ -30,6 +31,15 @@ def settled(
             values[side] = {key: value for key, value in values[side].items() if key != "encoder"}
             name = plan.part_name(f"{side}.encoder")
             notes.append(f"the {items.name or side} items are vectors already: encoder '{name}' is unused")
+    for side, items in _sides(data):
+        by = values[side].get("center")
+        if by and by not in items.meta:
+            if any(one.partition("=")[0] == f"{side}.center" for one in overrides):
+                raise BadRecipe(f"{side}.center={by}: the {items.name or side} items have no such column; "
+                                f"{nearest(by, items.meta)}")  # fmt: skip
+            values[side] = {key: value for key, value in values[side].items() if key != "center"}
+            notes.append(f"the {items.name or side} items have no column '{by}', so they are not centred by it; "
+                         f"type: {side}.center=COLUMN")  # fmt: skip
     if notes:
         plan = replace(plan, values=values, asked=plan.asked or plan.hash)
         built = replace(built, encoders=encoders)

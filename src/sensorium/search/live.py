@@ -113,7 +113,10 @@ def _projected(run: Run, side: str, added: Sequence[Change]) -> np.ndarray:
     frames = [i for i, c in enumerate(added) if c.vector is not None and c.vector.ndim == 2]
     z = np.empty((len(added), run.head(side).dim), np.float32)
     if single:
-        z[single] = run.project(side, np.stack([added[i].vector for i in single]))
+        vectors, centers = np.stack([added[i].vector for i in single]), run.centers[side]
+        if centers is not None:
+            vectors = centers.moved(vectors, [added[i].columns.get(centers.by) for i in single])
+        z[single] = run.project(side, vectors)
     if frames:
         offsets = np.cumsum([0, *(len(added[i].vector) for i in frames)])
         table = Embeddings(

@@ -16,6 +16,7 @@ from sensorium import integrity
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Corrupt, SensoriumError, nearest
 from sensorium.evaluate import calibration, posthoc
+from sensorium.numerics.centers import FILE, Centers
 from sensorium.search import asking, editing, journal, live, located, stored_index
 from sensorium.search.damage import REMEDY, reading, record
 from sensorium.search.folder import RunFolder, quote
@@ -181,6 +182,11 @@ class Run:
             return self.project(side, vector)
         table = Embeddings(np.array(["live"]), vector, {}, offsets=np.array([0, len(vector)]))
         return heads.project(self.head(side), table)
+
+    @cached_property
+    def centers(self) -> Mapping[str, Centers | None]:
+        """By side, how groups of its vectors are moved before the head; None where they are not."""
+        return {side: Centers.load(self.folder / FILE.format(side=side)) for side in SIDES}
 
     @cached_property
     def streams(self) -> bool:

@@ -57,6 +57,13 @@ def _vad(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
     return gaussian_features.lift(_linear(x, weights, "layers.0"))
 
 
+def _posterior(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    """As :class:`sensorium.heads.posterior.Posterior`."""
+    logits = _linear(x, weights, "layers.0")
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
 def gelu(x: np.ndarray) -> np.ndarray:
     """x Φ(x), within 1e-6: the error function of Abramowitz & Stegun 7.1.26, which is exact to 1.5e-7."""
     wide = x.astype(np.float64)
@@ -85,6 +92,7 @@ VECTOR_HEADS: dict[str, Callable[[np.ndarray, Weights, Arguments], np.ndarray]] 
     "pca": _pca,
     "layers": _layers,
     "vad": _vad,
+    "posterior": _posterior,
 }
 SET_HEADS = ("set_attention", "set_mean", "type_aware")  # whose single items pass an MLP
 

@@ -1,0 +1,183 @@
+"""Linear discriminant analysis of both sides in closed form: classes of the relation, each side by its own vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sensorium.contracts import ClosedFormObjective, Validate
+from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.numerics import affect
+from sensorium.numerics.moments import Moments
+from sensorium.pairs import Pairs
+from sensorium.types import Affine, Embeddings, Solution, is_missing
+
+_EXACT = 1e-10  # share of the largest eigenvalue below which a direction is rounding
+TARGETS = ("label", "vad")
+_BY_ROW = "for pairs that are related row by row type: objective=cca left.head=linear right.head=linear"
+
+
+class LDA(ClosedFormObjective):
+    """Logits x W + b of each side, x given as Gaussian in each class with one shrunk covariance C (Fisher 1936).
+
+    w_k = C⁻¹ μ_k, b_k = -½ μ_kᵀ C⁻¹ μ_k, C = (1 - s) · covariance within classes + s · its mean variance · I
+    (Friedman 1989, with λ = 1), of standardised inputs; classes count alike, whatever their sizes. For heads
+    ``posterior``, whose scores are then probabilities that text and clip are of one class.
+
+    column: of class words, on both sides, where the data say no classes by data.relevant.
+    shrinkage: s, above 0 up to 1; one, or several of which each side takes the one whose classes find that side's
+        validation items best (mean average precision), the first at a tie or without validation items.
+    temperature: by which the logits are divided; above 1 the probabilities are less sure.
+    targets: "label", or "vad": an item belongs to each class by exp(-d² / 2 spread²), d the distance of the emotions in
+        valence, arousal and dominance (:mod:`sensorium.numerics.affect`), so that near emotions are better mistakes.
+    spread: of these, 0.05 to 10.
+    """
+
+    needs = ()
+    reads_items = True
+
+    def __init__(
+        self,
+        column: str = "emotion",
+        shrinkage: float | Sequence[float] = (0.5, 0.3, 0.7, 0.1, 0.9),
+        temperature: float = 2.0,
+        targets: str = "label",
+        spread: float = 0.3,
+    ) -> None:
+        self.shrinkage = [float(s) for s in np.atleast_1d(np.asarray(shrinkage, np.float64))]
+        if not self.shrinkage or not all(0 < s <= 1 for s in self.shrinkage):
+            raise BadRecipe(f"objective.shrinkage={self.shrinkage}; expected one or more numbers above 0, up to 1")
+        if not 0.01 <= temperature <= 100:
+            raise BadRecipe(f"objective.temperature={temperature}; expected a number from 0.01 to 100, such as 2")
+        if targets not in TARGETS:
+            raise BadRecipe(f"objective.targets='{targets}'; expected {' or '.join(TARGETS)}")
+        if not 0.05 <= spread <= 10:
+            raise BadRecipe(f"objective.spread={spread}; expected a number from 0.05 to 10, such as 0.3")
+        self.column, self.temperature, self.targets, self.spread = column, temperature, targets, spread
+
+    def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
+        """Raises BadRecipe without classes on a side, BadData for fewer than two that both sides have."""
+        self._classes(left, right, pairs)
+
+    def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:
+        """Raises BadRecipe: moments of vectors do not hold the classes; :meth:`solve_items` reads them."""
+        raise BadRecipe("objective 'lda' reads the items' classes; type: data.relevant=COLUMN")
+
+    def solve_items(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> Solution:
+        """Logits of the raw vectors of each side."""
+        related = pairs.where(label=1)
+        drawn = bool((related.split != "").any())
+        train, held = (related.where("train") if drawn else related), related.where("validation")
+        codes, names = self._classes(left, right, train)
+        affines, notes = [], {"classes": len(names), "temperature": self.temperature}
+        if self.targets == "vad":
+            notes |= {"targets": "vad", "spread": self.spread}
+        for side, table, code in zip(("left", "right"), (left, right), codes, strict=True):
+            rows, others = (np.unique(part.left if side == "left" else part.right) for part in (train, held))
+            rows, others = rows[code[rows] >= 0], others[code[others] >= 0]
+            affine, notes[side] = self._side(table, rows, others, code, names)
+            affines.append(affine)
+        return Solution(*affines, notes)
+
+    def _classes(self, left: Embeddings, right: Embeddings, train: Pairs) -> tuple[list[np.ndarray], np.ndarray]:
+        """Codes of all rows of both sides, 0 … c - 1 or -1, and the names (c,) of the classes.
+
+        A class is what training items of both sides have.
+        """
+        words = self._words(left, right, train)
+        there = [np.unique(word[np.unique(rows)]) for word, rows in zip(words, (train.left, train.right), strict=True)]
+        names = np.intersect1d(*there)
+        named = names != "" if names.dtype.kind == "U" else names >= 0
+        # Rows without a label are classes of their own: too small to be learned.
+        many = [np.count_nonzero(words[1][np.unique(train.right)] == name) > 1 for name in names]
+        names = names[named & np.array(many, bool)]
+        if len(names) < 2:
+            raise BadData(
+                f"objective 'lda' needs two classes that training items of both sides have; there are {len(names)}; "
+                f"{_BY_ROW}"
+            )
+        codes = []
+        for word in words:
+            at = np.searchsorted(names, word).clip(0, len(names) - 1)
+            codes.append(np.where(names[at] == word, at, -1))
+        return codes, names
+
+    def _words(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> list[np.ndarray]:
+        """The class of every row of both sides: codes of the relation, or words of the column; "" where there is none.
+
+        Words of emotions that mean the same are one class.
+        """
+        if pairs.classes is not None and self.targets == "label":
+            return list(pairs.classes)
+        found = []
+        for side, table in (("left", left), ("right", right)):
+            if self.column not in table.meta:
+                known = nearest(self.column, table.meta) if table.meta else "they have none"
+                raise BadRecipe(
+                    f"objective 'lda' needs classes, but the {side} items have no column '{self.column}' ({known}); "
+                    f"type: data.relevant=COLUMN or objective.column=COLUMN; {_BY_ROW}"
+                )
+            values = np.asarray(table.meta[self.column]).tolist()
+            found.append(np.array(["" if is_missing(v) else affect.canonical(v) for v in values], np.str_))
+        return found
+
+    def _memberships(self, code: np.ndarray, names: np.ndarray) -> np.ndarray:
+        """Share (n, c) of each item in each class, rows adding up to 1."""
+        if self.targets == "label":
+            return np.eye(len(names))[code]
+        near = np.exp(-np.square(affect.distances(names, names).astype(np.float64)) / (2 * self.spread**2))
+        return (near / near.sum(1, keepdims=True))[code]
+
+    def _side(
+        self, table: Embeddings, rows: np.ndarray, held: np.ndarray, code: np.ndarray, names: np.ndarray
+    ) -> tuple[Affine, dict[str, Any]]:
+        path = _Discriminants(np.asarray(table.vectors[rows], np.float64), self._memberships(code[rows], names))
+        if len(self.shrinkage) == 1 or not len(held):
+            return path.affine(self.shrinkage[0], self.temperature), {"shrinkage": self.shrinkage[0]}
+        x, known = np.asarray(table.vectors[held], np.float64), code[held]
+        found = [average_precision(path.affine(s, self.temperature)(x), known) for s in self.shrinkage]
+        best = self.shrinkage[int(np.argmax(np.round(found, 9)))]
+        return path.affine(best, self.temperature), {
+            "shrinkage": best, "chosen_by": "validation", "tried": dict(zip(self.shrinkage, found, strict=True))
+        }  # fmt: skip
+
+
+class _Discriminants:
+    """Discriminants of x (n, d), standardised, with memberships (n, c): every shrinkage from one decomposition."""
+
+    def __init__(self, x: np.ndarray, members: np.ndarray) -> None:
+        self.mean, deviation = x.mean(0), x.std(0)
+        self.scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-9 * deviation.max())
+        x = (x - self.mean) * self.scale
+        n, d = x.shape
+        self.middles = (members.T @ x) / members.sum(0)[:, None]
+        # Each item is compared with its expected class mean, the mean of its class where memberships are 0 and 1.
+        rest = x - members @ self.middles
+        wide = d > n
+        values, vectors = np.linalg.eigh((rest @ rest.T if wide else rest.T @ rest) / n)
+        keep = values > _EXACT * max(float(values[-1]), 1e-300)
+        self.eigs, vectors = values[keep], vectors[:, keep]
+        self.basis = rest.T @ vectors / np.sqrt(self.eigs * n) if wide else vectors
+        self.unit = float(np.square(rest).sum() / (n * d)) or 1.0  # mean variance within classes
+
+    def affine(self, shrinkage: float, temperature: float) -> Affine:
+        """Logits of raw x. Outside the directions that the items span C is the same everywhere: s · unit."""
+        plain = shrinkage * self.unit
+        share = 1 / ((1 - shrinkage) * self.eigs + plain) - 1 / plain
+        weight = self.middles.T / plain + self.basis @ (share[:, None] * (self.basis.T @ self.middles.T))
+        bias = -0.5 * np.einsum("kd,dk->k", self.middles, weight)
+        weight = self.scale[:, None] * weight
+        return Affine(weight / temperature, (bias - self.mean @ weight) / temperature)
+
+
+def average_precision(logits: np.ndarray, code: np.ndarray) -> float:
+    """Mean average precision of the classes (c,) as queries for their items, by their probabilities (n, c)."""
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    score = powers / powers.sum(1, keepdims=True)
+    values = []
+    for k in np.unique(code).tolist():
+        right = code[np.argsort(-score[:, k], kind="stable")] == k
+        values.append(float((np.cumsum(right)[right] / (np.flatnonzero(right) + 1)).mean()))
+    return float(np.mean(values))
