@@ -315,6 +315,23 @@ def test_recall_with_a_filter_is_of_the_rows_that_pass():
     assert index.measure_recall(QUERIES, where={"year": 1900}) == 1.0, "nothing to find, nothing missed"
 
 
+@pytest.mark.parametrize("factory", ["Flat", "HNSW16"])
+def test_vectors_of_any_length_are_ranked_by_inner_product(factory):
+    """Not by Euclidean distance, whose order is another one where lengths differ: also in the FAISS index itself."""
+    lengths = np.random.default_rng(5).uniform(0.2, 5, (len(VECTORS), 1)).astype(np.float32)
+    index = Faiss(factory, ef_search=400)
+    index.add(IDS, lengths * VECTORS, COLUMNS)
+    products = QUERIES @ (lengths * VECTORS).T
+    distances = np.square(QUERIES[:, None] - lengths * VECTORS).sum(2)
+    expected = np.argsort(-products, axis=1)[:, :5]
+    assert (expected != np.argsort(distances, axis=1)[:, :5]).mean() > 0.5
+    hits = index.search(QUERIES, 5)
+    np.testing.assert_array_equal(index.table.ids[hits.rows], IDS[expected])
+    np.testing.assert_allclose(hits.scores, np.take_along_axis(products, expected, 1), rtol=1e-5)
+    inner, _ = index._index.search(QUERIES, 1)
+    np.testing.assert_allclose(inner[:, 0], products.max(1), rtol=1e-4)
+
+
 @pytest.mark.parametrize("factory", ["PQ8x4", "IVF8,PQ8x4", "PCA8,Flat", "HNSW8,SQ8"])
 def test_other_factories(factory, tmp_path):
     index = Faiss(factory, rescore=20)

@@ -11,7 +11,7 @@ from sound_files import tone
 
 import sensorium
 from sensorium.cli import main
-from sensorium.errors import BadData
+from sensorium.errors import BadData, BadRecipe
 from sensorium.search import add_table
 
 served = pytest.importorskip("served", reason="the extra 'serve' is not installed")
@@ -73,6 +73,18 @@ def test_clips_of_a_list_are_added_with_their_measures(run, made) -> None:
     assert again.search(text="line", k=3, where={"duration": {">=": 2.0}}).ids == ["new/21.wav"]
     again.remove(["new/21.wav"])
     assert len(sensorium.open(run).search(text="line", k=3, where={"duration": {">=": 2.0}})) == 0
+
+
+def test_a_folder_of_clips_is_added(run, made) -> None:
+    opened = sensorium.open(run)
+    (record,) = add_table.add(opened, made / "new", "clip")
+    assert (record["side"], record["added"]) == ("right", 2)
+    hits = opened.search(text="line", k=3, where={"duration": {">=": 2.0}})
+    assert hits.ids == ["21.wav"] and hits[0]["path"] == str(made / "new" / "21.wav")
+    (again,) = add_table.add(opened, made / "new", replace=True)  # the only side that takes files
+    assert again["replaced"] == 2
+    with pytest.raises(BadRecipe, match="is no store and no folder of embeddings"):
+        add_table.add(opened, made / "new", "text")
 
 
 def test_a_clip_that_cannot_be_used_is_not_added(run, made, tmp_path) -> None:

@@ -27,7 +27,9 @@ def add(
     table: Annotated[
         Path,
         typer.Argument(
-            metavar="TABLE", help="CSV, TSV, JSON, JSONL, Parquet, .npy, .npz or a store.", show_default=False
+            metavar="TABLE",
+            help="CSV, TSV, JSON, JSONL, Parquet, .npy, .npz, a store, or a folder of files.",
+            show_default=False,
         ),
     ],
     side: Side = None,
@@ -59,6 +61,8 @@ def add(
     """Add the rows of a table to a run, encoded as its own items were; also while it is being served.
 
     [bold]sensorium add runs/mine new.csv[/bold]
+
+    [bold]sensorium add runs/voices new_clips/ --side clip[/bold]
 
     [bold]sensorium add runs/mine more.parquet --side right --column caption --ids sku --replace[/bold]
     """

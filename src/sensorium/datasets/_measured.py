@@ -24,6 +24,8 @@ from sensorium.store.content_keys import KEY_BYTES, content_keys
 FOLDER = "clip-measures"  # beside the embeddings
 _SECONDS = 30.0  # what was measured is written this often, so that a kill costs no more
 _MOST_PARTS = 32  # files of a folder, above which they are made one
+#: Digits after the point: what differs below them is no difference between clips.
+_DIGITS = {"duration": 6, "loudness": 2, "rms": 5, "peak": 5, "clipping": 7, "snr": 1}
 _WAITING = 256  # clips handed to the threads at once: an interruption ends soon
 
 
@@ -84,8 +86,8 @@ def with_rate(columns: Mapping[str, np.ndarray], transcripts: Sequence[str | Non
         return dict(columns)
     each = zip(transcripts, *(columns[name].tolist() for name in ("duration", "silence_start", "silence_end")),
                strict=True)  # fmt: skip
-    rate = np.array([measures.speech_rate(*one) for one in each], np.float32)
-    return {**columns, "speech_rate": rate}
+    rate = np.array([measures.speech_rate(*one) for one in each])
+    return {**columns, "speech_rate": np.round(rate, 2)}
 
 
 def digest() -> str:
@@ -96,7 +98,7 @@ def digest() -> str:
 def _column(name: str, values: np.ndarray) -> np.ndarray:
     if name == "sample_rate":
         return np.nan_to_num(values).astype(np.int64)
-    return values.astype(np.float32)
+    return np.round(values, _DIGITS.get(name, 4))
 
 
 class Kept:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensorium import formats, modalities
 from sensorium.datasets import table as tables
+from sensorium.datasets._source import Source
 from sensorium.errors import BadData, BadRecipe
+from sensorium.modalities import walk
 from sensorium.search import adding
 from sensorium.types import Items, Pictured, TableColumns, is_missing
 
@@ -43,6 +46,8 @@ def add(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Add the rows of a table (CSV, TSV, JSON, JSONL, Parquet, .npy, .npz, a store) to a run; a record for each side.
 
+    path: of a folder, all files below it of the kind that a side takes are added, with their paths below it as ids.
+
     side: by default every side whose column the run's own recipe names and the table has; else the one of which the
     table has a column of a usual name, or the left one. Columns that the side has become metadata; others are left
     out, and named in the record. Everything is read and checked before anything is encoded.
@@ -51,7 +56,7 @@ def add(
     already, and what :func:`sensorium.search.adding.add` raises.
     """
     options = options or Options()
-    table = tables.opened(path, options.root)
+    table = _files_below(run, Path(path), side) or tables.opened(path, options.root)
     named = _named(run, table)
     sides = [adding.known_side(run, side)] if side else _sides(run, table, options, named)
     if len(sides) > 1 and options.column:
@@ -64,6 +69,23 @@ def add(
         record = adding.add(run, one, items, replace=replace, progress=progress)
         records.append({**record, "left_out": left_out} if left_out else record)
     return records
+
+
+def _files_below(run: Run, path: Path, side: str | None) -> Source | None:
+    """The files below a folder as a table of one column, path: those of a side's kind; None where there are none.
+
+    side: by default the only one that takes files.
+    """
+    if not path.is_dir():
+        return None
+    sides = [adding.known_side(run, side)] if side else run.sides
+    kinds = [kind for one in sides if (kind := _kind(run, one)) != "vector" and modalities.find(kind).is_file]
+    if len(kinds) != 1:
+        return None
+    found = walk.files_below(path, set(modalities.find(kinds[0]).media_types)).paths
+    names = formats.objects([one.relative_to(path).as_posix() for one in found])
+    column = formats.Column((len(names),), lambda: names)
+    return Source.of(path.name, formats.Columns({"path": column}, path), path) if found else None
 
 
 def _named(run: Run, table: Any) -> TableColumns:
