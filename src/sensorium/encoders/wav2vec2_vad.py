@@ -13,6 +13,7 @@ from sensorium.contracts import Encoder
 from sensorium.encoders._pretrained import weight_files
 from sensorium.encoders._speech_transformer import Speech, Waveform
 from sensorium.errors import BadRecipe, Corrupt
+from sensorium.modalities.audio import files
 from sensorium.numerics.affect import DIMENSIONS
 from sensorium.numerics.affect_scales import SCALES, check, to_unit
 
@@ -40,6 +41,8 @@ class Wav2vec2Vad(Encoder):
     takes: ClassVar[str] = "audio"
     dim: ClassVar[int] = len(DIMENSIONS)
     batch: ClassVar[int] = 32
+    sample_rate: ClassVar[int] = files.RATE
+    taken_from: ClassVar[str] = "regression head over the mean of the last hidden state's valid frames"
 
     def __init__(self, model: str = "", revision: str = "", precision: str = "fp32", chunk: float = 30.0,
                  scale: str = "0..1") -> None:  # fmt: skip
