@@ -67,10 +67,11 @@ def test_the_strength_is_that_of_the_smallest_error_on_validation_items():
     table, words = voices(noise=2.0)
     rows = {"train": np.arange(160), "validation": np.arange(160, 200)}
     objective = parts.make("objectives", {"name": "vad", "strengths": [300.0, 3.0, 1e-5]})
-    _, notes = objective._side(table, rows, "left")
+    truth = {name: affect.vads(words[some]) for name, some in rows.items()}
+    _, notes = objective._side(table, rows, truth)
     errors = {}
     for strength in objective.strengths:
-        affine = parts.make("objectives", {"name": "vad", "strengths": strength})._side(table, rows, "left")[0]
+        affine = parts.make("objectives", {"name": "vad", "strengths": strength})._side(table, rows, truth)[0]
         errors[strength] = np.square(affine(table.vectors[160:200].astype(float)) - affect.vads(words[160:200])).mean()
     assert notes["strength"] == min(errors, key=errors.get)
     assert notes["tried"] == pytest.approx(errors)
@@ -81,6 +82,19 @@ def test_a_side_of_three_numbers_is_ratings_and_stays_as_it_is():
     ratings = Embeddings(left.ids, np.clip(affect.vads(words) + 0.01, -1, 1), {"name": "ratings"})
     solution = parts.make("objectives", "vad").solve_items(left, ratings, pairs_of())
     assert solution.right is None and solution.left.weight.shape == (12, 3)
+
+
+def test_items_without_ratings_are_given_those_of_what_they_are_related_to():
+    left, words = voices()
+    bare = Embeddings(left.ids, left.vectors, left.fingerprint, {"transcript": words})
+    clips = Embeddings(left.ids, np.clip(affect.vads(words) + 0.01, -1, 1), {"name": "ratings"})
+    row = np.arange(240)
+    twice = Pairs.of(np.repeat(row, 2), np.stack([row, np.roll(row, 8)], 1).ravel(), split=np.repeat(SPLITS, 2))
+    objective = parts.make("objectives", "vad")
+    objective.check(bare, clips, twice)
+    found = objective.ratings(bare, row[:50], "left", clips, twice)
+    np.testing.assert_allclose(found, (clips.vectors[:50] + clips.vectors[np.roll(row, 8)[:50]]) / 2, atol=1e-6)
+    assert objective.solve_items(bare, clips, twice).left.weight.shape == (12, 3)
 
 
 def test_columns_of_ratings_go_before_words_and_scales_give_the_same():

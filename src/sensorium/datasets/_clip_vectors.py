@@ -16,7 +16,7 @@ from sensorium.datasets._source import Source
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.formats import IDS_NAMES, SPLIT_NAMES
 from sensorium.heads import check_finite
-from sensorium.modalities.audio import files
+from sensorium.modalities.audio import files, ratings
 from sensorium.pairs import Pairs
 from sensorium.pairs.classes import Classes
 from sensorium.types import Data, Items, as_ids
@@ -24,8 +24,9 @@ from sensorium.types import Data, Items, as_ids
 JOINS = ("name", "position")
 KEYS = {"text": ("text_emb", "text_embs", "text_embeddings"),
         "audio": ("emo_emb", "audio_emb", "audio_embs", "audio_embeddings")}  # fmt: skip
-_NAMES = ("filename", "fname", "stem", *IDS_NAMES)
+_NAMES = ("filename", "fname", "stem", "FileName", *IDS_NAMES)
 _ENDINGS = frozenset({*files.SUFFIXES, ".txt", ".lab", ".json", ".npy", ".pt"})
+RATINGS = "valence, arousal, dominance"  # what vectors that come from such a table are called
 _SHARED = ("transcript", "emotion", "speaker", "language", "path")  # columns that the other side is given too
 _SOME = 3
 
@@ -40,14 +41,20 @@ class Table:
     vectors: np.ndarray
 
     @classmethod
-    def open(cls, side: str, spec: str) -> Table:
-        """``PATH`` or ``PATH:KEY``. Raises BadRecipe for a file or key that is not there, BadData for no vectors."""
+    def open(cls, side: str, spec: str, scale: str = ratings.SCALE, skip: bool = False) -> Table:
+        """``PATH`` or ``PATH:KEY``. Raises BadRecipe for a file or key that is not there, BadData for no vectors.
+
+        A table of valence, arousal and dominance without vectors gives these, from ``scale`` to -1..1. skip: rows of
+        it that have no number stay as NaN.
+        """
         path, key = formats.split(spec)
         source = Source.open(str(path), None)
         columns = source.columns
         if not key:
             vectors = [columns.key] if columns.key else formats.names_of_vectors(columns)
             known = [name for name in KEYS[side] if name in columns] or vectors
+            if not known and (found := ratings.values_of(columns, scale, source.where, skip)) is not None:
+                return cls(side, source, RATINGS, found)
             if not known or (len(known) > 1 and known is vectors):
                 raise BadRecipe(f"which array of {source.where} holds the vectors? type: data.{side}={path}:KEY; "
                                 f"it has {', '.join(columns)}")  # fmt: skip
@@ -107,6 +114,12 @@ def load(text: Table, audio: Table, *, join: str, ids: str | None, split: str | 
     names = [one.names(ids) for one in tables]
     i, j, notes = _by_position(tables, names) if join == "position" else _by_name(tables, names, ids, allow_missing)
     name = names[1] if names[1] is not None and join == "name" else np.arange(len(audio))
+    for one, rows in zip(tables, (i, j), strict=True):
+        if one.key == RATINGS and (lost := ~np.isfinite(one.vectors[rows]).all(axis=1)).any():
+            notes[f"{one.side}_without_ratings"] = int(lost.sum())
+            i, j = i[~lost], j[~lost]
+            if not len(i):
+                raise BadData(f"{one.source.where}: none of its rows has ratings; fill them in")
     clip_ids = as_ids(name)[j]
     meta = [{n: c[rows] for n, c in one.metadata.items()} for one, rows in zip(tables, (i, j), strict=True)]
     for mine, other in (meta, meta[::-1]):

@@ -24,7 +24,7 @@ from sensorium.datasets._speakers import Speakers
 from sensorium.errors import BadData, BadRecipe
 from sensorium.modalities import walk
 from sensorium.modalities.audio import files
-from sensorium.numerics import affect
+from sensorium.numerics import affect, affect_scales
 from sensorium.table import as_column
 from sensorium.types import Data, Items, TableColumns, is_missing
 
@@ -41,7 +41,9 @@ class Clips(Dataset):
     sentences: in place of the transcripts, a table of texts and emotions, or the name of built-in ones, "emotions".
     relevant: texts and clips that share this column's value are related, within a split; by default a transcript and
     its clip, and with sentences those of one emotion.
-    text, audio: files of vectors, ``PATH`` or ``PATH:KEY``. join: their rows by "name", or by "position".
+    text, audio: files of vectors, ``PATH`` or ``PATH:KEY``; a table of clips' valence, arousal and dominance
+    (FileName, EmoVal, EmoAct, EmoDom) will do for vectors. join: their rows by "name", or by "position".
+    scale: of such a table, "1..7", "0..1", "-1..1", "1..5" or "1..9"; it is mapped to -1..1.
     file: one file with both, ``left`` and ``right`` naming its arrays, as in the data set arrays.
     left: array of the texts' vectors in ``file``. right: array of the clips' vectors in ``file``.
     ids: column of names, in files of vectors.
@@ -65,7 +67,8 @@ class Clips(Dataset):
                  group: str | None = None, split: str | None = None, test: float = 0.1, validation: float = 0.1,
                  split_seed: int = 0, test_actors: Speakers = (), validation_actors: Speakers = (),
                  train_actors: Speakers = (), measures: bool = True, longest: float = 600.0, bad: str = "stop",
-                 allow_missing: bool = False) -> None:  # fmt: skip
+                 allow_missing: bool = False, scale: str = "1..7") -> None:  # fmt: skip
+        self.scale = affect_scales.check(scale, "data.scale")
         _recordings.check_bad(bad)
         _clip_splits.check_shares(test, validation, split_seed)
         if join not in _clip_vectors.JOINS:
@@ -167,6 +170,9 @@ class Clips(Dataset):
             given, other = ("text", "audio") if self.text else ("audio", "text")
             raise BadRecipe(f"data.{given} is a file of vectors, which needs the other side; type: data.{other}=FILE "
                             "(a column of transcripts is data.transcript=COLUMN)")  # fmt: skip
-        tables = [_clip_vectors.Table.open(side, spec) for side, spec in (("text", self.text), ("audio", self.audio))]
+        tables = [
+            _clip_vectors.Table.open(side, spec, self.scale, self.bad == "skip")
+            for side, spec in (("text", self.text), ("audio", self.audio))
+        ]
         return _clip_vectors.load(*tables, join=self.join, ids=self.ids, split=self.split, group=self.group,
                                   relevant=self.relevant, allow_missing=self.allow_missing)  # fmt: skip

@@ -23,7 +23,8 @@ class Vad(ClosedFormObjective):
 
     The ratings are the columns ``valence``, ``arousal`` and ``dominance`` of a side's items where they have them, else
     those of its emotion word (Russell & Mehrabian 1977, :mod:`sensorium.numerics.affect`). A side whose vectors have
-    three numbers holds ratings already, and is kept as it is. For heads ``vad``, whose scores rank as distances.
+    three numbers holds ratings already, and is kept as it is; items of the other side that have neither column nor word
+    are given the mean of those that they are related to. For heads ``vad``, whose scores rank as distances.
 
     column: of the emotion words.
     scale: of the columns of ratings, "-1..1", "0..1", "1..5", "1..7" or "1..9".
@@ -51,17 +52,27 @@ class Vad(ClosedFormObjective):
 
     def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
         """Raises BadRecipe for a side without ratings, BadData for ratings or emotions that are none."""
-        for side, table, rows in (("left", left, pairs.left), ("right", right, pairs.right)):
+        for side, table, other in (("left", left, right), ("right", right, left)):
             if table.dim != len(affect.DIMENSIONS):
-                self.ratings(table, np.unique(rows), side)
+                rows = pairs.left if side == "left" else pairs.right
+                self.ratings(table, np.unique(rows), side, other, pairs)
 
-    def ratings(self, table: Embeddings, rows: np.ndarray, side: str) -> np.ndarray:
-        """Ratings (r, 3) float32 of rows of a side. Raises as :meth:`check` does."""
+    def ratings(self, table: Embeddings, rows: np.ndarray, side: str, other: Embeddings, pairs: Pairs) -> np.ndarray:
+        """Ratings (r, 3) float32 of rows of a side, which are sorted and unique. Raises as :meth:`check` does.
+
+        other: the other side, whose ratings stand in where this one has none. pairs: the related ones.
+        """
         if all(name in table.meta for name in affect.DIMENSIONS):
             columns = [np.asarray(table.meta[name])[rows] for name in affect.DIMENSIONS]
             return affect_scales.to_unit(
                 np.stack(columns, 1).astype(np.float64), self.scale, f"the {side} items' ratings", table.ids[rows]
             )
+        if self.column not in table.meta and other.dim == len(affect.DIMENSIONS):
+            mine, theirs = (pairs.left, pairs.right) if side == "left" else (pairs.right, pairs.left)
+            inside = np.isin(mine, rows)
+            at, found = np.searchsorted(rows, mine[inside]), np.zeros((len(rows), len(affect.DIMENSIONS)))
+            np.add.at(found, at, np.asarray(other.vectors[theirs[inside]], np.float64))
+            return (found / np.bincount(at, minlength=len(rows))[:, None]).astype(np.float32)
         if self.column not in table.meta:
             raise BadRecipe(
                 f"the {side} items have no column '{self.column}', and none of valence, arousal and dominance; "
@@ -83,16 +94,21 @@ class Vad(ClosedFormObjective):
             if table.dim != len(affect.DIMENSIONS):
                 rows = {"train": train, "validation": held}
                 rows = {name: np.unique(part.left if side == "left" else part.right) for name, part in rows.items()}
-                found[side], notes[side] = self._side(table, rows, side)
+                truth = {name: self.ratings(table, some, side, right if side == "left" else left, related)
+                         for name, some in rows.items()}  # fmt: skip
+                found[side], notes[side] = self._side(table, rows, truth)
         return Solution(found["left"], found["right"], notes)
 
-    def _side(self, table: Embeddings, rows: Mapping[str, np.ndarray], side: str) -> tuple[Affine, dict[str, Any]]:
-        x, y = _vectors(table, rows["train"]), self.ratings(table, rows["train"], side).astype(np.float64)
+    def _side(
+        self, table: Embeddings, rows: Mapping[str, np.ndarray], ratings: Mapping[str, np.ndarray]
+    ) -> tuple[Affine, dict[str, Any]]:
+        """The map of the training rows to their ratings, its strength chosen by the validation rows."""
+        x, y = _vectors(table, rows["train"]), ratings["train"].astype(np.float64)
         path = _RidgePath(x, y)
         if len(self.strengths) == 1:
             return path.affine(self.strengths[0]), {"strength": self.strengths[0]}
         if len(rows["validation"]):
-            held, truth = _vectors(table, rows["validation"]), self.ratings(table, rows["validation"], side)
+            held, truth = _vectors(table, rows["validation"]), ratings["validation"]
             errors = [float(np.square(path.affine(s)(held) - truth).mean()) for s in self.strengths]
             how = "validation"
         else:
