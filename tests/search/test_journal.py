@@ -106,17 +106,22 @@ def test_a_reader_is_behind_a_file_that_became_shorter(tmp_path):
     assert len(reader.read()) == 2 and not reader.is_behind
     os.truncate(writer.path, first)
     assert reader.is_behind
+    with pytest.warns(UserWarning, match="an unknown number of changes that were acknowledged are missing") as said:
+        assert reader.read() == []
+    assert said[0].filename == __file__, "the warning is shown at the line that called"
 
 
-def test_a_disk_that_takes_a_few_bytes_at_a_time_gets_all_of_them(tmp_path, monkeypatch):
+@pytest.mark.parametrize("piece", [1, 50, 1 << 20])
+def test_a_disk_that_takes_a_few_bytes_at_a_time_gets_all_of_them(tmp_path, monkeypatch, piece):
     whole = os.pwrite
+    monkeypatch.setattr(journal, "_PIECE", piece)
     monkeypatch.setattr(os, "pwrite", lambda file, content, at: whole(file, memoryview(content)[:7], at))
     change = Change("a", np.arange(5, dtype=np.float32), {"caption": "b" * 100}, "m", "image/png", bytes(range(200)))
     writer = Journal(tmp_path, "left")
-    writer.append([change])
+    writer.append([change, change, change])
     monkeypatch.undo()
     reader = Journal(tmp_path, "left")
-    assert [same(found, change) for found in reader.read()] == [True]
+    assert [same(found, change) for found in reader.read()] == [True] * 3
     assert reader.media("a") == ("image/png", bytes(range(200)))
 
 
