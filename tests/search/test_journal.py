@@ -111,6 +111,46 @@ def test_a_reader_is_behind_a_file_that_became_shorter(tmp_path):
     assert said[0].filename == __file__, "the warning is shown at the line that called"
 
 
+def test_a_reader_is_behind_another_file_of_the_same_size(tmp_path):
+    writer, reader = Journal(tmp_path, "left"), Journal(tmp_path, "left")
+    writer.append([Change("a")])
+    assert len(reader.read()) == 1 and not reader.is_behind
+    io.write(writer.path, writer.path.read_bytes())
+    assert reader.is_behind
+
+
+def test_a_file_written_anew_says_where_it_ends(tmp_path):
+    writer = Journal(tmp_path, "left")
+    for _ in range(3):
+        writer.append([Change("a"), Change("b")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that something is missing at its end
+        writer.rewrite()
+        assert [change.id for change in Journal(tmp_path, "left").read()] == ["a", "b"]
+    slot = records.committed(writer.path.read_bytes()[: records.START])
+    assert slot.end == writer.path.stat().st_size
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_a_folder_exchanged_while_its_lock_is_awaited_is_locked_anew(tmp_path, monkeypatch, newer):
+    """The lock of the folder that lies there now is taken, whichever of the two was made first."""
+    folders = sorted((tmp_path / name for name in "ab"), key=lambda path: (path.mkdir(), path.stat().st_ino)[1])
+    old, new = folders if newer else folders[::-1]
+    run, locks, lock = tmp_path / "run", [], journal.fcntl.flock
+    os.rename(old, run)
+
+    def exchanged(handle, how):
+        if not locks:
+            os.rename(run, tmp_path / "gone")
+            os.rename(new, run)
+        locks.append(os.fstat(handle).st_ino)
+        lock(handle, how)
+
+    monkeypatch.setattr(journal.fcntl, "flock", exchanged)
+    with journal.locked(run):
+        assert locks == [(tmp_path / "gone").stat().st_ino, run.stat().st_ino]
+
+
 @pytest.mark.parametrize("piece", [1, 50, 1 << 20])
 def test_a_disk_that_takes_a_few_bytes_at_a_time_gets_all_of_them(tmp_path, monkeypatch, piece):
     whole = os.pwrite
