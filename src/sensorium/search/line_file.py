@@ -23,7 +23,8 @@ _ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 
 def json_line(record: Any) -> str:
     """A record as one line of valid JSON: NaN and infinity are null."""
-    return json.dumps(json_value(record), ensure_ascii=False, allow_nan=False).translate(_ENDS)
+    text = json.dumps(json_value(record), ensure_ascii=False, allow_nan=False)
+    return text.translate(_ENDS) if not text.isascii() and any(end in text for end in map(chr, _ENDS)) else text
 
 
 class LineFile:
