@@ -107,7 +107,7 @@ def search(
 
     [bold]sensorium search runs/shop --text "red dress" --where "price<50" --collapse product --facets brand[/bold]
 
-    [bold]sensorium search runs/voices --lines script.txt --for f5 --as f5 --out voices.toml[/bold]
+    [bold]sensorium search runs/voices --lines script.txt --for f5 -k 1 --as f5 --out voices.toml[/bold]
 
     [bold]sensorium search runs/emorag-best --with runs/emorag-vad --weights .7,.3 --text "Leave me alone!"[/bold]
     """
