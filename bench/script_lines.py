@@ -77,7 +77,9 @@ def ours(run, script: Path, out: Path, engine: str) -> tuple[float, list[dict]]:
 
 def plain(run, texts: list[str]) -> tuple[float, float]:
     """Seconds of the original's way for all lines at once, and for one line at a time, all scaled to all lines."""
-    model, index = run.encoder("left").network, run.index("right")
+    from sensorium import parts
+
+    model, index = parts.make("encoders", "minilm").network, run.index("right")  # float32, as the original's
     clips = np.ascontiguousarray(index.vectors())
 
     def search(batch: list[str]) -> None:
