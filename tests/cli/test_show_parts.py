@@ -63,6 +63,14 @@ def test_an_encoder_of_sound_says_its_rate_width_and_layer(name: str) -> None:
     assert found["sample_rate"] in (16_000, 48_000) and found["width"] > 0 and len(found["layer"]) > 20
 
 
+def test_encoders_side_by_side_have_the_licences_of_each() -> None:
+    found = part_pages.page("encoder", "functionals+egemaps+resemblyzer")
+    licence = "egemaps: audEERING research licence: not for commercial use; resemblyzer: Apache 2.0"
+    assert (found["width"], found["sample_rate"], found["licence"]) == (1722, 16_000, licence)
+    assert found["weights"] == "egemaps: the package opensmile; resemblyzer: the package Resemblyzer"
+    assert part_pages.page("encoder", "hashing+minilm")["licence"] == "minilm: Apache 2.0"
+
+
 def test_the_page_of_an_encoder_of_sound_for_people(capsys, monkeypatch) -> None:
     assert shell(monkeypatch, "show", "encoder", "wav2vec2", "--table") == 0
     shown = capsys.readouterr().out

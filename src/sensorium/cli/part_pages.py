@@ -80,7 +80,7 @@ def _sentence(text: str) -> str:
 
 def _encoder(part: Callable[..., Any], spec: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """What an encoder alone has: kind of item, model, width, licence, and where its weights come from."""
-    licence, weights = parts.licence("encoders", spec["name"]), parts.constant("encoders", spec["name"], "WEIGHTS")
+    licence, weights = (_stated(spec, which) for which in ("LICENCE", "WEIGHTS"))
     found = {"takes": None, "model": spec.get("model"), "width": None, "licence": licence or "no weights",
              "weights": weights or ("see below" if licence else "none: nothing is downloaded")}  # fmt: skip
     required = {key for key, default in known.items() if default is inspect.Parameter.empty}
@@ -103,6 +103,13 @@ def _encoder(part: Callable[..., Any], spec: Mapping[str, Any], known: Mapping[s
         found |= {"model": parts.constant("encoders", spec["name"], "USUAL_MODEL") or None,
                   "width": int(usual) if usual else None}  # fmt: skip
     return found
+
+
+def _stated(spec: Mapping[str, Any], which: str) -> str:
+    """A constant of an encoder's module; of encoders side by side those of each that has it, with its name."""
+    inner = [(one["name"], _stated(one, which)) for one in spec.get("encoders", ()) if isinstance(one, Mapping)]
+    own = parts.constant("encoders", spec["name"], which)
+    return own or "; ".join(f"{name}: {said}" for name, said in inner if said)
 
 
 def print_page(found: Mapping[str, Any]) -> None:
