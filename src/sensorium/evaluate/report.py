@@ -220,6 +220,8 @@ def add_protocol(metrics: dict[str, Any], found: protocols.Report, name: str) ->
         **({"confusion": found.confusion} if found.confusion else {}),
     }
     there = {(row["direction"], row["measure"]) for row in metrics["results"]}
+    chances = {(row["direction"], row["measure"]): {"chance": row["chance"]} for row in rows if "chance" in row}
+    metrics["results"] = [{**row, **chances.get((row["direction"], row["measure"]), {})} for row in metrics["results"]]
     metrics["results"] = [
         *metrics["results"],
         *({**row, "protocol": name} for row in rows if (row["direction"], row["measure"]) not in there),

@@ -63,7 +63,7 @@ def emotion_retrieval(
     measures = _measures(library, ks)
     found = _clip_library.order(texts, clips, library, _clip_library.DEPTH)
     values, ends = _clip_library.means(library, found, measures, resamples, seed)
-    return [_row(DIRECTION, one.name, *row, library, seed)
+    return [_row(DIRECTION, one.name, *row, library, seed, speaker is not None)
             for one, *row in zip(measures, values(), ends, values.chance(), strict=True)]  # fmt: skip
 
 
@@ -229,9 +229,8 @@ def _measures(library: Library, ks: Sequence[int]) -> list[Measure]:
 
 
 def _row(direction: str, measure: str, value: np.ndarray, ends: tuple[float, float], chance: np.ndarray,
-         library: Library, seed: int) -> dict[str, Any]:  # fmt: skip
-    speakers = int(library.speaker.max()) + 1
-    groups = speakers if speakers > 1 else len(np.unique(library.unit))
+         library: Library, seed: int, of_speakers: bool = True) -> dict[str, Any]:  # fmt: skip
+    groups = int(library.speaker.max()) + 1 if of_speakers else len(np.unique(library.unit))
     return {"direction": direction, "measure": measure, "value": float(value.mean()), "low": ends[0], "high": ends[1],
             "chance": float(chance.mean()), "n_queries": len(value), "n_candidates": len(library.carried),
             "n_groups": groups, "seed": seed}  # fmt: skip
