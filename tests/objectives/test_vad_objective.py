@@ -81,7 +81,7 @@ def test_a_side_of_three_numbers_is_ratings_and_stays_as_it_is():
     left, words = voices()
     ratings = Embeddings(left.ids, np.clip(affect.vads(words) + 0.01, -1, 1), {"name": "ratings"})
     solution = parts.make("objectives", "vad").solve_items(left, ratings, pairs_of())
-    assert solution.right is None and solution.left.weight.shape == (12, 3)
+    assert solution.right is None and solution.left.weight.shape == (12, 8)
 
 
 def test_items_without_ratings_are_given_those_of_what_they_are_related_to():
@@ -106,7 +106,7 @@ def test_columns_of_ratings_go_before_words_and_scales_give_the_same():
         table = Embeddings(left.ids, left.vectors, left.fingerprint, meta)
         objective = parts.make("objectives", {"name": "vad", "scale": scale})
         maps.append(objective.solve_items(table, table, pairs_of()).left)
-    by_words = parts.make("objectives", "vad").solve_items(left, left, pairs_of()).left
+    by_words = parts.make("objectives", {"name": "vad", "by": "ratings"}).solve_items(left, left, pairs_of()).left
     for one in maps:
         np.testing.assert_allclose(one.weight, by_words.weight, atol=1e-5)
     wrong = parts.make("objectives", {"name": "vad", "scale": "0..1"})
@@ -140,3 +140,43 @@ def test_keys_that_cannot_be_are_refused(keys, message):
 def test_moments_alone_are_refused():
     with pytest.raises(BadRecipe, match="objective 'vad' reads the items' ratings"):
         parts.make("objectives", "vad").solve(None)
+
+
+def test_expected_ratings_come_from_scikit_learns_probabilities():
+    from sklearn.linear_model import LogisticRegression
+
+    from sensorium.objectives._softmax import SoftmaxPath
+
+    table, words = voices(d=9, noise=1.0)
+    x, codes = table.vectors.astype(np.float64), np.array([affect.EMOTIONS.index(word) for word in words])
+    standardised = (x - x.mean(0)) / x.std(0)
+    for strength in (1.0, 0.03):
+        known = LogisticRegression(C=1 / (strength * len(x)), max_iter=2000, tol=1e-10).fit(standardised, codes)
+        logits = SoftmaxPath(x, codes, 8).affine(strength)(x)
+        share = np.exp(logits - logits.max(1, keepdims=True))
+        np.testing.assert_allclose(share / share.sum(1, keepdims=True), known.predict_proba(standardised), atol=1e-4)
+
+
+def test_logits_of_emotions_are_written_into_the_head_and_saved(tmp_path):
+    from sensorium import heads as applied
+    from sensorium.stream import lite
+
+    left, words = voices(seed=1)
+    head, other = parts.make("heads", "vad"), parts.make("heads", "vad")
+    fitted = closed_form.solve(left, left, pairs_of(), head, other, parts.make("objectives", "vad"))
+    assert fitted.notes["left"]["by"] == "emotions" and fitted.left_head.arguments == {"emotions": True}
+    applied.save(fitted.left_head, tmp_path / "left", "vad", {})
+    z = applied.apply(applied.restore(tmp_path / "left")[0], left.vectors)
+    np.testing.assert_allclose(lite.Head(tmp_path / "left")(left.vectors), z, atol=1e-5)
+    assert np.abs(gaussian_features.points_of(z)[200:] - affect.vads(words[200:])).mean() < 0.15
+    by_ratings = parts.make("objectives", {"name": "vad", "by": "ratings"})
+    assert by_ratings.solve_items(left, left, pairs_of()).left.weight.shape == (12, 3)
+    with pytest.raises(BadRecipe, match="objective.by='words'; expected emotions or ratings"):
+        parts.make("objectives", {"name": "vad", "by": "words"})
+
+
+def test_without_validation_items_every_fifth_is_held_out():
+    left, _ = voices()
+    row = np.arange(240)
+    notes = parts.make("objectives", "vad").solve_items(left, left, Pairs.of(row, row)).notes
+    assert notes["left"]["chosen_by"] == "every fifth training item" and len(notes["left"]["tried"]) == 9

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sensorium.contracts import Head
 from sensorium.errors import BadRecipe
 from sensorium.heads._preprocess import affine_of, set_linear
+from sensorium.numerics import affect
 from sensorium.numerics import gaussian_features as features
 from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
@@ -20,38 +21,49 @@ class Vad(nn.Module, Head):
     The score of two items is exp(-d²/6), d the distance between their ratings: 1 where they agree. Where the input has
     three numbers, which are ratings already, W starts as the identity, and objective=vad keeps it. Ratings beyond
     -1..1 are cut off. See :mod:`sensorium.numerics.gaussian_features` for φ.
+
+    emotions: x W + b are logits of RAVDESS's eight emotions instead, and the ratings are the mean of the emotions'
+        ratings, weighted by the probabilities: what is expected of the item.
     """
 
     solved = True
 
-    def __init__(self) -> None:
+    def __init__(self, emotions: bool = False) -> None:
         super().__init__()
-        self.arguments: dict[str, object] = {}
+        self.arguments: dict[str, object] = {"emotions": emotions}
 
     def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
-        """Make the map; the identity for three numbers."""
+        """Make the map; the identity for three numbers that are ratings."""
         self.dim_in, self.dim = dim_in, features.WIDTH
-        self.layers = nn.ModuleList([nn.Linear(dim_in, features.AXES)])
-        if dim_in == features.AXES:
+        emotions = bool(self.arguments["emotions"])
+        self.layers = nn.ModuleList([nn.Linear(dim_in, len(affect.EMOTIONS) if emotions else features.AXES)])
+        table = torch.from_numpy(affect.vads(affect.EMOTIONS)).contiguous()
+        self.register_buffer("table", table, persistent=False)
+        if dim_in == features.AXES and not emotions:
             set_linear(self.layers[0], Affine(np.eye(features.AXES), np.zeros(features.AXES)))
         self.register_buffer("factors", torch.from_numpy(features.FACTORS), persistent=False)
         self.register_buffer("exponents", torch.from_numpy(features.EXPONENTS.T.copy()), persistent=False)
 
     def initialise(self, affine: Affine) -> None:
-        """Take a closed form to three ratings. Raises BadRecipe for one to another number of outputs."""
-        if len(affine.bias) != features.AXES:
+        """Take a closed form to three ratings, or to the logits of the eight emotions. Raises BadRecipe for another."""
+        emotions = len(affine.bias) == len(affect.EMOTIONS)
+        if len(affine.bias) != features.AXES and not emotions:
             raise BadRecipe(
                 f"the vad head holds maps to {features.AXES} ratings, this closed form gives {len(affine.bias)} "
                 "numbers; type: objective=vad, or left.head=linear right.head=linear"
             )
+        if emotions != self.arguments["emotions"]:
+            self.arguments = {"emotions": emotions}
+            self.build(int(self.dim_in or len(affine.weight)))
         set_linear(self.layers[0], affine)
 
     def ratings(self, x: Tensor) -> Tensor:
         """x (n, d_in) to valence, arousal and dominance (n, 3), -1 to 1."""
-        return self.layers[0](x).clamp(-1, 1)
+        z = self.layers[0](x)
+        return torch.softmax(z, 1) @ self.table if self.arguments["emotions"] else z.clamp(-1, 1)
 
     def rating_map(self) -> Affine:
-        """W and b of the raw input, float64."""
+        """W and b of the raw input, float64: to ratings, or to logits."""
         return affine_of(self.layers[0])
 
     def forward(self, x: Tensor) -> Tensor:

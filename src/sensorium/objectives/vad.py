@@ -1,4 +1,4 @@
-"""Valence, arousal and dominance in closed form: each side's vectors regressed on the ratings of its own items."""
+"""Valence, arousal and dominance, solved exactly: each side's vectors regressed on the ratings of its own items."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Vad(ClosedFormObjective):
     three numbers holds ratings already, and is kept as it is; items of the other side that have neither column nor word
     are given the mean of those that they are related to. For heads ``vad``, whose scores rank as distances.
 
+    by: "emotions" expects ratings from the probabilities of the emotions, by multinomial logistic regression with the
+        same kind of penalty, on sides whose items have words of the eight and no ratings; "ratings" is ridge alone.
     column: of the emotion words.
     scale: of the columns of ratings, "-1..1", "0..1", "1..5", "1..7" or "1..9".
     strengths: λ as multiples of the mean eigenvalue of the inputs' covariance, as of ridge, the inputs standardised;
@@ -38,11 +40,15 @@ class Vad(ClosedFormObjective):
 
     def __init__(
         self,
+        by: str = "emotions",
         column: str = "emotion",
         scale: str = "1..7",
         strengths: float | Sequence[float] = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01),
     ) -> None:
         affect_scales.check(scale, "objective.scale")
+        if by not in ("emotions", "ratings"):
+            raise BadRecipe(f"objective.by='{by}'; expected emotions or ratings")
+        self.by = by
         self.strengths = [float(s) for s in np.atleast_1d(np.asarray(strengths, np.float64))]
         if not self.strengths or not all(0 < s <= _STRONGEST for s in self.strengths):
             raise BadRecipe(
@@ -96,14 +102,24 @@ class Vad(ClosedFormObjective):
                 rows = {name: np.unique(part.left if side == "left" else part.right) for name, part in rows.items()}
                 truth = {name: self.ratings(table, some, side, right if side == "left" else left, related)
                          for name, some in rows.items()}  # fmt: skip
-                found[side], notes[side] = self._side(table, rows, truth)
+                found[side], notes[side] = self._side(table, rows, truth, self._codes(table, rows["train"]))
         return Solution(found["left"], found["right"], notes)
 
     def _side(
-        self, table: Embeddings, rows: Mapping[str, np.ndarray], ratings: Mapping[str, np.ndarray]
+        self,
+        table: Embeddings,
+        rows: Mapping[str, np.ndarray],
+        ratings: Mapping[str, np.ndarray],
+        codes: np.ndarray | None = None,
     ) -> tuple[Affine, dict[str, Any]]:
-        """The map of the training rows to their ratings, its strength chosen by the validation rows."""
+        """The map of the training rows to their ratings, its strength chosen by the validation rows.
+
+        codes: the rows' emotions, where their logits are wanted.
+        """
         x, y = _vectors(table, rows["train"]), ratings["train"].astype(np.float64)
+        if codes is not None:
+            held = _vectors(table, rows["validation"])
+            return self._expected(x, y, codes, held, ratings["validation"])
         path = _RidgePath(x, y)
         if len(self.strengths) == 1:
             return path.affine(self.strengths[0]), {"strength": self.strengths[0]}
@@ -115,8 +131,44 @@ class Vad(ClosedFormObjective):
             errors, how = [path.gcv(s) for s in self.strengths], "generalised cross-validation"
         best = self.strengths[int(np.argmin(errors))]
         return path.affine(best), {
-            "strength": best, "chosen_by": how, "tried": dict(zip(self.strengths, errors, strict=True))
+            "strength": best, "by": "ratings", "chosen_by": how, "tried": dict(zip(self.strengths, errors, strict=True))
         }  # fmt: skip
+
+    def _codes(self, table: Embeddings, rows: np.ndarray) -> np.ndarray | None:
+        """Place of each row's emotion among the eight; None where ridge regression is to be used."""
+        if self.by != "emotions" or self.column not in table.meta or all(n in table.meta for n in affect.DIMENSIONS):
+            return None
+        words = [affect.canonical(str(word)) for word in np.asarray(table.meta[self.column])[rows].tolist()]
+        if not set(words) <= set(affect.EMOTIONS) or len(set(words)) < 2:
+            return None
+        return np.array([affect.EMOTIONS.index(word) for word in words], np.int64)
+
+    def _expected(
+        self, x: np.ndarray, y: np.ndarray, codes: np.ndarray, held: np.ndarray, truth: np.ndarray
+    ) -> tuple[Affine, dict[str, Any]]:
+        """Logits of the emotions, the penalty chosen by the error of the ratings that they let expect."""
+        from sensorium.objectives._softmax import SoftmaxPath
+
+        count = len(affect.EMOTIONS)
+        if len(self.strengths) == 1:
+            return SoftmaxPath(x, codes, count).affine(self.strengths[0]), {"strength": self.strengths[0]}
+        how, path = "validation", SoftmaxPath(x, codes, count)
+        maps = [path.affine(strength) for strength in self.strengths]
+        tried = maps
+        if not len(held):
+            how, out = "every fifth training item", np.arange(len(x)) % 5 == 0
+            part = SoftmaxPath(x[~out], codes[~out], count)
+            held, truth, tried = x[out], y[out], [part.affine(strength) for strength in self.strengths]
+        errors = [float(np.square(_expectation(one(held)) - truth).mean()) for one in tried]
+        at = int(np.argmin(errors))
+        return maps[at], {"strength": self.strengths[at], "by": "emotions", "chosen_by": how,
+                          "tried": dict(zip(self.strengths, errors, strict=True))}  # fmt: skip
+
+
+def _expectation(logits: np.ndarray) -> np.ndarray:
+    """Ratings (n, 3) expected of logits (n, 8) of the emotions."""
+    share = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return share / share.sum(axis=1, keepdims=True) @ affect.vads(affect.EMOTIONS).astype(np.float64)
 
 
 class _RidgePath:

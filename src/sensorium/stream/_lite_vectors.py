@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.numerics import gaussian_features
+from sensorium.numerics import affect, gaussian_features
 
 Weights = Mapping[str, np.ndarray]
 Arguments = Mapping[str, Any]
@@ -54,7 +54,11 @@ def _layers(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray
 
 def _vad(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
     """As :class:`sensorium.heads.vad.Vad`."""
-    return gaussian_features.lift(_linear(x, weights, "layers.0"))
+    z = _linear(x, weights, "layers.0")
+    if arguments.get("emotions"):
+        share = np.exp(z - z.max(axis=1, keepdims=True))
+        z = share / share.sum(axis=1, keepdims=True) @ affect.vads(affect.EMOTIONS)
+    return gaussian_features.lift(z)
 
 
 def _posterior(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
