@@ -99,3 +99,14 @@ def test_holes_in_a_table_of_ratings_are_refused_or_left_out(tmp_path):
         sensorium.run(
             "emorag-vad", [*given, "data.bad=skip", "data.scale=0..1"], out=tmp_path / "runs" / "c", quiet=True
         )
+
+
+def test_fusion_is_measured_by_the_emotions_that_both_sides_share(run):
+    from sensorium.search import fusion_weights
+
+    both = sensorium.fuse(run.folder, run, weights="validation")
+    assert len(both.chosen) == 21 and len(set(both.chosen.values())) == 1  # one run twice: any weights do
+    row = {r["measure"]: r["value"] for r in run.metrics["results"] if r["direction"] == "left->right"}
+    measured = fusion_weights.measured(both, "test")
+    for name in ("precision@1", "precision@5", "precision@10", "nDCG@10"):
+        assert measured[name] == pytest.approx(row[name], abs=0.02)

@@ -59,6 +59,13 @@ def validation(fused: Fused, split: str = "validation") -> tuple[np.ndarray, np.
     relevant = np.zeros((len(queries), len(items)), bool)
     inside &= np.isin(left, queries)
     relevant[np.searchsorted(queries, left[inside]), np.searchsorted(items, right[inside])] = True
+    column = _column(fused)
+    if column:  # related by class: the pairs name some of each class only
+        labels = []
+        for side, ids in (("left", queries), ("right", items)):
+            table = fused.runs[0].index(side).table
+            labels.append(table.columns[column][table.rows.rows(ids.tolist())].astype(np.str_))
+        relevant = labels[0][:, None] == labels[1][None]
     parts = []
     for run in fused.runs:
         ranks = np.full((len(queries), len(items)), np.nan)
@@ -74,6 +81,15 @@ def validation(fused: Fused, split: str = "validation") -> tuple[np.ndarray, np.
                 for q in range(len(queries))]  # fmt: skip
         parts.append(np.stack(each))
     return np.stack(parts), relevant
+
+
+def _column(fused: Fused) -> str:
+    """The column whose equal values relate items of both sides, in the first run's data; "" where pairs do."""
+    run = fused.runs[0]
+    data = run.recipe.values["data"]
+    column = str(data.get("relevant") or ("emotion" if data.get("sentences") else ""))
+    there = len(run.sides) == 2 and all(column in run.index(side).table.columns for side in run.sides)
+    return column if there else ""
 
 
 def precision(scores: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
