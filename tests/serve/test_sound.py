@@ -7,7 +7,10 @@ import pytest
 from served import client_of, problem
 
 import sensorium
+from sensorium.errors import BadData, BadRecipe
 from sensorium.modalities.audio.files import wav
+from sensorium.search import live
+from sensorium.search.journal import Change
 
 pytestmark = pytest.mark.xdist_group("serve")
 RATE = 16_000
@@ -63,3 +66,19 @@ def test_sounds_are_searched_shown_and_added(voices):
         problem(client.post("/search", json={"id": id, "from": "left", "space": "encoder"}), 422)
         problem(client.post("/search", json={"audio": base64.b64encode(b"RIFFjunk").decode()}), 422)
     assert sensorium.open(voices.folder).search(id="mine", side="left", to="left", k=1)[0]["id"] != "mine"
+
+
+def test_one_vector_for_a_head_of_frames_is_refused(voices):
+    run = sensorium.open(voices.folder)
+    vector = np.ones(run.head("left").dim_in, np.float32)
+    with pytest.raises(BadRecipe, match="head takes frames, not one vector; search with a file or an id"):
+        run.search(vector=vector, side="left")
+    change = Change("one", vector, {}, run.encoder_digest("left"))
+    with pytest.raises(
+        BadData, match=r"item 'one': its vector has shape \(\d+,\); the .* head takes frames \(t, \d+\)"
+    ):
+        live.commit(run, "left", [change])
+    with client_of([voices.folder]) as client:
+        for path, body in (("/search", {"from": "left"}), ("/items", {"side": "left", "id": "one"})):
+            answer = client.post(path, json={**body, "vector": vector.tolist()})
+            assert answer.status_code == 422 and "head takes frames, not one vector" in answer.json()["detail"]

@@ -92,11 +92,16 @@ def _check(run: Run, side: str, added: Sequence[Change]) -> None:
 
 def _check_shapes(run: Run, side: str, added: Sequence[Change]) -> None:
     """Raise BadData, naming the item, for vectors that a side's head does not take."""
-    width, name = run.head(side).dim_in, run.names[side]
+    head, name = run.head(side), run.names[side]
+    taken = {1: f"({head.dim_in},)"} if head.takes_vectors else {}
+    if head.takes_sequences:
+        taken[2] = f"frames (t, {head.dim_in})"
     for change in added:
         shape = () if change.vector is None else change.vector.shape
-        if len(shape) not in (1, 2) or shape[-1] != width or not shape[0]:
-            raise BadData(f"item '{change.id}': its vector has shape {shape}; the {name} head takes ({width},)")
+        if len(shape) not in taken or shape[-1] != head.dim_in or not shape[0]:
+            raise BadData(
+                f"item '{change.id}': its vector has shape {shape}; the {name} head takes {' or '.join(taken.values())}"
+            )
 
 
 def _prepared(run: Run, side: str, added: Sequence[Change], like: Table) -> tuple[list[str], np.ndarray, Any]:

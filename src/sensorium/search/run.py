@@ -230,11 +230,13 @@ class Run:
         return self.project(side, found)
 
     def project(self, side: str, vectors: np.ndarray) -> np.ndarray:
-        """Vectors as a side's encoder gives them, (n, d_in), through its head: (n, d)."""
+        """Vectors as a side's encoder gives them, (n, d_in), through its head: (n, d). BadRecipe if it takes frames."""
         from sensorium import heads
 
         vectors = np.atleast_2d(np.asarray(vectors, np.float32))
         heads.check_finite(vectors, None, "query vector")
+        if not self.head(side).takes_vectors:
+            raise BadRecipe(f"the {self.names[side]} head takes frames, not one vector; search with a file or an id")
         return heads.apply(self.head(side), vectors)
 
     @property

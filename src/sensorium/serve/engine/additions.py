@@ -34,7 +34,7 @@ async def change_of(new: Any, workers: Workers, context: Context) -> Change:
     media_type, content = "", b""
     if name == "vector":
         vector = inputs.as_vector(value, context.settings)
-        inputs.check_width(vector, run.head(side).dim_in, run.names[side])
+        inputs.check_vector(vector, run, side)
     elif not modalities.find(name).is_file:
         inputs.check_text(value, context.settings)
         columns.setdefault(name, value)

@@ -22,6 +22,7 @@ from sensorium.serve.settings import Settings
 from sensorium.types import Pictured
 
 if TYPE_CHECKING:
+    from sensorium.search.run import Run
     from sensorium.serve.context import Context
 
 _MANY = 1 << 18  # bytes from which reading a document or file takes longer than handing it to a thread
@@ -60,7 +61,7 @@ async def vector_of(entry: InputValue, workers: Workers, context: Context) -> Ve
     if name == "vector":
         raw = as_vector(entry.value, context.settings)
         side = side_of(run, name, raw, side)
-        check_width(raw, run.head(side).dim_in, run.names[side])
+        check_vector(raw, run, side)
         return Vector(side, entry.weight, raw=raw)
     side = side_of(run, name, entry.value, side)
     raw = await encode(name, entry.value, side, workers, context)
@@ -142,10 +143,13 @@ def as_vector(values: list[float], settings: Settings) -> np.ndarray:
     return vector
 
 
-def check_width(vector: np.ndarray, width: int, side: str) -> None:
-    """Raise a 422 problem unless a vector fits a side's head."""
-    if len(vector) != width:
-        raise Problem(422, f"vector of {len(vector)} numbers; the {side} side takes {width}")
+def check_vector(vector: np.ndarray, run: Run, side: str) -> None:
+    """Raise a 422 problem unless a side's head takes a vector."""
+    head, name = run.head(side), run.names[side]
+    if not head.takes_vectors:
+        raise Problem(422, f"the {name} head takes frames, not one vector; send a file, or an id")
+    if len(vector) != head.dim_in:
+        raise Problem(422, f"vector of {len(vector)} numbers; the {name} side takes {head.dim_in}")
 
 
 async def gather(tasks: list[Any]) -> list[Any]:

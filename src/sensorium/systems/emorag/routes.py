@@ -138,7 +138,7 @@ async def encoded(body: requests.PromptsRequest, workers: Workers, context: Cont
     found = [inputs.as_vector(vector, context.settings) for vector in vectors if vector is not None]
     side = query.side_of(run, "vector", found[0], body.from_)
     for vector in found:
-        inputs.check_width(vector, run.head(side).dim_in, run.names[side])
+        inputs.check_vector(vector, run, side)
     return side, np.stack(found)
 
 
