@@ -1,5 +1,7 @@
 """The recipe emorag-best in one command: on a file of vectors with labels, and on a folder of clips."""
 
+import shutil
+
 import numpy as np
 import pytest
 from made_corpus import actors
@@ -94,3 +96,15 @@ def test_a_folder_of_clips_and_the_written_sentences(tmp_path):
     assert found.metrics["fit"]["classes"] == 8
     hits = found.search(text="I can't believe you did this!", k=3)
     assert len(hits.ids) == 3 and all(0 <= score <= 1 for score in hits.scores)
+
+
+def test_a_clip_added_live_is_moved_by_its_speaker(run, file, tmp_path):
+    shutil.copytree(run.folder, tmp_path / "copy")
+    live = sensorium.open(tmp_path / "copy")
+    with np.load(file) as columns:
+        raw, actor = columns["audio"][[30, 31]].astype(np.float32), int(columns["actor"][30])
+    before = live.index("right").vectors()[[30, 31]]
+    live.add(raw, ids=["known", "unknown"], metadata={"speaker": [actor, None]}, side="right")
+    after = live.index("right").vectors()[-2:]
+    np.testing.assert_allclose(after[0], before[0], atol=1e-6)
+    np.testing.assert_allclose(after[1], heads.apply(live.head("right"), raw[1:])[0], atol=1e-6)
