@@ -46,6 +46,7 @@ TARGETS = {
         "search/test_options.py",
         "search/test_side_names.py",
         "search/test_python.py",
+        "serve/test_one_table.py",
     ],
     "search/journal.py": ["search/test_journal.py"],
     "table/where.py": ["table/test_where.py", "table/test_table.py"],

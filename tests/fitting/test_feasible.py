@@ -111,6 +111,7 @@ def test_what_does_not_go_together_is_said_before_anything_is_embedded(tmp_path,
 OUT = {
     ("objectives", "siglip", "bias"): st.floats(1e5, 1e300) | st.floats(-1e300, -1e5),
     ("encoders", "mfcc", "silence_floor"): st.floats(1e4, 1e300) | st.floats(-1e300, -1e4),
+    ("encoders", "functionals", "level"): st.floats(0.001, 1e300) | st.floats(-1e300, -80.001),
 }
 #: Out of the range from above, by the argument's name.
 ABOVE = {

@@ -19,6 +19,7 @@ from sensorium.fitting.weights import Weights
 from sensorium.heads.linear import Linear
 from sensorium.numerics import device
 from sensorium.pairs import Pairs
+from sensorium.scores import measures
 from sensorium.types import Embeddings
 
 CPU = torch.device("cpu")
@@ -106,7 +107,12 @@ def test_validation_on_some_queries_is_that_of_brute_force_on_them(monkeypatch, 
 
 def test_a_median_rank_is_no_mean():
     ranks = np.array([1, 1, 1, 2, 400])
-    assert validating.measure("median_rank", ranks) == 1 and validating.measure("MRR", ranks) < 0.8
+    offsets = np.arange(6)  # one relevant item a query
+    assert measures.parse("median_rank").summary(ranks, offsets) == 1
+    assert (
+        measures.parse("mean_rank").summary(ranks, offsets) == 81
+        and measures.parse("MRR").summary(ranks, offsets) < 0.8
+    )
 
 
 def test_any_digit_flipped_in_a_checkpoint_is_noticed(tmp_path):

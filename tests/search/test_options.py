@@ -27,6 +27,7 @@ def shop(index, correction):
         "price": np.where(np.arange(N) % 11 == 3, np.nan, np.arange(N) % 37 + 0.5),
         "stock": [None if n % 17 == 2 else n % 3 > 0 for n in range(N)],
         "tags": [None if n % 19 == 7 else [["red"], ["red", "new"], []][n % 3] for n in range(N)],
+        "colours": [["red"] for _ in range(N)],
     }
     made = sensorium.fit(items @ random.standard_normal((8, 6)).astype(np.float32), items, objective="ridge",
                          metadata={"right": columns}, ids=[f"i{n}" for n in range(N)], index=index,
@@ -172,6 +173,7 @@ BAD = [
     ({"facets": ["makr"]}, "facets: no column 'makr'; .*maker"),
     ({"collapse": "makr"}, "collapse: no column 'makr'; .*maker"),
     ({"collapse": "tags"}, "collapse: 'tags' holds lists; expected a column of single values that items share"),
+    ({"collapse": "colours"}, "collapse: 'colours' holds lists; expected a column of single values"),
     ({"collapse": "id"}, "collapse: 'id' is each item's own; expected a column"),
     ({"collapse_size": 2}, "collapse_size needs a column to collapse by"),
     ({"collapse": "maker", "collapse_size": 0}, "collapse_size=0; expected 1 or more items of a group"),

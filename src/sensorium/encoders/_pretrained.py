@@ -35,7 +35,7 @@ class Pretrained(Encoder):
     extra: ClassVar[str]  #: the extra that installs what it needs
     files: ClassVar[Sequence[str]] = FILES
     #: By kind of item: units of a batch at the beginning and at most.
-    sizes: ClassVar[dict[str, tuple[int, int]]] = {"text": (4096, 1 << 17), "image": (32, 512), "audio": (8, 128)}
+    sizes: ClassVar[dict[str, tuple[int, int]]] = {"text": (2048, 1 << 17), "image": (32, 512), "audio": (8, 128)}
 
     def __init__(self, model: str = "", revision: str = "", precision: str = "auto") -> None:
         if precision not in PRECISIONS:

@@ -34,7 +34,8 @@ class Contexts(Embeddings):
     def of(cls, items: Embeddings, completions: Completions, ids: np.ndarray, head: Head) -> Contexts:
         """Contexts of a table. ids: (c,) of the sets. head: whose ``categories`` the codes count."""
         meta = {name: np.asarray(column)[completions.target] for name, column in items.meta.items()}
-        return cls(ids, items.vectors, items.fingerprint, meta, None, completions, codes(items, head))
+        kinds = codes(items, head)
+        return cls(ids, items.vectors, items.fingerprint, meta, completions=completions, category=kinds)
 
 
 def codes(items: Embeddings, head: Head) -> np.ndarray:

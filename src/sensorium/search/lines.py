@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +26,7 @@ from sensorium.types import blocks
 if TYPE_CHECKING:
     from sensorium.search.run import Run
 
-BATCH = 2048  # lines that are encoded, searched and written together
+BATCH = 8192  # lines that are encoded, searched and written together: texts of one length fill a batch of the network
 DEEPER = 8  # by how much the search goes on where too few of the hits are allowed
 _CELLS = 1 << 22  # candidates of all lines together that are held at a time
 MARGIN = 4  # candidates for each hit, where some may not be allowed
@@ -262,15 +263,31 @@ def batches(encoded: Encoded, picker: Picker, start: int = 0, show: bool = False
     if empty.all():
         raise BadData(f"{script.where} has {n:,} lines, all empty; expected text to search for")
     picker.prepare(encoded)
+    parts = [range(start + part.start, start + part.stop) for part in blocks(n - start, BATCH)]
+    asked = [[line for line in every if not empty[line]] for every in parts]
     with progress.bar("lines", n, show) as done:
         done(start)
-        for part in blocks(n - start, BATCH):
-            every = range(start + part.start, start + part.stop)
-            asking = [line for line in every if not empty[line]]
-            found = picker.pick(encoded.vectors(asking), asking) if asking else []
+        for every, asking, z in zip(parts, asked, _encoded_ahead(encoded, asked), strict=True):
+            found = picker.pick(z, asking) if asking else []
             by_line = dict(zip(asking, found, strict=True))
             yield [by_line[line] if line in by_line else picker.record(line) for line in every]
             done(len(every))
+
+
+def _encoded_ahead(encoded: Encoded, asked: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:
+    """The vectors of each batch of lines; those of the next are computed meanwhile, in a thread."""
+    pool = ThreadPoolExecutor(1, "sensorium-lines")
+
+    def begin(lines: Sequence[int]) -> Future[np.ndarray]:
+        return pool.submit(lambda: encoded.vectors(lines) if len(lines) else np.zeros((0, 0), np.float32))
+
+    try:
+        coming = begin(asked[0] if asked else [])
+        for lines in [*asked[1:], []][: len(asked)]:
+            found, coming = coming, begin(lines)
+            yield found.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def hits(run: Run, to: str, ranked: Ranked) -> list[dict[str, Any]]:

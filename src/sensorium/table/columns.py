@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -108,10 +109,10 @@ def value_of(value: Any) -> Any:
 
 def json_value(value: Any) -> Any:
     """A column's value as JSON can carry it: NaN and infinities as null, times as ISO 8601, valid Unicode."""
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, (datetime.date, datetime.datetime)):

@@ -101,6 +101,7 @@ class Picker(Allowed):
         self._wheres: dict[tuple[str | None, str | None], Mapping[str, Any]] = {}
         self._counts: dict[tuple[str | None, str | None], dict[str, Any]] = {}
         self._media: Any = None
+        self._paths: dict[str, Path | None] = {}
         self._check_speakers()
 
     def begin(self, script: Script) -> None:
@@ -193,6 +194,11 @@ class Picker(Allowed):
 
     def path(self, id: str, columns: Mapping[str, Any]) -> Path | None:
         """The file of a clip; None for one that is packed in the run, or that is not there any more."""
+        if id not in self._paths:
+            self._paths[id] = self._path(id, columns)
+        return self._paths[id]
+
+    def _path(self, id: str, columns: Mapping[str, Any]) -> Path | None:
         if self._media is None:
             self._media = media.open(self.run.folder, self.to) or {}
         found = self._media.get(id)
