@@ -12,10 +12,7 @@ from sensorium.cli import app
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fused")
-    small_run.make(folder / "ridge")
-    small_run.make(folder / "cca", "objective=cca", "right.encoder.dim=96")
-    return folder
+    return small_run.make_two(tmp_path_factory.mktemp("fused"))
 
 
 def said(*arguments):

@@ -142,7 +142,7 @@ def test_two_files_are_joined_by_name_without_their_endings(tmp_path):
     data = Clips(text=text, audio=audio).load()
     assert data.right.ids.tolist() == [f"a/{k}.wav" for k in range(6)]
     assert np.array_equal(
-        data.right.values, np.load(tmp_path / "A.npz", allow_pickle=True)["emo_emb"][[2, 1, 5, 0, 4, 3]]
+        data.right.values, np.load(tmp_path / "A.npz", allow_pickle=False)["emo_emb"][[2, 1, 5, 0, 4, 3]]
     )
     assert data.notes["names_compared"] == "without their endings"
     assert data.right.meta["transcript"].tolist() == list("uvwxyz")

@@ -14,10 +14,7 @@ from sensorium.search.fused_scores import contributions
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fused")
-    small_run.make(folder / "ridge")
-    small_run.make(folder / "cca", "objective=cca", "right.encoder.dim=96")
-    return folder
+    return small_run.make_two(tmp_path_factory.mktemp("fused"))
 
 
 @given(st.lists(st.permutations(list(range(7))), min_size=2, max_size=4), st.floats(0, 100))

@@ -17,3 +17,10 @@ RECIPE = {
 def make(folder: Path, *overrides: str):
     """The run in ``folder``, opened; stores lie beside it."""
     return sensorium.run(RECIPE, overrides, out=folder, quiet=True)
+
+
+def make_two(folder: Path) -> Path:
+    """Two runs of the same items in ``folder``, "ridge" and "cca", of other text vectors; returns the folder."""
+    make(folder / "ridge")
+    make(folder / "cca", "objective=cca", "right.encoder.dim=96")
+    return folder

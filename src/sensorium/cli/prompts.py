@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sensorium.search.script import Script
 
 _SCRIPTS, _PROMPTS = "Scripts", "Prompts for text to speech"
-_NOTES = 5  # lines whose notes are told
+_NOTES = 5  # lines whose notes are printed
 
 
 def options(

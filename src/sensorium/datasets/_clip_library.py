@@ -157,23 +157,23 @@ def _ids(paths: Sequence[str], folder: Path) -> np.ndarray:
 def _columns(paths: Sequence[str], folder: Path, manifest: Manifest | None, row: np.ndarray,
              given: Mapping[str, str | None], notes: dict[str, Any]) -> dict[str, np.ndarray]:  # fmt: skip
     """Every column of the clips: of the table, else of RAVDESS's names, else of the folders where these are asked."""
-    told: dict[str, list[str | None]] = {key: [None] * len(paths) for key in KNOWN if key != "path"}
+    labels: dict[str, list[str | None]] = {key: [None] * len(paths) for key in KNOWN if key != "path"}
     others: dict[str, np.ndarray] = {}
     if any(_ravdess_names.is_name(Path(path)) for path in paths):
-        others = _from_names(paths, told)
+        others = _from_names(paths, labels)
     levels = _levels(paths, folder, given)
     for key, names in levels.items():
-        told[key] = names
+        labels[key] = names
     if manifest is not None:
-        for key in told:
+        for key in labels:
             values = manifest.texts(key)
             if values is not None:
-                told[key] = [was if at < 0 or values[at] is None else values[at]
-                             for was, at in zip(told[key], row.tolist(), strict=True)]  # fmt: skip
+                labels[key] = [was if at < 0 or values[at] is None else values[at]
+                             for was, at in zip(labels[key], row.tolist(), strict=True)]  # fmt: skip
         for name, column in manifest.others().items():
             others[name] = _spread(column, row, name)
-    told["emotion"] = [None if word is None else affect.canonical(word) for word in told["emotion"]]
-    columns = {key: as_column(values, key) for key, values in told.items() if any(v is not None for v in values)}
+    labels["emotion"] = [None if word is None else affect.canonical(word) for word in labels["emotion"]]
+    columns = {key: as_column(values, key) for key, values in labels.items() if any(v is not None for v in values)}
     columns["path"] = as_column([walk.text(path) for path in paths], "path")
     split = None if manifest is None else manifest.texts("split")
     if split is not None:
@@ -181,13 +181,13 @@ def _columns(paths: Sequence[str], folder: Path, manifest: Manifest | None, row:
     return {**columns, **{name: column for name, column in others.items() if name not in columns}}
 
 
-def _from_names(paths: Sequence[str], told: dict[str, list[str | None]]) -> dict[str, np.ndarray]:
-    """What RAVDESS's names say: emotion, speaker and transcript into ``told``, and further columns."""
+def _from_names(paths: Sequence[str], labels: dict[str, list[str | None]]) -> dict[str, np.ndarray]:
+    """What RAVDESS's names say: emotion, speaker and transcript into ``labels``, and further columns."""
     parsed = [_ravdess_names.parse(Path(path)) for path in paths]
     for at, one in enumerate(parsed):
         if one is not None:
-            told["emotion"][at], told["speaker"][at], told["language"][at] = one.emotion, one.speaker, "en"
-            told["transcript"][at] = _ravdess_names.TRANSCRIPTS[one.columns["statement"]]
+            labels["emotion"][at], labels["speaker"][at], labels["language"][at] = one.emotion, one.speaker, "en"
+            labels["transcript"][at] = _ravdess_names.TRANSCRIPTS[one.columns["statement"]]
     names = ("sex", "intensity", "channel", "statement", "repetition")
     return {name: as_column([None if one is None else one.columns[name] for one in parsed], name) for name in names}
 

@@ -60,7 +60,7 @@ def read(where: str, label: str, seed: int) -> Sentences:
     labels = [affect.canonical(one) for one in columns[label]] if label == "emotion" else columns[label]
     ids = _filled(source, "id") if "id" in source.columns else [f"sentence-{row + 1}" for row in range(source.n)]
     given = source.columns.texts("split").tolist() if "split" in source.columns else None
-    split = _split(labels, columns[text], seed) if given is None else _clip_splits.told(given, source.where)
+    split = _split(labels, columns[text], seed) if given is None else _clip_splits.of_words(given, source.where)
     _refuse_shared(source, columns[text], split)
     ids = as_ids(ids)
     check_unique(ids, f"ids of {source.where}")

@@ -44,7 +44,7 @@ class Splitting:
             raise BadRecipe("data: train_actors or validation_actors without test_actors; type: data.test_actors=[…]")
         words = library.texts("split")
         if self.use_column and any(word is not None for word in words):
-            split = told(words, f"the split of {library.manifest.source.where}")
+            split = of_words(words, f"the split of {library.manifest.source.where}")
             return split, group, {**notes, "split": "given", "clips_in_no_split": int((split == "").sum())}
         if self.group is None and len(set(group.tolist())) == len(library) > 1:
             notes["said"] = ["no speakers are known, so clips of one speaker may be in training and test; "
@@ -92,7 +92,7 @@ def drawn(group: np.ndarray, shares: Mapping[str, float], seed: int, what: str =
     return Pairs.of(at, at, group=group).split_by_group(shares, seed).split
 
 
-def told(words: Sequence[str | None], where: str) -> np.ndarray:
+def of_words(words: Sequence[str | None], where: str) -> np.ndarray:
     """Split words (n,) of a column, "" where one is missing. Raises BadData, naming it, for another word."""
     at = np.arange(len(words))
     try:

@@ -131,7 +131,7 @@ def load(text: Table, audio: Table, *, join: str, ids: str | None, split: str | 
         check_finite(one.vectors[rows], clip_ids, f"{one.source.where}:{one.key}")
         source = {"name": "vectors", "key": one.key}
         items.append(Items(clip_ids, one.vectors[rows], "vector", columns, source, name=called))
-    split_words = None if words is None else _clip_splits.told(words, f"the split of {text.source.where}")
+    split_words = None if words is None else _clip_splits.of_words(words, f"the split of {text.source.where}")
     at = np.arange(len(i))
     groups = None if groups is None else _clip_splits.groups(groups, clip_ids)
     pairs = Pairs.of(at, at, split=split_words, group=groups)

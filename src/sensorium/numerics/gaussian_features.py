@@ -9,7 +9,7 @@ compared by distance, each is mapped to its features in the Gaussian kernel's Ta
 whose term k is the inner product of all monomials of degree k. Both sides have the same map, so that an item can be a
 query too, and the vectors have unit length, which graphs of neighbours need. With s = 3 and coordinates in -1..1,
 |x·y / s| is at most 1 and degree 9 leaves out less than 1/10! = 3e-7, as much as float32 rounds away: distances
-below 0.001 are not told apart.
+below 0.001 are not distinguished.
 """
 
 from __future__ import annotations

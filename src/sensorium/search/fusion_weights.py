@@ -36,8 +36,8 @@ def choose(fused: Fused) -> tuple[np.ndarray, dict[str, float]]:
     scale = runs if fused.fusion == "rrf" else 1
     measured = [float(ndcg(np.einsum("r,rqn->qn", scale * one, parts), relevant).mean()) for one in grid]
     best = int(np.argmax(measured))
-    told = {", ".join(f"{w:g}" for w in one): value for one, value in zip(grid, measured, strict=True)}
-    return grid[best], told
+    values = {", ".join(f"{w:g}" for w in one): value for one, value in zip(grid, measured, strict=True)}
+    return grid[best], values
 
 
 def validation(fused: Fused, split: str = "validation") -> tuple[np.ndarray, np.ndarray]:

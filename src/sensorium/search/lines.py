@@ -1,6 +1,6 @@
 """Hits of many lines in one pass: encoded once, searched in batches, and chosen line by line.
 
-:func:`batches` goes through a script, and a :class:`Picker` says what is told of each line: :class:`LineHits` the
+:func:`batches` goes through a script, and a :class:`Picker` makes the record of each line: :class:`LineHits` the
 nearest items, systems what they choose among them. In the thread of the side's index.
 """
 
@@ -192,7 +192,7 @@ class Finder:
 
 
 class Picker(Protocol):
-    """What is told of each line of a script."""
+    """Makes the record of each line of a script."""
 
     @property
     def about(self) -> str:
@@ -211,7 +211,7 @@ class Picker(Protocol):
         """Records of the lines before the first that is picked, where a script goes on."""
 
     def notes(self) -> list[str]:
-        """What else is to be told of the whole script."""
+        """What else there is to say of the whole script."""
 
 
 @dataclass
@@ -244,7 +244,7 @@ class LineHits:
         return [self.record(line, hits(self.finder.run, to, one)) for line, one in zip(lines, found, strict=True)]
 
     def record(self, line: int, found: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        """What is told of a line."""
+        """The record of a line."""
         note = None if found else "the line is empty" if self.script.empty_at(line) else "nothing passes the filter"
         return {**self.script.heading(line), "hits": list(found), "note": note}
 

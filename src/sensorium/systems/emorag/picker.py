@@ -165,14 +165,14 @@ class Picker(Allowed):
                 for line, ranked in zip(lines, found, strict=True)]  # fmt: skip
 
     def record(self, line: int, hits: Sequence[Mapping[str, Any]] = (), rows: Any = ()) -> dict[str, Any]:
-        """What is told of a line: ``{"line", "query", "text", "speaker", "emotion", "hits", "note"}``.
+        """The record of a line: ``{"line", "query", "text", "speaker", "emotion", "hits", "note"}``.
 
         ``query`` is the line's id or text, ``speaker`` whose clips were asked for. Each hit has its columns, ``path``
         of its file where it is one, and ``gates``, see :meth:`Gates.verdicts`. ``note`` says why there are fewer hits
         than were asked for; None otherwise.
         """
         script = self.script
-        told: dict[str, Any] = {
+        record: dict[str, Any] = {
             **script.heading(line),
             "speaker": self.speaker(line),
             "emotion": script.value("emotion", line),
@@ -185,12 +185,12 @@ class Picker(Allowed):
             more: dict[str, Any] = {} if path is None else {"path": str(path)}
             if self.gates is not None:
                 more["gates"] = self.gates.verdicts(row, rate)
-            told["hits"].append({**hit, **more})
+            record["hits"].append({**hit, **more})
         if script.empty_at(line):
-            told["note"] = "the line is empty"
-        elif len(told["hits"]) < self.wanted.k:
-            told["note"] = self.why_few(line, len(told["hits"]))
-        return told
+            record["note"] = "the line is empty"
+        elif len(record["hits"]) < self.wanted.k:
+            record["note"] = self.why_few(line, len(record["hits"]))
+        return record
 
     def path(self, id: str, columns: Mapping[str, Any]) -> Path | None:
         """The file of a clip; None for one that is packed in the run, or that is not there any more."""

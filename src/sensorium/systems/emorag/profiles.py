@@ -106,7 +106,7 @@ def _gates(
     sample_rate: int | None = None,
     about_end: str = "ours: a long pause is copied",
 ) -> tuple[Gate, ...]:
-    """The gates of an engine, in the order that they are told in."""
+    """The gates of an engine, in the order of reports."""
     shortest, longest, why = duration
     found = [
         Gate("duration", "duration", shortest, longest, "s", about=why),

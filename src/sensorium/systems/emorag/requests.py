@@ -19,7 +19,7 @@ class PromptLine(BaseModel):
 
     text: Text | None = Field(None, description="what is to be spoken; it need not be encoded where there is a vector")
     vector: list[Number] | None = Field(None, min_length=1, description="of the line, as its side's encoder gives it")
-    id: Name | None = Field(None, description="of the line; told again in the answer and in exports")
+    id: Name | None = Field(None, description="of the line; repeated in the answer and in exports")
     speaker: Name | None = Field(None, description="whose clips the line may have; with keep_speaker, a role")
     emotion: Name | None = Field(None, description="only clips of this emotion, or of one that is called so")
     duration: Positive | None = Field(None, description="seconds that the line is to take")

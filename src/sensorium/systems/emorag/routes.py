@@ -71,8 +71,8 @@ def routes(context: Context) -> APIRouter:
             "took_ms": round(1000 * (time.perf_counter() - start), 3),
             "cast": answer.cast,
         }
-        told = b",".join(b'{"line":%d,%b' % (at, line) for at, line in enumerate(answer.lines, 1))
-        return Response(b'%b,"lines":[%b]}' % (orjson.dumps(head)[:-1], told), media_type="application/json")
+        lines = b",".join(b'{"line":%d,%b' % (at, line) for at, line in enumerate(answer.lines, 1))
+        return Response(b'%b,"lines":[%b]}' % (orjson.dumps(head)[:-1], lines), media_type="application/json")
 
     return router
 

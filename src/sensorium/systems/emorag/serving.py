@@ -183,8 +183,10 @@ def _pick(workers: Workers, to: str, desk: Desk, ask: Ask) -> Answer:
         rows = np.array([row])
         found[line] = Ranked(rows, picker.index.vectors(rows) @ z[line])
     if ask.export:
-        told = [picker.record(line, many.hits(run, to, one), one.rows) for line, one in zip(lines, found, strict=True)]
-        return Answer(told, dict(picker.cast), picker)
+        records = [
+            picker.record(line, many.hits(run, to, one), one.rows) for line, one in zip(lines, found, strict=True)
+        ]
+        return Answer(records, dict(picker.cast), picker)
     return Answer(
         [_line(workers, to, desk, line, one) for line, one in zip(lines, found, strict=True)], dict(picker.cast)
     )

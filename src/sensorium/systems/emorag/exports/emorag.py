@@ -16,20 +16,20 @@ def render(records: Sequence[Mapping[str, Any]], context: Context) -> str:
     ``query`` is the line's name where the script has names, else "q0", "q1", …; ``text`` is None for vectors. Empty
     lines are left out. ``path`` is the clip's file, or its name where the run knows none.
     """
-    told = []
+    answers = []
     for record in records:
         text = record["text"]
         if text is not None and not text.strip():
             continue
         own = record["query"] not in (text, str(record["line"]))
-        told.append(
+        answers.append(
             {
-                "query": record["query"] if own else f"q{len(told)}",
+                "query": record["query"] if own else f"q{len(answers)}",
                 "text": text if text is None else text.strip(),
                 "hits": [_hit(hit, context) for hit in record["hits"]],
             }
         )
-    return json.dumps(told, ensure_ascii=False, indent=2) + "\n"
+    return json.dumps(answers, ensure_ascii=False, indent=2) + "\n"
 
 
 def _hit(hit: Mapping[str, Any], context: Context) -> dict[str, Any]:
