@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 import small_voices
+import soundfile
 
 pytestmark = pytest.mark.slow
 ANGRY, SAD, HAPPY = (
@@ -301,6 +302,24 @@ def test_no_clip_passes_and_the_page_says_what_removed_them(library, open_page):
     page.get_by_role("button", name="Show clips that fail, too").click()
     page.wait_for_selector(".clip")
     assert shown(page) == ["ada/angry_2.wav"]
+
+
+def test_a_recording_from_elsewhere_chooses_the_nearest_voice(library, open_page, tmp_path):
+    soundfile.write(tmp_path / "mine.wav", small_voices.clip("calm", "cleo", 9, 3.0), 16_000)
+    page = open_page(at(library, lines=ANGRY), allow=("422",))
+    settled(page)
+    page.locator(".this-speaker input[type=file]").set_input_files(tmp_path / "mine.wav")
+    page.wait_for_selector(".this-speaker strong")
+    settled(page)
+    assert "cleo sounds most like mine.wav (probability" in page.locator(".this-speaker").inner_text()
+    assert {one.split("/")[0] for one in shown(page)} == {"cleo"} and "speaker=cleo" in page.url
+    page.get_by_role("button", name="ben", exact=True).click()
+    page.wait_for_selector(".this-speaker:has-text('Drop any recording')")
+    (tmp_path / "none.wav").write_bytes(b"no sound at all")
+    page.locator(".this-speaker input[type=file]").set_input_files(tmp_path / "none.wav")
+    page.wait_for_selector(".this-speaker [role=alert]")
+    page.get_by_role("button", name="Close this message").click()
+    page.wait_for_selector(".this-speaker:has-text('Drop any recording')")
 
 
 def test_what_goes_wrong_is_said(library, open_page):

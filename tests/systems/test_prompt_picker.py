@@ -70,12 +70,19 @@ def copied(run, folder):
     return shutil.copy(source, folder / "upload.wav")
 
 
-def test_a_recording_from_elsewhere_has_no_known_speaker(run, tmp_path):
-    soundfile.write(tmp_path / "x.wav", small_voices.clip("sad", "ben", 7, 3.0), 16_000)
-    with pytest.raises(
-        BadRecipe, match=r"is none of the library's clips, so its speaker is not known; name the speaker"
-    ):
-        prompts(run, [ANGRY], speaker_of=tmp_path / "x.wav")
+@pytest.mark.parametrize("speaker", small_voices.SPEAKERS)
+@pytest.mark.parametrize("emotion", small_voices.EMOTIONS)
+def test_the_speaker_of_a_recording_from_elsewhere_is_the_nearest_voice(run, tmp_path, speaker, emotion):
+    soundfile.write(tmp_path / "x.wav", small_voices.clip(emotion, speaker, 7, 3.0), 16_000)
+    found = prompts(run, [ANGRY], k=3, speaker_of=tmp_path / "x.wav")
+    assert {hit["speaker"] for hit in found[0]["hits"]} == {speaker} == {found.picker.voice.speaker}
+    assert 0.5 < found.picker.voice.probability <= 1
+    assert f"x.wav is none of the library's clips; of its speakers, {speaker} sounds most like it" in str(
+        found.picker.notes()
+    )
+
+
+def test_clips_and_speakers_that_are_not_there_are_refused(run, tmp_path):
     with pytest.raises(BadData, match="no clip 'ben/sad_9.wav' .*, and no such file; did you mean 'ben/sad_"):
         prompts(run, [ANGRY], speaker_of="ben/sad_9.wav")
     with pytest.raises(BadRecipe, match="no speaker 'bem' in .*; did you mean 'ben'"):

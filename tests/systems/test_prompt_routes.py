@@ -171,6 +171,24 @@ def test_clips_added_and_removed_live_are_judged_by_their_columns(tmp_path):
         problem(client.post("/prompts", json={"lines": [ANGRY], "speaker": "eve"}), 400)
 
 
+def test_the_voice_nearest_to_a_recording_and_no_files_of_the_server(client, run, tmp_path):
+    import base64
+
+    import soundfile
+
+    for speaker in small_voices.SPEAKERS:
+        soundfile.write(tmp_path / "x.wav", small_voices.clip("calm", speaker, 9, 3.0), 16_000)
+        sent = {"audio": base64.b64encode((tmp_path / "x.wav").read_bytes()).decode()}
+        answer = client.post("/prompts/speaker", json=sent).json()
+        assert answer["speaker"] == speaker and answer["speakers"] == 4 and 0.5 < answer["probability"] <= 1
+    text = problem(client.post("/prompts", json={"lines": [ANGRY], "speaker_of": str(tmp_path / "x.wav")}), 422)
+    assert "no clip '" in text and "no such file" not in text
+    missing = problem(client.post("/prompts", json={"lines": [ANGRY], "speaker_of": str(tmp_path / "y.wav")}), 422)
+    assert missing.replace("y.wav", "x.wav") == text  # whether a file is there is not told
+    problem(client.post("/prompts/speaker", json={"audio": base64.b64encode(b"no sound").decode()}), 422)
+    assert "no left side" not in problem(client.post("/prompts/speaker", json={**sent, "side": "left"}), 400)
+
+
 def test_an_added_clip_is_measured_and_judged_like_those_of_the_run(tmp_path):
     """A run of the data set clips: what comes by POST /items brings its sound alone, and gets every gate's number."""
     import base64

@@ -106,7 +106,7 @@ def options(
         typer.Option(
             "--speaker-of",
             metavar="CLIP",
-            help="Only clips of this clip's speaker: an id, or a file of the library.",
+            help="Only clips of this clip's speaker: an id, a file of the library, or any recording (nearest voice).",
             show_default=False,
             rich_help_panel=_PROMPTS,
         ),

@@ -10,11 +10,11 @@ import numpy as np
 from sensorium.contracts import ClosedFormObjective, Validate
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.numerics import affect
+from sensorium.numerics.discriminants import Discriminants
 from sensorium.numerics.moments import Moments
 from sensorium.pairs import Pairs
 from sensorium.types import Affine, Embeddings, Solution, is_missing
 
-_EXACT = 1e-10  # share of the largest eigenvalue below which a direction is rounding
 TARGETS = ("label", "vad")
 _BY_ROW = "for pairs that are related row by row type: objective=cca left.head=linear right.head=linear"
 
@@ -133,7 +133,7 @@ class LDA(ClosedFormObjective):
     def _side(
         self, table: Embeddings, rows: np.ndarray, held: np.ndarray, code: np.ndarray, names: np.ndarray
     ) -> tuple[Affine, dict[str, Any]]:
-        path = _Discriminants(np.asarray(table.vectors[rows], np.float64), self._memberships(code[rows], names))
+        path = Discriminants(np.asarray(table.vectors[rows], np.float64), self._memberships(code[rows], names))
         if len(self.shrinkage) == 1 or not len(held):
             return path.affine(self.shrinkage[0], self.temperature), {"shrinkage": self.shrinkage[0]}
         x, known = np.asarray(table.vectors[held], np.float64), code[held]
@@ -142,34 +142,6 @@ class LDA(ClosedFormObjective):
         return path.affine(best, self.temperature), {
             "shrinkage": best, "chosen_by": "validation", "tried": dict(zip(self.shrinkage, found, strict=True))
         }  # fmt: skip
-
-
-class _Discriminants:
-    """Discriminants of x (n, d), standardised, with memberships (n, c): every shrinkage from one decomposition."""
-
-    def __init__(self, x: np.ndarray, members: np.ndarray) -> None:
-        self.mean, deviation = x.mean(0), x.std(0)
-        self.scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-9 * deviation.max())
-        x = (x - self.mean) * self.scale
-        n, d = x.shape
-        self.middles = (members.T @ x) / members.sum(0)[:, None]
-        # Each item is compared with its expected class mean, the mean of its class where memberships are 0 and 1.
-        rest = x - members @ self.middles
-        wide = d > n
-        values, vectors = np.linalg.eigh((rest @ rest.T if wide else rest.T @ rest) / n)
-        keep = values > _EXACT * max(float(values[-1]), 1e-300)
-        self.eigs, vectors = values[keep], vectors[:, keep]
-        self.basis = rest.T @ vectors / np.sqrt(self.eigs * n) if wide else vectors
-        self.unit = float(np.square(rest).sum() / (n * d)) or 1.0  # mean variance within classes
-
-    def affine(self, shrinkage: float, temperature: float) -> Affine:
-        """Logits of raw x. Outside the directions that the items span C is the same everywhere: s · unit."""
-        plain = shrinkage * self.unit
-        share = 1 / ((1 - shrinkage) * self.eigs + plain) - 1 / plain
-        weight = self.middles.T / plain + self.basis @ (share[:, None] * (self.basis.T @ self.middles.T))
-        bias = -0.5 * np.einsum("kd,dk->k", self.middles, weight)
-        weight = self.scale[:, None] * weight
-        return Affine(weight / temperature, (bias - self.mean @ weight) / temperature)
 
 
 def average_precision(logits: np.ndarray, code: np.ndarray) -> float:

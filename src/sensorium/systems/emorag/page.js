@@ -4,7 +4,7 @@ import { call, url } from "../../api.js";
 import { context, go, link, sidesOf } from "../../context.js";
 import { announce, debounced, h, icon, set, state } from "../../dom.js";
 import { count, filters } from "../../filters.js";
-import { filterOf } from "../../query.js";
+import { base64, filterOf } from "../../query.js";
 import { itemOf } from "../../results.js";
 import { sound, stopSound } from "../../waveform.js";
 import { exportBar } from "./exports.js";
@@ -157,15 +157,41 @@ function speakerField() {
   const chosen = h("div", { class: "this-speaker" });
   const place = dropPlace(h("div", { class: `speaker-place${now.like ? " taken" : ""}` }, chosen), {
     gives: (id) => change({ like: id, speaker: "", taken: new Map() }),
+    file: (file) => takeVoice(chosen, file),
   });
   if (now.like) drawThisSpeaker(chosen, now.like);
-  else set(chosen, icon("person"), h("span", { class: "muted" }, "Drop a clip here, or press its person button, to keep its speaker."));
+  else drawNoSpeaker(chosen);
   const known = (column?.values ?? []).map(String).sort(new Intl.Collator("en", { numeric: true }).compare);
   const pick = (speaker) => change({ speaker, like: "", taken: new Map() });
   const choice = !known.length ? null : known.length <= MANY_SPEAKERS
     ? h("div", { class: "filter-values" }, known.map((one) => h("button", { class: "chip", type: "button", "aria-pressed": String(one === now.speaker), on: { click: () => pick(one === now.speaker ? "" : one) } }, h("span", {}, one))))
     : h("select", { class: "select wide", "aria-label": "Speaker", value: now.speaker, on: { change: (event) => pick(event.target.value) } }, h("option", { value: "" }, "any speaker"), known.map((one) => h("option", { value: one }, one)));
   return h("fieldset", { class: "filter" }, h("legend", {}, "Speaker"), choice, place);
+}
+
+/** What to do for a speaker, and which voice was nearest to the last recording, while its speaker is the chosen one. */
+function drawNoSpeaker(place) {
+  const { voice } = page, own = voice && voice.speaker === page.state.speaker;
+  const input = h("input", { type: "file", accept: "audio/*", class: "visually-hidden", tabindex: "-1", "aria-hidden": "true", on: { change: () => input.files[0] && takeVoice(place, input.files[0]) } });
+  const said = own
+    ? h("span", { class: "grow", title: "One speaker is always the nearest, of a stranger's voice, too" }, h("strong", {}, voice.speaker), ` sounds most like ${voice.name} (probability ${voice.probability.toFixed(2)} among ${voice.speakers} speakers).`)
+    : h("span", { class: "grow muted" }, "Drop a clip here, or press its person button, to keep its speaker. Drop any recording for the speaker who sounds most like it.");
+  set(place, icon("person"), said, input, h("button", { class: "button small", type: "button", on: { click: () => input.click() } }, "Recording…"));
+}
+
+/** A recording from elsewhere: the speaker whose voice is nearest becomes the chosen one. */
+async function takeVoice(place, file) {
+  const mine = page;
+  set(place, icon("person"), h("span", { class: "grow muted" }, `Comparing the voice of ${file.name} …`));
+  try {
+    const found = await call("/prompts/speaker", { json: { run: mine.run.name, side: mine.to, audio: await base64(file) } });
+    if (mine !== page) return;
+    mine.voice = { ...found, name: file.name };
+    announce(`${found.speaker} sounds most like ${file.name}`);
+    change({ speaker: found.speaker, like: "", taken: new Map() });
+  } catch (error) {
+    if (mine === page) set(place, icon("person"), h("span", { class: "grow note bad", role: "alert" }, error.message), h("button", { class: "icon-button plain tiny", type: "button", "aria-label": "Close this message", on: { click: () => drawNoSpeaker(place) } }, icon("close")));
+  }
 }
 
 /** The clip that was dragged in, with its sound, once it is known. */

@@ -21,6 +21,7 @@ from sensorium.search.query import Options
 from sensorium.search.script import Script
 from sensorium.systems.emorag import profiles, speakers
 from sensorium.systems.emorag.gates import Gates, as_mapping
+from sensorium.systems.emorag.voices import NearestVoice, Voices
 
 if TYPE_CHECKING:
     from sensorium.search.run import Run
@@ -34,9 +35,10 @@ class Wanted:
 
     engine: name of a profile, "" for no gates. k: prompts for each line. gates: changes of the profile, see
     ``Profile.changed``. where: further conditions on the clips, see ``Table.where``. speaker: whose clips. speaker_of:
-    a clip, by id or file, whose speaker it is. keep_speaker: one speaker throughout a script, or one for each of its
-    speakers; chosen where none is named. sounds: laughter and sobbing are welcome. level: clips will be brought to the
-    usual level when they are written. rate: characters a second that the lines will be spoken at, where the script
+    a clip, by id or file, whose speaker it is; of a recording from elsewhere, the speaker whose voice is nearest.
+    files: speaker_of may name a file of this machine. keep_speaker: one speaker throughout a script, or one for each of
+    its speakers; chosen where none is named. sounds: laughter and sobbing are welcome. level: clips will be brought to
+    the usual level when they are written. rate: characters a second that the lines will be spoken at, where the script
     does not say. vary: lines before, whose clips are not taken again. mmr, min_score, corrected: as in ``Run.search``.
     distinct: a column of which each value gets one prompt a line. side, to: of the lines and the clips, where not
     evident.
@@ -59,6 +61,7 @@ class Wanted:
     distinct: str | None = None
     side: str | None = None
     to: str | None = None
+    files: bool = True
 
     def __post_init__(self) -> None:
         if self.rate is not None and not 0 < self.rate < np.inf:
@@ -71,7 +74,8 @@ class Picker(Allowed):
     """Finds the prompts of a script's lines.
 
     side: of the lines. Attributes: to, the clips' side; gates (None without an engine); cast, role → speaker, where a
-    speaker is kept: see :meth:`prepare`.
+    speaker is kept: see :meth:`prepare`; voice, the speaker whose voice is nearest to ``wanted.speaker_of``, where that
+    is a recording from elsewhere.
 
     Raises BadRecipe for an unknown engine, gate, column or speaker, BadData for a gate that the clips cannot be judged
     by.
@@ -96,6 +100,7 @@ class Picker(Allowed):
             gates if gates is not None or profile is None else Gates(self.table, profile, wanted.level, wanted.sounds)
         )
         self.cast: dict[str, str] = {}
+        self.voice: NearestVoice | None = None
         self._speaker = self._named_speaker()
         self._emotions: dict[str, list[str]] = {}
         self._wheres: dict[tuple[str | None, str | None], Mapping[str, Any]] = {}
@@ -122,6 +127,11 @@ class Picker(Allowed):
         """Which speakers were chosen, which gates were not judged, and what would let more clips pass."""
         chosen = {role: speaker for role, speaker in self.cast.items() if role != speaker}
         found = [f"speaker {speaker} speaks {role or 'the lines'}" for role, speaker in chosen.items()]
+        if self.voice is not None:
+            found.append(
+                f"{self.wanted.speaker_of} is none of the library's clips; of its speakers, {self.voice.speaker} "
+                f"sounds most like it (probability {self.voice.probability:.2f} among them)"
+            )
         if self.gates is None:
             return found
         counts = self.counts()
@@ -282,8 +292,12 @@ class Picker(Allowed):
         return self._emotions[word]
 
     def _named_speaker(self) -> str | None:
-        if self.wanted.speaker_of is not None:
-            return speakers.of_clip(self.run, self.to, self.wanted.speaker_of)
+        clip = self.wanted.speaker_of
+        if clip is not None:
+            known = speakers.of_clip(self.run, self.to, clip, self.wanted.files)
+            if known is None:
+                self.voice = Voices(self.run, self.to).of_file(clip)
+            return known or self.voice.speaker
         return None if self.wanted.speaker is None else speakers.known(self.table, self.run, self.wanted.speaker)
 
     def _check_speakers(self) -> None:

@@ -69,6 +69,25 @@ class PromptsRequest(BaseModel):
     )
 
 
+class SpeakerRequest(BaseModel):
+    """A recording whose voice is looked for in the library."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    run: Name | None = Field(None, description="name of the run; needed when several are served")
+    side: Side | None = Field(None, description="of the clips, when not evident")
+    audio: str = Field(min_length=1, description="a sound file, in base64")
+
+
+class SpeakerAnswer(BaseModel):
+    """The speaker whose clips are nearest. One is always the nearest, of a stranger's voice, too."""
+
+    run: str
+    speaker: str
+    probability: float = Field(description="among the library's speakers")
+    speakers: int = Field(description="that it was compared with")
+
+
 class Verdict(BaseModel):
     """What a gate says of a clip: low ≤ value ≤ high, where null is no limit."""
 

@@ -74,6 +74,19 @@ def routes(context: Context) -> APIRouter:
         lines = b",".join(b'{"line":%d,%b' % (at, line) for at, line in enumerate(answer.lines, 1))
         return Response(b'%b,"lines":[%b]}' % (orjson.dumps(head)[:-1], lines), media_type="application/json")
 
+    @router.post(
+        "/prompts/speaker",
+        summary="The speaker of a library whose voice is nearest to a recording",
+        responses=responses(400, 404, 408, 409, 413, 415, 422, 503),
+    )
+    async def speaker(body: requests.SpeakerRequest) -> requests.SpeakerAnswer:
+        workers = registry.get(body.run).workers
+        to = query.side_of(workers.run, "audio", body.audio, body.side)
+        raw = await inputs.encode("audio", body.audio, to, workers, context)
+        found, speakers = await serving.nearest_voice(workers, to, raw)
+        return requests.SpeakerAnswer(run=workers.name, speaker=found.speaker, probability=found.probability,
+                                      speakers=speakers)  # fmt: skip
+
     return router
 
 
@@ -81,7 +94,7 @@ def wanted(body: requests.PromptsRequest, side: str, to: str) -> Wanted:
     """What the prompts of a request are for."""
     return Wanted(
         body.engine, body.k, tuple(body.gates), body.where, body.speaker, body.speaker_of, body.keep_speaker,
-        body.nonverbal, body.level, body.rate, body.vary, body.mmr, body.min_score, side=side, to=to,
+        body.nonverbal, body.level, body.rate, body.vary, body.mmr, body.min_score, side=side, to=to, files=False,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from sensorium.serve.problems import Problem
 from sensorium.systems.emorag import profiles
 from sensorium.systems.emorag.gates import Gates
 from sensorium.systems.emorag.picker import Picker, Wanted
+from sensorium.systems.emorag.voices import NearestVoice, Voices
 from sensorium.table import Table
 
 _PICKERS = 32  # of one side that are kept, each with what its gates say of every clip
@@ -92,6 +93,18 @@ def prompts(workers: Workers, to: str, ask: Ask) -> Any:
         answer = partial(_answer, workers, to, desks)
         workers.kept[key] = Batcher(answer, searching.most, searching.wait, searching.thread)
     return workers.kept[key].submit(ask)
+
+
+async def nearest_voice(workers: Workers, to: str, raw: np.ndarray) -> tuple[NearestVoice, int]:
+    """The speaker nearest to a recording's raw vector, and of how many. Raises what :class:`Voices` raises."""
+
+    def find() -> tuple[NearestVoice, int]:
+        table, kept = workers.run.index(to).table, workers.kept.get(("voices", to))
+        if kept is None or kept[0] is not table:  # clips were added or removed since
+            kept = workers.kept["voices", to] = table, Voices(workers.run, to)
+        return kept[1].nearest(raw), len(kept[1].names)
+
+    return await workers.sides[to].searching.do(find)
 
 
 def _answer(workers: Workers, to: str, desks: dict[tuple[str, ...], Desk], asks: Sequence[Ask]) -> list[Any]:

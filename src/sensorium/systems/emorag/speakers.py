@@ -22,27 +22,23 @@ SOME = 512  # lines of a role that a speaker is chosen by
 _CELLS = 1 << 24  # scores that are held at a time
 
 
-def of_clip(run: Run, to: str, clip: str | Path) -> str:
+def of_clip(run: Run, to: str, clip: str | Path, files: bool = True) -> str | None:
     """The speaker of a clip: an id of the library, or a file that has the bytes of one of its clips.
 
-    A recording from elsewhere has no known speaker: voices are not compared here. Raises BadRecipe for one, and for a
-    library without speakers; BadData for an id that is not there, or a clip whose speaker is missing.
+    None for a file of any other recording. files: without, only ids are looked for. Raises BadRecipe for a library
+    without speakers, BadData for an id that is not there, or a clip whose speaker is missing.
     """
     table = run.index(to).table
     speakers = column(table, run)
     row = table.rows.row(str(clip))
     path = Path(clip).expanduser()
-    if row < 0 and path.is_file():
+    if row < 0 and files and path.is_file():
         row = _same_bytes(run, to, path)
         if row < 0:
-            raise BadRecipe(
-                f"{path} is none of the library's clips, so its speaker is not known; name the speaker "
-                f"(speaker={_some(speakers)}), or add the clip with its speaker: sensorium add RUN"
-            )
+            return None
     if row < 0:
-        raise BadData(
-            f"no clip '{clip}' in {run.folder}, and no such file; {nearest(str(clip), table.ids[:20000].tolist())}"
-        )
+        also = ", and no such file" if files else ""
+        raise BadData(f"no clip '{clip}' in {run.folder}{also}; {nearest(str(clip), table.ids[:20000].tolist())}")
     speaker = speakers[row]
     if speaker is None or str(speaker) == "":
         raise BadData(f"clip '{table.ids[row]}' has no speaker; fill the column '{COLUMN}'")
@@ -116,10 +112,6 @@ def _same_bytes(run: Run, to: str, path: Path) -> int:
         if same:
             return int(run.places(to).row(id))
     return -1
-
-
-def _some(speakers: np.ndarray) -> str:
-    return next((str(one) for one in speakers.tolist() if one), "NAME")
 
 
 def roles_of(speakers: Sequence[str | None], lines: Sequence[int]) -> dict[str, np.ndarray]:
