@@ -18,10 +18,11 @@ from sensorium import fingerprint, io
 from sensorium.errors import Corrupt
 
 NAME, FORMAT = "run.json", 1
+EVALUATIONS = "evaluations.jsonl"  # the log of evaluations, which grows in a finished run
 SMALL = 1 << 20  # bytes of a file up to which opening checks its checksum
 #: Not listed: live changes and indexes change while a run is served and have checksums of their own; the rest is
 #: written into a finished run or is of no run's making.
-EXEMPT = (NAME, ".*", "*/.*", "live/*", "index/*/*", "checkpoint/*", "cross-*.json")
+EXEMPT = (NAME, ".*", "*/.*", "live/*", "index/*/*", "checkpoint/*", "cross-*.json", EVALUATIONS)
 #: Listed, but for people to edit: only the doctor mentions a change.
 PROSE = ("README.md",)
 #: The files that a late stage makes anew.
@@ -65,8 +66,10 @@ def problems(folder: Path) -> list[Problem]:
 
 
 def not_remade(stage: str) -> Callable[[str, list[str]], set[str]]:
-    """For ``io.copy_folder(ignore=)``: all of a run but its lock, recipe, run.json and what a stage makes anew."""
-    return shutil.ignore_patterns(".lock", "recipe.toml", NAME, *(p for p in STAGES[stage] if "/" not in p))
+    """For ``io.copy_folder(ignore=)``: all of a run but its lock, recipe, log, run.json and what a stage makes anew."""
+    return shutil.ignore_patterns(
+        ".lock", "recipe.toml", NAME, EVALUATIONS, *(p for p in STAGES[stage] if "/" not in p)
+    )
 
 
 def read(folder: Path) -> dict[str, tuple[int, str]] | None:

@@ -24,7 +24,7 @@ from sensorium.numerics import centers
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.progress import say, timed
 from sensorium.recipe import Built, Recipe
-from sensorium.search import located, unpacking
+from sensorium.search import evaluations, located, unpacking
 from sensorium.search.folder import RunFolder, store_name, workplace
 from sensorium.search.publishing import publish
 from sensorium.search.run import Run
@@ -91,6 +91,7 @@ def run(
                 parts = located.tuned(plan.build(), folder)
                 left, right = embed(plan, data, Path(stores or target.stores), progress=not quiet, parts=parts)
         more = {"extra": {"notes": notes} if notes else {}, "encoders": parts.encoders}
+        more |= {"command": "run", "keys": overrides}
         finish(plan, data, left, right, pairs, fitted, folder, stages=stages, seconds=seconds, quiet=quiet, **more)
     return open_run(target.path)
 
@@ -109,13 +110,16 @@ def finish(
     quiet: bool = True,
     extra: Mapping[str, Any] | None = None,
     encoders: Mapping[str, Any] | None = None,
+    command: str = "import",
+    keys: Sequence[str] = (),
 ) -> dict[str, Any]:
     """From two fitted heads to a whole run in ``folder``: save, project, evaluate, index; returns its metrics.
 
     right: None where both sides are one table. pairs: with their splits complete, see :func:`split`. ``fitted``
     may come from a fit or from another tool's weights. stages: which of "evaluate" and "index" are done.
     seconds: of the stages before, to which these are added. extra: further entries of metrics.json, which
-    overrule those of the same name. encoders: the recipe's, by side, where they are built already.
+    overrule those of the same name. encoders: the recipe's, by side, where they are built already. command, keys:
+    as typed, for the log of evaluations.
     """
     seconds = {} if seconds is None else seconds
     metrics: dict[str, Any] = {"results": [], "fit": dict(fitted.notes)}
@@ -137,6 +141,8 @@ def finish(
         "dataset": dict(data.notes),
         **(extra or {}),
     }
+    if "evaluate" in stages:
+        evaluations.append(folder, evaluations.entry(plan, metrics, folder, command, keys))
     write_run(plan, metrics, folder)
     return metrics
 
@@ -356,6 +362,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
         with timed(stage, seconds, quiet):
             if stage == "evaluate":
                 metrics = {**_without_evaluation(metrics), **evaluate(plan, data, projected, building, parts.encoders)}
+                evaluations.append(building, evaluations.entry(plan, metrics, building, stage, overrides))
             else:
                 metrics["index"] = publish(plan, data, projected, building)
         write_run(plan, metrics, building)

@@ -1,5 +1,6 @@
 """Each protocol pinned by values computed by hand and by an independent library."""
 
+import dcase_2025
 import ir_measures
 import numpy as np
 import pytest
@@ -79,6 +80,29 @@ def test_dcase25_several_clips_a_caption():
     assert value(rows, "mAP@16") == pytest.approx(next(iter(expected.values())))
     with pytest.raises(BadData, match="1 captions of the test split describe several clips, such as row 0"):
         captions.retrieval(clips, np.ones((1, 1), np.float32), pairs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.integers(0, 2**31))
+def test_dcase25_equals_the_published_evaluator(data, seed):
+    """Also where a caption has more relevant files than the cut-off, where the usual mAP@k differs."""
+    n, q = data.draw(st.integers(20, 40)), data.draw(st.integers(1, 6))
+    relevant = [data.draw(st.sets(st.integers(0, n - 1), min_size=1, max_size=n - 1)) for _ in range(q)]
+    random = np.random.default_rng(seed)
+    clips, texts = (random.standard_normal((m, 8)).astype(np.float32) for m in (n, q))
+    label = np.array([[i in files for i in range(n)] for files in relevant]).astype(int).ravel()
+    pairs = Pairs.of(np.tile(np.arange(n), q), np.repeat(np.arange(q), n), label=label, group=np.repeat(np.arange(q), n),
+                     split=np.full(n * q, "test"))  # fmt: skip
+    rows = captions.dcase25(clips, texts, pairs, resamples=5)
+    scores = texts.astype(np.float64) @ clips.T.astype(np.float64)
+    for k in (10, 16):
+        expected = dcase_2025.mean_average_precision(scores, relevant, k)
+        assert value(rows, f"mAP@{k}") == pytest.approx(expected, abs=1e-9)
+    assert value(rows, "recall@10") == pytest.approx(dcase_2025.recall(scores, relevant, 10), abs=1e-9)
+    ir = {f"q{i}": {f"d{j}": 1 for j in files} for i, files in enumerate(relevant)}
+    run = {f"q{i}": {f"d{j}": float(s) for j, s in enumerate(row)} for i, row in enumerate(scores)}
+    (theirs,) = ir_measures.calc_aggregate([ir_measures.AP @ 16], ir, run).values()
+    assert value(rows, "mAP@16") == pytest.approx(theirs, abs=1e-9)
 
 
 # --- emotions -----------------------------------------------------------------------------------

@@ -175,6 +175,7 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False, e
     """
     from sensorium.cli import tables
     from sensorium.evaluate import card, figures
+    from sensorium.search import evaluations
 
     out = console()
     leaks = metrics.get("leaks", {})
@@ -207,6 +208,8 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False, e
             + ", ".join(f"{key} {_cell(value)}" for key, value in text.items()),
             markup=False,
         )
+    if often := evaluations.summary(folder):
+        out.print(printable(often), markup=False)
     seconds = metrics["seconds"]
     out.print(f"{sum(seconds.values()):.1f} s: " + ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items()))
     groups = card.group_table(metrics)

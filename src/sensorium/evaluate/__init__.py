@@ -16,7 +16,7 @@ from sensorium.scores import measures as _measures
 from sensorium.scores.measures import DEFAULT, Measure, parse
 from sensorium.types import Rows
 
-__all__ = ["DEFAULT", "DIRECTIONS", "Judged", "Measure", "evaluate", "parse", "per_query", "results"]
+__all__ = ["DEFAULT", "DIRECTIONS", "Measure", "Ranking", "evaluate", "parse", "per_query", "results"]
 
 DIRECTIONS = ("left->right", "right->left")
 

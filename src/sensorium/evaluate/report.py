@@ -50,14 +50,14 @@ class Ranked:
     correction, which is ``splits["test"]`` where there is none.
     """
 
-    splits: Mapping[str, Mapping[str, evaluate.Judged]]
-    uncorrected: Mapping[str, evaluate.Judged]
+    splits: Mapping[str, Mapping[str, evaluate.Ranking]]
+    uncorrected: Mapping[str, evaluate.Ranking]
     every: np.ndarray | None
     names: list[str] | None
     predicted: Mapping[str, tuple[np.ndarray, np.ndarray]]
 
     @property
-    def test(self) -> Mapping[str, evaluate.Judged]:
+    def test(self) -> Mapping[str, evaluate.Ranking]:
         """The test split, by direction."""
         return self.splits["test"]
 
@@ -179,7 +179,9 @@ def _by_protocol(
     if named.beside is None:
         return
     rows, values = named.beside(*outputs)
-    record["results"] = [*record.get("results", ()), *rows]
+    mine = {(row["direction"], row["measure"]) for row in rows}
+    before = [row for row in record.get("results", ()) if (row["direction"], row["measure"]) not in mine]
+    record["results"] = [*before, *rows]
     ours, theirs = ({one.measure: one for one in each} for each in (named.plain or named.values, values))
     if named.decides in ours and named.decides in theirs:
         one = ours[named.decides]
@@ -220,6 +222,9 @@ def add_protocol(metrics: dict[str, Any], found: protocols.Report, name: str) ->
         **({"confusion": found.confusion} if found.confusion else {}),
     }
     there = {(row["direction"], row["measure"]) for row in metrics["results"]}
+    own = {(row["direction"], row["measure"]): row for row in rows}
+    metrics["results"] = [{**row, **_where_other(own.get((row["direction"], row["measure"])), row, name)}
+                          for row in metrics["results"]]  # fmt: skip
     chances = {(row["direction"], row["measure"]): {"chance": row["chance"]} for row in rows if "chance" in row}
     metrics["results"] = [{**row, **chances.get((row["direction"], row["measure"]), {})} for row in metrics["results"]]
     metrics["results"] = [
@@ -229,7 +234,12 @@ def add_protocol(metrics: dict[str, Any], found: protocols.Report, name: str) ->
     metrics["baselines"] |= {name: {"results": list(each)} for name, each in found.baselines.items()}
 
 
-def few_groups(ranked: Mapping[str, evaluate.Judged], named: protocols.Report) -> str:
+def _where_other(named: Mapping[str, Any] | None, row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A protocol's row in place of one of the same measure with another value; nothing where they are equal."""
+    return {} if named is None or named["value"] == row["value"] else {**named, "protocol": name}
+
+
+def few_groups(ranked: Mapping[str, evaluate.Ranking], named: protocols.Report) -> str:
     """What the verdict adds where its interval rests on few groups; empty where there are enough."""
     decides = [row["n_groups"] for row in named.results if row["measure"] == named.decides]
     groups = min(decides or (len(np.unique(one.group)) for one in ranked.values()))
@@ -265,7 +275,7 @@ def draw(
                  names=names)  # fmt: skip
 
 
-def class_names(data: Data, ranked: Mapping[str, evaluate.Judged], pairs: Pairs) -> list[str] | None:
+def class_names(data: Data, ranked: Mapping[str, evaluate.Ranking], pairs: Pairs) -> list[str] | None:
     """Names of the candidates where the right side is a class table; None where it is not."""
     if "left->right" not in ranked or not classification.is_class_table(pairs):
         return None
@@ -281,7 +291,7 @@ def failures(projected: Projected, ranked: Ranked) -> list[dict[str, Any]]:
     return found
 
 
-def worst_groups(ranked: Mapping[str, evaluate.Judged], pairs: Pairs, options: EvaluateOptions) -> dict[str, Any]:
+def worst_groups(ranked: Mapping[str, evaluate.Ranking], pairs: Pairs, options: EvaluateOptions) -> dict[str, Any]:
     """The groups of the first direction with several queries each, worst first; empty where groups are single."""
     one = next(iter(ranked.values()))
     if len(np.unique(one.group)) > len(one.group) / 2:
@@ -309,7 +319,7 @@ def count_pairs(pairs: Pairs) -> dict[str, dict[str, int]]:
 
 
 def advantage(
-    ours: Mapping[str, evaluate.Judged], theirs: Mapping[str, evaluate.Judged], seed: int, resamples: int
+    ours: Mapping[str, evaluate.Ranking], theirs: Mapping[str, evaluate.Ranking], seed: int, resamples: int
 ) -> dict[str, float]:
     """Paired difference of mean reciprocal rank over the queries of both directions, and its p-value."""
     values = [np.concatenate([one[d].reciprocal for d in ours]) for one in (theirs, ours)]

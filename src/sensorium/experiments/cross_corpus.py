@@ -12,6 +12,7 @@ from sensorium import heads, io, pipeline
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe
 from sensorium.evaluate import classification
+from sensorium.search import evaluations
 from sensorium.search.folder import RunFolder
 from sensorium.search.publishing import searchable
 from sensorium.types import Data, Items
@@ -63,6 +64,8 @@ def judge(run: Path | str, overrides: Sequence[str], quiet: bool = False) -> lis
     before = {"corpus": plan.part_name("data")}
     resamples = plan.values["evaluate"]["resamples"]
     rows = classification.measured(labels, (z @ table.T).argmax(1), group, before, after, resamples, plan.seed)
+    entry = evaluations.corpus_entry(opened.folder, overrides, rows, plan.part_name("data"))
+    evaluations.append_to_run(opened.folder, entry)
     io.write_json(opened.folder / f"cross-{plan.part_name('data').replace('/', '_')}.json", {"results": rows})
     return rows
 

@@ -48,7 +48,7 @@ def average_precision(ranks: np.ndarray, offsets: np.ndarray, k: int = 0) -> np.
     """Mean over min(R, k) of the precision at each relevant's rank, 0 for relevants beyond k.
 
     R is the query's number of relevants; k = 0 means no cut-off. Dividing by min(R, k), not by
-    R, makes 1 reachable (the mAP@k of Clotho and DCASE). A query with no hit counts as 0.
+    R, makes 1 reachable (the mAP@k of Clotho). A query with no hit counts as 0.
     """
     order = np.lexsort((ranks, np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))))
     ascending = ranks[order]
@@ -56,6 +56,15 @@ def average_precision(ranks: np.ndarray, offsets: np.ndarray, k: int = 0) -> np.
     counts = np.diff(offsets)
     inside = (ascending <= k) | (k == 0)
     return _sum(np.where(inside, nth / ascending, 0.0), offsets) / (np.minimum(counts, k) if k else counts)
+
+
+def average_precision_over_all(ranks: np.ndarray, offsets: np.ndarray, k: int = 0) -> np.ndarray:
+    """As :func:`average_precision`, over all R relevants even where R > k: what trec_eval and DCASE 2025 compute.
+
+    The two are equal where no query has more than k relevants. Above that, 1 cannot be reached.
+    """
+    counts = np.diff(offsets)
+    return average_precision(ranks, offsets, k) * ((np.minimum(counts, k) if k else counts) / counts)
 
 
 def ndcg(ranks: np.ndarray, offsets: np.ndarray, k: int = 0) -> np.ndarray:
@@ -91,6 +100,7 @@ _MEASURES: dict[str, tuple[PerQuery, bool, bool, str]] = {
     "precision": (precision, True, True, "mean"),
     "MRR": (reciprocal_rank, False, True, "mean"),
     "mAP": (average_precision, False, True, "mean"),
+    "mAP_R": (average_precision_over_all, False, True, "mean"),
     "nDCG": (ndcg, False, True, "mean"),
     "median_rank": (first_rank, False, False, "median"),
     "mean_rank": (first_rank, False, False, "mean"),

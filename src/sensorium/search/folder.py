@@ -15,7 +15,7 @@ from sensorium import fingerprint as fingerprints
 from sensorium import io
 from sensorium.errors import BadRecipe, DiskFull, ReadOnly, SensoriumError
 from sensorium.recipe import Recipe
-from sensorium.search import journal
+from sensorium.search import evaluations, journal
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,11 @@ def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
                 with contextlib.suppress(DiskFull, ReadOnly):  # the error that led here matters more
                     io.remove_folder(building, target.name)
             raise
-        with journal.copied(target.path, building), _locked(target.path):
+        with (
+            journal.copied(target.path, building),
+            evaluations.carried(target.path, building),
+            _locked(target.path),
+        ):
             io.exchange(building, target.path)
         with contextlib.suppress(OSError):  # an old lock hinders nobody
             (target.path / target.lock.name).unlink()
