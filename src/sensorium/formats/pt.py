@@ -91,6 +91,16 @@ def load(path: Path) -> Any:
         ) from None
 
 
+def tensor(path: Path) -> np.ndarray:
+    """The one tensor that a file holds. Raises BadData as :func:`load` does, and where it holds anything else."""
+    content = load(path)
+    if not _torch().is_tensor(content):
+        raise BadData(
+            f"{path} holds a {type(content).__name__}; expected one tensor, as torch.save(tensor, path) writes"
+        )
+    return _array(content, str(path))
+
+
 def _file(path: Path) -> Columns:
     torch, content = _torch(), load(path)
     if isinstance(content, (list, tuple)) and content and all(torch.is_tensor(x) for x in content):

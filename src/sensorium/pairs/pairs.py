@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from sensorium.pairs.sets import ItemSets, Questions
 
 SPLITS = ("train", "validation", "test")
-_SPLIT_NAMES = {
+#: What a column of splits may say, and the split that each word means.
+SPLIT_WORDS = {
     "train": "train",
     "dev": "validation",
     "val": "validation",
@@ -324,10 +325,10 @@ def _groups(group: Any, left: np.ndarray, right: np.ndarray, same_table: bool) -
 
 def _split_words(split: Any) -> np.ndarray:
     words, codes = np.unique(np.asarray(split).astype(np.str_), return_inverse=True)
-    unknown = [w for w in words.tolist() if w and w.lower() not in _SPLIT_NAMES]
+    unknown = [w for w in words.tolist() if w and w.lower() not in SPLIT_WORDS]
     if unknown:
         raise BadData(f"split value {unknown[0]!r}; expected train, dev|validation or test")
-    return np.array([_SPLIT_NAMES.get(w.lower(), "") for w in words.tolist()], "<U10")[codes]
+    return np.array([SPLIT_WORDS.get(w.lower(), "") for w in words.tolist()], "<U10")[codes]
 
 
 def components_of(left: np.ndarray, right: np.ndarray, same_table: bool) -> np.ndarray:

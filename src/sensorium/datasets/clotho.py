@@ -1,0 +1,73 @@
+"""Clotho v2.1: 5,929 sounds of 15 to 30 seconds with five captions each, in three splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sensorium.contracts import Dataset
+from sensorium.datasets import (
+    _captions,
+    _captions_cache,
+    _captions_files,
+    _captions_source,
+    _clip_splits,
+    _clotho_lists,
+    _recordings,
+)
+from sensorium.datasets._captions import Corpus
+from sensorium.errors import BadData, BadRecipe
+from sensorium.types import Data
+
+
+class Clotho(Dataset):
+    """Left: sounds, each once. Right: captions. Group: the sound. development trains, evaluation tests.
+
+    root: folder of ``clotho_csv_files`` and ``clotho_audio_files/development`` …, or of the CSV files and
+    ``development`` … themselves; a split whose captions are not there is left out. Ids are ``development/x.wav``, as
+    four file names occur in two splits, and ``development/x.wav#1`` of captions.
+    cache: vectors instead of sounds: a folder of ``audio_embeddings.pt``, ``text_embeddings.pt`` and ``metadata.json``,
+    or of several such folders, one a split, called development, validation and evaluation.
+
+    test, validation: share of the sounds, or their number, that are held out where the data have no such split.
+    split_seed: of that draw. bad: what to do with sounds and captions that cannot be used, "stop" or "skip".
+    """
+
+    def __init__(self, root: str | None = None, cache: str | None = None, test: float = 0.1, validation: float = 0.1,
+                 split_seed: int = 0, bad: str = "stop") -> None:  # fmt: skip
+        _recordings.check_bad(bad)
+        _clip_splits.check_shares(test, validation, split_seed)
+        self.root = Path(root).expanduser() if root else None
+        self.cache, self.bad, self.test, self.split_seed = cache, bad, test, split_seed
+
+    def load(self) -> Data:
+        """Read, check and pair; sounds are looked at, not embedded.
+
+        Raises BadRecipe where there are no captions, BadData, with rows, for sounds, captions and vectors that cannot
+        be used.
+        """
+        return _captions_source.with_test(self.corpus(), self.test, self.split_seed).data()
+
+    def corpus(self) -> Corpus:
+        """The sounds and captions of all splits."""
+        if self.cache is None:
+            if self.root is None:
+                raise BadRecipe("no data.root; type: data.root=FOLDER with Clotho, or data.cache=FOLDER of its vectors")
+            return _captions.joined([self._split(one) for one in _clotho_lists.lists(self.root)])
+        found = _captions_cache.read(self.cache, self.bad, prefix=True)
+        return found if self.root is None else _captions_cache.with_texts(found, self.texts())
+
+    def texts(self) -> dict[str, str]:
+        """The captions of ``root`` by their ids; no sound is looked for. Empty without a list of captions."""
+        try:
+            lists = _clotho_lists.lists(self.root)
+        except BadRecipe:
+            return {}
+        return {f"{one.split}/{name}": text for one in lists for name, text in _clotho_lists.captions(one)}
+
+    def _split(self, one: _clotho_lists.List) -> Corpus:
+        if not one.audio.is_dir():
+            raise BadData(f"no folder {one.audio} with the sounds of {one.csv.name}; type: sensorium download clotho "
+                          f"data.root={self.root}, or move the file away to leave this split out")  # fmt: skip
+        word = _clotho_lists.SPLITS[one.split]
+        found = _captions_files.corpus(_clotho_lists.listing(one), one.audio, "audio", self.bad, split=word)
+        return found.with_ids(f"{one.split}/")
