@@ -50,6 +50,13 @@ VECTOR_HEADS = [
     *[{"name": name, "preprocess": mode, "dim": 4} for name in ("linear", "mlp") for mode in MODES],
     *[{"name": "mlp", "hidden": 8, "depth": 2, "activation": word, "residual": True, "layer_norm": True, "normalize": True}
       for word in ("relu", "gelu", "tanh", "silu")],
+    {"name": "residual", "dim": 4, "depth": 3}, {"name": "star", "dim": 4, "hidden": 8},
+    {"name": "star", "hidden": 8, "activation": "none", "preprocess": "none", "normalize": False},
+    {"name": "cnn", "size": 9, "stages": 2, "width": 2, "hidden": 6},
+    {"name": "cnn", "size": 8, "stages": 1, "width": 2, "hidden": 0, "tail": True, "mode": "bicubic",
+     "channels": "replicate", "minmax": "channel", "clamp": True, "preprocess": "standardize"},
+    {"name": "cnn", "size": 4, "stages": 2, "width": 2, "mode": "area", "minmax": "none", "normalize": False},
+    {"name": "cnn", "size": 16, "stages": 2, "width": 2, "quantize": True, "mode": "nearest-exact"},
 ]  # fmt: skip
 
 
@@ -122,7 +129,7 @@ def test_a_head_has_the_graphs_that_its_inputs_allow(tmp_path: Path) -> None:
 def test_every_head_exports_loads_and_runs_without_torch(tmp_path: Path) -> None:
     """No part is forgotten: whatever lies in heads/ has a graph, a file that load() opens, and a NumPy version."""
     pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime")
-    needed = {"layers": {"layers": 1}}
+    needed = {"layers": {"layers": 1}, "cnn": {"size": 16, "width": 4}}
     for name in parts.names("heads"):
         head = built({"name": name, **needed.get(name, {})})
         assert onnx.export_onnx(head, tmp_path / f"{name}.onnx")

@@ -28,6 +28,23 @@ PRETRAINED = {"clip": "clip", "siglip": "siglip", "dinov2": "dinov2", "clap": "c
 APART = ("birdnet", "resemblyzer", "egemaps", "emotion2vec", "timm", "open_clip")
 #: Arguments of parts that need some, and more settings worth their own turn.
 SETTINGS = {
+    ("heads", "cnn"): [
+        {"size": 8, "stages": 2, "width": 3, "hidden": 5},
+        {
+            "size": 6,
+            "stages": 1,
+            "width": 3,
+            "tail": True,
+            "hidden": 0,
+            "mode": "bicubic",
+            "channels": "replicate",
+            "minmax": "channel",
+            "clamp": True,
+            "preprocess": "standardize",
+        },
+    ],
+    ("heads", "residual"): [{}, {"depth": 1, "expansion": 1, "normalize": False}],
+    ("heads", "star"): [{"hidden": 16}, {"hidden": 8, "depth": 1, "activation": "none", "preprocess": "whiten"}],
     ("heads", "layers"): [{"layers": 3}, {"layers": 3, "hidden": 0, "preprocess": "unit"}],
     ("heads", "linear"): [{}, {"preprocess": "whiten", "normalize": False}, {"preprocess": "unit"}],
     ("heads", "mlp"): [{}, {"residual": True, "layer_norm": True, "activation": "tanh", "depth": 2}, {"dropout": 0.5}],

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from sensorium.numerics import affect, gaussian_features
+from sensorium.stream import _lite_images
+from sensorium.stream._lite_gelu import gelu
 
 Weights = Mapping[str, np.ndarray]
 Arguments = Mapping[str, Any]
@@ -36,8 +38,7 @@ def _mlp(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
     for i in range(depth):
         z = _linear(z, weights, f"layers.{i}")
         if arguments["layer_norm"]:
-            z = (z - z.mean(-1, keepdims=True)) / np.sqrt(z.var(-1, keepdims=True) + _LAYER_NORM)
-            z = z * weights[f"norms.{i}.weight"] + weights[f"norms.{i}.bias"]
+            z = _normed(z, weights, f"norms.{i}")
         z = ACTIVATIONS[arguments["activation"]](z)
     z = _linear(z, weights, f"layers.{depth}")
     return z + _linear(x, weights, "skip") if arguments["residual"] else z
@@ -68,14 +69,28 @@ def _posterior(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndar
     return powers / powers.sum(-1, keepdims=True)
 
 
-def gelu(x: np.ndarray) -> np.ndarray:
-    """x Φ(x), within 1e-6: the error function of Abramowitz & Stegun 7.1.26, which is exact to 1.5e-7."""
-    wide = x.astype(np.float64)
-    s = np.abs(wide) / np.sqrt(2.0)
-    t = 1.0 / (1.0 + 0.3275911 * s)
-    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    erf = np.sign(wide) * (1.0 - series * np.exp(-s * s))
-    return (0.5 * wide * (1.0 + erf)).astype(np.float32)
+def _normed(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
+    """As torch's LayerNorm over the last axis."""
+    z = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + _LAYER_NORM)
+    return z * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def _residual(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    """As :class:`sensorium.heads.residual.Residual`."""
+    h, depth = x, arguments["depth"]
+    for i in range(depth):
+        h = h + _linear(gelu(_linear(_normed(h, weights, f"norms.{i}"), weights, f"up.{i}")), weights, f"down.{i}")
+    return _linear(_normed(h, weights, f"norms.{depth}"), weights, "fc")
+
+
+def _star(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    """As :class:`sensorium.heads.star.Star`."""
+    h, depth = _linear(x, weights, "stem"), arguments["depth"]
+    for i in range(depth):
+        first, second = np.split(_linear(_normed(h, weights, f"norms.{i}"), weights, f"maps.{i}"), 2, -1)
+        first = first if arguments["activation"] == "none" else ACTIVATIONS[arguments["activation"]](first)
+        h = h + _linear(first * second, weights, f"back.{i}")
+    return _linear(_normed(h, weights, f"norms.{depth}"), weights, "fc")
 
 
 def _silu(x: np.ndarray) -> np.ndarray:
@@ -97,6 +112,9 @@ VECTOR_HEADS: dict[str, Callable[[np.ndarray, Weights, Arguments], np.ndarray]] 
     "layers": _layers,
     "vad": _vad,
     "posterior": _posterior,
+    "residual": _residual,
+    "star": _star,
+    "cnn": _lite_images.cnn,
 }
 SET_HEADS = ("set_attention", "set_mean", "type_aware")  # whose single items pass an MLP
 

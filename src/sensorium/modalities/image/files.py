@@ -8,7 +8,7 @@ import stat
 import struct
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,10 @@ def counted(error: BadData, pictures: Sequence[Any]) -> BadData:
     return BadData(f"{len(broken)} of {len(pictures)} pictures are bad, such as: {broken[0]}; fix or leave them out")
 
 
-def png(picture: np.ndarray) -> bytes:
+def png(picture: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
     """A picture (h, w), (h, w, 3) or (h, w, 4) uint8 as a PNG file, without loss.
 
+    text: what the file says of itself besides, in Latin-1: a chunk ``tEXt`` for each keyword, before the pixels.
     Raises BadData for another shape. Written here, as runs of drawn pictures are made without Pillow.
     """
     shape = picture.shape
@@ -124,7 +125,8 @@ def png(picture: np.ndarray) -> bytes:
     lines = np.zeros((shape[0], 1 + int(np.prod(shape[1:]))), np.uint8)  # each line begins with its filter: none
     lines[:, 1:] = picture.reshape(shape[0], -1)
     header = struct.pack(">IIBBBBB", shape[1], shape[0], 8, colour, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b""))
+    said = [(b"tEXt", f"{key}\0{value}".encode("latin-1")) for key, value in (text or {}).items()]
+    parts = ((b"IHDR", header), *said, (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
     )
