@@ -31,17 +31,22 @@ def import_(kind: str, path: Path | str, out: Path | str, options: Sequence[str]
 
 
 def export(kind: str, source: Path | str, out: Path | str, options: Sequence[str] = ()) -> dict[str, Any]:
-    """Write a store, or one head of a run, as another tool's file; returns what was written, as one record.
+    """Write stores, or one or both heads of a run, as another tool's files; returns what was written, as one record.
 
     options: ``KEY=VALUE`` texts, those that the format states; for a run ``side=left`` or ``side=right`` too.
     Raises BadRecipe for an unknown format, option or side, or a head that the format has no room for.
     """
+    from sensorium.search.folder import RunFolder
     from sensorium.search.run import SIDES
     from sensorium.search.run import open as open_run
 
     format, values = formats.find(kind, "export"), _key_values(options)
     if format.holds == "embeddings":
         return exporting.export(kind, source, out, **values)
+    if format.write_stores is not None and Path(source).is_dir() and not RunFolder(Path(source)).is_run:
+        formats.check_options("export", kind, values, format.write_options)
+        files = format.write_stores(Path(source), Path(out).expanduser(), **values)
+        return {"kind": kind, "stores": str(source), "out": str(out), "files": [str(file) for file in files]}
     formats.check_options("export", kind, values, {**SIDE, **format.write_options})
     side = values.pop("side", format.side)
     if side not in SIDES:

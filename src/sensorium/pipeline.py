@@ -183,14 +183,14 @@ def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bo
         raise modality.bad_items(error, items.values) from error
 
 
-def split(plan: Recipe, pairs: Pairs) -> Pairs:
-    """Complete the splits: by group with the recipe's shares where the data brings none."""
+def split(plan: Recipe, pairs: Pairs, needed: Sequence[str] = SPLITS) -> Pairs:
+    """Complete the splits: by group with the recipe's shares where the data brings none. needed: those not empty."""
     shares, drawn = plan.splitting(), not (pairs.split != "").any()
     if drawn:
         pairs = pairs.split_by_group({"test": shares["test"], "validation": shares["validation"]}, shares["split_seed"])
-    elif not (pairs.split == "validation").any() and shares["validation"]:
+    elif not (pairs.split == "validation").any() and shares["validation"] and (pairs.split == "train").any():
         pairs = pairs.hold_out("validation", shares["validation"], shares["split_seed"])
-    for name in SPLITS:
+    for name in needed:
         if not (pairs.where(name).label == 1).any():
             from sensorium.fitting import feasible
 
@@ -352,7 +352,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
             f"{folder} was fitted on data {before.metrics['data']}, which is {fingerprints.of_data(left, right)} now; "
             f"type: {target.again()}"
         )
-    pairs = split(plan, data.pairs) if len(data.pairs) or stage == "evaluate" else data.pairs
+    pairs = split(plan, data.pairs, ["test"]) if len(data.pairs) or stage == "evaluate" else data.pairs
     projected = project(left, right, pairs, before.head("left"), before.head("left" if right is None else "right"))
     metrics = {**before.metrics, "recipe": plan.hash, "sides": side_names(data.left, data.right), "seconds": seconds}
     with workplace(folder, plan) as building:

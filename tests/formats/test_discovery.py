@@ -97,6 +97,7 @@ def test_what_is_there_states_itself():
     for name, one in formats.known().items():
         assert one.about and (one.read or one.write) and one.endings, name
     assert {n for n, f in formats.known().items() if f.holds == "run"} == {
+        "embed2image",
         "emorag",
         "emorag-index",
         "fashion",

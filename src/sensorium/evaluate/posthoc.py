@@ -61,7 +61,9 @@ def correct(
     """The hubness correction of each direction that helps on validation, saved with the run; and what was tried."""
     chosen: dict[str, Correction] = {}
     tried: dict[str, Any] = {}
-    for direction in options.directions if options.correction != "none" else ():
+    here = {split for split in ("train", "validation") if (projected.pairs.where(split).label == 1).any()}
+    unasked = options.correction == "none" or (options.correction == "auto" and len(here) < 2)  # of an imported run
+    for direction in () if unasked else options.directions:
         methods = tuple(METHODS) if options.correction == "auto" else (options.correction,)
         choice = hubness.choose(projected, direction, methods, options.seed, options.resamples)
         if choice.correction is not None:

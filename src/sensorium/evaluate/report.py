@@ -85,7 +85,7 @@ def report(
     named = measured_by_protocol(data, projected, options, corrections, folder / "plots")
     metrics: dict[str, Any] = {
         "results": _mark(rows["test"] if leaks is None else leaks.stamp(rows["test"]), empty),
-        "validation": rows["validation"],
+        "validation": rows.get("validation", []),
         "uncorrected": [],
         "pairs": count_pairs(projected.pairs),
         "baselines": compare_baselines(baselines, projected, ranked, options, named),
@@ -115,11 +115,15 @@ def report(
 
 
 def rank(data: Data, projected: Projected, options: EvaluateOptions, corrections: Mapping[str, Any]) -> Ranked:
-    """Ranks of the validation and test splits, and class predictions where the right side is a class table."""
+    """Ranks of the validation and test splits, and class predictions where the right side is a class table.
+
+    A run that was imported may have no validation split.
+    """
     p, every = projected, classification.known(projected.pairs)
     splits = {
         split: evaluate.per_query(p.zl, p.zr, p.pairs, split, options.directions, corrections, every)
         for split in ("validation", "test")
+        if split == "test" or (p.pairs.where(split).label == 1).any()
     }
     # Baselines are not corrected for hubness, so they are compared with the fit's ranks without correction.
     uncorrected = splits["test"]

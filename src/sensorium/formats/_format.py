@@ -25,7 +25,7 @@ class Format:
     A format of **embeddings** has ``read(path, **options) -> Columns`` and ``write(embeddings, out, **options)
     -> files``. A format of a **run** has ``read(path, out, overrides) -> record``, which makes the run folder
     ``out`` and returns what was made, and ``write(head: FittedHead, out, **options) -> files``. Either
-    function may be absent.
+    function may be absent. ``write_stores(folder, out, **options) -> files`` writes, of a run's format, stores.
 
     endings: of the file names, "" being a folder. folder: whether a folder is of this format.
     keys: names of the arrays that are taken as vectors before others. frames: whether ``write`` takes
@@ -37,6 +37,7 @@ class Format:
     endings: tuple[str, ...] = ()
     read: Callable[..., Any] | None = None
     write: Callable[..., list[Path]] | None = None
+    write_stores: Callable[..., list[Path]] | None = None
     holds: Literal["embeddings", "run"] = "embeddings"
     folder: Callable[[Path], bool] | None = None
     keys: tuple[str, ...] = ()

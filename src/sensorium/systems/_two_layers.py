@@ -21,14 +21,22 @@ Layer = tuple[Tensor, Tensor]
 def read(state: Mapping[Any, Any], path: Path, example: str) -> tuple[Layer, Layer]:
     """The two linear layers of a state dict in the order of their names, whatever stands before ``0.weight``.
 
-    A missing bias is zeros. example: names that are expected, for messages.
-    Raises BadData for another number of layers, biases of another width, widths that do not follow each other, NaN or
-    infinity.
+    example: names that are expected, for messages. Raises BadData as :func:`linear_layers` does, and for another number
+    of layers.
+    """
+    found = linear_layers(state, path)
+    if len(found) != 2:
+        raise BadData(f"{path} holds {len(found)} linear layers ({', '.join(map(str, state))}); expected two, such as "
+                      f"{example}")  # fmt: skip
+    return found[0], found[1]
+
+
+def linear_layers(state: Mapping[Any, Any], path: Path) -> list[Layer]:
+    """All linear layers of a state dict in the order of their names; a missing bias is zeros.
+
+    Raises BadData for biases of another width, NaN or infinity.
     """
     names = sorted((key for key, value in state.items() if key.endswith("weight") and value.ndim == 2), key=_natural)
-    if len(names) != 2:
-        raise BadData(f"{path} holds {len(names)} linear layers ({', '.join(map(str, state))}); expected two, such as "
-                      f"{example}")  # fmt: skip
     found = []
     for name in names:
         bias = state.get(name.removesuffix("weight") + "bias")
@@ -39,7 +47,7 @@ def read(state: Mapping[Any, Any], path: Path, example: str) -> tuple[Layer, Lay
         if not (weight.isfinite().all() and made.isfinite().all()):
             raise BadData(f"{path}: '{name}' holds NaN or infinity; its training diverged: take an earlier checkpoint")
         found.append((weight, made))
-    return found[0], found[1]
+    return found
 
 
 def as_head(first: Layer, second: Layer, **arguments: Any) -> Any:
