@@ -27,19 +27,22 @@ class ProjectionHead(nn.Module):
 
 
 class VisionProjectionHead(nn.Module):
-    """Four times (two conv-BN-GELU, pool), two conv-BN-GELU more, the mean over places, then Linear-GELU-Linear."""
+    """Four times (two conv-BN-GELU, pool), two conv-BN-GELU more, the mean over places, then Linear-GELU-Linear.
 
-    def __init__(self, out_dim=256, base_channels=32, hidden_dim=512, dropout=0.1):
+    blocks: 5 as in the published code; 4, without the two more, as in the document.
+    """
+
+    def __init__(self, out_dim=256, base_channels=32, hidden_dim=512, dropout=0.1, blocks=5):
         super().__init__()
         self.config = {"type": "vision", "base_channels": base_channels, "hidden_dim": hidden_dim or None,
                        "out_dim": out_dim, "dropout": dropout}  # fmt: skip
-        widths = [base_channels * min(2**stage, 8) for stage in range(5)]
+        widths = [base_channels * min(2**stage, 8) for stage in range(blocks)]
         stages = []
         for stage, (before, width) in enumerate(zip([3, *widths], widths, strict=False)):
             convolutions = (nn.Conv2d(a, width, 3, padding=1, bias=False) for a in (before, width))
             stages.append(nn.Sequential(*(m for c in convolutions for m in (c, nn.BatchNorm2d(width), nn.GELU()))))
-            stages.append(nn.MaxPool2d(2) if stage < 4 else nn.AdaptiveAvgPool2d(1))
-        self.features = nn.Sequential(*stages)
+            stages += [nn.MaxPool2d(2)] if stage < 4 else []
+        self.features = nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1))
         if not hidden_dim:
             self.projector = nn.Sequential(nn.Linear(widths[-1], out_dim))
             return
@@ -71,20 +74,24 @@ def load(path, in_dim=768, text_dim=768):
     heads = []
     for name, width in (("anchor_head", in_dim), ("text_head", text_dim)):
         own = dict(config.get(name) or {"in_dim": width})
+        state = saved.get(name) or saved["audio_head"]
+        if own.get("type") == "vision":
+            own["blocks"] = sum(value.ndim == 4 for value in state.values()) // 2
         head = {"vision": VisionProjectionHead, "projection": ProjectionHead}[own.pop("type", "projection")](**own)
-        head.load_state_dict(saved.get(name) or saved["audio_head"], strict=True)
+        head.load_state_dict(state, strict=True)
         heads.append(head.eval())
     return *heads, config
 
 
-def pseudo_images(x, size=128, mode="nearest", channel_mode="split", clip=False):
-    """The document's transform of vectors (n, d) into images (n, 3, size, size) of 0 to 1."""
+def pseudo_images(x, size=128, mode="nearest", channel_mode="split", clip=False, minmax="image"):
+    """The document's transform of vectors (n, d) into images (n, 3, size, size) of 0 to 1; the code scales by channel."""
     channels = 3 if channel_mode == "split" else 1
     side = int(np.ceil(np.sqrt(x.shape[1] / channels)))
     x = F.pad(x, (0, channels * side * side - x.shape[1])).view(len(x), channels, side, side)
     x = (x.clamp(-1, 1) if clip else x).expand(-1, 3, -1, -1)
     x = F.interpolate(x, size=(size, size), mode=mode)
-    low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
+    axes = (1, 2, 3) if minmax == "image" else (2, 3)
+    low, high = x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)
     return (x - low) / (high - low + 1e-8)
 
 
@@ -94,7 +101,8 @@ def project(path, folder):
     anchor, other, config = load(path, audio.shape[1], text.shape[1])
     if config.get("input_type") == "vision":
         own = config["vision_images"]
-        audio = pseudo_images(audio, own["image_size"], own["image_mode"], own["channel_mode"], own["clip"])
+        audio = pseudo_images(audio, own["image_size"], own["image_mode"], own["channel_mode"], own["clip"],
+                              own.get("minmax", "image"))  # fmt: skip
     with torch.inference_mode():
         return F.normalize(anchor(audio), dim=-1), F.normalize(other(text), dim=-1)
 
