@@ -36,7 +36,7 @@ def linear_layers(state: Mapping[Any, Any], path: Path) -> list[Layer]:
 
     Raises BadData for biases of another width, NaN or infinity.
     """
-    names = sorted((key for key, value in state.items() if key.endswith("weight") and value.ndim == 2), key=_natural)
+    names = sorted((key for key, value in state.items() if key.endswith("weight") and value.ndim == 2), key=natural)
     found = []
     for name in names:
         bias = state.get(name.removesuffix("weight") + "bias")
@@ -80,6 +80,6 @@ def folded(head: Any) -> tuple[Layer, Layer]:
     return (weight.float(), bias.float()), (last.weight.detach().clone(), last.bias.detach().clone())
 
 
-def _natural(name: str) -> list[Any]:
+def natural(name: str) -> list[Any]:
     """A key that sorts ``net.3`` before ``net.10``."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]

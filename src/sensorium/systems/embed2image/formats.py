@@ -19,7 +19,7 @@ from sensorium.progress import say
 from sensorium.recipe import Recipe
 from sensorium.search.folder import RunFolder, quote
 from sensorium.systems.embed2image import cache_pt
-from sensorium.types import SIDES, Data
+from sensorium.types import SIDES, Data, Items
 
 RECIPE = "clotho"
 _OWN = ("activation", "split")
@@ -60,6 +60,8 @@ def read(path: Path, out: Path, overrides: Sequence[str]) -> dict[str, Any]:
     data = plan.part("data").load()
     pipeline.check_data(plan, data)
     plan, _, notes = encoding.settled(plan, data, plan.build(), keys)
+    if found.vision:
+        found = heads_pt.read(path, given.get("activation"), _width("left", plan, data.left))
     _check_widths(path, plan, data, found.heads)
     if asked:
         pairs = pipeline.split(plan, data.pairs)
@@ -130,7 +132,7 @@ def _of_all_rows(plan: Recipe, data: Data, given: Mapping[str, str]) -> Recipe:
 
 def _head_keys(side: str, module: Any) -> list[str]:
     """A head as keys of a recipe."""
-    own = {key: value for key, value in module.arguments.items() if value is not None}
+    own = {key: value for key, value in module.arguments.items() if value not in (None, "")}
     words = {key: str(value).lower() if isinstance(value, bool) else value for key, value in own.items()}
     return [f"{side}.head={type(module).__name__.lower()}", *(f"{side}.head.{key}={v}" for key, v in words.items())]
 
@@ -156,12 +158,16 @@ def _given(keys: Sequence[str]) -> dict[str, str]:
 def _check_widths(path: Path, plan: Recipe, data: Data, heads: Mapping[str, Any]) -> None:
     """Raise BadRecipe unless each head takes vectors as wide as its side has."""
     for side, items in zip(SIDES, (data.left, data.right), strict=True):
-        encoder = plan.part(f"{side}.encoder")
-        width = items.values.shape[1] if items.kind == "vector" else encoder.dim
+        width = _width(side, plan, items)
         if width != heads[side].dim_in:
             of = "the cache" if items.kind == "vector" else f"{side}.encoder '{plan.part_name(f'{side}.encoder')}'"
             raise BadRecipe(f"{path}: the {side} head takes vectors of {heads[side].dim_in} numbers, {of} gives "
                             f"{width}; name the vectors that it was trained on: data.cache=FOLDER")  # fmt: skip
+
+
+def _width(side: str, plan: Recipe, items: Items) -> int:
+    """Width of the vectors of a side."""
+    return int(items.values.shape[1] if items.kind == "vector" else plan.part(f"{side}.encoder").dim)
 
 
 def _dims(found: Any, name: str) -> list[int]:

@@ -25,6 +25,8 @@ from sensorium.heads.linear import Linear
 from sensorium.heads.mlp import MLP
 from sensorium.systems import _two_layers
 from sensorium.systems._two_layers import Layer
+from sensorium.systems.embed2image import vision_pt
+from sensorium.systems.embed2image.refusal import refused
 from sensorium.types import Affine
 
 FILE = "projection_heads.pt"
@@ -57,10 +59,11 @@ class Checkpoint(NamedTuple):
         return self.config.get("input_type") == "vision"
 
 
-def read(path: Path, activation: str | None = None) -> Checkpoint:
+def read(path: Path, activation: str | None = None, dim_in: int | None = None) -> Checkpoint:
     """A checkpoint with any prefix before the names of its tensors, such as ``module.`` or ``audio_head.net.``.
 
-    activation: "relu" or "gelu", where the file does not say. Raises BadRecipe for another word, BadData for a file
+    activation: "relu" or "gelu", where the file does not say. dim_in: width of the vectors of clips, which the file of
+    a CNN does not say. Raises BadRecipe for another word, BadData for a file
     that holds no two such heads, heads whose layers do not follow each other or are not as the config says, NaN or
     infinity, or what would need code to be executed.
     """
@@ -78,7 +81,8 @@ def read(path: Path, activation: str | None = None) -> Checkpoint:
     ):
         own = own if isinstance(own, Mapping) else {}
         if any(value.ndim == 4 for value in states[side].values()):
-            raise BadData(f"{path}: its {side} head is a CNN on pseudo-images; expected linear layers")
+            made[side] = vision_pt.read(states[side], own, config.get("vision_images"), path, dim_in)
+            continue
         made[side], said = _head(states[side], own, path, activation)
         assumed += [said] if said else []
     if made["left"].dim != made["right"].dim:
@@ -96,21 +100,14 @@ def write(left: Any, right: Any, path: Path, epoch: int = 0, loss: float = 0.0) 
     Heads that scale their inputs to unit length give the same vectors there for inputs of unit length.
     Raises BadRecipe, with the reason, for a head that has no such form.
     """
-    anchor, text = (_state(head, side) for head, side in ((left, "left"), (right, "right")))
-    config = {"input_type": "embedding", "anchor_head": anchor[1], "text_head": text[1],
-              "vision_images": dict(IMAGES)}  # fmt: skip
+    vision = vision_pt.is_one(left)
+    anchor, text = vision_pt.state(left) if vision else _state(left, "left"), _state(right, "right")
+    config = {"input_type": "vision" if vision else "embedding", "anchor_head": anchor[1], "text_head": text[1],
+              "vision_images": vision_pt.images(left) if vision else dict(IMAGES)}  # fmt: skip
     content = buffers.BytesIO()
     torch.save({"epoch": int(epoch), "loss": float(loss), "config": config, "anchor_head": anchor[0],
                 "text_head": text[0]}, content)  # fmt: skip
     io.write(path, content.getvalue())
-
-
-def refused(why: str, side: str) -> BadRecipe:
-    """The error of a head that the original has no room for."""
-    return BadRecipe(
-        f"the original's heads are Linear-ReLU-Linear or Linear-GELU-Linear, one Linear, or the CNN, and the {side} "
-        f"one is not: {why}; fit one: sensorium run clotho; or type: sensorium export onnx RUN --out head.onnx"
-    )
 
 
 def _states(found: Mapping[Any, Any], path: Path) -> dict[str, dict[str, Tensor]]:
