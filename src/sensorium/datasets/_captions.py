@@ -96,7 +96,8 @@ def joined(parts: Sequence[Corpus]) -> Corpus:
             raise BadData(
                 f"the vectors of the {side} are of {min(widths)} and {max(widths)} numbers; they must be of one encoder"
             )
-    of_ids = [p.caption_ids for p in parts]
+    own_ids = any(p.caption_ids is not None for p in parts)
+    several = {name for p in parts for name in p.caption_columns}
     return Corpus(
         np.concatenate([p.ids for p in parts]),
         np.concatenate([p.values for p in parts]) if vectors else [one for p in parts for one in p.values],
@@ -108,11 +109,17 @@ def joined(parts: Sequence[Corpus]) -> Corpus:
         np.concatenate([p.group for p in parts]),
         np.concatenate([p.vectors for p in parts]) if vectors else None,
         _columns([p.columns for p in parts], [len(p) for p in parts]),
-        _columns([p.caption_columns for p in parts], [len(p.clip) for p in parts]),
-        None if any(one is None for one in of_ids) else np.concatenate(of_ids),
+        _columns([_of_captions(p, several) for p in parts], [len(p.clip) for p in parts]),
+        np.concatenate([p.ids_of_captions() for p in parts]) if own_ids else None,
         first.source,
         _notes([p.notes for p in parts]),
     )  # fmt: skip
+
+
+def _of_captions(part: Corpus, names: set[str]) -> dict[str, np.ndarray]:
+    """These columns of the captions: where the clips have one alone, their clip's value."""
+    of_clips = {name: part.columns[name][part.clip] for name in names if name in part.columns}
+    return of_clips | dict(part.caption_columns)
 
 
 def _prefixed(prefix: str, texts: np.ndarray) -> np.ndarray:
@@ -124,8 +131,10 @@ def _columns(parts: Sequence[Mapping[str, np.ndarray]], counts: Sequence[int]) -
     names = dict.fromkeys(name for part in parts for name in part)
     made = {}
     for name in names:
-        values = [_listed(part.get(name), n) for part, n in zip(parts, counts, strict=True)]
-        made[name] = as_column([value for part in values for value in part], name)
+        values = [v for part, n in zip(parts, counts, strict=True) for v in _listed(part.get(name), n)]
+        if any(isinstance(v, list) for v in values):
+            values = [v if v is None or isinstance(v, list) else [v] for v in values]
+        made[name] = as_column(values, name)
     return made
 
 

@@ -11,6 +11,7 @@ from sensorium.datasets import (
     _captions_files,
     _captions_source,
     _clip_splits,
+    _clotho_download,
     _clotho_lists,
     _recordings,
 )
@@ -30,14 +31,23 @@ class Clotho(Dataset):
 
     test, validation: share of the sounds, or their number, that are held out where the data have no such split.
     split_seed: of that draw. bad: what to do with sounds and captions that cannot be used, "stop" or "skip".
+    download: fetch what is missing of the public archives, 7 GB, into ``root``. mirror: address to fetch it from
+    instead.
     """
 
     def __init__(self, root: str | None = None, cache: str | None = None, test: float = 0.1, validation: float = 0.1,
-                 split_seed: int = 0, bad: str = "stop") -> None:  # fmt: skip
+                 split_seed: int = 0, bad: str = "stop", download: bool = False, mirror: str = "") -> None:  # fmt: skip
         _recordings.check_bad(bad)
         _clip_splits.check_shares(test, validation, split_seed)
         self.root = Path(root).expanduser() if root else None
         self.cache, self.bad, self.test, self.split_seed = cache, bad, test, split_seed
+        self.download, self.mirror = download, mirror
+
+    def obtain(self) -> list[Path]:
+        """Fetch what is missing of captions and sounds; goes on where it stopped, verified, unpacked within limits."""
+        if self.root is None:
+            raise BadRecipe("no data.root; type: sensorium download clotho data.root=FOLDER")
+        return _clotho_download.obtain(self.root, self.mirror)
 
     def load(self) -> Data:
         """Read, check and pair; sounds are looked at, not embedded.
@@ -45,6 +55,8 @@ class Clotho(Dataset):
         Raises BadRecipe where there are no captions, BadData, with rows, for sounds, captions and vectors that cannot
         be used.
         """
+        if self.download and self.cache is None:
+            self.obtain()
         return _captions_source.with_test(self.corpus(), self.test, self.split_seed).data()
 
     def corpus(self) -> Corpus:
