@@ -19,7 +19,7 @@ from sensorium.datasets import _captions
 from sensorium.datasets._captions import Corpus
 from sensorium.errors import BadData, BadRecipe
 from sensorium.formats import pt
-from sensorium.pairs import SPLIT_WORDS
+from sensorium.pairs import SPLIT_WORDS, SPLITS
 from sensorium.types import as_ids
 
 AUDIO, TEXT, ABOUT = "audio_embeddings", "text_embeddings", "metadata.json"
@@ -45,7 +45,7 @@ def folders(spec: str | Path | Sequence[str]) -> list[Path]:
             found.append(folder)
             continue
         below = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-        inside = [path for path in below if is_cache(path)]
+        inside = sorted(filter(is_cache, below), key=lambda path: (_rank(path), path.name))
         if not inside:
             half = [path for path in (folder, *below) if any((path / name).is_file() for name in FILES[:2])]
             lacks = f"; {half[0]} has only one of them" if half else ""
@@ -53,6 +53,11 @@ def folders(spec: str | Path | Sequence[str]) -> list[Path]:
                             f"with one such folder a split{lacks}")  # fmt: skip
         found += inside
     return found
+
+
+def _rank(folder: Path) -> int:
+    """The place of a folder's split: training, validation, test, others."""
+    return (*SPLITS, "").index(SPLIT_WORDS.get(folder.name.lower(), ""))
 
 
 def read(spec: str | Path | Sequence[str], bad: str = "stop", *, prefix: bool = False) -> Corpus:

@@ -11,8 +11,9 @@ import numpy as np
 
 from sensorium.datasets import _captions_files, _captions_table
 from sensorium.datasets._captions import Corpus
-from sensorium.datasets._source import Sources
+from sensorium.datasets._source import Source, Sources
 from sensorium.errors import BadData, BadRecipe
+from sensorium.formats import jsonl
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _USUAL = ("metadata", "captions")  # names of tables that are taken before others
@@ -24,10 +25,29 @@ def of_table(root: Path | None, table: str | None, given: Mapping[str, Any], kin
 
     Raises BadRecipe where there is none or several, and as :func:`_captions_files.corpus` does.
     """
-    path = found_table(root, table)
-    source = Sources(None if root is None else str(root)).open(path)
+    source, notes = _opened(found_table(root, table), root, bad)
     listing = _captions_table.read(source, given)
-    return _captions_files.corpus(listing, source.root, kind, bad, ids=given.get("id"))
+    corpus = _captions_files.corpus(listing, source.root, kind, bad, ids=given.get("id"))
+    return replace(corpus, notes={**corpus.notes, **notes})
+
+
+def _opened(where: str, root: Path | None, bad: str) -> tuple[Source, dict[str, Any]]:
+    """The table, and notes of the broken lines of JSON lines, which are left out where ``bad`` is "skip"."""
+    sources = Sources(None if root is None else str(root))
+    path = Path(where).expanduser()
+    try:
+        return sources.open(where), {}
+    except BadData as error:
+        if path.suffix.lower() not in jsonl.FORMAT.endings or not path.is_file():
+            raise
+        columns, faults = jsonl.whole_lines(path)
+        if not faults:
+            raise
+        if bad != "skip" or not len(columns):
+            more = f" ({len(faults)} of its lines are broken)" if len(faults) > 1 else ""
+            raise BadData(f"{error}{more}, or leave it out with data.bad=skip") from None
+    source = Source.of(path.name, columns, root or path.parent)
+    return source, {"lines_left_out": len(faults), "lines_left_out_such_as": faults[:3]}
 
 
 def found_table(root: Path | None, table: str | None) -> str:
