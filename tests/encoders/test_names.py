@@ -43,6 +43,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ("facebook/wav2vec2-base", "wav2vec2", "facebook/wav2vec2-base"),
         ("openai/whisper-tiny", "whisper", "openai/whisper-tiny"),
         ("microsoft/wavlm-base-plus", "wavlm", "microsoft/wavlm-base-plus"),
+        ("MIT/ast-finetuned-audioset-10-10-0.4593", "ast", "MIT/ast-finetuned-audioset-10-10-0.4593"),
+        ("roberta-base", "roberta", "roberta-base"),
+        ("roberta:roberta-large", "roberta", "roberta-large"),
+        ("FacebookAI/roberta-base", "transformers", "FacebookAI/roberta-base"),
     ],
 )
 def test_a_name_says_part_and_model(name: str, part: str, model: str) -> None:

@@ -54,6 +54,9 @@ ENVIRONMENTS = {
     "egemaps": Environment(("opensmile==2.6.0",), (), SOUND, "egemaps"),
     "emotion2vec": Environment(("funasr==1.4.16",), (),
                                "tests/encoders/test_emotion2vec.py tests/encoders/test_batch_independence.py", "emotion2vec"),
+    # The package itself, which only the tests import: our network gives its numbers.
+    "passt": Environment((), (TORCHVISION, "torchaudio==2.11.0", "timm==1.0.31", "hear21passt==0.0.26"),
+                         "tests/encoders/test_passt.py tests/encoders/test_batch_independence.py", "passt"),
     "timm": Environment((), (TORCHVISION, "timm==1.0.31"), "tests/encoders/test_vision_packages.py",
                         "timm or torchvision"),
     "open_clip": Environment(("ftfy",), (TORCHVISION, "timm==1.0.31", "open-clip-torch==3.3.0"),

@@ -23,7 +23,7 @@ from sensorium.types import Affine, Hits, Solution
 
 SPEECH = ("wav2vec2", "hubert", "wavlm", "whisper")
 PRETRAINED = {"clip": "clip", "siglip": "siglip", "dinov2": "dinov2", "clap": "clap", "transformers": "bert",
-              "sentence_transformers": "sentence_transformer"}  # fmt: skip
+              "sentence_transformers": "sentence_transformer", "roberta": "roberta", "ast": "ast"}  # fmt: skip
 #: Encoders whose packages come in environments of their own: python tests/packaging/encoders.py checks these contracts.
 APART = ("birdnet", "resemblyzer", "egemaps", "emotion2vec", "timm", "open_clip")
 #: Arguments of parts that need some, and more settings worth their own turn.
@@ -128,6 +128,11 @@ def test_every_part_keeps_its_contract(kind, name, arguments, request):
         save_dimensional(folder)
     if kind == "encoders" and name in PRETRAINED:
         arguments = {"model": str(request.getfixturevalue("pretrained")[name]), "precision": "fp32"}
+    if name == "passt":
+        import tiny_passt
+
+        model = tiny_passt.save(request.getfixturevalue("tmp_path") / "tiny.pt")
+        arguments = {"model": str(model), "precision": "fp32"}
     if name == "distill":
         arguments = {"teacher": str(request.getfixturevalue("teacher"))}
     if name in ("openai", "llm_vad"):

@@ -166,6 +166,25 @@ def bert(folder: Path) -> Path:
     return folder
 
 
+def roberta(folder: Path) -> Path:
+    """A RobertaModel that reads 20 tokens, as it counts positions from that of the padding."""
+    torch.manual_seed(0)
+    made = transformers.RobertaConfig(**LAYERS, vocab_size=_vocabulary(), max_position_embeddings=22, pad_token_id=0,
+                                      bos_token_id=2, eos_token_id=3, type_vocab_size=1)  # fmt: skip
+    transformers.RobertaModel(made).eval().save_pretrained(folder)
+    tokenizer(folder, longest=20)
+    return folder
+
+
+def ast(folder: Path) -> Path:
+    """An ASTModel that hears 1.015 s at 16 kHz."""
+    torch.manual_seed(0)
+    made = transformers.ASTConfig(**LAYERS, patch_size=16, max_length=100, num_mel_bins=32)
+    transformers.ASTModel(made).eval().save_pretrained(folder)
+    transformers.ASTFeatureExtractor(num_mel_bins=32, max_length=100).save_pretrained(folder)
+    return folder
+
+
 def vit(folder: Path) -> Path:
     """A ViTModel, a picture model without a part of its own."""
     torch.manual_seed(0)
@@ -200,4 +219,7 @@ def sentence_clip(folder: Path) -> Path:
     return folder
 
 
-MAKERS = {f.__name__: f for f in (clip, siglip, siglip2, dinov2, clap, bert, vit, sentence_transformer, sentence_clip)}
+MAKERS = {
+    f.__name__: f
+    for f in (clip, siglip, siglip2, dinov2, clap, bert, roberta, ast, vit, sentence_transformer, sentence_clip)
+}

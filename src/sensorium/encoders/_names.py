@@ -23,6 +23,8 @@ RULES = (
     (r"google/siglip2?-.*", "siglip"),
     (r"facebook/dinov2-.*", "dinov2"),
     (r"laion/(larger_)?clap[-_].*", "clap"),
+    (r"MIT/ast-.*", "ast"),
+    (r"roberta-(base|large)", "roberta"),
     (r"(iic|emotion2vec)/emotion2vec.*", "emotion2vec"),
     (r"facebook/wav2vec2-.*", "wav2vec2"),
     (r"facebook/hubert-.*", "hubert"),
@@ -39,6 +41,7 @@ ALIASES = {"openclip": "open_clip"}
 TYPES = {
     "clip": "clip", "siglip": "siglip", "siglip2": "siglip", "dinov2": "dinov2", "dinov2_with_registers": "dinov2",
     "clap": "clap", "wav2vec2": "wav2vec2", "hubert": "hubert", "wavlm": "wavlm", "whisper": "whisper",
+    "audio-spectrogram-transformer": "ast",
 }  # fmt: skip
 #: Well-known models, by the part that encodes with them: what a name that does not exist is compared with.
 KNOWN = {
@@ -79,6 +82,8 @@ KNOWN = {
     "clap": ("laion/clap-htsat-unfused", "laion/clap-htsat-fused", "laion/larger_clap_general",
              "laion/larger_clap_music_and_speech"),
     "efficientnet_lite": ("lite0", "lite1", "lite2"),
+    "ast": ("MIT/ast-finetuned-audioset-10-10-0.4593", "MIT/ast-finetuned-audioset-14-14-0.443",
+            "MIT/ast-finetuned-speech-commands-v2"),
     "openai": ("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"),
     "timm": ("vit_small_patch14_dinov2.lvd142m", "resnet50.a1_in1k", "convnext_base.fb_in22k"),
     "open_clip": ("ViT-B-32/laion2b_s34b_b79k", "ViT-L-14/datacomp_xl_s13b_b90k", "ViT-B-16-SigLIP/webli"),
@@ -92,7 +97,7 @@ KNOWN = {
 _LONGEST = 4000  # characters of a name or path
 #: Organisations of the models that people name without one.
 _OWNERS = {"sentence_transformers": "sentence-transformers", "clip": "openai", "siglip": "google", "dinov2": "facebook",
-           "clap": "laion", "emotion2vec": "iic"}  # fmt: skip
+           "clap": "laion", "emotion2vec": "iic", "ast": "MIT", "roberta": "FacebookAI"}  # fmt: skip
 
 
 def expand(spec: Mapping[str, Any], where: str = "encoder") -> dict[str, Any]:
@@ -139,7 +144,7 @@ def _expanded(spec: dict[str, Any], where: str) -> dict[str, Any]:
 
 def nearest_models(part: str, model: str) -> str:
     """The end of a message about a model that was not found: the nearest well-known ones of a part; "" without any."""
-    close = _close(model, KNOWN.get(part, ()), 0.6)
+    close = [] if model in KNOWN.get(part, ()) else _close(model, KNOWN.get(part, ()), 0.6)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 

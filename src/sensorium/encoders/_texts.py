@@ -68,6 +68,19 @@ def batches(
     return _batches.compute(_batches.alike(lengths, size), read, forward, size, encoder.where, units)
 
 
+def cut(texts: Sequence[str], tokenizer: Any, longest: int) -> str:
+    """In words, how many of the texts have more than ``longest`` tokens and so lose their end; "" where none has.
+
+    A token takes one byte of a text or more, so that only texts of many bytes are counted.
+    """
+    long = [text for text in texts if len(text.encode()) > longest - tokenizer.num_special_tokens_to_add()]
+    tokens = tokenizer(long, truncation=False, verbose=False)["input_ids"] if long else []
+    count = sum(len(ids) > longest for ids in tokens)
+    if not count:
+        return ""
+    return f"{count:,} of {len(texts):,} texts are longer than {longest} tokens; what comes after is cut off"
+
+
 def footprint(config: dict[str, Any]) -> int:
     """Bytes of activations that a token takes in a transformer: the MLP's are the largest of a layer."""
     about = config.get("text_config", config)

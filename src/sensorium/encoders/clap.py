@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sensorium.encoders import _batches, _torchvision
+from sensorium.encoders import _batches, _sounds, _torchvision
 from sensorium.encoders._two_towers import Towers
 from sensorium.errors import Corrupt
 from sensorium.modalities.audio import files
@@ -89,8 +89,7 @@ class Clap(Towers):
         def forward(inputs: Any) -> np.ndarray:
             features, counts = inputs
             found = np.concatenate([self.run(self._hear, x=some) for some in features.split(_TOGETHER)])
-            means = [part.mean(0) for part in np.split(found, np.cumsum(counts)[:-1])]
-            return np.stack([mean / np.linalg.norm(mean) for mean in means])
+            return _sounds.mean_of_parts(found, counts, unit_length=True)
 
         size = self.size()
         return _batches.compute(_batches.fixed(len(values), size), read, forward, size, self.where)
@@ -105,8 +104,5 @@ class Clap(Towers):
         return self.network.get_audio_features(input_features=x, is_longer=longer).pooler_output
 
     def other_examples(self) -> list[Any]:
-        """Fixed sounds: tones that fade, with noise."""
-        rng, rate = np.random.default_rng(0), self.features.sampling_rate
-        t = np.arange(2 * rate) / rate
-        tones = [np.sin(2 * np.pi * pitch * t) * np.exp(-k * t) for k, pitch in enumerate((110, 440, 987, 3000))]
-        return [((0.3 * tone + 0.02 * rng.standard_normal(len(t))).astype(np.float32), rate) for tone in tones]
+        """Fixed sounds."""
+        return _sounds.examples(self.features.sampling_rate)
