@@ -47,11 +47,12 @@ def export(kind: str, source: Path | str, out: Path | str, options: Sequence[str
         formats.check_options("export", kind, values, format.write_options)
         files = format.write_stores(Path(source), Path(out).expanduser(), **values)
         return {"kind": kind, "stores": str(source), "out": str(out), "files": [str(file) for file in files]}
-    formats.check_options("export", kind, values, {**SIDE, **format.write_options})
+    both = format.side == "both"
+    formats.check_options("export", kind, values, {**({} if both else SIDE), **format.write_options})
     side = values.pop("side", format.side)
-    if side not in SIDES:
+    if side not in SIDES and not both:
         raise BadRecipe(f"side={side}; expected left or right")
-    files = format.write(_fitted_head(open_run(source), side), Path(out).expanduser(), **values)
+    files = format.write(_fitted_head(open_run(source), "left" if both else side), Path(out).expanduser(), **values)
     return {"kind": kind, "run": str(source), "side": side, "out": str(out), "files": [str(file) for file in files]}
 
 

@@ -184,7 +184,16 @@ def test_what_a_run_was_fitted_on_as_a_cache(place, run, tmp_path):
     own = tmp_path / "runs" / "own"
     call("export", "embed2image", own, "--out", tmp_path / "test", "split=test")
     about = json.loads((tmp_path / "test" / "metadata.json").read_text())
-    assert about["num_pairs"] == 20 and set(about["splits"]) == {"test"}
+    assert about["num_pairs"] == 20 and "splits" not in about
+    call("export", "embed2image", own, "--out", tmp_path / "whole")
+    assert set(json.loads((tmp_path / "whole" / "metadata.json").read_text())["splits"]) == {
+        "train",
+        "validation",
+        "test",
+    }
+    told = sensorium.run("clotho", [f"data.cache={tmp_path / 'whole'}", "objective=cca", "evaluate.baselines=[]", *FAST],
+                         out=tmp_path / "runs" / "same", quiet=True)  # fmt: skip
+    assert told.metrics["split"] == sensorium.open(own).metrics["split"]
     told = CliRunner().invoke(app, ["export", "embed2image", str(own), "--out", str(tmp_path / "h.pt")])
     assert told.exit_code == 0 and "takes vectors of unit length" in told.stderr
     _, text = original.project(tmp_path / "h.pt", tmp_path / "test")
@@ -195,6 +204,23 @@ def test_what_a_run_was_fitted_on_as_a_cache(place, run, tmp_path):
     assert "split=nonsense: no row is of it" in refused(
         "export", "embed2image", own, "--out", tmp_path / "y", "split=nonsense"
     )
+
+
+@pytest.mark.parametrize(("key", "change", "message"), [
+    ("captions", lambda one: one[:-1], "'captions' is no list of 20 texts"),
+    ("splits", lambda one: ["test", *one[1:]], "rows of one clip are in two splits, such as row 2"),
+    ("splits", lambda one: ["nowhere", *one[1:]], "split 'nowhere'; expected train, validation, test"),
+])  # fmt: skip
+def test_what_stands_beside_the_ids_is_checked(tmp_path, key, change, message):
+    cache = original.made_cache(tmp_path / "cache", clips=4)
+    about = json.loads((cache / "metadata.json").read_text())
+    beside = {"captions": [f"caption {row}" for row in range(20)], "splits": ["train"] * 10 + ["test"] * 10}
+    (cache / "metadata.json").write_text(json.dumps(about | beside))
+    call("import", "embed2image", cache, "--out", tmp_path / "stores")
+    text = sensorium.store.open(tmp_path / "stores" / "text")
+    assert text.meta["caption"].tolist() == beside["captions"] and text.meta["split"].tolist() == beside["splits"]
+    (cache / "metadata.json").write_text(json.dumps(about | beside | {key: change(beside[key])}))
+    assert message in refused("import", "embed2image", cache, "--out", tmp_path / "other")
 
 
 def test_what_cannot_be_exported_is_refused_by_name(place, run, tmp_path):

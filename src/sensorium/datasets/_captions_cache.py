@@ -2,7 +2,7 @@
 
 Row i of both tensors (p, d) is one caption with its clip: the clip's vector stands there once for each of its captions.
 ids[i] of metadata.json is ``x.wav#1`` … ``x.wav#5``; where ids have no number, or where there is no metadata.json, rows
-of equal audio vectors are one clip.
+of equal audio vectors are one clip. Caches that sensorium wrote have lists ``captions`` and ``splits`` beside the ids.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def read(spec: str | Path | Sequence[str], bad: str = "stop", *, prefix: bool = 
                           f"folder: {', '.join(sorted(SPLIT_WORDS))}")  # fmt: skip
         if len(places) > 1 or (prefix and word):
             part = part.with_ids(f"{folder.name}/")
-        parts.append(replace(part, split=np.full(len(part), word, "<U10")))
+        own = (part.split != "").any()
+        parts.append(part if own else replace(part, split=np.full(len(part), word, "<U10")))
     return _captions.joined(parts)
 
 
@@ -117,9 +118,9 @@ def _read(folder: Path, bad: str) -> Corpus:
     made = about.get("encoders") if isinstance(about.get("encoders"), dict) else {}
     source = {side: made.get(key) or {"name": "vectors", "key": key, **_made_by(about, word)}
               for side, key, word in (("left", AUDIO, "audio"), ("right", TEXT, "text"))}  # fmt: skip
-    split = np.full(len(names), "", "<U10")
+    words, split = (_beside(folder, about, key, usable) for key in ("captions", "splits"))
     return Corpus(
-        names, audio[first], "audio", clip, number, None, split, group,
+        names, audio[first], "audio", clip, number, words, _splits(folder, split, clip, first, rows), group,
         vectors=text, caption_ids=captions, source=source, notes=notes,
     )  # fmt: skip
 
@@ -143,6 +144,31 @@ def _about(folder: Path) -> dict[str, Any]:
             f"{path}: 'ids' is no list of texts; expected one id for each row of the tensors, such as x.wav#1"
         )
     return about | {"ids": as_ids([str(one) for one in ids])}
+
+
+def _beside(folder: Path, about: Mapping[str, Any], key: str, usable: np.ndarray) -> list[str] | None:
+    """The texts of the usable rows that our own caches have beside the ids; None where there are none."""
+    found = about.get(key)
+    if found is None:
+        return None
+    if not isinstance(found, list) or len(found) != len(usable) or not all(isinstance(one, str) for one in found):
+        raise BadData(f"{folder / ABOUT}: '{key}' is no list of {len(usable)} texts, one for each row of the tensors; "
+                      "correct it, or leave it out")  # fmt: skip
+    return [found[row] for row in np.flatnonzero(usable).tolist()]
+
+
+def _splits(folder: Path, words: list[str] | None, clip: np.ndarray, first: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The split (n,) of each clip, "" without words (p,). Raises BadData for a word that is none, and a clip in two."""
+    if words is None:
+        return np.full(len(first), "", "<U10")
+    if unknown := [word for word in words if word.lower() not in SPLIT_WORDS]:
+        raise BadData(f"{folder / ABOUT}: split '{unknown[0]}'; expected {', '.join(SPLITS)}")
+    split = np.array([SPLIT_WORDS[word.lower()] for word in words], "<U10")
+    apart = np.flatnonzero(split != split[first][clip])
+    if len(apart):
+        raise BadData(f"{folder / ABOUT}: the rows of one clip are in two splits, such as row {rows[apart[0]] + 1}; "
+                      "correct 'splits'")  # fmt: skip
+    return split[first]
 
 
 def _made_by(about: Mapping[str, Any], word: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Format:
     ``out`` and returns what was made, and ``write(head: FittedHead, out, **options) -> files``. Either
     function may be absent. ``write_stores(folder, out, **options) -> files`` writes, of a run's format, stores.
 
+    side: the one that ``write`` takes by default; "both" where a file holds both heads.
     endings: of the file names, "" being a folder. folder: whether a folder is of this format.
     keys: names of the arrays that are taken as vectors before others. frames: whether ``write`` takes
     items of several vectors. read_options, write_options: key → what it means; keys that are not listed
@@ -44,7 +45,7 @@ class Format:
     frames: bool = False
     read_options: Mapping[str, str] = field(default_factory=dict)
     write_options: Mapping[str, str] = field(default_factory=dict)
-    side: Literal["left", "right"] = "left"
+    side: Literal["left", "right", "both"] = "left"
     name: str = ""
     about: str = ""
 

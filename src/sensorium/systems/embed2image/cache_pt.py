@@ -132,7 +132,8 @@ def rate_of(run: Any) -> int:
 def write(rows: Rows, out: Path, split: str | None = None) -> list[Path]:
     """The three files, metadata.json last. split: the rows of one split alone, whose name ids then do not repeat.
 
-    metadata.json has the keys of the original, and beside them ``captions`` and ``splits`` where these are known.
+    metadata.json has the keys of the original, and beside them ``captions`` where these are known, and ``splits`` where
+    there are several.
     Raises BadRecipe for a split without rows, BadData where a folder holds another cache already.
     """
     torch = require("torch", "train")
@@ -156,7 +157,7 @@ def write(rows: Rows, out: Path, split: str | None = None) -> list[Path]:
     captions = rows.right.meta.get("caption")
     if captions is not None:
         about["captions"] = [str(one) for one in np.asarray(captions)[rows.caption[kept]].tolist()]
-    if (rows.split[kept] != "").any():
+    if len(set(rows.split[kept].tolist())) > 1:
         about["splits"] = rows.split[kept].tolist()
     out.mkdir(parents=True, exist_ok=True)
     files = []

@@ -52,8 +52,9 @@ def read(path: Path, out: Path, overrides: Sequence[str]) -> dict[str, Any]:
     given = _given(overrides)
     if given.get("split", "clip") != "clip":
         raise BadRecipe(f"split={given['split']}; expected split=clip, or leave it out to evaluate all rows")
-    found = heads_pt.read(path, given.get("activation"))
     keys = _located([text for text in overrides if text.partition("=")[0] not in _OWN])
+    how = {"activation": given.get("activation"), "preprocess": "none" if _has_vectors(keys) else "unit"}
+    found = heads_pt.read(path, **how)
     asked = "split" in given or any(key in given for key in _SPLITTING)
     heads = [text for side in SIDES for text in _head_keys(side, found.heads[side])]
     plan = recipes.load(RECIPE, ["train.members=1", *heads, *keys])
@@ -61,10 +62,10 @@ def read(path: Path, out: Path, overrides: Sequence[str]) -> dict[str, Any]:
     pipeline.check_data(plan, data)
     plan, _, notes = encoding.settled(plan, data, plan.build(), keys)
     if found.vision:
-        found = heads_pt.read(path, given.get("activation"), _width("left", plan, data.left))
+        found = heads_pt.read(path, dim_in=_width("left", plan, data.left), **how)
     _check_widths(path, plan, data, found.heads)
     if asked:
-        pairs = pipeline.split(plan, data.pairs)
+        pairs = pipeline.split(plan, data.pairs, ["test"])
     else:
         pairs = replace(data.pairs, split=np.full(len(data.pairs), "test", "<U10"))
         data = replace(data, pairs=pairs, notes={**data.notes, "split": "all rows"})
@@ -151,6 +152,12 @@ def _located(keys: Sequence[str]) -> list[str]:
     return ["data=captioned", *keys] if "data.cache" in given and "data" not in given else list(keys)
 
 
+def _has_vectors(keys: Sequence[str]) -> bool:
+    """Whether the data come as vectors, which the heads take as they are; those of an encoder are scaled first."""
+    given = _given(keys)
+    return bool(given.get("data.cache") or given.get("data.file") or given.get("data") == "arrays")
+
+
 def _given(keys: Sequence[str]) -> dict[str, str]:
     return {key: value.strip('"') for key, _, value in (text.partition("=") for text in keys)}
 
@@ -177,7 +184,7 @@ def _dims(found: Any, name: str) -> list[int]:
 EMBED2IMAGE = Format(
     name="embed2image",
     about="The original Embed2Image: projection_heads.pt as a run, its cache (audio_embeddings.pt …) as stores.",
-    holds="run", endings=(".pt", ".pth", ""), read=read, write=write, write_stores=cache_pt.of_stores,
+    holds="run", side="both", endings=(".pt", ".pth", ""), read=read, write=write, write_stores=cache_pt.of_stores,
     folder=lambda path: (path / cache_pt.FILES["left"]).is_file(),
     read_options={"data.root": "the cache's folder; any other key of the recipe clotho as well",
                   "activation": "relu or gelu, where an older file does not say it (relu)",

@@ -59,11 +59,12 @@ class Checkpoint(NamedTuple):
         return self.config.get("input_type") == "vision"
 
 
-def read(path: Path, activation: str | None = None, dim_in: int | None = None) -> Checkpoint:
+def read(path: Path, activation: str | None = None, dim_in: int | None = None, preprocess: str = "none") -> Checkpoint:
     """A checkpoint with any prefix before the names of its tensors, such as ``module.`` or ``audio_head.net.``.
 
     activation: "relu" or "gelu", where the file does not say. dim_in: width of the vectors of clips, which the file of
-    a CNN does not say. Raises BadRecipe for another word, BadData for a file
+    a CNN does not say. preprocess: "unit" for vectors of an encoder, which the original scales to unit length before
+    it stores them. Raises BadRecipe for another word, BadData for a file
     that holds no two such heads, heads whose layers do not follow each other or are not as the config says, NaN or
     infinity, or what would need code to be executed.
     """
@@ -81,9 +82,9 @@ def read(path: Path, activation: str | None = None, dim_in: int | None = None) -
     ):
         own = own if isinstance(own, Mapping) else {}
         if any(value.ndim == 4 for value in states[side].values()):
-            made[side] = vision_pt.read(states[side], own, config.get("vision_images"), path, dim_in)
+            made[side] = vision_pt.read(states[side], own, config.get("vision_images"), path, dim_in, preprocess)
             continue
-        made[side], said = _head(states[side], own, path, activation)
+        made[side], said = _head(states[side], own, path, activation, preprocess)
         assumed += [said] if said else []
     if made["left"].dim != made["right"].dim:
         raise BadData(f"{path}: the heads give vectors of {made['left'].dim} and {made['right'].dim} numbers; they "
@@ -137,7 +138,9 @@ def _flat(found: Mapping[Any, Any], prefix: str = "") -> list[tuple[str, Tensor]
     return made
 
 
-def _head(state: Mapping[str, Tensor], own: Mapping[str, Any], path: Path, activation: str | None) -> tuple[Any, str]:
+def _head(
+    state: Mapping[str, Tensor], own: Mapping[str, Any], path: Path, activation: str | None, preprocess: str
+) -> tuple[Any, str]:
     """Linear layers as our linear or mlp head, and what was assumed of it."""
     layers = _two_layers.linear_layers(state, path)
     used = sum(value.numel() for value in state.values() if value.is_floating_point())
@@ -155,11 +158,11 @@ def _head(state: Mapping[str, Tensor], own: Mapping[str, Any], path: Path, activ
     if len(set(widths[1:-1])) > 1:
         raise BadData(f"{path}: hidden layers of {', '.join(map(str, widths[1:-1]))} numbers; expected one width")
     if len(layers) == 1:
-        return _linear(layers[0]), ""
+        return _linear(layers[0], preprocess), ""
     said = own.get("activation")
     if said not in (None, *ACTIVATIONS):
         raise BadData(f"{path}: its config says activation {said!r}; expected relu or gelu")
-    return _mlp(layers, said or activation or ACTIVATION, own.get("dropout", DROPOUT)), (
+    return _mlp(layers, said or activation or ACTIVATION, own.get("dropout", DROPOUT), preprocess), (
         "" if said or activation else f"activation={ACTIVATION}"
     )
 
@@ -169,17 +172,17 @@ def _biases(state: Mapping[str, Tensor], width: int) -> int:
     return width if any(name.endswith("bias") for name in state) else 0
 
 
-def _linear(layer: Layer) -> Any:
-    head = parts.make("heads", {"name": "linear", "dim": len(layer[0]), "preprocess": "none"})
+def _linear(layer: Layer, preprocess: str) -> Any:
+    head = parts.make("heads", {"name": "linear", "dim": len(layer[0]), "preprocess": preprocess})
     head.build(layer[0].shape[1])
     head.set_affine(Affine(layer[0].double().numpy().T, layer[1].double().numpy()))
     return head.eval()
 
 
-def _mlp(layers: list[Layer], activation: str, dropout: float) -> Any:
+def _mlp(layers: list[Layer], activation: str, dropout: float, preprocess: str) -> Any:
     head = parts.make("heads", {"name": "mlp", "hidden": len(layers[0][0]), "depth": len(layers) - 1,
                                 "activation": activation, "dropout": float(dropout), "dim": len(layers[-1][0]),
-                                "preprocess": "none"})  # fmt: skip
+                                "preprocess": preprocess})  # fmt: skip
     head.build(layers[0][0].shape[1])
     with torch.no_grad():
         for layer, (weight, bias) in zip(head.layers, layers, strict=True):

@@ -30,12 +30,17 @@ _IN_DIM, _DROPOUT = 768, 0.1  # of the original, where its files do not say
 
 
 def read(
-    state: Mapping[str, Tensor], own: Mapping[str, Any], images: Any, path: Path, dim_in: int | None = None
+    state: Mapping[str, Tensor],
+    own: Mapping[str, Any],
+    images: Any,
+    path: Path,
+    dim_in: int | None = None,
+    preprocess: str = "none",
 ) -> Any:
     """The tensors of a vision head, whatever stands before their names, as our head.
 
     own: its config. images: the settings of its pseudo-images, where missing those of the original. dim_in: width of
-    the vectors that the pictures are made of, which the file does not say.
+    the vectors that the pictures are made of, which the file does not say. preprocess: of these.
     Raises BadData for tensors that do not make such a head, NaN or infinity, and settings that are none.
     """
     names = sorted(state, key=_two_layers.natural)
@@ -50,7 +55,7 @@ def read(
         )
     tail = blocks == POOLED + 1
     spec = {"name": "cnn", "width": len(state[convolutions[0]]), "stages": blocks - tail, "tail": tail,
-            "hidden": len(linear[0][0]) if len(linear) == 2 else 0, "dim": len(linear[-1][0]), "preprocess": "none",
+            "hidden": len(linear[0][0]) if len(linear) == 2 else 0, "dim": len(linear[-1][0]), "preprocess": preprocess,
             "dropout": float(own.get("dropout", _DROPOUT)), **_settings(images, path)}  # fmt: skip
     try:
         made = parts.make("heads", spec, "left.head")
