@@ -101,6 +101,10 @@ def test_one_group_falls_back_to_its_queries():
     assert statistics.interval(values, np.zeros(50)) == statistics.interval(values, np.arange(50))
 
 
+def test_one_query_alone_has_an_interval_of_no_width():
+    assert statistics.interval(np.array([0.5]), np.array([3])) == (0.5, 0.5)
+
+
 def test_same_seed_pairs_two_runs():
     """Equal queries and seed draw equal groups, so a constant advantage has a constant difference."""
     values = np.random.default_rng(8).standard_normal(80)

@@ -38,6 +38,13 @@ def test_a_side_gives_the_rows_of_its_table(budget, rows):
     np.testing.assert_array_equal(half.take(np.array(rows)), data.vectors[rows].astype(np.float16))
 
 
+@pytest.mark.parametrize("rows", [[4, 5, 6], [4, 6, 7], [4, 5, 7], [0, 19], [3], [5, 4, 3], [2, 2, 2], [1, 3, 2]])
+def test_rows_that_are_read_each_time_are_those_that_were_asked_for(rows):
+    data = table()
+    side = Side(data, np.arange(20), CPU, 0)
+    np.testing.assert_array_equal(side.take(np.array(rows)), data.vectors[rows])
+
+
 @pytest.mark.parametrize("budget", [0, 1 << 20])
 @given(rows=ROWS, seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=40)
@@ -68,6 +75,23 @@ def test_a_step_takes_as_many_pairs_as_are_asked_for_or_there(n, batch, accumula
         assert each == accumulate and used == (batch or max(2, n // (8 * accumulate)))
     else:
         assert each <= accumulate and (batch is None or used <= batch)
+
+
+@pytest.mark.parametrize(
+    ("n", "batch", "accumulate", "note"),
+    [
+        (5, 8, 1, "5 training pairs are fewer than train.batch=8: train.batch=5 is used"),
+        (9, 8, 3, "9 training pairs are fewer than train.batch=8 times train.accumulate=3: train.batch=3 train.accumulate=3 is used"),
+        (3, None, 2, "3 training pairs are fewer than train.batch=2 times train.accumulate=2: train.batch=2 train.accumulate=1 is used"),
+    ],
+)  # fmt: skip
+def test_what_is_used_of_too_large_a_step_is_said(n, batch, accumulate, note):
+    assert step_size(n, TrainOptions(batch=batch, accumulate=accumulate))[2] == note
+
+
+@pytest.mark.parametrize(("n", "batch"), [(8 * 1024, 1024), (8 * 1024 - 1, 1023), (10**6, 1024)])
+def test_a_batch_that_is_not_asked_for_is_an_eighth_of_the_pairs_up_to_1024(n, batch):
+    assert step_size(n, TrainOptions()) == (batch, 1, "")
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

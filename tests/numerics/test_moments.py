@@ -106,6 +106,7 @@ def test_input_stats(tmp_path) -> None:
     ("x", "y", "weights", "message"),
     [
         (np.ones((3, 5)), np.ones((3, 4)), None, r"x has shape \(3, 5\), expected \(n, 6\)"),
+        (np.ones(6), np.ones(4), None, r"x has shape \(6,\), expected \(n, 6\)"),
         (np.ones((3, 6)), np.ones((2, 4)), None, "3 rows of x for 2 rows of y"),
         (np.full((3, 6), np.nan), np.ones((3, 4)), None, "x holds NaN or infinity"),
         (np.ones((3, 6)), np.full((3, 4), np.inf), None, "y holds NaN or infinity"),

@@ -207,3 +207,11 @@ def test_a_measure_without_a_cut_off_counts_every_relevant(function, name):
     }[name]
     np.testing.assert_allclose(function(ranks, offsets), by_hand, rtol=1e-12)
     np.testing.assert_allclose(parse(name).per_query(ranks, offsets), by_hand, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name", ["hit", "recall", "precision", "Recall@", "median_rank@5", "MRR@0", "mAP@-1", "nDCG@x"]
+)
+def test_a_missing_or_impossible_cut_off_is_refused(name):
+    with pytest.raises(BadRecipe):
+        parse(name)

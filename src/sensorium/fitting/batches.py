@@ -115,7 +115,7 @@ class Side:
         return table
 
     def _read(self, rows: np.ndarray) -> Tensor:
-        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        if len(rows) and (np.diff(rows) == 1).all():
             block = np.ascontiguousarray(self.vectors[int(rows[0]) : int(rows[-1]) + 1], np.float32)
         else:
             order = np.argsort(rows, kind="stable")  # a memory map is read front to back

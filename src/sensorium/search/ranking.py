@@ -99,7 +99,7 @@ def find(run: Run, vectors: np.ndarray, query: Query, index: Any, depth: int | N
     if shift is not None:
         whole &= (rows >= 0).sum(axis=1) <= depth
         rows, scores = shift.rerank(rows, scores, depth)
-    chances = probability(run, query, scores)
+    chances = probability(run, query, np.where(rows < 0, 0, scores))  # places without a hit score -inf
     return [
         Found(
             Ranked(rows[q], scores[q], None if chances is None else chances[q]).take(np.flatnonzero(rows[q] >= 0)),
