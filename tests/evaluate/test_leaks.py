@@ -102,7 +102,7 @@ def test_few_repeated_captions_are_language_not_a_leak():
     assert report.count("twin", "right") == 1
 
 
-@pytest.mark.parametrize(("copies", "leaky"), [(5, False), (6, True)])
+@pytest.mark.parametrize(("copies", "leaky"), [(5, False), (6, True), (90, True)])
 def test_near_duplicates_leak_from_more_than_one_pair_in_twenty(copies, leaky):
     left = vectors(200)
     left[100 : 100 + copies] = left[:copies]
@@ -244,8 +244,9 @@ def test_policies():
 
 def test_stamp_marks_the_rows_of_the_split_only():
     report = leaks.audit(one_to_one(), split="train")
-    rows = report.stamp([{"measure": "hit@1", "split": "train"}, {"measure": "hit@1", "split": "test"}])
-    assert [row.get("leaky", False) for row in rows] == [True, False]
+    rows = report.stamp([{"measure": "hit@1", "split": name} for name in ("train", "test", "validation", "", "zero")])
+    assert [row.get("leaky", False) for row in rows] == [True, False, False, False, False]
+    assert report.stamp([{"measure": "hit@1"}]) == [{"measure": "hit@1", "leaky": True}]
     json.dumps(report.to_dict(), allow_nan=False)
 
 
