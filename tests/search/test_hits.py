@@ -112,6 +112,8 @@ def test_what_a_query_is_resolved_to(clashing):
     assert (own.direction, own.exclude, own.depth, own.calibrated) == ("left->left", {"im3"}, 16, False)
     both = query.resolve(clashing, [query.Input("left", "im3"), query.Input("right", "im4")], query.Options(to="right"))
     assert (both.direction, both.exclude, both.corrected, both.calibrated) == ("both->right", {"im4"}, False, False)
+    back = query.resolve(clashing, [query.Input("right", "im3")], query.Options())
+    assert (back.to, back.direction, back.exclude) == ("left", "right->left", frozenset())
 
 
 def test_several_queries_at_once_equal_brute_force(clashing):
