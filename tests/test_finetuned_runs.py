@@ -126,7 +126,7 @@ def test_an_interrupted_fit_goes_on_bit_for_bit(clip, tuned, tmp_path):
         (("data.cached=2",), "data.cached=2; expected true or false"),
         (
             ("finetune.blocks=1",),
-            r"\[finetune\] needs pictures that are read anew in each step; type: data.cached=false",
+            r"\[finetune\] needs items that are read anew in each step; type: data.cached=false",
         ),
         (("data.cached=false", "finetune.blocks=-1"), "finetune.blocks=-1; expected a whole number, 0 for a frozen"),
         (("data.cached=false", "finetune.lr=0"), "finetune.lr=0; expected a number, above 0"),

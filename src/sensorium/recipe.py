@@ -44,7 +44,7 @@ SPLITTING = {
     "validation": 0.1,  # the same, for choosing: early stopping, strengths, corrections
     "split_seed": 0,  # the split stays the same whatever the run's seed
 }
-CACHED = "cached"  #: key of [data]: false reads pictures anew in each step of the fit, see [finetune]
+CACHED = "cached"  #: key of [data]: false reads items anew in each step of the fit, see [finetune]
 #: Key of [left] and [right]: a metadata column, such as speaker. The mean vector of each of its values is moved to that
 #: of all, see :mod:`sensorium.numerics.centers`.
 CENTER = "center"
@@ -309,10 +309,11 @@ def _finetune(values: Mapping[str, Any], resolved: dict[str, Any]) -> None:
     if not isinstance(cached, bool):
         raise BadRecipe(f"data.{CACHED}={cached!r}; expected true or false")
     if cached and "finetune" in values:
-        raise BadRecipe(f"[finetune] needs pictures that are read anew in each step; type: data.{CACHED}=false")
+        raise BadRecipe(f"[finetune] needs items that are read anew in each step; type: data.{CACHED}=false")
     if not cached:
-        resolved["finetune"] = _keys("finetune", values.get("finetune", {}), FinetuneOptions.defaults())
-        FinetuneOptions(**resolved["finetune"])
+        options = _keys("finetune", values.get("finetune", {}), FinetuneOptions.defaults())
+        FinetuneOptions(**options)
+        resolved["finetune"] = FinetuneOptions.without_defaults(options)
 
 
 def _slots(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

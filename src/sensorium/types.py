@@ -38,6 +38,18 @@ class Rows(Protocol):
     def __getitem__(self, rows: Any) -> np.ndarray: ...
 
 
+class RawRows:
+    """Base of tables whose rows are raw items, not vectors: a fit that runs an encoder reads them anew in each step.
+
+    ``rows[which]`` is what a head behind that encoder's network takes. shape, dtype: those of the vectors. stored: the
+    vectors (n, d) that the encoder gave before the fit.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    stored: Rows
+
+
 SIDES = ("left", "right")
 LONGEST_ID = 1000  # characters
 

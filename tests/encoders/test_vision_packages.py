@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from sensorium import parts, testing
 from sensorium.encoders import _torchvision
 from sensorium.errors import BadData, BadRecipe, Corrupt, MissingExtra
-from sensorium.fitting import finetune
 
 torch = pytest.importorskip("torch")
+import trainable  # noqa: E402
 
 
 def needs(*packages: str, command: str):
@@ -125,8 +125,8 @@ def trains_its_last_block(made: object, folder: Path) -> list[str]:
     x = torch.from_numpy(np.stack([made.pixels(picture) for picture in pictures()]))
     before = made.encode(pictures())
     np.testing.assert_allclose(made.features(network, x).detach().numpy(), before, atol=1e-5)
-    trained = finetune.select(network, made, pictures()[0], 1)
-    assert trained and finetune.select(network, made, pictures()[0], 2).keys() > trained.keys()
+    trained = trainable.select(network, made, pictures()[0], 1).parameters
+    assert trained and trainable.select(network, made, pictures()[0], 2).parameters.keys() > trained.keys()
     with torch.no_grad():
         for parameter in trained.values():
             parameter.mul_(1.2)

@@ -96,7 +96,7 @@ class Encoder(Protocol):
     batch: int = 64  #: items that one call should get
     frames: bool = False  #: each item becomes a sequence of frames (t_i, d) instead of one vector
     streams: bool = False  #: has ``start`` and ``step``: see FrameEncoder
-    trains: bool = False  #: has ``pixels``, ``load``, ``features`` and ``blocks``: see TrainableEncoder
+    trains: bool = False  #: has ``load``, ``blocks``, ``pixels`` or ``prepare``, ``features``: see TrainableEncoder
     tuned: str = ""  #: file of weights that a fit has trained, which take the place of its own; set by a run
     arguments: Mapping[str, Any] = _NOTHING  #: its own settings, where other formats store them
     example: Any = None  #: a value that it can encode, where not every value of its kind is valid
@@ -180,7 +180,9 @@ class FrameEncoder(Encoder, Protocol):
 
 
 class TrainableEncoder(Encoder, Protocol):
-    """An encoder of pictures whose torch network a fit may run, and train, with the heads (``data.cached=false``).
+    """An encoder whose torch network a fit may run, and train, with the heads (``data.cached=false``).
+
+    One of pictures of one shape defines ``pixels``; any other kind of item ``prepare`` and ``collate``.
 
     With ``tuned`` set, :meth:`encode` uses those weights, and ``fingerprint`` and ``space`` name their checksum.
 
@@ -221,10 +223,23 @@ class TrainableEncoder(Encoder, Protocol):
     def blocks(self, network: nn.Module) -> Sequence[nn.Module]:
         """Its blocks, first to last. A fit trains the last of them, and every parameter registered after these."""
 
-    @abstractmethod
     def pixels(self, value: Any) -> np.ndarray:
         """One picture, a path or an array, as an array of the shape that all pictures have. Raises BadData."""
+        raise BadRecipe(f"encoder '{type(self).__name__}' sets trains but has neither pixels() nor prepare()")
+
+    def prepare(self, value: Any) -> Any:
+        """One item as arrays, or a text, in any nesting: all that needs no network and is kept. Raises BadData.
+
+        Called in several threads.
+        """
+        return self.pixels(value)
+
+    def collate(self, network: nn.Module, prepared: Sequence[Any]) -> Any:
+        """Prepared items (b) as the input of ``features``: tensors in any nesting, moved to the device afterwards."""
+        import torch
+
+        return torch.from_numpy(np.stack(prepared))
 
     @abstractmethod
-    def features(self, network: nn.Module, x: Tensor) -> Tensor:
-        """Such arrays as one tensor (b, …), on the network's device, to vectors (b, dim), with gradients."""
+    def features(self, network: nn.Module, x: Any) -> Tensor:
+        """Collated items, on the network's device, to vectors (b, dim), with gradients: those of ``encode``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,8 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sensorium import io
-from sensorium.contracts import Encoder
-from sensorium.encoders import _batches, _hub, _pretrained
+from sensorium.encoders import _batches, _hub, _pretrained, _trainable
 from sensorium.errors import BadRecipe
 from sensorium.modalities.audio import files
 from sensorium.numerics import device as devices
@@ -32,6 +31,10 @@ class Network(Protocol):
         """Move the network to a torch device."""
         ...
 
+    def modules(self) -> Mapping[str, Any]:
+        """Its torch modules, by name."""
+        ...
+
     def prepare(self, samples: np.ndarray) -> np.ndarray:
         """What is done to a whole recording (n,) before it is cut."""
         ...
@@ -45,8 +48,8 @@ class Network(Protocol):
         ...
 
 
-class Speech(Encoder):
-    """Vectors, or frames, of recordings by a frozen transformer. No gradient, nothing is fitted.
+class Speech(_trainable.Trainable):
+    """Vectors, or frames, of recordings by a transformer, which is frozen unless a fit trains it.
 
     model: id on the Hugging Face hub, or a folder that ``save_pretrained`` wrote; "" takes the kind's
     usual one. revision: branch, tag or commit of an id. layer: which hidden state, 0 is what enters the
@@ -122,6 +125,7 @@ class Speech(Encoder):
             "name": self.kind, "weights": ",".join(io.checksum(path) for path in _pretrained.weight_files(self.folder)),
             "config": io.checksum(self.folder / "config.json"), "layer": layer, "pooling": self.pooling,
             "precision": self.precision, "chunk": self.chunk, **({"revision": commit} if commit else {}),
+            **({"tuned": io.checksum(Path(self.tuned))} if self.tuned else {}),
         }  # fmt: skip
 
     @cached_property
@@ -133,6 +137,8 @@ class Speech(Encoder):
     def _loaded(self) -> Network:
         _ = self.shape  # refuses a model of another kind before its weights are read
         network = self.network(self.folder)
+        if self.tuned:
+            _speech_training().restore(network, self.tuned)
         network.to(self.where)
         return network
 
@@ -147,12 +153,9 @@ class Speech(Encoder):
         """
         if not len(values):
             return [] if self.frames else np.zeros((0, self.dim), np.float32)
-        network = self._loaded
-        longest = min(network.longest, round(self.chunk * files.RATE))
+        _ = self._loaded  # before several threads ask for it
         chunks, owner = [], []
-        read = _batches.side_by_side(lambda value: network.prepare(files.read(value, files.RATE)), values)
-        for item, samples in enumerate(read):
-            parts = np.array_split(samples, -(-len(samples) // longest))
+        for item, parts in enumerate(_batches.side_by_side(self.prepare, values)):
             chunks += parts
             owner += [item] * len(parts)
         found = dict(self._pieces(chunks))
@@ -162,6 +165,30 @@ class Speech(Encoder):
         if self.frames:
             return [np.concatenate(parts) for parts in grouped]
         return np.stack([self._pool(parts) for parts in grouped])
+
+    @property
+    def trains(self) -> bool:
+        """Whether a recording is one vector."""
+        return not self.frames
+
+    def load(self) -> Any:
+        """A new copy of the network, on the processor."""
+        _ = self.shape
+        return _speech_training().Modules(self.network(self.folder))
+
+    def prepare(self, value: Any) -> list[np.ndarray]:
+        """A recording's chunks of samples (n_i,). Raises BadData for one that cannot be read."""
+        samples = self._loaded.prepare(files.read(value, files.RATE))
+        longest = min(self._loaded.longest, round(self.chunk * files.RATE))
+        return np.array_split(samples, -(-len(samples) // longest))
+
+    def collate(self, network: Any, prepared: Sequence[Any]) -> Any:
+        """All chunks of some recordings, and the number of each one's."""
+        return [chunk for parts in prepared for chunk in parts], [len(parts) for parts in prepared]
+
+    def features(self, network: Any, x: Any) -> Any:
+        """Collated recordings to vectors (b, dim)."""
+        return _speech_training().vectors(self, network, *x)
 
     def _pieces(self, chunks: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         """Of each chunk its frames (t, d), or where they are pooled, their number, sum and sum of squares (3, d)."""
@@ -237,6 +264,10 @@ class Waveform:
         self.model.to(device)
         self.convolutions.to(device)
 
+    def modules(self) -> Mapping[str, Any]:
+        """The convolutions, and what follows them."""
+        return {"convolutions": self.convolutions, "model": self.model}
+
     def prepare(self, samples: np.ndarray) -> np.ndarray:
         """Zero mean and unit variance over the recording, where the model was trained so; at least one frame long."""
         if self.normalise:
@@ -263,6 +294,13 @@ class Waveform:
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
             found = self.model(padded, attention_mask=real, output_hidden_states=True)
         return (*found.hidden_states[:-1], found.last_hidden_state) if self.final_norm else found.hidden_states
+
+
+def _speech_training() -> Any:
+    """What needs torch when it is imported."""
+    from sensorium.encoders import _speech_training
+
+    return _speech_training
 
 
 def load(architecture: str, folder: Path) -> Any:

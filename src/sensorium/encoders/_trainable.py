@@ -1,10 +1,12 @@
-"""Networks of pictures that a fit may train: their blocks, and trained weights in place of their own."""
+"""Networks that a fit may train: their blocks, items prepared for them, trained weights in place of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sensorium.contracts import TrainableEncoder
 from sensorium.errors import BadRecipe, Corrupt
@@ -23,6 +25,33 @@ class Trainable(TrainableEncoder):
         if not len(longest):
             raise BadRecipe(f"the network of {type(self).__name__} is no sequence of blocks; type: finetune.blocks=0")
         return list(longest)
+
+
+def tokens(tokenizer: Any, text: str, longest: int) -> dict[str, list[int]]:
+    """One text's tokens, cut off at ``longest``: what :func:`padded` takes."""
+    return dict(tokenizer(text, truncation=True, max_length=longest))
+
+
+def padded(tokenizer: Any, prepared: Sequence[Mapping[str, Any]], to: int = 0) -> dict[str, Any]:
+    """Tokens of some texts as tensors (b, t), filled up to the longest of them, or to so many tokens."""
+    how = {"padding": "max_length", "max_length": to} if to else {"padding": True}
+    columns = {name: [one[name] for one in prepared] for name in prepared[0]}
+    return dict(tokenizer.pad(columns, return_tensors="pt", **how))
+
+
+def stacked_parts(prepared: Sequence[np.ndarray]) -> tuple[Any, list[int]]:
+    """Parts (k, …) of each of some sounds as one tensor (Σ k, …), and how many there are of each."""
+    import torch
+
+    return torch.from_numpy(np.concatenate(prepared)), [len(one) for one in prepared]
+
+
+def mean_of_parts(vectors: Any, counts: Sequence[int], unit_length: bool) -> Any:
+    """Mean vector (n, d) of each sound's parts (Σ counts, d), with gradients; of unit length where asked."""
+    import torch
+
+    means = torch.stack([part.mean(0) for part in vectors.split(list(counts))])
+    return torch.nn.functional.normalize(means, dim=1) if unit_length else means
 
 
 def restore(network: Any, path: Path | str) -> Any:

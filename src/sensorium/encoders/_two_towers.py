@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sensorium.encoders import _pictures, _pretrained, _texts
+from sensorium.encoders import _pictures, _pretrained, _texts, _trainable
 from sensorium.encoders._pretrained import Pretrained
 from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe
 
 
-class Towers(Pretrained):
+class Towers(Pretrained, Trainable):
     """A model with two towers, of which an encoder loads one. See a part, such as :mod:`sensorium.encoders.clip`.
 
     towers: the kinds of item. architectures: transformers' class by the model_type of config.json. of_tower: names of
@@ -87,9 +87,25 @@ class Towers(Pretrained):
         texts = _texts.check(self.part, values)
 
         def forward(tokens: Any) -> np.ndarray:
-            return self.run(lambda **x: self.network.get_text_features(**x).pooler_output, **tokens)
+            return self.run(lambda **x: self.read(self.network, x), **tokens)
 
         return _texts.batches(self, texts, self.tokenizer, self.longest, forward, self.padded)
+
+    def read(self, network: Any, tokens: Mapping[str, Any]) -> Any:
+        """Tokens, (b, t) each, to vectors (b, dim)."""
+        return network.get_text_features(**tokens).pooler_output
+
+    def prepare(self, value: Any) -> Any:
+        """A text's tokens, or what the other tower takes. Raises BadData."""
+        if self.takes != "text":
+            return self.pixels(value)
+        return _trainable.tokens(self.tokenizer, _texts.check(self.part, [value])[0], self.longest)
+
+    def collate(self, network: Any, prepared: Sequence[Any]) -> Any:
+        """Prepared items as the tower takes them."""
+        if self.takes != "text":
+            return super().collate(network, prepared)
+        return _trainable.padded(self.tokenizer, prepared, self.longest if self.padded else 0)
 
     padded: ClassVar[bool] = False  #: every text takes as many tokens as the longest
 
@@ -112,7 +128,7 @@ class Towers(Pretrained):
         """Fixed values of the kind that is no text."""
 
 
-class Looks(Towers, Trainable):
+class Looks(Towers):
     """A model with a tower for pictures and one for texts."""
 
     towers = ("image", "text")
@@ -123,11 +139,6 @@ class Looks(Towers, Trainable):
         """Width d of a vector."""
         _ = self.architecture
         return int(self.config.get("projection_dim") or 512)
-
-    @property
-    def trains(self) -> bool:
-        """Whether it is the tower of pictures."""
-        return self.takes == "image"
 
     @cached_property
     def processor(self) -> _pictures.Processor:
@@ -151,7 +162,9 @@ class Looks(Towers, Trainable):
         return self.processor.pixels(value)
 
     def features(self, network: Any, x: Any) -> Any:
-        """Pixels (b, 3, h, w) uint8 to vectors."""
+        """Tokens, or pixels (b, 3, h, w) uint8, to vectors."""
+        if self.takes == "text":
+            return self.read(network, x)
         return network.get_image_features(pixel_values=self.processor.normalise(x)).pooler_output
 
     def other_examples(self) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sensorium.encoders import _batches, _sounds, _torchvision
+from sensorium.encoders import _batches, _sounds, _torchvision, _trainable
 from sensorium.encoders._two_towers import Towers
 from sensorium.errors import Corrupt
 from sensorium.modalities.audio import files
@@ -63,7 +63,7 @@ class Clap(Towers):
         return int(about.get("max_position_embeddings", 514)) - int(about.get("pad_token_id", 1)) - 1
 
     @cached_property
-    def features(self) -> Any:
+    def extractor(self) -> Any:
         """The model's mel features. Raises Corrupt without its preprocessor_config.json."""
         transformers = _torchvision.library("transformers", self.extra)
         try:
@@ -73,36 +73,55 @@ class Clap(Towers):
 
     def others(self, values: Sequence[Any]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
         """Vectors of sounds, each with all of its parts in one batch."""
-        rate, most = self.features.sampling_rate, self.features.nb_max_samples
-
-        def parts(value: Any) -> list[np.ndarray]:
-            samples = files.read(value, rate)
-            return [self._mel(part) for part in np.array_split(samples, -(-len(samples) // most))]
 
         def read(rows: Sequence[int]) -> Any:
-            import torch
-
-            heard = _batches.side_by_side(parts, [values[i] for i in rows])
-            flat = [part for one in heard for part in one]
-            return torch.from_numpy(np.concatenate(flat)), [len(one) for one in heard]
+            return _trainable.stacked_parts(_batches.side_by_side(self._parts, [values[i] for i in rows]))
 
         def forward(inputs: Any) -> np.ndarray:
             features, counts = inputs
-            found = np.concatenate([self.run(self._hear, x=some) for some in features.split(_TOGETHER)])
+            found = np.concatenate(
+                [self.run(lambda x: self._hear(self.network, x), x=some) for some in features.split(_TOGETHER)]
+            )
             return _sounds.mean_of_parts(found, counts, unit_length=True)
 
         size = self.size()
         return _batches.compute(_batches.fixed(len(values), size), read, forward, size, self.where)
 
+    def _parts(self, value: Any) -> np.ndarray:
+        """Mel features (k, channels, t, mels) of equal parts of a sound, each at most as long as the model hears."""
+        rate, most = self.extractor.sampling_rate, self.extractor.nb_max_samples
+        samples = files.read(value, rate)
+        return np.concatenate([self._mel(part) for part in np.array_split(samples, -(-len(samples) // most))])
+
     def _mel(self, samples: np.ndarray) -> np.ndarray:
         """Mel features (1, channels, t, mels) of at most 10 s."""
-        made = self.features(samples, sampling_rate=self.features.sampling_rate, return_tensors="np")
+        made = self.extractor(samples, sampling_rate=self.extractor.sampling_rate, return_tensors="np")
         return made["input_features"].astype(np.float32)
 
-    def _hear(self, x: Any) -> Any:
+    def _hear(self, network: Any, x: Any) -> Any:
         longer = x.new_zeros((len(x), 1), dtype=bool)  # the extractor says True of one by chance
-        return self.network.get_audio_features(input_features=x, is_longer=longer).pooler_output
+        return network.get_audio_features(input_features=x, is_longer=longer).pooler_output
+
+    def prepare(self, value: Any) -> Any:
+        """Mel features of a sound's parts, or a text's tokens. Raises BadData."""
+        return super().prepare(value) if self.takes == "text" else self._parts(value)
+
+    def collate(self, network: Any, prepared: Sequence[Any]) -> Any:
+        """All parts of some sounds and the number of each one's, or tokens of texts."""
+        return super().collate(network, prepared) if self.takes == "text" else _trainable.stacked_parts(prepared)
+
+    def features(self, network: Any, x: Any) -> Any:
+        """Collated items to vectors (b, dim)."""
+        if self.takes == "text":
+            return self.read(network, x)
+        return _trainable.mean_of_parts(self._hear(network, x[0]), x[1], unit_length=True)
+
+    def blocks(self, network: Any) -> Sequence[Any]:
+        """Blocks of the tower, first to last; those of all stages, where it hears."""
+        if self.takes == "text":
+            return super().blocks(network)
+        return [block for stage in network.audio_model.audio_encoder.layers for block in stage.blocks]
 
     def other_examples(self) -> list[Any]:
         """Fixed sounds."""
-        return _sounds.examples(self.features.sampling_rate)
+        return _sounds.examples(self.extractor.sampling_rate)

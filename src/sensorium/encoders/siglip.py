@@ -39,8 +39,8 @@ class Siglip(Looks):
 
     @property
     def trains(self) -> bool:
-        """Whether it is the tower of pictures, each of which is one square."""
-        return self.takes == "image" and not self.patches
+        """Whether it is the tower of texts, or of pictures of one square each."""
+        return self.takes == "text" or not self.patches
 
     @property
     def patches(self) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.encoders import _pictures, _pretrained, _texts
+from sensorium.encoders import _pictures, _pretrained, _texts, _trainable
 from sensorium.encoders._pretrained import Pretrained
+from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe
 
 LICENCE = "of the model, see its card"
@@ -18,7 +19,7 @@ _POOLING = ("mean", "cls", "pooler")
 _ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}  # of models with a decoder
 
 
-class Transformers(Pretrained):
+class Transformers(Pretrained, Trainable):
     """A text, or with a model of pictures a picture, as one vector of the last hidden states.
 
     model: id on the Hugging Face hub, such as google-bert/bert-base-uncased, or a folder that save_pretrained wrote.
@@ -106,11 +107,29 @@ class Transformers(Pretrained):
         forward = lambda tokens: self.run(self._read, **tokens)  # noqa: E731
         return _texts.batches(self, texts, self.tokenizer, self.longest, forward)
 
+    def prepare(self, value: Any) -> Any:
+        """A text's tokens, or a picture (3, h, w) uint8 of the model's size. Raises BadData."""
+        if self.takes == "image":
+            return self.processor.pixels(value)
+        return _trainable.tokens(self.tokenizer, self.prompt + _texts.check(self.part, [value])[0], self.longest)
+
+    def collate(self, network: Any, prepared: Sequence[Any]) -> Any:
+        """Tokens of some texts, (b, t) each, or pictures (b, 3, h, w)."""
+        return (
+            super().collate(network, prepared) if self.takes == "image" else _trainable.padded(self.tokenizer, prepared)
+        )
+
+    def features(self, network: Any, x: Any) -> Any:
+        """Collated items to vectors (b, dim)."""
+        if self.takes == "image":
+            return self._pooled(network(pixel_values=self.processor.normalise(x)), None)
+        return self._pooled(network(**x), x["attention_mask"])
+
     def _read(self, **tokens: Any) -> Any:
-        return self._pooled(self.network(**tokens), tokens["attention_mask"])
+        return self.features(self.network, tokens)
 
     def _see(self, x: Any) -> Any:
-        return self._pooled(self.network(pixel_values=self.processor.normalise(x)), None)
+        return self.features(self.network, x)
 
     def _pooled(self, output: Any, valid: Any) -> Any:
         if self.pooling == "pooler":

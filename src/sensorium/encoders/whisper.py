@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,10 @@ class MelWindows:
     def to(self, device: Any) -> None:
         """Move the network to a torch device."""
         self.encoder.to(device)
+
+    def modules(self) -> Mapping[str, Any]:
+        """The encoder."""
+        return {"encoder": self.encoder}
 
     def prepare(self, samples: np.ndarray) -> np.ndarray:
         """As they are; the spectra are scaled by the loudest of their window."""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import BadData, BadRecipe
-from sensorium.fitting.finetune import Pictures
 from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.raw_items import RawItems
 from sensorium.numerics.ragged import alike
 from sensorium.pairs import Pairs, csr
 from sensorium.pairs.positives import BatchPositives, Positives
@@ -76,14 +76,14 @@ class Side:
         frozen: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         self.vectors, self.offsets = embeddings.vectors, embeddings.offsets
-        self.pictures = self.vectors if isinstance(self.vectors, Pictures) else None
+        self.raw = self.vectors if isinstance(self.vectors, RawItems) else None
         self.dtype, self.device, self.change, self.frozen = dtype, device, change, frozen
         self.table: Tensor | None = None
         rows = np.unique(rows)
         dim = embeddings.dim
         if self.offsets is not None:
             dim = self._pooled(rows[:1]).shape[1] if frozen and len(rows) else 0
-        if dim and self.pictures is None and len(rows) * dim * dtype.itemsize <= budget:
+        if dim and self.raw is None and len(rows) * dim * dtype.itemsize <= budget:
             self.position = np.zeros(len(embeddings.vectors), np.int64)
             self.position[rows] = np.arange(len(rows))
             self.table = self._cache(rows)
@@ -91,11 +91,10 @@ class Side:
     def take(self, rows: np.ndarray, turn: tuple[int, ...] | None = None) -> Any:
         """Inputs (b, d) of these rows; (frames (b, t, d), lengths (b,)) where items are frame sequences.
 
-        Pictures come as the network takes them, (b, …), augmented where ``turn`` says when: step and batch of it.
+        Raw items come as a :class:`RawBatch`, pictures augmented where ``turn`` says when: step and batch of it.
         """
-        if self.pictures is not None:
-            x = self.pictures[rows] if turn is None else self.pictures.augmented(rows, turn)
-            return torch.from_numpy(x).to(self.device)
+        if self.raw is not None:
+            return (self.raw[rows] if turn is None else self.raw.augmented(rows, turn)).to(self.device)
         if self.table is not None:
             at = torch.from_numpy(self.position[rows])
             return self.table.index_select(0, at.to(self.device))

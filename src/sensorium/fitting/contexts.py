@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from sensorium.contracts import Head
 from sensorium.fitting.batches import Side
-from sensorium.fitting.finetune import Through
+from sensorium.fitting.raw_items import RawBatch
+from sensorium.fitting.through import Through
 from sensorium.heads import category_codes
 from sensorium.numerics.moments import InputStats
 from sensorium.pairs import csr
@@ -58,7 +59,7 @@ class ContextSide:
     def take(self, rows: np.ndarray, turn: tuple[int, ...] | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x (b, s, d), lengths (b,), category (b, s), slot (b,) of the contexts at these places.
 
-        Pictures come one after the other, (m, …); turn: as :meth:`Side.take` has it.
+        Raw items come one after the other, (m, …); turn: as :meth:`Side.take` has it.
         """
         completions, category = self.contexts.completions, self.contexts.category
         one = completions.context.take(rows)
@@ -66,7 +67,7 @@ class ContextSide:
         kinds = np.full((len(rows), int(one.counts.max(initial=1))), -1, np.int64)
         kinds[owner, member] = category[one.values]
         x = found = self.items.take(one.values, turn)
-        if self.items.pictures is None:
+        if self.items.raw is None:
             x = found.new_zeros((*kinds.shape, found.shape[1]))
             x[torch.from_numpy(owner), torch.from_numpy(member)] = found
         others = (one.counts, kinds, category[completions.target[rows]])
@@ -133,9 +134,9 @@ class ThroughComposer(Composer):
         self.through = (through,)  # in a tuple, as the head
         self.trainable = through.trainable
 
-    def forward(self, pictures: Tensor, lengths: Tensor, category: Tensor, slot: Tensor) -> Tensor:
-        """The pictures of all contexts one after the other, (m, …), to queries (b, dim)."""
-        found = self.through[0].features(pictures)
+    def forward(self, items: RawBatch, lengths: Tensor, category: Tensor, slot: Tensor) -> Tensor:
+        """The items of all contexts one after the other, (m, …), to queries (b, dim)."""
+        found = self.through[0].features(items)
         there = torch.arange(category.shape[1], device=found.device) < lengths[:, None]
         x = found.new_zeros(*there.shape, found.shape[1])
         x[there] = found

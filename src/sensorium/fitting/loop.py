@@ -19,7 +19,7 @@ from sensorium.fitting.build import build
 from sensorium.fitting.contexts import Contexts, ContextSide
 from sensorium.fitting.display import Progress
 from sensorium.fitting.environment import choose_device, interrupts, memory_budget, reseed, threads
-from sensorium.fitting.finetune import Finetune, trained_encoders
+from sensorium.fitting.finetune import Finetune, described, trained_encoders
 from sensorium.fitting.fitted import Fitted
 from sensorium.fitting.fused import FusedStep
 from sensorium.fitting.history import History
@@ -83,9 +83,11 @@ def train(
         if options.initialise != "none":
             initialise(options.initialise, left, right, pairs, left_head, right_head)
         tables, heads = (left, right), (left_head, right_head)
-        known, known_heads, rates = tables, heads, {}
+        known, known_heads, rates, through = tables, heads, {}, {}
         if finetune is not None:
-            tables, heads, known, known_heads, rates = finetune.connect(tables, heads, seed, device)
+            tables, heads, known, known_heads, rates, through = finetune.connect(tables, heads, seed, device)
+            for line in described(through) if progress else ():
+                say("fit", line)
         modules = [module.to(device) for module in (*heads, objective)]
         objective.prepare(*known, training, *known_heads)
         if folder:
@@ -96,7 +98,7 @@ def train(
         dtype, reason = precision.choose(options.precision, device, before, sampler.batch * largest)
         shares = {parameter: rate / options.lr for parameter, rate in rates.items()}
         weights = Weights(modules, options.weight_decay, options.ema, device, shares)
-        by = FusedStep if FusedStep.fits(modules, options, device) else AutogradStep
+        by = FusedStep if FusedStep.fits(modules, options, device) and dtype != torch.float16 else AutogradStep
         take_step = by(modules, weights, options, dtype)
         total = options.steps or options.epochs * sampler.steps
         state = State(weights, modules, folder, {
@@ -106,6 +108,7 @@ def train(
             "precision": str(dtype).removeprefix("torch."), "by": take_step.name, "parameters": weights.count,
             **({} if finetune is None else {"finetune": finetune.asdict()}),
         })  # fmt: skip
+        state.scale = precision.LossScale.of(dtype)
         if saved_state:
             state.resume(saved_state)
             if progress:
@@ -124,12 +127,14 @@ def train(
                     break
                 reseed((seed * 1_000_003 + state.step) % 2**63, device)
                 weights.grad.zero_()
-                loss = sum(take_step(batch, 1 / len(step)) for batch in step) / len(step)
-                norm = weights.norm()
+                loss = sum(take_step(batch, state.scale.factor / len(step)) for batch in step) / len(step)
+                complete = state.scale.unscale(weights.grad, dtype == torch.float16)
+                norm = weights.norm() if complete else 0.0
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     raise not_finite(step, take_step, loss, norm, state, left, right)
                 rate = learning_rate(state.step, total, options, state.watch.factor)
-                weights.update(rate, norm, options.clip)
+                if complete:
+                    weights.update(rate, norm, options.clip)
                 state.add(loss, time.perf_counter() - started)
                 bar.show(state, pairs_a_step)
 
@@ -174,7 +179,7 @@ def train(
     notes = {"steps": state.step, "epochs": len(state.events), "best_epoch": state.watch.epoch,
              "validation": state.watch.best, "monitor": options.monitor, "stopped_early": state.stopped,
              "precision": state.header["precision"], "precision_reason": reason, "by": take_step.name,
-             "parameters": weights.count}  # fmt: skip
+             "parameters": weights.count, **({"encoders": through} if rates else {})}  # fmt: skip
     return Fitted(left_head, right_head, history.events, notes, encoders=trained_encoders(heads, finetune))
 
 

@@ -41,5 +41,7 @@ def not_finite(
 def _bad_rows(x: Any, z: torch.Tensor) -> np.ndarray:
     """Rows (b,) whose input or output is not finite."""
     x = x[0] if isinstance(x, tuple) else x
-    good = torch.isfinite(z.float()).all(1) & torch.isfinite(x.float().flatten(1)).all(1)
+    good = torch.isfinite(z.float()).all(1)
+    if isinstance(x, torch.Tensor):  # not raw items
+        good = good & torch.isfinite(x.float().flatten(1)).all(1)
     return ~good.cpu().numpy()

@@ -12,7 +12,7 @@ from sensorium.numerics.device import check_name
 
 _WORDS = {
     "schedule": ("cosine", "plateau", "constant"),
-    "precision": ("auto", "fp32", "bf16"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
     "balance": ("none", "class", "group"),
     "direction": ("both", "left->right", "right->left"),
     "keep": ("best", "last"),
@@ -67,8 +67,8 @@ class TrainOptions:
     accumulate: batches whose gradients are averaged into one step. Contrastive negatives stay
         within a batch; for more of them raise ``batch``, whose memory is linear.
     ema: decay of the moving average of the weights that is validated and saved; 0 for none.
-    precision: of the products, "bf16" with fp32 master weights, "fp32", or "auto": bf16 where the
-        processor has such products and they are large.
+    precision: of the products, "bf16" with fp32 master weights, "fp32", "fp16" with a loss scale that adapts, for GPUs
+        without bf16, or "auto": bf16 where the processor has such products and they are large.
     balance: draw training pairs equally often from every "class" (right item) or "group".
     checkpoint_every: epochs between weights that are saved in checkpoints/; 0 saves none.
     save_seconds: seconds between points from which an interrupted fit resumes.

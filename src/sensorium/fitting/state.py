@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sensorium.errors import Mismatch
 from sensorium.fitting import checkpoint
+from sensorium.fitting.precision import LossScale
 from sensorium.fitting.schedule import EarlyStopping
 from sensorium.fitting.weights import Weights
 
@@ -23,7 +24,7 @@ class State:
     """Everything that changes during a fit except the modules.
 
     step: steps done. Since the epoch began: loss, the sum of the losses; seconds, spent training;
-    since, steps. best: values at the best validation. stopped: by early stopping.
+    since, steps. best: values at the best validation. stopped: by early stopping. scale: of the loss, in float16.
     """
 
     weights: Weights
@@ -38,6 +39,7 @@ class State:
     watch: EarlyStopping = field(default_factory=EarlyStopping)
     events: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    scale: LossScale = field(default_factory=LossScale)
 
     def add(self, loss: float, seconds: float) -> None:
         """Count one more step."""
@@ -93,7 +95,8 @@ class State:
             return
         tensors = self.values() | self.weights.tensors() | {f"best.{name}": t for name, t in self.best.items()}
         record = {name: getattr(self, name) for name in _PLAIN}
-        record |= {"format": FORMAT, "fit": dict(self.header), "watch": self.watch.asdict()}
+        record |= {"format": FORMAT, "fit": dict(self.header), "watch": self.watch.asdict(),
+                   "scale": asdict(self.scale), "updates": int(self.weights.steps)}  # fmt: skip
         checkpoint.save(self.folder / "checkpoint", tensors, record)
 
     def resume(self, point: tuple[Mapping[str, Tensor], Mapping[str, Any]]) -> None:
@@ -101,9 +104,10 @@ class State:
         tensors, record = point
         same_fit(record["fit"], self.header, self.folder / "checkpoint")
         self.load_values(tensors)
-        self.weights.restore(tensors, record["step"])
+        self.weights.restore(tensors, record.get("updates", record["step"]))
         self.best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
         self.watch = EarlyStopping(**record["watch"])
+        self.scale = LossScale(**record.get("scale", {}))  # fits of before have none
         for name in _PLAIN:
             setattr(self, name, record[name])
 

@@ -19,7 +19,7 @@ from sensorium.types import Embeddings, blocks
 
 QUERIES = 2000  # at most per direction, the same ones every time; all candidates are used
 _BLOCK = 4096
-_PICTURES = 32  # a pass of a network
+_RAW = 256  # items a block, which a network takes in passes
 ALWAYS = ("MRR", "hit@1", "hit@10")
 
 
@@ -84,7 +84,7 @@ class Validation:
     def _project(self, side: int, rows: np.ndarray) -> np.ndarray:
         source, head = self.sides[side], self.heads[side]
         out = []
-        for part in blocks(len(rows), _BLOCK if source.pictures is None else _PICTURES):
+        for part in blocks(len(rows), _BLOCK if source.raw is None else _RAW):
             x = source.take(rows[part])
             z = head(*x) if isinstance(x, tuple) else head(x)
             out.append(z.float().cpu().numpy())

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from sensorium.contracts import TrainedObjective
 from sensorium.errors import BadRecipe
 from sensorium.objectives import _contrastive
+from sensorium.objectives._inputs import head_input
 from sensorium.pairs import Pairs, csr
 from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings
@@ -107,7 +108,7 @@ class _Classes:
         self.starts = np.searchsorted(edges[:, 0], np.arange(len(left) + 1))
         self.single = bool(np.diff(self.starts).max(initial=0) <= 1)
         self.head = head
-        self.vectors = torch.from_numpy(np.asarray(right.vectors[np.arange(len(right))], np.float32))
+        self.vectors = head_input(right.vectors, np.arange(len(right)))
         self.weight = self._weights(weights, len(right))
 
     def _weights(self, weights: str | Sequence[float], c: int) -> Tensor | None:

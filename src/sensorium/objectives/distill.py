@@ -16,7 +16,7 @@ from sensorium.errors import BadRecipe
 from sensorium.objectives._contrastive import logits
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Positives
-from sensorium.types import Embeddings
+from sensorium.types import Embeddings, RawRows
 
 _MOST = 10_000  # float32 scores times more than this are noise
 
@@ -107,7 +107,8 @@ class _Teacher:
             stem = folder / (side if (folder / f"{side}.json").is_file() else "left")
             module, fingerprint = heads.restore(stem)
             heads.check(fingerprint, table.fingerprint, f"objective.teacher={folder}, {side} head")
-            self.sides.append((module, table.vectors))
+            stored = table.vectors.stored if isinstance(table.vectors, RawRows) else table.vectors
+            self.sides.append((module, stored))
 
     def similarity(self, rows: tuple[np.ndarray, np.ndarray], like: Tensor) -> Tensor:
         """The teacher's similarities (b, b) of a batch's items, without gradient."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sensorium.contracts import TrainedObjective
 from sensorium.errors import BadRecipe, nearest
 from sensorium.objectives._categories import category_codes, of_batch
+from sensorium.objectives._inputs import head_input
 from sensorium.pairs import Pairs
 from sensorium.pairs.positives import Positives
 from sensorium.types import Embeddings, blocks
@@ -183,7 +184,7 @@ class _KnownNegatives:
             return torch.zeros(0, dtype=torch.int64, device=like.device), like[:0]
         share = torch.rand(len(at), dtype=torch.float64).numpy()
         chosen = self.others[self.starts[inside[at]] + (share * count[at]).astype(np.int64)]
-        x = torch.from_numpy(np.asarray(self.vectors[chosen], np.float32)).to(like.device)
+        x = head_input(self.vectors, chosen).to(like.device)
         return torch.from_numpy(at).to(like.device), self.head(x).to(like.dtype)
 
 
