@@ -13,11 +13,21 @@ from sensorium.errors import BadData, BadRecipe, Corrupt, SensoriumError
 torch = pytest.importorskip("torch")
 tiny_towers = pytest.importorskip("tiny_towers", reason="the extra 'transformers' is not installed")
 import tiny_models  # noqa: E402
+import tiny_passt  # noqa: E402
 import trainable  # noqa: E402
 
 PICTURES = ("clip", "siglip", "dinov2", "efficientnet_lite", "transformers image", "sentence_transformers image")
-TEXTS = ("minilm", "sentence_transformers", "transformers", "clip text", "siglip text", "siglip2 text", "clap text")
-SOUNDS = ("clap audio", "wav2vec2", "hubert", "wavlm", "whisper", "wav2vec2 all mean+std")
+TEXTS = (
+    "minilm",
+    "sentence_transformers",
+    "transformers",
+    "clip text",
+    "siglip text",
+    "siglip2 text",
+    "clap text",
+    "roberta",
+)
+SOUNDS = ("clap audio", "ast", "passt", "wav2vec2", "hubert", "wavlm", "whisper", "wav2vec2 all mean+std")
 ALL = (*PICTURES, *TEXTS, *SOUNDS)
 OF = {"transformers": "bert", "transformers image": "vit", "sentence_transformers": "sentence_transformer",
       "sentence_transformers image": "sentence_clip", "siglip2 text": "siglip2"}  # fmt: skip
@@ -27,6 +37,7 @@ OF = {"transformers": "bert", "transformers image": "vit", "sentence_transformer
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     made = {name: maker(folder / name) for name, maker in tiny_towers.MAKERS.items()}
+    made["passt"] = tiny_passt.save(folder / "passt" / "weights.pt")
     return made | {name: tiny_models.save(name, folder / name) for name in tiny_models.CLASSES}
 
 

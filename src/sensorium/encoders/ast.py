@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.encoders import _batches, _pretrained, _sounds, _torchvision
+from sensorium.encoders import _batches, _pretrained, _sounds, _torchvision, _trainable
 from sensorium.encoders._pretrained import Pretrained
+from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe, Corrupt
 from sensorium.modalities.audio import files
 
@@ -21,7 +22,7 @@ _FRAME, _HOP = 0.025, 0.010  # seconds, of the model's log-mel features
 _TOGETHER = 16  # parts of about 10 s in one pass
 
 
-class Ast(Pretrained):
+class Ast(Pretrained, Trainable):
     """A sound as (h₁ + h₂) / 2 of the class and distillation tokens after the last normalisation: the pooled output.
 
     model: id on the Hugging Face hub, or a folder that save_pretrained wrote.
@@ -89,19 +90,13 @@ class Ast(Pretrained):
     def batches(self, values: Sequence[Any]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
         """Rows of each batch and their vectors: each sound with all of its parts."""
 
-        def parts(value: Any) -> list[np.ndarray]:
-            samples = files.read(value, self.sample_rate)
-            return [self._mel(part) for part in np.array_split(samples, -(-len(samples) // self.longest))]
-
         def read(rows: Sequence[int]) -> Any:
-            import torch
-
-            heard = _batches.side_by_side(parts, [values[i] for i in rows])
-            return torch.from_numpy(np.stack([part for one in heard for part in one])), [len(one) for one in heard]
+            return _trainable.stacked_parts(_batches.side_by_side(self.prepare, [values[i] for i in rows]))
 
         def forward(inputs: Any) -> np.ndarray:
             x, counts = inputs
-            found = np.concatenate([self.run(self._hear, x=some) for some in x.split(_TOGETHER)])
+            hear = lambda x: self._hear(self.network, x)  # noqa: E731
+            found = np.concatenate([self.run(hear, x=some) for some in x.split(_TOGETHER)])
             return _sounds.mean_of_parts(found, counts, self.normalize)
 
         size = self.size()
@@ -114,8 +109,21 @@ class Ast(Pretrained):
         made = self.features_of(samples, sampling_rate=self.sample_rate, return_tensors="np")
         return made["input_values"][0].astype(np.float32)
 
-    def _hear(self, x: Any) -> Any:
-        return self.network(x).pooler_output
+    def _hear(self, network: Any, x: Any) -> Any:
+        return network(x).pooler_output
+
+    def prepare(self, value: Any) -> np.ndarray:
+        """Log-mel features (k, t, mels) of a sound's equal parts. Raises BadData."""
+        samples = files.read(value, self.sample_rate)
+        return np.stack([self._mel(part) for part in np.array_split(samples, -(-len(samples) // self.longest))])
+
+    def collate(self, network: Any, prepared: Sequence[Any]) -> Any:
+        """All parts of some sounds, and the number of each one's."""
+        return _trainable.stacked_parts(prepared)
+
+    def features(self, network: Any, x: Any) -> Any:
+        """Collated sounds to vectors (b, dim)."""
+        return _trainable.mean_of_parts(self._hear(network, x[0]).float(), x[1], self.normalize)
 
     def examples(self) -> list[Any]:
         """Fixed sounds."""

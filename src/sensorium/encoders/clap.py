@@ -79,9 +79,8 @@ class Clap(Towers):
 
         def forward(inputs: Any) -> np.ndarray:
             features, counts = inputs
-            found = np.concatenate(
-                [self.run(lambda x: self._hear(self.network, x), x=some) for some in features.split(_TOGETHER)]
-            )
+            hear = lambda x: self._hear(self.network, x)  # noqa: E731
+            found = np.concatenate([self.run(hear, x=some) for some in features.split(_TOGETHER)])
             return _sounds.mean_of_parts(found, counts, unit_length=True)
 
         size = self.size()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensorium import io
-from sensorium.encoders import _batches, _release, _sounds
+from sensorium.encoders import _batches, _release, _sounds, _trainable
 from sensorium.encoders._pretrained import Pretrained
+from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadData, BadRecipe, Corrupt, nearest, require
 from sensorium.modalities.audio import files
 
@@ -47,7 +48,7 @@ _SETTINGS = "config.json"
 _REMEDY = "type: left.encoder.model=FILE, the release's file or a copy of it"
 
 
-class Passt(Pretrained):
+class Passt(Pretrained, Trainable):
     """A sound as what hear21passt's ``get_scene_embeddings`` gives of it alone, by default in the mode embed_only.
 
     arch: the pretrained model, by the name that hear21passt gives its architecture.
@@ -216,10 +217,32 @@ class Passt(Pretrained):
         """Vectors (b, d) of windows of one length."""
         import torch
 
-        return self.run(lambda x: self.features(self.network, x), x=torch.from_numpy(np.ascontiguousarray(samples)))
+        return self.run(lambda x: self._of_windows(self.network, x), x=torch.from_numpy(np.ascontiguousarray(samples)))
+
+    def prepare(self, value: Any) -> np.ndarray:
+        """Windows (w, n) of one sound. Raises BadData."""
+        return np.array(self._windows(value), np.float32)
+
+    def collate(self, network: Network, prepared: Sequence[Any]) -> Any:
+        """Windows (w, n) of each of some sounds."""
+        import torch
+
+        return [torch.from_numpy(one) for one in prepared]
 
     def features(self, network: Network, x: Any) -> Any:
-        """Samples (b, n) of windows to vectors, with gradients."""
+        """Windows of sounds to vectors (b, dim), with gradients; those of one length go through together."""
+        import torch
+
+        windows = [window for one in x for window in one]
+        lengths, found = np.array([len(window) for window in windows]), {}
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length).tolist()
+            made = self._of_windows(network, torch.stack([windows[i] for i in rows])).float()
+            found |= dict(zip(rows, made.unbind(), strict=True))
+        every = torch.stack([found[i] for i in range(len(windows))])
+        return _trainable.mean_of_parts(every, [len(one) for one in x], self.normalize)
+
+    def _of_windows(self, network: Network, x: Any) -> Any:
         import torch
 
         logits, found = network(x)
