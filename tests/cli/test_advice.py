@@ -41,7 +41,7 @@ STANDS_FOR = {
     "extra": "train",
 }
 #: Keys that verbs take besides those of recipes: options of formats, of imported weights and of searches.
-OTHER_KEYS = {"clips", "key", "ids", "side", "normalization", "space"}
+OTHER_KEYS = {"split", "text", "clips", "key", "ids", "side", "normalization", "space"}
 
 
 def literals(tree):
