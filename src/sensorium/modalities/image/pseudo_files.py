@@ -139,7 +139,7 @@ class Stored:
     """
 
     def __init__(self, folder: Path, transform: PseudoImage) -> None:
-        self.folder, self._wanted = Path(folder).expanduser(), _settings(transform)
+        self.folder, self._wanted = Path(folder).expanduser(), settings(transform)
         self._paths: dict[str, Path] | None = None
 
     def read(self, vectors: np.ndarray, required: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -168,17 +168,17 @@ class Stored:
         return self._paths
 
 
-def _settings(transform: PseudoImage) -> dict[str, Any]:
+def settings(transform: PseudoImage) -> dict[str, Any]:
     """The settings that a file tells: all but ``quantize``, as every file is of 256 levels."""
     return {key: value for key, value in transform.asdict().items() if key != "quantize"}
 
 
-def _settings_text(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items())
+def _settings_text(known: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in known.items())
 
 
 def _about(transform: PseudoImage, vector: np.ndarray) -> dict[str, Any]:
-    return {"transform": _settings(transform), "dim": len(vector), "vector": digest(vector)}
+    return {"transform": settings(transform), "dim": len(vector), "vector": digest(vector)}
 
 
 def _text(path: Path) -> dict[str, Any] | None:
