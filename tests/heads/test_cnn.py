@@ -1,5 +1,6 @@
 """The heads cnn, residual and star: against torch.nn.Sequential, on tiny batches, on pictures from disk, in a fit."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,21 @@ def test_pictures_read_from_disk_are_those_that_are_made(tmp_path: Path) -> None
     np.testing.assert_array_equal(heads.apply(gone, x), heads.apply(built(quantize=True), x))
     with pytest.raises(BadData, match=r"gone holds no pseudo-images of these settings \(size=16"):
         gone.train()(torch.from_numpy(x))
+
+
+def test_making_the_pictures_is_little_of_a_step() -> None:
+    """Less than a tenth of forward and backward; bench/pseudo_images.py measures it at the document's size."""
+    one, x = built(size=64, width=8, stages=4).train(), torch.from_numpy(vectors(64))
+
+    def seconds(call) -> float:
+        took = []
+        for _ in range(4):
+            start = time.perf_counter()
+            call()
+            took.append(time.perf_counter() - start)
+        return min(took)
+
+    assert seconds(lambda: one.image(x)) < 0.1 * seconds(lambda: one(x).sum().backward())
 
 
 @pytest.mark.parametrize(

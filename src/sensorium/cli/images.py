@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -9,7 +10,7 @@ import typer
 
 from sensorium.cli.options import Json, Overrides, Quiet, Trust, trusted
 from sensorium.cli.output import Output
-from sensorium.errors import BadData, BadRecipe
+from sensorium.errors import BadData, BadRecipe, SensoriumError
 
 if TYPE_CHECKING:
     from sensorium.types import Embeddings
@@ -129,19 +130,24 @@ def _sides(what: str, overrides: list[str], trust: bool, quiet: bool) -> list[_S
         if overrides:
             raise BadRecipe(f"{what} is a store, which takes no keys; leave out {' '.join(overrides)}")
         table = store.open(what)
-        return [_Side("store", _kind(table.fingerprint), table, {})]
+        return [_Side("store", _kind(table.fingerprint, Path(what)), table, {})]
     return _of_recipe(what, overrides, trust, quiet)
 
 
-def _kind(fingerprint: Any) -> str:
-    """Kind of the items that an encoder's store holds vectors of; "items" where that is not known."""
-    from sensorium import parts
-    from sensorium.errors import SensoriumError
+def _kind(fingerprint: Mapping[str, Any], folder: Path) -> str:
+    """Kind of the items that an encoder's store holds vectors of; the store's own name where that is not known."""
+    from functools import partial
 
+    from sensorium import parts
+
+    stated = fingerprint.get("takes")
     try:
-        return str(parts.find("encoders", fingerprint.get("name")).takes)
-    except SensoriumError:
-        return "items"
+        part = parts.find("encoders", str(fingerprint.get("name")))
+        made = part.func if isinstance(part, partial) else part
+        stated = stated or next((vars(one)["takes"] for one in made.__mro__ if "takes" in vars(one)), None)
+    except SensoriumError:  # of an encoder that is not there any more, or none
+        pass
+    return stated if isinstance(stated, str) else folder.resolve().name
 
 
 def _of_recipe(what: str, overrides: list[str], trust: bool, quiet: bool) -> list[_Side]:

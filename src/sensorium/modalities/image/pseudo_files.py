@@ -127,9 +127,12 @@ def read_vector(path: Path) -> np.ndarray:
     found = _text(path)
     if found is None:
         raise BadData(f"{path} is no pseudo-image with its settings; make it by: sensorium images STORE --out DIR")
-    transform = PseudoImage(**found["transform"])
-    bounds = Bounds(np.array(found["low"], np.float32), np.array(found["high"], np.float32))
-    return transform.to_vector(PseudoImage.from_pixels(files.read(path)), found["dim"], bounds)
+    try:
+        transform, dim = PseudoImage(**found["transform"]), int(found["dim"])
+        bounds = Bounds(*(np.array(found[key], np.float32) for key in ("low", "high")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadData(f"{path} says of itself what no pseudo-image can ({error}); make it anew") from None
+    return transform.to_vector(PseudoImage.from_pixels(files.read(path)), dim, bounds)
 
 
 class Stored:
