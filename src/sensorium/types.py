@@ -162,6 +162,17 @@ class Pictured(NamedTuple):
         return value if isinstance(value, cls) else cls(value, None)
 
 
+class Excerpt(NamedTuple):
+    """A part of a recording: the path of its file, and where the part begins and ends in seconds.
+
+    It is read when it is needed, and stands wherever a path of a sound can, as an item of its own.
+    """
+
+    path: str
+    begin: float
+    end: float
+
+
 def shown_part(value: Any) -> Any:
     """What an item can be shown by: of a :class:`Pictured` its picture, else the item itself."""
     return value.image if isinstance(value, Pictured) else value

@@ -13,7 +13,7 @@ from sensorium.evaluate import card, figures
 from sensorium.evaluate.card import number
 
 #: The measures of a table; ``--all`` shows every one. Where a run has none of these it shows them all.
-FIRST = ("hit@1", "hit@10", "MRR", "UA", "WA", "macro-F1")
+FIRST = ("hit@1", "hit@10", "MRR", "UA", "WA", "macro-F1", "R1@IoU0.5", "R1@IoU0.7", "mAP@IoU")
 _LONGEST = 60  # characters of a query in a suggested command
 
 

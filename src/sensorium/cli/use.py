@@ -76,7 +76,12 @@ def search(
     ] = None,
     collapse: Annotated[
         str | None,
-        typer.Option("--collapse", help="One hit for each value of this column; -k counts groups.", show_default=False),
+        typer.Option(
+            "--collapse",
+            help="One hit a value of this column; -k counts groups. Windows of long sounds collapse by recording; "
+            "none: every window.",
+            show_default=False,
+        ),
     ] = None,
     collapse_size: Annotated[
         int, typer.Option("--collapse-size", min=1, help="Items of each group, of which the first is the hit.")

@@ -77,10 +77,12 @@ def _named_twice(usable: Usable) -> None:
 
 def _twice(usable: Usable) -> None:
     """Captions that stand twice for one clip."""
-    seen: set[tuple[int, str]] = set()
-    again = []
+    seen: set[tuple[Any, ...]] = set()
+    again, source = [], usable.listing.source
+    times = [source.columns.texts(name) for name in ("begin", "end") if name in source.columns]
     for at in usable.kept.tolist():
-        key = int(usable.clip[at]), usable.listing.texts[at].strip()
+        row = usable.listing.row[at]  # one caption may describe several moments of its recording
+        key = int(usable.clip[at]), usable.listing.texts[at].strip(), *(column[row] for column in times)
         if key in seen:
             again.append(at)
         seen.add(key)

@@ -16,6 +16,7 @@ from sensorium.datasets import (
     _captions_vectors,
     _clip_splits,
     _recordings,
+    _windows,
 )
 from sensorium.datasets._captions import Corpus
 from sensorium.errors import BadRecipe, nearest
@@ -43,14 +44,22 @@ class Captioned(Dataset):
 
     test, validation: share of the groups, or their number, that are held out. split_seed: of that draw.
     bad: what to do with files that cannot be used, empty captions and repeated ones, "stop" or "skip".
+
+    window: seconds; sounds are indexed by windows of this length, items ``CLIP@BEGIN-END`` with columns recording,
+    begin and end. hop: seconds from one to the next, half a window by default. A caption with columns ``begin`` and
+    ``end``, in seconds, is related to the windows of an IoU of 0.5 or more with its moment, else to the nearest; one
+    without to all windows of its recording.
     """
 
     def __init__(self, root: str | None = None, table: str | None = None, path: str | None = None,
                  caption: str | Sequence[str] | None = None, id: str | None = None, split: str | None = None,
                  group: str | None = None, kind: str = "auto", file: str | None = None, left: str | None = None,
                  right: str | None = None, cache: str | None = None, test: float = 0.1, validation: float = 0.1,
-                 split_seed: int = 0, bad: str = "stop") -> None:  # fmt: skip
+                 split_seed: int = 0, bad: str = "stop", window: float | None = None,
+                 hop: float | None = None) -> None:  # fmt: skip
         _recordings.check_bad(bad)
+        _windows.check(window, hop)
+        self.window, self.hop = window, hop
         _clip_splits.check_shares(test, validation, split_seed)
         if kind not in _captions_files.KINDS:
             raise BadRecipe(f"data.kind='{kind}'; expected {', '.join(_captions_files.KINDS)}; "
@@ -68,7 +77,8 @@ class Captioned(Dataset):
         Raises BadRecipe where the keys name no captions, or a column that is not there (naming the nearest), BadData,
         with rows, for files, captions, splits and vectors that cannot be used.
         """
-        return _captions_source.with_test(self.corpus(), self.test, self.split_seed).data()
+        data = _captions_source.with_test(self.corpus(), self.test, self.split_seed).data()
+        return _windows.of(data, self.window, self.hop)
 
     def corpus(self) -> Corpus:
         """The clips and captions, before splits are drawn."""
@@ -86,7 +96,7 @@ class Captioned(Dataset):
         meta = {**items.meta, "path": as_column([walk.text(path) for path in paths], "path")}
         if items.kind == "audio":
             meta["duration"] = _captions_claims.durations(paths)
-        return replace(items, meta=meta)
+        return replace(items, meta=_windows.whole(items.ids, meta, self.window))
 
     def columns_of(self, names: Sequence[str]) -> TableColumns:
         """The columns of files and captions of another table."""

@@ -14,6 +14,7 @@ from sensorium.datasets import (
     _clotho_download,
     _clotho_lists,
     _recordings,
+    _windows,
 )
 from sensorium.datasets._captions import Corpus
 from sensorium.errors import BadData, BadRecipe
@@ -31,13 +32,18 @@ class Clotho(Dataset):
 
     test, validation: share of the sounds, or their number, that are held out where the data have no such split.
     split_seed: of that draw. bad: what to do with sounds and captions that cannot be used, "stop" or "skip".
+    window: seconds; sounds are indexed by windows of this length, items ``SOUND@BEGIN-END`` with columns recording,
+    begin and end, and a caption is related to all of them. hop: seconds from one to the next, half a window by default.
     download: fetch what is missing of the public archives, 7 GB, into ``root``. mirror: address to fetch it from
     instead.
     """
 
     def __init__(self, root: str | None = None, cache: str | None = None, test: float = 0.1, validation: float = 0.1,
-                 split_seed: int = 0, bad: str = "stop", download: bool = False, mirror: str = "") -> None:  # fmt: skip
+                 split_seed: int = 0, bad: str = "stop", window: float | None = None, hop: float | None = None,
+                 download: bool = False, mirror: str = "") -> None:  # fmt: skip
         _recordings.check_bad(bad)
+        _windows.check(window, hop)
+        self.window, self.hop = window, hop
         _clip_splits.check_shares(test, validation, split_seed)
         self.root = Path(root).expanduser() if root else None
         self.cache, self.bad, self.test, self.split_seed = cache, bad, test, split_seed
@@ -57,7 +63,8 @@ class Clotho(Dataset):
         """
         if self.download and self.cache is None:
             self.obtain()
-        return _captions_source.with_test(self.corpus(), self.test, self.split_seed).data()
+        data = _captions_source.with_test(self.corpus(), self.test, self.split_seed).data()
+        return _windows.of(data, self.window, self.hop)
 
     def corpus(self) -> Corpus:
         """The sounds and captions of all splits."""

@@ -11,10 +11,10 @@ import numpy as np
 import xxhash
 
 from sensorium import integrity, io, modalities
-from sensorium.errors import Corrupt
+from sensorium.errors import BadData, Corrupt
 from sensorium.search import copies
 from sensorium.table import Table
-from sensorium.types import Items, shown_part
+from sensorium.types import Excerpt, Items, shown_part
 
 FORMAT = 1
 FOLDER = "media"
@@ -37,6 +37,8 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str, small: bool =
         return write(
             folder, side, items.ids[rows], copies.each(modality, values), copies.TYPES.get(modality.shown_as, "")
         )
+    parts = np.array([(v.begin, v.end) if isinstance(v, Excerpt) else (np.nan, np.nan) for v in values]).reshape(-1, 2)
+    values = [v.path if isinstance(v, Excerpt) else v for v in values]
     files = [Path(v).expanduser() if isinstance(v, (str, os.PathLike)) else None for v in values]
     paths = [None if path is None else Path(os.path.realpath(path)) for path in files]
     endings = np.array(["" if path is None else path.suffix.lower() for path in files], np.str_)
@@ -44,17 +46,19 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str, small: bool =
     root = Path(os.path.commonpath([path.parent for path in named])) if named else None
     names = np.array([_written(path.relative_to(root)) if path and root else "" for path in paths], np.str_)
     contents = (None if path else modality.pack(value) for path, value in zip(paths, values, strict=True))
-    return write(folder, side, items.ids[rows], contents, modality.packed_as, names, endings, root)
+    return write(folder, side, items.ids[rows], contents, modality.packed_as, names, endings, root, parts)
 
 
 def write(
     folder: Path, side: str, ids: np.ndarray, contents: Iterable[bytes | None], media_type: str,
     names: np.ndarray | None = None, endings: np.ndarray | None = None, root: Path | None = None,
+    parts: np.ndarray | None = None,
 ) -> int:  # fmt: skip
     """Write one side's media; returns how many can be shown.
 
     contents: what is packed of each item, of one ``media_type``; None for the others. names: paths below ``root`` of
-    those, "" for none; endings: of their names.
+    those, "" for none; endings: of their names. parts (n, 2): begin and end in seconds of those that are excerpts of
+    a sound, NaN for whole files.
     """
     n = len(ids)
     names = np.zeros(n, np.str_) if names is None else names
@@ -73,6 +77,8 @@ def write(
     where = folder / FOLDER
     io.write(where / f"{side}.bin", packed())
     columns = {"start": start, "size": size, "path": names, "xxh3": checksum, "ending": endings}
+    if parts is not None and not np.isnan(parts).all():
+        columns |= {"begin": parts[:, 0], "end": parts[:, 1]}
     Table(ids, columns).save(where / f"{side}.parquet")
     record = {"format": FORMAT, "type": media_type, "root": str(root) if root else None,
             "bytes": (where / f"{side}.bin").stat().st_size}  # fmt: skip
@@ -102,6 +108,7 @@ class Media:
         self._rows = {id: row for row, id in enumerate(table.ids.tolist())}
         self._start, self._size, self._path = (table.columns[name] for name in ("start", "size", "path"))
         self._xxh3 = table.columns.get("xxh3")  # absent in runs made before there was one
+        self._begin, self._end = table.columns.get("begin"), table.columns.get("end")  # where there are excerpts
         endings = table.columns.get("ending")  # absent in older runs: those of the paths themselves
         self._ending = [Path(path).suffix for path in self._path.tolist()] if endings is None else endings.tolist()
         self._real = endings is not None  # paths were stored with links followed: no link is followed again
@@ -134,6 +141,8 @@ class Media:
     def get(self, id: str) -> tuple[str, bytes | Path] | None:
         """Media type, and bytes or an existing file below the recorded root; None when there is nothing to show.
 
+        Of an excerpt of a sound the bytes are that part alone, cut from its file when it is asked for.
+
         A path that leads elsewhere by a link made since the run is not shown. Raises Corrupt.
         """
         if id not in self:
@@ -153,7 +162,19 @@ class Media:
         kind = modalities.media_type(str(self._ending[row]))
         if kind is None or not path.is_file() or not path.is_relative_to(self._root) or (self._real and path != stored):
             return None
+        if self._begin is not None and self._end is not None and not np.isnan(self._begin[row]):
+            return _excerpt(kind, Excerpt(str(path), float(self._begin[row]), float(self._end[row])))
         return kind, path
+
+
+def _excerpt(kind: str, part: Excerpt) -> tuple[str, bytes] | None:
+    """An excerpt of a sound as a file of its own; None where it can no longer be read."""
+    modality = next((one for one in modalities.found().values() if kind in one.media_types.values()), None)
+    try:
+        content = None if modality is None else modality.pack(part)
+    except BadData:
+        return None
+    return None if content is None or modality is None else (modality.packed_as, content)
 
 
 def _checked(path: Path) -> dict[str, Any]:

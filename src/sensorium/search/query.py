@@ -31,7 +31,7 @@ import numpy as np
 from sensorium import io
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.numerics import unit
-from sensorium.search import joined, mmr
+from sensorium.search import joined, mmr, moments
 from sensorium.search.ranking import Ranked, search
 from sensorium.table import facets as facet_counts
 from sensorium.table.columns import kind_of
@@ -59,6 +59,7 @@ class Options:
 
     facets: columns whose values are counted, see :func:`sensorium.table.facets.count`. collapse: a column of which
     each value gets one hit, its best item, so that k counts groups; items without a value are a group each.
+    Items that are windows of a recording collapse by it unless another column is named; "none" gives every window.
     collapse_size: items of a group that are given, the further ones within its hit. min_score: hits of a lower
     score are left out. fallback: a filter like ``where``; where fewer than k hits are left, the others come from a
     second search with this filter in place of ``where``, and without min_score ({}: no filter).
@@ -190,6 +191,7 @@ def resolve(run: Run, inputs: Sequence[Input], options: Options) -> Query:
     else:
         to, direction = options.to, f"both->{options.to}"
     _check_side(run, to)
+    options = replace(options, collapse=moments.collapse(run, to, options.collapse))
     _check_columns(run, to, options)
     corrects = direction in run.corrections and options.space == "head"
     corrected = options.corrected and corrects
@@ -235,8 +237,6 @@ def _check(options: Options) -> None:
         raise BadRecipe(f"facets is text; expected a list of columns: facets=['{options.facets}']")
     if options.collapse_size < 1:
         raise BadRecipe(f"collapse_size={options.collapse_size}; expected 1 or more items of a group")
-    if options.collapse_size > 1 and options.collapse is None:
-        raise BadRecipe("collapse_size needs a column to collapse by; give collapse='product', for example")
     if options.min_score is not None and not math.isfinite(options.min_score):
         raise BadRecipe(f"min_score={options.min_score}; expected a number")
     if options.fallback is not None and not isinstance(options.fallback, Mapping):
@@ -253,6 +253,8 @@ def _check_side(run: Run, to: str) -> None:
 
 def _check_columns(run: Run, to: str, options: Options) -> None:
     """Raise BadRecipe for columns that the side does not have, before a search is done for nothing."""
+    if options.collapse_size > 1 and options.collapse is None:
+        raise BadRecipe("collapse_size needs a column to collapse by; give collapse='product', for example")
     if options.collapse is None and not options.fallback:
         return
     table = run.index(to).table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable
 from itertools import pairwise
@@ -12,7 +13,7 @@ import numpy as np
 import xxhash
 
 from sensorium.errors import BadData
-from sensorium.types import Pictured
+from sensorium.types import Excerpt, Pictured
 
 KEY_BYTES = 16
 
@@ -49,16 +50,12 @@ def _update(digest: Any, kind: str, name: str, value: Any) -> None:
         digest.update(b"pictured\0" + ("" if value.text is None else f"text\0{value.text}\0").encode())
         if value.image is not None:
             _update(digest, kind, name, value.image)
+    elif isinstance(value, Excerpt):
+        digest.update(b"excerpt\0" + _file_digest(kind, name, value.path))
+        digest.update(f"{float(value.begin)!r}\0{float(value.end)!r}".encode())
     elif isinstance(value, (str, os.PathLike)):
         digest.update(b"file\0")
-        try:
-            with open(value, "rb") as file:
-                while chunk := file.read(1 << 22):
-                    digest.update(chunk)
-        except OSError as error:
-            raise BadData(
-                f"{kind} item '{name}': cannot read {Path(value)} ({error.strerror}); restore the file or drop the item"
-            ) from error
+        _update_by_file(digest, kind, name, value)
     elif isinstance(value, tuple):  # such as (samples, rate)
         digest.update(b"tuple\0%d\0" % len(value))
         for part in value:
@@ -76,6 +73,37 @@ def _update(digest: Any, kind: str, name: str, value: Any) -> None:
         raise BadData(
             f"{kind} item '{name}' is {type(value).__name__}; expected text, bytes, a path, an array or (samples, rate)"
         )
+
+
+def _update_by_file(digest: Any, kind: str, name: str, path: str | os.PathLike[str]) -> None:
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 22):
+                digest.update(chunk)
+    except OSError as error:
+        raise BadData(
+            f"{kind} item '{name}': cannot read {Path(path)} ({error.strerror}); restore the file or drop the item"
+        ) from error
+
+
+def _file_digest(kind: str, name: str, path: str) -> bytes:
+    """Digest of a file's bytes, which are read once for all of its excerpts."""
+    try:
+        status = os.stat(path)
+        return _digest_of(path, status.st_size, status.st_mtime_ns, status.st_ino)
+    except OSError as error:
+        raise BadData(
+            f"{kind} item '{name}': cannot read {Path(path)} ({error.strerror}); restore the file or drop the item"
+        ) from error
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest_of(path: str, size: int, modified: int, inode: int) -> bytes:
+    digest = xxhash.xxh3_128()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 22):
+            digest.update(chunk)
+    return digest.digest()
 
 
 def vector_keys(vectors: np.ndarray, offsets: np.ndarray | None = None) -> list[bytes]:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadData, require
-from sensorium.modalities.audio import decoders, magic
+from sensorium.modalities.audio import decoders, excerpts, magic
 from sensorium.modalities.audio.samples import as_array, as_rate, to_float
+from sensorium.types import Excerpt
 
 RATE = 16_000  # Hz, what speech encoders take
 _KINDS = "wav flac ogg oga opus mp3 m4a aac aif aiff au caf wma webm mp4"
@@ -37,7 +38,7 @@ def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.
     """
     if hasattr(source, "samples"):  # a recipe for samples, such as an augmented recording
         return source.samples(rate)
-    if isinstance(source, tuple):
+    if isinstance(source, tuple) and not isinstance(source, Excerpt):
         (samples, found), name = source, "samples"
     else:
         (samples, found), name = read_channels(source, max_seconds), name_of(source)
@@ -47,6 +48,8 @@ def read(source: Any, rate: int = RATE, max_seconds: float = MAX_SECONDS) -> np.
 def read_channels(source: Any, max_seconds: float = MAX_SECONDS, name: str = "") -> tuple[np.ndarray, int]:
     """Samples (n, channels) as they are in the file, int16 or float32, and their rate in Hz."""
     name, path = name or name_of(source), None
+    if isinstance(source, Excerpt):
+        return excerpts.read(source, max_seconds)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
         content = _content(path, _size(path))
@@ -65,7 +68,7 @@ def read_mono(source: Any, max_seconds: float = MAX_SECONDS) -> tuple[np.ndarray
 
     source: as of :func:`read`, or the bytes of a sound file.
     """
-    if isinstance(source, tuple):
+    if isinstance(source, tuple) and not isinstance(source, Excerpt):
         samples, rate = source
         return to_mono(as_array(samples)), as_rate(rate)
     name = "the recording" if isinstance(source, bytes) else name_of(source)
@@ -174,7 +177,9 @@ def wav(samples: np.ndarray, rate: int) -> bytes:
 
 
 def pack(value: Any) -> bytes | None:
-    """(samples, rate) as WAV; None for what is no such pair."""
+    """(samples, rate), or an excerpt of a file, as WAV; None for anything else."""
+    if isinstance(value, Excerpt):
+        return wav(*read_mono(value))
     return wav(np.asarray(value[0]), int(value[1])) if isinstance(value, tuple) and len(value) == 2 else None
 
 
@@ -185,6 +190,8 @@ def media_type_of(content: bytes) -> str:
 
 def name_of(source: Any) -> str:
     """Name of a source in messages."""
+    if isinstance(source, Excerpt):
+        return f"{source.path} from {source.begin:g} to {source.end:g} s"
     return str(getattr(source, "name", source)) if hasattr(source, "read") else str(source)
 
 

@@ -76,7 +76,11 @@ class SearchRequest(Input):
     facets: list[Name] | None = Field(
         None, min_length=1, max_length=100, description="columns whose values are counted; they need no input"
     )
-    collapse: Name | None = Field(None, description="a column; one hit for each of its values, so that k counts groups")
+    collapse: Name | None = Field(
+        None,
+        description="a column; one hit for each of its values, so that k counts groups. "
+        "Windows of long sounds collapse by recording; none: every window",
+    )
     collapse_size: int = Field(1, ge=1, le=1000, description="items of a group: its hit, and the further ones in it")
     min_score: Number | None = Field(None, description="hits of a lower score are left out")
     fallback: Where | None = Field(

@@ -20,9 +20,19 @@ export function itemsOf(run, side) {
   return !alike && [side, one.kind, one.takes, ...(one.kind === "audio" ? ["clip"] : [])].includes(name) ? many : `${name} ${many}`;
 }
 
-/** Title of an item: a column that names it, else its id. */
+/** Minutes and seconds of a time in seconds, such as 1:05 or 1:05.5. */
+const clock = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(Number.isInteger(seconds) ? 0 : 1).padStart(Number.isInteger(seconds) ? 2 : 4, "0")}`;
+
+/** When a window lies in its recording, such as 0:05–0:15; "" for an item that is no window. */
+export function moment(item) {
+  const { recording, begin, end } = item.columns ?? {};
+  return recording === undefined || recording === null || typeof begin !== "number" || typeof end !== "number" ? "" : `${clock(begin)}–${clock(end)}`;
+}
+
+/** Title of an item: a column that names it, else its id; of a window of a recording also its time. */
 export function label(item) {
-  for (const name of NAMES) if (item.columns?.[name]) return String(item.columns[name]);
+  const when = moment(item);
+  for (const name of when ? [...NAMES, "recording"] : NAMES) if (item.columns?.[name]) return when ? `${item.columns[name]} ${when}` : String(item.columns[name]);
   return item.id;
 }
 
@@ -35,7 +45,10 @@ export function picture(item, className = "thumb") {
 }
 
 /** A sound of an item, as a waveform to play. */
-export function player(item) { return sound(item, label(item), Number(item.columns?.duration) || 0).element; }
+export function player(item) {
+  const seconds = moment(item) ? item.columns.end - item.columns.begin : Number(item.columns?.duration) || 0;
+  return sound(item, label(item), seconds).element;
+}
 
 /** What is said beside a sound: its emotion or class, who speaks, and in which language. */
 export function facts(item) {
