@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sensorium.contracts import Dataset
 from sensorium.datasets import (
     _audiocaps_lists,
     _captions,
+    _captions_added,
     _captions_files,
     _captions_source,
     _clip_splits,
@@ -15,7 +17,7 @@ from sensorium.datasets import (
 )
 from sensorium.datasets._captions import Corpus
 from sensorium.errors import BadRecipe
-from sensorium.types import Data
+from sensorium.types import Data, Items, TableColumns
 
 
 class AudioCaps(Dataset):
@@ -49,6 +51,14 @@ class AudioCaps(Dataset):
         if self.root is None:
             raise BadRecipe("no data.root; type: data.root=FOLDER with train.csv, val.csv, test.csv and the sounds")
         return _captions.joined([self._split(one) for one in _audiocaps_lists.lists(self.root)])
+
+    def filled(self, side: str, items: Items) -> Items:
+        """Sounds that are added, with their path and duration. Raises BadData for those that cannot be read."""
+        return _captions_added.filled(side, items)
+
+    def columns_of(self, names: Sequence[str]) -> TableColumns:
+        """The columns of files and captions of another table."""
+        return _captions_added.columns_of(names, {})
 
     def _split(self, one: _audiocaps_lists.List) -> Corpus:
         found = _audiocaps_lists.listing(one)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from sensorium.contracts import Dataset
 from sensorium.datasets import (
+    _captions_added,
     _captions_cache,
-    _captions_claims,
     _captions_files,
     _captions_source,
-    _captions_table,
     _captions_vectors,
     _clip_splits,
     _recordings,
@@ -20,8 +18,6 @@ from sensorium.datasets import (
 )
 from sensorium.datasets._captions import Corpus
 from sensorium.errors import BadRecipe, nearest
-from sensorium.modalities import walk
-from sensorium.table import as_column
 from sensorium.types import Data, Items, TableColumns
 
 
@@ -90,16 +86,8 @@ class Captioned(Dataset):
 
     def filled(self, side: str, items: Items) -> Items:
         """Clips that are added, with their path and, of sounds, their duration. Raises BadData for unreadable ones."""
-        if side != "left" or not all(isinstance(value, (str, Path)) for value in items.values):
-            return items
-        paths = [str(Path(value).absolute()) for value in items.values]
-        meta = {**items.meta, "path": as_column([walk.text(path) for path in paths], "path")}
-        if items.kind == "audio":
-            meta["duration"] = _captions_claims.durations(paths)
-        return replace(items, meta=_windows.whole(items.ids, meta, self.window))
+        return _captions_added.filled(side, items, self.window)
 
     def columns_of(self, names: Sequence[str]) -> TableColumns:
         """The columns of files and captions of another table."""
-        found = _captions_table.columns_of(names, self.given)
-        sides = {"left": found["path"], "right": found["caption"]}
-        return TableColumns({side: spec for side, spec in sides.items() if spec}, ids=found["id"])
+        return _captions_added.columns_of(names, self.given)

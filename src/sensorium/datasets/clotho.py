@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sensorium.contracts import Dataset
 from sensorium.datasets import (
     _captions,
+    _captions_added,
     _captions_cache,
     _captions_files,
     _captions_source,
@@ -18,7 +20,7 @@ from sensorium.datasets import (
 )
 from sensorium.datasets._captions import Corpus
 from sensorium.errors import BadData, BadRecipe
-from sensorium.types import Data
+from sensorium.types import Data, Items, TableColumns
 
 
 class Clotho(Dataset):
@@ -82,6 +84,14 @@ class Clotho(Dataset):
         except BadRecipe:
             return {}
         return {f"{one.split}/{name}": text for one in lists for name, text in _clotho_lists.captions(one)}
+
+    def filled(self, side: str, items: Items) -> Items:
+        """Sounds that are added, with their path and duration. Raises BadData for those that cannot be read."""
+        return _captions_added.filled(side, items, self.window)
+
+    def columns_of(self, names: Sequence[str]) -> TableColumns:
+        """The columns of files and captions of another table."""
+        return _captions_added.columns_of(names, {})
 
     def _split(self, one: _clotho_lists.List) -> Corpus:
         if not one.audio.is_dir():
