@@ -118,19 +118,19 @@ def recalls(audio, text, ks=(1, 5, 10)):
     return found
 
 
-def recalls_by_clip(audio, text, clips, ks=(1, 5, 10)):
-    """The protocol of Clotho on the same vectors: captions find clips among the unique ones, clips any own caption."""
-    first = [clips.index(clip) for clip in dict.fromkeys(clips)]
-    own = np.array([list(dict.fromkeys(clips)).index(clip) for clip in clips])
-    scores, found = (text @ audio[first].T).numpy(), {}
-    ranks = (scores > scores[np.arange(len(clips)), own][:, None]).sum(1) + 1
-    back = scores.T
-    best = np.array([back[row][own == row].max() for row in range(len(first))])
-    of_clip = (back > best[:, None]).sum(1) + 1
-    for k in ks:
-        found[f"R@{k}_text_to_audio"] = float((ranks <= k).mean())
-        found[f"R@{k}_audio_to_text"] = float((of_clip <= k).mean())
-    return found
+def recalls_by_clip(audio, text, clips, ks=(1, 5, 10), equal=1e-6):
+    """The protocol of Clotho on the same vectors: captions find clips among the unique ones, clips any own caption.
+
+    equal: scores that differ by less are ties, which count against the query.
+    """
+    unique = list(dict.fromkeys(clips))
+    own = np.array([unique.index(clip) for clip in clips])
+    scores = (text @ audio[[clips.index(clip) for clip in unique]].T).numpy()  # (captions, clips)
+    mine = own[:, None] == np.arange(len(unique))
+    of_caption = np.where(mine, -np.inf, scores) >= scores[np.arange(len(own)), own][:, None] - equal
+    of_clip = np.where(mine, -np.inf, scores) >= np.where(mine, scores, -np.inf).max(0) - equal
+    ranks = {"text_to_audio": of_caption.sum(1) + 1, "audio_to_text": of_clip.sum(0) + 1}
+    return {f"R@{k}_{name}": float((rank <= k).mean()) for k in ks for name, rank in ranks.items()}
 
 
 def write_cache(folder: Path, audio, text, ids, rate=32_000):

@@ -41,9 +41,10 @@ def unpack(archive: Path, folder: Path, max_bytes: int, max_files: int, top: str
             twice = Counter(member.name for member in members).most_common(1)[0][0]
             raise BadData(f"{archive}: '{twice[:80]}' {TWICE}; nothing was unpacked")
         with io.publish(folder) as building:
-            writer = _Writer(archive, building, {member.name: member for member in members}, top)
+            whole = building.resolve()  # as py7zr makes every path
+            writer = _Writer(archive, whole, {member.name: member for member in members}, top)
             with _reading(archive):
-                packed.extract(path=building, factory=writer.factory(py7zr))
+                packed.extract(path=whole, factory=writer.factory(py7zr))
             if missing := names - writer.written:
                 raise Corrupt(f"{archive}: {len(missing)} of its files did not come out, such as '{min(missing)[:80]}';"
                               " delete it and download it again")  # fmt: skip

@@ -1,0 +1,127 @@
+"""The eight make targets of the document, one after another, on a small made Clotho: from a download to the original's files."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import made_captions
+import numpy as np
+import original_embed2image as original
+import pytest
+import tiny_passt
+import tiny_towers
+from file_server import Server
+from typer.testing import CliRunner
+
+import sensorium
+from sensorium.cli import app
+from sensorium.datasets import _clotho_download
+from sensorium.search import evaluations
+
+pytestmark = pytest.mark.slow
+FAST = ["evaluate.plots=false", "evaluate.resamples=20"]
+
+
+def call(*words: object) -> list[dict]:
+    told = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert told.exit_code == 0, told.output
+    return [json.loads(line) for line in told.stdout.splitlines()]
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Clotho's archives on a server of this machine; their checksums are made the published ones."""
+    py7zr = pytest.importorskip("py7zr", reason="to run this, type: pip install 'sensorium[clotho]'")
+    server, root = Server(), made_captions.clotho(tmp_path / "publisher")
+    for split in made_captions.CLOTHO:
+        packed = io.BytesIO()
+        with py7zr.SevenZipFile(packed, "w") as archive:
+            archive.writeall(root / "clotho_audio_files" / split, split)
+        csv, sounds = _clotho_download.CAPTIONS[split], _clotho_download.SOUNDS[split]
+        server.files |= {sounds.name: packed.getvalue(), csv.name: (root / "clotho_csv_files" / csv.name).read_bytes()}
+        for table, one in ((_clotho_download.CAPTIONS, csv), (_clotho_download.SOUNDS, sounds)):
+            digest = "md5:" + hashlib.md5(server.files[one.name]).hexdigest()
+            monkeypatch.setitem(table, split, one._replace(checksum=digest))
+    yield server
+    server.server.shutdown()
+
+
+@pytest.fixture
+def encoders(tmp_path):
+    """The real classes of the document's encoders, with a few thousand random weights."""
+    passt, roberta = tiny_passt.save(tmp_path / "passt.pt"), tiny_towers.roberta(tmp_path / "roberta")
+    return [f"left.encoder.model={passt}", f"right.encoder.model={roberta}"]
+
+
+def header_and_epochs(run: Path):
+    header, *epochs = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return header, epochs
+
+
+def test_every_target_has_a_command(published, encoders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = "data.root=CLOTHO_v2.1"
+    # make download-dataset
+    folders = call("download", "clotho", root, f"data.mirror={published.url}")
+    assert len(folders) == 3 and len(list(Path("CLOTHO_v2.1").rglob("*.wav"))) == sum(made_captions.CLOTHO.values())
+
+    # make cache-embeddings: each clip once, and nothing again
+    sides = call("embed", "clotho", root, *encoders)
+    assert [(one["side"], one["items"], one["encoder"]) for one in sides] == [
+        ("left", 19, "passt"),
+        ("right", 95, "roberta"),
+    ]
+    before = {path: path.stat().st_mtime_ns for path in Path("runs/embeddings").rglob("*.npy")}
+    assert call("embed", "clotho", root, *encoders) == sides and before
+    assert before == {path: path.stat().st_mtime_ns for path in Path("runs/embeddings").rglob("*.npy")}
+
+    # make train-projection TRAIN_ARGS="--epochs 5 --batch-size 512 --out-dim 128"
+    keys = ["train.epochs=5", "train.batch=64", "left.head.dim=128", "right.head.dim=128", "objective.temperature=0.1"]
+    call("run", "clotho", root, *encoders, *keys, *FAST)
+    header, epochs = header_and_epochs(Path("runs/clotho"))
+    assert len(epochs) == 5 and header["batch"] <= 64 and {"loss", "lr", "MRR"} <= set(epochs[0])
+
+    # make eval-projection, again on the same run: a line in the log
+    call("evaluate", "runs/clotho", *FAST)
+    log = evaluations.read(Path("runs/clotho"))
+    assert [line["command"] for line in log] == ["run", "evaluate"] and log[-1]["results"]["test"]
+
+    # make train-projection TRAIN_ARGS="--input-type vision --vision-image-source generated --epochs 2"
+    small = ["left.head.size=16", "left.head.width=2", "left.head.hidden=16"]
+    call(
+        "run",
+        "clotho-vision",
+        root,
+        *encoders,
+        *small,
+        "train.epochs=2",
+        "left.head.dim=16",
+        "right.head.dim=16",
+        *FAST,
+    )
+
+    # make cache-images
+    call("images", "runs/clotho-vision", "--out", "pictures", "--quiet")
+    assert len(list(Path("pictures").rglob("*.png"))) >= 19 + 95
+
+    # what comes out goes into the original and back, with the same recalls of the test clips
+    for name in ("clotho", "clotho-vision"):
+        heads, cache = tmp_path / f"{name}.pt", tmp_path / f"{name}-cache"
+        call("export", "embed2image", f"runs/{name}", "--out", heads)
+        call("export", "embed2image", f"runs/{name}", "--out", cache, "split=test")
+        clips = [one.rpartition("#")[0] for one in json.loads((cache / "metadata.json").read_text())["ids"]]
+        audio, text = original.project(heads, cache)
+        index = sensorium.open(f"runs/{name}").index("left")
+        rows = [index.table.ids.tolist().index(f"evaluation/{clip}") for clip in dict.fromkeys(clips)]
+        np.testing.assert_allclose(index.vectors()[rows], audio[::5], atol=2e-6)
+        call("import", "embed2image", heads, f"data.root={cache}", *FAST, "--out", f"runs/{name}-again")
+        theirs = original.recalls_by_clip(audio, text, clips, ks=(1, 5))
+        measured = {f"R@{row['measure'][4:]}_{'audio_to_text' if row['direction'] == 'left->right' else 'text_to_audio'}":
+                    row["value"] for row in sensorium.open(f"runs/{name}-again").metrics["results"]}  # fmt: skip
+        if name == "clotho":  # a few random convolutions tell no sounds apart: their scores are all but ties
+            assert {key: measured[key] for key in theirs} == pytest.approx(theirs)
+        raw = call("import", "embed2image", heads, root, *encoders, *FAST, "--out", f"runs/{name}-raw")[-1]
+        assert raw["evaluated"] == 19
+        again = sensorium.open(f"runs/{name}-raw").index("left")
+        np.testing.assert_allclose(again.vectors(), index.vectors(), atol=2e-6)
