@@ -9,7 +9,7 @@ from training_data import assert_same_bits, train, views
 
 from sensorium import fitting, heads
 from sensorium.errors import BadRecipe, Corrupt, Mismatch
-from sensorium.fitting import members
+from sensorium.fitting import members, several
 from sensorium.fitting.validation import Validation
 from sensorium.heads.ensemble import Ensemble
 from sensorium.heads.identity import Identity
@@ -86,15 +86,15 @@ def test_cut_anywhere_and_resumed_it_ends_with_the_same_bits(tmp_path, cut, erro
 
     with pytest.raises(error):
         ensemble(tmp_path, on_epoch=stop, save_seconds=0)
-    done = [k for k in range(3) if (members.member_folder(tmp_path, k) / members.DONE).is_file()]
+    done = [k for k in range(3) if (several.member_folder(tmp_path, k) / several.DONE).is_file()]
     assert done == list(range((cut - 1) // 3))
-    begun, loop = [], members.fit
+    begun, loop = [], several.fit
 
     def counted(*args, **kwargs):
         begun.append(args[8])
         return loop(*args, **kwargs)
 
-    monkeypatch.setattr(members, "fit", counted)
+    monkeypatch.setattr(several, "fit", counted)
     again = ensemble(tmp_path, save_seconds=0)
     assert begun == members.seeds(0, 3)[len(done) :]
     assert_same_bits(again, whole)
@@ -138,11 +138,11 @@ def test_members_of_another_fit_or_damaged_are_refused(tmp_path) -> None:
     ensemble(tmp_path)
     with pytest.raises(Mismatch, match=r"member-01 is of a fit with lr=0.005, this one has 0.001"):
         ensemble(tmp_path, lr=1e-3)
-    path = members.member_folder(tmp_path, 1) / "left.safetensors"
+    path = several.member_folder(tmp_path, 1) / "left.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(Corrupt, match=r"left.safetensors"):
         ensemble(tmp_path)
-    (members.member_folder(tmp_path, 0) / members.DONE).write_text("{")
+    (several.member_folder(tmp_path, 0) / several.DONE).write_text("{")
     with pytest.raises(Corrupt, match="delete the folder to start anew"):
         ensemble(tmp_path)
 

@@ -12,11 +12,19 @@ from collections.abc import Mapping
 from sensorium.contracts._data import Dataset, Encoder, EncoderPart, FrameEncoder, TrainableEncoder
 from sensorium.contracts._heads import Head, SequenceHead, SetHead, State
 from sensorium.contracts._indexes import Index
-from sensorium.contracts._objectives import ClosedFormObjective, Objective, TrainedObjective, Validate
+from sensorium.contracts._objectives import (
+    ClosedFormObjective,
+    Member,
+    MixtureObjective,
+    Objective,
+    TrainedObjective,
+    Validate,
+)
 
 __all__ = [
     "CONTRACTS", "ClosedFormObjective", "Dataset", "Encoder", "EncoderPart", "FrameEncoder", "Head", "Index",
-    "Objective", "SequenceHead", "SetHead", "State", "TrainableEncoder", "TrainedObjective", "Validate",
+    "Member", "MixtureObjective", "Objective", "SequenceHead", "SetHead", "State", "TrainableEncoder",
+    "TrainedObjective", "Validate",
 ]  # fmt: skip
 
 #: The Protocols that parts of a kind may subclass; the first is that of a part that subclasses none.
@@ -25,5 +33,5 @@ CONTRACTS: Mapping[str, tuple[type, ...]] = {
     "encoders": (Encoder, FrameEncoder, TrainableEncoder),
     "heads": (Head, SequenceHead, SetHead),
     "indexes": (Index,),
-    "objectives": (TrainedObjective, ClosedFormObjective),
+    "objectives": (TrainedObjective, ClosedFormObjective, MixtureObjective),
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -24,9 +25,10 @@ Validate = Callable[[Affine | None, Affine | None], float]  #: measures a pair o
 
 
 class Objective(Protocol):
-    """What a fit optimises: :class:`ClosedFormObjective` or :class:`TrainedObjective`."""
+    """What a fit optimises: :class:`ClosedFormObjective`, :class:`TrainedObjective` or :class:`MixtureObjective`."""
 
     closed_form: bool
+    mixture: bool = False  #: made of members with objectives of their own
     gives_probabilities: bool = False  #: scores of all classes can be turned into their probabilities
 
     def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
@@ -104,3 +106,38 @@ class TrainedObjective(Objective, Protocol):
     def learned(self, found: Any) -> list[tuple[nn.Parameter, Tensor]]:
         """The objective's own parameters, each with its gradient, of what :meth:`gradients` returned."""
         return []
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a mixture: an objective, and what it fits.
+
+    name: what the report calls it. head: part of both sides' heads, by name or with keys; None for the recipe's own.
+    A closed form makes its head itself, unless it works on the output of one that is not trained. seeds: so many fits,
+    each with a seed of its own, whose scores are averaged; of a closed form one.
+    """
+
+    name: str
+    objective: ClosedFormObjective | TrainedObjective
+    head: str | Mapping[str, Any] | None = None
+    seeds: int = 1
+
+
+class MixtureObjective(Objective, Protocol):
+    """Several objectives, each fitted alone; their scores are added with weights that validation chooses.
+
+    Example::
+
+        from sensorium import parts
+        from sensorium.contracts import Member, MixtureObjective
+
+        class Both(MixtureObjective):
+            def __init__(self):
+                names = ("ridge", "cca")
+                self.members = [Member(name, parts.make("objectives", name)) for name in names]
+    """
+
+    closed_form: bool = False
+    mixture: bool = True
+    members: Sequence[Member]
+    powers: Sequence[float] = (1.0,)  #: signed powers of the inputs that are tried; the first without a closed form

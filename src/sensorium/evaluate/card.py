@@ -286,6 +286,7 @@ def _made(metrics: Mapping[str, Any], recipe: str) -> str:
         lines.append("Hashes: " + ", ".join(hashes) + ". Equal hashes, equal input.")
     lines += encoders(recipe, metrics.get("sides") or {})
     lines += _paragraph(ensemble(metrics.get("fit") or {}))
+    lines += _paragraph(mixture(metrics.get("fit") or {}))
     if seconds:
         each = ", ".join(f"{stage} {s:.1f}" for stage, s in seconds.items())
         lines.append(f"Took {sum(seconds.values()):.1f} s ({each}).")
@@ -306,6 +307,27 @@ def ensemble(fit: Mapping[str, Any]) -> str:
         one = f", the head that was distilled from it and is used {number(measure, fit['validation'])}"
     return (f"{text} {measure} on the validation split: the members {values} (mean "
             f"{number(measure, fit['members_mean'])}), the ensemble {number(measure, own)}{one}.")  # fmt: skip
+
+
+def mixture(fit: Mapping[str, Any]) -> str:
+    """A sentence about a mixture, and one a member: its weight, its own measure, what it brings; "" for another fit."""
+    rows, measure = fit.get("mixture"), fit.get("monitor", "")
+    if not rows:
+        return ""
+    text = f"A mixture of {len(rows)} members; scores are weighted sums of theirs."
+    if fit.get("validation") is None:
+        return text
+    each = []
+    for row in rows:
+        alone = f"{number(measure, row['validation'])} alone, weight {row['weight']:.2f}"
+        if "brings" in row:
+            ends = ", ".join(number(measure, row[end]) for end in ("brings", "low", "high"))
+            alone += " (brings {} [{}, {}])".format(*ends.split(", "))
+        each.append(f"{row['member']} {alone}")
+    powers = ", ".join(f"{side} {power:g}" for side, power in fit["powers"].items())
+    own = number(measure, fit["validation"])
+    return (f"{text} {measure} on the validation split, on which the weights were chosen: {own}; "
+            f"members: {'; '.join(each)}. Signed powers of the inputs: {powers}.")  # fmt: skip
 
 
 def encoders(recipe: str, names: Mapping[str, str]) -> list[str]:

@@ -41,9 +41,13 @@ def through_encoder(plan: Any, data: Any, parts: Any) -> Any:
 def train(*args: Any, names: Mapping[str, str] | None = None, **kwargs: Any) -> Fitted:
     """Train both heads by minibatches, see :func:`sensorium.fitting.sets.fit`; or several pairs of heads.
 
-    names: of the heads' parts, by side, which an ensemble (``options.members`` above 1) needs: see
-    :func:`sensorium.fitting.members.train`.
+    names: of the heads' parts, by side, which an ensemble (``options.members`` above 1) and a mixture need: see
+    :func:`sensorium.fitting.members.train` and :func:`sensorium.fitting.mixture.fit`.
     """
+    if args[5].mixture:
+        from sensorium.fitting import mixture
+
+        return mixture.fit(*args, names=names or {}, **kwargs)
     if args[6].members > 1:
         from sensorium.fitting import members
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium import parts as registry
 from sensorium.errors import BadRecipe
-from sensorium.fitting import closed_form, regularisers, sets, through_encoder, warm_start
+from sensorium.fitting import closed_form, mixture, regularisers, sets, through_encoder, warm_start
 from sensorium.fitting.batches import step_size
 from sensorium.fitting.build import build
 from sensorium.fitting.options import TrainOptions
@@ -68,6 +68,8 @@ def check_fit(
     """
     import torch
 
+    if objective.mixture:
+        return _check_mixture(left, right, pairs, left_head, right_head, objective, options)
     if not objective.closed_form and pairs.sets is not None and sets.wanted(left_head, pairs, options):
         return sets.check(left, pairs, left_head, objective, options)
     left_head = copy.deepcopy(left_head)
@@ -93,6 +95,21 @@ def check_fit(
         if options.initialise != "none":
             warm_start.check(options.initialise, left, right, pairs, left_head, right_head)
     return [note for note in notes if note]
+
+
+def _check_mixture(
+    left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any, objective: Any, options: Any
+) -> list[str]:
+    """:func:`check_fit` of every member of a mixture; each note once."""
+    mixture.check(objective, options)
+    notes: dict[str, None] = {}
+    for member in objective.members:
+        both = mixture.heads_of(member, left_head, right_head, pairs.same_table)
+        if not all(head.takes_vectors and not head.takes_sets for head in both):
+            raise BadRecipe(f"objective=mixture: member '{member.name}' has a head of sequences or sets; a mixture is "
+                            "of single vectors, such as of left.head=mlp right.head=mlp")  # fmt: skip
+        notes |= dict.fromkeys(check_fit(left, right, pairs, *both, member.objective, options))
+    return list(notes)
 
 
 def alike(objective: Any) -> str:

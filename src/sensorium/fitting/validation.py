@@ -51,7 +51,7 @@ class Validation:
         directions = ("left->right", "right->left") if options.direction == "both" else (options.direction,)
         if pairs.same_table:  # a relation holds both ways: one direction is enough
             directions = directions[:1]
-        self.relevance = {d: _few(pairs.relevance(d, "validation")) for d in directions}
+        self.relevance = {d: few(pairs.relevance(d, "validation")) for d in directions}
         rows = held_out.left, held_out.right
         if pairs.same_table:
             rows = (np.concatenate(rows),) * 2
@@ -91,18 +91,18 @@ class Validation:
         return np.concatenate(out)
 
 
-def _few(relevance: Relevance) -> Relevance:
-    """At most QUERIES queries, evenly spread."""
+def few(relevance: Relevance, most: int = QUERIES) -> Relevance:
+    """At most so many queries, evenly spread."""
     q = len(relevance.queries)
-    if q <= QUERIES:
+    if q <= most:
         return relevance
-    chosen = np.linspace(0, q - 1, QUERIES).round().astype(np.int64)
-    few = csr.Ragged(relevance.offsets, relevance.relevant).take(chosen)
+    chosen = np.linspace(0, q - 1, most).round().astype(np.int64)
+    some = csr.Ragged(relevance.offsets, relevance.relevant).take(chosen)
     return replace(
         relevance,
         queries=relevance.queries[chosen],
-        offsets=few.offsets,
-        relevant=few.values,
+        offsets=some.offsets,
+        relevant=some.values,
         group=relevance.group[chosen],
         own=relevance.own[chosen],
     )

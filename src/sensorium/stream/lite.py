@@ -15,6 +15,7 @@ from sensorium.modalities.audio import mel, pitch
 from sensorium.modalities.audio.causal import Causal
 from sensorium.modalities.audio.framing import Framer, Geometry
 from sensorium.numerics import unit
+from sensorium.numerics.signed_power import signed_power
 from sensorium.stream._lite_heads import HEADS
 from sensorium.stream._lite_vectors import SET_HEADS, VECTOR_HEADS, item_tower
 
@@ -39,15 +40,15 @@ class Head:
         self.name = name
         self.weights, self.arguments = item_tower(weights, arguments) if name in SET_HEADS else (weights, arguments)
         self.dim_in, self.dim, self.encoder = dim_in, dim, encoder
-        self.members = [self._member(path, k) for k in range(arguments["members"])] if name == "ensemble" else []
-        #: Name of the part that computes: that of the members of an ensemble.
+        self.members = [self._member(path, k, spec) for k, spec in enumerate(_members(name, arguments))]
+        #: Name of the part that computes: that of the members of an ensemble, of vectors in a mixture.
         self.part = self.members[0].part if self.members else "mlp" if name in SET_HEADS else name
         if self.part not in HEADS and self.part not in VECTOR_HEADS:
             known = ", ".join([*VECTOR_HEADS, *HEADS])
-            raise BadRecipe(f"{path}: head '{name}'; without torch only {known} and ensembles of them run")
+            raise BadRecipe(f"{path}: head '{name}'; without torch only {known}, ensembles and mixtures of them run")
 
-    def _member(self, path: Path | str, k: int) -> Head:
-        prefix, arguments = f"members.{k}.", dict(self.arguments["head"])
+    def _member(self, path: Path | str, k: int, spec: Mapping[str, Any]) -> Head:
+        prefix, arguments = f"members.{k}.", dict(spec)
         weights = {key.removeprefix(prefix): w for key, w in self.weights.items() if key.startswith(prefix)}
         member = object.__new__(Head)
         member._hold(path, arguments.pop("name"), weights, arguments, self.dim_in, self.dim, self.encoder)
@@ -57,9 +58,9 @@ class Head:
         """Vectors (n, d_in) to (n, d) float32. Raises BadRecipe for a head of frames, BadData for another width."""
         if self.part not in VECTOR_HEADS:
             raise BadRecipe(f"the {self.part} head takes the frames of an item; call head.sequence(frames)")
-        if self.members:
-            return self._combined([member(vectors) for member in self.members])
         x = self._checked(vectors)
+        if self.members:
+            return self._combined([member(self._powered(x)) for member in self.members])
         return self._end(VECTOR_HEADS[self.part](self._prepared(x), self.weights, self.arguments))
 
     def sequence(self, frames: np.ndarray) -> np.ndarray:
@@ -104,14 +105,29 @@ class Head:
         return x.astype(np.float32, copy=False)
 
     def _combined(self, outputs: list[np.ndarray]) -> np.ndarray:
-        """As :class:`sensorium.heads.ensemble.Ensemble`."""
+        """As :class:`sensorium.heads.ensemble.Ensemble`, and :class:`sensorium.heads.mixture.Mixture`."""
+        if self.name == "mixture":
+            share = np.array(self.arguments["weights"]) / sum(self.arguments["weights"])
+            return np.concatenate([w**0.5 * z for w, z in zip(share, outputs, strict=True)], -1).astype(np.float32)
         if self.arguments["combine"] == "mean":
             return np.mean(outputs, 0, dtype=np.float32)
         return np.concatenate(outputs, -1) * np.float32(len(outputs) ** -0.5)
 
+    def _powered(self, x: np.ndarray) -> np.ndarray:
+        """The input of the members: of a mixture, its signed power."""
+        power = self.arguments.get("power", 1.0) if self.name == "mixture" else 1.0
+        return signed_power(x, power)
+
     def _end(self, z: np.ndarray) -> np.ndarray:
         z = z.astype(np.float32, copy=False)
         return unit(z) if self.arguments.get("normalize") else z
+
+
+def _members(name: str, arguments: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Name and arguments of each member of an ensemble or a mixture; none of any other head."""
+    if name == "mixture":
+        return list(arguments["members"])
+    return [arguments["head"]] * arguments["members"] if name == "ensemble" else []
 
 
 def _layers_of_frames(x: np.ndarray, weights: Any, arguments: Any) -> np.ndarray:

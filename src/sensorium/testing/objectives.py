@@ -188,8 +188,20 @@ def _labelled(x: np.ndarray, y: np.ndarray) -> list[Embeddings]:
     return [Embeddings(ids, z.astype(np.float32), {"name": "sample"}, meta) for z in (x, y)]
 
 
+def mixed(s: Subject) -> None:
+    """It has members, each a closed form or a trained objective, and powers of the inputs above 0."""
+    assert len(s.objective.members) >= 1, "it has no members"
+    for member in s.objective.members:
+        assert not member.objective.mixture, f"member {member.name} is a mixture"
+        assert member.seeds >= 1, f"member {member.name} has {member.seeds} seeds"
+        assert member.seeds == 1 or not member.objective.closed_form, f"member {member.name} is solved exactly"
+    assert all(power > 0 for power in s.objective.powers), f"powers {s.objective.powers}"
+
+
 def RULES(s: Subject) -> tuple[Callable[[Subject], None], ...]:
-    """The rules of a closed form, or of a trained objective."""
+    """The rules of a closed form, of a mixture, or of a trained objective."""
+    if s.objective.mixture:
+        return mixed, probable
     if s.objective.closed_form:
         return solved, solved_well, tied, probable
     return finite, gradients_finite, gradients_right, prefers, gradients_agree, probable
