@@ -49,7 +49,10 @@ SETTINGS = {
     ("heads", "linear"): [{}, {"preprocess": "whiten", "normalize": False}, {"preprocess": "unit"}],
     ("heads", "mlp"): [{}, {"residual": True, "layer_norm": True, "activation": "tanh", "depth": 2}, {"dropout": 0.5}],
     ("heads", "pca"): [{}, {"rank": 4, "whiten": True}],
-    ("heads", "mixture"): [{}, {"members": ["linear", {"name": "mlp", "hidden": 8}], "weights": [3.0, 1.0]}],
+    ("heads", "mixture"): [
+        {},
+        {"members": ["linear", {"name": "mlp", "hidden": 8}], "weights": [3.0, 1.0], "widths": [3, 4]},
+    ],
     ("heads", "statistics"): [{}, {"relations": 3, "normalize": True, "noise": 0.1}],
     ("heads", "lstm"): [{"hidden": 8}, {"hidden": 8, "spec_augment": 0.5, "normalize": True}],
     ("heads", "type_aware"): [{"categories": ["a", "b"]}],
@@ -164,7 +167,7 @@ def test_the_examples_of_the_contracts_keep_them(tmp_path):
             testing.check(f"{path}:{part}")
             seen.append(name)
     assert seen == ["Dataset", "Encoder", "FrameEncoder", "TrainableEncoder", "Head", "SequenceHead", "SetHead", "ClosedFormObjective",
-                    "TrainedObjective"]  # fmt: skip
+                    "MixtureObjective", "TrainedObjective"]  # fmt: skip
 
 
 # --- wrong parts, one for each rule -----------------------------------------------------------------

@@ -75,7 +75,7 @@ class Mixture(nn.Module, Head):
                 raise BadRecipe(f"mixture: the {name} head does not take single vectors; name another, such as mlp")
         if power != 1.0 and not widths and any(member.needs_statistics for member in members):
             raise BadRecipe("mixture: with power other than 1, members that standardise are fitted by "
-                            "objective=mixture; or type: preprocess='none' of each member")  # fmt: skip
+                            "objective=mixture; or set the preprocess of each member to none")  # fmt: skip
         specs = [{"name": name, **member.arguments} for name, member in zip(names, members, strict=True)]
         self.arguments = {"members": specs, "weights": weights, "power": float(power), "widths": widths}
         self.members, self.power = nn.ModuleList(members), float(power)
@@ -84,7 +84,8 @@ class Mixture(nn.Module, Head):
         self.normalize = all(member.normalize for member in members)
 
     def _built(self, dim_in: int) -> None:
-        self.dim_in, self.dim = dim_in, sum(member.dim for member in self.members)
+        widths = [member.dim for member in self.members]
+        self.dim_in, self.dim, self.arguments = dim_in, sum(widths), {**self.arguments, "widths": widths}
 
     @property
     def needs_statistics(self) -> bool:
