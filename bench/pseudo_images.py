@@ -4,7 +4,8 @@
     python -m bench.pseudo_images scores --file pairs.npz [--seeds 3] [--size 32] [--epochs 10] [--out DIR]
 
 speed: for each size, a training step of the head ``cnn`` (forward, backward and update), the making of its pictures in
-it and their share, and items a second forward; the head ``mlp`` in the same run, as the peer. Medians of repeats.
+it and their share, the reading of as many from files, and items a second forward; the head ``mlp`` in the same run, as
+the peer. Medians of repeats.
 
 scores: the recipes clotho (MLP on both sides) and clotho-vision (CNN on the left one) with the document's settings, on
 vectors of the media (n, d) and of five captions each, split as the file says. As a control, the CNN on the vectors with
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,8 @@ import torch
 
 import sensorium
 from sensorium import parts
+from sensorium.modalities.image import pseudo_files
+from sensorium.modalities.image.pseudo import PseudoImage
 
 WIDTH = 768  # of the document's vectors
 MEASURES = ("hit@1", "hit@10")
@@ -71,8 +75,17 @@ def speed(sizes: list[int], batch: int, repeats: int) -> None:
                 "forward_a_second": batch / inference}  # fmt: skip
         if name == "cnn":
             making = median(lambda head=head: head.image(x), repeats)
-            line |= {"making_ms": 1e3 * making, "making_share": making / took}
+            reading = median(reader(x, head.transform), repeats)
+            line |= {"making_ms": 1e3 * making, "making_share": making / took, "reading_ms": 1e3 * reading}
         print(json.dumps({k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in line.items()}), flush=True)
+
+
+def reader(x: torch.Tensor, transform: PseudoImage) -> Callable[[], object]:
+    """Reads the pictures of these vectors from files, which are written first."""
+    folder = Path(tempfile.mkdtemp())
+    pseudo_files.write([str(i) for i in range(len(x))], x.numpy(), transform, folder, "audio", 4)
+    stored = pseudo_files.Stored(folder, transform)
+    return lambda: stored.read(x.numpy())
 
 
 def permuted(file: Path, out: Path) -> Path:
