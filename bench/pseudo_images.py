@@ -106,12 +106,13 @@ def scores(file: Path, seeds: int, size: int, epochs: int, out: Path) -> None:
     methods = {"mlp": ("clotho", file, []), "cnn": ("clotho-vision", file, vision),
                "cnn, permuted": ("clotho-vision", permuted(file, out), vision)}  # fmt: skip
     found: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
-    for seed in range(seeds):
-        for name, (recipe, source, more) in methods.items():
+    for name, (recipe, source, more) in methods.items():
+        for seed in range(seeds):
             keys = ["data=captioned", f"data.file={source}", f"train.epochs={epochs}",
                     "evaluate.baselines=[]", "evaluate.plots=false", *more]  # fmt: skip
-            run = sensorium.run(recipe, keys, seed=seed, quiet=True,
-                                out=out / f"{name.replace(', ', '-')}-{seed}")  # fmt: skip
+            folder = out / f"{name.replace(', ', '-')}-{seed}"
+            done = (folder / "metrics.json").is_file()  # by a call that was interrupted
+            run = sensorium.open(folder) if done else sensorium.run(recipe, keys, seed=seed, quiet=True, out=folder)
             rows = [row for row in run.metrics["results"] if row["split"] == "test" and row["measure"] in MEASURES]
             fit = run.metrics["fit"]
             record = {"method": name, "seed": seed, "parameters": fit["parameters"], "best_epoch": fit["best_epoch"],

@@ -196,3 +196,23 @@ def test_they_learn_what_belongs_together(spec: dict) -> None:
                         evaluate={"resamples": 10, "plots": False, "baselines": []})  # fmt: skip
     rows = [row for row in run.metrics["results"] if row["measure"] == "hit@1" and row["split"] == "test"]
     assert len(rows) == 2 and min(row["value"] for row in rows) > 0.25
+
+
+def test_a_fit_that_was_cut_short_goes_on_with_the_same_statistics(tmp_path: Path) -> None:
+    """The running means and variances of batch norm are part of what is saved."""
+    from training_data import assert_same_bits, train
+
+    def both() -> tuple[nn.Module, nn.Module]:
+        one = {**SMALL, "size": 8, "stages": 1, "width": 2, "dim": 12}
+        return parts.make("heads", one), parts.make("heads", {"name": "linear", "dim": 12})
+
+    def stop(event: dict) -> None:
+        if event["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    whole = train(heads=both(), epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, heads=both(), epochs=3, on_epoch=stop)
+    again = train(tmp_path, heads=both(), epochs=3)
+    assert_same_bits(again, whole)
+    assert again.left_head.norms[0].running_mean.abs().max() > 0

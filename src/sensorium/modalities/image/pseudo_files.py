@@ -153,7 +153,7 @@ class Stored:
         paths = self._known()
         if required and not paths:
             raise BadData(f"{self.folder} holds no pseudo-images of these settings ({_settings_text(self._wanted)}); "
-                          "make them by: sensorium images STORE --out DIR")  # fmt: skip
+                          f"make them by: sensorium images STORE --out {self.folder}")  # fmt: skip
         found = [(i, path) for i, row in enumerate(vectors) if (path := paths.get(digest(row))) is not None]
         size = self._wanted["size"]
         pixels = np.empty((len(found), size, size, 3), np.uint8)
