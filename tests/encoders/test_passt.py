@@ -147,7 +147,7 @@ def test_the_contract(weights: Path) -> None:
     assert "mode embed_only" in encoder.taken_from and "0.25 s" in encoder.taken_from
     assert encoder.settle()["model"] == str(weights.resolve())
     network = encoder.network
-    x = torch.from_numpy(chirp(0.5))[None]
+    x = encoder.collate(network, [encoder.prepare((chirp(0.5), RATE)), encoder.prepare((chirp(1.2), RATE))])
     encoder.features(network, x).sum().backward()  # a fit can train it
     assert network.blocks[0].attn.qkv.weight.grad.abs().sum() > 0
 
