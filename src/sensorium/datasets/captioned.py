@@ -10,6 +10,7 @@ from sensorium.datasets import (
     _captions_added,
     _captions_cache,
     _captions_files,
+    _captions_hub,
     _captions_source,
     _captions_vectors,
     _clip_splits,
@@ -37,6 +38,8 @@ class Captioned(Dataset):
     [m, d] beside a column ``clip`` of the media's ids. left, right: names of these arrays.
     cache: vectors instead of files: a folder of ``audio_embeddings.pt``, ``text_embeddings.pt`` and ``metadata.json``,
     one row a caption, or of several such folders, one a split, called development, validation and evaluation.
+    hub: such a cache of a data set of the Hub, ``USER/NAME``, ``USER/NAME@REVISION`` or ``USER/NAME/FOLDER``; fetched
+    once, into ``embeddings`` below ``root``, or into the cache folder.
 
     test, validation: share of the groups, or their number, that are held out. split_seed: of that draw.
     bad: what to do with files that cannot be used, empty captions and repeated ones, "stop" or "skip".
@@ -50,8 +53,8 @@ class Captioned(Dataset):
     def __init__(self, root: str | None = None, table: str | None = None, path: str | None = None,
                  caption: str | Sequence[str] | None = None, id: str | None = None, split: str | None = None,
                  group: str | None = None, kind: str = "auto", file: str | None = None, left: str | None = None,
-                 right: str | None = None, cache: str | None = None, test: float = 0.1, validation: float = 0.1,
-                 split_seed: int = 0, bad: str = "stop", window: float | None = None,
+                 right: str | None = None, cache: str | None = None, hub: str | None = None, test: float = 0.1,
+                 validation: float = 0.1, split_seed: int = 0, bad: str = "stop", window: float | None = None,
                  hop: float | None = None) -> None:  # fmt: skip
         _recordings.check_bad(bad)
         _windows.check(window, hop)
@@ -63,9 +66,15 @@ class Captioned(Dataset):
         self.root = Path(root).expanduser() if root else None
         self.table, self.kind, self.bad = table, kind, bad
         self.given = {"path": path, "caption": caption, "id": id, "split": split, "group": group}
-        self.file, self.left, self.right, self.cache = file, left, right, cache
+        self.file, self.left, self.right, self.cache, self.hub = file, left, right, cache, hub
         self.test, self.split_seed = test, split_seed
-        _captions_source.check_one({"table": table, "file": file, "cache": cache})
+        _captions_source.check_one({"table": table, "file": file, "cache": cache, "hub": hub})
+
+    def obtain(self) -> list[Path]:
+        """Fetch the cache that ``hub`` names. Raises BadRecipe without one."""
+        if self.hub is None:
+            raise BadRecipe("captions have nothing to fetch without a data set of the Hub; type: data.hub=USER/NAME")
+        return [_captions_hub.obtained(self.hub, self.root, f"sensorium download captions data.hub={self.hub}")]
 
     def load(self) -> Data:
         """Read, check and pair; files are looked at, not embedded.
@@ -80,8 +89,8 @@ class Captioned(Dataset):
         """The clips and captions, before splits are drawn."""
         if self.file:
             return _captions_vectors.read(self.file, self.left, self.right, self.given, self.bad, self.kind)
-        if self.cache:
-            return _captions_cache.read(self.cache, self.bad)
+        if self.cache or self.hub:
+            return _captions_cache.read(self.cache or str(self.obtain()[0]), self.bad)
         return _captions_source.of_table(self.root, self.table, self.given, self.kind, self.bad)
 
     def filled(self, side: str, items: Items) -> Items:
