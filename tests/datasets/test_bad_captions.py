@@ -102,6 +102,20 @@ def test_a_sound_whose_header_says_more_than_there_is(corpus, content):
 
 
 @pytest.mark.parametrize(
+    ("content", "said"),
+    [(sound_files.wave(riff=36 + 16_000, data=16_000), r"its header says 0\.5 s, but the file has 1 s"),
+     (sound_files.wave()[:24] + (44_100).to_bytes(4, "little") + sound_files.wave()[28:],
+      "its header says 44100 Hz, and 32000 bytes a second, which are 16000 Hz")],
+    ids=["length", "rate"],
+)  # fmt: skip
+def test_a_sound_of_another_length_or_rate_than_its_own_header_says(corpus, content, said):
+    folder, rows = corpus
+    (folder / "wav" / "s3.wav").write_bytes(content)
+    refused_then_skipped(folder, rows, rf"the sounds of 1 rows are not what their header says, such as 's3\.wav': {said} "
+                         r"\(row 5\); restore them", all_but(rows, "s3.wav"))  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("column", "value", "said"),
     [("duration", 10.0, r"'duration' of 1 rows is not that of the file, such as 's1\.wav': 10 s, but the file has 0\.25 s"),
      ("sample_rate", 44100, r"'sample_rate' of 1 rows is not that of the file, such as 's1\.wav': 44100 Hz, but the file "

@@ -12,7 +12,7 @@ import numpy as np
 from sensorium.datasets import _captions_faults
 from sensorium.datasets._captions_faults import Usable
 from sensorium.errors import require
-from sensorium.modalities.audio import files, whole
+from sensorium.modalities.audio import files, riff, whole
 from sensorium.types import is_missing
 
 #: Columns of a table that say a file's length in seconds, and its rate in Hz.
@@ -28,12 +28,17 @@ def durations(paths: Sequence[str]) -> np.ndarray:
 
 
 def check(usable: Usable, path_of: Sequence[str | None]) -> None:
-    """Leave out or refuse sounds whose length or rate is another than the table says.
+    """Leave out or refuse sounds whose length or rate is another than the table, or their own header, says.
 
     path_of (r,): the file of each row of the table, None without one. A length may differ by 0.1 s or 1%.
     """
     source = usable.listing.source
     by_case = {name.lower(): name for name in reversed(list(source.columns))}
+    rows = np.unique(usable.listing.row[usable.kept]).tolist()
+    with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
+        contradicted = dict(zip(rows, pool.map(_contradiction, [path_of[row] for row in rows]), strict=True))
+    faults = {row: f"{usable_name(usable, row)}: {said}" for row, said in contradicted.items() if said}
+    _captions_faults.left_out(usable, faults, "the sounds of {n} rows are not what their header says", "restore them")
     rows = np.unique(usable.listing.row[usable.kept]).tolist()
     for usual, measure, unit in ((LENGTHS, whole.seconds, "s"), (RATES, _rate, "Hz")):
         name = next((by_case[one] for one in usual if one in by_case), None)
@@ -47,6 +52,13 @@ def check(usable: Usable, path_of: Sequence[str | None]) -> None:
         _captions_faults.left_out(usable, faults, f"the '{name}' of {{n}} rows is not that of the file",
                                   f"correct the table, or rename the column '{name}' where it means something "
                                   f"else")  # fmt: skip
+
+
+def _contradiction(path: str) -> str:
+    """What a WAV file's header says wrongly; "" of other files."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+        return riff.contradiction(head + file.read(), path) if riff.is_wave(head) else ""
 
 
 def usable_name(usable: Usable, row: int) -> str:

@@ -61,6 +61,26 @@ def pcm16(content: bytes, wave: Wave) -> np.ndarray | None:
     return np.frombuffer(content, "<i2", count, wave.start).reshape(-1, wave.channels)
 
 
+def contradiction(content: bytes, name: str) -> str:
+    """What the header of a WAV file says of its rate or length that the file itself contradicts; "" where nothing.
+
+    A header states the rate twice, as Hz and as bytes a second. A length is contradicted where bytes follow the samples
+    that are no chunks, more than 0.1 s and 1% of them. Raises BadData as :func:`waves` does.
+    """
+    found = waves(content, name)
+    if len(found) != 1:
+        return ""
+    one, at = found[0], content.find(b"fmt ", 12)
+    byte_rate = struct.unpack_from("<I", content, at + 16)[0]
+    if one.tag == _PCM and byte_rate and byte_rate != one.rate * one.step:
+        return f"its header says {one.rate} Hz, and {byte_rate} bytes a second, which are {byte_rate / one.step:g} Hz"
+    stop = one.stop + (one.stop - one.start) % 2
+    said, there = ((end - one.start) / (one.step * one.rate) for end in (one.stop, len(content)))
+    if there - said > max(0.1, 0.01 * said) and not _ends_in_chunks(content, stop):
+        return f"its header says {said:g} s, but the file has {there:g} s"
+    return ""
+
+
 def corrected(content: bytes, wave: Wave) -> bytes:
     """One WAV file by itself, with the lengths that it has."""
     head, samples = bytearray(content[wave.at : wave.start]), content[wave.start : wave.stop]
