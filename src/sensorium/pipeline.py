@@ -24,7 +24,7 @@ from sensorium.numerics import centers
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.progress import say, timed
 from sensorium.recipe import Built, Recipe
-from sensorium.search import evaluations, located, unpacking
+from sensorium.search import evaluations, located, styles, unpacking
 from sensorium.search.folder import RunFolder, store_name, workplace
 from sensorium.search.publishing import publish
 from sensorium.search.run import Run
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the run folder; see docs/formats.md
 STAGES = ("evaluate", "index")  # what can be done after the fit
+_SOME = ("classes", "gap", "degenerate", "protocol", "styles")  # entries of metrics.json that not every run has
 
 
 def run(
@@ -287,7 +288,10 @@ def evaluate(plan: Recipe, data: Data, projected: Projected, folder: Path, encod
     frozen = bool(options.baselines) and plan.one_space(projected.pairs.same_table, encoders)
     tables = projected.left, projected.right, projected.pairs
     beside = chain(baselines(names, *tables, classes, frozen), distilled_from(folder, *tables))
-    return report.report(data, projected, options, folder, objective=objective, baselines=beside)
+    found = report.report(data, projected, options, folder, objective=objective, baselines=beside)
+    if options.styles:
+        found["styles"] = styles.report(plan, data, projected, folder, encoders)
+    return found
 
 
 def embed_only(recipe: Any, overrides: Sequence[str], out: Path | None, quiet: bool) -> list[dict[str, Any]]:
@@ -371,7 +375,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
 
 def _without_evaluation(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Metrics without the entries that only some evaluations have, so that a new one leaves none of the old."""
-    return {key: value for key, value in metrics.items() if key not in ("classes", "gap", "degenerate", "protocol")}
+    return {key: value for key, value in metrics.items() if key not in _SOME}
 
 
 def write_run(plan: Recipe, metrics: dict[str, Any], folder: Path) -> None:

@@ -128,6 +128,9 @@ def evaluate(
         ),
     ] = None,
     overrides: Overrides = None,
+    styles: Annotated[
+        bool, typer.Option("--styles", help="Also ask the captions as tags, questions, commands … and without a thing.")
+    ] = False,
     trust: Trust = False,
     everything: All = False,
     as_json: Json = None,
@@ -138,6 +141,8 @@ def evaluate(
     [bold]sensorium evaluate runs/glyphs evaluate.resamples=5000[/bold]
 
     [bold]sensorium evaluate runs/glyphs runs/ridge[/bold]
+
+    [bold]sensorium evaluate runs/captions --styles[/bold]
 
     [bold]sensorium evaluate runs/ravdess-best data=emodb data.root=~/data/EMO-DB[/bold]
     """
@@ -157,7 +162,7 @@ def evaluate(
             names = io.read_json(run / "metrics.json", "make the run anew").get("sides")
             output.say(tables.comparison(rows, run, other, everything, names))
         return
-    chosen = [*([other] if other else []), *(overrides or [])]
+    chosen = [*([other] if other else []), *(overrides or []), *(["evaluate.styles=true"] if styles else [])]
     if any(key.startswith(("data=", "data.")) for key in chosen):
         output.records(cross_corpus.judge(run, chosen, quiet))
         return

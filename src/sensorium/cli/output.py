@@ -195,6 +195,11 @@ def print_run(metrics: Mapping[str, Any], folder: Any, failures: bool = False, e
     if protocol:
         out.print(f"protocol {protocol['name']}: {protocol['about']}", markup=False)
         out.print(printable(card.protocol_notes(protocol)), markup=False)
+    if styles := metrics.get("styles"):
+        from sensorium.evaluate import query_styles
+
+        print_table(query_styles.table(styles), title=f"Query styles, {styles['direction']}; percent")
+        out.print(printable(query_styles.statement(styles)), markup=False)
     for finding in leaks.get("findings", ()):
         out.print(printable(f"{'LEAKY: ' if finding['leaky'] else 'note: '}{finding['text']}"), markup=False)
     text = ", ".join(

@@ -23,7 +23,7 @@ def card(metrics: Mapping[str, Any], recipe: str, folder: Path) -> str:
     """
     folder = Path(folder)
     name = str(metrics.get("name") or folder.name.removeprefix(".").removesuffix(".building"))
-    parts = [_head(name, metrics), _numbers(metrics), _protocol(metrics), _noted(metrics),
+    parts = [_head(name, metrics), _numbers(metrics), _protocol(metrics), _styles(metrics), _noted(metrics),
              _reliability(metrics), _figures(folder, metrics), _use(name), _made(metrics, recipe)]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -236,6 +236,15 @@ def _protocol(metrics: Mapping[str, Any]) -> str:
         *_confusion(protocol.get("confusion")),
     ]
     return "\n\n".join(line for line in lines if line)
+
+
+def _styles(metrics: Mapping[str, Any]) -> str:
+    styles = metrics.get("styles")
+    if not styles:
+        return ""
+    from sensorium.evaluate import query_styles  # which reads stores
+
+    return "\n\n".join(["## Query styles", markdown(query_styles.table(styles)), query_styles.statement(styles)])
 
 
 def _by_column(breakdown: Mapping[str, Any] | None) -> Iterable[str]:

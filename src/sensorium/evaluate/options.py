@@ -12,6 +12,7 @@ from sensorium.evaluate.hubness_methods import METHODS
 from sensorium.evaluate.leaks import POLICIES
 from sensorium.scores.measures import parse
 
+_LATER = ("styles",)  # keys that recipes of before lack, and that are left out where they are not given
 _MOST = 100_000  # resamples; the ends of a 95% interval no longer move
 _WORDS = {"leaks": POLICIES, "correction": ("auto", "none", *METHODS)}
 _MEASURES = ("hit@1", "hit@5", "hit@10", "recall@5", "recall@10", "MRR", "median_rank", "mAP@10", "nDCG@10")
@@ -27,6 +28,7 @@ class EvaluateOptions:
     leaks: "stamp" marks a leaky number, "refuse" makes it an error, "off" skips the audit.
     correction: of hubness; "auto" chooses on validation, "none", or a method such as "csls".
     calibrate: fit probabilities of hits on validation. plots: draw the figures of the run.
+    styles: also ask the captions of the test split as tags, questions, commands, paraphrases and "… without …".
     protocol: a file of ``evaluate/protocols``, whose measures are added; none by default.
     seed: of everything random here; the recipe's own seed, not a key of [evaluate].
     """
@@ -40,6 +42,7 @@ class EvaluateOptions:
     calibrate: bool = True
     plots: bool = True
     protocol: str | None = None
+    styles: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -55,7 +58,7 @@ class EvaluateOptions:
             raise BadRecipe(f"evaluate.resamples={self.resamples!r}; expected a whole number, 1 to {_MOST}")
         if self.protocol is not None:
             protocols.check_name(self.protocol)
-        for key in ("calibrate", "plots"):
+        for key in ("calibrate", "plots", "styles"):
             if not isinstance(getattr(self, key), bool):
                 raise BadRecipe(f"evaluate.{key}={getattr(self, key)!r}; expected true or false")
 
@@ -63,7 +66,7 @@ class EvaluateOptions:
     def defaults(cls) -> dict[str, Any]:
         """Every key of [evaluate] with its default, as a recipe holds it; None where a key may be left out."""
         plain = {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in fields(cls)}
-        return {key: value for key, value in plain.items() if key != "seed"}
+        return {key: None if key in _LATER else value for key, value in plain.items() if key != "seed"}
 
 
 def _names(key: str, names: Any, such_as: str, least: int = 1) -> Sequence[str]:
