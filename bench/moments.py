@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
-    sounds = {"train": 16, "validation": 4, "test": 10} if given.quick else {"train": 60, "validation": 10, "test": 40}
+    sounds = {"train": 24, "validation": 4, "test": 16} if given.quick else {"train": 60, "validation": 10, "test": 40}
     found: dict[str, list[dict[str, tuple[float, ...]]]] = {name: [] for name in given.encoders}
     for seed in range(1 if given.quick else given.seeds):
         table = stitched(given.root, given.out, sounds, seed)

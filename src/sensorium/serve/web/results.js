@@ -21,7 +21,10 @@ export function itemsOf(run, side) {
 }
 
 /** Minutes and seconds of a time in seconds, such as 1:05 or 1:05.5. */
-const clock = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(Number.isInteger(seconds) ? 0 : 1).padStart(Number.isInteger(seconds) ? 2 : 4, "0")}`;
+function clock(seconds) {
+  const tenths = Math.round(10 * seconds), rest = (tenths % 600) / 10, whole = Number.isInteger(rest);
+  return `${Math.floor(tenths / 600)}:${rest.toFixed(whole ? 0 : 1).padStart(whole ? 2 : 4, "0")}`;
+}
 
 /** When a window lies in its recording, such as 0:05–0:15; "" for an item that is no window. */
 export function moment(item) {
