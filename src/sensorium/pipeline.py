@@ -88,7 +88,7 @@ def run(
             fitted = fit_heads(plan, left, right, pairs, folder, not quiet, on_epoch, tensorboard, parts, data)
         if fitted.encoders:
             with timed("embed again", seconds, quiet):
-                located.save_encoders(fitted.encoders, folder)
+                located.save_encoders(fitted.encoders, folder, plan, parts)
                 parts = located.tuned(plan.build(), folder)
                 left, right = embed(plan, data, Path(stores or target.stores), progress=not quiet, parts=parts)
         more = {"extra": {"notes": notes} if notes else {}, "encoders": parts.encoders}

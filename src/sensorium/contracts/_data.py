@@ -100,6 +100,7 @@ class Encoder(Protocol):
     tuned: str = ""  #: file of weights that a fit has trained, which take the place of its own; set by a run
     arguments: Mapping[str, Any] = _NOTHING  #: its own settings, where other formats store them
     example: Any = None  #: a value that it can encode, where not every value of its kind is valid
+    kept: str = ""  #: folder with the files of its untrained model, in place of where it looks for them; set by a run
     device: str = "auto"  #: where it computes, of numerics.device; set by the recipe's key ``device``
     towers: Sequence[str] = ()  #: kinds of item that its key ``tower`` chooses from, one of which it then takes
     #: Kinds of which it takes any one, or several of one item: see types.Pictured. ``takes`` is the first of them.
@@ -218,6 +219,10 @@ class TrainableEncoder(Encoder, Protocol):
     @abstractmethod
     def load(self) -> nn.Module:
         """A new copy of the network with its own weights, float32, on the processor, for evaluation."""
+
+    def model_files(self) -> Mapping[str, Path]:
+        """The files that ``load`` reads, by name within ``kept``; {} for a model that is no file."""
+        return {}
 
     @abstractmethod
     def blocks(self, network: nn.Module) -> Sequence[nn.Module]:

@@ -73,7 +73,11 @@ class Pretrained(Encoder):
     @cached_property
     def folder(self) -> Path:
         """The model's folder. Raises BadData when it is neither local nor available from the hub."""
-        return _hub.folder(self.weights())
+        return _trainable.kept_in(self.kept) if self.kept else _hub.folder(self.weights())
+
+    def model_files(self) -> dict[str, Path]:
+        """The files of the model's folder that are read."""
+        return _trainable.files_in(self.folder, self.weights().files, _hub.commit(self.folder) if self.revision else "")
 
     @cached_property
     def config(self) -> dict[str, Any]:

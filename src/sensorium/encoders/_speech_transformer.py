@@ -18,6 +18,7 @@ from sensorium.modalities.audio import files
 from sensorium.numerics import device as devices
 from sensorium.numerics import ragged
 
+_FILES = ("*.json", *_pretrained.WEIGHTS)
 _FRAMES = 3000  # padded frames a pass, a minute of sound: all layers of them are in memory at once
 _WORDS = {"layers": ("one", "all"), "pooling": ("mean", "mean+std", "frames"), "precision": ("fp32", "bf16")}
 
@@ -80,9 +81,15 @@ class Speech(_trainable.Trainable):
     @cached_property
     def folder(self) -> Path:
         """The model's folder. Raises BadData when it is neither local nor available from the hub."""
-        return _hub.folder(_hub.Weights(self.kind, self.model, ("*.json", *_pretrained.WEIGHTS), "speech",
+        if self.kept:
+            return _trainable.kept_in(self.kept)
+        return _hub.folder(_hub.Weights(self.kind, self.model, _FILES, "speech",
                                         "type: left.encoder.model=FOLDER", "delete it from the hub's cache",
                                         self.revision))  # fmt: skip
+
+    def model_files(self) -> dict[str, Path]:
+        """The files of the model's folder that are read."""
+        return _trainable.files_in(self.folder, _FILES, _hub.commit(self.folder) if self.revision else "")
 
     @cached_property
     def shape(self) -> tuple[int, int]:

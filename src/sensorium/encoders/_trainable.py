@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from sensorium.contracts import TrainableEncoder
 from sensorium.errors import BadRecipe, Corrupt
+
+_OTHERS = ("onnx/", "openvino/", ".")  # of a model's folder: weights for other libraries
 
 
 class Trainable(TrainableEncoder):
@@ -25,6 +28,21 @@ class Trainable(TrainableEncoder):
         if not len(longest):
             raise BadRecipe(f"the network of {type(self).__name__} is no sequence of blocks; type: finetune.blocks=0")
         return list(longest)
+
+
+def files_in(folder: Path, patterns: Sequence[str], commit: str = "") -> dict[str, Path]:
+    """The files of a model's folder that these patterns name, by their name in a run: see :func:`kept_in`."""
+    within = f"snapshots/{commit}/" if commit else ""
+    every = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in every]
+    return {within + name: path for name, path in zip(names, every, strict=True)
+            if not name.startswith(_OTHERS) and any(fnmatch(name, pattern) for pattern in patterns)}  # fmt: skip
+
+
+def kept_in(folder: Path | str) -> Path:
+    """The model's folder within what a run keeps: one named by its commit, as in the hub's cache, where it has one."""
+    found = sorted(Path(folder).glob("snapshots/*"))
+    return found[0] if found else Path(folder)
 
 
 def tokens(tokenizer: Any, text: str, longest: int) -> dict[str, list[int]]:

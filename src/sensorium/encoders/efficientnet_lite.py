@@ -71,7 +71,7 @@ class EfficientnetLite(Pretrained, Trainable):
     @cached_property
     def folder(self) -> Path:
         """The package's folder of weights. Raises BadData without the package, Corrupt for other weights."""
-        return _hub.packaged(self.weights())
+        return Path(self.kept) if self.kept else _hub.packaged(self.weights())
 
     @property
     def fingerprint(self) -> dict[str, str]:

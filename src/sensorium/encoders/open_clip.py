@@ -11,7 +11,7 @@ import numpy as np
 
 from sensorium import fingerprint as fingerprints
 from sensorium import io
-from sensorium.encoders import _batches, _hub, _pictures, _texts, _torchvision
+from sensorium.encoders import _batches, _hub, _pictures, _texts, _torchvision, _trainable
 from sensorium.encoders._two_towers import Towers
 from sensorium.errors import BadData, BadRecipe, Corrupt, nearest, require
 
@@ -64,6 +64,8 @@ class OpenClip(Towers):
     @cached_property
     def folder(self) -> Path:
         """The model's folder. Raises BadData when it is neither local nor available from the hub."""
+        if self.kept:
+            return _trainable.kept_in(self.kept)
         if self.model.startswith((".", "/", "~")) or Path(self.model).is_dir():
             where = Path(self.model).expanduser()
             if not (where / SETTINGS).is_file():

@@ -92,6 +92,8 @@ class Passt(Pretrained, Trainable):
     @cached_property
     def file(self) -> Path:
         """The weights. Raises BadData where they are neither local nor come from the releases, Corrupt."""
+        if self.kept:
+            return next(path for path in sorted(Path(self.kept).iterdir()) if path.name != _SETTINGS)
         if not self.given:
             return _release.file(self.part, f"{RELEASES}/{ARCHITECTURES[self.arch][0]}", _REMEDY)
         place = Path(self.given).expanduser()
@@ -102,11 +104,17 @@ class Passt(Pretrained, Trainable):
             raise BadData(f"passt.model={self.given}: no file of weights and no folder with one ({', '.join(_FILES)})")
         return found[0]
 
+    def model_files(self) -> dict[str, Path]:
+        """The file of weights, and the config.json beside it where that is read."""
+        settings = self.file.parent / _SETTINGS
+        return {path.name: path for path in (self.file, *([settings] if self.config else []))}
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """The config.json of a folder; {} without one. Raises Corrupt where it is damaged."""
         path = self.file.parent / _SETTINGS
-        here = self.given and Path(self.given).expanduser().is_dir() and path.is_file()
+        here = self.kept or (self.given and Path(self.given).expanduser().is_dir())
+        here = here and path.is_file()
         return io.read_object(path, "restore the model's folder") if here else {}
 
     @cached_property

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 from sensorium.contracts import Head, TrainableEncoder
 from sensorium.errors import BadRecipe
-from sensorium.fitting.finetune_options import ALL, FinetuneOptions
+from sensorium.fitting.finetune_options import FinetuneOptions
 from sensorium.fitting.options import TrainOptions
 from sensorium.fitting.raw_items import RawItems
 from sensorium.fitting.through import Through
-from sensorium.fitting.trained_layers import last
+from sensorium.fitting.trained_layers import planned
 from sensorium.modalities.image.augment import Augment
 from sensorium.types import SIDES, Embeddings, Items
 
 #: An encoder that trains, by the kind of item, for messages.
-_SUCH_AS = {"image": "efficientnet_lite", "text": "minilm", "audio": "wav2vec2"}
+_SUCH_AS = {"image": "efficientnet_lite", "text": "minilm", "audio": "passt"}
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,8 @@ class Finetune:
             raise BadRecipe("nothing would be trained: the heads are fixed and the encoder is frozen; "
                             "type: finetune.blocks=1")  # fmt: skip
         for k, (_, encoder) in self.sides.items():
-            count = self.options.blocks_of(k)
-            if count != 0:
-                every = encoder.blocks(encoder.load())
-                last(every, len(every) if count == ALL else int(count), encoder)
+            if self.options.blocks_of(k) != 0:
+                planned(encoder.load(), encoder, self.options, k)
 
     def connect(
         self, tables: tuple[Embeddings, Embeddings], heads: tuple[Head, Head], seed: int, device: torch.device
@@ -101,8 +99,9 @@ class Finetune:
             augment = Augment(self.options.crop, self.options.flip, self.options.color)
             raw = RawItems(items, encoder, augment, (seed, k), tables[k].vectors)
             composed = isinstance(heads[0], Composer)
-            network = encoder.load().to(device)
-            through = Through(network, encoder, heads[1 if composed else k], self.options, k, raw[[0]].to(device))
+            network, one = encoder.load().to(device), raw[[0]].to(device)
+            torch.manual_seed((seed + k) % 2**63)  # of adapters; reading a model draws numbers too
+            through = Through(network, encoder, heads[1 if composed else k], self.options, k, one)
             rates |= {through.layers.parameters[name]: rate for name, rate in through.layers.rates.items()}
             about[SIDES[k]] = through.layers.about()
             for side in (0, 1) if composed or heads[0] is heads[1] else (k,):
@@ -153,11 +152,10 @@ def described(about: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _untrainable(side: str, items: Items, encoder: Any, others: Sequence[str]) -> BadRecipe:
+    """The error of an encoder that does not train. others: sides whose encoder does."""
     name = type(encoder).__name__.lower()
-    what = "gives frames, not vectors, and so" if encoder.frames else "does not"
-    such = _SUCH_AS.get(items.kind)
-    instead = f"{side}.encoder={such}" if such and not others else f"finetune.sides={others[0]}" if others else (
-        "data.cached=true")  # fmt: skip
-    ending = "cannot be trained here" if encoder.frames else ""
-    return BadRecipe(f"data.cached=false reads items anew through an encoder that trains, and {side}.encoder "
-                     f"'{name}' {what}{' ' + ending if ending else ''}; type: {instead}")  # fmt: skip
+    what = "gives frames, not vectors, and does not train" if encoder.frames else "does not"
+    instead = [f"{side}.encoder={_SUCH_AS[items.kind]}"] if items.kind in _SUCH_AS else []
+    instead += [f"finetune.sides={other}" for other in others]
+    return BadRecipe("data.cached=false reads items anew through an encoder that trains, and "
+                     f"{side}.encoder '{name}' {what}; type: {' or '.join(instead) or 'data.cached=true'}")  # fmt: skip

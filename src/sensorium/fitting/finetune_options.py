@@ -24,6 +24,12 @@ _RANGES = {
     "lora_dropout": (-1.0, 0.9, "a chance from 0 to 0.9"),
 }
 _FLAGS = ("dropout", "checkpointing", "keep_model")
+#: What ``sensorium finetune`` adds to a recipe without [finetune]: the settings of the Embed2Image document.
+DEFAULTS = (
+    "data.cached=false", "finetune.sides=both", "finetune.blocks=all", "finetune.lr=3e-6", "finetune.dropout=true",
+    "train.epochs=20", "train.batch=32", "train.warmup=0.1", "train.schedule=cosine", "train.members=1",
+    "train.distill=false", "train.mixup=0", "train.structure=0",
+)  # fmt: skip
 #: Keys that later versions added, with their defaults.
 _LATER: Mapping[str, Any] = {
     "sides": "auto", "left_blocks": None, "right_blocks": None, "left_lr": None, "right_lr": None, "layer_decay": 1.0,

@@ -85,7 +85,8 @@ def train(
         tables, heads = (left, right), (left_head, right_head)
         known, known_heads, rates, through = tables, heads, {}, {}
         if finetune is not None:
-            tables, heads, known, known_heads, rates, through = finetune.connect(tables, heads, seed, device)
+            with torch.random.fork_rng():  # reading a model may draw numbers, once or not at all
+                tables, heads, known, known_heads, rates, through = finetune.connect(tables, heads, seed, device)
             for line in described(through) if progress else ():
                 say("fit", line)
         modules = [module.to(device) for module in (*heads, objective)]

@@ -61,20 +61,15 @@ def select(
     network.requires_grad_(False)
     if not count:
         return TrainedLayers({}, {}, (0, 0), total)
-    every = list(encoder.blocks(network))
-    chosen = every if count == ALL else last(every, int(count), encoder)
+    every, chosen, layers = planned(network, encoder, options, side)
     if options.checkpointing:
         for block in chosen:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     place = _places(network, every)
     if options.lora:
-        within = {id(block) for block in chosen}
-        names = [""] if count == ALL else [name for name, module in network.named_modules() if id(module) in within]
-        layers = lora.targets(network, names, options.lora_targets)
         candidates = lora.inject(network, layers, options)
         place |= {name: _place_of(name, place) for name in candidates}
     else:
-        layers = []
         named = dict(network.named_parameters())
         first = 0 if count == ALL else min(k for k, name in enumerate(named) if place[name] == len(every) - len(chosen))
         candidates = dict(list(named.items())[first:])
@@ -95,6 +90,22 @@ def select(
     top, decay = options.lr_of(side), options.layer_decay
     rates = {name: top * decay ** max(0, len(every) - 1 - place[name]) for name in trained}
     return TrainedLayers(trained, rates, (len(chosen), len(every)), total, len(layers))
+
+
+def planned(
+    network: nn.Module, encoder: TrainableEncoder, options: FinetuneOptions, side: int
+) -> tuple[list[nn.Module], list[nn.Module], list[str]]:
+    """All blocks of a side's network, those that are trained, and the layers that get an adapter; nothing is changed.
+
+    Raises BadRecipe for more blocks than there are, and adapters for layers that there are not.
+    """
+    every, count = list(encoder.blocks(network)), options.blocks_of(side)
+    chosen = every if count == ALL else list(last(every, int(count), encoder))
+    if not options.lora:
+        return every, chosen, []
+    within = {id(block) for block in chosen}
+    names = [""] if count == ALL else [name for name, module in network.named_modules() if id(module) in within]
+    return every, chosen, lora.targets(network, names, options.lora_targets)
 
 
 def last(every: Sequence[nn.Module], count: int, encoder: TrainableEncoder) -> Sequence[nn.Module]:

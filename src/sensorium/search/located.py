@@ -15,13 +15,14 @@ from typing import Any
 
 from sensorium import io
 from sensorium.datasets import memory
-from sensorium.errors import Corrupt
+from sensorium.errors import BadRecipe, Corrupt
 from sensorium.recipe import Built, Recipe
 from sensorium.search.folder import RunFolder
 from sensorium.types import Data
 
 FILE = "paths.json"
 ENCODER = "{side}-encoder.safetensors"  # weights of an encoder that were trained
+MODEL = "{side}-model"  # folder with the files of its untrained model
 INSIDE = "run:"  # before a path within the run's own folder
 _FOLDERS = ("root", "folder", "dir", "path")  # keys whose plain word may name a folder
 
@@ -55,10 +56,24 @@ def part(plan: Recipe, folder: Path, stores: Path | None = None, progress: bool 
     return made
 
 
-def save_encoders(weights: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
-    """Write the weights of encoders that a fit has trained, by side, into a run's folder: see :func:`tuned`."""
+def save_encoders(weights: Mapping[str, Mapping[str, Any]], folder: Path, plan: Recipe, built: Built) -> None:
+    """Write the weights of encoders that a fit has trained, by side, into a run's folder: see :func:`tuned`.
+
+    With ``finetune.keep_model`` the files of their untrained models as well. Raises BadRecipe for one that has none.
+    """
     from safetensors.torch import save
 
+    options = plan.finetune_options()
+    for side in weights if options is not None and options.keep_model else ():
+        files, target = built.encoders[side].model_files(), folder / MODEL.format(side=side)
+        if not files:
+            name = plan.part_name(f"{side}.encoder")
+            raise BadRecipe(f"finetune.keep_model: {side}.encoder '{name}' has no files of a model; "
+                            "type: finetune.keep_model=false")  # fmt: skip
+        for name, path in files.items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / name)
+        io.sync_tree(target)
     for side, tensors in weights.items():
         io.write(folder / ENCODER.format(side=side), save({name: one.contiguous() for name, one in tensors.items()}))
 
@@ -75,6 +90,8 @@ def tune(encoder: Any, side: str, folder: Path) -> Any:
     path = Path(folder) / ENCODER.format(side=side)
     if encoder is not None and encoder.trains and path.is_file():
         encoder.tuned = str(path)
+        if (kept := Path(folder) / MODEL.format(side=side)).is_dir():
+            encoder.kept = str(kept)
     return encoder
 
 
