@@ -125,6 +125,24 @@ def test_it_loads_without_its_models_moved_and_packed(tuned, keys, tmp_path):
     assert [hit["id"] for hit in packed.search(text=text, k=3)] == [one for one, _ in expected]
 
 
+def test_the_checkpoint_of_the_original_has_the_encoders_and_the_heads(tuned, tmp_path, keys):
+    from sensorium import exchange
+    from sensorium.systems.embed2image import heads_pt
+
+    path = tmp_path / "finetune_baseline.pt"
+    exchange.export("embed2image", tuned.folder, path)
+    found = torch.load(path, weights_only=True)
+    assert found["mode"] == "baseline" and {"epoch", "loss", "config", "anchor_head", "text_head"} < found.keys()
+    network = tuned.recipe.part("right.encoder").load()
+    network.load_state_dict(found["text_encoder"])
+    assert torch.equal(network.embeddings.word_embeddings.weight,
+                       load_file(tuned.folder / "right-encoder.safetensors")["embeddings.word_embeddings.weight"])  # fmt: skip
+    assert heads_pt.read(path).heads["left"].dim == 8
+    frozen = run(keys, tmp_path / "frozen", "train.epochs=1", "finetune.blocks=0", stages=("index",))
+    with pytest.raises(BadRecipe, match="has trained no encoder; type: --out projection_heads.pt"):
+        exchange.export("embed2image", frozen.folder, path)
+
+
 def test_chunks_and_checkpoints_of_gradients_change_nothing(keys, tmp_path):
     """GradCache and gradient checkpointing give the fit of whole batches, dropout on, up to rounding."""
     plain = ("finetune.dropout=false", "train.epochs=1")
@@ -217,3 +235,25 @@ def test_what_cannot_be_trained_is_said_before_anything_is_embedded(more, said, 
     with pytest.raises(BadRecipe, match=said):
         run(keys, tmp_path / "run", *more)
     assert not (tmp_path / "embeddings").exists()
+
+
+def test_clotho_is_fine_tuned_by_the_documents_encoders(tmp_path, monkeypatch, capsys):
+    """sensorium finetune clotho, as it is typed, on a made Clotho and tiny PaSST and RoBERTa; then search and log."""
+    import made_captions
+    import tiny_passt
+
+    from sensorium.cli import app
+
+    root = tmp_path / "clotho"
+    made_captions.clotho(root)
+    passt, roberta = tiny_passt.save(tmp_path / "passt" / "weights.pt"), tiny_towers.roberta(tmp_path / "roberta")
+    keys = ["train.epochs=1", "train.batch=4", "train.precision=fp32", f"left.encoder.model={passt}", "evaluate.plots=false",
+            f"right.encoder.model={roberta}", "evaluate.resamples=2", "left.encoder.precision=fp32",
+            "right.encoder.precision=fp32"]  # fmt: skip
+    app(["finetune", "clotho", f"data.root={root}", *keys, "--out", str(tmp_path / "run")], standalone_mode=False)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "left encoder: " in said and "2 of 2 blocks, lr 3e-06" in said and "right encoder: " in said
+    made = sensorium.open(tmp_path / "run")
+    assert made.encoder("left").fingerprint["tuned"] and made.encoder("right").fingerprint["tuned"]
+    assert made.metrics["fit"]["encoders"]["left"]["lr"] == 3e-6
+    assert made.search(text="a low tone", k=2)

@@ -84,10 +84,11 @@ def read(path: Path, out: Path, overrides: Sequence[str]) -> dict[str, Any]:
 def write(head: FittedHead, out: Path, split: str | None = None, text: str | None = None) -> list[Path]:
     """Both heads of a run as ``projection_heads.pt``; into a folder, the run's vectors as a cache of the original.
 
+    A file whose name begins with ``finetune_`` holds the trained encoders too.
     split: of a cache, the rows of one split alone: "train", "validation" or "test".
     Raises BadRecipe, with the reason, where the original has no room for a head.
     """
-    from sensorium.systems.embed2image import heads_pt
+    from sensorium.systems.embed2image import finetune_pt, heads_pt
 
     run = head.run
     if text is not None:
@@ -100,7 +101,10 @@ def write(head: FittedHead, out: Path, split: str | None = None, text: str | Non
         raise BadRecipe(f"split={split} is of a cache, which is a folder; type: --out FOLDER")
     modules, fit = {side: run.head(side) for side in SIDES}, run.metrics.get("fit", {})
     epoch = fit.get("best_epoch") or fit.get("epoch") or 0
-    heads_pt.write(modules["left"], modules["right"], out, epoch, fit.get("loss") or 0.0)
+    if out.name.startswith(finetune_pt.START):
+        finetune_pt.write(run, out, epoch, fit.get("loss") or 0.0)
+    else:
+        heads_pt.write(modules["left"], modules["right"], out, epoch, fit.get("loss") or 0.0)
     if any(module.arguments.get("preprocess") == "unit" for module in modules.values()):
         say("note", f"{out.name} takes vectors of unit length, as a cache of the original holds; those of this run: "
                     f"sensorium export embed2image {quote(run.folder)} --out FOLDER")  # fmt: skip

@@ -38,6 +38,7 @@ IMAGES: Mapping[str, Any] = {"image_size": 128, "image_mode": "nearest", "channe
                              "image_dir": None}  # fmt: skip
 #: Words that a tensor's name has where it belongs to a head, by side.
 _WORDS = {"left": ("anchor", "audio"), "right": ("text",)}
+_ENCODERS = ("audio_encoder", "text_encoder")  #: of a checkpoint of fine-tuning, which hold no head
 _EXPECTED = f'{{"anchor_head": state dict, "text_head": state dict}}, as the original writes {FILE}'
 
 
@@ -101,20 +102,24 @@ def write(left: Any, right: Any, path: Path, epoch: int = 0, loss: float = 0.0) 
     Heads that scale their inputs to unit length give the same vectors there for inputs of unit length.
     Raises BadRecipe, with the reason, for a head that has no such form.
     """
+    made = buffers.BytesIO()
+    torch.save(content(left, right, epoch, loss), made)
+    io.write(path, made.getvalue())
+
+
+def content(left: Any, right: Any, epoch: int = 0, loss: float = 0.0) -> dict[str, Any]:
+    """What :func:`write` puts into the file."""
     vision = vision_pt.is_one(left)
     anchor, text = vision_pt.state(left) if vision else _state(left, "left"), _state(right, "right")
     config = {"input_type": "vision" if vision else "embedding", "anchor_head": anchor[1], "text_head": text[1],
               "vision_images": vision_pt.images(left) if vision else dict(IMAGES)}  # fmt: skip
-    content = buffers.BytesIO()
-    torch.save({"epoch": int(epoch), "loss": float(loss), "config": config, "anchor_head": anchor[0],
-                "text_head": text[0]}, content)  # fmt: skip
-    io.write(path, content.getvalue())
+    return {"epoch": int(epoch), "loss": float(loss), "config": config, "anchor_head": anchor[0], "text_head": text[0]}
 
 
 def _states(found: Mapping[Any, Any], path: Path) -> dict[str, dict[str, Tensor]]:
     """The tensors of each head by their names, whatever stands around them in the file."""
     states: dict[str, dict[str, Tensor]] = {"left": {}, "right": {}}
-    for name, value in _flat(found):
+    for name, value in _flat({key: value for key, value in found.items() if key not in _ENCODERS}):
         words = [word.lower() for word in name.split(".")]
         for side, starts in _WORDS.items():
             if any(word.startswith(starts) for word in words):
