@@ -53,6 +53,3 @@ def planned(recipe: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
         return partner, list(overrides)
     plain = recipes.load(recipe, [one for one in overrides if not one.startswith("finetune.")])
     return recipe, list(overrides) if plain.finetune_options() else [*DEFAULTS, *overrides]
-
-
-VERBS = {"finetune": finetune}

@@ -1,4 +1,4 @@
-"""Verbs that make: download, embed, fit, evaluate, index, run, sweep, demo."""
+"""Verbs that make: download, embed, fit, finetune, evaluate, index, run, sweep, demo."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sensorium.cli.finetune import finetune
 from sensorium.cli.options import (
     All,
     Json,
@@ -260,6 +261,7 @@ VERBS = {
     "download": download,
     "embed": embed,
     "fit": fit,
+    "finetune": finetune,
     "evaluate": evaluate,
     "index": index,
     "sweep": sweep,
