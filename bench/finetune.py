@@ -68,6 +68,8 @@ def main() -> None:
     def run(name: str, keys: tuple[str, ...], seed: int) -> tuple[float, Path, float]:
         folder = args.out / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
         begun = time.perf_counter()
+        if (folder / "metrics.json").is_file():  # made before, by an interrupted call of this
+            return sensorium.open(folder).metrics["fit"]["validation"], folder, 0.0
         made = sensorium.run(RECIPE, keys, data=data, out=folder, seed=seed, quiet=True, stores=args.out / "embeddings")
         return made.metrics["fit"]["validation"], folder, time.perf_counter() - begun
 

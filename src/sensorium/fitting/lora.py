@@ -49,13 +49,14 @@ def inject(network: nn.Module, layers: list[str], options: FinetuneOptions) -> d
 
 
 @torch.no_grad()
-def merged(network: nn.Module) -> Mapping[str, Tensor]:
-    """Weight + adapter of every adapted layer, by the weight's name in the network without adapters; copies."""
+def merged(network: nn.Module, trained: Iterable[str]) -> Mapping[str, Tensor]:
+    """Weight + adapter of every layer of these trained parameters, by the weight's name without adapters; copies."""
     from peft.tuners.lora import LoraLayer
 
     found: dict[str, Tensor] = {}
+    layers = {name.partition(".lora_")[0] for name in trained}
     for name, module in network.named_modules():
-        if isinstance(module, LoraLayer):
+        if name in layers and isinstance(module, LoraLayer):
             base: Any = module.get_base_layer()
             found[f"{name}.weight"] = (base.weight + module.get_delta_weight(_ADAPTER)).detach().cpu().clone()
     return found

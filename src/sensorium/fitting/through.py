@@ -93,5 +93,5 @@ class Through(nn.Module, Head):
     def weights(self) -> dict[str, Tensor]:
         """The trained parameters of the network, adapters merged, by name; copies on the processor."""
         if self.options.lora and self.layers.parameters:
-            return dict(lora.merged(self.network))
+            return dict(lora.merged(self.network, self.layers.parameters))
         return {name: parameter.detach().cpu().clone() for name, parameter in self.layers.parameters.items()}

@@ -89,7 +89,8 @@ def select(
                         f"{type(encoder).__name__}; type: finetune.blocks={ALL}")  # fmt: skip
     top, decay = options.lr_of(side), options.layer_decay
     rates = {name: top * decay ** max(0, len(every) - 1 - place[name]) for name in trained}
-    return TrainedLayers(trained, rates, (len(chosen), len(every)), total, len(layers))
+    adapted = {name.partition(".lora_")[0] for name in trained} if options.lora else ()
+    return TrainedLayers(trained, rates, (len(chosen), len(every)), total, len(adapted))
 
 
 def planned(
