@@ -1,7 +1,6 @@
 """sensorium images: of a store, a run and a recipe; settings of the head; what is there is kept; refusals; Ctrl-C."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -125,7 +124,7 @@ def test_what_is_refused(made, tmp_path: Path) -> None:
             said("images", *words, "--out", tmp_path / "out")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.slow  # an interruption in this process is in tests/modalities/test_pseudo_images.py
 def test_ctrl_c_and_again(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((1200, 12)).astype(np.float32)
     store.append(tmp_path / "vectors", [f"w{i}" for i in range(1200)], x, {"name": "mine"})
