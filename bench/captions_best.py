@@ -67,7 +67,7 @@ def main() -> None:
         before[f"{member.name}, one seed"] = tables, each[0]
         members.append(join(each, names))
         before[f"{member.name}, {member.seeds} seeds"] = tables, members[-1]
-    mixed = mixing.mix(members, *tables, pairs, options, asked.seed)
+    mixed = mixing.mix(members, *tables, pairs, options)
     every = [Mixture.of([type(getattr(of, f"{side}_head")).__name__.lower() for of in members],
                         [getattr(of, f"{side}_head") for of in members], mixed.weights) for side in SIDES]  # fmt: skip
     before["mixture"] = tables, Fitted(*every)

@@ -9,6 +9,7 @@ from training_data import assert_same_bits, train, views
 import sensorium
 from sensorium import heads, parts, scores
 from sensorium.errors import BadRecipe
+from sensorium.evaluate.hubness_corrections import Correction
 from sensorium.fitting import TrainOptions, closed_form, mixing, mixture
 from sensorium.heads.ensemble import Ensemble
 from sensorium.heads.mixture import Mixture
@@ -22,8 +23,10 @@ MEMBERS = ["cca", {"name": "infonce", "seeds": 2, "head": {"name": "mlp", "hidde
 NAMES = {"left": "mlp", "right": "mlp"}
 
 
-def mixed(folder=None, members=MEMBERS, powers=(1.0, 0.5), **keys):
-    objective = parts.make("objectives", {"name": "mixture", "members": members, "powers": powers})
+def mixed(folder=None, members=MEMBERS, powers=(1.0, 0.5), corrected=False, **keys):
+    objective = parts.make(
+        "objectives", {"name": "mixture", "members": members, "powers": powers, "corrected": corrected}
+    )
     return train(folder, objective=objective, names=NAMES, **{"epochs": 2, "batch": 128, "save_seconds": 30, **keys})
 
 
@@ -91,6 +94,21 @@ def test_a_member_that_does_not_help_is_left_out_and_each_that_does_says_what_it
         assert brought["brings"] == pytest.approx(measured.value(counts) - alone[1 - k])
         assert 0 < brought["low"] < brought["brings"] < brought["high"]
     assert measured.brings(counts, 2) == {}
+
+
+def test_corrected_scores_are_those_of_the_inverted_softmax() -> None:
+    fitted = mixed(corrected=True)
+    left, right, pairs = views()
+    both = [heads.apply(head, t.vectors) for head, t in ((fitted.left_head, left), (fitted.right_head, right))]
+    found = []
+    for direction, (a, b) in (("left->right", (0, 1)), ("right->left", (1, 0))):
+        relevance = pairs.relevance(direction, "validation")
+        bank = both[a][pairs.relevance(direction, "train").queries]
+        beta = 1 / (bank @ both[b][relevance.candidates].T).std()
+        rank = Correction("inverted_softmax", float(beta), bank).ranks(both[a], both[b], relevance)
+        found.append(measures.parse("MRR").summary(rank, relevance.offsets))
+    assert fitted.notes["validation"] == pytest.approx(np.mean(found), abs=1e-3)
+    assert fitted.notes["validation"] >= max(row["validation"] for row in fitted.notes["mixture"])
 
 
 @pytest.mark.parametrize(("error", "cut"), [(KeyboardInterrupt, 1), (RuntimeError, 3)])

@@ -140,4 +140,5 @@ class MixtureObjective(Objective, Protocol):
     closed_form: bool = False
     mixture: bool = True
     members: Sequence[Member]
+    corrected: bool = True  #: weights are chosen with scores corrected for hubs, as a run is searched
     powers: Sequence[float] = (1.0,)  #: signed powers of the inputs that are tried; the first without a closed form

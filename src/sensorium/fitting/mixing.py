@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from sensorium.scores import measures
 from sensorium.types import Embeddings, blocks
 
 ROUNDS = 30  # of greedy selection at most: a weight is a multiple of about 1/30
+BANK = 1024  # training queries that biases come from
 _SCORES = 1 << 24  # of a member and direction that are held: queries × candidates
 _COMPARED = 1 << 24  # scores compared at once
 _LEAST = 1e-9  # smallest standard deviation of a member's scores
@@ -36,14 +37,16 @@ class Mixed:
 
 
 def mix(
-    fitted: Sequence[Fitted], left: Embeddings, right: Embeddings, pairs: Pairs, options: TrainOptions, seed: int = 0
-) -> Mixed:
+    fitted: Sequence[Fitted], left: Embeddings, right: Embeddings, pairs: Pairs, options: TrainOptions,
+    corrected: bool = True,
+) -> Mixed:  # fmt: skip
     """The weights of fitted pairs of heads that are best on the validation pairs; equal ones where there are none.
 
     left, right: tables as the heads take them. Scores of a member are divided by their standard deviation, so that
     weights of equal sizes count equally. Selection (Caruana et al. 2004): from the best member on, the member whose
     scores raise the measure most is added, with replacement, until none does. Validation chooses so few numbers that
     its measure stays nearly unbiased. The measure is ``options.monitor``, its mean over ``options.direction``.
+    corrected: of scores less the candidates' biases, see :class:`Measured`, as a run is evaluated and searched.
     """
     heldout = pairs.where("validation", label=1)
     directions = ("left->right", "right->left") if options.direction == "both" else (options.direction,)
@@ -51,7 +54,10 @@ def mix(
         return Mixed([1 / len(fitted)] * len(fitted), None, [{"weight": 1 / len(fitted)} for _ in fitted])
     every = [pairs.relevance(d, "validation") for d in directions[: 1 if pairs.same_table else 2]]
     asked = [few(of, max(1, min(QUERIES, _SCORES // len(of.candidates)))) for of in every]
-    measured = Measured(asked, [_scores(one, left, right, asked, directions) for one in fitted], options.monitor)
+    scores = [_scores(one, left, right, asked, directions) for one in fitted]
+    banks = [replace(of, queries=_bank(pairs, d)) for of, d in zip(asked, directions, strict=False) if corrected]
+    known = [_scores(one, left, right, banks, directions) for one in fitted] if banks else None
+    measured = Measured(asked, scores, options.monitor, known)
     counts = measured.select()
     weights = counts / measured.deviation
     rows = [{"weight": float(w), "validation": measured.value(one)} | measured.brings(counts, k)
@@ -63,13 +69,20 @@ class Measured:
     """Scores of all members on the validation queries, and the measure of any weighting of them.
 
     asked: what each direction's queries should find. scores: by member, then direction, (q, m) float32. Weights are of
-    standardised scores.
+    standardised scores. banks: the same of training queries, (b, m). With them every score is measured less its
+    candidate's bias, log mean exp(β s) / β over the bank, β = 1 / (their standard deviation): the inverted softmax
+    (Smith et al. 2017, eq. 5) at the weakest strength that :mod:`sensorium.evaluate.hubness` tries.
     """
 
-    def __init__(self, asked: Sequence[Relevance], scores: Sequence[Sequence[np.ndarray]], monitor: str) -> None:
+    def __init__(
+        self, asked: Sequence[Relevance], scores: Sequence[Sequence[np.ndarray]], monitor: str,
+        banks: Sequence[Sequence[np.ndarray]] | None = None,
+    ) -> None:  # fmt: skip
         self.asked, self.measure = asked, measures.parse(monitor)
         self.deviation = np.array([max(float(np.mean([s.std() for s in of])), _LEAST) for of in scores])
         self.scores = [[s / deviation for s in of] for of, deviation in zip(scores, self.deviation, strict=True)]
+        self.banks = None if banks is None else [
+            [b / deviation for b in of] for of, deviation in zip(banks, self.deviation, strict=True)]  # fmt: skip
         self.sign = -1.0 if monitor == "median_rank" else 1.0
         self.known: dict[tuple[float, ...], list[np.ndarray]] = {}
 
@@ -78,13 +91,19 @@ class Measured:
         key = tuple(np.asarray(weights, np.float64).tolist())
         if key not in self.known:
             self.known[key] = [
-                self.measure.per_query(
-                    ranks(sum(np.float32(w) * of[d] for w, of in zip(key, self.scores, strict=True) if w), asked),
-                    asked.offsets,
-                )
+                self.measure.per_query(ranks(self.combined(key, d), asked), asked.offsets)
                 for d, asked in enumerate(self.asked)
             ]
         return self.known[key]
+
+    def combined(self, weights: Sequence[float], d: int) -> np.ndarray:
+        """Weighted sums of the members' scores (q, m) of direction d, less the candidates' biases."""
+        total = sum(np.float32(w) * of[d] for w, of in zip(weights, self.scores, strict=True) if w)
+        if self.banks is None:
+            return total
+        bank = sum(np.float32(w) * of[d] for w, of in zip(weights, self.banks, strict=True) if w)
+        beta, top = 1 / max(float(bank.std()), _LEAST), bank.max(0)
+        return total - (top + np.log(np.exp(np.float32(beta) * (bank - top)).mean(0)) / beta).astype(np.float32)
 
     def value(self, weights: np.ndarray) -> float:
         """The measure, averaged over the directions."""
@@ -137,6 +156,12 @@ def ranks(scores: np.ndarray, relevance: Relevance) -> np.ndarray:
     before = np.empty(len(query), np.int64)
     before[np.lexsort((relevance.relevant, -own, query))] = csr.positions(relevance.counts())
     return 1 + found + before
+
+
+def _bank(pairs: Pairs, direction: str) -> np.ndarray:
+    """Rows of at most BANK training queries, evenly spread."""
+    rows = pairs.relevance(direction, "train").queries
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), BANK)).round().astype(np.int64)]
 
 
 def _scores(

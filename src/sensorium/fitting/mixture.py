@@ -79,7 +79,7 @@ def fit(
             done.append(Done(member, fitted, {**called, **fitted.names}))
     finally:
         log.history.close()
-    mixed = mixing.mix([one.fitted for one in done], *tables, pairs, options, seed)
+    mixed = mixing.mix([one.fitted for one in done], *tables, pairs, options, objective.corrected)
     if log.events:
         log.close({"validation": mixed.validation, options.monitor: mixed.validation})
     heads = {side: _joined(side, done, mixed.weights, powers[side]) for side in SIDES}

@@ -26,13 +26,19 @@ class Mixture(MixtureObjective):
     members: objectives, each by name or as ``{name = "infonce", temperature = 0.05}``. Of a trained one also ``head``,
         both sides' head where it is not the recipe's own, and ``seeds``, so many fits whose scores are averaged.
     powers: signed powers of the inputs; which one a side has is chosen on validation, with the first closed form.
+    corrected: the weights are chosen with scores corrected for hubs, as a run is evaluated and searched where
+        ``evaluate.correction`` is not none; false: with the plain scores.
 
     Raises BadRecipe for invalid values.
     """
 
     def __init__(
-        self, members: Sequence[str | Mapping[str, Any]] = ("cca", "infonce"), powers: Sequence[float] = (1.0, 0.5)
+        self,
+        members: Sequence[str | Mapping[str, Any]] = ("cca", "infonce"),
+        powers: Sequence[float] = (1.0, 0.5),
+        corrected: bool = True,
     ) -> None:
+        self.corrected = corrected
         if isinstance(members, (str, Mapping)) or not 1 <= len(members) <= _MOST:
             raise BadRecipe(f"mixture: members={members!r}; expected a list of 1 to {_MOST} objectives, such as "
                             "'[\"cca\", \"infonce\"]'")  # fmt: skip

@@ -1,0 +1,19 @@
+"""The recipe captions-best on real vectors of pictures and five captions each: what it reaches, and never below CCA."""
+
+import numpy as np
+import pytest
+
+import sensorium
+
+
+@pytest.mark.slow
+def test_captions_best_reaches_what_its_page_says_and_is_not_below_the_closed_forms(tmp_path, shared_data) -> None:
+    file = shared_data / "data" / "flickr8k-pairs-4000.npz"
+    keys = [f"data.file={file}", "train.precision=fp32", "evaluate.plots=false", "evaluate.leaks=off"]
+    run = sensorium.run("captions-best", keys, out=tmp_path / "run", quiet=True)
+    found = {(r.get("baseline") or "own", r["direction"]): r["value"] for r in run.metrics["results"]
+             if r["measure"] == "hit@10" and r.get("split", "test") == "test"}  # fmt: skip
+    assert found["own", "right->left"] >= 0.57 and found["own", "left->right"] >= 0.64
+    fit = run.metrics["fit"]
+    assert fit["validation"] >= max(row["validation"] for row in fit["mixture"])
+    assert np.isclose(sum(row["weight"] for row in fit["mixture"]), 1)
