@@ -56,6 +56,14 @@ def test_saved_loaded_and_in_numpy_alone_it_gives_the_same_numbers(tmp_path, pow
     np.testing.assert_allclose(lite.Head(tmp_path / "left")(X), heads.apply(joined, X), atol=1e-5)
 
 
+def test_applied_within_a_step_in_bfloat16_it_gives_the_same_numbers() -> None:
+    """As the teacher of objective=distill is, whose outputs are of float32."""
+    joined = Mixture.of(NAMES, members(), [3, 1, 0.5])
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = heads.apply(joined, X)
+    np.testing.assert_allclose(inside, heads.apply(joined, X), atol=1e-6)
+
+
 def test_as_onnx_it_gives_the_same_numbers(tmp_path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     from sensorium.formats.onnx import export_onnx

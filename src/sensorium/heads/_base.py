@@ -41,7 +41,7 @@ def apply(head: Head, vectors: Rows, rows: np.ndarray | None = None, block: int 
     training = head.training
     head.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):  # also when called within a bf16 step
             for part in blocks(n, block):
                 x = np.require(vectors[part] if rows is None else vectors[rows[part]], np.float32, ["C", "W"])
                 z[part] = head(torch.from_numpy(x).to(device)).cpu().numpy()
