@@ -59,7 +59,7 @@ for panel, groups in (("Make", [make, images]), ("Use", [use, change, elsewhere,
     for verb, function in (one for group in groups for one in group.VERBS.items()):
         app.command(verb, rich_help_panel=panel)(function)
 #: Verbs that an interrupted one continues.
-_RESUMED = frozenset(("run", "fit", "sweep", "embed", "download", "demo", "images"))
+_RESUMED = frozenset(("run", "finetune", "fit", "sweep", "embed", "download", "demo", "images"))
 _PIPE_CLOSED = 1  # of the help that typer prints, when its reader has left; no verb ends with it
 #: What the system says of a path that the caller can correct; any other failure of it is a bug with a traceback.
 _MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
