@@ -100,7 +100,7 @@ def test_a_reader_knows_when_it_is_behind(tmp_path):
 
 def test_a_reader_is_behind_a_file_that_became_shorter(tmp_path):
     writer, reader = Journal(tmp_path, "left"), Journal(tmp_path, "left")
-    writer.append([Change("a")])
+    writer.append([Change("a" * 500)])
     first = writer.path.stat().st_size
     writer.append([Change("b")])
     assert len(reader.read()) == 2 and not reader.is_behind

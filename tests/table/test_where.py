@@ -134,6 +134,15 @@ def test_dates_as_text_are_midnight():
     assert filtered(np.array([90, 10], "m8[s]"), {">": "60"}) == [True, False]
 
 
+def test_years_months_and_weeks_as_constants():
+    column = np.array(["2024-05-01", "2023-01-01", "NaT"], "M8[s]")
+    for said in ("2024", "2024-05", np.datetime64("2024"), np.datetime64("2024-05"), np.datetime64("2023-06-01", "W")):
+        assert filtered(column, {">=": said}) == [True, False, False], said
+    assert filtered(np.array([700_000, 10], "m8[s]"), {">": np.timedelta64(1, "W")}) == [True, False]
+    with pytest.raises(BadRecipe, match="holds timedelta64"):
+        filtered(np.array([90, 10], "m8[s]"), np.timedelta64(1, "Y"))
+
+
 def test_lists_equal_what_they_contain():
     column = as_column([["cup", "red"], [], None, ["hat"]])
     assert filtered(column, "cup") == [True, False, False, False]

@@ -192,8 +192,6 @@ def _ticks(column: np.ndarray, sign: str, constant: Any, kind: str) -> np.ndarra
     unit = np.datetime_data(column.dtype)[0]
     if unit in ("Y", "M"):
         column, unit = column.astype(f"{kind}[D]"), "D"
-    if np.datetime_data(constant.dtype)[0] in ("Y", "M", "W"):
-        constant = constant.astype(f"{kind}[D]")
     scale = Decimal(int(constant.view(np.int64))) * _NANOSECONDS[np.datetime_data(constant.dtype)[0]]
     ticks = scale / (_NANOSECONDS[unit] * np.datetime_data(column.dtype)[1])
     return _whole(column.view(np.int64), sign, *_around(ticks))
