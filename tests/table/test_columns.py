@@ -10,7 +10,7 @@ import pytest
 
 from sensorium.errors import BadData, Corrupt
 from sensorium.table import Table, as_column, json_value
-from sensorium.table.columns import from_arrow, join, kind_of, like, sortable, to_arrow
+from sensorium.table.columns import from_arrow, join, kind_of, like, sortable, to_arrow, value_of
 
 UTC = datetime.UTC
 KEPT = {
@@ -247,3 +247,13 @@ def test_a_damaged_table_is_corrupt_or_the_same(tmp_path):
     path.unlink()
     with pytest.raises(Corrupt, match=r"t.parquet is missing"):
         Table.load(path)
+
+
+@pytest.mark.parametrize("kind", ["M8[ns]", "m8[ns]"])
+@pytest.mark.parametrize("ticks", [1500, -1500, 1, -1, 10**15 + 1])
+def test_what_is_finer_than_a_microsecond_stays_as_it_is(kind, ticks):
+    value = np.array([ticks], "i8").view(kind)[0]
+    assert value_of(value) is value
+    plain = value_of(np.array([1000 * ticks], "i8").view(kind)[0])
+    assert isinstance(plain, (datetime.datetime, datetime.timedelta))
+    assert np.array([plain], kind)[0].view("i8") == 1000 * ticks
