@@ -137,3 +137,41 @@ def test_the_microphone_is_recorded(blank):
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
         assert len(samples) > 0.1 * file.getframerate()
         assert np.abs(samples).max() > 100  # the make-believe microphone beeps
+
+
+def test_a_spectrogram_s_decibels_are_those_of_the_mel_filters(blank):
+    """Against NumPy's transform and the filters that training uses."""
+    from sensorium.modalities.audio import mel
+
+    random, rate, size, bands = np.random.default_rng(0), 16_000, 1024, 64
+    t = np.arange(rate) / rate
+    sound = (np.sin(2 * np.pi * (300 + 3000 * t) * t) + 0.05 * random.standard_normal(rate)).astype(np.float32)
+    got = blank.evaluate(
+        """async samples => { const { decibels } = await import('/spectrogram.js');
+        const silent = decibels(new Float32Array(2000));
+        return [[...decibels(Float32Array.from(samples))], Math.max(...silent), decibels(new Float32Array(1)).length]; }""",
+        sound.tolist(),
+    )
+    levels = np.array(got[0]).reshape(-1, bands)
+    columns = len(levels)
+    assert columns == -(-rate // (size // 4)) and got[1:] == [-80, bands]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+    filters, padded = mel.filters(bands, size, rate, 50, rate / 2), np.pad(sound.astype(np.float64), size)
+    power = []
+    for column in range(columns):
+        first = int(np.floor((column + 0.5) * rate / columns - size / 2 + 0.5)) + size
+        power.append(np.abs(np.fft.rfft(padded[first : first + size] * window)) ** 2 @ filters)
+    expected = 10 * np.log10(np.maximum(np.array(power), 1e-20) / np.max(power))
+    np.testing.assert_allclose(levels, np.maximum(expected, -80), atol=0.01)
+
+
+def test_a_spectrogram_is_dark_where_it_is_quiet_and_has_low_bands_at_the_bottom(blank):
+    low, high = blank.evaluate(
+        """async () => { const { paint, decibels, RATE } = await import('/spectrogram.js');
+        const canvas = document.createElementNS('http://www.w3.org/1999/xhtml', 'canvas');
+        const tone = Float32Array.from({ length: RATE }, (_, i) => Math.sin(2 * Math.PI * 200 * i / RATE));
+        paint(canvas, decibels(tone));
+        const at = (y) => [...canvas.getContext('2d').getImageData(20, y, 1, 1).data.slice(0, 3)].reduce((a, b) => a + b);
+        return [Math.max(...Array.from({ length: 16 }, (_, i) => at(48 + i))), at(4)]; }"""
+    )
+    assert low > 500 and high < 60

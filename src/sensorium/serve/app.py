@@ -26,7 +26,7 @@ from sensorium.serve.guard import OPEN, Guard
 from sensorium.serve.head import Head
 from sensorium.serve.log import Log
 from sensorium.serve.metering import Meter, Metering
-from sensorium.serve.routes import encode, health, items, map, media, search, stream
+from sensorium.serve.routes import encode, health, items, map, media, pseudo_images, search, stream
 from sensorium.serve.routes import runs as run_pages
 from sensorium.serve.settings import Settings
 
@@ -78,7 +78,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     app.state.context, app.state.stopping = context, asyncio.Event()
     problems.install(app, context.redact)
     app.include_router(search.routes(context, searching))
-    for module in (items, media, encode, health, run_pages, map, stream, systems):
+    for module in (items, media, pseudo_images, encode, health, run_pages, map, stream, systems):
         app.include_router(module.routes(context))
     app.mount("/", static.files(WEB), name="web")
     app.openapi = lambda: openapi.document(app, context)  # type: ignore[method-assign]

@@ -3,7 +3,7 @@
 import { call, show, url } from "./api.js";
 import { context, link } from "./context.js";
 import { h, icon, set } from "./dom.js";
-import { sound } from "./waveform.js";
+import { sound, spectrum } from "./waveform.js";
 
 const NAMES = ["name", "productDisplayName", "title", "caption", "text", "label", "transcript"];
 
@@ -17,7 +17,7 @@ export const nameOf = (run, side) => run?.sides[side]?.name ?? side;
 export function itemsOf(run, side) {
   const one = run.sides[side], many = MANY[one.kind], name = nameOf(run, side);
   const alike = Object.entries(run.sides).some(([other, each]) => other !== side && each.kind === one.kind);
-  return !alike && [side, one.kind, one.takes, ...(one.kind === "audio" ? ["clip"] : [])].includes(name) ? many : `${name} ${many}`;
+  return !alike && [side, one.kind, one.takes, ...({ audio: ["clip", "sound"], image: ["picture"] }[one.kind] ?? [])].includes(name) ? many : `${name} ${many}`;
 }
 
 /** Minutes and seconds of a time in seconds, such as 1:05 or 1:05.5. */
@@ -47,10 +47,22 @@ export function picture(item, className = "thumb") {
   return image;
 }
 
-/** A sound of an item, as a waveform to play. */
-export function player(item) {
-  const seconds = moment(item) ? item.columns.end - item.columns.begin : Number(item.columns?.duration) || 0;
-  return sound(item, label(item), seconds).element;
+/** A sound of an item: a waveform to play and its spectrogram. labelled: with axes. */
+export function player(item, labelled = false) {
+  const seconds = moment(item) ? item.columns.end - item.columns.begin : Number(item.columns?.duration) || 0, name = label(item);
+  return h("div", { class: "player" }, sound(item, name, seconds).element, spectrum(item, name, labelled));
+}
+
+/** The vector of an item as a picture, fetched when it is unfolded. */
+function pseudoImage(item, run) {
+  const box = h("details", { class: "pseudo" }, h("summary", {}, "Its vector as a picture"));
+  box.addEventListener("toggle", () => {
+    const image = h("img", { class: "pseudo-image", alt: `Pseudo-image of ${label(item)}`, width: 128, height: 128, draggable: "false" });
+    image.addEventListener("error", () => image.replaceWith(h("span", { class: "note bad", role: "alert" }, "The picture cannot be had.")), { once: true });
+    show(image, url(`/pseudo-images/${encodeURIComponent(item.id)}`, { run: run.name, side: item.side }));
+    box.append(image, h("p", { class: "quiet" }, "The numbers of the encoder's vector as the red, green and blue of pixels, row by row: what head cnn takes."));
+  }, { once: true });
+  return box;
 }
 
 /** What is said beside a sound: its emotion or class, who speaks, and in which language. */
@@ -157,7 +169,7 @@ export function details(item, { onSearch, onAdd }, opener) {
   const dialog = h("dialog", { class: "drawer", "aria-labelledby": "details-title" },
     h("div", { class: "row between" }, h("span", { class: `chip ${item.side}` }, h("span", {}, run?.one_table ? "item" : nameOf(run, item.side))),
       h("button", { class: "icon-button plain", type: "button", "aria-label": "Close", on: { click: close } }, icon("close"))),
-    item.kind === "image" && item.media ? picture(item, "large") : item.kind === "audio" && item.media ? player(item) : null,
+    item.kind === "image" && item.media ? picture(item, "large") : item.kind === "audio" && item.media ? player(item, true) : null,
     h("h2", { id: "details-title" }, label(item)),
     item.score !== undefined ? h("p", { class: "muted" }, item.probability !== undefined && item.probability !== null
       ? `Relevant with probability ${(100 * item.probability).toFixed(1)} %; score ${item.score.toFixed(4)}.` : `Score ${item.score.toFixed(4)}; higher is nearer.`) : null,
@@ -168,7 +180,7 @@ export function details(item, { onSearch, onAdd }, opener) {
     h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "Columns" }, h("table", {}, h("tbody", {},
       h("tr", {}, h("th", { scope: "row" }, "id"), h("td", {}, item.id)),
       Object.entries(item.columns ?? {}).map(([name, one]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value(one))))))),
-    related);
+    run?.sides[item.side]?.raw ? pseudoImage(item, run) : null, related);
   document.body.append(dialog);
   dialog.addEventListener("close", () => { dialog.remove(); opener?.focus?.(); });
   dialog.addEventListener("click", (event) => { if (event.target === dialog) close(); });

@@ -8,7 +8,7 @@ import { count, counted, filters } from "./filters.js";
 import { strokesFromText, picture as drawnPicture } from "./draw.js";
 import { fileOf, fromParams, isFile, requests, sideOf, targetOf, toParams } from "./query.js";
 import { stopSound } from "./waveform.js";
-import { details, forget, grid, itemsOf, label, MANY, picture } from "./results.js";
+import { details, forget, grid, itemsOf, label, MANY, picture, player } from "./results.js";
 
 const SIDE_BESIDE = { "": "One list", correction: "Corrected | raw", encoder: "Head | encoder" };
 let page = null;
@@ -156,6 +156,14 @@ function chipText(input) {
   return input.value;
 }
 
+/** The sound of an input, to be heard and seen: a file of this computer, or an item that is a sound. */
+function heard(input) {
+  const file = isFile(input.kind) ? fileOf(input.value) : null, side = input.kind === "id" ? sideOf(page.run, input) || "left" : "";
+  if (input.kind === "audio" && file) return player({ id: file.name, columns: {}, media: file });
+  if (page.run.sides[side]?.kind !== "audio") return null;
+  return player({ id: input.value, columns: {}, media: url(`/media/${encodeURIComponent(input.value)}`, { run: page.run.name, side }) });
+}
+
 function drawChips() {
   const { inputs } = page.query;
   const shownAlone = inputs.length === 1 && ["text", "draw"].includes(inputs[0].kind) && inputs[0].weight === 1;
@@ -164,8 +172,8 @@ function drawChips() {
   const later = debounced((i, weight) => update(i, { weight }, true), 120);
   if (page.chips.querySelector("input:active")) return; // a slider is being moved: leave it under the finger
   set(page.chips, shownAlone ? null : inputs.map((input, i) => {
-    const text = chipText(input), amount = h("output", { class: "number" }, `× ${input.weight}`);
-    return h("div", { class: "asked" }, thumbnail(input), h("span", { class: "asked-text", title: text }, text),
+    const text = chipText(input), own = heard(input), amount = h("output", { class: "number" }, `× ${input.weight}`);
+    return h("div", { class: `asked${own ? " heard" : ""}` }, thumbnail(input), h("span", { class: "asked-text", title: text }, text), own,
       inputs.length > 1 || input.weight !== 1 ? h("label", { class: "weight" }, h("span", { class: "visually-hidden" }, `Weight of ${text}`),
         h("input", { type: "range", min: -1, max: 1, step: 0.1, value: input.weight, on: { input(event) {
           set(amount, `× ${event.target.value}`);

@@ -2,9 +2,9 @@
 
 import { request } from "./api.js";
 import { h, icon, s, set } from "./dom.js";
+import { RATE, spectrogram } from "./spectrogram.js";
 
 const BARS = 96;              // of a waveform
-const RATE = 8000;            // Hz at which a sound is decoded for its waveform
 const LONGEST = 120;          // seconds up to which one is drawn
 const AT_ONCE = 3;            // sounds that are fetched at the same time
 const KEPT = 120;             // sounds in memory
@@ -26,13 +26,19 @@ export function peaksOf(samples, bars = BARS) {
   return peaks.map((peak) => peak / most);
 }
 
+/** The samples of a sound at RATE, its first channel, and its length in seconds. */
+async function decode(blob) {
+  const decoded = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await blob.arrayBuffer());
+  return { samples: decoded.getChannelData(0), seconds: decoded.duration };
+}
+
 async function load(path) {
-  const blob = await (await request(path)).blob();
-  const found = { url: URL.createObjectURL(blob), peaks: null, seconds: 0 };
+  const blob = typeof path === "string" ? await (await request(path)).blob() : path;
+  const found = { url: URL.createObjectURL(blob), blob, peaks: null, seconds: 0 };
   try {
-    const decoded = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await blob.arrayBuffer());
-    found.seconds = decoded.duration;
-    if (decoded.duration <= LONGEST) found.peaks = peaksOf(decoded.getChannelData(0));
+    const { samples, seconds } = await decode(blob);
+    found.seconds = seconds;
+    if (seconds <= LONGEST) found.peaks = peaksOf(samples);
   } catch { /* a container that this browser does not decode; it may play all the same */ }
   return found;
 }
@@ -79,7 +85,10 @@ for (const type of ["play", "pause", "ended", "seeked"]) voice.addEventListener(
 /** Stop the sound that plays. */
 export function stopSound() { voice.pause(); }
 
-/** A player of an item's sound: element (a button and a waveform), and toggle(). seconds: how long it is, where known. */
+/**
+ * A player of a sound: element (a button and a waveform), and toggle(). item.media: its path, or a file of this computer.
+ * seconds: how long it is, where known.
+ */
 export function sound(item, name, seconds = 0) {
   const self = { path: item.media, seconds };
   const button = h("button", { class: "icon-button play", type: "button", "aria-label": `Play ${name}`, on: { click: () => toggle() } }, icon("play"));
@@ -153,4 +162,18 @@ export function sound(item, name, seconds = 0) {
   });
   seen.observe(element);
   return { element, toggle, button };
+}
+
+/** A sound's spectrogram, computed when it is first seen. labelled: with axes. */
+export function spectrum(item, name, labelled = false) {
+  const drawing = spectrogram(name, { labelled });
+  drawing.element.addEventListener("seen", async () => {
+    try {
+      const { blob, seconds } = await fetched(item.media);
+      if (!seconds || seconds > LONGEST) return drawing.element.remove();
+      drawing.fill((await decode(blob)).samples, seconds);
+    } catch { drawing.element.remove(); } // its player says that the sound cannot be had
+  });
+  seen.observe(drawing.element);
+  return drawing.element;
 }
