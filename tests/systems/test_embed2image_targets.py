@@ -11,6 +11,7 @@ import original_embed2image as original
 import pytest
 import tiny_passt
 import tiny_towers
+import torch
 from file_server import Server
 from typer.testing import CliRunner
 
@@ -54,14 +55,29 @@ def encoders(tmp_path):
     return [f"left.encoder.model={passt}", f"right.encoder.model={roberta}"]
 
 
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """A Hub on this machine, which the client of this process asks."""
+    hub_here = pytest.importorskip("hub_here", reason="the fake Hub is not among the helpers of tests")
+    with hub_here.turned(monkeypatch, tmp_path / "home") as fake:
+        yield fake
+
+
 def header_and_epochs(run: Path):
     header, *epochs = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     return header, epochs
 
 
-def test_every_target_has_a_command(published, encoders, tmp_path, monkeypatch):
+def test_every_target_has_a_command(published, encoders, fake, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = "data.root=CLOTHO_v2.1"
+    # make prepare: the cached embeddings of a data set of the Hub, ready to train on
+    split = "development"
+    cache = made_captions.cache(tmp_path / "uploaded" / split, n=20)
+    fake.put("someone/audio-text", {f"{split}/{p.name}": p.read_bytes() for p in cache.iterdir()}, "dataset")
+    call("download", "clotho", "data.root=prepared", "data.hub=someone/audio-text")
+    call("run", "clotho", "data.cache=prepared/embeddings", "train.epochs=1", *FAST, "--out", "runs/prepared")
+
     # make download-dataset
     folders = call("download", "clotho", root, f"data.mirror={published.url}")
     assert len(folders) == 3 and len(list(Path("CLOTHO_v2.1").rglob("*.wav"))) == sum(made_captions.CLOTHO.values())
@@ -75,6 +91,13 @@ def test_every_target_has_a_command(published, encoders, tmp_path, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in Path("runs/embeddings").rglob("*.npy")}
     assert call("embed", "clotho", root, *encoders) == sides and before
     assert before == {path: path.stat().st_mtime_ns for path in Path("runs/embeddings").rglob("*.npy")}
+
+    # … --hf-dataset me/vectors --upload-every 100: both stores, and nothing twice
+    call("embed", "clotho", root, *encoders, "--push-to", "me/vectors", "--push-every", "100", "--quiet")
+    assert [path for path in fake.repositories if path[0] == "dataset" and path[1].startswith("me/vectors")]
+    received = len(fake.received)
+    call("embed", "clotho", root, *encoders, "--push-to", "me/vectors", "--push-every", "100", "--quiet")
+    assert len(fake.received) == received == len(set(fake.received))
 
     # make train-projection TRAIN_ARGS="--epochs 5 --batch-size 512 --out-dim 128"
     keys = ["train.epochs=5", "train.batch=64", "left.head.dim=128", "right.head.dim=128", "objective.temperature=0.1"]
@@ -104,6 +127,23 @@ def test_every_target_has_a_command(published, encoders, tmp_path, monkeypatch):
     # make cache-images
     call("images", "runs/clotho-vision", "--out", "pictures", "--quiet")
     assert len(list(Path("pictures").rglob("*.png"))) >= 19 + 95
+
+    # make train-baseline and train-vision BASELINE_ARGS="--epochs 1 --batch-size 8 --max-lr 3e-6"
+    short = ["train.epochs=1", "train.batch=8", "finetune.lr=3e-6", *FAST]
+    call("finetune", "clotho", root, *encoders, *short, "--out", "runs/baseline")
+    call("finetune", "clotho-vision", root, *encoders, *small, *short, "--out", "runs/vision")
+    for name in ("baseline", "vision"):
+        _, epochs = header_and_epochs(Path("runs") / name)
+        assert len(epochs) == 1 and list((Path("runs") / name).glob("left-encoder*"))
+        tuned = sensorium.open(f"runs/{name}")
+        assert tuned.encoder("left").fingerprint != sensorium.open("runs/clotho").encoder("left").fingerprint
+        assert len(tuned.search(text="a deep tone", k=3)) == 3
+        call("export", "embed2image", tuned.folder, "--out", f"checkpoints/finetune_{name}.pt")
+        saved = torch.load(f"checkpoints/finetune_{name}.pt", weights_only=True)
+        assert saved["audio_encoder"] and saved["text_encoder"] and saved["config"]["anchor_head"]
+        call(
+            "import", "embed2image", f"checkpoints/finetune_{name}.pt", root, *encoders, *FAST, "--out", f"runs/{name}2"
+        )
 
     # what comes out goes into the original and back, with the same recalls of the test clips
     for name in ("clotho", "clotho-vision"):
