@@ -4,6 +4,7 @@
 >>> run = sensorium.run("glyphs")                              # doctest: +SKIP
 >>> run = sensorium.fit(X, Y)                                  # doctest: +SKIP
 >>> sensorium.open("runs/glyphs").search("arrow", k=5)         # doctest: +SKIP
+>>> sensorium.from_pretrained("me/glyphs").search("arrow")     # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "fit", "fuse", "open", "run"]
+__all__ = ["__version__", "fit", "from_pretrained", "fuse", "open", "run"]
 _WHERE = {
     "fit": "sensorium.memory",
+    "from_pretrained": "sensorium.search.hub_runs",
     "fuse": "sensorium.search.fusion",
     "open": "sensorium.pipeline",
     "run": "sensorium.pipeline",
@@ -24,7 +26,7 @@ _PACKAGES = ("encoders", "errors", "heads", "modalities", "pairs", "parts", "rec
 
 
 def __getattr__(name: str) -> Any:
-    """``sensorium.fit``, ``fuse``, ``run`` and ``open``, imported when first asked for: importing stays instant."""
+    """``sensorium.fit``, ``run``, ``open`` and the others, imported when first asked for: importing stays instant."""
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)
     if name in _PACKAGES:

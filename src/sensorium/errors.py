@@ -50,6 +50,10 @@ class ReadOnly(SensoriumError):
     """A file or folder may not be written."""
 
 
+class HubError(SensoriumError):
+    """The Hub of models and data sets refused, or gave no answer; nothing here was changed or lost."""
+
+
 class MissingExtra(SensoriumError):
     """An optional dependency is not installed, or (with a reason) cannot be imported."""
 

@@ -195,3 +195,23 @@ def test_a_disk_too_full_to_compact_does_not_fail_an_embedding(tmp_path, monkeyp
     with pytest.raises(DiskFull):
         store.compact(tmp_path / "s")
     assert len(store.open(tmp_path / "s")) == compacting.MANY + 1 and store.verify(tmp_path / "s") == []
+
+
+def test_more_small_shards_than_files_may_be_open_can_be_read_and_merged(tmp_path, monkeypatch):
+    import os
+    import resource
+
+    from sensorium.store import reading
+
+    monkeypatch.setattr(reading, "MANY_FILES", 10)
+    vectors = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    for at in range(60):
+        store.append(tmp_path / "many", [f"i{at}"], vectors[at : at + 1], {"name": "made"})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, hard))
+    try:
+        assert np.array_equal(store.open(tmp_path / "many").vectors, vectors)
+        assert store.compact(tmp_path / "many") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert np.array_equal(store.open(tmp_path / "many").vectors, vectors)

@@ -54,7 +54,7 @@ class FakeHub:
 
     def __init__(self, lie=None):
         self.repositories, self.objects, self.cards = {}, {}, []
-        self.requests, self.asked, self.received, self.cut, self.faults = [], [], [], [], []
+        self.requests, self.asked, self.received, self.cut, self.faults, self.waits = [], [], [], [], [], []
         self.lie, self.guard, self.after = lie, threading.RLock(), None
 
     def __enter__(self):
@@ -121,6 +121,7 @@ class _Answer(http.server.BaseHTTPRequestHandler):
     """One request; what it may do follows the Hub's own API."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 20  # headers and body in one packet: two would wait for each other
     hub = None
 
     def log_message(self, *_):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from sensorium.cli import change, elsewhere, images, look, make, serve, stream, use
+from sensorium.cli import change, elsewhere, hub, images, look, make, serve, stream, use
 from sensorium.cli.output import console, json_line, lenient_streams, printable
 from sensorium.errors import SensoriumError
 
@@ -55,11 +55,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for panel, groups in (("Make", [make, images]), ("Use", [use, change, elsewhere, serve, stream]), ("Look", [look])):
+for panel, groups in (
+    ("Make", [make, images]),
+    ("Use", [use, change, elsewhere, hub, serve, stream]),
+    ("Look", [look]),
+):
     for verb, function in (one for group in groups for one in group.VERBS.items()):
         app.command(verb, rich_help_panel=panel)(function)
 #: Verbs that an interrupted one continues.
-_RESUMED = frozenset(("run", "finetune", "fit", "sweep", "embed", "download", "demo", "images"))
+_RESUMED = frozenset(("run", "finetune", "fit", "sweep", "embed", "download", "demo", "images", "push", "pull"))
 _PIPE_CLOSED = 1  # of the help that typer prints, when its reader has left; no verb ends with it
 #: What the system says of a path that the caller can correct; any other failure of it is a bug with a traceback.
 _MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sensorium.cli.finetune import finetune
+from sensorium.cli.hub import Private
 from sensorium.cli.options import (
     All,
     Json,
@@ -72,15 +73,36 @@ def run(
 
 
 def embed(
-    recipe: RecipeName, overrides: Overrides = None, out: Out = None, as_json: Json = None, quiet: Quiet = False
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Out = None,
+    push_to: Annotated[
+        str | None,
+        typer.Option("--push-to", metavar="USER/NAME", help="Mirror the stores to this data set of the Hub."),
+    ] = None,
+    push_every: Annotated[int, typer.Option("--push-every", min=1, help="Send after this many new items.")] = 1000,
+    private: Private = False,
+    as_json: Json = None,
+    quiet: Quiet = False,
 ) -> None:
     """Embed a recipe's items into stores, and stop there. A second call embeds only what changed.
 
     [bold]sensorium embed glyphs[/bold]
+
+    [bold]sensorium embed glyphs --push-to me/glyph-vectors --push-every 1000 --private[/bold]
     """
     from sensorium import pipeline
 
-    Output(as_json).records(pipeline.embed_only(recipe, overrides or [], out, quiet))
+    output = Output(as_json)
+    if push_to is None:
+        output.records(pipeline.embed_only(recipe, overrides or [], out, quiet))
+        return
+    from sensorium.store.mirroring import mirrored
+
+    given = [recipe, *(overrides or []), *([] if out is None else ["--out", str(out)]), "--push-to", push_to]
+    again = " ".join(["sensorium embed", *map(shlex.quote, given)]) + " --private" * private
+    with mirrored(push_to, every=push_every, private=private, again=again, progress=not quiet):
+        output.records(pipeline.embed_only(recipe, overrides or [], out, quiet))
 
 
 def download(recipe: RecipeName, overrides: Overrides = None, as_json: Json = None) -> None:

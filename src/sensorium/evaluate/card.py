@@ -15,16 +15,16 @@ _STAMP = "**LEAKY**"
 _CATEGORIES = 24  # rows of the breakdown of a protocol
 
 
-def card(metrics: Mapping[str, Any], recipe: str, folder: Path) -> str:
+def card(metrics: Mapping[str, Any], recipe: str, folder: Path, use: str = "") -> str:
     """Markdown: what the run is, its numbers with intervals, what they rest on, how to use it again.
 
     metrics: what metrics.json says (only ``results`` must be there). recipe: the resolved recipe as
-    TOML. folder: the run's folder, whose plots are shown.
+    TOML. folder: the run's folder, whose plots are shown. use: how it is loaded, where that is not from a folder.
     """
     folder = Path(folder)
     name = str(metrics.get("name") or folder.name.removeprefix(".").removesuffix(".building"))
     parts = [_head(name, metrics), _numbers(metrics), _protocol(metrics), _styles(metrics), _noted(metrics),
-             _reliability(metrics), _figures(folder, metrics), _use(name), _made(metrics, recipe)]  # fmt: skip
+             _reliability(metrics), _figures(folder, metrics), use or _use(name), _made(metrics, recipe)]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,27 +38,51 @@ def pack(
     parts from outside are copied too; without it their names and SHA-256 stand in the pack.
     Raises BadRecipe where ``out`` is no .zip file, and what opening a run raises.
     """
-    opened = open_run(run)
-    folder = Path(opened.folder)
+    folder = Path(run)
     out = Path(out).expanduser() if out is not None else folder.with_name(folder.resolve().name + ".zip")
     if out.suffix != ".zip" or out.is_dir():
         raise BadRecipe(f"--out {out}; expected a file that ends in .zip")
     with tempfile.TemporaryDirectory(prefix=".tmp-pack-", dir=_there(out.parent)) as place:
         building = Path(place) / "run"
-        building.mkdir()
-        with journal.locked(folder):
-            io.copy_folder(folder, building, shutil.ignore_patterns(*_LEFT_OUT))
-        record = _prepare(opened, folder, building, with_code, progress)
-        files = {name: _digest(building / name) for name in _names(building)}
-        manifest = {"format": FORMAT, "name": opened.metrics.get("name", ""), "files": files, "code": record["code"]}
-        (building / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        record = prepare(run, building, with_code=with_code, progress=progress)
         io.write(out, lambda file: _zip(building, file))
-    return {"run": str(run), "out": str(out), "bytes": out.stat().st_size, "files": len(files), **record}
+    return {"run": str(run), "out": str(out), "bytes": out.stat().st_size, **record}
 
 
-def _prepare(opened: Run, folder: Path, building: Path, with_code: bool, progress: bool) -> dict[str, Any]:
+def prepare(
+    run: Path | str,
+    building: Path,
+    *,
+    with_code: bool = False,
+    with_media: bool = True,
+    progress: bool = False,
+    card: Callable[[Path], str] | None = None,
+) -> dict[str, Any]:
+    """Copy a run into the new folder ``building``, fit to travel, with the list of its files: see :func:`pack`.
+
+    with_media: its pictures and sounds go along, as small copies. card: gives the README.md of the copy.
+    """
+    opened = open_run(run)
+    folder = Path(opened.folder)
+    building.mkdir()
+    left_out = _LEFT_OUT if with_media else (*_LEFT_OUT, "media")
+    with journal.locked(folder):
+        io.copy_folder(folder, building, shutil.ignore_patterns(*left_out))
+    record = _prepare(opened, folder, building, with_code, with_media, progress)
+    if card is not None:
+        io.write(building / "README.md", card(building))
+        integrity.write(building)
+    files = {name: digest(building / name) for name in _names(building)}
+    manifest = {"format": FORMAT, "name": opened.metrics.get("name", ""), "files": files, "code": record["code"]}
+    (building / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+    return {"files": len(files), **record}
+
+
+def _prepare(
+    opened: Run, folder: Path, building: Path, with_code: bool, with_media: bool, progress: bool
+) -> dict[str, Any]:
     """Make a copy of a run fit to travel; returns what became of media and code."""
-    shown, lost = _small_media(folder, building, progress)
+    shown, lost = _small_media(folder, building, progress) if with_media else (0, 0)
     codes = consent.named([scrubbing.read(folder / name) for name in consent.NAMING if (folder / name).is_file()])
     code = [_code(one, building, with_code) for one in codes]
     if _names_files(building):
@@ -178,7 +202,8 @@ def _names(building: Path) -> list[str]:
             if path.is_file() and not path.is_symlink()]  # fmt: skip
 
 
-def _digest(path: Path) -> dict[str, Any]:
+def digest(path: Path) -> dict[str, Any]:
+    """Size in bytes and SHA-256 of a file, as the list of a pack has them."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
@@ -208,7 +233,12 @@ def read_manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
             manifest = json.loads(file.read(64 << 20))
     except (KeyError, ValueError, OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise Corrupt(f"{path} is no packed run ({error}); make one with: sensorium pack RUN") from None
-    files = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(files, dict) or manifest.get("format") != FORMAT or not isinstance(manifest.get("code"), list):
+    if not is_manifest(manifest):
         raise Corrupt(f"{path} is no packed run of format {FORMAT}; make one with: sensorium pack RUN")
     return manifest
+
+
+def is_manifest(manifest: Any) -> bool:
+    """Whether a value is the list of a packed run's files."""
+    right = isinstance(manifest, dict) and manifest.get("format") == FORMAT
+    return right and isinstance(manifest.get("files"), dict) and isinstance(manifest.get("code"), list)

@@ -49,7 +49,7 @@ def unpack(path: Path | str, out: Path | str | None = None) -> dict[str, Any]:
             with io.publish(out) as building:
                 for name, file in manifest["files"].items():
                     _extract(archive, name, file, building / name, path)
-                _place_code(manifest, building, out.absolute())
+                place_code(manifest, building, out.absolute())
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise Corrupt(f"{path} is damaged, or no zip file ({error}); {_REMEDY}") from None
     integrity.check(out)
@@ -79,19 +79,25 @@ def _check_names(archive: zipfile.ZipFile, manifest: dict[str, Any], path: Path)
     names = [entry.filename for entry in archive.infolist()]
     for entry in archive.infolist():
         kind = stat.S_IFMT(entry.external_attr >> 16)
-        if not _is_inside(entry.filename) or kind not in (0, stat.S_IFREG) or entry.is_dir():
+        if not is_inside(entry.filename) or kind not in (0, stat.S_IFREG) or entry.is_dir():
             raise Corrupt(f"{path} holds '{entry.filename[:100]}', which is no file inside of a run; do not use it")
     listed = {*manifest["files"], MANIFEST}
     if set(names) != listed or len({name.lower() for name in names}) < len(names):
         odd = next(iter(sorted(set(names) ^ listed)), names[0])
         raise Corrupt(f"{path} does not hold the files of its own list, such as '{odd[:100]}'; {_REMEDY}")
+    check_sizes(manifest, path, _REMEDY)
+
+
+def check_sizes(manifest: dict[str, Any], path: Path | str, remedy: str) -> None:
+    """Raise Corrupt unless the list of a packed run gives size and checksum of each file."""
     for name, file in manifest["files"].items():
         right = isinstance(file, dict) and isinstance(file.get("bytes"), int) and isinstance(file.get("sha256"), str)
         if not right or file["bytes"] < 0:
-            raise Corrupt(f"{path}: its list gives no size and checksum of '{name[:100]}'; {_REMEDY}")
+            raise Corrupt(f"{path}: its list gives no size and checksum of '{name[:100]}'; {remedy}")
 
 
-def _is_inside(name: str) -> bool:
+def is_inside(name: str) -> bool:
+    """Whether the name of a file leads to a place within a run's folder, and to no hidden one."""
     pure = PurePosixPath(name)
     usual = name == pure.as_posix() and not pure.is_absolute() and ".." not in pure.parts and name not in ("", ".")
     return usual and not any(c in name for c in "\\:\0") and not any(part.startswith(".") for part in pure.parts)
@@ -112,7 +118,7 @@ def _extract(archive: zipfile.ZipFile, name: str, file: dict[str, Any], target: 
         raise Corrupt(f"{path}: '{name}' is damaged: not the {file['bytes']:,} bytes of its checksum; {_REMEDY}")
 
 
-def _place_code(manifest: dict[str, Any], building: Path, out: Path) -> None:
+def place_code(manifest: dict[str, Any], building: Path, out: Path) -> None:
     """Let the run name the code that came with it by where it lies now, in ``out``."""
     names = {}
     for code in manifest["code"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import io
-from sensorium.errors import DiskFull
+from sensorium.errors import DiskFull, ReadOnly
 from sensorium.store import columns, manifest, shard
 from sensorium.store.manifest import Manifest, Shard
 from sensorium.store.shard import Batch, StagedShard
@@ -19,6 +19,7 @@ from sensorium.store.writing import SHARD_BYTES, Writer, shard_slices
 
 MANY = 8  # adjacent small shards that are worth merging
 _RATIO = 2  # a shard more than this many times as large as all newer ones together is not rewritten for their sake
+FEW = 64  # shards above which a mirror merges the new ones: a commit of the Hub shall not hold thousands of files
 _TINY = 1 << 20  # bytes below which a shard is always rewritten with its neighbours
 
 
@@ -47,6 +48,34 @@ def compact_small(writer: Writer, shard_rows: int | None = None) -> None:
         found = small_run(writer.manifest) if writer.manifest is not None else None
         if found is not None:
             _rewrite(writer, found, SHARD_BYTES)
+
+
+def merge_new(writer: Writer, sent: Collection[str], few: int | None = None) -> int:
+    """Merge adjacent small shards that are not ``sent`` (names of shards), where there are more than ``few`` (FEW).
+
+    So a store that grew by single items is mirrored as a few files, and what was sent before is not touched. Returns
+    the new number of shards. A store that may not be written, or a full disk, is left as it is.
+    """
+    few = FEW if few is None else few
+    if writer.manifest is None or len(writer.manifest.shards) <= few:
+        return len(writer.manifest.shards) if writer.manifest else 0
+    with contextlib.suppress(DiskFull, ReadOnly), io.lock(writer.folder):
+        writer.refresh_locked()
+        small = [s.name not in sent and s.files["vectors"].bytes < SHARD_BYTES // 2 for s in writer.manifest.shards]
+        if sum(small) > few:
+            for run in reversed(list(_runs(small))):
+                _rewrite(writer, run, SHARD_BYTES)
+    return len(writer.manifest.shards)
+
+
+def _runs(chosen: Sequence[bool]) -> Iterator[range]:
+    """Ranges of two or more neighbours that are chosen."""
+    start = 0
+    for at, one in enumerate([*chosen, False]):
+        if not one:
+            if at - start > 1:
+                yield range(start, at)
+            start = at + 1
 
 
 def small_run(known: Manifest) -> range | None:
@@ -124,7 +153,7 @@ def _merged(folder: Path, known: Manifest, shards: Sequence[Shard], shard_bytes:
 def _live(folder: Path, s: Shard, known: Manifest) -> tuple[Any, np.ndarray, np.ndarray | None]:
     """A shard's items table, vectors and frames an item, without its dead rows; every checksum is verified."""
     table = shard.read_items(folder, s)
-    vectors = shard.map_vectors(folder, s, known, full=True)
+    vectors = shard.map_vectors(folder, s, known, full=True, in_memory=_TINY)
     lengths = np.diff(shard.read_offsets(folder, s)) if known.ragged else None
     alive = shard.alive(folder, s)
     if alive is None:

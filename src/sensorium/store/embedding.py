@@ -15,7 +15,7 @@ import numpy as np
 from sensorium.contracts import Encoder
 from sensorium.errors import BadData, Mismatch, SensoriumError
 from sensorium.progress import bar, say
-from sensorium.store import columns, compacting, joining, reading, repairing, rows, shard
+from sensorium.store import columns, compacting, joining, reading, repairing, rows, shard, watching
 from sensorium.store.checks import DTYPES, check_vectors, joined, native
 from sensorium.store.content_keys import content_keys
 from sensorium.store.shard import Batch
@@ -80,10 +80,15 @@ def embed_reported(
             there = writer.locations.present(items.ids.tolist(), keys, meta)
         if not there.all():
             items = replace(items, values=[_plain(value) for value in items.values])  # each an object of its own
-            encoder = joining.prepared(items, encoder, folder, batch, progress, embed)
+            with watching.by(None):
+                encoder = joining.prepared(items, encoder, folder, batch, progress, embed)
     work = _Work(items, meta, keys, encoder, writer, dtype)
-    encoded = work.run(batch or encoder.batch, shard_rows, progress)
-    compacting.compact_small(work.writer, shard_rows)
+    watcher, batch = watching.current(), batch or encoder.batch
+    if watcher is not None:
+        watcher.begins(folder)
+        shard_rows = shard_rows or max(batch, min(watcher.every, _shard_rows(encoder.dim, work.frames)))
+    encoded = work.run(batch, shard_rows, progress)
+    compacting.compact_small(work.writer, shard_rows)  # not where each shard is mirrored as it is
     report = Report(encoded, len(items) - encoded, dropped)
     return _in_order(items, work.writer, keys), report
 
@@ -208,6 +213,8 @@ class _Work:
         ids, keys = [self.ids[i] for i in members], [self.keys[i] for i in members]
         staged = self.writer.stage(Batch(ids, keys, vectors, meta, offsets))
         self.writer.commit([staged])
+        if (watcher := watching.current()) is not None:
+            watcher.committed(self.writer.folder, len(members))
 
 
 def _shard_rows(width: int, frames: bool) -> int:
@@ -218,7 +225,8 @@ def _shard_rows(width: int, frames: bool) -> int:
 def stored(writer: Writer) -> tuple[Rows, np.ndarray | None]:
     """All rows of a locked store by position, dead ones too; and the offsets of a ragged one."""
     known = writer.manifest
-    parts = [shard.map_vectors(writer.folder, s, known) for s in known.shards]
+    held = reading.in_memory_of(known)
+    parts = [shard.map_vectors(writer.folder, s, known, in_memory=held) for s in known.shards]
     offsets = reading.joined_offsets(writer.folder, known) if known.ragged else None
     return rows.whole(parts, known.dim, np.dtype(known.dtype)), offsets
 

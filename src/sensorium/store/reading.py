@@ -13,6 +13,7 @@ from sensorium.store import columns, manifest, rows, shard
 from sensorium.store.manifest import Manifest
 from sensorium.types import Embeddings, Rows
 
+MANY_FILES, SMALL_FILE = 500, 64 << 10  # shards above which those of so many bytes are read into memory, not mapped
 FULL_CHECK = 64 << 20  # bytes of vectors up to which opening checks every checksum: some 10 ms
 
 
@@ -47,7 +48,7 @@ def _open(folder: Path, known: Manifest, full: bool | None) -> Embeddings:
     if full is None:
         full = sum(s.files["vectors"].bytes for s in known.shards) <= FULL_CHECK
     tables = [shard.read_items(folder, s) for s in known.shards]
-    parts = [shard.map_vectors(folder, s, known, full) for s in known.shards]
+    parts = [shard.map_vectors(folder, s, known, full, in_memory_of(known)) for s in known.shards]
     keep = live_rows(folder, known)
     found = [columns.to_numpy(table["id"]) for table in tables]
     ids = np.concatenate(found) if found else np.zeros(0, "<U1")
@@ -60,6 +61,11 @@ def _open(folder: Path, known: Manifest, full: bool | None) -> Embeddings:
         vectors = rows.select(vectors, keep)
     meta = columns.LazyColumns(tables, known.columns, keep)
     return Embeddings(ids if keep is None else ids[keep], vectors, known.fingerprint, meta, offsets)
+
+
+def in_memory_of(known: Manifest) -> int:
+    """Bytes up to which a shard's vectors are read, not mapped: each map holds an open file, and those are limited."""
+    return SMALL_FILE if len(known.shards) > MANY_FILES else 0
 
 
 def live_rows(folder: Path, known: Manifest) -> np.ndarray | None:

@@ -139,8 +139,9 @@ def read_items(folder: Path, shard: Shard) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # use_threads=False: starting Arrow's pool costs more than reading one shard's columns.
-    return pq.read_table(pa.BufferReader(read_bytes(folder, shard.files["items"])), use_threads=False)
+    # use_threads=False: starting Arrow's pool costs more than reading one shard's columns. read_table takes four times
+    # as long for a small file, as it makes a data set of it.
+    return pq.ParquetFile(pa.BufferReader(read_bytes(folder, shard.files["items"]))).read(use_threads=False)
 
 
 def read_keys(table: Any) -> np.ndarray:
@@ -177,9 +178,10 @@ def alive(folder: Path, shard: Shard) -> np.ndarray | None:
     return mask
 
 
-def map_vectors(folder: Path, shard: Shard, manifest: Manifest, full: bool = False) -> np.ndarray:
+def map_vectors(folder: Path, shard: Shard, manifest: Manifest, full: bool = False, in_memory: int = 0) -> np.ndarray:
     """Memory map of a shard's vectors; size and header are checked, with ``full`` the checksum too.
 
+    in_memory: bytes up to which a file is read instead, as each map holds an open file, of which there are some 1,000.
     Raises Corrupt, naming the file and the remedy.
     """
     file, remedy = shard.files["vectors"], REMEDY.format(folder=folder)
@@ -192,7 +194,7 @@ def map_vectors(folder: Path, shard: Shard, manifest: Manifest, full: bool = Fal
     if full:
         io.verify(path, file.xxh3, remedy)
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped = np.load(path, mmap_mode=None if size <= in_memory else "r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise Corrupt(f"{path} is damaged: {error}; {remedy}") from None
     if mapped.shape != (shard.rows, manifest.dim) or mapped.dtype != np.dtype(manifest.dtype):

@@ -23,7 +23,7 @@ from sensorium.types import Rows, as_ids, blocks, check_unique
 
 SHARD_BYTES = 128 << 20
 _HIDDEN = (".tmp-*", ".lock", manifest.NAME)
-_OURS = ("*.vectors.npy", "*.offsets.npy", "*.items.parquet", "*.removed.npy")
+OURS = ("*.vectors.npy", "*.offsets.npy", "*.items.parquet", "*.removed.npy")
 
 
 class Written(NamedTuple):
@@ -77,7 +77,7 @@ class Writer:
     def _refuse_foreign_files(self) -> None:
         """Raise BadData when the folder holds files that no store writes."""
         names = sorted(p.name for p in self.folder.iterdir()) if self.folder.is_dir() else []
-        foreign = [n for n in names if not any(fnmatch(n, pattern) for pattern in (*_OURS, *_HIDDEN))]
+        foreign = [n for n in names if not any(fnmatch(n, pattern) for pattern in (*OURS, *_HIDDEN))]
         if foreign:
             raise BadData(
                 f"{self.folder} holds other files, such as {foreign[0]}, and no store; choose an empty folder"
@@ -175,7 +175,7 @@ class Writer:
     def clean(self) -> None:
         """Delete the files that the manifest does not name and those of killed writers; call it under the lock."""
         named = {f.name for f in self.manifest.files()}
-        for pattern in _OURS:
+        for pattern in OURS:
             for path in self.folder.glob(pattern):
                 if path.name not in named and not path.name.startswith("."):
                     with suppress(OSError):  # left to the next writer: what was committed is committed
