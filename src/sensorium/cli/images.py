@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from sensorium.cli.hub import Private
 from sensorium.cli.options import Json, Overrides, Quiet, Trust, trusted
 from sensorium.cli.output import Output
 from sensorium.errors import BadData, BadRecipe, SensoriumError
@@ -59,6 +60,13 @@ def images(
         str | None, typer.Option("--side", help="One side of a run or recipe. Default: both.", show_default=False)
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Threads that write.")] = 2,
+    push_to: Annotated[
+        str | None,
+        typer.Option(
+            "--push-to", metavar="USER/NAME", help="Send the pictures to this data set of the Hub; a STORE, too."
+        ),
+    ] = None,
+    private: Private = False,
     sheet: Annotated[int, typer.Option("--sheet", min=0, max=1000, help="Pictures of a contact sheet.")] = _SHEET,
     trust: Trust = False,
     as_json: Json = None,
@@ -73,10 +81,13 @@ def images(
     [bold]sensorium images clotho-vision data.cache=EMBEDDINGS --out EMBEDDINGS/pseudo_images[/bold]
 
     [bold]sensorium images runs/clotho-vision --side sound --size 64 --channels replicate --out pictures[/bold]
+
+    [bold]sensorium images runs/embeddings/clotho-left-passt-1a2b3c4d --out pictures --push-to me/clotho[/bold]
     """
     from sensorium.modalities.image import pseudo_files
     from sensorium.modalities.image.pseudo import PseudoImage
     from sensorium.progress import bar
+    from sensorium.store import pictures as pushing
 
     output, given = (
         Output(as_json),
@@ -88,16 +99,23 @@ def images(
         if one.table.offsets is not None:
             raise BadData(f"the {one.name} items are sequences of frames; a pseudo-image shows one vector: choose an "
                           "encoder that pools")  # fmt: skip
-    records = []
+    if push_to is not None:  # refused before the pictures take their time
+        pushing.check(push_to)
+    records, written = [], []
     for one in sides:
         transform = PseudoImage(**{**one.settings, **asked})
         folder, ids = out / one.folder, [str(name) for name in one.table.ids]
         with bar(f"{one.name} pictures", len(ids), not quiet) as advance:
             done = pseudo_files.write(ids, one.table.vectors, transform, folder, one.folder, workers, advance)
         record = {"side": one.name, "items": len(ids), "made": done.made, "kept": done.kept, "folder": str(folder)}
+        written += done.files
         if sheet and ids:
-            record["sheet"] = str(_draw_sheet(out / f"{one.folder}-sheet.png", done.files[:sheet], ids, transform))
+            written.append(_draw_sheet(out / f"{one.folder}-sheet.png", done.files[:sheet], ids, transform))
+            record["sheet"] = str(written[-1])
         records.append(record)
+    if push_to is not None:
+        url = pushing.send(Path(what), out, written, push_to, private=private, progress=not quiet)
+        records = [{**record, "url": url} for record in records]
     output.records(records)
 
 
