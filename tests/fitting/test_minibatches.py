@@ -107,6 +107,24 @@ def test_an_epoch_is_a_permutation_of_its_own(accumulate):
     assert not np.array_equal(Sampler(pairs, TrainOptions(batch=8, accumulate=accumulate), 6).epoch(0), first)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+@given(seed=st.integers(0, 50), epoch=st.integers(0, 3))
+@settings(deadline=None, max_examples=20)
+def test_pairs_of_one_item_come_together_in_an_order_of_their_own(side, seed, epoch):
+    item = np.random.default_rng(seed).integers(0, 12, 60)
+    other = np.arange(60)
+    pairs = Pairs.of(*((item, other) if side == "left" else (other, item)))
+    options = TrainOptions(batch=15, together=side)
+    order = Sampler(pairs, options, seed).epoch(epoch).ravel()
+    assert sorted(order.tolist()) == list(range(60))
+    key = (pairs.left if side == "left" else pairs.right)[order]
+    assert 1 + np.count_nonzero(np.diff(key)) == len(np.unique(item))  # each item once, with all its pairs
+    again = Sampler(pairs, options, seed).epoch(epoch).ravel()
+    assert order.tolist() == again.tolist()
+    if len(np.unique(item)) > 4:
+        assert order.tolist() != Sampler(pairs, options, seed).epoch(epoch + 1).ravel().tolist()
+
+
 @pytest.mark.parametrize("balance", ["class", "group"])
 def test_a_balanced_epoch_draws_equally_often_and_each_pair_as_often_as_it_can(balance):
     kind = np.repeat([0, 1, 2], [60, 25, 5])

@@ -145,7 +145,8 @@ class Sampler:
 
     Every epoch is a new permutation, cut into ``steps`` steps of ``accumulate`` batches of ``batch``
     pairs; the rest of it is left out. Under balance it draws as often from every class (right
-    item) or group. Raises BadData for fewer than two pairs.
+    item) or group; with together, the permutation is of items, each with all its pairs. Raises
+    BadData for fewer than two pairs.
     """
 
     def __init__(self, pairs: Pairs, options: TrainOptions, seed: int) -> None:
@@ -156,11 +157,18 @@ class Sampler:
         if options.balance != "none":
             key = pairs.right if options.balance == "class" else pairs.group
             self.kind = np.unique(key, return_inverse=True)[1]
+        self.item = None
+        if options.together != "none":
+            key = pairs.left if options.together == "left" else pairs.right
+            self.item = np.unique(key, return_inverse=True)[1]
 
     def epoch(self, epoch: int) -> np.ndarray:
         """Positions (steps, accumulate, batch) of the pairs of one epoch, counted from 0."""
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(len(self.pairs)) if self.kind is None else self._balanced(rng)
+        if self.item is not None:
+            place = rng.permutation(int(self.item.max()) + 1)
+            order = order[np.argsort(place[self.item[order]], kind="stable")]
         return order[: self.steps * self.accumulate * self.batch].reshape(self.steps, self.accumulate, self.batch)
 
     def _balanced(self, rng: np.random.Generator) -> np.ndarray:

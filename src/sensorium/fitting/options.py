@@ -14,6 +14,7 @@ _WORDS = {
     "schedule": ("cosine", "plateau", "constant"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "balance": ("none", "class", "group"),
+    "together": ("none", "left", "right"),
     "direction": ("both", "left->right", "right->left"),
     "keep": ("best", "last"),
     "initialise": ("none", "ridge", "procrustes", "cca"),
@@ -33,7 +34,7 @@ _THREADS = 4096
 _MEMBERS = 1000
 MEASURES = ("MRR", "mAP", "median_rank", "fill_in_the_blank")
 #: Keys that later versions added, with their defaults.
-_LATER: Mapping[str, Any] = {"members": 1, "distill": False, "examples": "auto"}
+_LATER: Mapping[str, Any] = {"members": 1, "distill": False, "examples": "auto", "together": "none"}
 _REAL: dict[str, tuple[Callable[[float], bool], str]] = {
     "lr": (lambda v: v > 0, "above 0"),
     "weight_decay": (lambda v: v >= 0, "0 or above"),
@@ -70,6 +71,8 @@ class TrainOptions:
     precision: of the products, "bf16" with fp32 master weights, "fp32", "fp16" with a loss scale that adapts, for GPUs
         without bf16, or "auto": bf16 where the processor has such products and they are large.
     balance: draw training pairs equally often from every "class" (right item) or "group".
+    together: pairs of one "left" (or "right") item, such as the captions of a clip, come in one batch, as positives of
+        each other's sides. "none" draws pairs by themselves.
     checkpoint_every: epochs between weights that are saved in checkpoints/; 0 saves none.
     save_seconds: seconds between points from which an interrupted fit resumes.
     initialise: closed form that a linear or residual head starts from.
@@ -98,6 +101,7 @@ class TrainOptions:
     ema: float = 0.0
     precision: str = "auto"
     balance: str = "none"
+    together: str = "none"
     checkpoint_every: int = 0
     save_seconds: float = 30.0
     initialise: str = "none"
