@@ -271,13 +271,23 @@ def test_an_unknown_protocol_names_the_nearest():
     with pytest.raises(BadRecipe, match="evaluate.protocol='caption'; did you mean 'captions'"):
         recipes.load("glyphs", ["evaluate.protocol=caption"])
     with pytest.raises(
-        BadRecipe, match="evaluate.protocol='xyz'; known: captions, emotions, esr-401, outfits, prompts, vad, voices"
+        BadRecipe,
+        match="evaluate.protocol='xyz'; known: captions, emotions, esr-401, moments, outfits, prompts, vad, voices",
     ):
         recipes.load("glyphs", ["evaluate.protocol=xyz"])
 
 
 def test_every_protocol_is_found_by_its_file_and_says_what_it_is():
-    assert set(protocols.names()) == {"captions", "emotions", "esr-401", "outfits", "prompts", "vad", "voices"}
+    assert set(protocols.names()) == {
+        "captions",
+        "emotions",
+        "esr-401",
+        "moments",
+        "outfits",
+        "prompts",
+        "vad",
+        "voices",
+    }
     for name, about in protocols.names().items():
         module = protocols.find(name)
         assert about and callable(module.check) and callable(module.report)

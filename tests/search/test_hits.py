@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -182,6 +183,7 @@ class Trusting:
 
     def __init__(self):
         self.folder, self.sides, self.corrections = "run", ("left", "right"), {"left->right": None}
+        self.recipe = SimpleNamespace(values={"data": {}})
         self.trust = {"left->right": {"no_match": {"score": 0.5}}, "right->left": {"no_match": {"score": None}}}
 
 

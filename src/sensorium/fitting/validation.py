@@ -91,8 +91,9 @@ class Validation:
         return np.concatenate(out)
 
 
-def few(relevance: Relevance, most: int = QUERIES) -> Relevance:
-    """At most so many queries, evenly spread."""
+def few(relevance: Relevance, most: int | None = None) -> Relevance:
+    """At most so many queries, by default QUERIES, evenly spread."""
+    most = QUERIES if most is None else most
     q = len(relevance.queries)
     if q <= most:
         return relevance

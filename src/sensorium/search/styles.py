@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sensorium.evaluate import protocols, query_styles
+from sensorium.evaluate import protocols
 from sensorium.evaluate.projected import Projected
 from sensorium.recipe import Recipe
 from sensorium.search.folder import RunFolder, store_name
@@ -20,6 +20,8 @@ def report(
 
     encoders: the recipe's, by side, where they are built already. Raises BadRecipe where the texts came as vectors.
     """
+    from sensorium.evaluate import query_styles  # torch, whose absence an earlier step names
+
     side = protocols.text_side(data)
     encoder = encoders[side] if encoders else plan.part(f"{side}.encoder")
     stores = RunFolder.of(folder).stores

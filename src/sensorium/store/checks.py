@@ -62,7 +62,7 @@ def check_vectors(vectors: np.ndarray, ids: Sequence[str], offsets: np.ndarray |
         return
     rows = vectors[doubtful]
     finite = np.isfinite(rows).all(axis=1)
-    zero = doubtful[finite & ~rows.any(axis=1)]
+    zero = doubtful[finite & ~(rows != 0).any(axis=1)]
     broken = doubtful[~finite]
     if offsets is not None:
         broken = np.unique(np.searchsorted(offsets, broken, side="right") - 1)

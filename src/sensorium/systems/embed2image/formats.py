@@ -187,7 +187,7 @@ def _dims(found: Any, name: str) -> list[int]:
 
 EMBED2IMAGE = Format(
     name="embed2image",
-    about="The original Embed2Image: projection_heads.pt as a run, its cache (audio_embeddings.pt …) as stores.",
+    about="The original Embed2Image: projection_heads.pt as a run, its cache of vectors as stores.",
     holds="run", side="both", endings=(".pt", ".pth", ""), read=read, write=write, write_stores=cache_pt.of_stores,
     folder=lambda path: (path / cache_pt.FILES["left"]).is_file(),
     read_options={"data.root": "the cache's folder; any other key of the recipe clotho as well",
