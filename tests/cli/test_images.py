@@ -124,11 +124,14 @@ def test_what_is_refused(made, tmp_path: Path) -> None:
             said("images", *words, "--out", tmp_path / "out")
 
 
+PICTURES = 4000  # which take longer than the interruption
+
+
 @pytest.mark.slow  # an interruption in this process is in tests/modalities/test_pseudo_images.py
 def test_ctrl_c_and_again(tmp_path: Path) -> None:
-    x = np.random.default_rng(0).standard_normal((1200, 12)).astype(np.float32)
-    store.append(tmp_path / "vectors", [f"w{i}" for i in range(1200)], x, {"name": "mine"})
-    options = ["--out", str(tmp_path / "out"), "--size", "16", "--sheet", "0", "--workers", "1"]
+    x = np.random.default_rng(0).standard_normal((PICTURES, 12)).astype(np.float32)
+    store.append(tmp_path / "vectors", [f"w{i}" for i in range(PICTURES)], x, {"name": "mine"})
+    options = ["--out", str(tmp_path / "out"), "--size", "96", "--sheet", "0", "--workers", "1"]
     command = [sys.executable, "-m", "sensorium", "images", str(tmp_path / "vectors"), *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
@@ -138,6 +141,6 @@ def test_ctrl_c_and_again(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "the same command goes on" in errors
     there = len(list((tmp_path / "out" / "vectors").glob("*.png")))
-    assert 0 < there < 1200
+    assert 0 < there < PICTURES
     (row,) = said("images", tmp_path / "vectors", *options)
-    assert row["kept"] >= there - 1 and row["made"] + row["kept"] == 1200
+    assert row["kept"] >= there - 1 and row["made"] + row["kept"] == PICTURES
