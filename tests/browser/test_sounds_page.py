@@ -2,7 +2,6 @@
 
 import json
 import urllib.parse
-import urllib.request
 
 import pytest
 import small_voices
@@ -27,13 +26,15 @@ def sounds(tmp_path_factory):
             "left.head=linear", "right.head=linear", "objective=ridge", "evaluate.baselines=[]", "evaluate.plots=false",
             "evaluate.resamples=20"]  # fmt: skip
     run = sensorium.run("captions", keys, out=folder / "runs" / "sounds", quiet=True)
-    server = Server(run.folder)
+    windows = [*keys, "data.window=2", "data.hop=1"]
+    parts = sensorium.run("captions", windows, out=folder / "runs" / "moments", quiet=True)
+    server = Server(run.folder, parts.folder)
     yield server
     server.stop()
 
 
 def at(sounds, **params):
-    return f"{sounds.url}/#/search?{urllib.parse.urlencode({'run': 'sounds', **params})}"
+    return f"{sounds.url}/#/search?{urllib.parse.urlencode({'run': 'sounds'} | params)}"
 
 
 def drawn(page, place):
@@ -78,6 +79,19 @@ def test_a_dropped_sound_finds_captions_and_is_heard_and_seen_itself(sounds, ope
     assert "voice" in page.locator(".hits").inner_text()
 
 
+def test_a_part_of_a_recording_says_when_it_is_and_is_played_alone(sounds, open_page):
+    page = open_page(at(sounds, run="moments", q="an angry voice"))
+    page.wait_for_selector(".hit.audio")
+    first = page.locator(".hit.audio").first
+    begin, end = first.locator(".hit-name").inner_text().split()[-1].split("–")
+    assert begin.startswith("0:0") and end.startswith("0:0") and begin < end
+    assert "2.0 seconds" in drawn(page, ".hit.audio") and first.locator(".wave-time").inner_text() == "2.0 s"
+    names = [one.inner_text().rsplit(" ", 1)[0] for one in page.locator(".hit-name").all()]
+    assert len(names) == len(set(names)), "one hit a recording"
+    first.get_by_role("button", name="Play").click()
+    page.wait_for_selector(".hit .sound.playing")
+
+
 def test_sounds_far_down_are_not_fetched(sounds, open_page):
     asked = []
     page = open_page(at(sounds, q="voice", k="48"))
@@ -111,5 +125,3 @@ def test_nothing_sticks_out_on_a_phone(sounds, open_page):
     page.wait_for_selector(".hit.audio")
     drawn(page, ".hit.audio")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    answer = urllib.request.urlopen(f"{sounds.url}/runs").read()
-    assert b"sounds" in answer
