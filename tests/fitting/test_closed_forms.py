@@ -103,7 +103,7 @@ def test_procrustes_equals_scipy() -> None:
     both = Procrustes(center=False, scaling=True).solve(moments(x, y))
     expected = np.linalg.svd(x.T @ y, compute_uv=False)
     np.testing.assert_allclose(both.left.weight, expected.sum() / np.sum(x**2) * rotation, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(both.notes["singular_values"], expected / len(x), rtol=1e-9)
+    np.testing.assert_allclose(both.notes["singular_values"], expected[:10] / len(x), rtol=1e-9)
 
 
 @pytest.mark.parametrize(("d_x", "d_y"), [(9, 4), (4, 9)])

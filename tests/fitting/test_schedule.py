@@ -32,7 +32,8 @@ def test_a_better_value_begins_the_count_anew_and_the_rate_stays_lowered():
 
 
 @pytest.mark.parametrize(("monitor", "values", "best"), [("MRR", [0.5, 0.7, 0.7, 0.6], (0.7, 2, 2)),
-                                                         ("median_rank", [5, 3, 3, 4], (3, 2, 2))])  # fmt: skip
+                                                         ("median_rank", [5, 3, 3, 4], (3, 2, 2)),
+                                                         ("precision@10", [0.2, 0.3, 0.3, 0.1], (0.3, 2, 2))])  # fmt: skip
 def test_the_best_value_its_epoch_and_the_validations_since(monitor, values, best):
     options, state = TrainOptions(monitor=monitor, patience=2), EarlyStopping()
     answers = [(state.update(value, epoch, options), state.exhausted(options)) for epoch, value in enumerate(values, 1)]
