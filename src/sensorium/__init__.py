@@ -21,12 +21,12 @@ _WHERE = {
     "open": "sensorium.pipeline",
     "run": "sensorium.pipeline",
 }
-#: Packages that are imported when first asked for: ``sensorium.sklearn.Aligner`` after ``import sensorium``.
+#: Packages that are imported at first use: ``sensorium.sklearn.Aligner`` after ``import sensorium``.
 _PACKAGES = ("encoders", "errors", "heads", "modalities", "pairs", "parts", "recipe", "sklearn", "store", "types")
 
 
 def __getattr__(name: str) -> Any:
-    """``sensorium.fit``, ``run``, ``open`` and the others, imported when first asked for: importing stays instant."""
+    """``sensorium.fit``, ``run``, ``open`` and the others, imported at first use: importing stays instant."""
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)
     if name in _PACKAGES:

@@ -2,6 +2,7 @@
 
 import json
 
+import hub_here
 import made_captions as made
 import pytest
 from typer.testing import CliRunner
@@ -11,7 +12,6 @@ from sensorium.cli import app
 from sensorium.datasets import _captions_hub
 from sensorium.errors import BadData, BadRecipe, Corrupt
 
-hub_here = pytest.importorskip("hub_here", reason="the fake Hub of this process is not among the helpers of tests")
 fake = hub_here.fake
 NAME = "someone/audio-text"
 

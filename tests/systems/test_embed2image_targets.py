@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import hub_here
 import made_captions
 import numpy as np
 import original_embed2image as original
@@ -58,7 +59,6 @@ def encoders(tmp_path):
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
     """A Hub on this machine, which the client of this process asks."""
-    hub_here = pytest.importorskip("hub_here", reason="the fake Hub is not among the helpers of tests")
     with hub_here.turned(monkeypatch, tmp_path / "home") as fake:
         yield fake
 

@@ -46,7 +46,7 @@ class RawBatch:
 
 
 class RawItems(RawRows):
-    """The items of a side as rows, each prepared when it is asked for. See :class:`sensorium.types.RawRows`.
+    """The items of a side as rows, each prepared when it is read. See :class:`sensorium.types.RawRows`.
 
     augment: of pictures, None for no change. seed: of the augmentation. stored: vectors of the untrained encoder, of
     which ``shape`` is. Items that are not augmented are kept once they are prepared, up to 512 MiB of them.

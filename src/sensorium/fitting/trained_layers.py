@@ -55,7 +55,7 @@ def select(
     """Leave gradients to the last blocks of a side's network and to what follows them, or to adapters within them.
 
     probe: the network's vector of one item, for the parameters that take part in it; others are left out. Raises
-    BadRecipe for more blocks than it has, and where nothing of what is asked for takes part in the vector.
+    BadRecipe for more blocks than it has, and where none of the named layers takes part in the vector.
     """
     count, total = options.blocks_of(side), sum(p.numel() for p in network.parameters())
     network.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Windows of long sounds in a search: one hit a recording, its best window, unless something else is asked for."""
+"""Windows of long sounds in a search: one hit a recording, its best window, unless the query says otherwise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def are_windows(run: Run, side: str) -> bool:
 
 
 def collapse(run: Run, side: str, asked: str | None) -> str | None:
-    """The column by which hits of a side collapse: the one that was asked for, else of windows their recording."""
+    """The column by which hits of a side collapse: the query's own, else of windows their recording."""
     if asked is None:
         return RECORDING if are_windows(run, side) else None
     return None if asked == NONE and NONE not in run.index(side).table.columns else asked

@@ -105,7 +105,7 @@ def upload(
     folder in the repository. delete: names of files in it that are deleted. Raises HubError.
     """
     patterns = [escape(one) for one in delete] or None
-    warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")  # Parquet in a model: meant
+    warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")  # Parquet is intended
 
     def send() -> None:
         client().upload_folder(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sensorium.errors import HubError, SensoriumError, require
 from sensorium.progress import say
 
-TRIES = 4  # calls of the client, which repeats most requests itself, before an error is told
+TRIES = 4  # calls of the client, which repeats most requests itself, before an error is raised
 FIRST = 1.0  # seconds before the second call, twice as long before each further one
 LONGEST = 300.0  # seconds that are waited at most when the Hub says how long
 LOGIN = "type: hf auth login (or put a token that may write into the variable HF_TOKEN)"

@@ -19,7 +19,7 @@ CARD = "README.md"
 #: Files of a repository that its owner, or the Hub itself, may write.
 PROSE = (CARD, ".gitattributes", ".gitignore", "LICENSE", "LICENSE.md", "NOTICE")
 _LARGE_JSON = 256 << 20  # bytes of a manifest at most
-_SLICE = 200  # names that the client is asked for at a time: it compares each with all files
+_SLICE = 200  # names in one call of the client: it compares each with all files
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ ALLOWED, AT_ONCE = 100, 20  # pushes an hour, and how many of them may follow ea
 
 
 class Mirror(watching.Watcher):
-    """Sends the stores that it is told of to one data set, each in a folder of its name."""
+    """Sends the stores that it is notified of to one data set, each in a folder of its name."""
 
     def __init__(self, name: str, every: int, private: bool, again: str, progress: bool) -> None:
         self.place, self.every, self.again = Place(hub.name(name), "dataset"), every, again

@@ -1,4 +1,4 @@
-"""Who is told of each shard that an embedding commits, such as a mirror that sends it while embedding goes on."""
+"""Observers of the shards that an embedding commits, such as a mirror that sends them while embedding goes on."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def by(watcher: Watcher | None) -> Iterator[None]:
 
 
 def current() -> Watcher | None:
-    """Who is told within the block of :func:`by`."""
+    """The observers within the block of :func:`by`."""
     return _watcher.get()

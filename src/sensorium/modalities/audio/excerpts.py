@@ -91,7 +91,7 @@ def _span(excerpt: Excerpt, n: int, rate: int) -> tuple[int, int]:
 
 
 def _whole(path: str, max_seconds: float) -> tuple[np.ndarray, int]:
-    """All samples of a file; those of the last one are kept, as parts are asked for file by file."""
+    """All samples of a file; those of the last file are kept, as parts are read file by file."""
     from sensorium.modalities.audio import files
 
     with _lock:

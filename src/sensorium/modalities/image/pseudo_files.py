@@ -74,7 +74,7 @@ def write(
 
     A file is there when it is whole and says that it is of this vector and these settings; any other of its name is
     written anew. Each is written aside and renamed, so an interruption leaves whole files only. Their bytes depend on
-    vector and settings alone, not on ``workers``, the number of threads. advance: is told how many more are done.
+    vector and settings alone, not on ``workers``, the number of threads. advance: called with the number of new files.
 
     Raises BadRecipe without ``minmax``, BadData for vectors with NaN, DiskFull and ReadOnly.
     """
@@ -138,7 +138,7 @@ def read_vector(path: Path) -> np.ndarray:
 class Stored:
     """The pictures of a folder, and of the folders in it, by the vector that each is of.
 
-    Those of other settings are left out. The folder is looked through when the first picture is asked for.
+    Those of other settings are left out. The folder is scanned at the first picture.
     """
 
     def __init__(self, folder: Path, transform: PseudoImage) -> None:
