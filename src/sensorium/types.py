@@ -173,6 +173,16 @@ class Excerpt(NamedTuple):
     end: float
 
 
+class VideoFrame(NamedTuple):
+    """A picture of a video: the path of its file, and its time in seconds from the beginning.
+
+    It is read when it is needed, and stands wherever a path of a picture of kind "face" can.
+    """
+
+    path: str
+    second: float
+
+
 def shown_part(value: Any) -> Any:
     """What an item can be shown by: of a :class:`Pictured` its picture, else the item itself."""
     return value.image if isinstance(value, Pictured) else value

@@ -1,0 +1,75 @@
+"""Faces in a picture: their landmarks, what finds them, and the choice of it by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from sensorium.errors import BadData, BadRecipe, nearest
+
+
+class NoFace(BadData):
+    """A picture in which no face was found."""
+
+
+class Face(NamedTuple):
+    """One face: landmarks (478, 3) float32, see :mod:`sensorium.modalities.face.layout`; blendshapes (52,) or None."""
+
+    landmarks: np.ndarray
+    blendshapes: np.ndarray | None = None
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, width and height of the landmarks, as shares of the picture's width and height."""
+        low, high = self.landmarks[:, :2].min(0), self.landmarks[:, :2].max(0)
+        return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
+
+    @property
+    def area(self) -> float:
+        """Share of the picture that :attr:`box` covers."""
+        return self.box[2] * self.box[3]
+
+
+@runtime_checkable
+class LandmarkSource(Protocol):
+    """What finds the faces of a picture. May be called from several threads at once."""
+
+    name: str
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        """What the landmarks depend on: the model's checksum and the settings; equal, where landmarks are equal."""
+        ...
+
+    def faces(self, rgb: np.ndarray, most: int = 1) -> list[Face]:
+        """At most ``most`` faces of a picture (h, w, 3) uint8, the largest first; [] where there is none."""
+        ...
+
+
+SOURCES = ("legacy", "tasks", "numbers")
+
+
+def find(name: str = "auto", model: str | Path | None = None) -> LandmarkSource:
+    """The source of this name: "legacy", "tasks" (with ``model``, a .task file), "numbers", or "auto".
+
+    auto: tasks where a model is given, else legacy where mediapipe brings its model along.
+    Raises MissingExtra without mediapipe, BadRecipe for another name, or where a model is missing or not taken.
+    """
+    from sensorium.modalities.face.sources import legacy, numbers, tasks
+
+    if name == "auto":
+        name = "tasks" if model else "legacy"
+    if name not in SOURCES:
+        raise BadRecipe(f"no source of landmarks '{name}'; {nearest(name, ('auto', *SOURCES))}")
+    if name == "tasks":
+        return tasks.Tasks(model)
+    if model:
+        raise BadRecipe(f"landmarks={name} takes no model; leave it out, or type landmarks=tasks")
+    return numbers.Numbers() if name == "numbers" else legacy.Legacy()
+
+
+def largest_first(faces: Sequence[Face], most: int) -> list[Face]:
+    """At most ``most`` faces by falling area."""
+    return sorted(faces, key=lambda face: -face.area)[:most]
