@@ -19,7 +19,8 @@ def files(folder: Path) -> Callable[..., Awaitable[None]]:
 
     async def serve(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
-            return await problems.refuse_socket(send, 404, f"no socket at {scope['path'][:100]}; see docs/live.md")
+            detail = f"no socket at {scope['path'][:100]}; see docs/live.md and docs/faces.md"
+            return await problems.refuse_socket(send, 404, detail)
 
         async def with_header(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
