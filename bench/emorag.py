@@ -35,8 +35,8 @@ FOLDS = [([2 * k + 1, 2 * k + 2], [(2 * k + 2) % ACTORS + 1, (2 * k + 3) % ACTOR
 #: Eight actors to search, so that 400 clips of other styles are there; one validates, three train.
 ESR_FOLDS = [([actor for actor in range(1, ACTORS + 1) if actor not in range(own, own + 4)], [own + 3])
              for own in (1, 5, 9)]  # fmt: skip
-#: Ranks of method pca where an encoder's vectors are narrower than the document's 256 components: egemaps has 88.
-NARROW = {"egemaps": 64}
+#: Ranks of method pca where the vectors of the training clips span fewer directions than the document's 256.
+NARROW = {"egemaps": 64, "resemblyzer": 128}
 METHODS = {"direct": "emorag", "pca": "emorag-pca", "vad": "emorag-vad", "best": "emorag-best"}
 BASELINES = ("ridge", "cca")
 SHOWN = ("precision@1", "precision@5", "precision@10", "nDCG@10", "nDCG_vad@10", "precision@1/one_speaker")
