@@ -47,6 +47,8 @@ def test_onnx_with_state_equals_the_head(name: str, tmp_path: Path) -> None:
 VECTOR_HEADS = [
     {"name": "identity"}, {"name": "identity", "normalize": False}, {"name": "pca", "rank": 3},
     {"name": "pca", "rank": 3, "whiten": True},
+    {"name": "face", "points": 2, "emotions": 1, "eyes": [[0], [1]], "dim": 4},
+    {"name": "face", "points": 2, "emotions": 1, "eyes": [[0], [1]], "components": 0, "depth": 0, "normalize": False},
     *[{"name": name, "preprocess": mode, "dim": 4} for name in ("linear", "mlp") for mode in MODES],
     *[{"name": "mlp", "hidden": 8, "depth": 2, "activation": word, "residual": True, "layer_norm": True, "normalize": True}
       for word in ("relu", "gelu", "tanh", "silu")],
@@ -129,7 +131,11 @@ def test_a_head_has_the_graphs_that_its_inputs_allow(tmp_path: Path) -> None:
 def test_every_head_exports_loads_and_runs_without_torch(tmp_path: Path) -> None:
     """No part is forgotten: whatever lies in heads/ has a graph, a file that load() opens, and a NumPy version."""
     pytest.importorskip("onnxruntime", reason="pip install onnx onnxruntime")
-    needed = {"layers": {"layers": 1}, "cnn": {"size": 16, "width": 4}}
+    needed = {
+        "layers": {"layers": 1},
+        "cnn": {"size": 16, "width": 4},
+        "face": {"points": 2, "emotions": 1, "eyes": [[0], [1]]},
+    }
     for name in parts.names("heads"):
         head = built({"name": name, **needed.get(name, {})})
         assert onnx.export_onnx(head, tmp_path / f"{name}.onnx")

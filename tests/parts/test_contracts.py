@@ -43,6 +43,11 @@ SETTINGS = {
             "preprocess": "standardize",
         },
     ],
+    ("heads", "face"): [
+        {"points": 2, "emotions": 6, "eyes": [[0], [1]]},
+        {"points": 4, "emotions": 4, "eyes": [[0], [1, 2]], "components": 0, "depth": 2, "logarithm": False},
+        {"points": 3, "emotions": 3, "eyes": [[0], [1]], "depth": 0, "normalize": False, "components": 4},
+    ],
     ("heads", "residual"): [{}, {"depth": 1, "expansion": 1, "normalize": False}],
     ("heads", "star"): [{"hidden": 16}, {"hidden": 8, "depth": 1, "activation": "none", "preprocess": "whiten"}],
     ("heads", "layers"): [{"layers": 3}, {"layers": 3, "hidden": 0, "preprocess": "unit"}],

@@ -52,12 +52,16 @@ class Head(Protocol):
     solved: bool = False  #: a closed form is written into it by ``initialise``; others give way to a linear head
     #: What no weight takes part in, (frames (b, t, d), lengths (b,)) → (b, w), computed once before ``forward``.
     frozen: Callable[[Tensor, Tensor], Tensor] | None = None
+    #: What comes before the statistics of a head of vectors: x (n, d_in) → (n, d_in), without weights, before and after
+    #: ``build``, whose ``stats`` are of this. Closed forms are solved on what ``affine_layers().preprocess`` makes.
+    features: Callable[[Tensor], Tensor] | None = None
 
     @abstractmethod
     def build(self, dim_in: int, stats: InputStats | None = None, like: int | None = None) -> None:
         """Make the weights. like: width of the other side's output, for a head that leaves its own open.
 
-        stats: of the training inputs; None when they are not needed, or ``load_state_dict`` follows.
+        stats: of the training inputs, or of their ``features``; None when they are not needed, or ``load_state_dict``
+        follows.
         """
 
     @abstractmethod

@@ -9,6 +9,7 @@ import numpy as np
 from sensorium.contracts import Head
 from sensorium.errors import BadRecipe
 from sensorium.fitting.contexts import Contexts
+from sensorium.fitting.features import seen
 from sensorium.numerics.moments import InputStats
 from sensorium.pairs import Pairs, csr
 from sensorium.types import Embeddings
@@ -71,7 +72,7 @@ def _build(
             "another head (linear, mlp, layers), or an encoder that gives frames"
         )
     if head.dim_in is None:
-        stats = statistics(table, rows) if head.needs_statistics else None
+        stats = statistics(seen(table, head), rows) if head.needs_statistics else None
         try:
             head.build(table.dim, stats, like)
         except (MemoryError, RuntimeError) as error:

@@ -10,6 +10,7 @@ import numpy as np
 
 from sensorium import parts, scores
 from sensorium.errors import BadData, BadRecipe
+from sensorium.fitting.features import Mapped, seen
 from sensorium.fitting.fitted import Fitted
 from sensorium.numerics import unit
 from sensorium.numerics.moments import InputStats, Moments
@@ -154,7 +155,8 @@ def training_pairs(pairs: Pairs) -> Pairs:
 class Side:
     """One table and the map of its rows before the objective: that of a head that is not trained.
 
-    before: the linear map of a head that is not trained, or None. unit: rows are scaled to unit length instead.
+    before: the linear map of a head that is not trained, or None. unit: rows are scaled to unit length instead. Of a head
+    with ``features`` the table is what its layers take.
     """
 
     table: Embeddings
@@ -165,6 +167,12 @@ class Side:
     @classmethod
     def of(cls, table: Embeddings, head: Any, rows: np.ndarray, statistics: Statistics = of_rows) -> Side:
         """A side; a head that is not trained is built from the training rows where it has no weights yet."""
+        if head is not None and head.features is not None:
+            if head.dim is None:
+                head.build(table.dim, statistics(seen(table, head), rows))
+            return cls(
+                replace(table, vectors=Mapped(table.vectors, head.affine_layers().preprocess)), head, None, False
+            )
         if head is None or head.trainable:
             return cls(table, head, None, False)
         if isinstance(head, parts.find("heads", "identity")):
@@ -203,7 +211,7 @@ class Side:
         """The head that applies these steps and then ``affine``; and its part's name where the recipe names another."""
         if affine is None and self.head is not None and not self.head.trainable:
             return self.head, None
-        if self.head is not None and self.head.solved:
+        if self.head is not None and (self.head.solved or self.head.features is not None):
             if self.head.dim is None:
                 self.head.build(self.table.dim)
             if affine is not None:

@@ -13,6 +13,7 @@ from sensorium.errors import BadRecipe
 from sensorium.fitting.batches import Side
 from sensorium.fitting.environment import memory_budget
 from sensorium.fitting.options import TrainOptions
+from sensorium.numerics import unit
 from sensorium.pairs import Pairs, Relevance, csr
 from sensorium.scores import measures
 from sensorium.types import Embeddings, blocks
@@ -21,6 +22,7 @@ QUERIES = 2000  # at most per direction, the same ones every time; all candidate
 _BLOCK = 4096
 _RAW = 256  # items a block, which a network takes in passes
 ALWAYS = ("MRR", "hit@1", "hit@10")
+COSINE = "cosine"  # mean cosine of the related pairs: 1 - the loss of objective=cosine
 
 
 class Validation:
@@ -76,7 +78,9 @@ class Validation:
             here = replace(relevance, queries=np.arange(len(queries)), candidates=np.arange(len(candidates)))
             ranks = scores.ranks(queries, candidates, here)
             for name in self.measures:
-                found[name].append(measures.parse(name).summary(ranks, relevance.offsets))
+                one = _cosine(queries, candidates, here) if name == COSINE else measures.parse(name).summary(
+                    ranks, relevance.offsets)  # fmt: skip
+                found[name].append(one)
         means = {name: float(np.mean(values)) for name, values in found.items()}
         return {"validation": means[self.monitor], **means}
 
@@ -89,6 +93,12 @@ class Validation:
             z = head(*x) if isinstance(x, tuple) else head(x)
             out.append(z.float().cpu().numpy())
         return np.concatenate(out)
+
+
+def _cosine(queries: np.ndarray, candidates: np.ndarray, relevance: Relevance) -> float:
+    """Mean cosine of each query and its relevants."""
+    row = np.repeat(np.arange(len(queries)), np.diff(relevance.offsets))
+    return float(np.einsum("nd,nd->n", unit(queries)[row], unit(candidates)[relevance.relevant]).mean())
 
 
 def few(relevance: Relevance, most: int | None = None) -> Relevance:

@@ -1,9 +1,12 @@
-"""What heads of equal blocks share: the limits of their arguments."""
+"""What heads of equal blocks share: the limits of their arguments, and activations by name."""
 
 from __future__ import annotations
 
+from torch import nn
+
 from sensorium.errors import BadRecipe
 
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
 _DEEPEST, _WIDEST = 100, 64  # blocks; multiple of the width inside a block
 
 

@@ -63,7 +63,7 @@ class Preprocess(nn.Module):
             return
         self.register_buffer("mean", torch.zeros(dim) if stats is None else _float(stats.mean))
         if mode == "standardize":
-            self.register_buffer("scale", torch.ones(dim) if stats is None else _float(_scale(stats)))
+            self.register_buffer("scale", torch.ones(dim) if stats is None else _float(scale_of(stats.covariance)))
         if mode == "whiten":
             self.register_buffer("matrix", torch.eye(dim) if stats is None else _float(_whitening(stats)))
 
@@ -141,8 +141,11 @@ def typical_length(affine: Affine, stats: InputStats) -> float:
     return float(np.sqrt(spread + np.sum(affine(stats.mean) ** 2)))
 
 
-def _scale(stats: InputStats) -> np.ndarray:
-    deviation = np.sqrt(np.maximum(np.diag(stats.covariance), 0.0))
+def scale_of(covariance: np.ndarray) -> np.ndarray:
+    """1 / deviation of each coordinate (d,); 0 for a constant one."""
+    if not len(covariance):
+        return np.zeros(0)
+    deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     constant = deviation <= _CONSTANT * np.sqrt(np.mean(deviation**2))
     return np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
 

@@ -8,12 +8,10 @@ from torch import Tensor, nn
 from sensorium.contracts import Head
 from sensorium.errors import BadRecipe, nearest
 from sensorium.heads import check_dim
+from sensorium.heads._blocks import ACTIVATIONS
 from sensorium.heads._preprocess import AffineLayers, Preprocess, check_mode, set_linear, typical_length, unit
 from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
-
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
-
 
 _DEEPEST, _GAIN = 100, 100  # hidden layers; gain of the initial weights
 

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from sensorium.contracts import Head
 from sensorium.errors import BadRecipe, nearest
+from sensorium.heads._components import leading
 from sensorium.heads._preprocess import unit
 from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
 SOLVERS = ("exact", "randomised")
-_MORE, _ROUNDS = 10, 7  # directions beyond the rank, and multiplications by the covariance, of the randomised solver
 
 
 class PCA(nn.Module, Head):
@@ -61,7 +61,7 @@ class PCA(nn.Module, Head):
 
     def _components(self, stats: InputStats, explicit: bool) -> np.ndarray:
         if self.arguments["solver"] == "randomised":
-            values, vectors = _leading(stats.covariance, self.dim)
+            values, vectors = leading(stats.covariance, self.dim)
         else:
             values, vectors = np.linalg.eigh(stats.covariance)
         values, vectors = values[::-1], vectors[:, ::-1]
@@ -89,13 +89,3 @@ class PCA(nn.Module, Head):
         """x (n, d_in) to (n, rank)."""
         z = (x - self.mean) @ self.components
         return unit(z) if self.normalize else z
-
-
-def _leading(covariance: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k largest eigenvalues of a covariance (d, d), and some more, ascending, and their vectors (d, ·)."""
-    d = len(covariance)
-    basis = np.random.default_rng(0).standard_normal((d, min(d, k + _MORE)))
-    for _ in range(_ROUNDS):
-        basis = np.linalg.qr(covariance @ basis)[0]
-    values, inner = np.linalg.eigh(basis.T @ covariance @ basis)
-    return values, basis @ inner

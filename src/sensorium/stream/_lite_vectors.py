@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.numerics import affect, gaussian_features
+from sensorium.numerics import affect, face_shape, gaussian_features
 from sensorium.stream import _lite_images
 from sensorium.stream._lite_gelu import gelu
 
@@ -75,6 +75,23 @@ def _normed(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
     return z * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
+def _face(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    """As :class:`sensorium.heads.face.Face`."""
+    points, emotions = arguments["points"], arguments["emotions"]
+    eyes = face_shape.eyes_of(points, arguments["eyes"])
+    z = (
+        face_shape.features(x, points, emotions, eyes, arguments["logarithm"]).astype(np.float32)
+        - weights["inputs.mean"]
+    )
+    if "inputs.components" in weights:
+        basis = weights["inputs.components"]
+        z = np.concatenate([z[:, : len(basis)] @ basis, z[:, len(basis) :]], 1)
+    z = z * weights["inputs.scale"]
+    for i in range(arguments["depth"]):
+        z = ACTIVATIONS[arguments["activation"]](_linear(z, weights, f"layers.{i}"))
+    return _linear(z, weights, f"layers.{arguments['depth']}")
+
+
 def _residual(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
     """As :class:`sensorium.heads.residual.Residual`."""
     h, depth = x, arguments["depth"]
@@ -115,6 +132,7 @@ VECTOR_HEADS: dict[str, Callable[[np.ndarray, Weights, Arguments], np.ndarray]] 
     "residual": _residual,
     "star": _star,
     "cnn": _lite_images.cnn,
+    "face": _face,
 }
 SET_HEADS = ("set_attention", "set_mean", "type_aware")  # whose single items pass an MLP
 
