@@ -173,6 +173,8 @@ def test_data_without_sets_are_refused():
         fit("mlp", data=(items, two), examples="completions")
     with pytest.raises(BadRecipe, match="train.monitor=fill_in_the_blank needs sets of items, such as outfits"):
         fit("mlp", data=(items, two), objective={"name": "infonce"})
+    with pytest.raises(BadRecipe, match="train.monitor=cosine is of pairs, the data have sets of items"):
+        fit("mlp", data=(items, pairs), objective={"name": "infonce"}, monitor="cosine")
     single = replace(pairs, sets=pairs.sets.where("validation"))
     with pytest.raises(BadData, match="no training set has two items or more; a fit of sets needs some"):
         fit(data=(items, single))

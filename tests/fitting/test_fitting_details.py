@@ -92,7 +92,7 @@ def test_validation_on_some_queries_is_that_of_brute_force_on_them(monkeypatch, 
     left, right = (Embeddings(np.arange(len(v)).astype(str), v.astype(np.float32), {}) for v in (x, y))
     owner = np.repeat(np.arange(60), several)
     pairs = Pairs.of(owner, np.arange(60 * several), group=owner, split=np.full(60 * several, "validation"))
-    for monitor in ("median_rank", "MRR", "hit@5"):
+    for monitor in ("median_rank", "MRR", "hit@5", "cosine"):
         options = TrainOptions(monitor=monitor, direction="left->right")
         measured = Validation(left, right, Same(), Same(), pairs, options, CPU).measure()
         chosen = np.linspace(0, 59, min(most, 60)).round().astype(int)
@@ -100,7 +100,9 @@ def test_validation_on_some_queries_is_that_of_brute_force_on_them(monkeypatch, 
         mine = owner[None] == chosen[:, None]
         best = np.where(mine, score, -np.inf).max(1)
         rank = 1 + ((score > best[:, None]) & ~mine).sum(1)
-        expected = {"median_rank": np.median(rank), "MRR": (1 / rank).mean(), "hit@5": (rank <= 5).mean()}
+        lengths = np.linalg.norm(x[chosen], axis=1)[:, None] * np.linalg.norm(y, axis=1)
+        expected = {"median_rank": np.median(rank), "MRR": (1 / rank).mean(), "hit@5": (rank <= 5).mean(),
+                    "cosine": (score / lengths)[mine].mean()}  # fmt: skip
         assert measured["validation"] == pytest.approx(expected[monitor])
         assert measured["MRR"] == pytest.approx(expected["MRR"])
 

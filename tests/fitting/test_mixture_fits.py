@@ -198,3 +198,16 @@ def test_before_anything_is_embedded_heads_of_sequences_are_refused(tiny_vectors
     with pytest.raises(BadRecipe, match="member 'infonce' has a head of sequences or sets"):
         sensorium.run("arrays", [*keys, 'objective={name="mixture", members=["cca", {name="infonce", head="lstm"}]}'],
                       out=tmp_path / "run", quiet=True)  # fmt: skip
+
+
+def test_a_mixture_has_no_cosine_to_monitor(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.eye(40, 6, dtype=np.float32) + 1, y=np.eye(40, 5, dtype=np.float32) + 1)
+    keys = [
+        f"data.file={tmp_path / 'a.npz'}",
+        "data.left=x",
+        "data.right=y",
+        "objective=mixture",
+        "train.monitor=cosine",
+    ]
+    with pytest.raises(BadRecipe, match="cosines of spaces of their own; type: train.monitor=MRR"):
+        sensorium.run("arrays", keys, out=tmp_path / "run", quiet=True)

@@ -601,7 +601,7 @@ def test_a_device_that_is_not_there():
     ("lr", 0, "train.lr=0; expected a number, above 0"),
     ("lr", "fast", "train.lr='fast'; expected a number"),
     ("ema", 1.0, r"train.ema=1.0; expected a number, from 0 \(none\) to below 1"),
-    ("monitor", "accuracy", "train.monitor='accuracy'; expected MRR, mAP, median_rank, fill_in_the_blank, hit@k"),
+    ("monitor", "accuracy", "train.monitor='accuracy'; expected MRR, mAP, median_rank, fill_in_the_blank, cosine, hit@k"),
     ("monitor", "precision", "train.monitor='precision'; expected .* or precision@k"),
     ("device", "tpu", "train.device='tpu'; expected auto, cpu or cuda"),
 ])  # fmt: skip

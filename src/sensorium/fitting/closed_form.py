@@ -155,8 +155,8 @@ def training_pairs(pairs: Pairs) -> Pairs:
 class Side:
     """One table and the map of its rows before the objective: that of a head that is not trained.
 
-    before: the linear map of a head that is not trained, or None. unit: rows are scaled to unit length instead. Of a head
-    with ``features`` the table is what its layers take.
+    before: the linear map of a head that is not trained, or None. unit: rows are scaled to unit length instead. Of a
+    head with ``features`` the table is what its layers take.
     """
 
     table: Embeddings
@@ -170,9 +170,8 @@ class Side:
         if head is not None and head.features is not None:
             if head.dim is None:
                 head.build(table.dim, statistics(seen(table, head), rows))
-            return cls(
-                replace(table, vectors=Mapped(table.vectors, head.affine_layers().preprocess)), head, None, False
-            )
+            inputs = Mapped(table.vectors, head.affine_layers().preprocess)
+            return cls(replace(table, vectors=inputs), head, None, False)
         if head is None or head.trainable:
             return cls(table, head, None, False)
         if isinstance(head, parts.find("heads", "identity")):

@@ -15,7 +15,7 @@ from sensorium.errors import BadRecipe
 from sensorium.fitting import closed_form, mixture, regularisers, sets, through_encoder, warm_start
 from sensorium.fitting.batches import step_size
 from sensorium.fitting.build import build
-from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.options import COSINE, TrainOptions
 from sensorium.numerics.moments import InputStats
 from sensorium.pairs import Pairs
 from sensorium.types import Data, Embeddings, Items
@@ -102,6 +102,8 @@ def _check_mixture(
 ) -> list[str]:
     """:func:`check_fit` of every member of a mixture; each note once."""
     mixture.check(objective, options)
+    if options.monitor == COSINE:
+        raise BadRecipe("objective=mixture: members have cosines of spaces of their own; type: train.monitor=MRR")
     notes: dict[str, None] = {}
     for member in objective.members:
         both = mixture.heads_of(member, left_head, right_head, pairs.same_table)

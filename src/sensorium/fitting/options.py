@@ -32,7 +32,8 @@ _WHOLE = {  # key: smallest value
 }
 _THREADS = 4096
 _MEMBERS = 1000
-MEASURES = ("MRR", "mAP", "median_rank", "fill_in_the_blank", "cosine")
+COSINE = "cosine"  # mean cosine of the related pairs: 1 - the loss of objective=cosine
+MEASURES = ("MRR", "mAP", "median_rank", "fill_in_the_blank", COSINE)
 #: Keys that later versions added, with their defaults.
 _LATER: Mapping[str, Any] = {"members": 1, "distill": False, "examples": "auto", "together": "none"}
 _REAL: dict[str, tuple[Callable[[float], bool], str]] = {
@@ -60,9 +61,9 @@ class TrainOptions:
         measure has not improved for a third of the patience, or 3 validations).
     patience: stop after so many validations without improvement; 0 never stops early.
     monitor: the measure tracked on the validation split: "MRR", "hit@k", "precision@k", "mAP" or "median_rank", as the
-        mean over ``direction`` ("both", "left->right", "right->left"); or "cosine", of the pairs. Where the data have sets of items, such as
-        outfits, an item left out of its set is sought among those of its category; "fill_in_the_blank" is then how
-        often it is found among 4, of which 3 are drawn from its category.
+        mean over ``direction`` ("both", "left->right", "right->left"); or "cosine", of related pairs. Where the data
+        have sets of items, such as outfits, an item left out of its set is sought among those of its category;
+        "fill_in_the_blank" is then how often it is found among 4, of which 3 are drawn from its category.
     keep: weights at the end, "best" by the monitored measure or "last".
     clip: largest norm of the gradient, 0 for none.
     accumulate: batches whose gradients are averaged into one step. Contrastive negatives stay

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from sensorium import heads
-from sensorium.errors import BadData
+from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting.contexts import CATEGORY, codes
 from sensorium.fitting.finetune import Through
-from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.options import COSINE, TrainOptions
 from sensorium.fitting.validation import ALWAYS, QUERIES, Validation
 from sensorium.pairs import Pairs
 from sensorium.pairs.set_positives import Together
@@ -27,6 +27,8 @@ def monitor(left: Embeddings, right: Embeddings, left_head: Any, right_head: Any
             device: torch.device) -> SetValidation | Validation:  # fmt: skip
     """What measures a fit: on sets where the data have them or the measure is of sets, else on pairs."""
     sets = sets_of(pairs) if pairs.sets is not None or options.monitor == BLANK else None
+    if sets is not None and options.monitor == COSINE:
+        raise BadRecipe("train.monitor=cosine is of pairs, the data have sets of items; type: train.monitor=MRR")
     if sets is not None:
         return SetValidation(right, right_head, sets, options)
     return Validation(left, right, left_head, right_head, pairs, options, device)

@@ -12,7 +12,7 @@ from sensorium import scores
 from sensorium.errors import BadRecipe
 from sensorium.fitting.batches import Side
 from sensorium.fitting.environment import memory_budget
-from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.options import COSINE, TrainOptions
 from sensorium.numerics import unit
 from sensorium.pairs import Pairs, Relevance, csr
 from sensorium.scores import measures
@@ -22,7 +22,6 @@ QUERIES = 2000  # at most per direction, the same ones every time; all candidate
 _BLOCK = 4096
 _RAW = 256  # items a block, which a network takes in passes
 ALWAYS = ("MRR", "hit@1", "hit@10")
-COSINE = "cosine"  # mean cosine of the related pairs: 1 - the loss of objective=cosine
 
 
 class Validation:

@@ -1,4 +1,4 @@
-"""The inputs of the ``face`` head: landmarks upright, in principal components; blendshapes and emotions standardised."""
+"""The inputs of the ``face`` head: principal components of upright landmarks; the rest standardised."""
 
 from __future__ import annotations
 

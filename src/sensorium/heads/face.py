@@ -34,7 +34,7 @@ class Face(nn.Module, Head):
     components: principal components of the landmarks, at most; 0 takes each coordinate, standardised.
     weight: deviation of each component and blendshape, where each emotion has 1; 0 leaves them out.
     dim: output width; None takes that of the other side, or else 256.
-    hidden: width of each of the ``depth`` hidden layers. depth: how many; 0 is one linear map, for closed forms as well.
+    hidden: width of each of the ``depth`` hidden layers. depth: how many; 0 is one linear map, for closed forms too.
     activation: "relu", "gelu", "tanh" or "silu". dropout: probability, 0 to below 1.
     normalize: outputs of unit length.
     """
@@ -59,11 +59,11 @@ class Face(nn.Module, Head):
         super().__init__()
         check_dim(dim)
         if not 2 <= points <= _MOST_POINTS or not 0 <= emotions <= _MOST_POINTS:
-            raise BadRecipe(f"face: points={points}, emotions={emotions}; expected 2 to {_MOST_POINTS} landmarks and 0 to "
-                            f"{_MOST_POINTS} probabilities, such as points=478 emotions=7")  # fmt: skip
+            raise BadRecipe(f"face: points={points}, emotions={emotions}; expected 2 to {_MOST_POINTS} landmarks and 0 "
+                            f"to {_MOST_POINTS} probabilities, such as points=478 emotions=7")  # fmt: skip
         if not 0 <= components <= _MOST_POINTS or not 0 <= weight <= _HEAVIEST:
-            raise BadRecipe(f"face: components={components}, weight={weight}; expected 0 to {_MOST_POINTS} components and "
-                            f"a weight from 0 to {_HEAVIEST}")  # fmt: skip
+            raise BadRecipe(f"face: components={components}, weight={weight}; expected 0 to {_MOST_POINTS} components "
+                            f"and a weight from 0 to {_HEAVIEST}")  # fmt: skip
         if activation not in ACTIVATIONS:
             raise BadRecipe(f"face: activation '{activation}'; {nearest(activation, ACTIVATIONS)}")
         check_blocks("face", depth or 1, 1, dropout)

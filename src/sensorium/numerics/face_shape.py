@@ -38,8 +38,8 @@ def layout(width: int, points: int, emotions: int) -> tuple[int, int]:
     other = next((p for p in EYES if width - emotions in (2 * p, 3 * p)), None)
     remedy = f"type: left.head.points={other}" if other else "or another head, such as left.head=mlp"
     raise BadRecipe(
-        f"the face head with points={points} and emotions={emotions} takes vectors of {known[0]} numbers (3 a landmark) "
-        f"or {known[2]} (2 a landmark), or {BLENDSHAPES} more with blendshapes, not {width}; {remedy}"
+        f"the face head with points={points} and emotions={emotions} takes vectors of {known[0]} numbers (3 a "
+        f"landmark) or {known[2]} (2 a landmark), or {BLENDSHAPES} more with blendshapes, not {width}; {remedy}"
     )
 
 
@@ -50,8 +50,8 @@ def eyes_of(points: int, eyes: Sequence[Sequence[int]] | None) -> tuple[tuple[in
     """
     if eyes is None:
         if points not in EYES:
-            raise BadRecipe(f"where the eyes are among {points} landmarks is known for {', '.join(map(str, EYES))} only; "
-                            "type: left.head.eyes='[[36, 39], [42, 45]]', landmarks of each eye, the one on the "
+            raise BadRecipe(f"where the eyes are among {points} landmarks is known for {', '.join(map(str, EYES))} "
+                            "only; type: left.head.eyes='[[36, 39], [42, 45]]', landmarks of each eye, the one on the "
                             "picture's left first")  # fmt: skip
         return EYES[points]
     pair = tuple(tuple(side) if isinstance(side, (list, tuple)) else () for side in eyes)

@@ -121,8 +121,8 @@ def _norm(state: Mapping[str, Tensor], hidden: int, path: Path) -> Norm:
 
 def _as_head(first: _two_layers.Layer, norm: Norm, second: _two_layers.Layer) -> Any:
     hidden, dim_in = first[0].shape
-    head = parts.make("heads", {"name": "mlp", "hidden": hidden, "dim": len(second[0]), "activation": "tanh", "gain": 0.5,
-                                "layer_norm": True, "preprocess": "none", "normalize": False})  # fmt: skip
+    head = parts.make("heads", {"name": "mlp", "hidden": hidden, "dim": len(second[0]), "activation": "tanh",
+                                "gain": 0.5, "layer_norm": True, "preprocess": "none", "normalize": False})  # fmt: skip
     head.build(dim_in)
     with torch.no_grad():
         for layer, (weight, bias) in zip((*head.layers, *head.norms), (first, second, norm), strict=True):
