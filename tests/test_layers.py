@@ -25,7 +25,7 @@ FLOORS = [
     {"numerics", "pairs", "table", "formats", "fingerprint", "consent"},
     {"parts"},
     {"contracts"},
-    {"types", "io", "progress"},
+    {"types", "io", "progress", "downloads"},
     {"errors"},
 ]
 FLOOR = {name: height for height, names in enumerate(reversed(FLOORS)) for name in names}

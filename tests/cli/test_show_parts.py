@@ -90,9 +90,9 @@ def test_kinds_by_the_words_that_people_use(word, name, kind, capsys, monkeypatc
 
 
 def test_a_model_by_its_name_is_not_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sensorium.encoders import _hub
+    from sensorium import downloads
 
-    monkeypatch.setattr(_hub.urllib.request, "urlopen", lambda *a, **k: pytest.fail("the network was asked"))
+    monkeypatch.setattr(downloads.urllib.request, "urlopen", lambda *a, **k: pytest.fail("the network was asked"))
     found = part_pages.page("encoder", "clip:nobody/no-such-clip")
     assert found["model"] == "nobody/no-such-clip" and found["width"] is None and found["takes"] == "image or text"
     assert found["keys"][0] == {**found["keys"][0], "key": "model", "default": "nobody/no-such-clip", "required": False}

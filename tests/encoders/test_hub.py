@@ -11,8 +11,7 @@ import time
 import pytest
 from fake_hub import hub
 
-from sensorium import parts
-from sensorium.encoders import _hub
+from sensorium import downloads, parts
 from sensorium.errors import BadData
 
 pytest.importorskip("huggingface_hub")
@@ -24,13 +23,13 @@ REVISIONS = {ONE: FIRST, TWO: SECOND, "main": SECOND, "v1": FIRST}
 
 CODE = """
 import json, sys
-from sensorium.encoders import _hub
+from sensorium import downloads
 from sensorium.errors import SensoriumError
-wanted = _hub.Weights("tiny", files=("*.json", "model.safetensors"), extra="speech", remedy="type: pip install tiny",
+wanted = downloads.Weights("tiny", files=("*.json", "model.safetensors"), extra="speech", remedy="type: pip install tiny",
                       repair="type: pip install --force-reinstall tiny", **json.loads(sys.argv[1]))
 try:
-    folder = _hub.folder(wanted)
-    print(json.dumps({"files": sorted(p.name for p in folder.iterdir()), "commit": _hub.commit(folder),
+    folder = downloads.folder(wanted)
+    print(json.dumps({"files": sorted(p.name for p in folder.iterdir()), "commit": downloads.commit(folder),
                       "weights": (folder / "model.safetensors").read_bytes()[:7].decode()}))
 except SensoriumError as error:
     print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
@@ -38,7 +37,7 @@ except SensoriumError as error:
 
 
 def resolve(cache, endpoint="http://127.0.0.1:9", offline=False, **wanted):
-    """What ``_hub.folder`` finds in a new process, as the hub's client reads its settings once."""
+    """What ``downloads.folder`` finds in a new process, as the hub's client reads its settings once."""
     inherited = {k: v for k, v in os.environ.items() if "proxy" not in k.lower() and not k.startswith("HF_")}
     environment = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
     done = subprocess.run([sys.executable, "-c", CODE, json.dumps({"model": REPOSITORY, **wanted})],
@@ -125,11 +124,11 @@ def test_a_folder_and_a_package_go_before_everything(tmp_path, monkeypatch):
     (tmp_path / "carrying" / "__init__.py").write_text("raise RuntimeError('looked at, not imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
     ways = {"files": ("*.json",), "extra": "speech", "remedy": "", "repair": "", "package": "carrying"}
-    assert _hub.folder(_hub.Weights("tiny", str(tmp_path / "mine"), **ways)) == tmp_path / "mine"
-    assert _hub.folder(_hub.Weights("tiny", REPOSITORY, **ways)) == tmp_path / "carrying" / "model"
+    assert downloads.folder(downloads.Weights("tiny", str(tmp_path / "mine"), **ways)) == tmp_path / "mine"
+    assert downloads.folder(downloads.Weights("tiny", REPOSITORY, **ways)) == tmp_path / "carrying" / "model"
     for model in ("./nowhere", "~/nowhere", str(tmp_path), "no-id", "a/b/c"):
         with pytest.raises(BadData, match="no folder with a config.json, and no id"):
-            _hub.folder(_hub.Weights("tiny", model, **ways))
+            downloads.folder(downloads.Weights("tiny", model, **ways))
 
 
 def test_encoders_with_weights_say_their_licence():

@@ -259,7 +259,7 @@ def test_weights_from_the_releases(weights: Path, tmp_path: Path, monkeypatch: p
                 _ = default().fingerprint
             assert list(folder.iterdir()) == []
         handler.how = "whole"
-        with passt._release._hub.offline(), pytest.raises(BadData, match="may not be downloaded"):
+        with passt._release.downloads.offline(), pytest.raises(BadData, match="may not be downloaded"):
             _ = default().fingerprint
         assert default().fingerprint["weights"] == made(weights).fingerprint["weights"]
         assert [path.name for path in folder.iterdir()] == ["passt-s-f128-p16-s10-ap.476-swa.pt"]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from sensorium import parts
-from sensorium.encoders import _hub, _names
+from sensorium import downloads, parts
+from sensorium.encoders import _names
 from sensorium.errors import BadRecipe, SensoriumError
 
 #: A kind of part by the words that people call it.
@@ -86,7 +86,7 @@ def _encoder(part: Callable[..., Any], spec: Mapping[str, Any], known: Mapping[s
     required = {key for key, default in known.items() if default is inspect.Parameter.empty}
     if required - set(spec):
         return found
-    with _hub.offline():
+    with downloads.offline():
         try:
             made = parts.make("encoders", dict(spec), "left.encoder")
             found["takes"] = " or ".join(made.towers) or made.takes

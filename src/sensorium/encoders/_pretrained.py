@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sensorium import io
+from sensorium import downloads, io
 from sensorium.contracts import Encoder
-from sensorium.encoders import _batches, _hub, _names, _torchvision, _trainable
+from sensorium.encoders import _batches, _names, _torchvision, _trainable
 from sensorium.errors import BadRecipe, Corrupt
 from sensorium.numerics import device as devices
 
@@ -63,9 +63,9 @@ class Pretrained(Encoder):
 
     # what it has
 
-    def weights(self) -> _hub.Weights:
+    def weights(self) -> downloads.Weights:
         """Where the model is looked for."""
-        return _hub.Weights(
+        return downloads.Weights(
             self.part, self.model, self.files, self.extra, "type: left.encoder.model=FOLDER",
             "delete it from the hub's cache", self.revision, hint=_names.nearest_models(self.part, self.model),
         )  # fmt: skip
@@ -73,11 +73,12 @@ class Pretrained(Encoder):
     @cached_property
     def folder(self) -> Path:
         """The model's folder. Raises BadData when it is neither local nor available from the hub."""
-        return _trainable.kept_in(self.kept) if self.kept else _hub.folder(self.weights())
+        return _trainable.kept_in(self.kept) if self.kept else downloads.folder(self.weights())
 
     def model_files(self) -> dict[str, Path]:
         """The files of the model's folder that are read."""
-        return _trainable.files_in(self.folder, self.weights().files, _hub.commit(self.folder) if self.revision else "")
+        commit = downloads.commit(self.folder) if self.revision else ""
+        return _trainable.files_in(self.folder, self.weights().files, commit)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -152,7 +153,7 @@ class Pretrained(Encoder):
 
         With ``revision`` its commit as well, so that a branch that moved on counts as another encoder.
         """
-        commit = _hub.commit(self.folder) if self.revision else ""
+        commit = downloads.commit(self.folder) if self.revision else ""
         known = {**({"revision": commit} if commit else {}), **self.tuned_by}
         return {"name": self.part, "weights": self.checksums, "config": io.checksum(self.folder / "config.json"),
                 **more, "precision": self.computes, **known}  # fmt: skip

@@ -15,8 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from sensorium import progress
-from sensorium.encoders import _hub
+from sensorium import downloads, progress
 from sensorium.errors import BadData, DiskFull, require
 
 _BLOCK = 1 << 20
@@ -31,7 +30,7 @@ def file(encoder: str, url: str, remedy: str) -> Path:
     path = folder / url.rpartition("/")[2]
     if path.is_file():
         return path
-    if _hub.is_offline() or os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
+    if downloads.is_offline() or os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
         raise BadData(f"{encoder}: {path.name} is not in {folder} and may not be downloaded (offline); {remedy}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +49,7 @@ def _download(url: str, path: Path) -> None:
     """The content of an address at a path. Raises ConnectionError where it ends before the length it stated."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url, timeout=_hub.PATIENCE) as answer:
+        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url, timeout=downloads.PATIENCE) as answer:
             total, done = int(answer.headers.get("Content-Length") or 0), 0
             if not sys.stderr.isatty():
                 print(f"downloading {url}", file=sys.stderr, flush=True)

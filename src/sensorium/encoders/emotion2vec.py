@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sensorium import io
+from sensorium import downloads, io
 from sensorium.contracts import Encoder
-from sensorium.encoders import _hub
 from sensorium.errors import BadRecipe, Corrupt, require
 from sensorium.modalities.audio import files
 from sensorium.numerics import device as devices
@@ -67,7 +66,7 @@ class Emotion2vec(Encoder):
         """The model's folder. Raises BadData when it is neither local nor available from the hub."""
         owner, slash, name = self.model.partition("/")
         model = f"{OWNERS[owner]}/{name}" if slash and owner in OWNERS else self.model
-        return _hub.folder(_hub.Weights(
+        return downloads.folder(downloads.Weights(
             "emotion2vec", model, (SETTINGS, "configuration.json", "tokens.txt", STATE), "emotion2vec",
             "type: right.encoder.model=FOLDER", "delete it from the hub's cache", self.revision,
             marks=(SETTINGS,), example=USUAL_MODEL))  # fmt: skip
@@ -95,7 +94,7 @@ class Emotion2vec(Encoder):
     @cached_property
     def fingerprint(self) -> dict[str, str | float]:
         """What made the vectors; the weights by their checksum, wherever they are."""
-        commit = _hub.commit(self.folder) if self.revision else ""
+        commit = downloads.commit(self.folder) if self.revision else ""
         made = {"weights": io.checksum(self._state), "config": io.checksum(self.folder / SETTINGS)}
         return {"name": "emotion2vec", **made, "pooling": self.pooling, "chunk": self.chunk,
                 **({"revision": commit} if commit else {})}  # fmt: skip

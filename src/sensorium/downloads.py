@@ -1,7 +1,7 @@
-"""Finds an encoder's weights: in a local folder, an installed package, the hub's cache or the hub, in this order.
+"""Finds the weights of a model: in a local folder, an installed package, the hub's cache or the hub, in this order.
 
 Offline, or when the hub does not answer, the search ends within seconds. Files of the hub are verified against the
-SHA-256 that it publishes, or one that the encoder names; a damaged file is never loaded.
+SHA-256 that it publishes, or one that the part names; a damaged file is never loaded.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _HEX = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True)
 class Weights:
-    """The model files an encoder needs.
+    """The model files that an encoder or a classifier needs.
 
-    encoder: the encoder's name, for messages. model: an id such as "facebook/wav2vec2-base", or a folder.
+    encoder: the name of the part, for messages. model: an id such as "facebook/wav2vec2-base", or a folder.
     revision: branch, tag or commit of an id; "" is the branch main. files: patterns of the files it reads.
     package: an installed module that carries the model, and the folder within it. sha256: of files that must
     be identical, by name. extra: the extra of Sensorium that installs the hub's client. remedy: what to type where
