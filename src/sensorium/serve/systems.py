@@ -22,13 +22,15 @@ class About:
 
     title: in the navigation; by default the system's name. name: in the address; by default the system's name, too.
     column: the view is for runs of one table with this column. kinds: it is for runs of which one side takes the first
-    kind, such as text, and the other side is shown as the second, such as audio.
+    kind, such as text, and the other side is shown as the second, such as audio. side: it is there where any served run
+    has a side that takes this kind, or has this name, such as face.
     """
 
     title: str = ""
     column: str | None = None
     name: str = ""
     kinds: tuple[str, str] | None = None
+    side: str | None = None
 
 
 class SystemPage(BaseModel):
@@ -39,6 +41,7 @@ class SystemPage(BaseModel):
     script: str
     column: str | None = None
     kinds: tuple[str, str] | None = Field(None, description="what one side takes, and the other is shown as")
+    side: str | None = Field(None, description="what a side of any served run takes, or is called")
 
 
 @functools.cache
@@ -62,8 +65,8 @@ def pages() -> list[SystemPage]:
         about = stated.get(name, About())
         title = about.title or name.replace("_", " ").capitalize()
         if path.endswith("/page.js"):
-            page = SystemPage(name=about.name or name, title=title, script=path, column=about.column, kinds=about.kinds)
-            found.append(page)
+            more = {"column": about.column, "kinds": about.kinds, "side": about.side}
+            found.append(SystemPage(name=about.name or name, title=title, script=path, **more))
     return found
 
 

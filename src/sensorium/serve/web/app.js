@@ -21,9 +21,10 @@ function pages() {
 
 const extras = new Map();
 
-function extra({ name, title, script, column, kinds }) {
+function extra({ name, title, script, column, kinds, side }) {
+  const has = (run) => Object.values(run.sides ?? {}).some((one) => one.takes === side || one.name === side);
   const when = () => (!column || (context.run?.one_table && Object.values(context.run.sides ?? {}).some((side) => side.columns.some((one) => one.name === column))))
-    && (!kinds || Boolean(sidesOf(context.run, ...kinds)));
+    && (!kinds || Boolean(sidesOf(context.run, ...kinds))) && (!side || context.runs.some(has));
   if (!extras.has(name)) extras.set(name, { name, title, when, load: () => import(script) });
   return extras.get(name);
 }

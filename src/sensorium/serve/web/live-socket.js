@@ -5,9 +5,10 @@ import { currentToken, url } from "./api.js";
 const AHEAD = 1 << 18; // bytes that may wait in the browser
 
 /** Close codes after which trying again does not help. */
-const FINAL = new Set([1000, 4400, 4401, 4403, 4404, 4410, 4413, 4421]);
+export const FINAL = new Set([1000, 4400, 4401, 4403, 4404, 4410, 4413, 4421]);
 
-function protocols() {
+/** The subprotocols of a socket, which carry the token where there is one. */
+export function protocols() {
   const token = currentToken();
   if (!token) return ["sensorium"];
   const bytes = String.fromCharCode(...new TextEncoder().encode(token));

@@ -1,0 +1,102 @@
+// The socket WS /faces: one frame under way at a time, and a connection that comes back when it is lost.
+
+import { FINAL, protocols } from "../../live-socket.js";
+
+export const PICTURE = 1, LANDMARKS = 2; // kinds of payload
+const HEAD = 9; // bytes before the payload: u32 frame, u32 milliseconds, u8 kind
+const PATIENCE = 6000; // milliseconds after which a frame without an answer is given up
+
+/**
+ * Events, with their details: "ready" (what the server says of the run), "answer" (its message and, as trip, the
+ * milliseconds since the frame was taken), "problem" ({title, detail, status} of one frame), "lost" ({was, why}), "back", and
+ * "closed" (why: no further attempt is made).
+ */
+export class FaceSocket extends EventTarget {
+  /** options: run, k, faces, smooth, place, as in the first message. */
+  constructor(options) {
+    super();
+    Object.assign(this, { options, ready: false, waiting: false, stopped: false, why: null, pause: 400, frame: 0, under: null });
+    this.connect();
+  }
+
+  /** Whether a frame may be sent now. */
+  get free() { return this.ready && !this.under; }
+
+  connect() {
+    const socket = this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/faces`, protocols());
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("open", () => socket.send(JSON.stringify(this.options)));
+    socket.addEventListener("message", ({ data }) => { if (socket === this.socket) this.hear(JSON.parse(data)); });
+    socket.addEventListener("close", (event) => { if (socket === this.socket) this.closed(event); });
+  }
+
+  hear(message) {
+    if (message.ready) {
+      const { waiting } = this;
+      Object.assign(this, { ready: true, waiting: false, why: null, pause: 400 });
+      this.tell("ready", message.ready);
+      if (waiting) this.tell("back");
+      return;
+    }
+    const { under } = this;
+    if (message.frame === undefined || message.frame === null) {
+      this.why = message.problem ?? null; // of the connection itself: it is closed next
+      return;
+    }
+    if (!under || message.frame !== under.frame) return; // given up before
+    this.give();
+    if (message.problem) this.tell("problem", message.problem);
+    else this.tell("answer", { message, trip: performance.now() - under.taken, sent: under.sent, of: under.of });
+  }
+
+  give() {
+    clearTimeout(this.under?.timer);
+    this.under = null;
+  }
+
+  closed({ code, reason }) {
+    const was = this.ready, why = this.why?.detail || reason;
+    this.ready = false;
+    this.give();
+    if (this.stopped) return;
+    if (FINAL.has(code) && code !== 1000) {
+      this.stopped = true;
+      this.tell("closed", { code, title: this.why?.title, detail: why || `The connection was closed (${code}).` });
+      return;
+    }
+    if (!this.waiting) this.tell("lost", { was, why });
+    this.waiting = true;
+    this.timer = setTimeout(() => this.connect(), this.pause);
+    this.pause = Math.min(this.pause * 1.7, 5000);
+  }
+
+  /** Send a frame: payload is an ArrayBuffer; taken: when it was taken; of: what the caller wants back with the answer. */
+  send(kind, payload, taken, of) {
+    if (!this.free) return false;
+    const bytes = new Uint8Array(HEAD + payload.byteLength), view = new DataView(bytes.buffer), frame = (this.frame = (this.frame + 1) >>> 0);
+    view.setUint32(0, frame, true);
+    view.setUint32(4, Math.round(taken) >>> 0, true);
+    view.setUint8(8, kind);
+    bytes.set(new Uint8Array(payload), HEAD);
+    this.socket.send(bytes);
+    this.under = { frame, taken, of, sent: performance.now(), timer: setTimeout(() => { this.under = null; this.tell("late"); }, PATIENCE) };
+    return true;
+  }
+
+  tell(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
+
+  stop() {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    this.give();
+    this.socket.close();
+  }
+}
+
+/** The landmarks of n faces, (n, 478, 3) float32, as a payload of kind LANDMARKS. */
+export function packed(points, n) {
+  const bytes = new Uint8Array(1 + points.byteLength);
+  bytes[0] = n;
+  bytes.set(new Uint8Array(points.buffer, points.byteOffset, points.byteLength), 1);
+  return bytes.buffer;
+}
