@@ -19,14 +19,15 @@ export class Controls {
     const { on, element } = this, { source, asking } = state, focus = element.contains(document.activeElement) ? document.activeElement.dataset.name : null;
     const button = (name, text, image, run, more = {}) => h("button", { class: "button", type: "button", ...more, dataset: { name }, on: { click: run } }, icon(image), text);
     const small = (name, text, image, run, pressed) => h("button", { class: "icon-button", type: "button", "aria-label": text, title: text, "aria-pressed": pressed === undefined ? undefined : String(pressed), dataset: { name }, on: { click: run } }, icon(image));
-    const camera = source?.kind === "camera" || asking
+    const idle = !source && !asking; // the stage itself has these buttons then
+    const camera = idle ? null : source?.kind === "camera" || asking
       ? button("camera", asking ? "Asking for the camera…" : "Stop the camera", "stop", () => on.stop(), { class: "button face-stop", disabled: asking })
-      : button("camera", "Start the camera", "camera", () => on.camera(), { class: `button${source ? "" : " primary"}` });
+      : button("camera", "Start the camera", "camera", () => on.camera());
     const cameras = source?.kind === "camera" && state.cameras.length > 1 ? h("select", { class: "select", "aria-label": "Camera", dataset: { name: "cameras" }, value: source.id ?? "", on: { change: (event) => on.camera(event.target.value) } }, state.cameras.map((one) => h("option", { value: one.id }, one.label))) : null;
     const faces = h("label", { class: "face-many" }, "Faces up to", h("select", { class: "select", dataset: { name: "faces" }, value: state.faces, on: { change: (event) => on.faces(+event.target.value) } }, state.choices.map((n) => h("option", { value: n }, n))));
     const where = state.both ? h("div", { class: "segments", role: "group", "aria-label": "Where landmarks are computed" }, [["server", "On the server"], ["browser", "In this browser"]].map(([name, text]) =>
       h("button", { type: "button", dataset: { name: `in ${name}` }, "aria-pressed": String(state.where === name), on: { click: () => on.where(name) } }, text))) : null;
-    set(element, camera, button("file", source && source.kind !== "camera" ? "Another…" : "Picture or video…", "upload", () => this.picker.click()), this.picker,
+    set(element, camera, idle ? null : button("file", source && source.kind !== "camera" ? "Another…" : "Picture or video…", "upload", () => this.picker.click()), this.picker,
       source && source.kind !== "camera" ? button("close", "Close", "close", () => on.stop(), { class: "button plain" }) : null,
       source?.kind === "video" ? this.player(source) : null, cameras, h("span", { class: "grow" }), faces,
       source ? small("mesh", "Triangles of the landmarks", "mesh", on.mesh, state.mesh) : null, source?.kind === "camera" ? small("mirror", "Mirror the picture", "mirror", on.mirror, source.mirrored) : null, where);

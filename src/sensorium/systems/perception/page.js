@@ -78,8 +78,8 @@ class Page {
         h("section", { class: "face-see", "aria-label": "Picture" }, this.place, this.controls.element, this.told),
         h("section", { class: "face-read", "aria-label": "What is read" }, this.chips.element,
           h("section", { class: "card", "aria-label": "Emotions" }, h("div", { class: "row between" }, h("h2", {}, "Emotion"), this.word), this.emotions.element),
-          h("section", { class: "card", "aria-label": "Nearest prompts" }, h("h2", {}, "Nearest prompts"), this.promptPlace))),
-      h("section", { class: "card", "aria-label": "Place on the map" }, h("h2", {}, "Its place on the map"), this.map.element), this.made);
+          h("section", { class: "card", "aria-label": "Nearest prompts" }, h("h2", {}, "Nearest prompts"), this.promptPlace),
+          h("section", { class: "card", "aria-label": "Place on the map" }, h("h2", {}, "Place on the map"), this.map.element))), this.made);
     set(this.root, this.zone);
   }
 

@@ -41,6 +41,9 @@ class Faces extends Plot {
   }
 }
 
+/** What a side's items are called: as the data call them; faces and prompts where the data have no name for them. */
+const many = (run, side) => (nameOf(run, side) === side ? { left: "faces", right: "prompts" }[side] : `${nameOf(run, side)}s`);
+
 /** The panel. */
 export class Place {
   constructor() {
@@ -48,7 +51,7 @@ export class Place {
     this.note = h("p", { class: "quiet face-map-note" });
     this.legend = h("ul", { class: "face-legend", "aria-label": "Colours" });
     this.tip = h("div", { class: "map-tip card", hidden: true });
-    this.element = h("div", { class: "face-map-panel" }, this.box, this.note, this.legend);
+    this.element = h("div", { class: "face-map-panel" }, this.box, this.legend, this.note);
     this.themed = () => { this.box.className = `face-map map is-${theme()}`; this.colour(); };
     window.addEventListener("themechange", this.themed);
   }
@@ -78,7 +81,7 @@ export class Place {
       this.plot.set(arrays.xy, flags);
       this.plot.put("codes", this.made.codes);
       this.colour();
-      this.note.textContent = `The first two principal components${header.explained ? `, ${(100 * (header.explained[0] + header.explained[1])).toFixed(0)} % of the variance` : ""}. Discs are ${nameOf(run, "left")}s, diamonds ${nameOf(run, "right")}s.`;
+      this.note.textContent = `Discs are ${many(run, "left")}, diamonds ${many(run, "right")}; PCA${header.explained ? `, ${(100 * (header.explained[0] + header.explained[1])).toFixed(0)} % of the variance` : ""}.`;
     } catch (error) {
       if (this.turn === turn) { this.leave(); this.note.textContent = `There is no map of this run: ${error.message}`; }
     }

@@ -7,7 +7,7 @@ import { colourOf } from "./stage.js";
 /** Emotions of the document, as the drawn faces call them. */
 const DRAWN = { fear: "fearful", surprise: "surprised" };
 const drawn = (name) => DRAWN[name] ?? name;
-const ROW = 46; // pixels from one prompt to the next
+const ROW = 38; // pixels from one prompt to the next
 
 /** A bar for each emotion, in the order of their names. */
 export class Emotions {
