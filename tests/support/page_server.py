@@ -9,15 +9,16 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 PATIENCE = 60.0  # seconds that a busy machine is waited for
 
 
 class Server:
-    """``sensorium serve`` as a process of its own, at ``url``."""
+    """``sensorium serve`` as a process of its own, at ``url``. trust: an SSL context for a server that speaks https."""
 
-    def __init__(self, *runs: Path, port: int = 0, token: Path | None = None) -> None:
-        self.runs, self.token = runs, token
+    def __init__(self, *runs: Path, port: int = 0, token: Path | None = None, trust: Any = None) -> None:
+        self.runs, self.token, self.trust = runs, token, trust
         self.start(port)
 
     def start(self, port: int) -> None:
@@ -28,13 +29,13 @@ class Server:
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         line = self.process.stderr.readline()
-        found = re.search(r"http://[\w.:\[\]]+", line)
+        found = re.search(r"https?://[\w.:\[\]]+", line)
         assert found, f"the server did not start: {line}{self.process.stderr.read() if self.process.poll() else ''}"
         self.url = found[0]
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
-                urllib.request.urlopen(f"{self.url}/healthz", timeout=5).read()
+                urllib.request.urlopen(f"{self.url}/healthz", timeout=5, context=self.trust).read()
                 return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)

@@ -39,6 +39,22 @@ def serve(
             "--allow-origin", help="A page elsewhere whose sockets are taken; repeatable.", show_default=False
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", help="Certificate chain (PEM): serve https, with --tls-key.", show_default=False),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", help="Private key of --tls-cert (PEM).", show_default=False)
+    ] = None,
+    face_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--face-model",
+            metavar="PLACE",
+            show_default=False,
+            help="Landmark model that browsers may run themselves, for the page Face: npm pack @mediapipe/face_mesh",
+        ),
+    ] = None,
     log: Annotated[
         str | None, typer.Option("--log", help="debug, info, warning or off. Default: info.", show_default=False)
     ] = None,
@@ -50,7 +66,7 @@ def serve(
 
     [bold]sensorium serve runs/glyphs runs/mine --port 9000[/bold]
 
-    [bold]sensorium serve runs/glyphs --host 0.0.0.0 --token-file token.txt[/bold]
+    [bold]sensorium serve runs/glyphs --host 0.0.0.0 --token-file token.txt --tls-cert cert.pem --tls-key key.pem[/bold]
     """
     trusted(trust, *runs)
     # Threads that spin while they wait would take the processor from the thread that answers.
@@ -62,6 +78,7 @@ def serve(
             raise
         raise MissingExtra(error.name or "fastapi", "serve") from None
     options = {"host": host, "port": port, "hosts": allow_host, "origins": allow_origin, "log": log}
+    options |= {"tls_cert": tls_cert, "tls_key": tls_key, "face_model": face_model}
     announce = _announce if sys.stderr.isatty() else None
     launch.serve(runs, token_file, announce, **{key: value for key, value in options.items() if value is not None})
 

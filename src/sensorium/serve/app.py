@@ -87,7 +87,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
 
 def _is_open(path: str) -> bool:
     """Whether a path may be fetched without the token: the page's own files hold nothing of the runs."""
-    return path == "/" or path in OPEN or path in systems.scripts() or _is_page_file(path)
+    return path == "/" or path in OPEN or systems.is_open(path) or _is_page_file(path)
 
 
 def _is_page_file(path: str) -> bool:

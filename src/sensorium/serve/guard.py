@@ -32,6 +32,7 @@ PROTOCOL = "sensorium"
 TOKEN_PROTOCOL = "sensorium.token."
 #: Content types of bodies that are streams of lines.
 STREAMS = (b"application/x-ndjson", b"application/jsonl")
+_ALLOWED = "sensorium.policy"  # where a scope holds a policy of its own
 _BODY = "sensorium.body"  # where a scope holds the body of its request
 _POLICY = (
     "default-src 'self'; script-src 'self'; worker-src 'self' blob:; style-src 'self'; img-src 'self' blob: data:; "
@@ -100,7 +101,9 @@ class Guard:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                message["headers"] = [*message.get("headers", ()), *more]
+                own = scope.get(_ALLOWED)
+                policy = more if own is None else [*_HEADERS, (b"content-security-policy", own.encode("latin-1"))]
+                message["headers"] = [*message.get("headers", ()), *policy]
             await send(message)
 
         body = scope[_BODY] = _Body(receive, self.settings, self.budget, self.places, scope)
@@ -257,6 +260,11 @@ def release(scope: Scope, size: int) -> None:
     body = scope.get(_BODY)
     if body is not None:
         body.release(size)
+
+
+def allow(scope: Scope, policy: str) -> None:
+    """Send this content security policy with the answer to a request, instead of the one that all others get."""
+    scope[_ALLOWED] = policy
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:

@@ -47,7 +47,9 @@ def serve(
     app = create_app(runs, settings)
     lines = app.state.context.log
     listener = listen(settings.host, settings.port)
-    url = f"http://{in_url(listener.getsockname()[0])}:{listener.getsockname()[1]}"
+    url = (
+        f"{'https' if settings.tls_cert else 'http'}://{in_url(listener.getsockname()[0])}:{listener.getsockname()[1]}"
+    )
     if announce is None:
         lines.write("info", "listening", url=url)
     else:
@@ -83,6 +85,8 @@ def configured(app: FastAPI) -> uvicorn.Config:
         server_header=False,
         h11_max_incomplete_event_size=settings.max_header,
         timeout_graceful_shutdown=int(settings.drain_seconds),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=None if settings.tls_key is None else str(settings.tls_key),
         ws=websocket.protocol(settings, context.budget),
         ws_max_size=settings.live.upload,
         ws_per_message_deflate=False,  # sound hardly shrinks, and each stream would pay for it

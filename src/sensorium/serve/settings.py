@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,10 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sensorium.errors import BadRecipe
+
+MAKE_CERTIFICATE = (
+    "openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN=$(hostname) -keyout key.pem -out cert.pem"
+)
 
 
 class LiveLimits(BaseSettings):
@@ -44,6 +49,10 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(None, description="what a client must send as Authorization: Bearer …")
     hosts: list[str] = Field(default_factory=list, description="further names this server answers to")
     origins: list[str] = Field(default_factory=list, description="further pages whose sockets are taken, by origin")
+
+    tls_cert: Path | None = Field(None, description="certificate chain, PEM; with tls_key the server speaks https")
+    tls_key: Path | None = Field(None, description="private key of tls_cert, PEM, without a password")
+    face_model: Path | None = Field(None, description="landmark model for browsers: a folder or an archive")
 
     max_body: int = Field(32 << 20, gt=0, description="bytes of a request's body")
     max_bodies: int = Field(256 << 20, gt=0, description="bytes of all bodies and socket messages under way together")
@@ -107,6 +116,8 @@ class Settings(BaseSettings):
             scheme, _, rest = origin.partition("://")
             if scheme not in ("http", "https") or not rest or "/" in rest:
                 raise BadRecipe(f"--allow-origin {origin} is no origin; type one such as http://localhost:5173")
+        if self.tls_cert or self.tls_key:
+            check_certificate(self.tls_cert, self.tls_key)
         largest = max(self.max_body, self.live.upload)
         if self.max_bodies < largest:
             raise BadRecipe(
@@ -124,6 +135,22 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def check_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Raises BadRecipe where one of the two is missing, cannot be read, or does not belong to the other."""
+    if certificate is None or key is None:
+        raise BadRecipe("--tls-cert and --tls-key belong together; type both: --tls-cert CERT.pem --tls-key KEY.pem")
+    for option, path in (("--tls-cert", certificate), ("--tls-key", key)):
+        if not path.is_file():
+            raise BadRecipe(f"{option} {path}: no such file; to make a pair for tests, type: {MAKE_CERTIFICATE}")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, OSError) as error:
+        raise BadRecipe(
+            f"--tls-cert {certificate} and --tls-key {key} are no pair of PEM certificate and key without a password "
+            f"({error}); to make one for tests, type: {MAKE_CERTIFICATE}"
+        ) from None
 
 
 def read_token(path: Path) -> SecretStr:

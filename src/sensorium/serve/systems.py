@@ -23,7 +23,8 @@ class About:
     title: in the navigation; by default the system's name. name: in the address; by default the system's name, too.
     column: the view is for runs of one table with this column. kinds: it is for runs of which one side takes the first
     kind, such as text, and the other side is shown as the second, such as audio. side: it is there where any served run
-    has a side that takes this kind, or has this name, such as face.
+    has a side that takes this kind, or has this name, such as face. open: beginnings of paths that are fetched without
+    the token, as scripts are: of files that hold nothing of the runs.
     """
 
     title: str = ""
@@ -31,6 +32,7 @@ class About:
     name: str = ""
     kinds: tuple[str, str] | None = None
     side: str | None = None
+    open: tuple[str, ...] = ()
 
 
 class SystemPage(BaseModel):
@@ -68,6 +70,16 @@ def pages() -> list[SystemPage]:
             more = {"column": about.column, "kinds": about.kinds, "side": about.side}
             found.append(SystemPage(name=about.name or name, title=title, script=path, **more))
     return found
+
+
+@functools.cache
+def _open() -> tuple[str, ...]:
+    return tuple(start for module in parts.systems("page").values() for start in module.PAGE.open)
+
+
+def is_open(path: str) -> bool:
+    """Whether a path is one of a page's own files, which may be fetched without the token."""
+    return path in scripts() or (path.startswith(_open()) and ".." not in path)
 
 
 def routes(context: Context) -> APIRouter:

@@ -5,7 +5,7 @@ import { currentToken, url } from "./api.js";
 const AHEAD = 1 << 18; // bytes that may wait in the browser
 
 /** Close codes after which trying again does not help. */
-export const FINAL = new Set([1000, 4400, 4401, 4403, 4404, 4410, 4413, 4421]);
+const FINAL = new Set([1000, 4400, 4401, 4403, 4404, 4410, 4413, 4421]);
 
 /** The subprotocols of a socket, which carry the token where there is one. */
 export function protocols() {

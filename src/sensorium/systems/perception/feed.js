@@ -36,10 +36,11 @@ export class Feed extends EventTarget {
     });
   }
 
-  /** Other options, such as another run: the connection is made anew. */
+  /** Other options, such as another run, or another place where landmarks are computed. */
   change(options, local = this.local) {
     Object.assign(this, { options: { ...this.options, ...options }, local, done: false });
-    if (this.source) this.open();
+    if (this.socket?.stopped) this.open();
+    else this.socket?.change(options);
   }
 
   /** Look at the source again, such as after a place of a stopped video was chosen. */
@@ -52,10 +53,15 @@ export class Feed extends EventTarget {
     this.socket?.stop();
     const socket = this.socket = new FaceSocket({ ...this.options, smooth: this.source.moving });
     const pass = (name, run) => socket.addEventListener(name, ({ detail }) => { if (socket === this.socket) run(detail); });
-    for (const name of ["lost", "back", "closed"]) pass(name, (detail) => this.tell(name, detail));
+    for (const name of ["lost", "back", "closed", "refused"]) pass(name, (detail) => this.tell(name, detail));
     pass("ready", (detail) => { this.tell("ready", detail); this.again(); });
     pass("late", () => { this.tell("late"); this.again(); });
-    pass("problem", (detail) => { this.last = performance.now(); this.tell("problem", detail); this.turn(); });
+    pass("problem", (detail) => {
+      this.last = performance.now();
+      if (!this.source.moving) this.done = true;
+      this.tell("problem", detail);
+      this.turn();
+    });
     pass("answer", (detail) => {
       const now = this.last = performance.now();
       this.answers.push(now);
@@ -106,8 +112,8 @@ export class Feed extends EventTarget {
     return { rate: length < 2 ? 0 : (1000 * (length - 1)) / (now - this.answers[0]), median: at(0.5), p95: at(0.95) };
   }
 
-  /** A text message to the server. */
-  ask(message) { return this.socket?.ready ? (this.socket.socket.send(JSON.stringify(message)), true) : false; }
+  /** The vectors of a face that is shown, from the server. */
+  vector(id) { return this.socket ? this.socket.vector(id) : Promise.reject(new Error("No face is shown.")); }
 
   tell(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
 

@@ -12,13 +12,13 @@ export class NoModel extends Error {
 
 /** What computes landmarks: find(canvas, {faces, still}) gives {points (n, 478, 3) Float32Array, n}; where: worker or frame. */
 export class Finder {
-  /** model: {url}, where its files are. Raises NoModel where it runs neither in a worker nor in a frame. */
-  static async open({ url }) {
+  /** model: {url}, where its files are; faces: how many are looked for. Raises NoModel where it runs neither in a worker nor in a frame. */
+  static async open({ url }, faces) {
     const faults = [];
     for (const [where, make] of [["worker", inWorker], ["frame", inFrame]]) {
       const finder = new Finder(where);
       try {
-        await finder.begin(await make(url));
+        await finder.begin(await make(url), faces);
         return finder;
       } catch (error) {
         finder.close();
@@ -30,13 +30,13 @@ export class Finder {
 
   constructor(where) { this.where = where; }
 
-  async begin({ port, close }) {
+  async begin({ port, close }, faces) {
     Object.assign(this, { port, shut: close });
     port.start();
-    await this.ask({ start: 1 }, [], PATIENCE);
+    await this.ask({ start: faces }, [], PATIENCE);
     const blank = h("canvas", { width: 64, height: 64 });
     blank.getContext("2d").fillRect(0, 0, 64, 64);
-    await this.find(blank, { faces: 1, still: false }); // the first frame compiles; it fails where there is no WebGL
+    await this.find(blank, { faces, still: false }); // the first frame compiles; it fails where there is no WebGL
   }
 
   ask(message, moved, patience) {

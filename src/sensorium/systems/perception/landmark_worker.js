@@ -45,7 +45,7 @@ async function start(faces) {
 function options(faces) {
   if (faces === most) return;
   most = faces;
-  mesh.setOptions({ maxNumFaces: faces, refineLandmarks: true, selfieMode: false, minDetectionConfidence: 0.5, minTrackingConfidence: 0.5 });
+  mesh.setOptions({ maxNumFaces: faces, refineLandmarks: true, selfieMode: false });
 }
 
 /** Landmarks (n, 478, 3) of the faces of a bitmap. still: a picture of its own, and not the next of a video. */

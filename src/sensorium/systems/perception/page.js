@@ -45,7 +45,7 @@ function styled() {
 
 class Page {
   constructor(root, about, model, run) {
-    Object.assign(this, { root, about, model, run, chosen: null, wanted: null, mirrored: true, faces: Math.min(3, about.limits?.faces ?? 3), asking: false, cameras: [], spoken: { at: 0, text: "" }, since: 0, source: null });
+    Object.assign(this, { root, about, model, run, chosen: null, wanted: null, mirrored: true, faces: Math.min(3, about.limits?.faces ?? 3), asking: false, cameras: [], spoken: { at: -Infinity, text: "" }, since: 0, source: null });
     this.where = model && (!run.pictures || remembered() === "browser") ? "browser" : "server";
     this.stage = new Stage((id) => this.pick(id));
     this.emotions = new Emotions(about.emotions);
@@ -88,11 +88,12 @@ class Page {
     const on = (name, run) => this.feed.addEventListener(name, ({ detail }) => { if (!this.gone) run(detail); });
     on("plain", (frame) => { if (this.source) this.stage.show(frame, [], Boolean(this.source.mirrored), null); });
     on("answer", (detail) => this.answer(detail));
-    on("ready", () => { if (this.problem) this.tell(null); });
+    on("ready", () => { if (this.problem && this.problem !== "back") this.tell(null); });
     on("late", () => this.tell("The server is slow", "A frame was not answered within six seconds; the newest one is sent instead.", "slow"));
     on("lost", ({ was, why }) => { if (!document.hidden) this.tell(was ? "The connection was lost" : "The server does not take frames yet", `${why ? `Its answer: ${why}. ` : ""}Trying again until it does.`, "lost"); });
     on("back", () => this.tell("Connected again", "", "back"));
     on("closed", ({ title, detail }) => { this.stop(); this.trouble({ title: title ?? "The server refused the connection", detail }); });
+    on("refused", ({ title, detail }) => this.tell(title, `${detail}. Trying again until it does.`, "lost"));
     on("problem", (problem) => this.wrong(problem));
     this.ends = new AbortController();
     const { signal } = this.ends;
@@ -232,7 +233,7 @@ class Page {
     if (!this.finder) {
       this.tell("Loading the landmark model", "Once for this visit; it then runs in this browser.", "model");
       const { Finder } = await import("./finder.js");
-      this.finder = await Finder.open(this.model);
+      this.finder = await Finder.open(this.model, this.faces);
       this.tell(null);
     }
     this.feed.local = this.finder;

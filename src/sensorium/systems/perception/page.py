@@ -2,4 +2,4 @@
 
 from sensorium.serve.systems import About
 
-PAGE = About(title="Face", name="face", side="face")
+PAGE = About(title="Face", name="face", side="face", open=("/faces/model/",))

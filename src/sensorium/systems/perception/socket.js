@@ -1,15 +1,18 @@
 // The socket WS /faces: one frame under way at a time, and a connection that comes back when it is lost.
 
-import { FINAL, protocols } from "../../live-socket.js";
+import { protocols } from "../../live-socket.js";
 
 export const PICTURE = 1, LANDMARKS = 2; // kinds of payload
+const FINAL = new Set([4400, 4401, 4403, 4404, 4421]); // close codes after which trying again does not help
 const HEAD = 9; // bytes before the payload: u32 frame, u32 milliseconds, u8 kind
 const PATIENCE = 6000; // milliseconds after which a frame without an answer is given up
+const AGAIN = 3000; // … after which what was refused is asked again
 
 /**
  * Events, with their details: "ready" (what the server says of the run), "answer" (its message and, as trip, the
- * milliseconds since the frame was taken), "problem" ({title, detail, status} of one frame), "lost" ({was, why}), "back", and
- * "closed" (why: no further attempt is made).
+ * milliseconds since the frame was taken), "problem" ({title, detail, status} of one frame), "refused" (the same, of what is
+ * asked for: it is asked again later), "late" (a frame had no answer in time), "lost" ({was, why}), "back", and "closed"
+ * ({code, title, detail}: no further attempt is made).
  */
 export class FaceSocket extends EventTarget {
   /** options: run, k, faces, smooth, place, as in the first message. */
@@ -25,7 +28,7 @@ export class FaceSocket extends EventTarget {
   connect() {
     const socket = this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/faces`, protocols());
     socket.binaryType = "arraybuffer";
-    socket.addEventListener("open", () => socket.send(JSON.stringify(this.options)));
+    socket.addEventListener("open", () => this.say(this.options));
     socket.addEventListener("message", ({ data }) => { if (socket === this.socket) this.hear(JSON.parse(data)); });
     socket.addEventListener("close", (event) => { if (socket === this.socket) this.closed(event); });
   }
@@ -39,8 +42,13 @@ export class FaceSocket extends EventTarget {
       return;
     }
     const { under } = this;
+    if (message.vector) { this.vectors?.done(message.vector); this.vectors = null; return; }
     if (message.frame === undefined || message.frame === null) {
-      this.why = message.problem ?? null; // of the connection itself: it is closed next
+      if (this.vectors) { this.vectors.fail(new Error(message.problem?.detail)); this.vectors = null; return; }
+      this.why = message.problem ?? null; // the reason why it is closed next, or why there is no run
+      if (this.ready || !message.problem) return;
+      this.tell("refused", message.problem);
+      this.timer = setTimeout(() => this.say(this.options), AGAIN);
       return;
     }
     if (!under || message.frame !== under.frame) return; // given up before
@@ -56,10 +64,13 @@ export class FaceSocket extends EventTarget {
 
   closed({ code, reason }) {
     const was = this.ready, why = this.why?.detail || reason;
+    clearTimeout(this.timer);
+    this.vectors?.fail(new Error("The connection was lost."));
+    this.vectors = null;
     this.ready = false;
     this.give();
     if (this.stopped) return;
-    if (FINAL.has(code) && code !== 1000) {
+    if (FINAL.has(code)) {
       this.stopped = true;
       this.tell("closed", { code, title: this.why?.title, detail: why || `The connection was closed (${code}).` });
       return;
@@ -68,6 +79,24 @@ export class FaceSocket extends EventTarget {
     this.waiting = true;
     this.timer = setTimeout(() => this.connect(), this.pause);
     this.pause = Math.min(this.pause * 1.7, 5000);
+  }
+
+  say(message) { if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message)); }
+
+  /** Other options from now on; the faces keep their ids. */
+  change(options) {
+    this.options = { ...this.options, ...options };
+    if (this.ready) this.say(this.options);
+  }
+
+  /** The vectors of a face of the last frame: {id, label, perception, projected}. */
+  vector(id) {
+    this.vectors?.fail(new Error("Asked again."));
+    return new Promise((done, fail) => {
+      if (!this.ready) { fail(new Error("There is no connection.")); return; }
+      this.vectors = { done, fail };
+      this.say({ vector: id });
+    });
   }
 
   /** Send a frame: payload is an ArrayBuffer; taken: when it was taken; of: what the caller wants back with the answer. */
