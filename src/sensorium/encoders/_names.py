@@ -96,7 +96,8 @@ KNOWN = {
 }  # fmt: skip
 _LONGEST = 4000  # characters of a name or path
 #: Organisations of the models that people name without one.
-_OWNERS = {"sentence_transformers": "sentence-transformers", "clip": "openai", "siglip": "google", "dinov2": "facebook",
+_OWNERS = {"sentence_transformers": "sentence-transformers", "clip": "openai",
+           "clip_text": "openai", "siglip": "google", "dinov2": "facebook",
            "clap": "laion", "emotion2vec": "iic", "ast": "MIT", "roberta": "FacebookAI"}  # fmt: skip
 
 
