@@ -103,6 +103,7 @@ def test_what_is_there_states_itself():
         "fashion",
         "model.pth",
         "onnx",
+        "perception",
     }
     with pytest.raises(BadRecipe, match=r"cannot import 'onnx' \('onnx' can only be written\)"):
         formats.find("onnx", "import")

@@ -122,7 +122,7 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path, kept):
     for kind, message, options in [
         (
             "x",
-            "cannot export 'x'; known: clip-retrieval, embed2image, emorag, emorag-clips, emorag-index, emorag-texts, fashion, fashion-index, model.pth, npy, npz, onnx, parquet, pt",
+            "cannot export 'x'; known: clip-retrieval, embed2image, emorag, emorag-clips, emorag-index, emorag-texts, fashion, fashion-index, model.pth, npy, npz, onnx, parquet, perception, pt",
             {},
         ),
         ("npz", "export npz takes no 'colour'; known: ids, key", {"colour": 1}),

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensorium import io, parts, pipeline, store
+from sensorium import io, parts, store
 from sensorium.errors import BadData, BadRecipe, nearest, require
 from sensorium.numerics import unit as unit_length
 from sensorium.pairs import SPLITS
-from sensorium.search import located
 from sensorium.store import manifest, reading
+from sensorium.systems import _run_vectors
 from sensorium.types import Data, Embeddings
 
 FILES = {"left": "audio_embeddings.pt", "right": "text_embeddings.pt"}
@@ -107,7 +107,7 @@ def of_stores(folder: Path, out: Path, text: str | None = None, split: str | Non
 
 def of_run(run: Any, out: Path, split: str | None = None) -> list[Path]:
     """Write the vectors that a run was fitted on as a cache; at unit length where its heads scale them so."""
-    data, (left, right), pairs = vectors_of(run)
+    data, (left, right), pairs = _run_vectors.of(run, "clips on its left and captions on its right side")
     related = pairs.where(label=1)
     order = np.lexsort((related.right, related.left))
     clip, caption = related.left[order], related.right[order]
@@ -167,21 +167,6 @@ def write(rows: Rows, out: Path, split: str | None = None) -> list[Path]:
         files.append(out / name)
     io.write_json(out / ABOUT, about)
     return [*files, out / ABOUT]
-
-
-def vectors_of(run: Any) -> tuple[Data, tuple[Embeddings, Embeddings], Any]:
-    """The data of a run, the vectors of both sides as its encoders give them, and its pairs with their splits.
-
-    Vectors that are stored are not computed again. Raises Mismatch, or BadData, where the data are not there any more.
-    """
-    data = located.data(run.recipe, run.folder).load()
-    if data.right is None:
-        raise BadRecipe(f"{run.folder} has one table; expected clips on its left and captions on its right side")
-    built = located.tuned(run.recipe.build(), run.folder)
-    left, right = pipeline.embed(run.recipe, data, pipeline.RunFolder(run.folder).stores, progress=False, parts=built)
-    if left.offsets is not None or right.offsets is not None:
-        raise BadRecipe(f"{run.folder} is of frames, several vectors an item; the original has one vector a clip")
-    return data, (left, right), pipeline.split(run.recipe, data.pairs, ["test"])
 
 
 def _numbers(captions: Embeddings, clip: np.ndarray, caption: np.ndarray | None = None) -> np.ndarray:
