@@ -183,6 +183,16 @@ class VideoFrame(NamedTuple):
     second: float
 
 
+class FoundFace(NamedTuple):
+    """One face of a picture, found before: of kind "face", where each face of a picture is an item of its own.
+
+    picture: a path, pixels or a :class:`VideoFrame`. landmarks: (478, 3) float32, of the whole picture.
+    """
+
+    picture: Any
+    landmarks: np.ndarray
+
+
 def shown_part(value: Any) -> Any:
     """What an item can be shown by: of a :class:`Pictured` its picture, else the item itself."""
     return value.image if isinstance(value, Pictured) else value

@@ -69,7 +69,7 @@ def test_numbers_that_are_no_face_are_refused(value, said):
 def test_a_source_is_found_by_name():
     source = landmarks.find("numbers")
     assert source.fingerprint() == {"landmarks": "numbers"} and isinstance(source, landmarks.LandmarkSource)
-    with pytest.raises(BadData, match="reads no pictures; type landmarks=auto"):
+    with pytest.raises(BadData, match="reads no pictures; type left.encoder.landmarks=auto"):
         source.faces(np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(BadRecipe, match="no source of landmarks 'legcay'; did you mean 'legacy'"):
         landmarks.find("legcay")

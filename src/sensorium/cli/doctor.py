@@ -96,6 +96,7 @@ def _finding(check: str, state: str, found: Any) -> dict[str, Any]:
 
 def _installation() -> list[dict[str, Any]]:
     from sensorium import __version__
+    from sensorium.modalities.face import landmarks
 
     found = [
         _finding("sensorium", "good", __version__),
@@ -117,6 +118,8 @@ def _installation() -> list[dict[str, Any]]:
             )
         else:
             found.append(_finding(f"extra [{extra}]", "good", ", ".join(f"{n} {v}" for n, v in versions.items())))
+    there, said = landmarks.state()
+    found.append(_finding("landmarks of faces", "good" if there else "note", said))
     return found
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 
 from sensorium.errors import BadData
-from sensorium.types import Excerpt, Pictured
+from sensorium.types import Excerpt, Pictured, VideoFrame
 
 KEY_BYTES = 16
 
@@ -53,6 +53,8 @@ def _update(digest: Any, kind: str, name: str, value: Any) -> None:
     elif isinstance(value, Excerpt):
         digest.update(b"excerpt\0" + _file_digest(kind, name, value.path))
         digest.update(f"{float(value.begin)!r}\0{float(value.end)!r}".encode())
+    elif isinstance(value, VideoFrame):
+        digest.update(b"frame\0" + _file_digest(kind, name, value.path) + f"{float(value.second)!r}".encode())
     elif isinstance(value, (str, os.PathLike)):
         digest.update(b"file\0")
         _update_by_file(digest, kind, name, value)

@@ -15,7 +15,7 @@ _SCALE = 4000  # of the whole numbers below
 
 @functools.cache
 def shape() -> np.ndarray:
-    """Landmarks (478, 3) float32 of a smiling face, made symmetric.
+    """Landmarks (478, 3) float32 of 1,032 faces of FER2013 in the mean, made symmetric.
 
     The middle between the outer corners of the eyes is at (0, 0), they are 1 apart; x points to the right of the
     picture, y down, z away from the camera with mean 0.
@@ -36,27 +36,27 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 
 
 _SHAPE = (
-    "c-qa@X>gat836ESkN3_$7nDL^7)!zxq@1QoQw|LYP0$7igCrn@atT5Z3Kb<-jsS8<K*|}ABS7151Vl7|5d=bpLP%SLhH%v)3=t^sKi_w+{?#vjur"
-    "q$q@!1di?Ci|W?EdzdU4Sp6h5D+4w<GX>;=I&@v)N3q$bB+0ln32Zb~VyIGBJFDb&dQ!@O)^5H%N|?=Xf<s63IN<^Qp)3LFk`6i}&L_!&JTC-U<h"
-    "TM?`l%+<iJ|h@dF+4te9l$-EnjW6UiLz2g;xb_R#a$K22Qiq&2kyXaMl=lOG@NT$mna-=MjOXY8Q7an34*gkJ$0N?<7l?|7Zc}KaQHMoiug;OIcl"
-    "EJ2lmZFmHiVO`k@{I6Ckto^)NjNvs$J@)QI99&kvd}nnil+xwh->UjI9_ZCJmx<6MEIp}X5dQD4z6SK)CX)@@NIXhXEG7kC0_LWU!6`4Yt8rYOTm"
-    "ZC$J%(k+=|E>fnapz4r?OPBtTgt&f6e*gx=-Z(a|L~D=<v77a$t>5}wPF8TXF5?L$N59$|~Q423q!6b=v*6__TzTp!CVZrJ<8D~jB7=Y%W8L4G|l"
-    "(AysA7#tCP7`Pr;CB}>OJS1-L?(C3T6xkK-6n-w?4}&|@+rZZHOpzH_$)A<I<Z0Pep5;^}sccavQssom@$em(ZuCH&y_hc37U&m^a^mQhXo^v9tT"
-    "+46I%B!>o>ivpN1ISj(u>~4*T`Yb53wlG>P#xh$K;&J;h^5ijIlFuE!nNt*e-VPDs7;)(Y!`3&_`6$$68agomPQej$(<A9>-I)v-C+V3%^G`!VAz"
-    "Tv={9_tI#a8mHeI9v>P3)?QniWSJK_+PvkNhMBD0!E-)_{$T&tz@aH&-<QwHyGjhxvk00PGwlFJ<6WS2^ERo>1XIh&eot$!J;AHxY`4EqBVu>H!G"
-    "`E{aoOX7|ewn@rzosSjbbYlJp~T6@f7X1)`}8xCM^f#0>ZjMWYCYE|b{wMxy^qhL5ym5J0zPkzCWlcfUF!S=*JB{f$ZMp6UZYg&uh(1UC=ZA5e5$"
-    "P9p{pbSC0L>{x~28j78p<H3(YM20%>C$(q1wy+hu0F)5a*o8}US9<DZdQI#6F=<eQ(GA2~h~jB;%PokWh{BhIU&3RR<DqB@jDINXNAxGTPdHW+=)"
-    "Y2I8m!yDzk;+1II^cC8Cx<+%X^V;WnCf-S(B2x8(648^-3y-w+S+}h!M~f+lxfr9xj?!P&P0<Jv!mtvKfnOxaZt{RkL5Jf2CZMfQMr+L#)?>4SHQ"
-    "QQfMeLK>RvHq0aJsgOPNjL|ecoCSwn*%j+pQueq7ByfSe4dhzD_&C73&;1%Kqz?i_xNo^^BEgCF=*Q#rA3IWb_W~vudmc-@cf%n9rPTPSDnzF3xP"
-    "HsX14#(ihuv><{%G`Xapw=a57#&t2weyi-gce#YGrz5*9e3FN4qh|zsG8^4YRV-KxB17ICZQ+awX@;B5Jb=DG~H+^IdguNu)cPq9+Yjm<ya>60~C"
-    "TWCXSPnbvQ~IOC7ZY;g&$>Tv@;Z!xQIMhrsRsFp^yCQjl$r={8f%SzX@y3uJQ#Z~?oPrC-#v8;bxF)jbd7wc*r|2;#&q+oxBh62vntJd`h6IuO4L"
-    "EC!D^}UVq4%`)ErGAb@AD8NpX9ekk-Lhs|EG>#>#j<;W5)=o7xA=<918iG2g+(+Agh*7Rn0ombf6s%E7RN%!<~-W;7Y4pa$qj>$PgUL+h+x(w@*W"
-    "^!0iU43D<`DpzIVe(+<o{GlbkUGZzfZwh`lzuc(Z_v==z&ZtItQf-53buyZriDvb@!Cl3-uuX2Nmo3(yEZIdaRFd}-JH!LASBw;sL=#!y)w4DF99"
-    "Rl<P>D9eD=-x*p&9ClSF6Y9te!#ID#mAvBcfjZR3@p9A?O}+vrt!cfHxPb;SF!S8U}mlCb=I7ikP;z%bTH#a03PiQ0L`!ScU(gQgMIUR@@bh@>jw"
-    "SeW3>Cv!~Szc}4V<rDC0E6z$|6RF3MT3RDMm*gnlNpga60`d(h)#p;Br5c_c(bV2!5woFvDDgzzIRd5r1D&J)d<Q%#T`Opq-s6*m4G6YZYw#p86r"
-    "K*!DxD{_<8>l(^fTU{)#vOW53#fX=<N)f2gD?p`B-d0nE+ci(v)K)`fY3-%17%PFjgW>)%`Ef<?;}fjqUa(k@Fa9Xwl=<q?ro;5hZ_B;Tq1|dS&}"
-    "Lp62O5}*o^XJ0i1;9(1zTX!&HB^oagfP!jegHa<qzCsXSP%=Bc+}v}_c0QP<u`qY`E6U4hC$Y!Tn&bpQie!94g0T7tp&D>6_iOoy>B3~Fqj7{+IN"
-    "|Mom@l2{wHy9&R6LRE}P(H6D_{TMBOXvuF^{MzuFg5S+=dDQOvb&HL*o+u98jsAh+qFHP-`yXfZ0J#"
+    "c-qa@X>=CV83*v^-aB(=-kEt5f&~f47O<2hEM*a5STu-A%Bm2RP(oNt6VO0R1f)<XC6q<NsbIt;B!?x92n3>1b|E2P*m4p>N@)Tp5UG?1dDoe{^h"
+    "Lk;!Jgw6Jw9LNf6vUBd!FYvGiLxER;2v)0J#D9KNS!sJR6<2?YD!`fmzHG?B;wC7#NuCk7oS?vpliBbM{{Gxk%w#SS@eOpLQOXNLKk8SSc%D$NYw"
+    "j37+*I^B(5i*fM*mH;a!K`yAm6_m{Aq4!6GwF7vImqkWm)!y=E@uuu3uozbidYvE%!5%<Ivv0dyFmEsE#%ME^s<+1Hfk_TWvTgnOr;fuuuC(6!bG"
+    "yEL_je$s(${*!rtTd3|yUm99xA2L4px5xv2u!g*b*h*Y3Enhcrfg;%Je&ATcFO+@KkB){qQpV}A^&VohVQ!PuCqz%EXi9OTx*B19PeqKYmW>*oJ5"
+    "in73%4Lx5a7W^tZ<c%L5}luF#pyY!S~Ep;-nq><Yfdw}FidtxR^z<L77iR=$|`=9z2=1J-0az6oMC7i<r^=_?S$EOcE+AcsG^f4mrHuXbK>VuA&B"
+    "N}z?`XY+%V_Tu0TZ{NUF@3mkd-@z%56!ol+QyP3Dkmv8{ALa4-UBN%tdz~HZcRa@9=3~Vy@wJ#KUgS}7n2hB$JX)j&D*R25qUq=<bAhr@T}W%Sd}"
+    "7fCrIU6+%hPK~wU%#IxCX0}Q6H3xQ%N+whmR{)LBbGMH!_hVlQ`W6m2{{cXN<uOWTm>wSc?y!NeWiV^#oF{5Vaj$>B>@TUF(c7Xg2Ok#^T>7N6B^"
+    "K#)mOStx+nPjwYcP)CpB!A09wvlj%yKIf1MqNr>ZYG*D?&*O4OqmKLQokuCTR9!Dl>C9d|QN>9b5_=4fni?rS9C}jvisKnUpS_cv2miao~Mn>pI@"
+    "MyCKX++QK&+2*R23HsJSIX-UAce-uG)sLz(v2r^ih7b3DvhCT#v5+sYo%H}K!<B5O+QT|Yw%*!L^r6hc#$iElp!yPGhKKXo{O__9bQMO2q=-N>e`"
+    "Q{U`$>hkGYc3%ft)m_+wP2E>U(Vl{8t+)!aCo{Efz_*|f7!qkUj>rAasu+qen!B%do2>3VIp{-yq@Y3hFZt~yysBp=~Qvju;G@=+VK4Sk3k;S5yZ"
+    "zPJ|UXt8>lJ<FMEF9@dFo7IhUtD3LmsG9LKU9Q#PUg}wr1#xheCxo8%RO6D-(cEMOtp#qsdv(}ldXK)r0Ch&)Pyw8RHe!H?7so{cstE^(Lc1VaZF"
+    "F5U#u`<|17o0>X2sHeY7MW)CVflIP`@Hu8RCoVY+fwpnlG9kQB!L)>&*nVnwGI@=c0d}b1pcCD}1`K!w|+Ddet0Z)tT{hsu^u|Fz1KWyC=IFtYy|"
+    "<>-Sc!b;FwHYD))et*u{MS=u1&DJ_%qRUGwtV1j+x>F<7weH@(NXV4k{1xCo8c$+G54emjjaTfNYqws{<NnWJ4$WSyNMN$=-m7RJ&h*t{S55f+r!"
+    ">nd;zf~V?uW}3i3hN=snyam9-92JttK-3cw9bHWFalb{5;;irmQ&=rGGEMt$@*!11x?nw%9b!+_^ya__idSm{}pjB;t@U3Dzdn>(0$weCo|0)XHG"
+    "Wiv{@)oE|VM04aR7BKCC1p^gfDEj<i}6o*G_fwa{<eH8f0rPtR#ps+77fhb=cpyY`!-jU}$f$)ogDny4m*-u|`xJby_{f)rAYDE6T}XbMtLF)5=j"
+    "k<N4vokDf(ByFb+fd!BU7iGMx!*TFSwEVdxe^~K5!|x0JIKSGE-B0UQFRP_TG{{3xFB?LsI+RYaF?JPeb~O7Pdp+NWmWVmxvb@H6^AC9~Kg?I~?R"
+    "=>?WA|X^X%6g!W~fIcun1m*3(yb6<0I0AuhP)>SpJ7i<turdDCe1>J(BI-_ImV;WNaGGgBy0WEP($iRbm%(h9>=4-ksl-#j+2|<^yE7?1e62H)P_"
+    "aio$dGb7B#%l!IlVyy@%`{X{j-5r=pYZ{&V{T6`d~#cq)=ij8m<Cx0v3@&Td^-zxttZ}a<j25JQf^3URV*#+jHI{X=6+$^}$M6RH#kOaNpj=ak=$"
+    "x3|1J|PAg<?^N&jx$)85r+QgtRRC_UAw4w)lm?|+RM3$h0eh=Swhm_P5gJF%Z_jYu7QO%lFwi_90do)q9giD<S<LzW*zveVhMf?Jt-r#Z{RKN6C="
+    "<``hplLT%xO}6>ViZ*<MbQxoEjagbElSIgXI8$ULWpy~pP86=H)pBNjtP>5<!IoJ@i9qJx-&%Af%5ks|a2Jt2FGgHA1@PIm~0{;&;V&`vDrVe|+p"
+    "hBsk8OoMV`BF|^H?B|?hr-*~ooqY+TV71IchfuS#5B(A?e{RViR{YNJ`+`5tuO?*o)4D~4{!?O652S}uk5K9qO8*0{?F`="
 )
 _MIRROR = (
     "c-jTQ1Aq_!0KmX4+tz2>wr$(CZQHhO+qP}nt~-!Gd?yG&3C0gX5Ry=YCJbQ-M|dI-kw`@5C%^d3AO7+W)IbI{h(Qfza6=f<P=+>)VGU<^BN)+0Mm"

@@ -51,10 +51,13 @@ class LandmarkSource(Protocol):
 SOURCES = ("legacy", "tasks", "numbers")
 
 
-def find(name: str = "auto", model: str | Path | None = None) -> LandmarkSource:
+def find(
+    name: str = "auto", model: str | Path | None = None, *, blendshapes: bool = False, confidence: float = 0.5
+) -> LandmarkSource:
     """The source of this name: "legacy", "tasks" (with ``model``, a .task file), "numbers", or "auto".
 
-    auto: tasks where a model is given, else legacy where mediapipe brings its model along.
+    auto: tasks where a model is given, else legacy, whose model lies in its package. blendshapes: the 52 scores too.
+    confidence: from which score of the detector on something is a face.
     Raises MissingExtra without mediapipe, BadRecipe for another name, or where a model is missing or not taken.
     """
     from sensorium.modalities.face.sources import legacy, numbers, tasks
@@ -64,10 +67,27 @@ def find(name: str = "auto", model: str | Path | None = None) -> LandmarkSource:
     if name not in SOURCES:
         raise BadRecipe(f"no source of landmarks '{name}'; {nearest(name, ('auto', *SOURCES))}")
     if name == "tasks":
-        return tasks.Tasks(model)
+        return tasks.Tasks(model, blendshapes, confidence)
+    if blendshapes:
+        raise BadRecipe(f"landmarks={name} has no blendshapes; they need landmarks=tasks model=face_landmarker.task")
     if model:
-        raise BadRecipe(f"landmarks={name} takes no model; leave it out, or type landmarks=tasks")
-    return numbers.Numbers() if name == "numbers" else legacy.Legacy()
+        raise BadRecipe(f"landmarks={name} takes no model; leave it out, or type left.encoder.landmarks=tasks")
+    return numbers.Numbers() if name == "numbers" else legacy.Legacy(confidence)
+
+
+def state() -> tuple[bool, str]:
+    """Whether pictures can be read here without a further file, and what is there or missing, with what to type.
+
+    Nothing is imported: MediaPipe takes seconds.
+    """
+    from sensorium.modalities.face.sources import _mediapipe, tasks
+
+    found = ".".join(map(str, _mediapipe.version() or ()))
+    if not found:
+        return False, f"mediapipe is not installed; type: {_mediapipe.INSTALL_LEGACY}"
+    if _mediapipe.has_solutions():
+        return True, f"mediapipe {found} with its model"
+    return False, f"mediapipe {found} without a model; {tasks.ABOUT}"
 
 
 def largest_first(faces: Sequence[Face], most: int) -> list[Face]:

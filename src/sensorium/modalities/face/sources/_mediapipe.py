@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import threading
@@ -14,6 +15,7 @@ from sensorium.errors import MissingExtra, SensoriumError
 
 LAST_LEGACY = "0.10.21"  #: the newest mediapipe that carries the face mesh with its model
 INSTALL_LEGACY = f"pip install --no-deps mediapipe=={LAST_LEGACY} && pip install 'sensorium[face]'"
+_importing = threading.Lock()
 _OLD = (0, 10, 30)  # the first version without mediapipe.solutions
 
 
@@ -38,22 +40,24 @@ def load() -> Any:
         raise NoMediapipe("is not installed")
     os.environ.setdefault("GLOG_minloglevel", "2")
     try:
-        import mediapipe
+        with _importing:
+            import mediapipe
     except (ImportError, OSError, TypeError, AttributeError) as error:  # another protobuf or NumPy than its own
         raise NoMediapipe(f"cannot be imported ({type(error).__name__}: {error})") from None
     return mediapipe
 
 
-def folder() -> Path:
-    """Where the package lies. Raises MissingExtra."""
-    return Path(load().__file__).parent
+def folder() -> Path | None:
+    """Where the package lies, which is not imported; None without it."""
+    found = importlib.util.find_spec("mediapipe")
+    return None if found is None or found.origin is None else Path(found.origin).parent
 
 
 class NoMediapipe(MissingExtra):
     """MediaPipe is absent or broken; the message says how it installs."""
 
-    def __init__(self, reason: str) -> None:
-        SensoriumError.__init__(self, f"'mediapipe' {reason}; type: {INSTALL_LEGACY}")
+    def __init__(self, reason: str, install: str = INSTALL_LEGACY) -> None:
+        SensoriumError.__init__(self, f"'mediapipe' {reason}; type: {install}")
         self.module, self.extra = "mediapipe", "face"
 
 

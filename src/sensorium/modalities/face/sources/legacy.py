@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,28 +17,40 @@ MODEL = "modules/face_landmark/face_landmark_with_attention.tflite"
 TOGETHER = 10  #: faces that the graph looks for, so that the largest of them is known
 
 
+#: Checksum of that model in 0.10.21, by which vectors are known where mediapipe is not installed.
+CHECKSUM = "31695618890f75d1f0938e3f1467e3c2"
+
+
+@lru_cache(1)
+def fingerprint() -> Mapping[str, Any]:
+    """The checksum of the package's landmark model; mediapipe is not imported."""
+    folder = _mediapipe.folder() if _mediapipe.has_solutions() else None
+    there = folder is not None and (folder / MODEL).is_file()
+    return {"landmarks": io.checksum(folder / MODEL) if folder is not None and there else CHECKSUM}
+
+
 class Legacy(LandmarkSource):
-    """The face mesh with irises. Raises MissingExtra without mediapipe, BadRecipe where it is newer than 0.10.21."""
+    """The face mesh with irises. confidence: from which score of the detector on something is a face, 0 to 1.
+
+    Raises MissingExtra without mediapipe, BadRecipe where it is newer than 0.10.21.
+    """
 
     name = "legacy"
 
-    def __init__(self) -> None:
-        if _mediapipe.version() is not None and not _mediapipe.has_solutions():
+    def __init__(self, confidence: float = 0.5) -> None:
+        if _mediapipe.version() is None:
+            raise _mediapipe.NoMediapipe("is not installed")
+        if not _mediapipe.has_solutions():
             found = ".".join(map(str, _mediapipe.version() or ()))
             raise BadRecipe(f"landmarks=legacy is mediapipe {_mediapipe.LAST_LEGACY} or before; found {found}, which "
                             "brings no model; give it one by landmarks=tasks model=face_landmarker.task, or type: "
                             f"{_mediapipe.INSTALL_LEGACY}")  # fmt: skip
-        self._solutions = _mediapipe.load().solutions
+        self._confidence = confidence
         self._graphs = _mediapipe.PerThread(self._graph)
-
-    @cached_property
-    def _model(self) -> str:
-        path: Path = _mediapipe.folder() / MODEL
-        return io.checksum(path)
 
     def fingerprint(self) -> Mapping[str, Any]:
         """The checksum of the landmark model."""
-        return {"landmarks": self._model}
+        return fingerprint()
 
     def faces(self, rgb: np.ndarray, most: int = 1) -> list[Face]:
         """The faces of a picture (h, w, 3) uint8, the largest first."""
@@ -49,6 +60,9 @@ class Legacy(LandmarkSource):
         return largest_first([Face(mesh) for mesh in points if np.isfinite(mesh).all()], most)
 
     def _graph(self, most: int) -> Any:
-        return self._solutions.face_mesh.FaceMesh(
-            static_image_mode=True, max_num_faces=most, refine_landmarks=True, min_detection_confidence=0.5
+        return _mediapipe.load().solutions.face_mesh.FaceMesh(
+            static_image_mode=True,
+            max_num_faces=most,
+            refine_landmarks=True,
+            min_detection_confidence=self._confidence,
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from sensorium.errors import BadData
 from sensorium.modalities.face.landmarks import Face, LandmarkSource
-from sensorium.modalities.face.layout import EMOTIONS, LANDMARKS, POINTS, PROBABILITIES, WIDTH
+from sensorium.modalities.face.layout import BLENDSHAPES, EMOTIONS, LANDMARKS, POINTS, PROBABILITIES, WIDTH
 
 _LARGEST = 4.0  # of a coordinate: a face may reach beyond the picture, yet not that far
 _SUM = 0.02  # by which the probabilities may miss 1
@@ -33,7 +33,9 @@ class Numbers(LandmarkSource):
 
     def faces(self, rgb: np.ndarray, most: int = 1) -> list[Face]:
         """Raises BadData: there is no model that looks at pictures."""
-        raise BadData("landmarks=numbers takes faces as numbers (478, 3) and reads no pictures; type landmarks=auto")
+        raise BadData(
+            "landmarks=numbers takes faces as numbers (478, 3) and reads no pictures; type left.encoder.landmarks=auto"
+        )
 
 
 def is_numbers(value: Any) -> bool:
@@ -46,14 +48,14 @@ def is_numbers(value: Any) -> bool:
 def given(value: Any) -> Given:
     """A face of (478, 3), (1434,), or (1441,) numbers, the last with its seven emotion probabilities.
 
-    Raises BadData for another shape, values that are not finite or no shares of a picture, points that all lie in
-    one place, and probabilities that are none.
+    (1493,) is with the 52 blendshapes besides. Raises BadData for another shape, values that are not finite or no
+    shares of a picture, points that all lie in one place, and probabilities that are none.
     """
     try:
         numbers = np.asarray(value, np.float32)
     except (TypeError, ValueError):
         raise BadData(f"a face of {type(value).__name__} that is no array of numbers; {_expected()}") from None
-    if numbers.shape not in ((POINTS, 3), (3 * POINTS,), (WIDTH,)):
+    if numbers.shape not in ((POINTS, 3), (3 * POINTS,), (WIDTH,), (WIDTH + len(BLENDSHAPES),)):
         raise BadData(f"a face of numbers of shape {numbers.shape}; {_expected()}")
     flat = numbers.reshape(-1)
     bad = int(np.count_nonzero(~np.isfinite(flat)))
@@ -66,7 +68,10 @@ def given(value: Any) -> Given:
                       "picture's width, and y by its height")  # fmt: skip
     if not np.ptp(landmarks[:, :2], axis=0).min() > 0:
         raise BadData("a face whose landmarks all lie on one line or in one place; leave out frames without a face")
-    return Given(Face(landmarks), _probabilities(flat[PROBABILITIES]) if len(flat) == WIDTH else None)
+    if len(flat) < WIDTH:
+        return Given(Face(landmarks), None)
+    scores = np.ascontiguousarray(flat[WIDTH:]) if len(flat) > WIDTH else None
+    return Given(Face(landmarks, scores), _probabilities(flat[PROBABILITIES]))
 
 
 def _probabilities(found: np.ndarray) -> np.ndarray:

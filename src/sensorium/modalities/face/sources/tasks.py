@@ -2,50 +2,62 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
-from sensorium import io
 from sensorium.errors import BadData, BadRecipe
 from sensorium.modalities.face.landmarks import Face, LandmarkSource, largest_first
 from sensorium.modalities.face.sources import _mediapipe
 
 TOGETHER = 10  #: faces that the graph looks for, so that the largest of them is known
+LANDMARK_MODEL = "face_landmarks_detector.tflite"  #: in the bundle
 ABOUT = (
     "download it once from https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/"
     "float16/latest/face_landmarker.task and give its path: model=face_landmarker.task"
 )
 
 
+def fingerprint(path: Path) -> Mapping[str, Any]:
+    """The checksum of the landmark model in a bundle. Raises BadData for a file that is none."""
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            return {"landmarks": xxhash.xxh3_128_hexdigest(bundle.read(LANDMARK_MODEL))}
+    except FileNotFoundError:
+        raise BadData(f"{path} is no file; {ABOUT}") from None
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise BadData(f"{path} is no face landmarker of MediaPipe ({error}); {ABOUT}") from None
+
+
 class Tasks(LandmarkSource):
-    """FaceLandmarker with a model bundle. blendshapes: compute the 52 scores too, where the file has their model."""
+    """FaceLandmarker with a model bundle.
+
+    blendshapes: compute the 52 scores too; the file must have their model. confidence: from which score of the
+    detector on something is a face, 0 to 1. Raises BadRecipe without a model, BadData for a file that is none.
+    """
 
     name = "tasks"
 
-    def __init__(self, model: str | Path | None, blendshapes: bool = False) -> None:
+    def __init__(self, model: str | Path | None, blendshapes: bool = False, confidence: float = 0.5) -> None:
         if not model:
             raise BadRecipe(f"landmarks=tasks needs a model file; {ABOUT}")
-        self.path, self.blendshapes = Path(model).expanduser(), blendshapes
-        if not self.path.is_file():
-            raise BadData(f"{self.path} is no file; {ABOUT}")
-        self._mediapipe = _mediapipe.load()
+        self.path, self.blendshapes, self._confidence = Path(model).expanduser(), blendshapes, confidence
+        if _mediapipe.version() is None:
+            raise _mediapipe.NoMediapipe("is not installed", "pip install mediapipe")
+        self._known = fingerprint(self.path)
         self._graphs = _mediapipe.PerThread(self._graph)
 
-    @cached_property
-    def _model(self) -> str:
-        return io.checksum(self.path)
-
     def fingerprint(self) -> Mapping[str, Any]:
-        """The checksum of the model file."""
-        return {"landmarks": self._model}
+        """The checksum of the landmark model in the bundle: that of the legacy source, where the models are equal."""
+        return self._known
 
     def faces(self, rgb: np.ndarray, most: int = 1) -> list[Face]:
         """The faces of a picture (h, w, 3) uint8, the largest first."""
-        mediapipe = self._mediapipe
+        mediapipe = _mediapipe.load()
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
         found = self._graphs.get(max(most, TOGETHER)).detect(picture)
         faces = []
@@ -61,7 +73,10 @@ class Tasks(LandmarkSource):
         from mediapipe.tasks.python import vision
 
         base = python.BaseOptions(model_asset_path=str(self.path))
-        options = vision.FaceLandmarkerOptions(base, num_faces=most, output_face_blendshapes=self.blendshapes)
+        options = vision.FaceLandmarkerOptions(
+            base, num_faces=most, output_face_blendshapes=self.blendshapes,
+            min_face_detection_confidence=self._confidence,
+        )  # fmt: skip
         try:
             return vision.FaceLandmarker.create_from_options(options)
         except (RuntimeError, ValueError) as error:
