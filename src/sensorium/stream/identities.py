@@ -17,26 +17,32 @@ class IdentityOptions:
     """Options of :class:`Identities`; distances are in sizes of the object, times in seconds.
 
     memory: how long an object that is not seen keeps its id. reach: largest cost of a match. widening: by how much
-    ``reach`` grows for each second that an object was not seen. shape: weight of the difference in shape, and growth:
-    of that in size, beside the distance in place.
+    ``reach`` grows for each second that an object was not seen, and most: what it grows to. shape, growth, look:
+    weights of the difference in shape, in size (its logarithm) and in look, beside the distance in place. lost: cost
+    of a match with an object that was not seen in the frame before, so that it does not take another one's place.
     """
 
-    memory: float = 1.5
-    reach: float = 1.0
+    memory: float = 3.0
+    reach: float = 1.5
     widening: float = 3.0
-    shape: float = 2.0
-    growth: float = 0.5
+    most: float = 4.0
+    shape: float = 1.0
+    growth: float = 2.0
+    look: float = 1.0
+    lost: float = 0.3
 
 
 @dataclass
 class Track:
-    """One object: where its points were last seen, when, and how fast it moves (sizes of its own a second)."""
+    """One object: where its points were last seen, when, how fast it moves (units a second), and its mean look."""
 
     id: int
     centre: np.ndarray
     size: float
     shape: np.ndarray
     seen: float
+    look: np.ndarray | None = None
+    times: int = 1
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
     def predicted(self, t: float) -> np.ndarray:
@@ -53,54 +59,68 @@ class Identities:
 
     def __init__(self, options: IdentityOptions | None = None) -> None:
         self.options, self.tracks = options or IdentityOptions(), dict[int, Track]()
-        self._next = 1
+        self._next, self._last = 1, 0.0
 
-    def push(self, objects: Sequence[np.ndarray], t: float) -> list[int]:
-        """The id of each object of a frame at second ``t``; objects: (p, 2) points each, finite."""
+    def push(self, objects: Sequence[np.ndarray], t: float, looks: Sequence[np.ndarray] | None = None) -> list[int]:
+        """The id of each object of a frame at second ``t``.
+
+        objects: (p, 2) points each, finite. looks: for each object numbers (k,) that do not depend on where it is; two
+        frames of one object are less than about 1 apart.
+        """
         t = max([t, *(track.seen for track in self.tracks.values())])
         self.tracks = {id: one for id, one in self.tracks.items() if t - one.seen <= self.options.memory}
-        seen = [_described(points) for points in objects]
+        found = [_described(points) for points in objects]
+        for one, look in zip(found, looks or (), strict=looks is not None):
+            one.look = look
         known = list(self.tracks.values())
-        ids = [0] * len(seen)
-        for row, column in _matches(np.array([[self._cost(one, it, t) for it in seen] for one in known])):
-            _move(known[row], *seen[column], t)
+        ids = [0] * len(found)
+        for row, column in _matches(np.array([[self._cost(one, it, t) for it in found] for one in known])):
+            _move(known[row], found[column], t, self._last)
             ids[column] = known[row].id
-        for place, (centre, size, shape) in enumerate(seen):
+        for place, one in enumerate(found):
             if not ids[place]:
-                ids[place] = self._next
-                self.tracks[self._next] = Track(self._next, centre, size, shape, t)
+                ids[place] = one.id = self._next
+                one.seen, self.tracks[self._next] = t, one
                 self._next += 1
+        self._last = t
         return ids
 
-    def _cost(self, track: Track, described: tuple[np.ndarray, float, np.ndarray], t: float) -> float:
+    def _cost(self, track: Track, found: Track, t: float) -> float:
         """How unlike a track an object is; infinite beyond the reach."""
-        (centre, size, shape), options = described, self.options
-        unit = max(track.size, size)
-        cost = float(np.linalg.norm(centre - track.predicted(t))) / unit
-        cost += options.growth * abs(np.log(size / track.size))
-        if shape.shape == track.shape.shape:
-            cost += options.shape * float(np.sqrt(np.mean((shape - track.shape) ** 2)))
-        return cost if cost <= options.reach + options.widening * (t - track.seen) else np.inf
+        options, gone = self.options, t - track.seen
+        cost = float(np.linalg.norm(found.centre - track.predicted(t))) / max(track.size, found.size)
+        cost += options.growth * abs(float(np.log(found.size / track.size)))
+        if found.shape.shape == track.shape.shape:
+            cost += options.shape * float(np.sqrt(np.mean((found.shape - track.shape) ** 2)))
+        if found.look is not None and track.look is not None:
+            cost += options.look * float(np.linalg.norm(found.look - track.look))
+        cost += options.lost * (track.seen < self._last)
+        return cost if cost <= options.reach + min(options.widening * gone, options.most) else np.inf
 
 
-def _described(points: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """Centre (2,), size, and shape (p, 2) of points: centred, the root mean square distance being 1."""
+def _described(points: np.ndarray) -> Track:
+    """An object that was seen: its centre (2,), its size, and its shape (p, 2): centred, at root mean square 1."""
     points = np.asarray(points, np.float64)
     centre = points.mean(0)
     shape = points - centre
     size = max(float(np.sqrt((shape**2).sum(1).mean())), 1e-9)
-    return centre, 2.0 * size, shape / size
+    return Track(0, centre, 2.0 * size, shape / size, 0.0)
 
 
-def _move(track: Track, centre: np.ndarray, size: float, shape: np.ndarray, t: float) -> None:
-    """Bring a track to where its object was seen now."""
+def _move(track: Track, found: Track, t: float, last: float) -> None:
+    """Bring a track to where its object was seen now; last: the second of the frame before."""
     gone = t - track.seen
-    if gone > 0:
-        velocity = (centre - track.centre) / gone
+    if track.seen < last:  # it was hidden meanwhile, and may have turned round
+        track.velocity = np.zeros(2)
+    elif gone > 0:
         keep = 0.5 ** (gone / _HALF_LIFE)
-        track.velocity = keep * track.velocity + (1.0 - keep) * velocity
-    track.centre, track.size, track.seen = centre, size, t
-    track.shape = shape if shape.shape != track.shape.shape else 0.7 * track.shape + 0.3 * shape
+        track.velocity = keep * track.velocity + (1.0 - keep) * (found.centre - track.centre) / gone
+    track.centre, track.size, track.seen = found.centre, found.size, t
+    track.shape = found.shape if found.shape.shape != track.shape.shape else 0.7 * track.shape + 0.3 * found.shape
+    if found.look is not None:
+        track.times += 1
+        share = max(1.0 / track.times, _LOOK)
+        track.look = found.look if track.look is None else (1.0 - share) * track.look + share * found.look
 
 
 def _matches(costs: np.ndarray) -> list[tuple[int, int]]:
@@ -117,3 +137,4 @@ def _matches(costs: np.ndarray) -> list[tuple[int, int]]:
 _FADE = 0.5  # seconds in which the speed of an object that is not seen falls to 1 / e
 _HALF_LIFE = 0.08  # seconds, of the smoothed velocity
 _NEVER = 1e6
+_LOOK = 0.03  # least share of a new look in the mean

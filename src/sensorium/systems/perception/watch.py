@@ -11,6 +11,7 @@ from sensorium.modalities.face.layout import EMOTIONS, POINTS
 from sensorium.stream.identities import Identities
 from sensorium.stream.one_euro import OneEuro
 from sensorium.stream.tracker import SegmentTracker, TrackerOptions
+from sensorium.systems.perception.likeness import look
 from sensorium.systems.perception.reader import Found, joined, split
 
 #: Smoothing of landmarks: Hz at rest, and Hz for each face size a second.
@@ -50,7 +51,9 @@ class Watch:
         """
         shape = np.array(size or (1, 1), np.float64)
         shape /= shape.max()
-        ids = self._identities.push([face.landmarks[:, :2] * shape for face in found.faces], seconds)
+        places = [face.landmarks[:, :2] * shape for face in found.faces]
+        looks = [look(face.landmarks, shape[0] / shape[1]) for face in found.faces]
+        ids = self._identities.push(places, seconds, looks)
         self._held = {id: one for id, one in self._held.items() if id in self._identities.tracks}
         seen = []
         for id, vector in zip(ids, found.vectors, strict=True):
