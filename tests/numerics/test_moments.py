@@ -79,6 +79,8 @@ def test_only_what_is_kept() -> None:
     assert np.array_equal(few.cov_xy, all_.cov_xy)
     with pytest.raises(BadData, match="cannot merge .* which has"):
         all_.merge(few)
+    with pytest.raises(BadData, match="cannot merge .* which has"):
+        few.merge(all_)
 
 
 def test_float32_products() -> None:

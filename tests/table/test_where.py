@@ -143,6 +143,23 @@ def test_years_months_and_weeks_as_constants():
         filtered(np.array([90, 10], "m8[s]"), np.timedelta64(1, "Y"))
 
 
+@pytest.mark.parametrize("step", [1, 10])
+@pytest.mark.parametrize(("unit", "nanoseconds"), [("W", 604_800 * 10**9), ("D", 86_400 * 10**9), ("h", 3600 * 10**9),
+                         ("m", 60 * 10**9), ("s", 10**9), ("ms", 10**6), ("us", 1000), ("ns", 1)])  # fmt: skip
+def test_durations_of_every_unit_equal_their_nanoseconds(unit, nanoseconds, step):
+    column = np.array([step, 2 * step, 3 * step], f"m8[{unit}]").astype(f"m8[{step}{unit}]")
+    constant = np.timedelta64(2 * step * nanoseconds, "ns")
+    assert filtered(column, constant) == [False, True, False]
+    assert filtered(column, {"<": constant + np.timedelta64(1, "ns")}) == [True, True, False]
+    assert filtered(np.array([constant, constant * 2]), np.timedelta64(2 * step, unit)) == [True, False]
+
+
+def test_a_duration_below_a_microsecond_is_taken_as_nanoseconds():
+    column = np.array([2, 3, 4], "m8[ns]")
+    assert filtered(column, "0.000000003") == [False, True, False]
+    assert filtered(column, {">=": Decimal("3e-9")}) == [False, True, True]
+
+
 def test_lists_equal_what_they_contain():
     column = as_column([["cup", "red"], [], None, ["hat"]])
     assert filtered(column, "cup") == [True, False, False, False]
