@@ -6,7 +6,7 @@ import { snap } from "./stage.js";
 import { h } from "../../dom.js";
 
 export const SENT = 640; // pixels of the longer side of a frame of a video that is sent
-const STILL = 1280; // … of a picture
+export const STILL = 1280; // … of a picture
 const QUALITY = 0.85; // of JPEG
 const SILENT = 1000; // milliseconds without an answer after which the source is shown as it is
 const SPAN = 3000; // milliseconds over which frames are counted

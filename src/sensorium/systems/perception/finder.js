@@ -12,10 +12,12 @@ export class NoModel extends Error {
 
 /** What computes landmarks: find(canvas, {faces, still}) gives {points (n, 478, 3) Float32Array, n}; where: worker or frame. */
 export class Finder {
-  /** model: {url}, where its files are; faces: how many are looked for. Raises NoModel where it runs neither in a worker nor in a frame. */
-  static async open({ url }, faces) {
+  /** model: {url}, where its files are; faces: how many are looked for; only: worker or frame, where not either will do.
+   *  Raises NoModel where it runs in neither. */
+  static async open({ url }, faces, only = null) {
     const faults = [];
     for (const [where, make] of [["worker", inWorker], ["frame", inFrame]]) {
+      if (only && where !== only) continue;
       const finder = new Finder(where);
       try {
         await finder.begin(await make(url), faces);

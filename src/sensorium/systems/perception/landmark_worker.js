@@ -5,7 +5,6 @@
 
 const INWORKER = typeof importScripts === "function";
 const BASE = new URL(".", INWORKER ? location.href : document.currentScript.src).href;
-const PASSES = 6; // over a still picture: the tracker settles on the face that it has found
 const POINTS = 478;
 
 if (INWORKER) {
@@ -51,9 +50,9 @@ function options(faces) {
 /** Landmarks (n, 478, 3) of the faces of a bitmap. still: a picture of its own, and not the next of a video. */
 async function read({ image, faces, still }) {
   options(faces);
-  if (still) mesh.reset();
+  if (still) mesh.reset(); // look for faces anew, where those of a video are followed from frame to frame
   found = [];
-  for (let pass = 0; pass < (still ? PASSES : 1); pass++) await mesh.send({ image });
+  await mesh.send({ image });
   image.close?.();
   const points = new Float32Array(3 * POINTS * found.length);
   let at = 0;

@@ -4,7 +4,7 @@ import { call, connection } from "../../api.js";
 import { context, go, link } from "../../context.js";
 import { announce, h, icon, set, state } from "../../dom.js";
 import { Controls } from "./controls.js";
-import { Feed, SENT } from "./feed.js";
+import { Feed, SENT, STILL } from "./feed.js";
 import { Place } from "./place.js";
 import { Chips, Emotions, hush, Prompts } from "./readings.js";
 import { camera, cameras, insecure, open } from "./sources.js";
@@ -152,7 +152,7 @@ class Page {
     this.controls.draw({ source, asking: this.asking, cameras: this.cameras, mirrored: this.mirrored, mesh: this.stage.mesh, faces: this.faces, choices, where: this.where, both: Boolean(this.model && run.pictures) });
     set(this.told, icon("check"), this.where === "browser"
       ? "Landmarks are computed in this browser: 5.7 kB of numbers a face go to the server, no picture does. Nothing is stored."
-      : `Frames go to this server as JPEG of at most ${SENT} pixels, are answered, and forgotten. Nothing is stored.`);
+      : `Frames go to this server as JPEG of at most ${SENT} pixels, pictures of ${STILL}; they are answered and forgotten. Nothing is stored.`);
     if (!source) this.quiet();
   }
 
@@ -213,6 +213,7 @@ class Page {
     this.quiet();
     this.place.dataset.trouble = "";
     this.mode(source.kind);
+    this.stage.shape(source);
     this.feed.from(source);
   }
 

@@ -10,6 +10,7 @@ import { label, nameOf } from "../../results.js";
 import { colourOf } from "./stage.js";
 
 const TRAIL = 50; // places of the way back that are drawn
+const FEW = 60; // prompts up to which each is drawn larger than the faces
 const COLUMNS = ["label", "emotion", "split"]; // the first that a run has colours the points
 
 /** The plot of the map with the faces on top. */
@@ -79,6 +80,8 @@ export class Place {
       this.plot = new Faces(this.box.firstChild, { hover: (i, event) => this.hover(i, event), pick() {}, lasso() {} });
       this.plot.over.setAttribute("aria-label", "Map of the run's items and the faces among them. Arrow keys move, plus and minus zoom, 0 shows all.");
       this.plot.set(arrays.xy, flags);
+      const prompts = header.sides.find((side) => side.name === "right");
+      if (prompts && header.sides.length > 1 && prompts.points <= FEW) this.plot.choose(Array.from({ length: prompts.points }, (_, i) => prompts.start + i));
       this.plot.put("codes", this.made.codes);
       this.colour();
       this.note.textContent = `Discs are ${many(run, "left")}, diamonds ${many(run, "right")}; PCA${header.explained ? `, ${(100 * (header.explained[0] + header.explained[1])).toFixed(0)} % of the variance` : ""}.`;

@@ -37,7 +37,10 @@ export class Stage {
     this.paint();
   }
 
-  clear() { this.frame = null; this.faces = []; this.paint(); }
+  /** The shape of the stage: that of a source, neither taller than wide nor very flat. */
+  shape({ width, height }) { this.canvas.parentElement.style.setProperty("aspect-ratio", String(Math.min(2, Math.max(1, width / height)))); }
+
+  clear() { this.canvas.parentElement?.style.removeProperty("aspect-ratio"); this.frame = null; this.faces = []; this.paint(); }
 
   /** Where the frame lies on the canvas, in its pixels: as large as fits. */
   get place() {
@@ -87,7 +90,7 @@ export class Stage {
     if (this.mesh && mine && at.length > 467) {
       pen.beginPath();
       for (let i = 0; i < TRIANGLES.length; i += 2) { pen.moveTo(...at[TRIANGLES[i]]); pen.lineTo(...at[TRIANGLES[i + 1]]); }
-      stroke("#fff", thin * 0.8, 0.26);
+      stroke("#fff", thin * 0.8, 0.34);
     }
     path(OVAL);
     stroke("#000", thin * 4, 0.22);
