@@ -9,7 +9,7 @@ export const SENT = 640; // pixels of the longer side of a frame of a video that
 export const STILL = 1280; // … of a picture
 const QUALITY = 0.85; // of JPEG
 const SILENT = 1000; // milliseconds without an answer after which the source is shown as it is
-const SPAN = 3000; // milliseconds over which frames are counted
+const SPAN = 4000; // milliseconds over which frames are counted
 
 /**
  * Events: those of the socket, and "plain" (a frame that is shown without faces). "answer" has, besides, frame (a canvas) and
@@ -18,7 +18,7 @@ const SPAN = 3000; // milliseconds over which frames are counted
 export class Feed extends EventTarget {
   constructor(options, local = null) {
     super();
-    Object.assign(this, { options, local, source: null, socket: null, busy: false, fresh: false, done: false, last: 0, answers: [], trips: [], places: [h("canvas"), h("canvas"), h("canvas")], at: 0, small: h("canvas") });
+    Object.assign(this, { options, local, source: null, socket: null, busy: false, fresh: false, done: false, last: 0, answers: [], places: [h("canvas"), h("canvas"), h("canvas")], at: 0, small: h("canvas") });
     this.seen = () => this.turn();
     document.addEventListener("visibilitychange", this.seen);
   }
@@ -26,7 +26,7 @@ export class Feed extends EventTarget {
   /** Feed from a source; the one before is stopped. */
   from(source) {
     this.leave();
-    Object.assign(this, { source, fresh: true, done: false, last: performance.now(), answers: [], trips: [] });
+    Object.assign(this, { source, fresh: true, done: false, last: performance.now(), answers: [] });
     this.open();
     if (!source.moving) { this.tell("plain", this.frame()); return; }
     this.end = each(source.element, () => {
@@ -64,9 +64,7 @@ export class Feed extends EventTarget {
     });
     pass("answer", (detail) => {
       const now = this.last = performance.now();
-      this.answers.push(now);
-      this.trips.push(detail.trip);
-      if (this.trips.length > 100) this.trips.shift();
+      this.answers.push({ at: now, trip: detail.trip });
       if (!this.source.moving) this.done = true;
       this.tell("answer", { ...detail, ...detail.of });
       this.turn();
@@ -107,9 +105,9 @@ export class Feed extends EventTarget {
   /** Frames a second over the last seconds, and the median and 95th percentile of milliseconds from frame to answer. */
   get speed() {
     const now = performance.now();
-    while (this.answers.length && now - this.answers[0] > SPAN) this.answers.shift();
-    const { length } = this.answers, sorted = [...this.trips].sort((a, b) => a - b), at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
-    return { rate: length < 2 ? 0 : (1000 * (length - 1)) / (now - this.answers[0]), median: at(0.5), p95: at(0.95) };
+    while (this.answers.length && now - this.answers[0].at > SPAN) this.answers.shift();
+    const { length } = this.answers, sorted = this.answers.map(({ trip }) => trip).sort((a, b) => a - b), at = (share) => sorted[Math.min(length - 1, Math.floor(share * length))] ?? 0;
+    return { rate: length < 2 ? 0 : (1000 * (length - 1)) / (now - this.answers[0].at), median: at(0.5), p95: at(0.95) };
   }
 
   /** The vectors of a face that is shown, from the server. */

@@ -332,7 +332,7 @@ class Page {
     if (this.saying) this.say(this.saying);
     const { rate, median, p95 } = this.feed.speed, paused = document.hidden || this.source.element.paused;
     Object.assign(this.zone.dataset, { rate: rate.toFixed(1), latency: Math.round(median), p95: Math.round(p95) });
-    this.facts.textContent = paused ? "paused" : rate ? `${rate.toFixed(0)} frames a second · ${Math.round(median)} ms from frame to answer (p95 ${Math.round(p95)} ms)` : "waiting for the first answer…";
+    this.facts.textContent = paused ? "paused" : rate ? `${rate < 2 ? rate.toFixed(1) : rate.toFixed(0)} frames a second · ${Math.round(median)} ms from frame to answer (p95 ${Math.round(p95)} ms)` : "waiting for an answer…";
     this.zone.classList.toggle("slow", !paused && rate > 0 && rate < FEW);
     if (this.problem === "slow" && rate >= FEW) this.tell(null);
     if (!this.problem && !paused && rate > 0 && rate < FEW && this.feed.answers.length > 3) {
