@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from sensorium.cli import generation
 from sensorium.cli.options import Trust, trusted
 from sensorium.cli.output import console
 from sensorium.errors import MissingExtra
@@ -55,6 +56,15 @@ def serve(
             help="Landmark model that browsers may run themselves, for the page Face: npm pack @mediapipe/face_mesh",
         ),
     ] = None,
+    generate: Annotated[
+        str | None,
+        typer.Option(
+            "--generate",
+            metavar="MODEL",
+            help="Picture model that faces condition: a folder that diffusers saved, or an id of the hub.",
+            show_default=False,
+        ),
+    ] = None,
     log: Annotated[
         str | None, typer.Option("--log", help="debug, info, warning or off. Default: info.", show_default=False)
     ] = None,
@@ -69,6 +79,8 @@ def serve(
     [bold]sensorium serve runs/glyphs --host 0.0.0.0 --token-file token.txt --tls-cert cert.pem --tls-key key.pem[/bold]
     """
     trusted(trust, *runs)
+    if generate is not None:
+        generation.locate(generate)
     # Threads that spin while they wait would take the processor from the thread that answers.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
@@ -78,7 +90,7 @@ def serve(
             raise
         raise MissingExtra(error.name or "fastapi", "serve") from None
     options = {"host": host, "port": port, "hosts": allow_host, "origins": allow_origin, "log": log}
-    options |= {"tls_cert": tls_cert, "tls_key": tls_key, "face_model": face_model}
+    options |= {"tls_cert": tls_cert, "tls_key": tls_key, "face_model": face_model, "generate": generate}
     announce = _announce if sys.stderr.isatty() else None
     launch.serve(runs, token_file, announce, **{key: value for key, value in options.items() if value is not None})
 

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(None, description="what a client must send as Authorization: Bearer …")
     hosts: list[str] = Field(default_factory=list, description="further names this server answers to")
     origins: list[str] = Field(default_factory=list, description="further pages whose sockets are taken, by origin")
+    generate: str | None = Field(None, description="picture model that faces condition: a folder, or an id of the hub")
 
     tls_cert: Path | None = Field(None, description="certificate chain, PEM; with tls_key the server speaks https")
     tls_key: Path | None = Field(None, description="private key of tls_cert, PEM, without a password")

@@ -110,7 +110,7 @@ export async function show(element, path) {
   try { element.src = await blobs.get(path); } catch { blobs.delete(path); element.dispatchEvent(new Event("error")); }
 }
 
-/** Server-sent events of a path, read with fetch so that a token can go along: calls on(type, data) until stopped. */
+/** Server-sent events of a path, read with fetch so that a token can go along: calls on(type, data, id) until stopped. */
 export function events(path, on, ended = () => {}) {
   const stop = new AbortController();
   (async () => {
@@ -124,13 +124,14 @@ export function events(path, on, ended = () => {}) {
       const blocks = rest.split("\n\n");
       rest = blocks.pop();
       for (const block of blocks) {
-        let type = "message";
+        let type = "message", id = "";
         const data = [];
         for (const line of block.split("\n")) {
           if (line.startsWith("event:")) type = line.slice(6).trim();
+          else if (line.startsWith("id:")) id = line.slice(3).trim();
           else if (line.startsWith("data:")) data.push(line.slice(5).trimStart());
         }
-        if (data.length) on(type, JSON.parse(data.join("\n")));
+        if (data.length) on(type, JSON.parse(data.join("\n")), id);
       }
     }
     ended(null);

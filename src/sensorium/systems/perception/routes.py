@@ -17,7 +17,7 @@ from sensorium.serve import bodies
 from sensorium.serve.context import Context
 from sensorium.serve.engine.inputs import content_of
 from sensorium.serve.problems import Problem, responses
-from sensorium.systems.perception import model_routes, runs, session
+from sensorium.systems.perception import generation_routes, model_routes, runs, session
 from sensorium.systems.perception.frames import Frames
 from sensorium.systems.perception.limits import FaceLimits
 from sensorium.systems.perception.messages import Frame
@@ -57,6 +57,7 @@ def routes(context: Context) -> APIRouter:
         await service.frames.close()
 
     router = APIRouter(tags=["faces"], lifespan=lifespan)
+    router.include_router(generation_routes.routes(context))
     router.add_api_websocket_route("/faces", Sockets(service).connect)
     router.include_router(model_routes.routes(context))
 
