@@ -65,7 +65,7 @@ class Identities:
         """The id of each object of a frame at second ``t``.
 
         objects: (p, 2) points each, finite. looks: for each object numbers (k,) that do not depend on where it is; two
-        frames of one object are less than about 1 apart.
+        frames of one object are less than about 1 apart, and more than 1 counts as 1.
         """
         t = max([t, *(track.seen for track in self.tracks.values())])
         self.tracks = {id: one for id, one in self.tracks.items() if t - one.seen <= self.options.memory}
@@ -93,7 +93,7 @@ class Identities:
         if found.shape.shape == track.shape.shape:
             cost += options.shape * float(np.sqrt(np.mean((found.shape - track.shape) ** 2)))
         if found.look is not None and track.look is not None:
-            cost += options.look * float(np.linalg.norm(found.look - track.look))
+            cost += options.look * min(float(np.linalg.norm(found.look - track.look)), 1.0)
         cost += options.lost * (track.seen < self._last)
         return cost if cost <= options.reach + min(options.widening * gone, options.most) else np.inf
 

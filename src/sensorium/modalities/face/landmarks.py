@@ -47,6 +47,18 @@ class LandmarkSource(Protocol):
         """At most ``most`` faces of a picture (h, w, 3) uint8, the largest first; [] where there is none."""
         ...
 
+    def following(self, most: int = 1) -> LandmarkSource:
+        """A source for the pictures of one stream, in turn, one call at a time; by default this source.
+
+        It may look for each face where the picture before had it, so that a face is not lost between two pictures and
+        its landmarks tremble less; they then differ a little from those of the picture alone. Close it at the end.
+        """
+        return self
+
+    def close(self) -> None:
+        """Give back what :meth:`following` took; nothing by default."""
+        return
+
 
 SOURCES = ("legacy", "tasks", "numbers")
 

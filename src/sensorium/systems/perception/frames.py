@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
+from sensorium.modalities.face.landmarks import LandmarkSource
 from sensorium.modalities.image.files import over_white
 from sensorium.serve.context import Context
 from sensorium.serve.engine.decode import Decoders, Undecodable
@@ -45,26 +49,36 @@ class Frames:
         self._settings = context.settings
 
     async def reader(self, served: ServedRun, side: str) -> Reader:
-        """The reader of a run, loaded once for each version of it."""
+        """The reader of a run, loaded once for each version of it, also for sockets that come together."""
         if READER not in served.cache:
-            # The task, so that sockets that come together load it once.
-            served.cache[READER] = asyncio.ensure_future(asyncio.to_thread(reader.of, served.run, side))
-        return await asyncio.shield(served.cache[READER])
+            load = partial(reader.of, served.run, side, self.limits.model)
+            served.cache[READER] = asyncio.ensure_future(asyncio.to_thread(load))
+        try:
+            return await asyncio.shield(served.cache[READER])
+        except Exception:  # what failed may be mended before the next frame
+            served.cache.pop(READER, None)
+            raise
 
-    async def read(self, frame: Frame, reader: Reader, most: int, pixels: int | None = None) -> Read:
-        """The faces of a frame. Raises a 422 problem for bad content, SensoriumError for what is no face."""
+    async def following(self, reader: Reader, most: int) -> LandmarkSource | None:
+        """What finds the faces in the pictures of one stream, to be closed at its end; None without pictures."""
+        return None if reader.source is None else await self.call(reader.source.following, most)
+
+    async def read(
+        self, frame: Frame, reader: Reader, most: int, source: LandmarkSource | None = None, pixels: int | None = None
+    ) -> Read:
+        """The faces of a frame; source: of a stream. Raises a 422 problem for bad content, and SensoriumError."""
         if frame.picture is not None:
             if reader.source is None:
                 raise Problem(501, f"pictures cannot be read here: {self.redact(reader.why or '')}")
             rgb = await self._decode(frame.picture, self.limits.pixels if pixels is None else pixels)
-            found = await self._in_thread(reader.picture, rgb, most)
+            found = await self.call(reader.picture, rgb, most, source)
             return Read(found, (rgb.shape[1], rgb.shape[0]))
         if frame.landmarks is not None:
             if reader.numbers is None:
                 raise Problem(501, f"landmarks alone cannot be read here: {self.redact(reader.why_numbers or '')}; "
                                    "send perception vectors (kind 3)")  # fmt: skip
-            return Read(await self._in_thread(reader.points, frame.landmarks, most), None)
-        return Read(await self._in_thread(reader.vectors, frame.vectors, most), None)
+            return Read(await self.call(reader.points, frame.landmarks, most), None)
+        return Read(await self.call(reader.vectors, frame.vectors, most), None)
 
     async def close(self) -> None:
         """End the processes and threads."""
@@ -72,7 +86,8 @@ class Frames:
             await decoders.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_thread(self, function, *arguments) -> Found:  # type: ignore[no-untyped-def]
+    async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """A function's result, called in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _decode(self, content: bytes, pixels: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from sensorium.modalities.face.layout import (
 #: Corners of the eyes, ridge of the nose, forehead and temples.
 FIRM = tuple(dict.fromkeys((RIGHT_EYE_OUTER, RIGHT_EYE_INNER, LEFT_EYE_INNER, LEFT_EYE_OUTER, *NOSE, FOREHEAD,
                             RIGHT_SIDE, LEFT_SIDE, *OVAL[-8:], *OVAL[:9])))  # fmt: skip
-NOISE = 0.02  #: deviation of a point from frame to frame, in distances of the outer corners of the eyes
+NOISE = 0.03  #: deviation of a point from frame to frame, in distances of the outer corners of the eyes
 
 
 def look(landmarks: np.ndarray, aspect: float = 1.0) -> np.ndarray:

@@ -20,4 +20,5 @@ class FaceLimits(BaseSettings):
     idle: float = Field(60.0, gt=0, description="seconds without a message after which a socket is closed")
     slow: float = Field(10.0, gt=0, description="seconds a reader may take nothing before its socket is closed")
     decode_seconds: float = Field(2.0, gt=0, description="time that decoding one frame may take")
+    model: str = Field("", description="face_landmarker.task, for runs that name no source of landmarks themselves")
     orders: int = Field(32, gt=0, description="text messages that wait to be answered before a socket is closed")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from sensorium.encoders.face import Face
 from sensorium.modalities.face.layout import EMOTIONS, POINTS, WIDTH
 from sensorium.search.run import Run
 from sensorium.serve.engine.registry import Registry, ServedRun
 from sensorium.serve.problems import Problem
 
 TRAIN = "sensorium run perception data.file=training_data.npz && sensorium serve runs/perception"
-TAKES = "face"
+TAKES = "face"  #: the modality of the pictures
 
 
 def side_of(run: Run) -> str | None:
-    """The side whose items are faces: its encoder takes them, or they came as vectors of 1441 numbers."""
+    """The side whose items are faces: its encoder is that of faces, or they came as vectors of 1441 numbers."""
     for side in run.sides:
-        encoder = run.encoder(side)
-        if encoder is not None and encoder.takes == TAKES:
+        if isinstance(run.encoder(side), Face) and run.head(side).takes_vectors:
             return side
     for side in run.sides:
         if run.encoder(side) is None and run.head(side).takes_vectors and run.head(side).dim_in == WIDTH:
@@ -25,6 +25,10 @@ def side_of(run: Run) -> str | None:
 
 def why_not(run: Run) -> str:
     """Why a run without such a side cannot be used."""
+    many = [side for side in run.sides if isinstance(run.encoder(side), Face)]
+    if many:
+        return (f"its {run.names[many[0]]} side takes all faces of a picture together, as a sequence; live faces are "
+                "compared one by one: fit a run with left.encoder.faces=largest")  # fmt: skip
     takes = [f"{run.names[side]} takes {_takes(run, side)}" for side in run.sides]
     return (f"its {' and '.join(takes)}; a run of faces has an encoder of faces, or vectors of {WIDTH} numbers "
             f"({POINTS} landmarks x 3, {len(EMOTIONS)} emotions); type: {TRAIN}")  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from sensorium.modalities.face.landmarks import LandmarkSource
 from sensorium.modalities.face.layout import EMOTIONS, POINTS
 from sensorium.serve.context import Context
 from sensorium.serve.engine.registry import ServedRun
@@ -78,14 +79,25 @@ class Session:
     def __init__(self, service: Service, asked: Asked, chosen: Chosen) -> None:
         self.service, self.asked, self.chosen = service, asked, chosen
         self.watch = Watch(asked.smooth)
+        self._source: LandmarkSource | None = None  # of this stream's pictures
         self.last: dict[int, tuple[Seen, Near]] = {}  # by id, of the last frame
         self._clock: int | None = None  # the client's milliseconds of the frame before
         self._second, self._now = 0.0, time.monotonic()  # of the frame before: of this session, and by our clock
 
+    async def begin(self) -> None:
+        """Get ready for the pictures of a stream, in which faces are followed; :meth:`close` ends that."""
+        self._source = await self.service.frames.following(self.chosen.reader, self.asked.faces)
+
+    def close(self) -> None:
+        """Give back what :meth:`begin` took."""
+        source, self._source = self._source, None
+        if source is not None:
+            source.close()
+
     async def answer(self, frame: Frame, arrived: float, dropped: int, pixels: int | None = None) -> bytes:
         """The answer to a frame as JSON. Raises problems and SensoriumError, after which the next frame may come."""
         asked, chosen = self.asked, self.chosen
-        read = await self.service.frames.read(frame, chosen.reader, asked.faces, pixels)
+        read = await self.service.frames.read(frame, chosen.reader, asked.faces, self._source, pixels)
         seen = self.watch.push(read.found, self._seconds(frame.sent), read.size)
         near: list[Near] = []
         if seen:
@@ -93,7 +105,7 @@ class Session:
             if asked.place:
                 method = asked.place if isinstance(asked.place, str) else "pca"
                 place = await self.service.placers.get(chosen.served, chosen.side, method)
-            vectors = np.stack([one.vector for one in seen])
+            vectors = np.stack([one.input(chosen.reader.blendshapes) for one in seen])
             near = await nearest.near(chosen.target, vectors, asked.k, place)
         self.last = {one.id: (one, two) for one, two in zip(seen, near, strict=True)}
         took = 1000 * (time.perf_counter() - arrived)

@@ -79,6 +79,8 @@ class Connection:
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
+            if self.session is not None:
+                await self.service.frames.call(self.session.close)
         for error in results:
             if isinstance(error, _Stop):
                 await _end(self.websocket, error.code, Problem(error.status, error.detail))
@@ -144,10 +146,13 @@ class Connection:
 
     async def _open(self, asked: Asked) -> None:
         """Begin anew with what is asked for; the faces and their ids go on where only the run or the counts change."""
-        chosen = await session.choose(self.service, asked)
-        before, self.session = self.session, Session(self.service, asked, chosen)
-        if before is not None and before.asked.smooth == asked.smooth:
-            self.session.follow(before)
+        opened = Session(self.service, asked, await session.choose(self.service, asked))
+        await opened.begin()
+        before, self.session = self.session, opened
+        if before is not None:
+            before.close()
+            if before.asked.smooth == asked.smooth:
+                opened.follow(before)
 
     async def _faces(self, data: bytes, arrived: float) -> bytes:
         """The answer to a frame, by the version of its run that is served now."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sensorium.errors import BadData
 from sensorium.modalities.face.layout import EMOTIONS, POINTS
 from sensorium.stream.identities import Identities
 from sensorium.stream.one_euro import OneEuro
@@ -23,17 +24,27 @@ LABELS = TrackerOptions(half_life=0.5, margin=0.1, hold=0.4, least=0.8)
 
 @dataclass(frozen=True)
 class Seen:
-    """A face as it is told: id, landmarks (478, 3), probabilities (7,), and the present label."""
+    """A face as it is told: id, landmarks (478, 3), probabilities (7,), the present label, and blendshapes or None."""
 
     id: int
     landmarks: np.ndarray
     probabilities: np.ndarray
     label: str
+    scores: np.ndarray | None = None
 
     @property
     def vector(self) -> np.ndarray:
         """Its perception vector (1441,) float32."""
         return joined(self.landmarks[None], self.probabilities[None])[0]
+
+    def input(self, blendshapes: bool) -> np.ndarray:
+        """What a head takes: the perception vector, with blendshapes (1493,). Raises BadData where there are none."""
+        if not blendshapes:
+            return self.vector
+        if self.scores is None:
+            raise BadData("this run's head takes blendshapes, and the model file has no model of them; type "
+                          "left.encoder.blendshapes=false, or take face_landmarker.task with blendshapes")  # fmt: skip
+        return np.concatenate([self.vector, self.scores]).astype(np.float32)
 
 
 class Watch:
@@ -56,13 +67,14 @@ class Watch:
         ids = self._identities.push(places, seconds, looks)
         self._held = {id: one for id, one in self._held.items() if id in self._identities.tracks}
         seen = []
-        for id, vector in zip(ids, found.vectors, strict=True):
+        for id, vector, face in zip(ids, found.vectors, found.faces, strict=True):
             if not self.smooth:
                 points, chances = split(vector[None])
-                seen.append(Seen(id, points[0], chances[0], EMOTIONS[int(chances[0].argmax())]))
+                label = EMOTIONS[int(chances[0].argmax())]
+                seen.append(Seen(id, points[0], chances[0], label, face.blendshapes))
                 continue
             held = self._held.setdefault(id, _Held(seconds))
-            seen.append(held.push(id, vector, seconds))
+            seen.append(replace(held.push(id, vector, seconds), scores=face.blendshapes))
         return seen
 
 

@@ -12,6 +12,7 @@ from sensorium import io
 from sensorium.errors import BadRecipe
 from sensorium.modalities.face.landmarks import Face, LandmarkSource, largest_first
 from sensorium.modalities.face.sources import _mediapipe
+from sensorium.modalities.face.sources._following import Following
 
 MODEL = "modules/face_landmark/face_landmark_with_attention.tflite"
 TOGETHER = 10  #: faces that the graph looks for, so that the largest of them is known
@@ -54,15 +55,22 @@ class Legacy(LandmarkSource):
 
     def faces(self, rgb: np.ndarray, most: int = 1) -> list[Face]:
         """The faces of a picture (h, w, 3) uint8, the largest first."""
-        found = self._graphs.get(max(most, TOGETHER)).process(np.ascontiguousarray(rgb))
-        meshes = found.multi_face_landmarks or ()
-        points = [np.array([(p.x, p.y, p.z) for p in mesh.landmark], np.float32) for mesh in meshes]
-        return largest_first([Face(mesh) for mesh in points if np.isfinite(mesh).all()], most)
+        return largest_first(_read(self._graphs.get(max(most, TOGETHER)), rgb), most)
 
-    def _graph(self, most: int) -> Any:
+    def following(self, most: int = 1) -> LandmarkSource:
+        """A graph that looks for faces where the picture before had them, and for further ones up to ``most``."""
+        return Following(self, lambda: self._graph(most, still=False), _read)
+
+    def _graph(self, most: int, still: bool = True) -> Any:
         return _mediapipe.load().solutions.face_mesh.FaceMesh(
-            static_image_mode=True,
+            static_image_mode=still,
             max_num_faces=most,
             refine_landmarks=True,
             min_detection_confidence=self._confidence,
         )
+
+
+def _read(graph: Any, rgb: np.ndarray) -> list[Face]:
+    meshes = graph.process(np.ascontiguousarray(rgb)).multi_face_landmarks or ()
+    points = [np.array([(p.x, p.y, p.z) for p in mesh.landmark], np.float32) for mesh in meshes]
+    return [Face(mesh) for mesh in points if np.isfinite(mesh).all()]

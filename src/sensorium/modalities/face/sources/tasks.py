@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import xxhash
 from sensorium.errors import BadData, BadRecipe
 from sensorium.modalities.face.landmarks import Face, LandmarkSource, largest_first
 from sensorium.modalities.face.sources import _mediapipe
+from sensorium.modalities.face.sources._following import Following
 
 TOGETHER = 10  #: faces that the graph looks for, so that the largest of them is known
 LANDMARK_MODEL = "face_landmarks_detector.tflite"  #: in the bundle
@@ -57,24 +59,31 @@ class Tasks(LandmarkSource):
 
     def faces(self, rgb: np.ndarray, most: int = 1) -> list[Face]:
         """The faces of a picture (h, w, 3) uint8, the largest first."""
-        mediapipe = _mediapipe.load()
-        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
-        found = self._graphs.get(max(most, TOGETHER)).detect(picture)
+        return largest_first(self._faces(self._graphs.get(max(most, TOGETHER)).detect(_image(rgb))), most)
+
+    def following(self, most: int = 1) -> LandmarkSource:
+        """A graph that looks for faces where the picture before had them, and for further ones up to ``most``."""
+        clock = itertools.count(0, _STEP)
+        return Following(self, lambda: self._graph(most, still=False),
+                         lambda graph, rgb: self._faces(graph.detect_for_video(_image(rgb), next(clock))))  # fmt: skip
+
+    def _faces(self, found: Any) -> list[Face]:
         faces = []
         for i, mesh in enumerate(found.face_landmarks):
             points = np.array([(p.x, p.y, p.z) for p in mesh], np.float32)
             scores = [one.score for one in found.face_blendshapes[i]] if self.blendshapes else None
             if np.isfinite(points).all():
                 faces.append(Face(points, None if scores is None else np.array(scores, np.float32)))
-        return largest_first(faces, most)
+        return faces
 
-    def _graph(self, most: int) -> Any:
+    def _graph(self, most: int, still: bool = True) -> Any:
         from mediapipe.tasks import python
         from mediapipe.tasks.python import vision
 
         base = python.BaseOptions(model_asset_path=str(self.path))
+        mode = vision.RunningMode.IMAGE if still else vision.RunningMode.VIDEO
         options = vision.FaceLandmarkerOptions(
-            base, num_faces=most, output_face_blendshapes=self.blendshapes,
+            base, running_mode=mode, num_faces=most, output_face_blendshapes=self.blendshapes,
             min_face_detection_confidence=self._confidence,
         )  # fmt: skip
         try:
@@ -82,3 +91,11 @@ class Tasks(LandmarkSource):
         except (RuntimeError, ValueError) as error:
             raise BadData(f"{self.path} is no face landmarker of MediaPipe ({str(error).splitlines()[0]}); "
                           f"{ABOUT}") from None  # fmt: skip
+
+
+def _image(rgb: np.ndarray) -> Any:
+    mediapipe = _mediapipe.load()
+    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
+
+
+_STEP = 33  # milliseconds from picture to picture; the graph wants a time that grows
