@@ -301,7 +301,7 @@ def embed_only(recipe: Any, overrides: Sequence[str], out: Path | None, quiet: b
     parts, data = plan.build(), located.part(plan, target.path, progress=not quiet).load()
     plan.check_device()
     plan, parts, notes = encoding.settled(plan, data, parts, overrides)
-    for note in () if quiet else notes:
+    for note in () if quiet else [*notes, *data.notes.get("said", [])]:
         say("note", note)
     left, right = embed(plan, data, target.stores, progress=not quiet, parts=parts)
     return [

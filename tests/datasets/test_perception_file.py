@@ -128,7 +128,7 @@ def test_missing_arrays_are_named_with_those_that_are_there(tmp_path):
     np.savez(tmp_path / "t.npz", vectors=np.zeros((3, 4)), other=np.zeros((3, 5)))
     with pytest.raises(BadRecipe, match=r"no 'perception_embeddings'.*it holds vectors \[3, 4\], other \[3, 5\]"):
         Perception(str(tmp_path / "t.npz")).load()
-    with pytest.raises(BadRecipe, match="type: data.file=training_data.npz"):
+    with pytest.raises(BadRecipe, match="or data.file=training_data.npz"):
         Perception().load()
     with pytest.raises(BadRecipe, match=r"data\.points=2; expected 3 to 10000"):
         Perception(points=2)

@@ -40,6 +40,8 @@ class Dataset(Protocol):
 
     stores: Path | None = None  #: folder of the run's embeddings, where it may keep what it computes; set by a run
     progress: bool = False  #: whether it may show the progress of long work; set by a run
+    asks_encoder: bool = False  #: whether a run sets ``encoder``
+    encoder: Encoder | None = None  #: that of the left side, which may say what it finds in an item; set by a run
 
     @abstractmethod
     def load(self) -> Data:
@@ -105,6 +107,8 @@ class Encoder(Protocol):
     towers: Sequence[str] = ()  #: kinds of item that its key ``tower`` chooses from, one of which it then takes
     #: Kinds of which it takes any one, or several of one item: see types.Pictured. ``takes`` is the first of them.
     joins: Sequence[str] = ()
+    finds: bool = False  #: has ``find``: its items are things that it finds in pictures, such as faces
+    finder: Mapping[str, Any] = _NOTHING  #: what its findings depend on, as the fingerprint says it of the vectors
     parted: bool = False  #: its vectors are made of several encoders', by split() and join(); each has its own store
     sample_rate: int = 0  #: Hz to which an encoder of sound resamples what it hears
     taken_from: str = ""  #: of an encoder of sound: the layer or measures of a vector, and its pooling, in words
@@ -127,6 +131,13 @@ class Encoder(Protocol):
     def cost(self, values: Sequence[Any]) -> str:
         """What encoding these will cost, in words, said before it starts; "" where it costs time alone."""
         return ""
+
+    def find(self, value: Any, most: int = 1) -> list[np.ndarray]:
+        """What there is in a picture, ``most`` at most, the largest first: items are ``FoundFace(picture, array)``.
+
+        Called in several threads. [] where there is nothing. Raises BadData for a picture that cannot be read.
+        """
+        raise BadRecipe(f"encoder '{type(self).__name__}' sets finds but has no find(); unset it")
 
     def split(self, values: Sequence[Any]) -> Mapping[str, EncoderPart]:
         """Of an encoder of several parts: what of the items each of them encodes, by any name."""

@@ -49,6 +49,7 @@ class Face(Encoder):
     """
 
     takes: ClassVar[str] = "face"
+    finds = True
     batch: ClassVar[int] = 16
 
     def __init__(
@@ -92,16 +93,14 @@ class Face(Encoder):
 
         The two interfaces of MediaPipe have equal ones where their landmark models are equal.
         """
-        if self.landmarks == "numbers":
-            about: Mapping[str, Any] = numbers.Numbers().fingerprint()
-        else:
-            about = (
-                tasks.fingerprint(Path(self.model).expanduser()) if self.landmarks == "tasks" else legacy.fingerprint()
-            )
-            about = {**about, "search": thorough.VERSION if self.search == "thorough" else self.search}
         felt = GIVEN if self.emotions == GIVEN else dict(self.classifier.fingerprint())
-        return {"name": "face", **about, "emotions": felt, "faces": self.faces,
+        return {"name": "face", **self._looks, "emotions": felt, "faces": self.faces,
                 **({"blendshapes": True} if self.blendshapes else {})}  # fmt: skip
+
+    @property
+    def finder(self) -> dict[str, Any]:
+        """What the faces that are found depend on: all of the fingerprint but the emotions."""
+        return {"name": "face", **self._looks}
 
     @property
     def example(self) -> np.ndarray:
@@ -160,6 +159,10 @@ class Face(Encoder):
                 waiting.append(self._submit(values[i + ahead], most))
             yield done.result()
 
+    def find(self, value: Any, most: int = 1) -> list[np.ndarray]:
+        """The landmarks (478, 3) of each face of a picture, ``most`` at most, the largest first."""
+        return [face.landmarks for face in self.see(value, most).faces]
+
     def see(self, value: Any, most: int = 1) -> Seen:
         """The faces of one value, and its picture: see :func:`sensorium.modalities.face.reading.look`."""
         number = numbers.is_numbers(value) or str(value)[-4:].lower() == ".npy"
@@ -175,6 +178,15 @@ class Face(Encoder):
             felt = self._felt(seen.rgb).probabilities(seen.rgb, seen.faces)
         points = np.stack([face.landmarks.reshape(-1) for face in seen.faces])
         return np.concatenate([points, felt, *self._scores(seen.faces)], axis=1).astype(np.float32)
+
+    @property
+    def _looks(self) -> Mapping[str, Any]:
+        """What the landmarks depend on: the model and the search."""
+        if self.landmarks == "numbers":
+            return numbers.Numbers().fingerprint()
+        path = Path(self.model).expanduser()
+        about = tasks.fingerprint(path) if self.landmarks == "tasks" else legacy.fingerprint()
+        return {**about, "search": thorough.VERSION if self.search == "thorough" else self.search}
 
     def _submit(self, value: Any, most: int) -> Any:
         if isinstance(value, VideoFrame):  # here, in order: a thread would seek to and fro

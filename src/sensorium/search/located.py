@@ -53,6 +53,8 @@ def part(plan: Recipe, folder: Path, stores: Path | None = None, progress: bool 
     within = {key: str(Path(folder).absolute() / name) for key, name in inside(plan).items()}
     made = Recipe(plan.name, {**plan.values, "data": {**plan.values["data"], **within}}).part("data")
     made.stores, made.progress = stores or RunFolder.of(folder).stores, progress
+    if made.asks_encoder:
+        made.encoder = plan.part("left.encoder")
     return made
 
 
