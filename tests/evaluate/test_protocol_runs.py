@@ -56,6 +56,25 @@ class Voices:
         pairs = Pairs.of(np.arange(120), np.arange(120), split=split(120))
         return Data(items("clip", x, emotion=emotion), items("text", y, **{self.column: emotion}), pairs, {})
 
+class Described:
+    """180 faces of 9 people; three labels of three prompts each."""
+    def __init__(self, several: bool = False, persons: bool = True, unlabelled: int = 0) -> None:
+        self.several, self.persons, self.unlabelled = several, persons, unlabelled
+    def load(self):
+        words = np.repeat(["happy", "sad", "angry"], 3)
+        y = np.repeat(RANDOM.standard_normal((3, 8)), 3, 0) + 0.5 * RANDOM.standard_normal((9, 8)) + 2
+        label, person = np.arange(180) % 3, np.arange(180) // 20
+        x = RANDOM.standard_normal((3, 9))[label] + 0.7 * RANDOM.standard_normal((180, 9))
+        left = np.repeat(np.arange(180), 3) if self.several else np.arange(180)
+        right = label[left] * 3 + (np.arange(540) % 3 if self.several else RANDOM.integers(0, 3, 180))
+        meta = {"label": words[::3][label]}
+        if self.persons:
+            meta["person"] = np.array([f"p{i}" for i in person])
+        pairs = Pairs.of(left, right, group=np.array([f"p{i}" for i in person])[left],
+                         split=np.array(["train"] * 4 + ["validation"] + ["test"] * 4)[person][left])
+        named = np.where(np.arange(9) < self.unlabelled, "", words)
+        return Data(items("face", x, **meta), items("prompt", y, label=named), pairs, {})
+
 class Prompts:
     """200 items over 25 prompts with a large mean in common."""
     def load(self):
@@ -262,9 +281,66 @@ def test_what_a_protocol_needs_is_said_before_anything_is_fitted(
         run(parts, name, protocol, tmp_path / "run", one_table=name == "Outfits", **data)
 
 
-def test_prompts_want_one_prompt_an_item(parts, tmp_path):
-    with pytest.raises(BadData, match="12 test items have several prompts; expected one each"):
-        run(parts, "Captions", "prompts", tmp_path / "run", plots=False)
+def test_items_of_several_prompts(parts, tmp_path):
+    """Any of them is a hit, and the cosine is the mean over them."""
+    made = run(parts, "Captions", "prompts", tmp_path / "run", plots=False)
+    (zl, data), (zr, _) = outputs(made, "left"), outputs(made, "right")
+    clips = np.unique(data.pairs.left[data.pairs.split == "test"])
+    a, b = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (zl[clips].astype(float), zr.astype(float)))
+    test = np.isin(data.pairs.left, clips)
+    score, owner = a @ b[test].T, data.pairs.left[test]
+    assert value(made, "cosine", "left->right") == pytest.approx(score[owner == clips[:, None]].mean(), abs=1e-6)
+    (hit,) = [r["value"] for r in made.metrics["protocol"]["results"] if r["measure"] == "hit@1"]
+    assert hit == pytest.approx((owner[score.argmax(1)] == clips).mean())
+    assert "confusion" not in made.metrics["protocol"] and "accuracy" not in str(made.metrics["protocol"]["results"])
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_labels_by_the_nearest_prompt(parts, tmp_path, several):
+    made = run(parts, "Described", "prompts", tmp_path / "run", plots=not several, several=several)
+    (zl, data), (zr, _) = outputs(made, "left"), outputs(made, "right")
+    test = np.unique(data.pairs.left[data.pairs.split == "test"])
+    label, person = data.left.meta["label"][test], data.left.meta["person"][test]
+    a, b = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (zl[test].astype(float), zr.astype(float)))
+    of = np.asarray(data.right.meta["label"])
+    names = np.unique(of)
+    means = np.stack([b[of == name].mean(0) for name in names])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    nearest, averaged = of[(a @ b.T).argmax(1)], names[(a @ means.T).argmax(1)]
+    for way, predicted in (("", nearest), ("/averaged", averaged)):
+        for measure, score in (("accuracy", sklearn_metrics.accuracy_score),
+                               ("balanced_accuracy", sklearn_metrics.balanced_accuracy_score)):  # fmt: skip
+            assert value(made, f"{measure}{way}", "left->right") == pytest.approx(score(label, predicted))
+    protocol = made.metrics["protocol"]
+    assert protocol["confusion"]["names"] == names.tolist()
+    np.testing.assert_array_equal(protocol["confusion"]["counts"], sklearn_metrics.confusion_matrix(label, nearest))
+    rows = protocol["breakdown"]["rows"]
+    assert protocol["breakdown"]["by"] == "person" and len(rows) == len(np.unique(person))
+    for row in rows:
+        assert row["value"] == pytest.approx((nearest == label)[person == row["name"]].mean())
+    assert [row["value"] for row in rows] == sorted(row["value"] for row in rows)
+    (one,) = [row for row in protocol["results"] if row["measure"] == "accuracy"]
+    assert one["n_groups"] == len(rows) and one["chance"] == pytest.approx(1 / 3) and one["low"] <= one["value"]
+    beside = protocol["baselines"]
+    assert {"mean vector", "input ridge", "ridge"} <= set(beside)
+    shares = [row["value"] for row in beside["mean vector"] if row["measure"] == "accuracy"]
+    assert shares == [pytest.approx(max(np.mean(label == name) for name in names), abs=0.4)]
+    assert "accuracy points" in made.metrics["verdict"]
+    card = (made.folder / "README.md").read_text()
+    assert "accuracy by person, worst first" in card and "label of the nearest prompt (column)" in card
+    drawn = set() if several else {path.name for path in (made.folder / "plots").iterdir()}
+    assert several or {"prompts.png", "prompts_confusion.png", "prompts_by_person.png"} <= drawn
+
+
+def test_labels_without_persons_and_prompts_without_labels(parts, tmp_path):
+    made = run(parts, "Described", "prompts", tmp_path / "run", plots=False, persons=False, unlabelled=0)
+    protocol = made.metrics["protocol"]
+    assert protocol["breakdown"]["by"] == "group" and len(protocol["breakdown"]["rows"]) == 4
+    made = run(parts, "Described", "prompts", tmp_path / "run", plots=False, unlabelled=3)
+    assert made.metrics["protocol"]["notes"]["labels"] == 2  # one label has no labelled prompt
+    assert made.metrics["protocol"]["notes"]["labelled_items"] < protocol["notes"]["labelled_items"]
+    made = run(parts, "Described", "prompts", tmp_path / "run", plots=False, unlabelled=9)
+    assert "accuracy" not in str(made.metrics["protocol"]["results"])
 
 
 def test_an_unknown_protocol_names_the_nearest():

@@ -214,7 +214,8 @@ def add_protocol(metrics: dict[str, Any], found: protocols.Report, name: str) ->
     rows = [{**row, **statistics.few(row["n_groups"]), **leaky} for row in found.results]
     asked = {(row["direction"], row["measure"]) for row in rows}
     beside = {name: [row for row in record.get("results", ()) if (row["direction"], row["measure"]) in asked]
-              for name, record in metrics["baselines"].items()} if found.beside else found.baselines  # fmt: skip
+              for name, record in metrics["baselines"].items()} if found.beside else {}  # fmt: skip
+    beside |= found.baselines
     metrics["protocol"] = {
         "name": name,
         "about": protocols.names()[name],
