@@ -22,6 +22,22 @@ def served(glyphs):
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def faces_run(tmp_path_factory):
+    """The folder of a run of made faces and the vectors of their prompts."""
+    import made_faces
+    import numpy as np
+
+    import sensorium
+
+    folder = tmp_path_factory.mktemp("faces")
+    made = made_faces.perception(n=84, people=3, dim=16)
+    np.savez(folder / "pairs.npz", left=made.vectors, right=made.targets, ids=np.arange(84), label=made.labels)
+    keys = ["left.head=linear", "right.head=linear", "objective=ridge", "data.left=left", "data.right=right",
+            f"data.file={folder}/pairs.npz", "data.ids=ids", "evaluate.baselines=[]", "evaluate.plots=false"]  # fmt: skip
+    return sensorium.run("arrays", keys, out=folder / "runs" / "faces", quiet=True).folder
+
+
 @pytest.fixture
 def start_server():
     """start_server(*runs, token=…): a server of the test's own, stopped when it ends."""

@@ -10,23 +10,10 @@ import pytest
 from face_socket import FaceSocket, told
 from PIL import Image
 
-import sensorium
-
 RUN = {"name": "faces", "side": "left", "time": 0.0, "encoder": False, "pictures": True, "why": None, "source": "legacy",
        "emotions": "own", "numbers": "points", "prompts": 7}  # fmt: skip
 ABOUT = {"emotions": ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"], "points": 478, "others": {},
          "why": None, "limits": {"faces": 10}}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def faces_run(tmp_path_factory):
-    """A run of made faces and their targets."""
-    folder = tmp_path_factory.mktemp("faces")
-    made = made_faces.perception(n=84, people=3, dim=16)
-    np.savez(folder / "pairs.npz", left=made.vectors, right=made.targets, ids=np.arange(84), label=made.labels)
-    keys = ["left.head=linear", "right.head=linear", "objective=ridge", "data.left=left", "data.right=right",
-            f"data.file={folder}/pairs.npz", "data.ids=ids", "evaluate.baselines=[]", "evaluate.plots=false"]  # fmt: skip
-    return sensorium.run("arrays", keys, out=folder / "runs" / "faces", quiet=True).folder
 
 
 @pytest.fixture(scope="module")
