@@ -18,7 +18,7 @@ const WHY = {
 export async function microphone(block, ended, running) {
   if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia) {
     throw new NoMicrophone("This page may not use the microphone",
-      `Browsers give it to pages over https and on this machine only, and ${location.origin} is neither. Reach the server through a tunnel (ssh -L 8000:localhost:8000 …) or put https in front of it. A recording can be dropped here either way.`);
+      `Browsers give it to pages over https and on this machine only, and ${location.origin} is neither. Reach the server through a tunnel (ssh -L 8000:localhost:8000 …) or serve over https (--tls-cert). A recording can be dropped here either way.`);
   }
   let media;
   try {

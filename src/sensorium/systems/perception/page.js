@@ -23,7 +23,8 @@ export async function show(root, { query, again }) {
   const [about, model] = await Promise.all([call("/faces"), call("/faces/model").catch(() => null), styled()]);
   const run = about.runs.find((one) => one.name === wanted) ?? about.runs[0];
   if (!run) {
-    context.whenReady();
+    const making = context.runs.find((one) => one.state === "building");
+    if (making) context.whenReady(making.name);
     return set(root, h("h1", { class: "visually-hidden" }, "Face"), state("empty", "No run here takes faces", about.why ?? "", h("a", { class: "button", href: "#/runs" }, "Go to the runs")));
   }
   page = new Page(root, about, model?.kind ? model : null, run);

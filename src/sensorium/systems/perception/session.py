@@ -147,7 +147,7 @@ def _face(seen: Seen, near: Near) -> dict[str, Any]:
     return {
         "id": seen.id,
         "box": [round(one, 4) for one in box(seen.landmarks)],
-        "landmarks": np.round(seen.landmarks[:, :2], 3),
+        "landmarks": np.round(seen.landmarks[:, :2], 4),
         "emotions": np.round(seen.probabilities, 4),
         "label": seen.label,
         "prompts": near.prompts,
