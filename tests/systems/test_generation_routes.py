@@ -66,9 +66,9 @@ def events(client, job, after=None):
 def test_without_a_model_it_says_what_to_type(run):
     with client_of([run.folder]) as one:
         about = one.get("/generations").json()
-        assert not about["ready"] and "sensorium serve RUN --generate MODEL" in about["detail"]
+        assert not about["ready"] and "sensorium serve RUN --generate stable-diffusion-v1-5/" in about["detail"]
         assert [style["name"] for style in about["styles"]] == ["abstract", "realistic", "sci-fi", "none"]
-        assert "--generate MODEL, a folder that diffusers saved" in problem(
+        assert "type: sensorium serve RUN --generate stable-diffusion-v1-5/" in problem(
             one.post("/generations", json={"vector": vector()}), 409
         )
         assert "none was asked for" in problem(one.get("/generations/x"), 404)

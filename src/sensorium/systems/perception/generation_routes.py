@@ -27,8 +27,8 @@ from sensorium.systems.perception.generation_worker import Worker
 from sensorium.systems.perception.jobs import Job, Jobs
 
 NO_MODEL = (
-    "no picture model is loaded; start the server with: sensorium serve RUN --generate MODEL, "
-    f"a folder that diffusers saved, or an id such as {picture_model.EXAMPLE}"
+    "no picture model is loaded: start the server with a folder that diffusers saved, or an id of the hub; "
+    f"type: sensorium serve RUN --generate {picture_model.EXAMPLE}"
 )
 _OPTIONS = tuple(one.name for one in fields(Options))
 _STORE = {"cache-control": "no-store"}

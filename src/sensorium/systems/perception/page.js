@@ -60,6 +60,7 @@ class Page {
     this.begin();
     this.draw();
     this.loadMap();
+    this.loadMaker();
   }
 
   build() {
@@ -264,6 +265,16 @@ class Page {
     if (!this.source) this.begin();
     this.draw();
     this.loadMap();
+    this.loadMaker();
+  }
+
+  /** The panel that makes pictures of the face that is shown. */
+  async loadMaker() {
+    const { panel } = await import("./generate.js"), { run } = this;
+    this.maker?.close();
+    const maker = await panel(this.made, { run: run.name, current: () => this.vector() });
+    if (this.gone || run !== this.run) maker.close();
+    else this.maker = maker;
   }
 
   loadMap() {
@@ -342,8 +353,8 @@ class Page {
     }
   }
 
-  /** The face that is shown: its id while it is there, else null. */
-  current() { return this.chosen; }
+  /** The perception vector of the face that is shown, from the server; null where there is none. */
+  async vector() { return this.chosen === null ? null : (await this.feed.vector(this.chosen)).perception; }
 
   leave() {
     this.gone = true;
@@ -353,6 +364,7 @@ class Page {
     this.feed.stop();
     this.stage.stop();
     this.map.stop();
+    this.maker?.close();
     this.finder?.close();
   }
 }
