@@ -170,6 +170,7 @@ def test_without_a_model_it_says_what_to_type(face_server, open_page):
     assert page.locator(".made-missing code").inner_text() == "sensorium serve RUN --generate MODEL"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 820, 1440])
 def test_axe_has_no_finding_and_nothing_sticks_out(show, scheme, width):
