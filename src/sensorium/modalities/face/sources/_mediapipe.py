@@ -1,13 +1,15 @@
-"""What both interfaces of MediaPipe share: the package, its version, and a detector for each thread."""
+"""What both interfaces of MediaPipe share: the package, its version, and graphs that threads borrow."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.metadata
 import importlib.util
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from sensorium.errors import MissingExtra, SensoriumError
 
 LAST_LEGACY = "0.10.21"  #: the newest mediapipe that carries the face mesh with its model
 INSTALL_LEGACY = f"pip install --no-deps mediapipe=={LAST_LEGACY} && pip install 'sensorium[face]'"
-_importing = threading.Lock()
+_importing, _giving = threading.Lock(), threading.Lock()
+_free: dict[Any, list[Any]] = {}  # graphs that no thread uses, by their settings
 _OLD = (0, 10, 30)  # the first version without mediapipe.solutions
 
 
@@ -61,15 +64,29 @@ class NoMediapipe(MissingExtra):
         self.module, self.extra = "mediapipe", "face"
 
 
-class PerThread:
-    """An object for each thread that asks, and for each key: MediaPipe's graphs take one picture at a time."""
+@contextlib.contextmanager
+def borrowed(key: Any, make: Callable[[], Any]) -> Iterator[Any]:
+    """A graph of these settings that no other thread uses meanwhile, made where none is free.
 
-    def __init__(self, make: Callable[[Any], Any]) -> None:
-        self._make, self._kept = make, threading.local()
+    Graphs are kept for the process's life, as one takes a tenth of a second to make.
+    """
+    with _giving:
+        free = _free.setdefault(key, [])
+        graph = free.pop() if free else None
+    if graph is None:
+        graph = make()
+    try:
+        yield graph
+    finally:
+        with _giving:
+            free.append(graph)
 
-    def get(self, key: Any) -> Any:
-        """This thread's object of a key, made at its first use."""
-        made = self._kept.__dict__
-        if key not in made:
-            made[key] = self._make(key)
-        return made[key]
+
+def never_finalised(graph: Any) -> Any:
+    """The graph, which the garbage collector leaves alone from now on; it ends by its ``close``.
+
+    A FaceLandmarker of mediapipe 1.2 that is found in a cycle, or at the interpreter's end, waits for its own thread,
+    which has ended already: the process would hang.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(graph))
+    return graph

@@ -47,7 +47,6 @@ class Legacy(LandmarkSource):
                             "brings no model; give it one by landmarks=tasks model=face_landmarker.task, or type: "
                             f"{_mediapipe.INSTALL_LEGACY}")  # fmt: skip
         self._confidence = confidence
-        self._graphs = _mediapipe.PerThread(self._graph)
 
     def fingerprint(self) -> Mapping[str, Any]:
         """The checksum of the landmark model."""
@@ -55,7 +54,9 @@ class Legacy(LandmarkSource):
 
     def faces(self, rgb: np.ndarray, most: int = 1) -> list[Face]:
         """The faces of a picture (h, w, 3) uint8, the largest first."""
-        return largest_first(_read(self._graphs.get(max(most, TOGETHER)), rgb), most)
+        most_of = max(most, TOGETHER)
+        with _mediapipe.borrowed(("legacy", self._confidence, most_of), lambda: self._graph(most_of)) as graph:
+            return largest_first(_read(graph, rgb), most)
 
     def following(self, most: int = 1) -> LandmarkSource:
         """A graph that looks for faces where the picture before had them, and for further ones up to ``most``."""

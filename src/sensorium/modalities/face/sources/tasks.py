@@ -51,7 +51,6 @@ class Tasks(LandmarkSource):
         if _mediapipe.version() is None:
             raise _mediapipe.NoMediapipe("is not installed", "pip install mediapipe")
         self._known = fingerprint(self.path)
-        self._graphs = _mediapipe.PerThread(self._graph)
 
     def fingerprint(self) -> Mapping[str, Any]:
         """The checksum of the landmark model in the bundle: that of the legacy source, where the models are equal."""
@@ -59,7 +58,10 @@ class Tasks(LandmarkSource):
 
     def faces(self, rgb: np.ndarray, most: int = 1) -> list[Face]:
         """The faces of a picture (h, w, 3) uint8, the largest first."""
-        return largest_first(self._faces(self._graphs.get(max(most, TOGETHER)).detect(_image(rgb))), most)
+        most_of = max(most, TOGETHER)
+        key = "tasks", str(self.path), self._known["landmarks"], self.blendshapes, self._confidence, most_of
+        with _mediapipe.borrowed(key, lambda: self._graph(most_of)) as graph:
+            return largest_first(self._faces(graph.detect(_image(rgb))), most)
 
     def following(self, most: int = 1) -> LandmarkSource:
         """A graph that looks for faces where the picture before had them, and for further ones up to ``most``."""
@@ -87,7 +89,11 @@ class Tasks(LandmarkSource):
             min_face_detection_confidence=self._confidence,
         )  # fmt: skip
         try:
-            return vision.FaceLandmarker.create_from_options(options)
+            return _mediapipe.never_finalised(vision.FaceLandmarker.create_from_options(options))
+        except TypeError as error:  # the protobuf of another mediapipe
+            found = ".".join(map(str, _mediapipe.version() or ()))
+            raise BadRecipe(f"landmarks=tasks does not run by mediapipe {found} beside this protobuf "
+                            f"({str(error).splitlines()[0]}); type: pip install -U mediapipe") from None  # fmt: skip
         except (RuntimeError, ValueError) as error:
             raise BadData(f"{self.path} is no face landmarker of MediaPipe ({str(error).splitlines()[0]}); "
                           f"{ABOUT}") from None  # fmt: skip
