@@ -1,5 +1,7 @@
 """Values of live faces over time: labels that hold, landmarks that rest and follow, memory that ends."""
 
+import itertools
+
 import numpy as np
 import pytest
 from made_faces import face
@@ -30,7 +32,7 @@ def labels(chances, smooth=True) -> list[str]:
 
 
 def changes(told: list[str]) -> int:
-    return sum(a != b for a, b in zip(told, told[1:], strict=False))
+    return sum(a != b for a, b in itertools.pairwise(told))
 
 
 @pytest.mark.parametrize("seed", range(5))
