@@ -117,7 +117,7 @@ def test_the_components_are_those_of_the_upright_shapes():
 
 @pytest.mark.parametrize(
     ("width", "points"),
-    [(1441, 478), (1441 + 52, 478), (478 * 2 + 7, 478), (68 * 2 + 7, 68), (68 * 3 + 7, 68), (468 * 3 + 7, 468)],
+    [(1441, 478), (1441 + 52, None), (478 * 2 + 7, None), (68 * 2 + 7, 68), (68 * 3 + 7, None), (468 * 3 + 7, 468)],
 )
 def test_numpy_alone_equals_the_head_of_every_layout(width, points, tmp_path):
     x = np.random.default_rng(0).uniform(0.01, 0.9, (40, width)).astype(np.float32)
@@ -141,13 +141,16 @@ def test_landmarks_all_at_one_place_give_finite_vectors(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "points=478 and emotions=7 takes vectors of 1441 .* not 143; type: left.head.points=68"),
-        ({"points": 99, "eyes": [[0], [1]]}, "not 143; type: left.head.points=68"),
+        ({"points": 478}, "takes 478 landmarks and 7 emotions, vectors of 1441 .*, not 143; type: left.head.points=68"),
+        ({"points": 99, "eyes": [[0], [1]]}, "99 landmarks .* not 143; type: left.head.points=68"),
+        ({"emotions": 0}, "478 landmarks and 0 emotions, vectors of 1434 .* not 143; type: left.head.emotions=7"),
+        ({"points": 68, "emotions": 0}, "68 landmarks and 0 emotions, .* not 143; type: left.head.emotions=7"),
+        ({"eyes": [[0], [70]]}, "expected two lists of landmarks from 0 to 67"),
         ({"points": 70}, "where the eyes are among 70 landmarks is known for 478, 468, 68 only; type: left.head.eyes="),
         ({"points": 68, "eyes": [[0], [68]]}, r"expected two lists of landmarks from 0 to 67, such as"),
         ({"points": 68, "eyes": [[3], [3]]}, "expected two lists of landmarks"),
         ({"points": 68, "eyes": [[3]]}, "expected two lists of landmarks"),
-        ({"points": 1}, "points=1, emotions=7; expected 2 to 100000 landmarks"),
+        ({"points": 1}, "points=1, emotions=None; expected 2 to 100000 landmarks"),
         ({"emotions": -1}, "emotions=-1; expected 2 to 100000 landmarks and 0 to 100000 probabilities"),
         ({"weight": -1.0}, "weight=-1.0; expected 0 to 100000 components and a weight from 0 to 100"),
         ({"components": -1}, "components=-1, weight"),
@@ -165,8 +168,8 @@ def test_what_is_refused(arguments, message):
 
 
 def test_68_points_without_emotions_and_a_width_of_nothing():
-    assert built(np.random.default_rng(0).random((9, 136), np.float32), points=68, emotions=0).inputs.dim == 64
-    with pytest.raises(BadRecipe, match="not 10; or another head, such as left.head=mlp"):
+    assert built(np.random.default_rng(0).random((9, 136), np.float32)).inputs.dim == 32
+    with pytest.raises(BadRecipe, match="not 10; choose another head, such as left.head=mlp"):
         built(np.ones((5, 10), np.float32))
 
 

@@ -95,7 +95,7 @@ def test_prompts_are_encoded_for_a_head_without_data(place, tmp_path):
     assert hits[0]["id"] == texts[int(np.argmax(y @ z))] and len(hits) == 7
     for keys, message in (
         ([f"prompts={tmp_path / 'none.txt'}", *encoder], "cannot be read as text"),
-        (["prompts=a {label}"], "name what encodes them, to 32 numbers: right.encoder=NAME"),
+        (["prompts=a {label}", "right.encoder=none"], "name what encodes them, to 32 numbers: right.encoder=NAME"),
         (["prompts=a {label}", "right.encoder=hashing", "right.encoder.dim=16"], "gives vectors of 32 numbers, right"),
         (["prompts=a {label}", f"data.file={place / 'training_data.npz'}"], "prompts= is of a head without data"),
     ):

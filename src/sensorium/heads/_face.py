@@ -23,16 +23,18 @@ class FaceFeatures(nn.Module):
     In float64 within, so that a shift of the face in the picture costs no digits. No weights, no statistics.
     """
 
-    def __init__(self, points: int, emotions: int, eyes: Sequence[Sequence[int]], logarithm: bool) -> None:
+    def __init__(
+        self, points: int | None, emotions: int | None, eyes: Sequence[Sequence[int]] | None, logarithm: bool
+    ) -> None:
         super().__init__()
         self.points, self.emotions, self.eyes, self.logarithm = points, emotions, eyes, logarithm
 
     def forward(self, x: Tensor) -> Tensor:
         """x (n, d) to (n, d), of x's own type."""
-        axes, _ = face_shape.layout(x.shape[1], self.points, self.emotions)
-        wide, end = x.double(), x.shape[1] - self.emotions
-        points = wide[:, : axes * self.points].unflatten(1, (self.points, axes))
-        right, left = (points[:, list(side)].mean(1) for side in self.eyes)
+        many, axes, _, emotions = face_shape.layout(x.shape[1], self.points, self.emotions)
+        wide, end = x.double(), x.shape[1] - emotions
+        points = wide[:, : axes * many].unflatten(1, (many, axes))
+        right, left = (points[:, list(side)].mean(1) for side in face_shape.eyes_of(many, self.eyes))
         across = (left - right)[:, :2]
         flat = points[..., :2]
         size = (flat - flat.mean(1, keepdim=True)).square().sum(2).mean(1).sqrt().clamp_min(face_shape.LEAST)
@@ -44,7 +46,7 @@ class FaceFeatures(nn.Module):
         last = wide[:, end:]
         if self.logarithm:
             last = torch.log(last.clamp_min(0) + face_shape.FLOOR)
-        return torch.cat([shape.flatten(1), wide[:, axes * self.points : end], last], 1).to(x.dtype)
+        return torch.cat([shape.flatten(1), wide[:, axes * many : end], last], 1).to(x.dtype)
 
 
 class FaceInput(nn.Module):
@@ -58,10 +60,11 @@ class FaceInput(nn.Module):
     def __init__(self, features: FaceFeatures, dim: int, components: int, weight: float,
                  stats: InputStats | None) -> None:  # fmt: skip
         super().__init__()
-        axes, blendshapes = face_shape.layout(dim, features.points, features.emotions)
-        self.features, self.shape = features, axes * features.points
+        points, axes, blendshapes, emotions = face_shape.layout(dim, features.points, features.emotions)
+        face_shape.eyes_of(points, features.eyes)
+        self.features, self.shape = features, axes * points
         k = min(components, self.shape) or self.shape
-        self.dim = k + blendshapes + features.emotions
+        self.dim = k + blendshapes + emotions
         mean, scale, basis = np.zeros(dim), np.ones(self.dim), np.eye(self.shape, k)
         if stats is not None:
             mean = stats.mean

@@ -27,9 +27,10 @@ class Face(nn.Module, Head):
     principal components of the training faces (an active shape model's parameters, Cootes et al. 1995). Probabilities
     become logarithms, standardised. Then ``depth`` times Linear, activation, dropout, then Linear.
 
-    points: landmarks at the start of a vector, of 3 or of 2 numbers: 478 of MediaPipe; 68 of dlib or face-api.js.
-    emotions: probabilities at the end; 52 numbers between are blendshapes.
-    eyes: landmarks of the eye on the picture's left, then of the other; None: those known for ``points``.
+    points: landmarks at the start of a vector, of 3 or of 2 numbers; None: 478 or 468 of MediaPipe, or 68 of dlib and
+        face-api.js, whichever the vectors' width allows.
+    emotions: probabilities at the end; None: 7 or 0, as the width allows. 52 numbers between are blendshapes.
+    eyes: landmarks of the eye on the picture's left, then of the other; None: those known for these numbers.
     logarithm: log(p + 0.001) of a probability p in place of p.
     components: principal components of the landmarks, at most; 0 takes each coordinate, standardised.
     weight: deviation of each component and blendshape, where each emotion has 1; 0 leaves them out.
@@ -43,22 +44,22 @@ class Face(nn.Module, Head):
 
     def __init__(
         self,
-        points: int = 478,
-        emotions: int = 7,
+        points: int | None = None,
+        emotions: int | None = None,
         eyes: Sequence[Sequence[int]] | None = None,
         logarithm: bool = True,
-        components: int = 64,
-        weight: float = 0.2,
+        components: int = 32,
+        weight: float = 0.1,
         dim: int | None = None,
         hidden: int = 256,
         depth: int = 1,
         activation: str = "gelu",
-        dropout: float = 0.3,
+        dropout: float = 0.5,
         normalize: bool = True,
     ) -> None:
         super().__init__()
         check_dim(dim)
-        if not 2 <= points <= _MOST_POINTS or not 0 <= emotions <= _MOST_POINTS:
+        if not 2 <= (2 if points is None else points) <= _MOST_POINTS or not 0 <= (emotions or 0) <= _MOST_POINTS:
             raise BadRecipe(f"face: points={points}, emotions={emotions}; expected 2 to {_MOST_POINTS} landmarks and 0 "
                             f"to {_MOST_POINTS} probabilities, such as points=478 emotions=7")  # fmt: skip
         if not 0 <= components <= _MOST_POINTS or not 0 <= weight <= _HEAVIEST:
@@ -69,7 +70,7 @@ class Face(nn.Module, Head):
         check_blocks("face", depth or 1, 1, dropout)
         if hidden < 1:
             raise BadRecipe(f"face: hidden={hidden}; expected 1 or more; for one linear map depth=0")
-        both = face_shape.eyes_of(points, eyes)
+        both = None if eyes is None and points is None else face_shape.eyes_of(points or _MOST_POINTS, eyes)
         self.arguments = {
             "points": points, "emotions": emotions, "eyes": None if eyes is None else [list(one) for one in both],
             "logarithm": logarithm, "components": components, "weight": weight, "dim": dim, "hidden": hidden,

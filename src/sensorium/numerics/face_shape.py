@@ -7,6 +7,7 @@ changes what a saved head computes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,23 +25,41 @@ FLOOR = 1e-3  # added to a probability before its logarithm: below it a classifi
 LEAST = 1e-6  # smallest size of a face, in pictures
 
 
-def layout(width: int, points: int, emotions: int) -> tuple[int, int]:
-    """Numbers of each landmark (3 or 2) and number of blendshapes (0 or 52) of vectors (n, width).
+class Layout(NamedTuple):
+    """A vector (width,): landmarks of ``axes`` numbers (3 or 2), then blendshapes (0 or 52), then probabilities."""
 
-    A vector is ``points`` landmarks, then blendshapes, then ``emotions`` probabilities.
+    points: int
+    axes: int
+    blendshapes: int
+    emotions: int
+
+
+def layout(width: int, points: int | None = None, emotions: int | None = None) -> Layout:
+    """The layout of vectors (n, width). None: 478, 468 or 68 landmarks, 7 or no probabilities, whichever fit.
+
     Raises BadRecipe for a width that is none of these.
     """
-    for axes in (3, 2):
-        rest = width - axes * points - emotions
-        if rest in (0, BLENDSHAPES):
-            return axes, rest
-    known = [points * axes + emotions + more for axes in (3, 2) for more in (0, BLENDSHAPES)]
-    other = next((p for p in EYES if width - emotions in (2 * p, 3 * p)), None)
-    remedy = f"type: left.head.points={other}" if other else "or another head, such as left.head=mlp"
+    found = _found(width, points, emotions)
+    if found is not None:
+        return found
+    first, last = points or next(iter(EYES)), EMOTIONS if emotions is None else emotions
+    others = {"left.head.points": _found(width, None, emotions), "left.head.emotions": _found(width, points, None)}
+    keys = [f"{key}={one.points if key.endswith('points') else one.emotions}" for key, one in others.items() if one]
     raise BadRecipe(
-        f"the face head with points={points} and emotions={emotions} takes vectors of {known[0]} numbers (3 a "
-        f"landmark) or {known[2]} (2 a landmark), or {BLENDSHAPES} more with blendshapes, not {width}; {remedy}"
+        f"the face head takes {first} landmarks and {last} emotions, vectors of {3 * first + last} numbers (3 a "
+        f"landmark) or {2 * first + last} (2 a landmark), or {BLENDSHAPES} more with blendshapes, not {width}; "
+        + (f"type: {keys[0]}" if keys else "choose another head, such as left.head=mlp")
     )
+
+
+def _found(width: int, points: int | None, emotions: int | None) -> Layout | None:
+    for many in EYES if points is None else (points,):
+        for last in (EMOTIONS, 0) if emotions is None else (emotions,):
+            for axes in (3, 2):
+                rest = width - axes * many - last
+                if rest in (0, BLENDSHAPES):
+                    return Layout(many, axes, rest, last)
+    return None
 
 
 def eyes_of(points: int, eyes: Sequence[Sequence[int]] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -82,11 +101,17 @@ def upright(landmarks: np.ndarray, eyes: Sequence[Sequence[int]]) -> np.ndarray:
     return np.stack([x * cosine + y * sine, y * cosine - x * sine, *np.moveaxis(moved[..., 2:], -1, 0)], -1)
 
 
-def features(x: np.ndarray, points: int, emotions: int, eyes: Sequence[Sequence[int]], logarithm: bool) -> np.ndarray:
+def features(
+    x: np.ndarray,
+    points: int | None,
+    emotions: int | None,
+    eyes: Sequence[Sequence[int]] | None,
+    logarithm: bool,
+) -> np.ndarray:
     """Vectors (n, d) with their landmarks upright and, with ``logarithm``, log(p + 0.001) for their probabilities."""
     x = np.asarray(x, np.float64)
-    axes, _ = layout(x.shape[1], points, emotions)
-    shape = upright(x[:, : axes * points].reshape(len(x), points, axes), eyes)
+    points, axes, _, emotions = layout(x.shape[1], points, emotions)
+    shape = upright(x[:, : axes * points].reshape(len(x), points, axes), eyes_of(points, eyes))
     end = x.shape[1] - emotions
     last = np.log(np.maximum(x[:, end:], 0.0) + FLOOR) if logarithm else x[:, end:]
     return np.concatenate([shape.reshape(len(x), -1), x[:, axes * points : end], last], 1)

@@ -78,9 +78,8 @@ def _normed(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
 def _face(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
     """As :class:`sensorium.heads.face.Face`."""
     points, emotions = arguments["points"], arguments["emotions"]
-    eyes = face_shape.eyes_of(points, arguments["eyes"])
     z = (
-        face_shape.features(x, points, emotions, eyes, arguments["logarithm"]).astype(np.float32)
+        face_shape.features(x, points, emotions, arguments["eyes"], arguments["logarithm"]).astype(np.float32)
         - weights["inputs.mean"]
     )
     if "inputs.components" in weights:

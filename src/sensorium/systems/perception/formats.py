@@ -42,7 +42,10 @@ def read(path: Path, out: Path, overrides: Sequence[str]) -> dict[str, Any]:
     given = {key: value for key, _, value in (text.partition("=") for text in overrides)}
     head = head_pth.read(path)
     keys = [text for text in overrides if text.partition("=")[0] not in _OWN]
-    plan = recipes.load(RECIPE, [*_head_keys(head), *keys])
+    faces = (
+        [] if any(key.startswith("data.") for key in given) else ["left.encoder=none"]
+    )  # what made them is not known
+    plan = recipes.load(RECIPE, [*_head_keys(head), *faces, *keys])
     notes = {"imported": path.name, "checksum": io.checksum(path)}
     made = {"head": plan.part_name("left.head"), "in_dim": head.dim_in, "hidden": head.arguments["hidden"],
             "out_dim": head.dim}  # fmt: skip
@@ -125,10 +128,9 @@ def _alone(
     right = Items(ids, texts, "text", name="prompt") if texts else Items(ids, vectors, "vector", source=about,
                                                                          name="prompt")  # fmt: skip
     data = Data(faces, right, Pairs.of(none, none), {"left": path.name, "split": "none"})
+    own = ["data=memory", f"data.digest={memory.digest(data)}", *([] if texts else ["right.encoder=none"])]
+    plan = recipes.load({**plan.values, "name": plan.name}, own)
     left_encoder = plan.part("left.encoder")
-    if not texts:
-        plan = recipes.load({**plan.values, "name": plan.name}, ["right.encoder=none"])
-    plan = recipes.load({**plan.values, "name": plan.name}, ["data=memory", f"data.digest={memory.digest(data)}"])
     with pipeline.workplace(out, plan) as folder:
         memory.save(data, folder / memory.FOLDER)
         left = Embeddings(faces.ids, width, source if left_encoder is None else left_encoder.fingerprint)
