@@ -15,22 +15,11 @@ import pytest
 pytest.importorskip("fastapi", reason="type: pip install 'sensorium[serve]'")
 
 import made_face_run
-from live_server import Server
+from face_server import FaceServer
 from made_face_run import Faces, numbers, picture
 from made_faces import face, vector
 
 from sensorium.modalities.face.layout import EMOTIONS
-
-
-class FaceServer(Server):
-    """A server whose readiness does not depend on sound."""
-
-    def __init__(self, *folders, **settings):
-        self.folders = folders
-        super().__init__(folders[0], **settings)
-
-    def ready(self) -> bool:
-        return httpx.get(f"http://127.0.0.1:{self.port}/healthz").status_code == 200
 
 
 @pytest.fixture(scope="session")

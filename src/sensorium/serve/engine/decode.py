@@ -24,6 +24,7 @@ from sensorium.modalities import Decoded, Limits
 from sensorium.serve.settings import Settings
 
 _SIZES = struct.Struct("<IQ")  # bytes of JSON, bytes of content
+_START = 60.0  # seconds that a process has to load its modules
 
 
 class Undecodable(Exception):
@@ -64,6 +65,17 @@ class Decoders:
         finally:
             self._free.put_nowait(process)
 
+    async def warm(self) -> None:
+        """Start the processes that are free and not started yet, so that no file has to wait for one."""
+        for _ in range(self._free.qsize()):
+            process = await self._free.get()
+            try:
+                if process is None or process.returncode is not None:
+                    process = None
+                    process = await self._start()
+            finally:
+                self._free.put_nowait(process)
+
     async def close(self) -> None:
         """End the processes that are free; one at work ends with its pipe."""
         while not self._free.empty():
@@ -85,10 +97,21 @@ class Decoders:
             "OPENBLAS_NUM_THREADS": "1",
         }
         environment.pop("SENSORIUM_TOKEN", None)
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "sensorium.serve.engine.decode", json.dumps(limits), env=environment,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20,
         )  # fmt: skip
+        assert process.stdout is not None
+        try:  # loading its modules is no part of the time that a file may take
+            async with asyncio.timeout(_START):
+                size, _ = _SIZES.unpack(await process.stdout.readexactly(_SIZES.size))
+                await process.stdout.readexactly(size)
+        except BaseException as error:
+            await _end(process)
+            if isinstance(error, (TimeoutError, OSError, asyncio.IncompleteReadError)):
+                raise Undecodable("it cannot be decoded now: the decoder does not start; try again") from None
+            raise
+        return process
 
     async def _request(self, process: asyncio.subprocess.Process, kind: str, content: bytes) -> Decoded:
         assert process.stdin is not None and process.stdout is not None
@@ -159,6 +182,7 @@ def main(options: dict[str, Any]) -> None:
             modality.decode(b"", limits)
     if sys.platform == "linux":
         _limit(options["memory"])
+    _answer(out, {"ready": True})
     while len(head := read.read(_SIZES.size)) == _SIZES.size:
         size, count = _SIZES.unpack(head)
         kind, content = read.read(size).decode(), read.read(count)

@@ -92,13 +92,20 @@ class Frames:
 
     async def _decode(self, content: bytes, pixels: int) -> np.ndarray:
         """A picture file as (h, w, 3) uint8; decoders of their own, so that no upload keeps frames waiting."""
-        decoders = self._decoders.get(pixels)
-        if decoders is None:
-            told = {"max_pixels": pixels, "decode_seconds": self.limits.decode_seconds, "decoders": 2}
-            decoders = self._decoders[pixels] = Decoders(self._settings.model_copy(update=told))
         try:
-            picture = (await decoders.decode(TAKES, content)).value
+            picture = (await self._decoder(pixels).decode(TAKES, content)).value
         except Undecodable as error:
             raise Problem(422, self.redact(str(error))) from None
         picture = over_white(picture)
         return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+
+    async def warm(self) -> None:
+        """Start the decoders of frames."""
+        await self._decoder(self.limits.pixels).warm()
+
+    def _decoder(self, pixels: int) -> Decoders:
+        """The decoders of pictures up to a size."""
+        if pixels not in self._decoders:
+            told = {"max_pixels": pixels, "decode_seconds": self.limits.decode_seconds, "decoders": 2}
+            self._decoders[pixels] = Decoders(self._settings.model_copy(update=told))
+        return self._decoders[pixels]

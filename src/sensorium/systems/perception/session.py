@@ -164,6 +164,7 @@ async def warm(service: Service) -> None:
     chosen = await choose(service, Asked())
     session = Session(service, Asked(place=False), chosen)
     if chosen.reader.source is not None:
+        await service.frames.warm()
         await session.answer(Frame(0, 0, picture=_blank()), time.perf_counter(), 0)
     await nearest.near(chosen.target, np.zeros((1, chosen.served.run.head(chosen.side).dim_in), np.float32), 1, None)
     await service.placers.get(chosen.served, chosen.side, "pca")
