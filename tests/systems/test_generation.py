@@ -299,3 +299,8 @@ def test_the_command_writes_the_picture(run, generator, model, tmp_path, monkeyp
 def test_the_command_refuses_a_wrong_size(run, model, tmp_path, size, told):
     with pytest.raises(BadRecipe, match=told):
         command(run, tmp_path, model, "--size", size)
+
+
+def test_a_server_is_not_started_with_a_model_that_cannot_be_used(run, tmp_path):
+    with pytest.raises(BadData, match="no folder with a model_index.json"):
+        CliRunner().invoke(app, ["serve", str(run.folder), "--generate", str(tmp_path)], catch_exceptions=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import asdict, fields
 from typing import Annotated, Any
 
@@ -18,70 +18,15 @@ from sensorium.serve.context import Context
 from sensorium.serve.engine import inputs
 from sensorium.serve.engine.requests import RunQuery
 from sensorium.serve.engine.workers import Workers
-from sensorium.serve.problems import Problem, document, responses
-from sensorium.systems.perception import conditioning, picture_model, styles, text_space
+from sensorium.serve.problems import Problem, responses
+from sensorium.systems.perception import conditioning, styles, text_space
 from sensorium.systems.perception import generation_requests as requests
-from sensorium.systems.perception.generation import NotGenerated, Options
-from sensorium.systems.perception.generation_limits import GenerationLimits
-from sensorium.systems.perception.generation_worker import Worker
-from sensorium.systems.perception.jobs import Job, Jobs
+from sensorium.systems.perception.generation import Options
+from sensorium.systems.perception.generation_service import Generation
+from sensorium.systems.perception.jobs import Job
 
-NO_MODEL = (
-    "no picture model is loaded: start the server with a folder that diffusers saved, or an id of the hub; "
-    f"type: sensorium serve RUN --generate {picture_model.EXAMPLE}"
-)
 _OPTIONS = tuple(one.name for one in fields(Options))
 _STORE = {"cache-control": "no-store"}
-
-
-class Generation:
-    """Generation on one server: its model, found at the first request, and its jobs."""
-
-    def __init__(self, context: Context) -> None:
-        self.context, self.limits = context, GenerationLimits()
-        self._jobs: Jobs | None = None
-        self.model: picture_model.PictureModel | None = None
-
-    def find(self) -> picture_model.PictureModel:
-        """The model. Raises a 409 problem where the server has none, SensoriumError for one that cannot be used."""
-        if self.context.settings.generate is None:
-            raise Problem(409, NO_MODEL)
-        if self.model is None:
-            picture_model.check_installed()
-            self.model = picture_model.locate(self.context.settings.generate, download=False)
-        return self.model
-
-    async def jobs(self) -> Jobs:
-        """The jobs, once there is a model. Raises as :meth:`find`."""
-        model = await asyncio.to_thread(self.find)
-        if self._jobs is None:
-            self._jobs = Jobs(Worker(model, self.limits), self.limits, self.failed)
-        return self._jobs
-
-    def job(self, id: str) -> Job:
-        """A job by its id. Raises a 404 problem."""
-        if self._jobs is None:
-            raise Problem(404, "no picture of this id; none was asked for since the server started")
-        return self._jobs.get(id)
-
-    def failed(self, error: Exception) -> Mapping[str, Any]:
-        """The problem document of what ended a job."""
-        if isinstance(error, NotGenerated):
-            problem = Problem(503, self.context.redact(str(error)))
-        elif isinstance(error, SensoriumError):
-            problem = self.context.redact.problem(error)
-        else:
-            self.context.log.failure(error)
-            problem = Problem(500, "the picture model failed at this; the server's log says why")
-        found: Mapping[str, Any] = requests.ProblemDocument.model_validate_json(
-            document(problem.status, problem.detail)
-        ).model_dump()
-        return found
-
-    async def close(self) -> None:
-        """End everything."""
-        if self._jobs is not None:
-            await self._jobs.close()
 
 
 def routes(context: Context) -> APIRouter:
@@ -106,10 +51,9 @@ def routes(context: Context) -> APIRouter:
             told["run"] = workers.name
             await asyncio.to_thread(text_space.check_width, workers.run, "left", model.width, model.name)
         except (Problem, SensoriumError) as error:
-            told["detail"] = context.redact(error.detail if isinstance(error, Problem) else str(error))
-        waiting = len(generation._jobs.waiting) if generation._jobs is not None else 0
+            told["detail"] = generation.told(error)
         return requests.GenerationAbout(
-            ready="detail" not in told, **told, most_steps=generation.limits.steps, waiting=waiting,
+            ready="detail" not in told, **told, most_steps=generation.limits.steps, waiting=generation.waiting,
             keep_seconds=generation.limits.keep,
             styles=[requests.StyleAbout(name=name, **one._asdict()) for name, one in styles.STYLES.items()],
             modes=[requests.ModeAbout(name=name, about=text, strength=conditioning.STRENGTH[name])
@@ -123,7 +67,10 @@ def routes(context: Context) -> APIRouter:
         responses=responses(400, 404, 408, 409, 413, 415, 422, 501, 503),
     )
     async def ask(body: requests.GenerationRequest, request: Request, response: Response) -> requests.GenerationState:
-        jobs = await generation.jobs()
+        try:
+            jobs = await generation.jobs()
+        except SensoriumError as error:
+            raise Problem(context.redact.problem(error).status, generation.told(error)) from None
         model, limits = generation.find(), generation.limits
         workers = context.registry.get(body.run).workers
         options = await asyncio.to_thread(Options(**{name: getattr(body, name) for name in _OPTIONS}).filled, model)
@@ -151,7 +98,7 @@ def routes(context: Context) -> APIRouter:
         responses={200: {"description": "The picture", "content": {"image/png": {}}}, **responses(404, 409)},
     )
     async def picture(id: str) -> Response:
-        job = generation.job(id)
+        _, job = generation.known(id)
         if job.png is None:
             raise Problem(409, f"there is no picture: it is {job.state}")
         return Response(job.png, media_type="image/png", headers=_STORE)
@@ -171,7 +118,7 @@ def routes(context: Context) -> APIRouter:
         after: Annotated[int, Query(ge=0, description="the id of the last event that is known")] = 0,
         last_event_id: Annotated[str | None, Header(description="the same, as browsers send it")] = None,
     ) -> StreamingResponse:
-        job = generation.job(id)
+        _, job = generation.known(id)
         if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
             after = max(after, int(last_event_id[:15]))
         return StreamingResponse(
@@ -180,19 +127,18 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("/generations/{id}", summary="The state of a picture", responses=responses(404))
     async def one(id: str) -> requests.GenerationState:
-        return state(generation.job(id))
+        return state(generation.known(id)[1])
 
     @router.delete(
         "/generations/{id}", status_code=204, summary="Cancel a picture, or forget one that was made",
         response_class=Response, responses=responses(404),
     )  # fmt: skip
     async def cancel(id: str) -> Response:
-        job = generation.job(id)
-        assert generation._jobs is not None
+        jobs, job = generation.known(id)
         if job.ended is None:
-            generation._jobs.cancel(job)
+            jobs.cancel(job)
         else:
-            generation._jobs.remove(job)
+            jobs.remove(job)
         return Response(status_code=204)
 
     return router

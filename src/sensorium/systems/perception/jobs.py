@@ -54,6 +54,7 @@ class Job:
     about: Mapping[str, Any] | None = None
     problem: Mapping[str, Any] | None = None
     steps: tuple[int, int] = (0, 0)  # done, of how many
+    began: float = field(default_factory=time.monotonic)
     seen: float = field(default_factory=time.monotonic)
     ended: float | None = None
     followers: int = 0
@@ -69,11 +70,6 @@ class Job:
         self.events.append(Event(self._count, kind, orjson.dumps(data)))
         news, self._news = self._news, asyncio.Event()
         news.set()
-
-    def end(self, state: State, **data: Any) -> None:
-        """Bring the job to its end."""
-        self.state, self.position, self.ended = state, 0, time.monotonic()
-        self.tell(state, **data)
 
     async def follow(self, after: int, stopping: asyncio.Event) -> AsyncIterator[bytes]:
         """Server-sent events with ids above ``after``, up to the end of the job or of the server."""
@@ -113,12 +109,16 @@ class Maker(Protocol):
 
 
 class Jobs:
-    """The jobs of one server. preview: turns the bytes of a preview into what an event says."""
+    """The jobs of one server. problem: the document of an error that ended a job. ended: called after each end."""
 
     def __init__(
-        self, maker: Maker, limits: GenerationLimits, failed: Callable[[Exception], Mapping[str, Any]]
+        self,
+        maker: Maker,
+        limits: GenerationLimits,
+        problem: Callable[[Exception], Mapping[str, Any]],
+        ended: Callable[[Job], None] = lambda job: None,
     ) -> None:
-        self.maker, self.limits, self.failed = maker, limits, failed
+        self.maker, self.limits, self.problem, self.ended = maker, limits, problem, ended
         self.jobs: dict[str, Job] = {}  # oldest first
         self.running: Job | None = None
         self._there = asyncio.Event()
@@ -133,7 +133,7 @@ class Jobs:
     def add(self, job: Job) -> Job:
         """Put a job into the queue. Raises a 503 problem when it, or the share of one address, is full."""
         waiting = self.waiting
-        own = sum(one.client == job.client for one in [*waiting, *([self.running] if self.running else [])])
+        own = sum(one.client == job.client and one.ended is None for one in self.jobs.values())
         if len(waiting) >= self.limits.queue:
             raise Problem(503, f"{len(waiting)} pictures wait already, as many as this server takes; try again", _LATER)
         if own >= self.limits.client_queue:
@@ -160,7 +160,7 @@ class Jobs:
         if job.state in ENDED:
             return
         was = job.state
-        job.end("cancelled", detail=why)
+        self._end(job, "cancelled", detail=why)
         if was == "running":
             self.maker.cancel()
         self._positions()
@@ -178,6 +178,11 @@ class Jobs:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.maker.close()
+
+    def _end(self, job: Job, state: State, **data: Any) -> None:
+        job.state, job.position, job.ended = state, 0, time.monotonic()
+        job.tell(state, **data)
+        self.ended(job)
 
     def _positions(self) -> None:
         for at, job in enumerate(self.waiting, 1):
@@ -219,13 +224,13 @@ class Jobs:
             png, about = await self.maker.make(job.options, job.z, step)
             if job.state == "running":
                 job.png, job.about = png, about
-                job.end("done", picture=f"/generations/{job.id}.png", settings=about)
+                self._end(job, "done", picture=f"/generations/{job.id}.png", settings=about)
         except Cancelled:
             self.cancel(job)
         except Exception as error:
             if job.state not in ENDED:
-                job.problem = self.failed(error)
-                job.end("failed", problem=job.problem)
+                job.problem = self.problem(error)
+                self._end(job, "failed", problem=job.problem)
 
     async def _watch(self) -> None:
         """Cancel what nobody asks about, forget what was kept long enough, and end a model that is not used."""
