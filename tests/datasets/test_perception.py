@@ -343,6 +343,13 @@ def test_landmarks_as_files_need_no_model(tmp_path):
     ]
     run = pipeline.run("perception", keys, out=tmp_path / "run", quiet=True)
     assert run.metrics["dataset"]["group"] == "folder" and run.metrics["dataset"]["groups"] == 8
+    for name, label in (("new1", "happy"), ("new2", "sad")):
+        np.save(tmp_path / f"{name}.npy", made_faces.vector(label, seed=99, person=3))
+    rows = [{"path": f"{name}.npy", "label": label} for name, label in (("new1", "happy"), ("new2", "sad"))]
+    listed = table(tmp_path / "more.csv", rows)
+    done = CliRunner().invoke(app, ["add", str(tmp_path / "run"), str(listed), "--side", "left"])
+    assert done.exit_code == 0, done.output
+    assert pipeline.open_run(tmp_path / "run").search(id="new1.npy", side="left", k=1)
     np.save(tmp_path / "p" / "angry" / "person1" / "b.npy", np.full((478, 3), np.nan))
     with pytest.raises(BadData, match="1 of 33 files cannot be used.*NaN"):
         pipeline.run("perception", keys, out=tmp_path / "run", quiet=True)

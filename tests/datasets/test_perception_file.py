@@ -89,6 +89,14 @@ def test_frames_of_one_video_are_one_group(tmp_path):
 def test_shots_do_not_depend_on_place_and_size():
     points = np.random.default_rng(0).standard_normal((9, 478, 3))
     assert np.allclose(shots.shapes(points), shots.shapes(points * 3 + 7), atol=1e-5)
+    angle = np.linspace(0, 0.5, 9)[:, None]
+    flat = (points[..., 0] + 1j * points[..., 1]) * np.exp(1j * angle)
+    turned = np.stack([flat.real, flat.imag, points[..., 2]], axis=2)
+    upright = points[:1].repeat(9, axis=0)
+    assert np.ptp(shots.shapes(upright), axis=0).max() < 1e-5
+    flat = (upright[..., 0] + 1j * upright[..., 1]) * np.exp(1j * angle)
+    assert np.ptp(shots.shapes(np.stack([flat.real, flat.imag, upright[..., 2]], axis=2)), axis=0).max() < 1e-5
+    assert len(set(shots.groups(turned).tolist())) == 9
     assert shots.groups(points).tolist() == list(range(9))
     assert shots.groups(np.repeat(points, 2, axis=0)).tolist() == (np.arange(18) // 2 * 2).tolist()
 

@@ -87,8 +87,8 @@ def look(
 def _frames(medium: Medium, finder: Encoder | None, every: int, most: int, stop: threading.Event) -> Iterator[Frame]:
     """The picture, or one frame in ``every`` of the video of which something is said."""
     if not medium.is_video:
-        if finder is None and not medium.is_numbers and medium.path is not None:
-            modalities.check_file("image")(medium.value)
+        if finder is None and medium.path is not None:
+            modalities.check_file("face")(medium.value)
         yield Frame(None, None if finder is None else finder.find(medium.value, most))
         return
     for second, rgb in video.frames(medium.value, every):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sensorium.contracts import Dataset
@@ -15,7 +16,7 @@ from sensorium.datasets import (
 )
 from sensorium.datasets._perception_layout import Layout
 from sensorium.errors import BadRecipe, nearest
-from sensorium.types import Data
+from sensorium.types import Data, TableColumns
 
 _WAYS = ("file", "root", "table")
 _FACES, _GROUPS = ("largest", "each"), ("auto", "row", "video", "folder")
@@ -46,9 +47,9 @@ class Perception(Dataset):
     emotions: whether the last seven numbers are emotion probabilities.
 
     group: faces of one group never stand in two splits. "auto": the person, where any is named; else the folder below
-    that of the label; else the video, and of pictures and of a file's rows their shots: a face whose landmarks, centred
-    and scaled, lie within 0.1 of one of the three before it is of the same shot, one within 0.02 of any a copy.
-    "folder", "video", "row", or the name of a column.
+    that of the label; else the video, and of pictures and of a file's rows their shots: a face whose landmarks,
+    centred, scaled and turned, lie within 0.08 of one of the three before it is of the same shot, one within 0.02 of
+    any a copy. "folder", "video", "row", or the name of a column.
     bad: what to do with files and rows that cannot be used, "stop" or "skip".
     """
 
@@ -96,6 +97,13 @@ class Perception(Dataset):
                                     self.stores, self.progress)  # fmt: skip
         found = _perception_built.faces(media, self.encoder, how).data()
         return Data(found.left, found.right, found.pairs, {**notes, **found.notes})
+
+    def columns_of(self, names: Sequence[str]) -> TableColumns:
+        """The columns of paths, prompts and ids of another table."""
+        found = {key: next((one for one in _perception_table.USUAL[key] if one in names), None)
+                 for key in ("path", "prompt", "id")}  # fmt: skip
+        sides = {"left": found["path"], "right": found["prompt"]}
+        return TableColumns({side: name for side, name in sides.items() if name}, found["id"])
 
     def _table(self) -> str:
         """The table's path; below ``root`` where it is there alone."""

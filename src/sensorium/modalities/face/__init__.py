@@ -40,6 +40,16 @@ class Faces(Pictures):
             return Decoded(_numbers(content), "application/octet-stream")
         return super().decode(content, limits)
 
+    def check(self, path: Any) -> None:
+        """Raise BadData for a file that is no whole picture, and for a file .npy that is no face."""
+        from sensorium.modalities.face import reading
+        from sensorium.modalities.face.sources import numbers
+
+        if numbers.is_numbers(value := reading.given(path)):
+            numbers.given(value)
+        else:
+            super().check(path)
+
     def pack(self, value: Any) -> bytes | None:
         """What :meth:`read` gives of a value that is no path, as PNG; None where it cannot be read."""
         try:
