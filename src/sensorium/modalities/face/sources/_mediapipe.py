@@ -8,16 +8,21 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sensorium.errors import MissingExtra, SensoriumError
 
 LAST_LEGACY = "0.10.21"  #: the newest mediapipe that carries the face mesh with its model
 INSTALL_LEGACY = f"pip install --no-deps mediapipe=={LAST_LEGACY} && pip install 'sensorium[face]'"
-_importing, _giving = threading.Lock(), threading.Lock()
+FIRST = np.zeros((64, 64, 3), np.uint8)  #: a picture to begin a graph with
+_making, _giving = threading.RLock(), threading.Lock()
 _free: dict[Any, list[Any]] = {}  # graphs that no thread uses, by their settings
 _OLD = (0, 10, 30)  # the first version without mediapipe.solutions
 
@@ -41,9 +46,8 @@ def load() -> Any:
     """The package, imported, its log kept to warnings. Raises MissingExtra."""
     if version() is None:
         raise NoMediapipe("is not installed")
-    os.environ.setdefault("GLOG_minloglevel", "2")
     try:
-        with _importing:
+        with _quiet():
             import mediapipe
     except (ImportError, OSError, TypeError, AttributeError) as error:  # another protobuf or NumPy than its own
         raise NoMediapipe(f"cannot be imported ({type(error).__name__}: {error})") from None
@@ -68,13 +72,15 @@ class NoMediapipe(MissingExtra):
 def borrowed(key: Any, make: Callable[[], Any]) -> Iterator[Any]:
     """A graph of these settings that no other thread uses meanwhile, made where none is free.
 
-    Graphs are kept for the process's life, as one takes a tenth of a second to make.
+    make: a graph that has looked at one picture already. Graphs are kept for the process's life, as one takes a tenth
+    of a second to make.
     """
     with _giving:
         free = _free.setdefault(key, [])
         graph = free.pop() if free else None
     if graph is None:
-        graph = make()
+        with _quiet():
+            graph = make()
     try:
         yield graph
     finally:
@@ -90,3 +96,24 @@ def never_finalised(graph: Any) -> Any:
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(graph))
     return graph
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what MediaPipe's own libraries print about themselves from the terminal; shown where something fails.
+
+    They write to the process's standard error, past Python, while a module is imported and a graph is begun.
+    """
+    with _making, tempfile.TemporaryFile() as said:
+        sys.stderr.flush()
+        before = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(before, said.read()[-4000:])
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)

@@ -55,12 +55,17 @@ class Legacy(LandmarkSource):
     def faces(self, rgb: np.ndarray, most: int = 1) -> list[Face]:
         """The faces of a picture (h, w, 3) uint8, the largest first."""
         most_of = max(most, TOGETHER)
-        with _mediapipe.borrowed(("legacy", self._confidence, most_of), lambda: self._graph(most_of)) as graph:
+        with _mediapipe.borrowed(("legacy", self._confidence, most_of), lambda: self._begun(most_of)) as graph:
             return largest_first(_read(graph, rgb), most)
 
     def following(self, most: int = 1) -> LandmarkSource:
         """A graph that looks for faces where the picture before had them, and for further ones up to ``most``."""
         return Following(self, lambda: self._graph(most, still=False), _read)
+
+    def _begun(self, most: int) -> Any:
+        graph = self._graph(most)
+        graph.process(_mediapipe.FIRST)
+        return graph
 
     def _graph(self, most: int, still: bool = True) -> Any:
         return _mediapipe.load().solutions.face_mesh.FaceMesh(

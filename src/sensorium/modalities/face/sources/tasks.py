@@ -60,7 +60,7 @@ class Tasks(LandmarkSource):
         """The faces of a picture (h, w, 3) uint8, the largest first."""
         most_of = max(most, TOGETHER)
         key = "tasks", str(self.path), self._known["landmarks"], self.blendshapes, self._confidence, most_of
-        with _mediapipe.borrowed(key, lambda: self._graph(most_of)) as graph:
+        with _mediapipe.borrowed(key, lambda: self._begun(most_of)) as graph:
             return largest_first(self._faces(graph.detect(_image(rgb))), most)
 
     def following(self, most: int = 1) -> LandmarkSource:
@@ -77,6 +77,11 @@ class Tasks(LandmarkSource):
             if np.isfinite(points).all():
                 faces.append(Face(points, None if scores is None else np.array(scores, np.float32)))
         return faces
+
+    def _begun(self, most: int) -> Any:
+        graph = self._graph(most)
+        graph.detect(_image(_mediapipe.FIRST))
+        return graph
 
     def _graph(self, most: int, still: bool = True) -> Any:
         from mediapipe.tasks import python
