@@ -57,6 +57,21 @@ def test_a_face_as_numbers_is_answered_whole(server, face_run):
     assert one["prompts"][0]["text"] == "a person looking happy"
 
 
+def test_landmarks_alone_get_their_emotions_here(server):
+    """What a browser sends: 478 points, whose emotions the classifier of points tells."""
+    from sensorium.modalities.face import emotions
+    from sensorium.modalities.face.landmarks import Face
+
+    points = np.stack([face(smile=1.0, mouth=0.5), face(scale=0.05, centre=(0.2, 0.2))])
+    wanted = emotions.find("points").probabilities(None, [Face(one) for one in points])
+    with Faces(server.port) as client:
+        assert client.ready["ready"]["numbers"] == "points"
+        told = client.frame(numbers(points[::-1]))["faces"]  # the largest comes first
+        np.testing.assert_allclose([one["emotions"] for one in told], wanted, atol=1e-3)
+        answer = httpx.post(f"http://127.0.0.1:{server.port}/faces", json={"landmarks": points.tolist(), "faces": 1})
+        assert len(answer.json()["faces"]) == 1
+
+
 def test_places_are_those_of_the_map(server, face_run):
     """Of items of the run: their place is the point that the map shows for them."""
     from sensorium.serve.engine import binary

@@ -166,7 +166,8 @@ async def warm(service: Service) -> None:
     if chosen.reader.source is not None:
         await service.frames.warm()
         await session.answer(Frame(0, 0, picture=_blank()), time.perf_counter(), 0)
-    await nearest.near(chosen.target, np.zeros((1, chosen.served.run.head(chosen.side).dim_in), np.float32), 1, None)
+    wide = chosen.served.run.head(chosen.side).dim_in  # any numbers will do, but zeros
+    await nearest.near(chosen.target, np.full((1, wide), 0.5, np.float32), 1, None)
     await service.placers.get(chosen.served, chosen.side, "pca")
 
 
