@@ -178,6 +178,42 @@ def test_a_frame_that_is_refused_is_told_and_the_next_one_goes_on(show):
 
 
 @pytest.mark.slow
+def test_a_run_that_is_not_ready_is_asked_for_until_it_is(show):
+    socket = FaceSocket()
+    page = show(socket)
+    real, problem = socket.answer, {"title": "Service Unavailable", "detail": "the run is being made", "status": 503}
+    told = []
+
+    def answer(to, message):
+        if isinstance(message, str) and not told:
+            told.append(message)
+            to.send(json.dumps({"problem": problem}))
+        else:
+            real(to, message)
+
+    socket.answer = answer
+    page.get_by_role("button", name="Start the camera").click()
+    page.wait_for_selector(".face-note >> text=the run is being made")
+    answers(page, 2)
+    page.wait_for_selector(".face-note", state="hidden")
+
+
+@pytest.mark.slow
+def test_the_camera_is_off_once_the_page_is_left(show):
+    page = show(FaceSocket())
+    page.evaluate("""() => { const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        window.tracks = []; navigator.mediaDevices.getUserMedia = async (wanted) => {
+            const media = await ask(wanted); tracks.push(...media.getTracks()); return media; }; }""")
+    for leave in (lambda: page.get_by_role("button", name="Stop the camera").click(),
+                  lambda: page.get_by_role("link", name="Runs").click()):  # fmt: skip
+        page.get_by_role("button", name="Start the camera").click()
+        answers(page, 2)
+        leave()
+        page.wait_for_function("() => tracks.every((track) => track.readyState === 'ended')")
+    assert page.evaluate("() => tracks.length") == 2
+
+
+@pytest.mark.slow
 def test_a_slow_server_is_named(show):
     socket = FaceSocket()
     page = show(socket)

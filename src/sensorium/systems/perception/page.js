@@ -109,6 +109,7 @@ class Page {
     }
     document.addEventListener("paste", (event) => { const [file] = event.clipboardData?.files ?? []; if (file) { event.preventDefault(); this.file(file); } }, { signal });
     connection.addEventListener("back", () => this.feed.again(), { signal });
+    navigator.mediaDevices?.addEventListener("devicechange", async () => { if (this.source?.kind === "camera") { this.cameras = await cameras(); this.draw(); } }, { signal });
     this.clock = setInterval(() => this.tick(), 500);
   }
 

@@ -81,7 +81,7 @@ const sized = (element) => ({ get width() { return element.videoWidth; }, get he
 export async function picture(file) {
   let bitmap;
   try { bitmap = await createImageBitmap(file); } catch {
-    throw new NoPicture("Unreadable", "This picture cannot be read", `${file.name || "The file"} is damaged, or of a kind that this browser does not know. JPEG, PNG, WebP, GIF and AVIF work.`);
+    throw new NoPicture("Unreadable", "This picture cannot be read", `${file.name || "The file"} is damaged, too large, or of a kind that this browser does not know. JPEG, PNG, WebP, GIF and AVIF work.`);
   }
   return { kind: "picture", element: bitmap, width: bitmap.width, height: bitmap.height, mirrored: false, moving: false, title: file.name || "pasted picture", stop() { bitmap.close(); } };
 }
