@@ -86,7 +86,7 @@ def test_a_system_from_outside_brings_routes_and_a_view(symbols, outside):
         assert client.get("/cinema/films", headers=key).json() == ["symbols"]
         page = next(one for one in client.get("/runs", headers=key).json()["pages"] if one["name"] == "cinema")
         assert page == {"name": "cinema", "title": "Cinema", "script": "/systems/cinema/page.js", "column": None,
-                        "kinds": None}  # fmt: skip
+                        "kinds": None, "side": None}  # fmt: skip
         script = client.get(page["script"])  # a page's files are open, as the page's own
         assert "export function show" in script.text and script.headers["content-type"].startswith("text/javascript")
         assert client.get("/systems/cinema/routes.py", headers=key).status_code == 404
