@@ -35,7 +35,7 @@ def made_server(faces_run, tmp_path_factory):
         pytest.skip("no classifier of emotions by landmarks alone")
     place = made_face_mesh.package(tmp_path_factory.mktemp("model") / "package", [[SHAPE]])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SENSORIUM_FACE_MODEL", str(place))
+        patch.setenv("SENSORIUM_BROWSER_FACE_MODEL", str(place))
         server = Server(faces_run)
     yield server
     server.stop()

@@ -24,9 +24,9 @@ PATIENCE = 180_000.0  # milliseconds: the model is compiled, and computed withou
 @pytest.fixture(scope="module")
 def package():
     """The model's files, as the environment names them."""
-    place = os.environ.get("SENSORIUM_FACE_MODEL")
+    place = os.environ.get("SENSORIUM_BROWSER_FACE_MODEL")
     if not place:
-        pytest.skip(f"no SENSORIUM_FACE_MODEL; type: {model_files.GET.split(' && ')[0]} and name the archive")
+        pytest.skip(f"no SENSORIUM_BROWSER_FACE_MODEL; type: {model_files.GET.split(' && ')[0]} and name the archive")
     return Path(place)
 
 

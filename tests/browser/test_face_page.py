@@ -156,6 +156,17 @@ def test_a_lost_connection_comes_back(show):
 
 
 @pytest.mark.slow
+def test_a_picture_that_is_shown_for_long_keeps_its_connection(show):
+    socket = FaceSocket()
+    page = show(socket)
+    choose(page, picture())
+    answers(page)
+    socket.sockets[-1].close(code=4408, reason="no message for 60 s")
+    answers(page, 2)  # the picture is sent again, so that the server knows its faces
+    assert page.locator(".face-note").is_hidden() and len(socket.sockets) == 2
+
+
+@pytest.mark.slow
 def test_a_frame_that_is_refused_is_told_and_the_next_one_goes_on(show):
     socket = FaceSocket()
     page = show(socket)

@@ -49,7 +49,7 @@ def test_what_cannot_be_the_model_is_refused_with_what_to_type(tmp_path):
     with pytest.raises(BadData, match="lacks 2 of the 8 files"):
         model_files.find(packed(less, tmp_path / "less.tgz"))
     with pytest.raises(BadData, match="--face-model"):
-        create_app([tmp_path], Settings(log="off", face_model=tmp_path / "nowhere"))
+        create_app([tmp_path], Settings(log="off", browser_face_model=tmp_path / "nowhere"))
 
 
 def test_links_of_an_archive_are_not_followed(tmp_path):
@@ -72,7 +72,7 @@ def test_a_server_without_a_model_says_so(tmp_path):
 
 def test_the_model_is_served_with_a_policy_of_its_own_and_without_the_token(tmp_path):
     place, token = package(tmp_path / "files"), "x" * 20
-    with client_of([tmp_path / "run"], face_model=place, token=token) as client:
+    with client_of([tmp_path / "run"], browser_face_model=place, token=token) as client:
         with_token = {"authorization": f"Bearer {token}"}
         assert client.get("/faces/model").status_code == 401
         assert client.get("/faces/model", headers=with_token).json()["url"] == "/faces/model/"

@@ -90,7 +90,7 @@ def serve(
             raise
         raise MissingExtra(error.name or "fastapi", "serve") from None
     options = {"host": host, "port": port, "hosts": allow_host, "origins": allow_origin, "log": log}
-    options |= {"tls_cert": tls_cert, "tls_key": tls_key, "face_model": face_model, "generate": generate}
+    options |= {"tls_cert": tls_cert, "tls_key": tls_key, "browser_face_model": face_model, "generate": generate}
     announce = _announce if sys.stderr.isatty() else None
     launch.serve(runs, token_file, announce, **{key: value for key, value in options.items() if value is not None})
 

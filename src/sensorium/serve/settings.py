@@ -53,7 +53,7 @@ class Settings(BaseSettings):
 
     tls_cert: Path | None = Field(None, description="certificate chain, PEM; with tls_key the server speaks https")
     tls_key: Path | None = Field(None, description="private key of tls_cert, PEM, without a password")
-    face_model: Path | None = Field(None, description="landmark model for browsers: a folder or an archive")
+    browser_face_model: Path | None = Field(None, description="landmark model for browsers: a folder or an archive")
 
     max_body: int = Field(32 << 20, gt=0, description="bytes of a request's body")
     max_bodies: int = Field(256 << 20, gt=0, description="bytes of all bodies and socket messages under way together")

@@ -35,7 +35,7 @@ class FaceModel(BaseModel):
 def routes(context: Context) -> APIRouter:
     """The routes of the model. Raises BadData where the setting names one that cannot be used."""
     router = APIRouter(tags=["faces"])
-    place = context.settings.face_model
+    place = context.settings.browser_face_model
     files = {} if place is None else model_files.find(place)
 
     @router.get("/faces/model", summary="The landmark model that a browser can run itself")

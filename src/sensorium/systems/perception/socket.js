@@ -4,6 +4,7 @@ import { protocols } from "../../live-socket.js";
 
 export const PICTURE = 1, LANDMARKS = 2; // kinds of payload
 const FINAL = new Set([4400, 4401, 4403, 4404, 4421]); // close codes after which trying again does not help
+const IDLE = 4408; // … for a still picture or a hidden tab: the connection is made anew, and nothing is said
 const HEAD = 9; // bytes before the payload: u32 frame, u32 milliseconds, u8 kind
 const PATIENCE = 6000; // milliseconds after which a frame without an answer is given up
 const AGAIN = 3000; // … after which what was refused is asked again
@@ -70,6 +71,7 @@ export class FaceSocket extends EventTarget {
     this.ready = false;
     this.give();
     if (this.stopped) return;
+    if (code === IDLE && was) { this.connect(); return; }
     if (FINAL.has(code)) {
       this.stopped = true;
       this.tell("closed", { code, title: this.why?.title, detail: why || `The connection was closed (${code}).` });
