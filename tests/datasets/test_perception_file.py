@@ -86,6 +86,14 @@ def test_frames_of_one_video_are_one_group(tmp_path):
     assert len(np.unique(Perception(str(tmp_path / "t.npz"), group="row").load().pairs.group)) == len(x)
 
 
+def test_too_few_groups_are_refused_with_what_to_type(tmp_path):
+    path = saved(tmp_path / "t.npz", faces(20, people=np.arange(20) // 10), np.arange(20) % 4)
+    assert "the faces are in 2 groups (shots, by" in Perception(path).load().notes["said"][-1]
+    with pytest.raises(BadRecipe, match=r"only 2 groups of items .*data\.group=row"):
+        pipeline.run("perception", [f"data.file={path}"], out=tmp_path / "run", quiet=True)
+    assert "said" not in Perception(path, group="row").load().notes
+
+
 def test_shots_do_not_depend_on_place_and_size():
     points = np.random.default_rng(0).standard_normal((9, 478, 3))
     assert np.allclose(shots.shapes(points), shots.shapes(points * 3 + 7), atol=1e-5)

@@ -13,6 +13,7 @@ from sensorium.pairs import Pairs
 from sensorium.table import as_column
 from sensorium.types import Data, Items, as_ids
 
+_SPLITS = 3
 LONGEST = 200  # characters of a prompt that is its own id
 
 
@@ -64,9 +65,15 @@ class Faces:
         right = Items(self._ids_of_prompts(m), values, kind, meta, self.source.get("right", {}), name="prompt")
         given = (self.split != "").any()
         pairs = Pairs.of(of, prompt, group=self.group[of], split=self.split[of] if given else None)
-        counts = {"faces": len(self), "prompts": m, "groups": len(np.unique(pairs.group)),
+        groups = len(np.unique(pairs.group))
+        notes = dict(self.notes)
+        if groups < _SPLITS and not given:
+            notes["said"] = [*notes.get("said", ()), f"the faces are in {groups} group{'s' if groups > 1 else ''} "
+                             f"({notes.get('group')}), and training, validation and test need one each; to divide all "
+                             "faces freely type: data.group=row"]  # fmt: skip
+        counts = {"faces": len(self), "prompts": m, "groups": groups,
                   "split": "given" if given else "drawn"}  # fmt: skip
-        return Data(left, right, pairs, {**counts, **self.notes})
+        return Data(left, right, pairs, {**counts, **notes})
 
     def _ids_of_prompts(self, m: int) -> np.ndarray:
         """Ids (m,): the prompts themselves, where these are short; else prompt-001, ….

@@ -62,9 +62,6 @@ def read(path: str, layout: Layout, group: str, bad: str) -> Faces:
     groups, how = _groups(columns, group, told, x[kept], layout, kept, source.where)
     code, vectors, texts = _prompts(y[kept], told["text"], where[1])
     meta = {what: as_column(column, what) for what, column in told.items() if column is not None and what != "text"}
-    if len(np.unique(groups)) < 3:
-        said.append(f"{source.where}: the rows are of {len(np.unique(groups))} groups ({how}); to divide them all the "
-                    "same type: data.group=row")  # fmt: skip
     if said:
         notes["said"] = said
     return Faces(
