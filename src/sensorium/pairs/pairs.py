@@ -210,8 +210,8 @@ class Pairs:
         if start >= len(groups):
             raise BadRecipe(
                 f"{start} groups requested for validation and test, but there are only {len(groups)} groups of items "
-                "that must stay in one split; name other groups by data.group (data.group=row: each item its own, where the "
-                "data set takes it), or hold out less: data.validation=0"
+                "that must stay in one split; name other groups by data.group (data.group=row: each item its "
+                "own, where the data set takes it), or hold out less: data.validation=0"
             )
         return self._with(lambda one: assigned[one.group])
 
