@@ -45,6 +45,6 @@ def check_texts(run: Run, side: str, pooled: np.ndarray, name: str) -> bool:
     theirs = np.asarray(encoder.encode(list(PROBES)), np.float32)
     cosine = (unit(theirs) * unit(pooled)).sum(1).min() if theirs.shape == pooled.shape else 0.0
     if cosine < SAME:
-        raise Mismatch(f"the text encoder of {run.folder.name} and the text model of {name} give other vectors (cosine "
-                       f"{cosine:.2f}, expected {SAME}); train with the text model of the pipeline")  # fmt: skip
+        told = f"cosine {cosine:.2f}, expected {SAME}; train with right.encoder.model=FOLDER/text_encoder"
+        raise Mismatch(f"the text encoder of {run.folder.name} and the text model of {name} give other vectors: {told}")
     return True
