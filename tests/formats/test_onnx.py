@@ -52,7 +52,7 @@ VECTOR_HEADS = [
     *[{"name": name, "preprocess": mode, "dim": 4} for name in ("linear", "mlp") for mode in MODES],
     *[{"name": "mlp", "hidden": 8, "depth": 2, "activation": word, "residual": True, "layer_norm": True, "normalize": True}
       for word in ("relu", "gelu", "tanh", "silu")],
-    {"name": "residual", "dim": 4, "depth": 3}, {"name": "star", "dim": 4, "hidden": 8},
+    {"name": "random_features", "features": 24, "dim": 4}, {"name": "residual", "dim": 4, "depth": 3}, {"name": "star", "dim": 4, "hidden": 8},
     {"name": "star", "hidden": 8, "activation": "none", "preprocess": "none", "normalize": False},
     {"name": "cnn", "size": 9, "stages": 2, "width": 2, "hidden": 6},
     {"name": "cnn", "size": 8, "stages": 1, "width": 2, "hidden": 0, "tail": True, "mode": "bicubic",

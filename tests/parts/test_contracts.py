@@ -54,6 +54,10 @@ SETTINGS = {
     ("heads", "layers"): [{"layers": 3}, {"layers": 3, "hidden": 0, "preprocess": "unit"}],
     ("heads", "linear"): [{}, {"preprocess": "whiten", "normalize": False}, {"preprocess": "unit"}],
     ("heads", "mlp"): [{}, {"residual": True, "layer_norm": True, "activation": "tanh", "depth": 2}, {"dropout": 0.5}],
+    ("heads", "random_features"): [
+        {"features": 32},
+        {"features": 16, "dim": 4, "width": 3.0, "preprocess": "whiten", "normalize": False},
+    ],
     ("heads", "pca"): [{}, {"rank": 4, "whiten": True}],
     ("heads", "mixture"): [
         {},

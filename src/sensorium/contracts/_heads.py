@@ -50,6 +50,7 @@ class Head(Protocol):
     takes_sets: bool = False  #: has ``compose``: see SetHead
     normalize: bool = False  #: outputs have unit length
     solved: bool = False  #: a closed form is written into it by ``initialise``; others give way to a linear head
+    lift_dim: int | None = None  #: width of ``lift``, fixed features that a closed form takes in place of the input
     #: What no weight takes part in, (frames (b, t, d), lengths (b,)) → (b, w), computed once before ``forward``.
     frozen: Callable[[Tensor, Tensor], Tensor] | None = None
     #: What comes before the statistics of a head of vectors: x (n, d_in) → (n, d_in), without weights, before and after
@@ -77,6 +78,10 @@ class Head(Protocol):
     def open_width(self) -> bool:
         """Whether the output takes the width of the other side."""
         return self.arguments.get("dim", 0) is None
+
+    def lift(self, x: Tensor) -> Tensor:
+        """Features (n, m) of raw inputs x (n, d_in), of which ``initialise`` takes a closed form."""
+        raise BadRecipe(f"the {type(self).__name__} head sets lift_dim but has no lift(); unset it")
 
     def affine(self) -> Affine | None:
         """What it computes of raw inputs before the normalisation; None when that is not linear."""

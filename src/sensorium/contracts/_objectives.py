@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -114,13 +114,16 @@ class Member:
 
     name: what the report calls it. head: part of both sides' heads, by name or with keys; None for the recipe's own.
     A closed form makes its head itself, unless it works on the output of one that is not trained. seeds: so many fits,
-    each with a seed of its own, whose scores are averaged; of a closed form one.
+    each with a seed of its own, whose scores are averaged; of a closed form one. right_head: of the right side where it
+    is another. options: keys of [train] for this member where the recipe leaves them at their defaults.
     """
 
     name: str
     objective: ClosedFormObjective | TrainedObjective
     head: str | Mapping[str, Any] | None = None
     seeds: int = 1
+    right_head: str | Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class MixtureObjective(Objective, Protocol):
@@ -142,3 +145,11 @@ class MixtureObjective(Objective, Protocol):
     members: Sequence[Member]
     corrected: bool = True  #: weights are chosen with scores corrected for hubs, as a run is searched
     powers: Sequence[float] = (1.0,)  #: signed powers of the inputs that are tried; the first without a closed form
+    adaptive: bool = False  #: members are chosen by the data with ``chosen``, and those that do not apply left out
+    seconds: float = 0.0  #: that an adaptive one may take where train.seconds does not say; 0 for no limit
+    most: int = 5  #: trained fits of an adaptive one in all
+    least: int = 0  #: related training pairs from which trained members of an adaptive one are tried
+
+    def chosen(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> Sequence[Member]:
+        """The members for these data, in the order in which they are tried; the same for vectors of zeros."""
+        return self.members

@@ -335,8 +335,10 @@ def mixture(fit: Mapping[str, Any]) -> str:
         each.append(f"{row['member']} {alone}")
     powers = ", ".join(f"{side} {power:g}" for side, power in fit["powers"].items())
     own = number(measure, fit["validation"])
+    said = f" Chosen: {fit['said']}." if fit.get("said") else ""
+    left_out = "".join(f" {name} was left out: {why}." for name, why in (fit.get("left_out") or {}).items())
     return (f"{text} {measure} on the validation split, on which the weights were chosen: {own}; "
-            f"members: {'; '.join(each)}. Signed powers of the inputs: {powers}.")  # fmt: skip
+            f"members: {'; '.join(each)}. Signed powers of the inputs: {powers}.{said}{left_out}")  # fmt: skip
 
 
 def encoders(recipe: str, names: Mapping[str, str]) -> list[str]:

@@ -44,6 +44,10 @@ def train(*args: Any, names: Mapping[str, str] | None = None, **kwargs: Any) -> 
     names: of the heads' parts, by side, which an ensemble (``options.members`` above 1) and a mixture need: see
     :func:`sensorium.fitting.members.train` and :func:`sensorium.fitting.mixture.fit`.
     """
+    if args[5].mixture and args[5].adaptive:
+        from sensorium.fitting import auto
+
+        return auto.fit(*args, names=names or {}, **kwargs)
     if args[5].mixture:
         from sensorium.fitting import mixture
 

@@ -42,8 +42,8 @@ def solve(
 ) -> Fitted:
     """Fit both heads by a closed-form objective in one pass over the related training pairs.
 
-    The components of a pca head stay fixed, and the objective works on its output; any other head
-    is replaced by the ``linear`` (or ``identity``) head that holds the solution. Pairs of the split
+    The components of a pca head stay fixed, and the objective works on its output; so do random features. Any other
+    head is replaced by the ``linear`` (or ``identity``) head that holds the solution. Pairs of the split
     "train" (of all, when none is assigned) with label 1 count, each once, so an item in five
     pairs counts five times. The objective's hyperparameters are chosen by mean reciprocal rank,
     in both directions, over at most 1,000 validation pairs. moments: of :func:`moments_between`
@@ -156,13 +156,14 @@ class Side:
     """One table and the map of its rows before the objective: that of a head that is not trained.
 
     before: the linear map of a head that is not trained, or None. unit: rows are scaled to unit length instead. Of a
-    head with ``features`` the table is what its layers take.
+    head with ``features`` the table is what its layers take. lifted: rows are features of a head with ``lift``.
     """
 
     table: Embeddings
     head: Any
     before: Affine | None
     unit: bool
+    lifted: bool = False
 
     @classmethod
     def of(cls, table: Embeddings, head: Any, rows: np.ndarray, statistics: Statistics = of_rows) -> Side:
@@ -172,6 +173,10 @@ class Side:
                 head.build(table.dim, statistics(seen(table, head), rows))
             inputs = Mapped(table.vectors, head.affine_layers().preprocess)
             return cls(replace(table, vectors=inputs), head, None, False)
+        if head is not None and head.lift_dim is not None:
+            if head.dim is None:
+                head.build(table.dim, statistics(table, rows))
+            return cls(table, head, None, False, True)
         if head is None or head.trainable:
             return cls(table, head, None, False)
         if isinstance(head, parts.find("heads", "identity")):
@@ -190,6 +195,8 @@ class Side:
     @property
     def dim(self) -> int:
         """Width of a row as the objective sees it."""
+        if self.lifted:
+            return self.head.lift_dim
         return self.table.dim if self.before is None else len(self.before.bias)
 
     def rows(self, which: np.ndarray) -> np.ndarray:
@@ -198,16 +205,20 @@ class Side:
         x = x.astype(np.float32) if x.dtype == np.float16 else x
         if self.unit:
             return unit(x)
+        if self.lifted:
+            return lifted(self.head, x)
         return x if self.before is None else self.before(x.astype(np.float64))
 
     def seen(self) -> Embeddings:
         """The table as the objective sees it."""
-        if self.before is None and not self.unit:
+        if self.before is None and not self.unit and not self.lifted:
             return self.table
         return replace(self.table, vectors=self.rows(np.arange(len(self.table))))
 
     def fitted(self, affine: Affine | None) -> tuple[Any, str | None]:
         """The head that applies these steps and then ``affine``; and its part's name where the recipe names another."""
+        if affine is None and self.lifted:
+            affine = Affine(np.eye(self.dim), np.zeros(self.dim))
         if affine is None and self.head is not None and not self.head.trainable:
             return self.head, None
         if self.head is not None and (self.head.solved or self.head.features is not None):
@@ -228,6 +239,14 @@ class Side:
         head.build(self.table.dim)
         head.set_affine(affine)
         return head, "linear"
+
+
+def lifted(head: Any, x: np.ndarray) -> np.ndarray:
+    """Features (b, m) float32 of rows x (b, d) by a head with ``lift``."""
+    import torch
+
+    with torch.inference_mode():
+        return head.lift(torch.from_numpy(np.asarray(x, np.float32))).numpy()
 
 
 def moments_of(sides: tuple[Side, Side], training: Pairs, needs: Sequence[str]) -> Moments:

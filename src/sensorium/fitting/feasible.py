@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium import parts as registry
 from sensorium.errors import BadRecipe
-from sensorium.fitting import closed_form, mixture, regularisers, sets, through_encoder, warm_start
+from sensorium.fitting import auto, closed_form, mixture, regularisers, sets, through_encoder, warm_start
 from sensorium.fitting.batches import step_size
 from sensorium.fitting.build import build
 from sensorium.fitting.options import COSINE, TrainOptions
@@ -103,7 +103,14 @@ def _check_mixture(
     """:func:`check_fit` of every member of a mixture; each note once."""
     mixture.check(objective, options)
     if options.monitor == COSINE:
-        raise BadRecipe("objective=mixture: members have cosines of spaces of their own; type: train.monitor=MRR")
+        raise BadRecipe(
+            f"objective={'auto' if objective.adaptive else 'mixture'}: members have cosines of spaces of their own; type: train.monitor=MRR"
+        )
+    if objective.adaptive and left.offsets is None and right.offsets is None:
+        return []  # its fit leaves out what does not apply, and says so
+    if objective.adaptive:
+        trained = auto.of_frames(left, right, pairs, right_head)
+        return check_fit(left, right, pairs, left_head, right_head, trained, options)
     notes: dict[str, None] = {}
     for member in objective.members:
         both = mixture.heads_of(member, left_head, right_head, pairs.same_table)

@@ -15,6 +15,7 @@ from torch import nn
 from sensorium import io
 from sensorium.fitting import checkpoint, precision
 from sensorium.fitting.batches import Sampler, Side, batches
+from sensorium.fitting.budget import Budget
 from sensorium.fitting.build import build
 from sensorium.fitting.contexts import Contexts, ContextSide
 from sensorium.fitting.display import Progress
@@ -56,6 +57,7 @@ def train(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     tensorboard: bool = False,
     finetune: Finetune | None = None,
+    budget: Budget | None = None,
 ) -> Fitted:
     """Train both heads on the related training pairs, monitored on the validation pairs.
 
@@ -65,12 +67,15 @@ def train(
     interruption, bit for bit) and checkpoints/. on_epoch: called with every event; what it
     raises ends the fit, and KeyboardInterrupt saves first, as Ctrl-C does. finetune: raw items and encoders of the
     sides that are read anew and augmented in each step; left and right are then the vectors of the untrained encoders.
+    budget: of time; None for ``options.seconds``. Where it ends or is stopped by Ctrl-C, the best weights so far are
+    the result.
 
     All randomness of step s derives from (seed, s), so there is no generator state to save.
 
     Raises BadData on too few pairs, or when the loss is no longer finite (naming step and ids);
     Mismatch when ``folder`` holds the checkpoint of another fit, Corrupt when that is damaged.
     """
+    budget = Budget.of(options.seconds) if budget is None else budget
     device = choose_device(options.device)
     training = pairs.where("train") if (pairs.split != "").any() else pairs
     related = training.where(label=1)
@@ -121,6 +126,7 @@ def train(
         history = History(folder, state.header, state.events, tensorboard)
         bar = Progress(total, state.step, progress)
         _training_mode(modules, True)
+        over = False
         saved = started = time.perf_counter()
         try:
             for step in batches(sampler, sides, positives, state.step, total):
@@ -133,22 +139,27 @@ def train(
                 norm = weights.norm() if complete else 0.0
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     raise not_finite(step, take_step, loss, norm, state, left, right)
-                rate = learning_rate(state.step, total, options, state.watch.factor)
+                at = state.step if budget is None else max(state.step, int(budget.spent() * (total - 1)))
+                rate = learning_rate(at, total, options, state.watch.factor)
                 if complete:
                     weights.update(rate, norm, options.clip)
                 state.add(loss, time.perf_counter() - started)
                 bar.show(state, pairs_a_step)
+                if budget is not None and interrupted():
+                    budget.stop()
+                over = budget is not None and state.step < total and budget.over()
 
-                if state.step % sampler.steps == 0 or state.step == total:
+                if state.step % sampler.steps == 0 or state.step == total or over:
                     event = state.end_epoch(sampler.steps, pairs_a_step, rate)
                     epoch = event["epoch"]
                     _training_mode(modules, False)
                     with weights.evaluated():
-                        if validation and (epoch % validate_every == 0 or state.step == total):
+                        if validation and (epoch % validate_every == 0 or state.step == total or over):
                             event |= validation.measure()
                             if state.watch.update(event["validation"], epoch, options):
                                 state.keep_best()
                             state.stopped = state.watch.exhausted(options)
+                        state.stopped = state.stopped or over
                         if folder and options.checkpoint_every and epoch % options.checkpoint_every == 0:
                             path = folder / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
                             checkpoint.keep(path, state.named_values())
@@ -156,7 +167,7 @@ def train(
                     history.add(event)
                     if on_epoch is not None:
                         on_epoch(event)
-                if interrupted():
+                if budget is None and interrupted():
                     raise KeyboardInterrupt
                 started = time.perf_counter()  # of the next step, including the gathering of its batches
                 if started - saved >= options.save_seconds:
@@ -179,6 +190,7 @@ def train(
         module.to("cpu")
     notes = {"steps": state.step, "epochs": len(state.events), "best_epoch": state.watch.epoch,
              "validation": state.watch.best, "monitor": options.monitor, "stopped_early": state.stopped,
+             **({"out_of_time": True} if over else {}),
              "precision": state.header["precision"], "precision_reason": reason, "by": take_step.name,
              "parameters": weights.count, **({"encoders": through} if rates else {})}  # fmt: skip
     return Fitted(left_head, right_head, history.events, notes, encoders=trained_encoders(heads, finetune))

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sensorium.contracts import Head
+from sensorium.fitting.budget import Budget
 from sensorium.fitting.distilled import Taught
 from sensorium.fitting.environment import choose_device, threads
 from sensorium.fitting.finetune import Finetune
@@ -56,6 +57,9 @@ def train(
 ) -> Fitted:
     """Fit ``options.members`` pairs of heads as :func:`sensorium.fitting.loop.train` does, and join them.
 
+    Each gets its share of what is left of ``options.seconds``; where Ctrl-C ends the time, those that are done are
+    joined.
+
     The heads given are unbuilt; every member gets copies. names: of the heads' parts, by side. folder: gets
     history.jsonl of all members, in which epochs and steps count on, and ``checkpoint/member-01`` … to go on from: a
     member that is done is read from there, so that an interrupted fit ends with the same bits as one that ran through.
@@ -64,26 +68,30 @@ def train(
     Raises what the loop does.
     """
     log = Log(folder, options, seed, on_epoch, tensorboard)
-    one = replace(options, members=1, distill=False)
+    one = replace(options, members=1, distill=False, seconds=0.0)
+    time, fits_in_all = Budget.of(options.seconds), options.members + options.distill
     every = seeds(seed, options.members + 1)
     fits = Fits(left, right, pairs, folder, log, options.members, progress, finetune)
     fitted: list[Fitted] = []
 
     def member(k: int, options: TrainOptions, learned: Any, called: str) -> Fitted:
-        return fits.one(k, copy.deepcopy((left_head, right_head)), names, learned, options, every[k], called)
+        part = None if time is None else time.part(1 / (fits_in_all - k))
+        return fits.one(k, copy.deepcopy((left_head, right_head)), names, learned, options, every[k], called, part)
 
     student = None
     try:
         for k in range(options.members):
+            if fitted and time is not None and time.over():
+                break
             fitted.append(member(k, one, copy.deepcopy(objective), ""))
         joined = join(fitted, names)
-        if options.distill:
+        if options.distill and (time is None or not time.over()):
             both = joined.left_head, joined.right_head
             student = member(len(fitted), replace(one, mixup=0.0), Taught(copy.deepcopy(objective), both), DISTILLED)
     finally:
         log.history.close()
     own = measured(joined, left, right, pairs, options)
-    notes = _notes(fitted, every[:-1], own.get("validation"))
+    notes = _notes(fitted, every[: len(fitted)], own.get("validation"))
     if student is not None:
         notes |= {"distilled": True, "ensemble_validation": notes["validation"],
                   "validation": student.notes["validation"], "best_epoch": None}  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ ROUNDS = 30  # of greedy selection at most: a weight is a multiple of about 1/30
 BANK = 1024  # training queries that biases come from
 _SCORES = 1 << 24  # of a member and direction that are held: queries × candidates
 _COMPARED = 1 << 24  # scores compared at once
+_RANKED = 1 << 25  # relevants × candidates of a direction whose ranks are compared
 _LEAST = 1e-9  # smallest standard deviation of a member's scores
 
 
@@ -48,21 +49,107 @@ def mix(
     its measure stays nearly unbiased. The measure is ``options.monitor``, its mean over ``options.direction``.
     corrected: of scores less the candidates' biases, see :class:`Measured`, as a run is evaluated and searched.
     """
-    heldout = pairs.where("validation", label=1)
-    directions = ("left->right", "right->left") if options.direction == "both" else (options.direction,)
-    if not len(heldout):
-        return Mixed([1 / len(fitted)] * len(fitted), None, [{"weight": 1 / len(fitted)} for _ in fitted])
-    every = [pairs.relevance(d, "validation") for d in directions[: 1 if pairs.same_table else 2]]
-    asked = [few(of, max(1, min(QUERIES, _SCORES // len(of.candidates)))) for of in every]
-    scores = [_scores(one, left, right, asked, directions) for one in fitted]
-    banks = [replace(of, queries=_bank(pairs, d)) for of, d in zip(asked, directions, strict=False) if corrected]
-    known = [_scores(one, left, right, banks, directions) for one in fitted] if banks else None
-    measured = Measured(asked, scores, options.monitor, known)
-    counts = measured.select()
-    weights = counts / measured.deviation
-    rows = [{"weight": float(w), "validation": measured.value(one)} | measured.brings(counts, k)
-            for k, (w, one) in enumerate(zip(weights / weights.sum(), np.eye(len(fitted)), strict=True))]  # fmt: skip
-    return Mixed((weights / weights.sum()).tolist(), measured.value(counts), rows)
+    board = Board.of(left, right, pairs, options, corrected)
+    for one in fitted:
+        board.add(one)
+    return board.mixed()
+
+
+@dataclass
+class Board:
+    """Members' scores on the validation queries as they come, and the weights that are best on them.
+
+    asked: what each direction's queries should find. banks: the same queries' candidates for training queries. Both
+    are empty without validation pairs. values: the measure of each member alone.
+    """
+
+    left: Embeddings
+    right: Embeddings
+    directions: Sequence[str]
+    asked: Sequence[Relevance]
+    banks: Sequence[Relevance]
+    monitor: str
+    scores: list[list[np.ndarray]] = field(default_factory=list)
+    known: list[list[np.ndarray]] = field(default_factory=list)
+    values: list[float | None] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, left: Embeddings, right: Embeddings, pairs: Pairs, options: TrainOptions, corrected: bool) -> Board:
+        """Without members yet. Arguments as of :func:`mix`."""
+        directions = ("left->right", "right->left") if options.direction == "both" else (options.direction,)
+        directions = directions[: 1 if pairs.same_table else 2]
+        if not len(pairs.where("validation", label=1)):
+            return cls(left, right, directions, (), (), options.monitor)
+        every = [pairs.relevance(d, "validation") for d in directions]
+        asked = [few(of, _most(of)) for of in every]
+        banks = [replace(of, queries=_bank(pairs, d)) for of, d in zip(asked, directions, strict=True) if corrected]
+        return cls(left, right, directions, asked, banks, options.monitor)
+
+    @property
+    def sign(self) -> float:
+        """-1 for a measure that is better when lower."""
+        return -1.0 if self.monitor == "median_rank" else 1.0
+
+    def add(self, fitted: Fitted) -> float | None:
+        """Score one more member; its measure alone, None without validation pairs."""
+        if not self.asked:
+            self.values.append(None)
+            return None
+        self.scores.append(_scores(fitted, self.left, self.right, self.asked, self.directions))
+        if self.banks:
+            self.known.append(_scores(fitted, self.left, self.right, self.banks, self.directions))
+        one = Measured(self.asked, self.scores[-1:], self.monitor, self.known[-1:] or None)
+        self.values.append(one.value(np.ones(1)))
+        return self.values[-1]
+
+    def measured(self) -> Measured:
+        """All members so far."""
+        return Measured(self.asked, self.scores, self.monitor, self.known or None)
+
+    def mixed(self, counts: np.ndarray | None = None) -> Mixed:
+        """The weights of greedy selection, or of these counts; equal ones without validation pairs."""
+        n = len(self.values)
+        if not self.asked:
+            weights = np.ones(n) if counts is None else counts
+            weights = (weights / weights.sum()).tolist()
+            return Mixed(weights, None, [{"weight": w} for w in weights])
+        measured = self.measured()
+        counts = measured.select() if counts is None else counts
+        weights = counts / measured.deviation
+        rows = [{"weight": float(w), "validation": self.values[k]} | measured.brings(counts, k)
+                for k, w in enumerate(weights / weights.sum())]  # fmt: skip
+        return Mixed((weights / weights.sum()).tolist(), measured.value(counts), rows)
+
+    def choose(self, solved: Sequence[int], groups: int) -> tuple[Mixed, dict[str, Any]]:
+        """The mixture, or the best of the members ``solved``, and how both compare.
+
+        With fewer validation groups than ``groups`` the mixture must be better with 95% confidence. Without validation
+        pairs the last of ``solved`` is taken, or else all members alike.
+        """
+        every = np.eye(len(self.values))
+        if not self.asked:
+            return self.mixed(every[solved[-1]] if solved else None), {}
+        mixed = self.mixed()
+        if not solved:
+            return mixed, {}
+        best = max(solved, key=lambda k: self.sign * self.values[k])
+        beside = {"member": best, "validation": self.values[best]}
+        measured = self.measured()
+        counts = np.array(mixed.weights) * measured.deviation
+        if self.sign < 0 or not np.delete(counts, best).any():
+            return mixed, beside
+        gain, low, high = measured.difference(counts, every[best])
+        beside |= {"gain": gain, "low": low, "high": high}
+        n = len(np.unique(np.concatenate([asked.group for asked in self.asked])))
+        if low > 0 or (gain >= 0 and n >= groups):
+            return mixed, beside
+        return self.mixed(every[best]), {**beside, "kept": True}
+
+
+def _most(of: Relevance) -> int:
+    """How many queries' scores, and ranks of all relevants, are held and compared."""
+    mean = max(1, len(of.relevant) // max(1, len(of.queries)))
+    return max(1, min(QUERIES, _SCORES // len(of.candidates), _RANKED // (mean * len(of.candidates))))
 
 
 class Measured:
@@ -122,22 +209,27 @@ class Measured:
         return best
 
     def brings(self, counts: np.ndarray, k: int) -> dict[str, float]:
-        """The mixture's measure less that without member k, and a 95% interval; nothing for one alone or left out.
+        """The mixture's measure less that without member k, and a 95% interval; nothing for one alone or left out."""
+        without = np.where(np.arange(len(counts)) == k, 0.0, counts)
+        if not counts[k] or not without.any() or self.sign < 0:
+            return {}
+        mean, low, high = self.difference(counts, without)
+        return {"brings": mean, "low": low, "high": high}
+
+    def difference(self, one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
+        """The measure of one weighting less that of another, and the ends of its 95% interval.
 
         The interval is that of the paired differences of queries, 1.96 standard errors over groups (Liang & Zeger
         1986); each query counts so that both directions count alike.
         """
-        without = np.where(np.arange(len(counts)) == k, 0.0, counts)
-        if not counts[k] or not without.any() or self.sign < 0:
-            return {}
-        both = zip(self.per_query(counts), self.per_query(without), strict=True)
+        both = zip(self.per_query(one), self.per_query(other), strict=True)
         each = [(a - b) / (len(a) * len(self.asked)) for a, b in both]
         groups = np.unique(np.concatenate([asked.group for asked in self.asked]), return_inverse=True)[1]
         total = np.bincount(groups, np.concatenate(each))
         share = np.bincount(groups, np.concatenate([np.full(len(e), 1 / (len(e) * len(self.asked))) for e in each]))
         mean = float(total.sum())
         error = float(np.sqrt(np.sum((total - mean * share) ** 2)))
-        return {"brings": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error}
+        return mean, mean - 1.96 * error, mean + 1.96 * error
 
 
 def ranks(scores: np.ndarray, relevance: Relevance) -> np.ndarray:

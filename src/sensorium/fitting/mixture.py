@@ -66,7 +66,7 @@ def fit(
     fits, drawn, done, k = Fits(*tables, pairs, folder, log, of, progress), seeds(seed, max(of, 1)), [], 0
     try:
         for member in sorted(objective.members, key=lambda member: not member.objective.closed_form):
-            both, called = _heads(member, left_head, right_head, pairs.same_table, names)
+            both, called = member_heads(member, left_head, right_head, pairs.same_table, names)
             if member.objective.closed_form:
                 if progress:
                     say("fit", f"{member.name}, in closed form")
@@ -82,31 +82,40 @@ def fit(
     mixed = mixing.mix([one.fitted for one in done], *tables, pairs, options, objective.corrected)
     if log.events:
         log.close({"validation": mixed.validation, options.monitor: mixed.validation})
-    heads = {side: _joined(side, done, mixed.weights, powers[side]) for side in SIDES}
+    heads = {side: joined(side, done, mixed.weights, powers[side]) for side in SIDES}
     if pairs.same_table:
         heads["right"] = heads["left"]
-    notes = _notes(done, mixed, powers, options, drawn[:of])
-    return Fitted(heads["left"], heads["right"], log.events, notes, dict.fromkeys(SIDES, "mixture"))
+    made = notes(done, mixed, powers, options, drawn[:of])
+    return Fitted(heads["left"], heads["right"], log.events, made, dict.fromkeys(SIDES, "mixture"))
 
 
 def check(objective: Any, options: TrainOptions, finetune: Any = None) -> None:
     """Raise BadRecipe for options of [train] and [data] that a mixture does not take."""
+    name = "auto" if objective.adaptive else "mixture"
     if options.members > 1 or options.distill:
-        raise BadRecipe("objective=mixture counts seeds by member: type: train.members=1 train.distill=false, and set "
-                        "seeds of a member, such as '{name = \"infonce\", seeds = 3}'")  # fmt: skip
+        more = (
+            "objective.most=10"
+            if objective.adaptive
+            else "seeds of a member, such as '{name = \"infonce\", seeds = 3}'"
+        )
+        raise BadRecipe(f"objective={name} counts seeds by member: type: train.members=1 train.distill=false, and set "
+                        f"{more}")  # fmt: skip
     if finetune is not None:
-        raise BadRecipe("objective=mixture works on vectors that stay the same; type: data.cached=true")
+        raise BadRecipe(f"objective={name} works on vectors that stay the same; type: data.cached=true")
 
 
 def choose_powers(
-    left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any, objective: Any
-) -> dict[str, float]:
-    """The signed power of each side's inputs with the highest validation measure of the first closed form.
+    left: Embeddings, right: Embeddings, pairs: Pairs, left_head: Any, right_head: Any, objective: Any,
+    judge: Any = None,
+) -> dict[str, float]:  # fmt: skip
+    """The signed power of each side's inputs with the highest validation measure of ``judge``.
 
+    judge: a closed form; the objective's first where it is None.
     The left side's is chosen first, then the right side's; 1.0 or else the first stays where nothing is measured.
     """
     chosen = dict.fromkeys(SIDES, objective.powers[0])
-    judge = next((member.objective for member in objective.members if member.objective.closed_form), None)
+    if judge is None:
+        judge = next((member.objective for member in objective.members if member.objective.closed_form), None)
     heldout = len(pairs.where("validation", label=1)) > 0
     if judge is None or not heldout or len(objective.powers) == 1 or judge.reads_items:
         return chosen
@@ -145,31 +154,38 @@ def heads_of(member: Member, left_head: Any, right_head: Any, tied: bool) -> tup
     if member.head is None:
         left, right = copy.deepcopy((left_head, right_head))
     else:
-        left, right = (parts.make("heads", member.head, "objective.members.head") for _ in SIDES)
+        specs = (member.head, member.right_head or member.head)
+        left, right = (parts.make("heads", spec, "objective.members.head") for spec in specs)
     return (left, left) if tied else (left, right)
 
 
-def _heads(
+def member_heads(
     member: Member, left_head: Any, right_head: Any, tied: bool, names: Mapping[str, str]
 ) -> tuple[tuple[Any, Any], Mapping[str, str]]:
+    """Unbuilt heads of its own for a member, and the names of their parts by side."""
     both = heads_of(member, left_head, right_head, tied)
     if member.head is None:
         return both, names
-    return both, dict.fromkeys(SIDES, member.head if isinstance(member.head, str) else member.head["name"])
+    specs = (member.head, member.right_head or member.head)
+    return both, {
+        side: spec if isinstance(spec, str) else spec["name"] for side, spec in zip(SIDES, specs, strict=True)
+    }
 
 
-def _joined(side: str, done: list[Done], weights: list[float], power: float) -> Mixture:
+def joined(side: str, done: list[Done], weights: list[float], power: float) -> Mixture:
+    """The members of one side with weights above 0 as one head."""
     kept = [(one, weight) for one, weight in zip(done, weights, strict=True) if weight > 0]
     heads = [one.fitted.left_head if side == "left" else one.fitted.right_head for one, _ in kept]
     return Mixture.of([one.names[side] for one, _ in kept], heads, [weight for _, weight in kept], power)
 
 
-def _notes(
+def notes(
     done: list[Done], mixed: mixing.Mixed, powers: Mapping[str, float], options: TrainOptions, drawn: list[int]
 ) -> dict[str, Any]:
+    """What the report says of a mixture: a row a member, and what was chosen."""
     trained = [one.fitted for one in done if not one.member.objective.closed_form]
     rows = [{"member": one.member.name, "seeds": one.member.seeds, **row}
             for one, row in zip(done, mixed.rows, strict=True)]  # fmt: skip
-    notes = {"mixture": rows, "powers": dict(powers), "monitor": options.monitor, "validation": mixed.validation,
+    found = {"mixture": rows, "powers": dict(powers), "monitor": options.monitor, "validation": mixed.validation,
              "member_seeds": drawn}  # fmt: skip
-    return notes | ({"precision": trained[0].notes["precision"]} if trained else {})
+    return found | ({"precision": trained[0].notes["precision"]} if trained else {})

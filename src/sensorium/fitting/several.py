@@ -9,6 +9,7 @@ from typing import Any
 
 from sensorium import heads, io
 from sensorium.fitting import checkpoint
+from sensorium.fitting.budget import Budget
 from sensorium.fitting.finetune import Finetune
 from sensorium.fitting.fitted import Fitted
 from sensorium.fitting.history import History
@@ -37,10 +38,11 @@ class Fits:
     finetune: Finetune | None = None
 
     def one(self, k: int, both: tuple[Any, Any], names: Mapping[str, str], objective: Any, options: TrainOptions,
-            seed: int, called: str = "") -> Fitted:  # fmt: skip
+            seed: int, called: str = "", budget: Budget | None = None) -> Fitted:  # fmt: skip
         """Fit k, counted from 0: it is fitted, gone on with, or read where it is done. both: unbuilt heads of its own.
 
-        names: of the heads' parts, by side. called: what it is where it is no member. Raises what the loop does.
+        names: of the heads' parts, by side. called: what it is where it is no member. budget: of its time. Raises what
+        the loop does.
         """
         where = None if self.folder is None else member_folder(self.folder, k, called)
         expected = {"objective": type(objective).__name__, "seed": seed, "pairs": len(self.pairs), **options.asdict(),
@@ -52,7 +54,8 @@ class Fits:
             earlier = where and checkpoint.load(where / "checkpoint")
             self.log.begin(called or k + 1, earlier[1]["events"] if earlier else [])
             done = fit(self.left, self.right, self.pairs, *both, objective, options, where, seed,
-                       progress=self.progress, on_epoch=self.log.add, finetune=self.finetune)  # fmt: skip
+                       progress=self.progress, on_epoch=self.log.add, finetune=self.finetune,
+                       budget=budget)  # fmt: skip
             if self.folder:
                 _write(where, done, names, expected, self.folder)
         self.log.end(called or k + 1, done.history)

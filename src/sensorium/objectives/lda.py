@@ -12,6 +12,7 @@ from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.numerics import affect
 from sensorium.numerics.discriminants import Discriminants
 from sensorium.numerics.moments import Moments
+from sensorium.objectives._class_codes import class_table, sure_logits
 from sensorium.pairs import Pairs
 from sensorium.types import Affine, Embeddings, Solution, is_missing
 
@@ -59,7 +60,7 @@ class LDA(ClosedFormObjective):
 
     def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
         """Raises BadRecipe without classes on a side, BadData for fewer than two that both sides have."""
-        self._classes(left, right, pairs)
+        self.classes(left, right, pairs)
 
     def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:
         """Raises BadRecipe: moments of vectors do not hold the classes; :meth:`solve_items` reads them."""
@@ -70,22 +71,31 @@ class LDA(ClosedFormObjective):
         related = pairs.where(label=1)
         drawn = bool((related.split != "").any())
         train, held = (related.where("train") if drawn else related), related.where("validation")
-        codes, names = self._classes(left, right, train)
+        codes, names = self.classes(left, right, train)
         affines, notes = [], {"classes": len(names), "temperature": self.temperature}
         if self.targets == "vad":
             notes |= {"targets": "vad", "spread": self.spread}
         for side, table, code in zip(("left", "right"), (left, right), codes, strict=True):
             rows, others = (np.unique(part.left if side == "left" else part.right) for part in (train, held))
             rows, others = rows[code[rows] >= 0], others[code[others] >= 0]
+            if side == "right" and self.of_table(left, right, pairs):
+                affines.append(sure_logits(right.vectors, code, len(names)))
+                continue
             affine, notes[side] = self._side(table, rows, others, code, names)
             affines.append(affine)
         return Solution(*affines, notes)
 
-    def _classes(self, left: Embeddings, right: Embeddings, train: Pairs) -> tuple[list[np.ndarray], np.ndarray]:
+    def classes(self, left: Embeddings, right: Embeddings, train: Pairs) -> tuple[list[np.ndarray], np.ndarray]:
         """Codes of all rows of both sides, 0 … c - 1 or -1, and the names (c,) of the classes.
 
         A class is what training items of both sides have.
         """
+        if self.of_table(left, right, train):
+            words = list(class_table(left, right, train))
+            names = np.unique(words[0][np.unique(train.left)])
+            return [
+                np.searchsorted(names, word) * np.isin(word, names) - ~np.isin(word, names) for word in words
+            ], names
         words = self._words(left, right, train)
         there = [np.unique(word[np.unique(rows)]) for word, rows in zip(words, (train.left, train.right), strict=True)]
         names = np.intersect1d(*there)
@@ -103,6 +113,14 @@ class LDA(ClosedFormObjective):
             at = np.searchsorted(names, word).clip(0, len(names) - 1)
             codes.append(np.where(names[at] == word, at, -1))
         return codes, names
+
+    def of_table(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> bool:
+        """Whether the classes are the right items themselves: neither side says its class otherwise."""
+        said = pairs.classes is not None or self.targets == "vad" or self.column in right.meta
+        return (
+            not said
+            and class_table(left, right, pairs.where("train") if (pairs.split != "").any() else pairs) is not None
+        )
 
     def _words(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> list[np.ndarray]:
         """The class of every row of both sides: codes of the relation, or words of the column; "" where there is none.

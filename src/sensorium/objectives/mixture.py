@@ -23,8 +23,10 @@ class Mixture(MixtureObjective):
     the mixture is never worse than that; a member that does not help has weight 0 and is left out. The result is one
     ``mixture`` head a side. See :mod:`sensorium.fitting.mixture`.
 
-    members: objectives, each by name or as ``{name = "infonce", temperature = 0.05}``. Of a trained one also ``head``,
-        both sides' head where it is not the recipe's own, and ``seeds``, so many fits whose scores are averaged.
+    members: objectives, each by name or as ``{name = "infonce", temperature = 0.05}``. Of a trained one also
+        ``head``, both sides' head where it is not the recipe's own, ``right_head`` where the right side's is
+        another, ``seeds``, so many fits whose scores are averaged, and ``options``, keys of [train] where the recipe
+        leaves their defaults.
     powers: signed powers of the inputs; which one a side has is chosen on validation, with the first closed form.
     corrected: the weights are chosen with scores corrected for hubs, as a run is evaluated and searched where
         ``evaluate.correction`` is not none; false: with the plain scores.
@@ -46,7 +48,7 @@ class Mixture(MixtureObjective):
         if not self.powers or not all(_POWERS[0] <= p <= _POWERS[1] for p in self.powers):
             raise BadRecipe(f"mixture: powers={self.powers}; expected one or more numbers from {_POWERS[0]} to "
                             f"{_POWERS[1]}, such as '[1.0, 0.5]'")  # fmt: skip
-        self.members = [_member(spec, k) for k, spec in enumerate(members)]
+        self.members = [member(spec, f"objective.members[{k}]") for k, spec in enumerate(members)]
 
     def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
         """Every member's own check. Raises BadRecipe."""
@@ -54,18 +56,21 @@ class Mixture(MixtureObjective):
             member.objective.check(left, right, pairs)
 
 
-def _member(spec: str | Mapping[str, Any], k: int) -> Member:
-    where = f"objective.members[{k}]"
+def member(spec: str | Mapping[str, Any], where: str) -> Member:
+    """A member of its spec. where: its place in the recipe. Raises BadRecipe."""
     keys = {"name": spec} if isinstance(spec, str) else dict(spec)
-    head, seeds = keys.pop("head", None), keys.pop("seeds", 1)
+    heads = {key: keys.pop(key, None) for key in ("head", "right_head")}
+    seeds, options = keys.pop("seeds", 1), keys.pop("options", {})
     name = keys.get("name")
-    if name == "mixture":
+    if name in ("mixture", "auto"):
         raise BadRecipe(f"{where}: a mixture cannot be a member of a mixture; name its members here")
     objective = parts.make("objectives", keys, where)
     if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST:
         raise BadRecipe(f"{where}.seeds={seeds!r}; expected a whole number, 1 to {_MOST}")
-    if objective.closed_form and (seeds > 1 or head is not None):
-        raise BadRecipe(f"{where}: '{name}' is solved exactly and makes its head itself; leave out head and seeds")
-    if head is not None:
-        parts.make("heads", head, f"{where}.head")
-    return Member(str(name), objective, head, seeds)
+    made = [parts.make("heads", head, f"{where}.{key}") for key, head in heads.items() if head is not None]
+    if objective.closed_form and (seeds > 1 or any(head.trainable and not head.solved for head in made)):
+        raise BadRecipe(f"{where}: '{name}' is solved exactly and makes its head itself; leave out head and seeds, or "
+                        "name a head that it is written into, such as random_features")  # fmt: skip
+    if not isinstance(options, Mapping):
+        raise BadRecipe(f"{where}.options={options!r}; expected keys of [train], such as {{epochs = 5}}")
+    return Member(str(name), objective, heads["head"], seeds, heads["right_head"], dict(options))

@@ -69,6 +69,12 @@ def _posterior(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndar
     return powers / powers.sum(-1, keepdims=True)
 
 
+def _random_features(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    """As :class:`sensorium.heads.random_features.RandomFeatures`."""
+    scale = np.float32((2 / arguments["features"]) ** 0.5)
+    return _linear(scale * np.cos(x @ weights["omega"] + weights["theta"]), weights, "layers.0")
+
+
 def _normed(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
     """As torch's LayerNorm over the last axis."""
     z = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + _LAYER_NORM)
@@ -128,6 +134,7 @@ VECTOR_HEADS: dict[str, Callable[[np.ndarray, Weights, Arguments], np.ndarray]] 
     "layers": _layers,
     "vad": _vad,
     "posterior": _posterior,
+    "random_features": _random_features,
     "residual": _residual,
     "star": _star,
     "cnn": _lite_images.cnn,

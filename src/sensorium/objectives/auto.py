@@ -1,0 +1,134 @@
+"""Auto: closed forms and trained heads that fit the data, tried within the time there is, mixed on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sensorium import parts
+from sensorium.contracts import Member, MixtureObjective
+from sensorium.errors import BadRecipe
+from sensorium.objectives._class_codes import class_table
+from sensorium.objectives.mixture import member
+from sensorium.pairs import Pairs
+from sensorium.types import Embeddings
+
+_MOST = 100  # trained fits
+_CCA = {
+    "name": "cca",
+    "strengths": [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0],
+    "powers": [0.0, 0.5, 1.0, 1.5, 2.0, 4.0],
+}
+_STEPS = {"epochs": 10, "lr": 1e-3, "weight_decay": 1e-2}
+_RESIDUAL = {"name": "mlp", "hidden": 512, "dim": 256, "dropout": 0.5, "residual": True}
+_WIDE = {"name": "mlp", "hidden": 1024, "dim": 256, "dropout": 0.3}
+
+
+def _kernel(width: float, seed: int) -> dict[str, Any]:
+    """Kernel CCA by random features."""
+    return {"name": "cca", "dim": 256, "strengths": [0.01, 0.1, 1.0], "powers": [1.0, 2.0, 4.0],
+            "head": {"name": "random_features", "width": width, "seed": seed}}  # fmt: skip
+
+
+#: Members by what the data are, closed forms first.
+_CLOSED: Mapping[str, Sequence[Any]] = {
+    "items": ["ridge", "procrustes", _CCA, _kernel(1.5, 0), _kernel(3.0, 1)],
+    "one table": [_CCA, _kernel(1.5, 0), _kernel(3.0, 1)],
+    "relation by class": [
+        "ridge", _CCA, _kernel(3.0, 0),
+        {"name": "lda", "head": "posterior"}, {"name": "logistic", "head": "posterior"},
+    ],
+    "class table": [
+        "ridge", _CCA,
+        {"name": "ridge", "head": {"name": "random_features", "features": 2048}, "right_head": "identity"},
+        {"name": "lda", "head": "posterior"}, {"name": "logistic", "head": "posterior"},
+    ],
+}  # fmt: skip
+_TRAINED: Mapping[str, Sequence[Any]] = {
+    "items": [
+        {"name": "infonce", "head": _RESIDUAL, "options": _STEPS},
+        {"name": "infonce", "head": _WIDE, "options": _STEPS},
+        {"name": "infonce", "learnable": True, "head": _WIDE, "options": {**_STEPS, "mixup": 1.0}},
+    ],
+    "class table": [
+        {"name": "cross_entropy", "label_smoothing": 0.1, "options": _STEPS,
+         "head": {"name": "mlp", "hidden": 512, "dropout": 0.5, "normalize": False}, "right_head": "identity"},
+    ],
+}  # fmt: skip
+
+
+class Auto(MixtureObjective):
+    """A mixture whose members are chosen by the data, within ``train.seconds``; see :class:`.mixture.Mixture`.
+
+    Closed forms come first: ridge, Procrustes, CCA with strengths and powers chosen on validation, kernel CCA by random
+    features; for class tables shrinkage LDA and logistic regression. Then trained heads, of which the best on
+    validation is fitted again with other seeds while time is left. What does not apply to the data is left out. The
+    weights are those of greedy selection on the validation pairs, by ``train.monitor``. The result is the best closed
+    form alone where the data are few: with fewer than ``least`` related training pairs nothing is trained, and with
+    few validation groups a mixture must be better than the closed form with 95% confidence.
+
+    closed: closed forms, each by name or as ``{name = "cca", strengths = 0.1}``; left out, by the data.
+    trained: trained members in the same form, with ``head``, ``right_head`` and ``options``, keys of [train] that hold
+        where the recipe leaves them at their defaults; left out, by the data; ``[]``: none.
+    most: trained fits in all, 0 to 100.
+    least: related training pairs from which trained members are tried, 0 or more, up to 1,000,000,000.
+    seconds: that the fit may take, where ``train.seconds`` does not say; 0 for no limit, up to 1,000,000,000.
+    powers: signed powers of the inputs; which one a side has is chosen on validation, with the first closed form.
+    corrected: the weights are chosen with scores corrected for hubs, as a run is evaluated and searched.
+
+    Raises BadRecipe for invalid values.
+    """
+
+    adaptive = True
+
+    def __init__(
+        self,
+        closed: Sequence[str | Mapping[str, Any]] | None = None,
+        trained: Sequence[str | Mapping[str, Any]] | None = None,
+        most: int = 6,
+        least: int = 300,
+        seconds: float = 60.0,
+        powers: Sequence[float] = (1.0, 0.5),
+        corrected: bool = True,
+    ) -> None:
+        for name, values in (("closed", closed), ("trained", trained)):
+            if values is not None and (isinstance(values, (str, Mapping)) or len(values) > _MOST):
+                raise BadRecipe(f"auto: {name}={values!r}; expected a list of at most {_MOST} objectives, such as "
+                                "'[\"cca\"]'")  # fmt: skip
+        if not 0 <= most <= _MOST:
+            raise BadRecipe(f"auto: most={most}; expected 0 to {_MOST}, such as 6")
+        if not 0 <= least <= 1_000_000_000:
+            raise BadRecipe(f"auto: least={least}; expected 0 to 1,000,000,000, such as 300")
+        if not 0 <= seconds <= 1e9:
+            raise BadRecipe(f"auto: seconds={seconds}; expected 0 to 1,000,000,000, such as 60")
+        self.most, self.least, self.seconds, self.corrected = most, least, float(seconds), corrected
+        self.powers = parts.make("objectives", {"name": "mixture", "powers": powers}).powers
+        self._closed, self._trained = closed, trained
+        self.members = self._of("items")
+        for kind in _CLOSED:
+            self._of(kind)  # what is wrong with a member is said at once
+
+    def chosen(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> Sequence[Member]:
+        """The members for these data: of one table, a class table, a relation by class, or items of two kinds."""
+        if pairs.same_table:
+            return self._of("one table")
+        if pairs.classes is not None:
+            return self._of("relation by class")
+        return self._of("items" if class_table(left, right, pairs) is None else "class table")
+
+    def _of(self, kind: str) -> list[Member]:
+        closed = _CLOSED[kind] if self._closed is None else self._closed
+        trained = _TRAINED.get(kind, _TRAINED["items"]) if self._trained is None else self._trained
+        made = []
+        for name, specs in (("closed", closed), ("trained", trained)):
+            for k, spec in enumerate(specs):
+                one = member(spec, f"objective.{name}[{k}]")
+                if one.objective.closed_form != (name == "closed"):
+                    other, called = ("trained",) * 2 if name == "closed" else ("closed", "a closed form")
+                    raise BadRecipe(f"objective.{name}[{k}]: '{one.name}' is {called}; name it in objective.{other}")
+                made.append(one)
+        if not made:
+            raise BadRecipe(
+                "auto: closed=[] and trained=[]; expected one objective at least, such as closed='[\"cca\"]'"
+            )
+        return made
