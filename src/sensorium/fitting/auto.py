@@ -66,15 +66,13 @@ def fit(
     mixture.check(objective, options, finetune)
     if left.offsets is not None or right.offsets is not None:
         seeds, seconds = min(FRAMES, max(1, objective.most)), options.seconds or objective.seconds
-        kept = replace(options, members=seeds, seconds=seconds)
+        kept = replace(judged(options, left, right, pairs), members=seeds, seconds=seconds)
         return members.train(left, right, pairs, left_head, right_head, of_frames(left, right, pairs, right_head), kept,
                              folder, seed, names=names, progress=progress, on_epoch=on_epoch,
                              tensorboard=tensorboard)  # fmt: skip
     check_varied(left, right, pairs)
     classes = class_table(left, right, pairs) is not None
-    own = replace(options, seconds=0.0, monitor=measure(options, pairs))
-    if classes and own.direction == "both":
-        own = replace(own, direction="left->right")
+    own = replace(judged(options, left, right, pairs), seconds=0.0)
     budget = Budget(options.seconds or objective.seconds)
     tried = Tried(left, right, pairs, (left_head, right_head), own, budget, seed, names, progress)
     tried.log = Log(folder, options, seed, on_epoch, tensorboard)
@@ -144,9 +142,16 @@ def thinned(pairs: Pairs, most: int) -> Pairs:
     return pairs.take(np.sort(np.concatenate([kept, np.flatnonzero(pairs.split != "train")])))
 
 
-def measure(options: TrainOptions, pairs: Pairs) -> str:
-    """What members are judged by: the run's own measure, where rows are related by class mAP in place of MRR."""
-    return "mAP" if options.monitor == "MRR" and pairs.classes is not None else options.monitor
+def judged(options: TrainOptions, left: Embeddings, right: Embeddings, pairs: Pairs) -> TrainOptions:
+    """With what members are judged by, where that is left open: the run's own measure.
+
+    Where rows are related by class it is mAP, and of a class table the direction from items to classes.
+    """
+    if options.monitor == "MRR" and pairs.classes is not None:
+        options = replace(options, monitor="mAP")
+    if options.direction == "both" and class_table(left, right, pairs) is not None:
+        options = replace(options, direction="left->right")
+    return options
 
 
 def count(pairs: Pairs) -> int:

@@ -103,9 +103,8 @@ def _check_mixture(
     """:func:`check_fit` of every member of a mixture; each note once."""
     mixture.check(objective, options)
     if options.monitor == COSINE:
-        raise BadRecipe(
-            f"objective={'auto' if objective.adaptive else 'mixture'}: members have cosines of spaces of their own; type: train.monitor=MRR"
-        )
+        name = "auto" if objective.adaptive else "mixture"
+        raise BadRecipe(f"objective={name}: members have cosines of spaces of their own; type: train.monitor=MRR")
     if objective.adaptive and left.offsets is None and right.offsets is None:
         return []  # its fit leaves out what does not apply, and says so
     if objective.adaptive:
