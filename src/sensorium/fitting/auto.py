@@ -6,6 +6,7 @@ Start reading at :func:`fit`.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -188,7 +189,7 @@ class Tried:
     def solve(self, member: Member) -> None:
         """Add a closed form; one that does not apply is noted."""
         both, called = mixture.member_heads(member, *self.both, self.pairs.same_table, self.names)
-        left, before = called_of(member), self.budget.left()
+        left, before = called_of(member), time.monotonic()
         try:
             shared = None
             if member.head is None and not member.objective.reads_items:
@@ -230,7 +231,7 @@ class Tried:
                 if not order:
                     return
                 k = order[(turn - len(trained)) % 3 // 2 % len(order)]
-            left = self.budget.left()
+            left, began = self.budget.left(), time.monotonic()
             if self.budget.over() or (took.get(k, 0.0) * _WORTH > left):
                 return
             budget = self.budget.part(_SHARE if turn < len(trained) - 1 else 1.0)
@@ -240,9 +241,9 @@ class Tried:
             name = called_of(member) + (f", seed {number + 1}" if number else "")
             fitted = self.fits.one(turn, copy.deepcopy(both), called, copy.deepcopy(member.objective), options,
                                    self.seeds[number], f"{member.name}-{k + 1}-{number + 1}", budget)  # fmt: skip
-            took[k] = max(took.get(k, 0.0), left - self.budget.left()) if left < float("inf") else 0.0
+            took[k] = max(took.get(k, 0.0), time.monotonic() - began)
             of[k].append(len(self.done))
-            self._add(Done(replace(member, name=name), fitted, {**called, **fitted.names}), left)
+            self._add(Done(replace(member, name=name), fitted, {**called, **fitted.names}), began)
 
     def _best(self, of: Sequence[int]) -> float:
         values = [self.board.values[k] for k in of]
@@ -252,7 +253,7 @@ class Tried:
         self.done.append(done)
         value = self.board.add(done.fitted)
         now = self.budget.left()
-        self.seconds.append(before - now if now < float("inf") else 0.0)
+        self.seconds.append(time.monotonic() - before)
         if self.progress:
             known = [v for v in self.board.values if v is not None]
             best = max(known, key=lambda v: v * self.board.sign, default=None)
@@ -272,7 +273,7 @@ class Tried:
             heads["right"] = heads["left"]
         notes = mixture.notes(self.done, mixed, self.powers, self.options, [])
         for row, seconds in zip(notes["mixture"], self.seconds, strict=True):
-            row |= {"seconds": round(seconds, 2)} if seconds else {}
+            row |= {"seconds": round(seconds, 2)}
         notes |= {"closed_form": beside, "left_out": self.left_out} | ({"few": count(self.pairs)} if few else {})
         notes |= {"out_of_time": True} if self.budget.over() else {}
         notes |= {"said": summary(notes)}

@@ -9,7 +9,7 @@ from sensorium import parts
 from sensorium.contracts import Member, MixtureObjective
 from sensorium.errors import BadRecipe
 from sensorium.objectives._class_codes import class_table
-from sensorium.objectives.mixture import member
+from sensorium.objectives._members import member
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
 

@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 
 from sensorium.contracts import ClosedFormObjective, Validate
-from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.errors import BadRecipe
 from sensorium.numerics import affect
 from sensorium.numerics.discriminants import Discriminants
 from sensorium.numerics.moments import Moments
-from sensorium.objectives._class_codes import class_table, sure_logits
+from sensorium.objectives._class_codes import TARGETS, ClassWords, average_precision, sure_logits
 from sensorium.pairs import Pairs
-from sensorium.types import Affine, Embeddings, Solution, is_missing
-
-TARGETS = ("label", "vad")
-_BY_ROW = "for pairs that are related row by row type: objective=cca left.head=linear right.head=linear"
+from sensorium.types import Affine, Embeddings, Solution
 
 
 class LDA(ClosedFormObjective):
@@ -57,10 +54,11 @@ class LDA(ClosedFormObjective):
         if not 0.05 <= spread <= 10:
             raise BadRecipe(f"objective.spread={spread}; expected a number from 0.05 to 10, such as 0.3")
         self.column, self.temperature, self.targets, self.spread = column, temperature, targets, spread
+        self.words = ClassWords("lda", column, targets)
 
     def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
         """Raises BadRecipe without classes on a side, BadData for fewer than two that both sides have."""
-        self.classes(left, right, pairs)
+        self.words.classes(left, right, pairs)
 
     def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:
         """Raises BadRecipe: moments of vectors do not hold the classes; :meth:`solve_items` reads them."""
@@ -71,75 +69,19 @@ class LDA(ClosedFormObjective):
         related = pairs.where(label=1)
         drawn = bool((related.split != "").any())
         train, held = (related.where("train") if drawn else related), related.where("validation")
-        codes, names = self.classes(left, right, train)
+        codes, names = self.words.classes(left, right, train)
         affines, notes = [], {"classes": len(names), "temperature": self.temperature}
         if self.targets == "vad":
             notes |= {"targets": "vad", "spread": self.spread}
         for side, table, code in zip(("left", "right"), (left, right), codes, strict=True):
             rows, others = (np.unique(part.left if side == "left" else part.right) for part in (train, held))
             rows, others = rows[code[rows] >= 0], others[code[others] >= 0]
-            if side == "right" and self.of_table(left, right, pairs):
+            if side == "right" and self.words.of_table(left, right, pairs):
                 affines.append(sure_logits(right.vectors, code, len(names)))
                 continue
             affine, notes[side] = self._side(table, rows, others, code, names)
             affines.append(affine)
         return Solution(*affines, notes)
-
-    def classes(self, left: Embeddings, right: Embeddings, train: Pairs) -> tuple[list[np.ndarray], np.ndarray]:
-        """Codes of all rows of both sides, 0 … c - 1 or -1, and the names (c,) of the classes.
-
-        A class is what training items of both sides have.
-        """
-        if self.of_table(left, right, train):
-            words = list(class_table(left, right, train))
-            names = np.unique(words[0][np.unique(train.left)])
-            return [
-                np.searchsorted(names, word) * np.isin(word, names) - ~np.isin(word, names) for word in words
-            ], names
-        words = self._words(left, right, train)
-        there = [np.unique(word[np.unique(rows)]) for word, rows in zip(words, (train.left, train.right), strict=True)]
-        names = np.intersect1d(*there)
-        named = names != "" if names.dtype.kind == "U" else names >= 0
-        # Rows without a label are classes of their own: too small to be learned.
-        many = [np.count_nonzero(words[1][np.unique(train.right)] == name) > 1 for name in names]
-        names = names[named & np.array(many, bool)]
-        if len(names) < 2:
-            raise BadData(
-                f"objective 'lda' needs two classes that training items of both sides have; there are {len(names)}; "
-                f"{_BY_ROW}"
-            )
-        codes = []
-        for word in words:
-            at = np.searchsorted(names, word).clip(0, len(names) - 1)
-            codes.append(np.where(names[at] == word, at, -1))
-        return codes, names
-
-    def of_table(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> bool:
-        """Whether the classes are the right items themselves: neither side says its class otherwise."""
-        said = pairs.classes is not None or self.targets == "vad" or self.column in right.meta
-        return (
-            not said
-            and class_table(left, right, pairs.where("train") if (pairs.split != "").any() else pairs) is not None
-        )
-
-    def _words(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> list[np.ndarray]:
-        """The class of every row of both sides: codes of the relation, or words of the column; "" where there is none.
-
-        Words of emotions that mean the same are one class.
-        """
-        if pairs.classes is not None and self.targets == "label":
-            return list(pairs.classes)
-        found = []
-        for side, table in (("left", left), ("right", right)):
-            if self.column not in table.meta:
-                known = nearest(self.column, table.meta) if table.meta else "they have none"
-                raise BadRecipe(
-                    f"objective 'lda' needs classes, but the {side} items have no column '{self.column}' ({known}); "
-                    f"type: data.relevant=COLUMN or objective.column=COLUMN; {_BY_ROW}"
-                )
-            values = np.asarray(table.meta[self.column]).tolist()
-            found.append(np.array(["" if is_missing(v) else affect.canonical(v) for v in values], np.str_))
-        return found
 
     def _memberships(self, code: np.ndarray, names: np.ndarray) -> np.ndarray:
         """Share (n, c) of each item in each class, rows adding up to 1."""
@@ -160,14 +102,3 @@ class LDA(ClosedFormObjective):
         return path.affine(best, self.temperature), {
             "shrinkage": best, "chosen_by": "validation", "tried": dict(zip(self.shrinkage, found, strict=True))
         }  # fmt: skip
-
-
-def average_precision(logits: np.ndarray, code: np.ndarray) -> float:
-    """Mean average precision of the classes (c,) as queries for their items, by their probabilities (n, c)."""
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    score = powers / powers.sum(1, keepdims=True)
-    values = []
-    for k in np.unique(code).tolist():
-        right = code[np.argsort(-score[:, k], kind="stable")] == k
-        values.append(float((np.cumsum(right)[right] / (np.flatnonzero(right) + 1)).mean()))
-    return float(np.mean(values))

@@ -10,8 +10,7 @@ import numpy as np
 from sensorium.contracts import ClosedFormObjective, Validate
 from sensorium.errors import BadRecipe
 from sensorium.numerics.moments import Moments
-from sensorium.objectives._class_codes import sure_logits
-from sensorium.objectives.lda import LDA, average_precision
+from sensorium.objectives._class_codes import ClassWords, average_precision, sure_logits
 from sensorium.pairs import Pairs
 from sensorium.types import Affine, Embeddings, Solution
 
@@ -41,11 +40,11 @@ class Logistic(ClosedFormObjective):
         if not self.strengths or not all(1 / _MOST <= s <= _MOST for s in self.strengths):
             raise BadRecipe(f"objective.strengths={self.strengths}; expected one or more numbers from {1 / _MOST:f} to "
                             f"{_MOST:,.0f}")  # fmt: skip
-        self.lda = LDA(column)
+        self.words = ClassWords("logistic", column)
 
     def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
         """Raises BadRecipe without classes on a side, BadData for fewer than two that both sides have."""
-        self.lda.classes(left, right, pairs)
+        self.words.classes(left, right, pairs)
 
     def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:
         """Raises BadRecipe: moments of vectors do not hold the classes; :meth:`solve_items` reads them."""
@@ -56,10 +55,10 @@ class Logistic(ClosedFormObjective):
         related = pairs.where(label=1)
         drawn = bool((related.split != "").any())
         train, held = (related.where("train") if drawn else related), related.where("validation")
-        codes, names = self.lda.classes(left, right, train)
+        codes, names = self.words.classes(left, right, train)
         affines, notes = [], {"classes": len(names)}
         for side, table, code in zip(("left", "right"), (left, right), codes, strict=True):
-            if side == "right" and self.lda.of_table(left, right, pairs):
+            if side == "right" and self.words.of_table(left, right, pairs):
                 affines.append(sure_logits(right.vectors, code, len(names)))
                 continue
             rows, others = (np.unique(part.left if side == "left" else part.right) for part in (train, held))

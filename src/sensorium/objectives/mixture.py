@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sensorium import parts
-from sensorium.contracts import Member, MixtureObjective
+from sensorium.contracts import MixtureObjective
 from sensorium.errors import BadRecipe
+from sensorium.objectives._members import MOST, member
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
 
-_MOST = 100  # members, and seeds of one
 _POWERS = (0.01, 10.0)
 
 
@@ -41,8 +40,8 @@ class Mixture(MixtureObjective):
         corrected: bool = True,
     ) -> None:
         self.corrected = corrected
-        if isinstance(members, (str, Mapping)) or not 1 <= len(members) <= _MOST:
-            raise BadRecipe(f"mixture: members={members!r}; expected a list of 1 to {_MOST} objectives, such as "
+        if isinstance(members, (str, Mapping)) or not 1 <= len(members) <= MOST:
+            raise BadRecipe(f"mixture: members={members!r}; expected a list of 1 to {MOST} objectives, such as "
                             "'[\"cca\", \"infonce\"]'")  # fmt: skip
         self.powers = [float(p) for p in powers]
         if not self.powers or not all(_POWERS[0] <= p <= _POWERS[1] for p in self.powers):
@@ -52,25 +51,5 @@ class Mixture(MixtureObjective):
 
     def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
         """Every member's own check. Raises BadRecipe."""
-        for member in self.members:
-            member.objective.check(left, right, pairs)
-
-
-def member(spec: str | Mapping[str, Any], where: str) -> Member:
-    """A member of its spec. where: its place in the recipe. Raises BadRecipe."""
-    keys = {"name": spec} if isinstance(spec, str) else dict(spec)
-    heads = {key: keys.pop(key, None) for key in ("head", "right_head")}
-    seeds, options = keys.pop("seeds", 1), keys.pop("options", {})
-    name = keys.get("name")
-    if name in ("mixture", "auto"):
-        raise BadRecipe(f"{where}: a mixture cannot be a member of a mixture; name its members here")
-    objective = parts.make("objectives", keys, where)
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST:
-        raise BadRecipe(f"{where}.seeds={seeds!r}; expected a whole number, 1 to {_MOST}")
-    made = [parts.make("heads", head, f"{where}.{key}") for key, head in heads.items() if head is not None]
-    if objective.closed_form and (seeds > 1 or any(head.trainable and not head.solved for head in made)):
-        raise BadRecipe(f"{where}: '{name}' is solved exactly and makes its head itself; leave out head and seeds, or "
-                        "name a head that it is written into, such as random_features")  # fmt: skip
-    if not isinstance(options, Mapping):
-        raise BadRecipe(f"{where}.options={options!r}; expected keys of [train], such as {{epochs = 5}}")
-    return Member(str(name), objective, heads["head"], seeds, heads["right_head"], dict(options))
+        for one in self.members:
+            one.objective.check(left, right, pairs)
