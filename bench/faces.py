@@ -1,12 +1,14 @@
 """Emotion of a face by its nearest prompt: the document's head, the face head, objectives, prompts and landmarks.
 
-    python -m bench.faces [--data ../shared/data] [--landmarks fer478.npz] [--seeds 3] [--only WORD …] [--out FOLDER]
+    python -m bench.faces [--data ../shared/data] [--landmarks fer478.npz] [--classifier file] [--seeds 3]
 
 FER faces of ``fer2013-balanced-2440.npz``: 7 probabilities and 68 landmarks of face-api.js (143 numbers), or with
 ``--landmarks`` MediaPipe's 478 of the same faces (an npz with ``landmarks`` (n, 478, 3) and ``found`` (n,)). The
 2,100 training faces, a fifth of them for validation, and the 340 of the dev part as test split. Prompts go through
 MiniLM: one a label ("a person looking happy"), or four descriptions a label, of which each face has one. Every row is
-a run, by its recipe and keys; logistic regression on the 7 probabilities stands beside.
+a run, by its recipe and keys; logistic regression on the 7 probabilities stands beside. These are the file's, with
+``--classifier own`` those of our own classifier, which was trained on the training faces, with ``product`` the
+geometric mean of both, adding up to 1.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ import sensorium
 from sensorium.encoders.minilm import Minilm
 from sensorium.evaluate.card import markdown
 from sensorium.evaluate.statistics import interval
+from sensorium.modalities.face import emotions
+from sensorium.modalities.face.landmarks import Face
 from sensorium.modalities.face.layout import EMOTIONS
 from sensorium.recipe import HERE
 
@@ -56,6 +60,15 @@ def probabilities(file: dict[str, np.ndarray]) -> np.ndarray:
     return file["emotion_probs"][:, [order.index(THEIRS.get(name, name)) for name in EMOTIONS]]
 
 
+def own(file: dict[str, np.ndarray], landmarks: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The 7 probabilities (n, 7) of our own classifier, by pixels and landmarks (n, 1434); zeros of faces not kept."""
+    classifier, found = emotions.find("own"), np.zeros((len(landmarks), len(EMOTIONS)), np.float32)
+    for row in kept.tolist():
+        rgb = np.repeat(file["images"][row][..., None], 3, axis=2)
+        found[row] = classifier.probabilities(rgb, [Face(landmarks[row].reshape(-1, 3))])[0]
+    return found
+
+
 def prompts(kind: str) -> tuple[list[str], np.ndarray]:
     """The prompts, and the emotion (m,) of each by its place."""
     if kind == "labels":
@@ -65,7 +78,8 @@ def prompts(kind: str) -> tuple[list[str], np.ndarray]:
     return [row["prompt"] for row in rows], np.array([EMOTIONS.index(row["label"]) for row in rows])
 
 
-def write(path: Path, file: dict[str, np.ndarray], landmarks: np.ndarray, kept: np.ndarray, kind: str) -> None:
+def write(path: Path, file: dict[str, np.ndarray], landmarks: np.ndarray, felt: np.ndarray, kept: np.ndarray, kind: str
+          ) -> None:  # fmt: skip
     """The faces as training_data.npz: dev is the test split, a fifth of the training faces validation."""
     label = np.array([EMOTIONS.index(file["classes"][code]) for code in file["labels"]])
     texts, of = prompts(kind)
@@ -76,7 +90,7 @@ def write(path: Path, file: dict[str, np.ndarray], landmarks: np.ndarray, kept: 
         which[rows] = np.flatnonzero(of == code)[np.arange(len(rows)) % (of == code).sum()]
         train = random.permutation(rows[split[rows] == "train"])
         split[train[: len(train) // 5]] = "validation"
-    x = np.concatenate([landmarks, probabilities(file)], axis=1).astype(np.float32)
+    x = np.concatenate([landmarks, felt], axis=1).astype(np.float32)
     np.savez(path, perception_embeddings=x[kept], clip_embeddings=y[which[kept]], split=split[kept],
              prompts=np.array(texts)[which[kept]], labels=np.array(EMOTIONS)[label[kept]],
              ids=file["names"][kept])  # fmt: skip
@@ -115,24 +129,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--landmarks", type=Path, help="MediaPipe's landmarks of the same faces")
+    parser.add_argument("--classifier", choices=["file", "own", "product"], default="file")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=[], help="words of which a method's name holds one")
     parser.add_argument("--prompts", nargs="*", default=["labels", "descriptions"])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     with np.load(args.data / "fer2013-balanced-2440.npz", allow_pickle=False) as loaded:
-        file = {name: loaded[name] for name in loaded if name != "images"}
+        file = {name: loaded[name] for name in loaded}
     points, landmarks, kept = 68, file["landmarks68"], np.arange(len(file["labels"]))
     if args.landmarks:
         with np.load(args.landmarks, allow_pickle=False) as loaded:
             points, kept = 478, np.flatnonzero(loaded["found"])
             landmarks = np.nan_to_num(loaded["landmarks"]).reshape(len(file["labels"]), -1)
+    felt = probabilities(file)
+    if args.classifier != "file":
+        if not args.landmarks:
+            parser.error("--classifier needs --landmarks")
+        ours = own(file, landmarks, kept)
+        felt = np.sqrt(felt * ours) if args.classifier == "product" else ours
+        felt = felt / np.maximum(felt.sum(1, keepdims=True), 1e-9)
     folder = args.out or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for kind in args.prompts:
-        path = folder / f"{points}-{kind}.npz"
-        write(path, file, landmarks, kept, kind)
+        path = folder / f"{points}-{args.classifier}-{kind}.npz"
+        write(path, file, landmarks, felt, kept, kind)
         if kind == "labels":
             rows.append({"method": "logistic regression, 7 probabilities", "prompts": "–", **reference(path)})
         for name, (recipe, keys) in METHODS.items():
@@ -144,7 +166,7 @@ def main() -> None:
             rows.append({"method": name, "prompts": kind, **cells})
             print(rows[-1], flush=True)
     shutil.rmtree(folder / "run", ignore_errors=True)
-    print(f"{len(kept):,} faces, {points} landmarks\n")
+    print(f"{len(kept):,} faces, {points} landmarks, probabilities: {args.classifier}\n")
     print(markdown([{"method": row["method"], "prompts": row["prompts"], **{name: row.get(name, "") for name in SHOWN}}
                     for row in rows]))  # fmt: skip
 
