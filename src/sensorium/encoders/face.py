@@ -21,8 +21,8 @@ from sensorium.modalities.face.reading import Seen
 from sensorium.modalities.face.sources import legacy, numbers, tasks
 from sensorium.types import VideoFrame
 
-LICENCE = "Apache 2.0"  # of the landmark model
-WEIGHTS = "the package mediapipe 0.10.21, or a file face_landmarker.task"
+LICENCE = "Apache 2.0 (landmark model); MIT (own, points, fer), trained on FER2013, whose pictures are for research"
+WEIGHTS = "the package mediapipe 0.10.21, or a file face_landmarker.task; own and points lie in this package"
 GIVEN, POINTS = "given", "points"  # values of the key ``emotions``: those that came along; from landmarks alone
 FACES, SEARCHES = ("largest", "all"), ("thorough", "whole")
 _MOST = 50  # faces of a picture

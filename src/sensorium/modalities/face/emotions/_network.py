@@ -18,6 +18,7 @@ class Network:
     """
 
     def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
+        self._lines: dict[tuple[str, int], np.ndarray] = {}
         self._weights = {key: _laid_out(key, np.asarray(value, np.float32)) for key, value in weights.items()}
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -27,10 +28,10 @@ class Network:
 
     def _scores(self, x: np.ndarray) -> np.ndarray:
         for name in ("first", "second"):
-            x = np.maximum(self._dense(x, name), 0)
+            x = _rectified(self._dense(x, name))
         for i in range(BLOCKS):
             short = self._add(x[:, ::2, ::2] @ self._weights[f"{i}.cut.weight"], f"{i}.cut")
-            x = np.maximum(self._separable(x, f"{i}.0"), 0)
+            x = _rectified(self._separable(x, f"{i}.0"))
             x = _pooled(self._separable(x, f"{i}.1"))
             x += short
         return self._dense(_padded(x, 0), "last").mean((1, 2))
@@ -46,7 +47,7 @@ class Network:
     def _separable(self, x: np.ndarray, name: str) -> np.ndarray:
         """A 3 x 3 convolution of each channel with a margin of zeros, then one of 1 x 1."""
         padded, (n, h, w, c) = _padded(x, 0), x.shape
-        kernel = np.tile(self._weights[f"{name}.depth.weight"], w)  # whole lines at once, which NumPy does fast
+        kernel = self._line(f"{name}.depth.weight", w)
         y = _shifted(padded, 0).reshape(n, h, w * c) * kernel[0]
         part = np.empty_like(y)
         for k in range(1, 9):
@@ -57,8 +58,14 @@ class Network:
     def _add(self, y: np.ndarray, name: str) -> np.ndarray:
         n, h, w, c = y.shape
         lines = y.reshape(n * h, w * c)
-        lines += np.tile(self._weights[f"{name}.bias"], w)
+        lines += self._line(f"{name}.bias", w)
         return y
+
+    def _line(self, key: str, width: int) -> np.ndarray:
+        """Weights of the channels repeated over a line of places: NumPy is fast on whole lines."""
+        if (key, width) not in self._lines:
+            self._lines[key, width] = np.tile(self._weights[key], width)
+        return self._lines[key, width]
 
 
 def _laid_out(key: str, array: np.ndarray) -> np.ndarray:
@@ -68,6 +75,10 @@ def _laid_out(key: str, array: np.ndarray) -> np.ndarray:
     if ".depth." in key:
         return np.ascontiguousarray(array.reshape(len(array), 9).T)
     return np.ascontiguousarray(array.transpose(2, 3, 1, 0).reshape(-1, len(array)))
+
+
+def _rectified(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0, out=x)
 
 
 def _shifted(x: np.ndarray, k: int) -> np.ndarray:
