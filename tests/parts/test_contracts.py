@@ -73,7 +73,7 @@ SETTINGS = {
     ("encoders", "hashing"): [{}, {"takes": "image"}],
     ("encoders", "concatenated"): [{"encoders": ["hashing", {"name": "hashing", "dim": 64}]}],
     ("encoders", "functionals"): [{}, {"relations": False, "levels": 0, "level": 0}],
-    ("encoders", "face"): [{"landmarks": "numbers", "emotions": "given"}, {"emotions": "given", "faces": "all"}],
+    ("encoders", "face"): [{}, {"landmarks": "numbers", "emotions": "given"}, {"emotions": "given", "faces": "all"}],
     ("encoders", "mfcc"): [{}, {"cmvn": "running", "silence": "drop", "deltas": 2, "pitch": True, "energy": True}],
     ("objectives", "infonce"): [{}, {"learnable": True, "both": False}, {"partners": "mask"}],
     ("objectives", "triplet"): [
