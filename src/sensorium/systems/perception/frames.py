@@ -61,7 +61,14 @@ class Frames:
 
     async def following(self, reader: Reader, most: int) -> LandmarkSource | None:
         """What finds the faces in the pictures of one stream, to be closed at its end; None without pictures."""
-        return None if reader.source is None else await self.call(reader.source.following, most)
+        if reader.source is None:
+            return None
+        making = asyncio.ensure_future(self.call(reader.source.following, most))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:  # the client went meanwhile; what is being made is closed once it is there
+            making.add_done_callback(lambda made: made.cancelled() or made.exception() or made.result().close())
+            raise
 
     async def read(
         self, frame: Frame, reader: Reader, most: int, source: LandmarkSource | None = None, pixels: int | None = None
