@@ -54,7 +54,12 @@ TARGETS = {
     "table/lookup.py": ["table"],
     "store/locations.py": ["store/test_locations.py", "store/test_model.py", "store/test_embed.py"],
     "serve/guard.py": ["serve/test_guard_limits.py", "serve/test_guard.py", "serve/test_bodies.py"],
-    "serve/engine/query.py": ["serve/test_search.py", "serve/test_sound.py", "serve/test_one_table.py"],
+    "serve/engine/query.py": [
+        "serve/test_search.py",
+        "serve/test_sound.py",
+        "serve/test_one_table.py",
+        "systems/test_outfit_routes.py",
+    ],
     "serve/routes/search.py": ["serve/test_search.py", "serve/test_mutations.py"],
 }
 #: What the tests write when a change is noticed by nothing but the time it takes.

@@ -98,6 +98,9 @@ def test_post_search_gives_the_same(client):
     assert [hit["columns"]["category"] for hit in alone["hits"]] == ["Shoes"] * 2
     problem(client.post("/search", json={"id": "0003", "gap_category": "Bags", "space": "encoder"}), 400)
     problem(client.post("/search", json={"id": "0003", "gap_category": "Bags", "to": "right"}), 400)
+    for one in ({"collapse": "category"}, {"min_score": 0.5}, {"fallback": {"price": {"<": 30}}}):
+        refused = client.post("/search", json={"id": "0003", "gap_category": "Bags", **one})
+        assert "leave out collapse, min_score and fallback" in problem(refused, 400), one
 
 
 def test_a_look_of_several_gaps_with_an_item_that_is_not_in_the_catalogue(client, looks):
