@@ -41,7 +41,7 @@ class Environment(NamedTuple):
 #: That of torch 2.13; --no-deps keeps the torch that is there.
 TORCHVISION = "torchvision==0.28.0"
 SOUND = "tests/encoders/test_packaged_sound.py tests/encoders/test_batch_independence.py"
-FACES = "tests/encoders/test_face_pictures.py tests/encoders/test_face_agreement.py tests/serve/test_face_search.py"
+FACES = "tests/encoders/test_face_pictures.py tests/encoders/test_face_agreement.py tests/serve/test_search_by_face.py"
 #: What the extra `face` has besides torch, in the versions that were tried.
 BESIDE_MEDIAPIPE = ("opencv-python-headless==5.0.0.93", "absl-py==2.5.1", "attrs", "flatbuffers==25.12.19", "sounddevice",
                     "protobuf==6.33.6")  # fmt: skip
