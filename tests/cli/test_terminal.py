@@ -94,6 +94,7 @@ def test_ctrl_c_leaves_a_line(tmp_path, tiny_vectors):
         f"data.file={tiny_vectors}",
         "data.left=image",
         "data.right=text",
+        "objective=infonce",
         "train.epochs=100000",
         "--out",
         tmp_path / "run",

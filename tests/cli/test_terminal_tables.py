@@ -148,7 +148,7 @@ def stop(at):
 
 def test_an_interrupted_run_is_listed_and_says_where_it_goes_on(runs, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    keys = [f"data.file={runs[0].parent.parent / 'a.npz'}", "data.left=image", "data.right=text", "train.epochs=35",
+    keys = [f"data.file={runs[0].parent.parent / 'a.npz'}", "data.left=image", "data.right=text", "objective=infonce", "train.epochs=35",
             "train.batch=6", "train.patience=0", "evaluate.resamples=20", "evaluate.plots=false", "evaluate.baselines=[]"]  # fmt: skip
     for out in ("runs/mine", "runs/study/seed-0"):
         with pytest.raises(KeyboardInterrupt):

@@ -92,7 +92,7 @@ def test_one_table_and_inputs_that_are_mixed() -> None:
 
 
 def test_a_run_has_the_ensemble_as_a_row_beside_its_own(tmp_path, tiny_vectors) -> None:
-    keys = [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", "data.split=split", "train.epochs=2",
+    keys = [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", "data.split=split", "objective=infonce", "train.epochs=2",
             "evaluate.resamples=20", "evaluate.plots=false", "evaluate.baselines=[]", "evaluate.leaks=off"]  # fmt: skip
     run = sensorium.run("arrays", [*keys, "train.members=2", "train.distill=true"], out=tmp_path / "one", quiet=True)
     two = sensorium.run("arrays", [*keys, "train.members=2"], out=tmp_path / "two", quiet=True)

@@ -10,7 +10,7 @@ from sensorium import heads, io
 from sensorium.cli import doctor
 from sensorium.search.folder import RunFolder
 
-FAST = ["data.left=image", "data.right=text", "data.split=split", "train.epochs=2", "train.precision=fp32",
+FAST = ["objective=infonce", "data.left=image", "data.right=text", "data.split=split", "train.epochs=2", "train.precision=fp32",
         "evaluate.resamples=20", "evaluate.plots=false", "evaluate.baselines=[]", "evaluate.leaks=off"]  # fmt: skip
 
 

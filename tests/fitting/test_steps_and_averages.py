@@ -152,7 +152,7 @@ def test_any_seed_trains_and_says_it_again(seed):
 def test_a_run_of_the_largest_seed(tmp_path):
     x = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     np.savez(tmp_path / "a.npz", image=x, text=x[:, ::-1])
-    run = sensorium.run("arrays", [f"data.file={tmp_path}/a.npz", "data.left=image", "data.right=text", "train.epochs=1",
+    run = sensorium.run("arrays", [f"data.file={tmp_path}/a.npz", "data.left=image", "data.right=text", "objective=infonce", "train.epochs=1",
                                    "train.batch=16", "evaluate.plots=false", "evaluate.resamples=50"],
                         seed=2**63 - 1, out=tmp_path / "run", quiet=True)  # fmt: skip
     assert sensorium.open(tmp_path / "run").recipe.seed == 2**63 - 1 and run.metrics["results"]

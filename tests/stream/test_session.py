@@ -182,7 +182,7 @@ def test_what_is_refused(voice_run, tiny_vectors, tmp_path):
     stream.end()
     with pytest.raises(BadData, match="has ended"):
         stream.push(np.zeros(3, np.float32))
-    keys = [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", "train.epochs=1"]
+    keys = [f"data.file={tiny_vectors}", "data.left=image", "data.right=text", "objective=infonce", "train.epochs=1"]
     vectors = sensorium.run("arrays", keys, out=tmp_path / "vectors", quiet=True, stages=("index",))
     assert not vectors.streams and voice_run.streams
     with pytest.raises(BadRecipe, match="gives no probabilities of classes"):

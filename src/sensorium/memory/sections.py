@@ -13,7 +13,8 @@ from sensorium.recipe import Recipe
 from sensorium.values.items import CLASSES
 
 OBJECTIVE = "cca"  # where the caller names none: exact in one pass, and strong on few pairs
-_BASE = "arrays"  # the heads and training of an objective that is trained
+_BASE = "arrays"  # the heads of an objective that is trained
+_TRAIN: Mapping[str, Any] = {"epochs": 20, "lr": 5e-4, "patience": 5}  # its training; auto has its own
 _SUCH_AS = {
     "left": "{'encoder': 'minilm', 'head': 'linear'}",
     "right": "{'encoder': 'minilm', 'head': 'linear'}",
@@ -43,6 +44,8 @@ def recipe(
     values |= {"name": "memory", "seed": seed}
     values["evaluate"]["plots"] = False  # they take longer than all the rest
     objective = given.get("objective")
+    if (objective.get("name") if isinstance(objective, Mapping) else objective) != "auto":
+        values["train"] |= _TRAIN
     if objective is None and classes is None:
         values["objective"] = {"name": OBJECTIVE}
     if _is_closed_form(objective or OBJECTIVE):
