@@ -17,7 +17,8 @@ from sensorium.search import located
 from sensorium.search.folder import RunFolder, around
 from sensorium.types import Items, as_ids, check_text
 
-FAST = ["objective=infonce", 
+FAST = [
+    "objective=infonce",
     "train.epochs=2",
     "train.precision=fp32",
     "evaluate.resamples=20",

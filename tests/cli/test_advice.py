@@ -23,7 +23,8 @@ from sensorium.fitting.options import TrainOptions
 from sensorium.search.folder import RunFolder
 
 PACKAGE = Path(sensorium.__file__).parent
-FAST = ["objective=infonce", 
+FAST = [
+    "objective=infonce",
     "train.epochs=2",
     "train.precision=fp32",
     "evaluate.resamples=20",
