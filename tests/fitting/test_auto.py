@@ -60,7 +60,7 @@ def test_few_pairs_get_the_closed_form_and_say_so(tmp_path) -> None:
     found = fitted(tmp_path, keys={"least": 10**6})
     rows = found.notes["mixture"]
     assert [row["member"] for row in rows] == ["ridge", "cca"] and not found.history
-    assert found.notes["few"] > 0 and "training pairs are few: trained heads were not tried" in auto.summary(
+    assert found.notes["few"] > 0 and "training items are few: trained heads were not tried" in auto.summary(
         found.notes
     )
 

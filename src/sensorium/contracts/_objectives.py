@@ -148,7 +148,7 @@ class MixtureObjective(Objective, Protocol):
     adaptive: bool = False  #: members are chosen by the data with ``chosen``, and those that do not apply left out
     seconds: float = 0.0  #: that an adaptive one may take where train.seconds does not say; 0 for no limit
     most: int = 5  #: trained fits of an adaptive one in all
-    least: int = 0  #: related training pairs from which trained members of an adaptive one are tried
+    least: int = 0  #: training items of a side from which trained members of an adaptive one are tried
 
     def chosen(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> Sequence[Member]:
         """The members for these data, in the order in which they are tried; the same for vectors of zeros."""

@@ -85,7 +85,7 @@ def fit(
     chosen = objective.chosen(left, right, pairs)
     closed = [member for member in chosen if member.objective.closed_form]
     trained = [member for member in chosen if not member.objective.closed_form]
-    few = count(pairs) < objective.least and bool(closed)
+    few = items(left, right, pairs) < objective.least and bool(closed)
     if few:  # more features than pairs cost time and choose nothing
         closed = [member for member in closed if not lifts(member)] or closed
     try:
@@ -153,6 +153,13 @@ def judged(options: TrainOptions, left: Embeddings, right: Embeddings, pairs: Pa
     if options.direction == "both" and class_table(left, right, pairs) is not None:
         options = replace(options, direction="left->right")
     return options
+
+
+def items(left: Embeddings, right: Embeddings, pairs: Pairs) -> int:
+    """Training items that say something: of the side that has fewer, or where one side is classes, of the other."""
+    related = closed_form.training_pairs(pairs).where(label=1)
+    each = [len(np.unique(rows)) for rows in (related.left, related.right)]
+    return max(each) if pairs.classes is not None or class_table(left, right, pairs) is not None else min(each)
 
 
 def count(pairs: Pairs) -> int:
@@ -274,7 +281,9 @@ class Tried:
         notes = mixture.notes(self.done, mixed, self.powers, self.options, [])
         for row, seconds in zip(notes["mixture"], self.seconds, strict=True):
             row |= {"seconds": round(seconds, 2)}
-        notes |= {"closed_form": beside, "left_out": self.left_out} | ({"few": count(self.pairs)} if few else {})
+        notes |= {"closed_form": beside, "left_out": self.left_out} | (
+            {"few": items(*self.tables, self.pairs)} if few else {}
+        )
         notes |= {"out_of_time": True} if self.budget.over() else {}
         notes |= {"said": summary(notes)}
         if self.progress:
@@ -308,7 +317,7 @@ def summary(notes: Mapping[str, Any]) -> str:
     beside, measured = notes.get("closed_form") or {}, notes["monitor"]
     text = f"{kept[0]} alone" if len(kept) == 1 else f"a mixture of {len(kept)} of {len(notes['mixture'])} members"
     if "few" in notes:
-        text += f", as {notes['few']:,} training pairs are few: trained heads were not tried"
+        text += f", as {notes['few']:,} training items are few: trained heads were not tried"
     if beside.get("kept"):
         text += ": the mixture was not better with 95% confidence on so few validation groups"
     if "gain" in beside:

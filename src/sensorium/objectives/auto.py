@@ -64,14 +64,15 @@ class Auto(MixtureObjective):
     features; for class tables shrinkage LDA and logistic regression. Then trained heads, of which the best on
     validation is fitted again with other seeds while time is left. What does not apply to the data is left out. The
     weights are those of greedy selection on the validation pairs, by ``train.monitor``. The result is the best closed
-    form alone where the data are few: with fewer than ``least`` related training pairs nothing is trained, and with
+    form alone where the data are few: with fewer than ``least`` training items on a side nothing is trained, and with
     few validation groups a mixture must be better than the closed form with 95% confidence.
 
     closed: closed forms, each by name or as ``{name = "cca", strengths = 0.1}``; left out, by the data.
     trained: trained members in the same form, with ``head``, ``right_head`` and ``options``, keys of [train] that hold
         where the recipe leaves them at their defaults; left out, by the data; ``[]``: none.
     most: trained fits in all, 0 to 100.
-    least: related training pairs from which trained members are tried, 0 or more, up to 1,000,000,000.
+    least: training items of each side (of a class table, of the left one) from which trained members are tried, 0 or
+        more, up to 1,000,000,000.
     seconds: that the fit may take, where ``train.seconds`` does not say; 0 for no limit, up to 1,000,000,000.
     powers: signed powers of the inputs; which one a side has is chosen on validation, with the first closed form.
     corrected: the weights are chosen with scores corrected for hubs, as a run is evaluated and searched.
