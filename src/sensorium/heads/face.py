@@ -16,7 +16,7 @@ from sensorium.numerics import face_shape
 from sensorium.numerics.moments import InputStats
 from sensorium.types import Affine
 
-_MOST_POINTS, _HEAVIEST = 100_000, 100
+_MOST_POINTS, _HEAVIEST, _WIDEST = 100_000, 100, 100_000
 
 
 class Face(nn.Module, Head):
@@ -68,8 +68,8 @@ class Face(nn.Module, Head):
         if activation not in ACTIVATIONS:
             raise BadRecipe(f"face: activation '{activation}'; {nearest(activation, ACTIVATIONS)}")
         check_blocks("face", depth or 1, 1, dropout)
-        if hidden < 1:
-            raise BadRecipe(f"face: hidden={hidden}; expected 1 or more; for one linear map depth=0")
+        if not 1 <= hidden <= _WIDEST or (dim or 1) > _WIDEST:
+            raise BadRecipe(f"face: hidden={hidden}, dim={dim}; expected 1 to {_WIDEST}; for one linear map depth=0")
         both = None if eyes is None and points is None else face_shape.eyes_of(points or _MOST_POINTS, eyes)
         self.arguments = {
             "points": points, "emotions": emotions, "eyes": None if eyes is None else [list(one) for one in both],
