@@ -43,7 +43,7 @@ class Transformers(Classifier):
     def folder(self) -> Path:
         """The model's folder. Raises BadData when it is neither local nor available from the hub."""
         return downloads.folder(downloads.Weights(
-            "emotions", self.model, ("*.json", *_WEIGHTS), "transformers", "type: emotions=FOLDER",
+            "emotions", self.model, ("*.json", *_WEIGHTS), "transformers", "type: left.encoder.emotions=FOLDER",
             "delete it from the hub's cache", example=EXAMPLE, marks=("config.json",)))  # fmt: skip
 
     def fingerprint(self) -> Mapping[str, Any]:
