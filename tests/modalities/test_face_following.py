@@ -2,6 +2,7 @@
 
 import threading
 
+import made_faces
 import numpy as np
 import pytest
 
@@ -67,6 +68,19 @@ def test_a_graph_that_fails_is_made_anew():
     with pytest.raises(BadData, match=r"MediaPipe failed at a picture \(CalculatorGraph::Run\(\) failed\)"):
         one.faces(black)
     assert len(one.faces(grey)) == 1 and Graph.made == before + 2
+
+
+def test_a_face_found_twice_is_the_one_that_was_there_before():
+    mesh = made_faces.face()
+    scaled = (mesh - mesh.mean(0)) * np.array([1.05, 1.3, 1.0], np.float32) + mesh.mean(0)
+    other = mesh + np.array([0.6, 0.0, 0.0], np.float32)
+    pictures = iter([[mesh], [scaled, mesh, other], [other, scaled]])
+    stream = Following(Numbers(), lambda: None, lambda graph, rgb: [Face(one) for one in next(pictures)])
+    rgb = np.ones((2, 2, 3), np.uint8)
+    assert [one.landmarks is mesh for one in stream.faces(rgb, 3)] == [True]
+    second = stream.faces(rgb, 3)
+    assert len(second) == 2 and {id(one.landmarks) for one in second} == {id(mesh), id(other)}
+    assert len(stream.faces(rgb, 3)) == 2  # what covers the face of the picture before is that face
 
 
 def test_a_source_that_follows_nothing_is_its_own():

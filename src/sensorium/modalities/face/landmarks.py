@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -100,6 +100,28 @@ def state() -> tuple[bool, str]:
     if _mediapipe.has_solutions():
         return True, f"mediapipe {found} with its model"
     return False, f"mediapipe {found} without a model; {tasks.ABOUT}"
+
+
+#: Overlap (intersection over union) of two boxes from which they are one face, found twice.
+ONE_FACE = 0.35
+
+
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes (left, top, width, height)."""
+    wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    high = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    both = max(wide, 0.0) * max(high, 0.0)
+    union = a[2] * a[3] + b[2] * b[3] - both
+    return both / union if union > 0 else 0.0
+
+
+def distinct(faces: Iterable[Face]) -> list[Face]:
+    """The faces; of several that are one face, found twice, the first."""
+    kept: list[Face] = []
+    for face in faces:
+        if all(overlap(face.box, other.box) < ONE_FACE for other in kept):
+            kept.append(face)
+    return kept
 
 
 def largest_first(faces: Sequence[Face], most: int) -> list[Face]:

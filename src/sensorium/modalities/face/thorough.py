@@ -9,7 +9,7 @@ import numpy as np
 
 from sensorium.errors import require
 from sensorium.modalities.face import pose
-from sensorium.modalities.face.landmarks import Face, LandmarkSource, largest_first
+from sensorium.modalities.face.landmarks import Face, LandmarkSource, distinct, largest_first
 
 VERSION = 1  #: of the search, in fingerprints
 STRICT, LOOSE = 0.7, 0.5  #: confidence of the detector in what is surely a face, and of MediaPipe's own choice
@@ -20,7 +20,6 @@ _SMALLEST_TILE = 64  # pixels
 _MISFIT, _ROLL = 0.06, 40.0  # beyond which a face may have been read in the wrong turn
 _NO_FACE = 0.085  # misfit beyond which what is found in turns, tiles, or faintly, is no face
 _BETTER = 0.8  # a turned reading is taken where its misfit is this share of the first
-_ONE_FACE = 0.35  # overlap (intersection over union) from which two boxes are one face
 
 
 class _View(NamedTuple):
@@ -156,11 +155,7 @@ def _back(landmarks: np.ndarray, view: _View, width: int, height: int) -> np.nda
 
 def _distinct(faces: Iterable[Face], aspect: float) -> list[Face]:
     """The faces, those that fit best first; of several readings of one face the first."""
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda one: _misfit(one, aspect)):
-        if all(_overlap(face.box, other.box) < _ONE_FACE for other in kept):
-            kept.append(face)
-    return kept
+    return distinct(sorted(faces, key=lambda one: _misfit(one, aspect)))
 
 
 def _within(box: tuple[float, ...], view: _View, width: int, height: int) -> bool:
@@ -179,10 +174,3 @@ def _like_faces(faces: Iterable[Face], aspect: float) -> list[Face]:
 
 def _misfit(face: Face, aspect: float) -> float:
     return pose.fit(face.landmarks, aspect).misfit
-
-
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    high = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    both = max(wide, 0.0) * max(high, 0.0)
-    return both / (a[2] * a[3] + b[2] * b[3] - both)
