@@ -158,7 +158,8 @@ def test_landmarks_all_at_one_place_give_finite_vectors(tmp_path):
         ({"depth": 101}, "face: depth=101"),
         ({"depth": -1}, "face: depth=-1"),
         ({"dropout": 1.0}, "dropout=1.0"),
-        ({"hidden": 0}, "hidden=0; expected 1 or more; for one linear map depth=0"),
+        ({"hidden": 0}, "hidden=0, dim=None; expected 1 to 100000; for one linear map depth=0"),
+        ({"dim": 10**6}, "dim=1000000; expected 1 to 100000"),
         ({"dim": 0}, "dim=0 of a head"),
     ],
 )
