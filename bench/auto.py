@@ -63,7 +63,7 @@ def cases(data: Path, out: Path) -> list[tuple[str, str, list[str]]]:
     for a, b in ("IT", "IP", "TP"):
         found.append((f"digits {a}{b}", "arrays", [table, f"data.left={a}", f"data.right={b}"]))
     voices_keys = ["data.left=text", "data.right=audio_mean", "data.relevant=emotion", "data.group=actor"]
-    found.append(("ravdess", "pairs", [f"data.file={out / 'voices.npz'}", *voices_keys, "data.split=split"]))
+    found.append(("ravdess", "arrays", [f"data.file={out / 'voices.npz'}", *voices_keys, "data.split=split"]))
     return found
 
 
