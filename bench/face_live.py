@@ -156,8 +156,10 @@ def stages(folder: Path, files: list[bytes]) -> dict[str, float]:
     for i, content in enumerate(files[:60]):
         rgb, _ = timed("decode", lambda content=content: decode(content, 10**8))
         faces = timed("landmarks", lambda rgb=rgb: one.source.faces(rgb, 3))
-        felt = timed("emotions", lambda rgb=rgb, faces=faces: one.classifier.probabilities(rgb, faces))
-        seen = timed("smooth", lambda faces=faces, felt=felt, i=i: watch.push(reader.Found(faces, felt), i / 25, SIZE))
+        seven = timed("emotions", lambda rgb=rgb, faces=faces: one.classifier.probabilities(rgb, faces))
+        seen = timed(
+            "smooth", lambda faces=faces, seven=seven, i=i: watch.push(reader.Found(faces, seven), i / 25, SIZE)
+        )
         x = np.stack([face.vector for face in seen])
         z = timed("head", lambda x=x: run.project(side, x))
         timed("prompts", lambda z=z: search(run, z, [query] * len(z)))

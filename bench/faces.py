@@ -78,7 +78,7 @@ def prompts(kind: str) -> tuple[list[str], np.ndarray]:
     return [row["prompt"] for row in rows], np.array([EMOTIONS.index(row["label"]) for row in rows])
 
 
-def write(path: Path, file: dict[str, np.ndarray], landmarks: np.ndarray, felt: np.ndarray, kept: np.ndarray, kind: str
+def write(path: Path, file: dict[str, np.ndarray], landmarks: np.ndarray, seven: np.ndarray, kept: np.ndarray, kind: str
           ) -> None:  # fmt: skip
     """The faces as training_data.npz: dev is the test split, a fifth of the training faces validation."""
     label = np.array([EMOTIONS.index(file["classes"][code]) for code in file["labels"]])
@@ -90,7 +90,7 @@ def write(path: Path, file: dict[str, np.ndarray], landmarks: np.ndarray, felt: 
         which[rows] = np.flatnonzero(of == code)[np.arange(len(rows)) % (of == code).sum()]
         train = random.permutation(rows[split[rows] == "train"])
         split[train[: len(train) // 5]] = "validation"
-    x = np.concatenate([landmarks, felt], axis=1).astype(np.float32)
+    x = np.concatenate([landmarks, seven], axis=1).astype(np.float32)
     np.savez(path, perception_embeddings=x[kept], clip_embeddings=y[which[kept]], split=split[kept],
              prompts=np.array(texts)[which[kept]], labels=np.array(EMOTIONS)[label[kept]],
              ids=file["names"][kept])  # fmt: skip
@@ -142,19 +142,19 @@ def main() -> None:
         with np.load(args.landmarks, allow_pickle=False) as loaded:
             points, kept = 478, np.flatnonzero(loaded["found"])
             landmarks = np.nan_to_num(loaded["landmarks"]).reshape(len(file["labels"]), -1)
-    felt = probabilities(file)
+    seven = probabilities(file)
     if args.classifier != "file":
         if not args.landmarks:
             parser.error("--classifier needs --landmarks")
         ours = own(file, landmarks, kept)
-        felt = np.sqrt(felt * ours) if args.classifier == "product" else ours
-        felt = felt / np.maximum(felt.sum(1, keepdims=True), 1e-9)
+        seven = np.sqrt(seven * ours) if args.classifier == "product" else ours
+        seven = seven / np.maximum(seven.sum(1, keepdims=True), 1e-9)
     folder = args.out or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for kind in args.prompts:
         path = folder / f"{points}-{args.classifier}-{kind}.npz"
-        write(path, file, landmarks, felt, kept, kind)
+        write(path, file, landmarks, seven, kept, kind)
         if kind == "labels":
             rows.append({"method": "logistic regression, 7 probabilities", "prompts": "–", **reference(path)})
         for name, (recipe, keys) in METHODS.items():

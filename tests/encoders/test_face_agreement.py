@@ -40,8 +40,8 @@ def test_a_heads_answers_agree(both, head, apart, tmp_path):
     keys = [f"data.file={tmp_path / 'training_data.npz'}", f"left.head={head}", "train.epochs=40", "evaluate.baselines=[]",
             "evaluate.resamples=20", "evaluate.plots=false", "evaluate.leaks=off"]  # fmt: skip
     run = sensorium.run("perception", keys, out=tmp_path / "run", quiet=True)
-    felt = np.array([0.01, 0.01, 0.01, 0.9, 0.03, 0.02, 0.02], np.float32)
-    vectors = np.stack([np.append(both[name].reshape(-1), felt) for name in ("legacy", "tasks")])
+    emotions = np.array([0.01, 0.01, 0.01, 0.9, 0.03, 0.02, 0.02], np.float32)
+    vectors = np.stack([np.append(both[name].reshape(-1), emotions) for name in ("legacy", "tasks")])
     one, other = run.project("left", vectors)
     one, other = one / np.linalg.norm(one), other / np.linalg.norm(other)
     assert 1 - float(one @ other) <= apart

@@ -7,26 +7,14 @@ import numpy as np
 import original_embed2image as original
 import pytest
 import torch
+from shell import call, refused
 from typer.testing import CliRunner
 
 import sensorium
 from sensorium.cli import app
-from sensorium.errors import SensoriumError
 
 FAST = ["evaluate.plots=false", "evaluate.resamples=20"]
 KS = (1, 5, 10)
-
-
-def call(*words: object) -> dict:
-    told = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert told.exit_code == 0, told.output
-    return json.loads(told.stdout.splitlines()[-1])
-
-
-def refused(*words: object) -> str:
-    with pytest.raises(SensoriumError) as error:
-        CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    return str(error.value)
 
 
 @pytest.fixture(scope="module")

@@ -9,23 +9,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shell import call, refused
 from typer.testing import CliRunner
 
 import sensorium
 from sensorium import exchange, parts
 from sensorium.cli import app
-from sensorium.errors import BadData, BadRecipe, SensoriumError
+from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting.build import input_statistics
 from sensorium.systems.emorag import head_pt, library, pca_npz
 from sensorium.types import Embeddings
 
 pytestmark = pytest.mark.xdist_group("emorag")
-
-
-def call(*words: object) -> dict:
-    told = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert told.exit_code == 0, told.output
-    return json.loads(told.stdout.splitlines()[-1])
 
 
 def search(run, vector, k=10) -> tuple[list[str], np.ndarray]:
@@ -34,12 +29,6 @@ def search(run, vector, k=10) -> tuple[list[str], np.ndarray]:
     told = CliRunner().invoke(app, words, catch_exceptions=False)
     hits = [json.loads(line) for line in told.stdout.splitlines()]
     return [hit["id"] for hit in hits], np.array([hit["score"] for hit in hits])
-
-
-def refused(*words: object) -> str:
-    with pytest.raises(SensoriumError) as error:
-        CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    return str(error.value)
 
 
 @pytest.fixture(scope="module")

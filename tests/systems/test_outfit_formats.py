@@ -7,27 +7,14 @@ import original_fashion
 import pytest
 import torch
 from served import client_of
-from typer.testing import CliRunner
+from shell import call, refused
 
 import sensorium
-from sensorium.cli import app
-from sensorium.errors import BadData, BadRecipe, SensoriumError
+from sensorium.errors import BadData, BadRecipe
 from sensorium.systems.outfits import head_pt
 
 pytestmark = pytest.mark.xdist_group("serve")
 KEYS = ["evaluate.plots=false", "evaluate.resamples=20", "evaluate.baselines=[]"]
-
-
-def call(*words: object) -> dict:
-    told = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert told.exit_code == 0, told.output
-    return json.loads(told.stdout.splitlines()[-1])
-
-
-def refused(*words: object) -> str:
-    with pytest.raises(SensoriumError) as error:
-        CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    return str(error.value)
 
 
 @pytest.fixture(scope="module")

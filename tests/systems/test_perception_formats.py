@@ -1,6 +1,5 @@
 """Files of the original perception projection in and out: both forms of its head, and training_data.npz."""
 
-import json
 import pickle
 
 import made_faces
@@ -10,12 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from shell import call, refused
 
 import sensorium
 from sensorium import heads, parts
-from sensorium.cli import app
-from sensorium.errors import BadData, BadRecipe, SensoriumError
+from sensorium.errors import BadData, BadRecipe
 from sensorium.formats import FittedHead
 from sensorium.heads._preprocess import Preprocess
 from sensorium.numerics.moments import InputStats
@@ -23,18 +21,6 @@ from sensorium.systems.perception import formats, head_pth
 
 FEW = ["train.epochs=2", "evaluate.resamples=20", "evaluate.plots=false", "evaluate.baselines=[]"]
 X = np.random.default_rng(0).uniform(size=(30, 1441)).astype(np.float32)
-
-
-def call(*words: object) -> dict:
-    told = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert told.exit_code == 0, told.output
-    return json.loads(told.stdout.splitlines()[-1])
-
-
-def refused(*words: object) -> str:
-    with pytest.raises(SensoriumError) as error:
-        CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    return str(error.value)
 
 
 @pytest.fixture(scope="module")

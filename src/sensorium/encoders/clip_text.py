@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sensorium import downloads
-from sensorium.encoders import _pretrained, _texts, _trainable
-from sensorium.encoders._pretrained import Pretrained
-from sensorium.encoders._trainable import Trainable
+from sensorium.encoders import _pretrained, _texts
+from sensorium.encoders._text_model import TextModel
 from sensorium.errors import BadRecipe
 
 LICENCE = "MIT (OpenAI's models)"  # of the usual weights
@@ -21,7 +17,7 @@ WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 _KINDS = ("clip", "clip_text_model")
 
 
-class ClipText(Pretrained, Trainable):
+class ClipText(TextModel):
     """A text as ``pooler_output`` of transformers' CLIPTextModel: the last layer, normalised, at the end token.
 
     768 numbers with the usual model, openai/clip-vit-large-patch14, as in training_data.npz of the perception document
@@ -86,32 +82,10 @@ class ClipText(Pretrained, Trainable):
         made.padding_side = "right"
         return made
 
-    def cost(self, values: Sequence[Any]) -> str:
-        """How many of the texts are cut off; "" where none is."""
-        return _texts.cut(_texts.check(self.part, values), self.tokenizer, self.longest)
-
     def load(self) -> Any:
         """The text model, on the processor."""
         return _pretrained.load("CLIPTextModel", self.folder, self.extra)
 
-    def batches(self, values: Sequence[Any]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-        """Rows of each batch and their vectors. Raises BadData for a value that is not text."""
-        texts = _texts.check(self.part, values)
-        forward = lambda tokens: self.run(lambda **x: self.features(self.network, x), **tokens)  # noqa: E731
-        return _texts.batches(self, texts, self.tokenizer, self.longest, forward)
-
-    def prepare(self, value: Any) -> Any:
-        """A text's tokens. Raises BadData for a value that is not text."""
-        return _trainable.tokens(self.tokenizer, _texts.check(self.part, [value])[0], self.longest)
-
-    def collate(self, network: Any, prepared: Sequence[Any]) -> Any:
-        """Tokens of some texts, (b, t) each."""
-        return _trainable.padded(self.tokenizer, prepared)
-
     def features(self, network: Any, x: Any) -> Any:
         """Tokens to vectors (b, dim). What follows the end token changes nothing: each token sees those before it."""
         return network(input_ids=x["input_ids"], attention_mask=x["attention_mask"]).pooler_output
-
-    def examples(self) -> list[Any]:
-        """Fixed texts."""
-        return list(_texts.EXAMPLES)

@@ -93,8 +93,8 @@ class Face(Encoder):
 
         The two interfaces of MediaPipe have equal ones where their landmark models are equal.
         """
-        felt = GIVEN if self.emotions == GIVEN else dict(self.classifier.fingerprint())
-        return {"name": "face", **self._looks, "emotions": felt, "faces": self.faces,
+        classifier = GIVEN if self.emotions == GIVEN else dict(self.classifier.fingerprint())
+        return {"name": "face", **self._looks, "emotions": classifier, "faces": self.faces,
                 **({"blendshapes": True} if self.blendshapes else {})}  # fmt: skip
 
     @property
@@ -173,11 +173,11 @@ class Face(Encoder):
         if not seen.faces:
             return np.zeros((0, self.dim), np.float32)
         if seen.probabilities is not None:
-            felt = seen.probabilities[None]
+            probabilities = seen.probabilities[None]
         else:
-            felt = self._felt(seen.rgb).probabilities(seen.rgb, seen.faces)
+            probabilities = self._classifier_of(seen.rgb).probabilities(seen.rgb, seen.faces)
         points = np.stack([face.landmarks.reshape(-1) for face in seen.faces])
-        return np.concatenate([points, felt, *self._scores(seen.faces)], axis=1).astype(np.float32)
+        return np.concatenate([points, probabilities, *self._scores(seen.faces)], axis=1).astype(np.float32)
 
     @property
     def _looks(self) -> Mapping[str, Any]:
@@ -202,7 +202,7 @@ class Face(Encoder):
         except BadData as error:
             return error
 
-    def _felt(self, rgb: np.ndarray | None) -> emotions.Classifier:
+    def _classifier_of(self, rgb: np.ndarray | None) -> emotions.Classifier:
         if self.emotions == GIVEN:
             raise BadData(f"landmarks without the {len(EMOTIONS)} emotion probabilities, and emotions=given computes "
                           f"none; give {WIDTH} numbers")  # fmt: skip

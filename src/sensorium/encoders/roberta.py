@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from sensorium.encoders import _pretrained, _texts, _trainable
-from sensorium.encoders._pretrained import Pretrained
-from sensorium.encoders._trainable import Trainable
+from sensorium.encoders import _pretrained, _texts
+from sensorium.encoders._text_model import TextModel
 from sensorium.errors import BadRecipe
 
 LICENCE = "MIT"  # of the usual weights
@@ -20,7 +16,7 @@ WEIGHTS = "the Hugging Face hub or its cache, or a local folder: model=FOLDER"
 _BEFORE = 2  # positions before that of the first token: RoBERTa counts from the index of the padding
 
 
-class Roberta(Pretrained, Trainable):
+class Roberta(TextModel):
     """z = Σ mₜ hₜ / Σ mₜ over the tokens t of a text: hₜ of the last layer, mₜ = 1 for valid tokens, 0 for padding.
 
     The tokens <s> and </s> at both ends count, as in the usual mean pooling by the attention mask.
@@ -73,34 +69,12 @@ class Roberta(Pretrained, Trainable):
         made.padding_side = "right"
         return made
 
-    def cost(self, values: Sequence[Any]) -> str:
-        """How many of the texts are cut off; "" where none is."""
-        return _texts.cut(_texts.check(self.part, values), self.tokenizer, self.longest)
-
     def load(self) -> Any:
         """The network without its pooler, on the processor."""
         return _pretrained.load("RobertaModel", self.folder, self.extra, ("pooler.",))
-
-    def batches(self, values: Sequence[Any]) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-        """Rows of each batch and their vectors. Raises BadData for a value that is not text."""
-        texts = _texts.check(self.part, values)
-        forward = lambda tokens: self.run(lambda **x: self.features(self.network, x), **tokens)  # noqa: E731
-        return _texts.batches(self, texts, self.tokenizer, self.longest, forward)
-
-    def prepare(self, value: Any) -> Any:
-        """A text's tokens. Raises BadData for a value that is not text."""
-        return _trainable.tokens(self.tokenizer, _texts.check(self.part, [value])[0], self.longest)
-
-    def collate(self, network: Any, prepared: Sequence[Any]) -> Any:
-        """Tokens of some texts, (b, t) each."""
-        return _trainable.padded(self.tokenizer, prepared)
 
     def features(self, network: Any, x: Any) -> Any:
         """Tokens to vectors (b, dim)."""
         states, valid = network(**x).last_hidden_state.float(), x["attention_mask"]
         mean = (states * valid[..., None]).sum(1) / valid.sum(1, keepdim=True)
         return mean / mean.norm(dim=1, keepdim=True) if self.normalize else mean
-
-    def examples(self) -> list[Any]:
-        """Fixed texts."""
-        return list(_texts.EXAMPLES)
