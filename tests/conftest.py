@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import shutil
 from pathlib import Path
 
 # Two test workers on two cores: threads that spin while waiting would cost more than they bring.
@@ -13,7 +14,9 @@ from hypothesis import HealthCheck, settings
 
 # How fast examples are made depends on the machine, and the first text of a fresh checkout builds Unicode tables.
 settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("suite")
+# Two runs of one state must agree where a change waits for them; chance looks for faults everywhere else.
+settings.register_profile("repeatable", suppress_health_check=[HealthCheck.too_slow], derandomize=True, deadline=None)
+settings.load_profile("repeatable" if os.environ.get("CI") else "suite")
 
 pytest_plugins = ["hang_guard", "live_fixtures"]
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -49,10 +52,17 @@ def voices(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def glyphs(tmp_path_factory):
-    """The recipe glyphs, run once in a folder of its own: <folder>/runs/glyphs."""
+    """The recipe glyphs, run once in a folder of its own: <folder>/runs/glyphs.
+
+    SENSORIUM_GLYPHS names a run that this state of the code has just made, such as the demo's; it is copied.
+    """
     import sensorium
 
     folder = tmp_path_factory.mktemp("glyphs")
+    if made := os.environ.get("SENSORIUM_GLYPHS"):
+        shutil.copytree(made, folder / "runs" / "glyphs")
+        shutil.copytree(Path(made).parent / "embeddings", folder / "runs" / "embeddings")
+        return folder
     sensorium.run("glyphs", out=folder / "runs" / "glyphs", quiet=True)
     return folder
 

@@ -110,6 +110,7 @@ def test_what_does_not_go_together_is_said_before_anything_is_embedded(tmp_path,
 #: Where a negative number is a value like any other, and what is out of its range then; None: every number is valid.
 OUT = {
     ("objectives", "siglip", "bias"): st.floats(1e5, 1e300) | st.floats(-1e300, -1e5),
+    ("heads", "face", "weight"): st.floats(100.001, 1e300) | st.floats(-1e300, -0.001),
     ("heads", "set_attention", "layers"): st.integers(25, 10**15) | st.integers(-(10**15), 0),
     ("encoders", "mfcc", "silence_floor"): st.floats(1e4, 1e300) | st.floats(-1e300, -1e4),
     ("encoders", "functionals", "level"): st.floats(0.001, 1e300) | st.floats(-1e300, -80.001),
