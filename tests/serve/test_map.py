@@ -159,7 +159,7 @@ def test_a_column_of_numbers_keeps_them():
         ("map/column?side=left&name=category&generation=1-0", 410, "load the map again"),
         ("map/pairs?right=1-0", 410, "load the map again"),
         ("map/column?side=left&name=colour", 404, "category"),
-        ("map?method=tsne", 422, "method"),
+        ("map?method=som", 422, "method"),
     ],
 )
 def test_what_cannot_be_meant_is_said(client, path, status, word):

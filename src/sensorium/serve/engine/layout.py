@@ -1,6 +1,6 @@
-"""Vectors projected to two dimensions: PCA at once, UMAP and PaCMAP in a process of their own.
+"""Vectors projected to two dimensions: PCA at once; t-SNE, UMAP and PaCMAP in a process of their own.
 
-``python -m sensorium.serve.engine.layout METHOD IN.npy OUT.npy`` is that process: both libraries hold
+``python -m sensorium.serve.engine.layout METHOD IN.npy OUT.npy`` is that process: they hold
 the interpreter for as long as they compute, which a server cannot afford.
 """
 
@@ -17,11 +17,12 @@ import numpy as np
 
 from sensorium import io
 from sensorium.errors import BadRecipe, nearest
+from sensorium.serve.engine.tsne import tsne
 from sensorium.types import blocks
 
 #: Method → the module it needs, and how it is called.
-METHODS = {"pca": (None, "PCA"), "umap": ("umap", "UMAP"), "pacmap": ("pacmap", "PaCMAP")}
-EXTRA = "map"
+METHODS = {"tsne": (None, "t-SNE"), "pca": (None, "PCA"), "umap": ("umap", "UMAP"), "pacmap": ("pacmap", "PaCMAP")}
+INSTALL = "pip install 'sensorium[map]'"
 FITTED = 50_000  # rows of each side that the axes of PCA are found from
 _BLOCK = 16_384
 
@@ -81,7 +82,7 @@ def pacmap(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
         return library.PaCMAP(n_components=2, distance="angular", random_state=seed).fit_transform(vectors, init="pca")
 
 
-SLOW = {"umap": umap, "pacmap": pacmap}
+SLOW = {"tsne": tsne, "umap": umap, "pacmap": pacmap}
 
 
 def main(method: str, source: str, target: str) -> None:

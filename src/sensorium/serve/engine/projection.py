@@ -23,6 +23,9 @@ from sensorium.serve.engine.registry import ServedRun
 from sensorium.serve.problems import Problem
 from sensorium.table import Table
 
+Method = Literal["tsne", "pca", "umap", "pacmap"]
+POINTS = 30_000  # of a map that is not PCA, by default: seconds for t-SNE, about a minute for UMAP and PaCMAP
+MOST_POINTS = 200_000
 _MOST_WAITING = 4  # maps being computed or queued
 _LATER = {"retry-after": "30"}
 _CACHED_IN_MEMORY = 4  # maps cached where the disk takes none
@@ -61,6 +64,12 @@ class Maps:
         self._memory: dict[str, bytes] = {}
         self._tasks: dict[str, tuple[asyncio.Task[bytes], float]] = {}
         self._one = asyncio.Semaphore(1)
+
+    async def of(self, served: ServedRun, method: str, n: int) -> bytes | Working:
+        """As :meth:`get`. Raises a problem also where the method is not installed."""
+        if not layout.installed(method):
+            raise Problem(501, f"{layout.METHODS[method][1]} is not installed; type: {layout.INSTALL}")
+        return await self.get(served, method, n)
 
     async def get(self, served: ServedRun, method: str, n: int) -> bytes | Working:
         """A map, or for how long it has been computed so far. Raises a problem when that failed."""

@@ -13,21 +13,20 @@ from pydantic import BaseModel
 from sensorium.pairs import SPLITS
 from sensorium.serve.context import Context
 from sensorium.serve.engine import binary, layout, related, row_version
-from sensorium.serve.engine.projection import Maps, Working
+from sensorium.serve.engine.projection import MOST_POINTS, POINTS, Maps, Method, Working
 from sensorium.serve.problems import Problem, responses
+from sensorium.serve.routes import map_labels, map_selection
 from sensorium.serve.routes.runs import Sample, side_of, some, tables
 from sensorium.table import Table, json_value
 from sensorium.table.columns import kind_of, sortable, value_of
 
-SLOW_POINTS = 30_000  # default number of points for UMAP and PaCMAP: about a minute
-MOST_SLOW_POINTS = 200_000
 NAMED = 11  # categories with a colour of their own; the rest are "other", coded 255
 OTHER = 255
 MOST_ROWS = 200  # items of one answer
 Generation = Annotated[str | None, Query(max_length=40)]
 
 
-class Method(BaseModel):
+class MethodHere(BaseModel):
     """A way to lay the map out, and what to type where it is not installed."""
 
     name: str
@@ -39,7 +38,7 @@ class Method(BaseModel):
 class Methods(BaseModel):
     """The ways there are."""
 
-    methods: list[Method]
+    methods: list[MethodHere]
 
 
 def column(values: np.ndarray) -> bytes:
@@ -95,18 +94,15 @@ def routes(context: Context) -> APIRouter:
                                **responses(404, 409, 500, 501, 503)}, response_class=Response)  # fmt: skip
     async def coordinates(
         run: str,
-        method: Literal["pca", "umap", "pacmap"] = "pca",
-        n: Annotated[int, Query(ge=10, le=MOST_SLOW_POINTS)] = SLOW_POINTS,
+        method: Method = "pca",
+        n: Annotated[int, Query(ge=10, le=MOST_POINTS)] = POINTS,
     ) -> Response:
         """Coordinates of both sides: arrays xy (points, 2) and rows (points,), or 202 while they are worked on.
 
         n: points at most, of both sides together; PCA always takes all. Each side in the header has a
         ``generation``, which the routes beside this one take to be sure that a row is still the same item.
         """
-        served = registry.get(run)
-        if not layout.installed(method):
-            raise Problem(501, f"{layout.METHODS[method][1]} is not installed; type: {install(method)}")
-        found = await maps.get(served, method, n)
+        found = await maps.of(registry.get(run), method, n)
         if isinstance(found, Working):
             return Response(found.model_dump_json(), 202, {"retry-after": "1"}, "application/json")
         return Response(found, media_type=binary.MEDIA_TYPE)
@@ -116,7 +112,7 @@ def routes(context: Context) -> APIRouter:
         """The ways to lay the map out that there are here."""
         registry.get(run)
         there = [(name, title, layout.installed(name)) for name, (_, title) in layout.METHODS.items()]
-        return Methods(methods=[Method(name=name, title=title, installed=ok, install=None if ok else install(name))
+        return Methods(methods=[MethodHere(name=name, title=title, installed=ok, install=None if ok else layout.INSTALL)
                                 for name, title, ok in there])  # fmt: skip
 
     @router.get("/pairs", responses={200: {"content": {binary.MEDIA_TYPE: {}}}, **responses(404, 410, 503)},
@@ -184,9 +180,6 @@ def routes(context: Context) -> APIRouter:
             raise Problem(400, f"rows must be at most {MOST_ROWS} row numbers, such as rows=3,1,4")
         return Sample(items=await some(registry.get(run), side, [int(one) for one in numbers], version))
 
+    map_labels.add(router, context, maps)
+    map_selection.add(router, context, maps)
     return router
-
-
-def install(method: str) -> str:
-    """What to type so that a method can run."""
-    return f"pip install 'sensorium[{layout.EXTRA}]'"

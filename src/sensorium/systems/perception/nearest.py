@@ -14,10 +14,9 @@ from sensorium.search.query import Input, Options, Query, no_match, resolve
 from sensorium.search.query import search as ranked_hits
 from sensorium.search.ranking import Ranked
 from sensorium.serve.engine.placing import Placer, placer
-from sensorium.serve.engine.projection import Maps
+from sensorium.serve.engine.projection import POINTS, Maps
 from sensorium.serve.engine.registry import ServedRun
 from sensorium.serve.problems import Problem
-from sensorium.serve.routes.map import SLOW_POINTS
 from sensorium.table import Table, json_value
 
 _TEXTS = ("text", "prompt", "label", "name")  # columns, the first of which says what an item of the other side is
@@ -103,7 +102,7 @@ class Placers:
         if known is not None and all(a is b for a, b in zip(known[0], tables, strict=True)):
             return known[1]
         try:
-            made = await placer(self._maps, served, method, SLOW_POINTS, side)
+            made = await placer(self._maps, served, method, POINTS, side)
         except (Problem, SensoriumError):
             made, known = None, (tables, None)  # a side without items, or a method that is not installed
             served.cache[key] = known

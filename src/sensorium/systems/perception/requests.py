@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.serve.engine.requests import Name, Number, Whole
 
-Method = Literal["pca", "umap", "pacmap"]
+Method = Literal["tsne", "pca", "umap", "pacmap"]
 Point = Annotated[list[Number], Field(min_length=3, max_length=3)]
 Box = Annotated[list[float], Field(description="x, y, width, height, each in 0 … 1 of the picture")]
 
