@@ -34,6 +34,15 @@ def serve(
         list[str] | None,
         typer.Option("--allow-host", help="A further name the server answers to; repeatable.", show_default=False),
     ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            "--public-url",
+            metavar="URL",
+            show_default=False,
+            help="Address at which a proxy in front serves this server, with its path: https://search.example/sensorium",
+        ),
+    ] = None,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -76,6 +85,8 @@ def serve(
 
     [bold]sensorium serve runs/glyphs runs/mine --port 9000[/bold]
 
+    [bold]sensorium serve runs/glyphs --public-url https://search.example/sensorium[/bold]
+
     [bold]sensorium serve runs/glyphs --host 0.0.0.0 --token-file token.txt --tls-cert cert.pem --tls-key key.pem[/bold]
     """
     trusted(trust, *runs)
@@ -91,6 +102,7 @@ def serve(
         raise MissingExtra(error.name or "fastapi", "serve") from None
     options = {"host": host, "port": port, "hosts": allow_host, "origins": allow_origin, "log": log}
     options |= {"tls_cert": tls_cert, "tls_key": tls_key, "browser_face_model": face_model, "generate": generate}
+    options |= {"public_url": public_url}
     announce = _announce if sys.stderr.isatty() else None
     launch.serve(runs, token_file, announce, **{key: value for key, value in options.items() if value is not None})
 

@@ -14,7 +14,7 @@ from prometheus_client import Gauge
 from starlette.middleware import Middleware
 
 from sensorium import __version__
-from sensorium.errors import SensoriumError
+from sensorium.errors import BadRecipe, SensoriumError
 from sensorium.serve import openapi, problems, static, systems
 from sensorium.serve.admission import Budget, Places
 from sensorium.serve.context import Context
@@ -24,12 +24,15 @@ from sensorium.serve.engine.registry import Registry, ServedRun
 from sensorium.serve.engine.requests import documents
 from sensorium.serve.guard import OPEN, Guard
 from sensorium.serve.head import Head
+from sensorium.serve.lifespan import Lifespan, Started
 from sensorium.serve.log import Log
 from sensorium.serve.metering import Meter, Metering
+from sensorium.serve.mounting import Mount, Mounted
 from sensorium.serve.routes import encode, health, items, map, media, pseudo_images, search, stream
 from sensorium.serve.routes import runs as run_pages
 from sensorium.serve.settings import Settings
 
+_SOCKETS = ("stream", "faces", "ws")
 WEB = Path(__file__).parent / "web"
 
 
@@ -42,33 +45,41 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     settings = (settings or Settings()).check()
     log, places = Log(settings), Places(settings.busy, settings.client_share)
     budget = Budget(settings.max_bodies, settings.client_bytes)
-    registry, meter = Registry(runs, settings, log), Meter(places)
-    context = Context(registry, settings, Decoders(settings), meter, log, budget, documents())
+    mount = Mount(settings.prefix)
+    registry, meter = Registry(runs, settings, log, mount), Meter(places)
+    context = Context(registry, settings, Decoders(settings), meter, log, budget, documents(), mount)
     under_way = Gauge("sensorium_bytes_under_way", "Bytes of bodies and messages under way", registry=meter.registry)
     under_way.set_function(lambda: budget.used)
     searching = search.endpoint(context)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def running() -> AsyncIterator[None]:
         await _refresh(context)
         watching = asyncio.create_task(_watch(context))
-        yield
-        app.state.stopping.set()
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
-        await context.decoders.close()
-        await asyncio.to_thread(registry.close)
-        gc.unfreeze()
+        try:
+            yield
+        finally:
+            app.state.stopping.set()
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+            await context.decoders.close()
+            await asyncio.to_thread(registry.close)
+            gc.unfreeze()
 
+    lifespan = Lifespan(running)
     app = FastAPI(
         title="Sensorium",
         version=__version__,
         description="Search over run folders: by words, sounds, pictures, items and vectors.",
         docs_url=None,  # its page comes from another host
         redoc_url=None,
+        servers=[{"url": settings.public_url}] if settings.public_url else None,
+        root_path_in_servers=settings.public_url is None,
         lifespan=lifespan,
         middleware=[
+            Middleware(Started, lifespan=lifespan),
+            Middleware(Mounted, settings=settings, mount=mount),
             Middleware(Metering, meter=meter, log=log, places=places),
             Middleware(Guard, settings=settings, log=log, is_open=_is_open, budget=budget, places=places),
             Middleware(search.Shortcut, path="/search", function=searching, redact=context.redact),
@@ -80,9 +91,23 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     app.include_router(search.routes(context, searching))
     for module in (items, media, pseudo_images, encode, health, run_pages, map, stream, systems):
         app.include_router(module.routes(context))
-    app.mount("/", static.files(WEB), name="web")
+    app.mount("/", static.files(WEB, mount), name="web")
     app.openapi = lambda: openapi.document(app, context)  # type: ignore[method-assign]
+    _check_prefix(app, settings.prefix)
     return app
+
+
+def _check_prefix(app: FastAPI, prefix: str) -> None:
+    """Raises BadRecipe for a prefix with which a path does not say whether a proxy has stripped the prefix."""
+    if not prefix:
+        return
+    first = prefix.split("/")[1]
+    own = {"openapi.json", "systems", *_SOCKETS, *(path.split("/")[1] for path in app.openapi()["paths"])}
+    if first in own or (WEB / first).exists():
+        raise BadRecipe(
+            f"--public-url ends with {prefix}, and /{first} is an address of this server itself, so the two cannot "
+            "be told apart; give the proxy another path, such as /sensorium"
+        )
 
 
 def _is_open(path: str) -> bool:

@@ -10,6 +10,7 @@ from sensorium.serve.engine.registry import Registry
 from sensorium.serve.engine.requests import Documents
 from sensorium.serve.log import Log
 from sensorium.serve.metering import Meter
+from sensorium.serve.mounting import Mount
 from sensorium.serve.problems import Redactor
 from sensorium.serve.settings import Settings
 
@@ -25,6 +26,7 @@ class Context:
     log: Log
     budget: Budget
     documents: Documents
+    mount: Mount
     redact: Redactor = field(init=False)
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from sensorium.serve.admission import Budget, Place, Places, client_of
 from sensorium.serve.log import Log
 from sensorium.serve.metering import PLACE
+from sensorium.serve.mounting import own_path, publish
 from sensorium.serve.problems import MEDIA_TYPE, Problem, document
 from sensorium.serve.settings import Settings, is_loopback
 
@@ -72,6 +73,9 @@ class Guard:
         self._token = None if settings.token is None else settings.token.get_secret_value().encode()
         self._names = {"localhost", settings.host.strip("[]").lower(), *map(str.lower, settings.hosts)}
         self._origins = tuple(map(str.lower, settings.origins))
+        self._own = () if settings.public_url is None else (f"{settings.public_scheme}://{settings.public_host}",)
+        if settings.public_url is not None:
+            self._names.add(_name(settings.public_host))
         if not settings.loopback:
             self._names |= {socket.gethostname().lower()}
         self._policies: dict[str, list[tuple[bytes, bytes]]] = {}
@@ -86,7 +90,7 @@ class Guard:
         except Refusal as refusal:
             return await _refuse(scope, receive, send, refusal)
         if scope["type"] == "websocket":
-            path = scope["path"].rstrip("/") or "/"
+            path = scope["root_path"] + (own_path(scope).rstrip("/") or "/")
             return await self.app({**scope, "path": path, "raw_path": path.encode()}, receive, send)
         more = self._policies.get(host)
         if more is None:
@@ -137,9 +141,11 @@ class Guard:
         if host and not _HOST.fullmatch(host):
             raise Refusal(400, "header host is malformed; send NAME, NAME:PORT, or an IPv6 address in brackets")
         if not self._allows_host(host):
-            raise Refusal(421, f"this server does not answer to host '{host[:100]}'; allow it with --allow-host")
+            detail = f"this server does not answer to host '{host[:100]}'; allow it with --allow-host"
+            raise Refusal(421, f"{detail}, in Python with Settings(hosts=[…]); behind a proxy, type --public-url")
         origin = found.get(b"origin", b"").decode("latin-1").lower()
-        known = (f"http://{host}", f"https://{host}", *(self._origins if scope["type"] == "websocket" else ()))
+        further = self._origins if scope["type"] == "websocket" else ()
+        known = (f"http://{host}", f"https://{host}", *self._own, *further)
         if b"origin" in found and origin not in known:
             raise Refusal(403, "requests from pages of another origin are refused; allow its sockets: --allow-origin")
         length, most = found.get(b"content-length"), self.settings.body_limit(is_stream(scope))
@@ -149,18 +155,23 @@ class Guard:
         if encoding not in (b"identity", b""):
             name = encoding[:20].decode("latin-1")
             raise Refusal(415, f"content-encoding {name}: compressed bodies are not read; send the body as it is")
-        if self._token is not None and not (scope["type"] == "http" and self.is_open(scope["path"])):
+        if self._token is not None and not (scope["type"] == "http" and self.is_open(own_path(scope))):
             self._check_token(scope, found)
         if length is not None and not is_stream(scope) and not self.budget.fits(int(length), client_of(scope)):
             self.places.evict()
             raise Refusal(503, _FULL.format(self.budget.used))
-        return host
+        if self.settings.public_url is None:
+            return host
+        publish(scope, self.settings)
+        return self.settings.public_host
 
     def _allows_host(self, host: str) -> bool:
-        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        name = _name(host)
         if name in self._names:
             return True
-        if self.settings.loopback:
+        if self.settings.public_url is not None and _PRIVATE.search(name):
+            return True  # as which a proxy knows this server
+        if self.settings.loopback and self.settings.public_url is None:
             return is_loopback(name)
         try:  # a foreign page can lead a browser here by a name of its own, never by a bare address
             ipaddress.ip_address(name)
@@ -177,8 +188,15 @@ class Guard:
             raise Refusal(401, "no token, or a wrong one; send the header Authorization: Bearer TOKEN")
 
 
+#: Names that no foreign page can have: of one word, and below the endings that are kept for private networks.
+_PRIVATE = re.compile(r"^[^.:]+$|\.(internal|local|localhost|home\.arpa|test)$")
 _READ = frozenset((b"host", b"origin", b"content-length", b"content-encoding", b"authorization"))
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?)(:[0-9]{1,5})?", re.ASCII)
+
+
+def _name(host: str) -> str:
+    """A host without its port."""
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
 def _token_of(protocols: Any) -> bytes:
@@ -249,7 +267,7 @@ class _Body:
 
 def is_stream(scope: Scope) -> bool:
     """Whether the body of a request is read piece by piece and so may be larger than memory: JSON lines of items."""
-    if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != "/items":
+    if scope["type"] != "http" or scope["method"] != "POST" or own_path(scope) != "/items":
         return False
     kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
     return kind.partition(b";")[0].strip().lower() in STREAMS

@@ -50,10 +50,11 @@ def serve(
     url = (
         f"{'https' if settings.tls_cert else 'http'}://{in_url(listener.getsockname()[0])}:{listener.getsockname()[1]}"
     )
+    public = {} if settings.public_url is None else {"public_url": settings.public_url}
     if announce is None:
-        lines.write("info", "listening", url=url)
+        lines.write("info", "listening", url=url, **public)
     else:
-        announce(url)
+        announce(", for clients ".join([url, *public.values()]))
     log.capture(lines)
     _raise_file_limit()
     sys.setswitchinterval(0.001)  # the thread that answers must not wait 5 ms for one that searches

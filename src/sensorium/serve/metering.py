@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sensorium.serve.admission import Places, client_of
 from sensorium.serve.log import Log
+from sensorium.serve.mounting import own_path
 from sensorium.serve.problems import MEDIA_TYPE, document
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -72,7 +73,7 @@ class Metering:
             return await self.app(scope, receive, send)
         start, places, status = time.perf_counter(), self.places, 0
         place = None
-        if scope["path"] not in PROBES:
+        if own_path(scope) not in PROBES:
             place = places.enter(client_of(scope))
             if place is None:
                 await self._refuse(send)

@@ -22,7 +22,13 @@ def document(app: FastAPI, context: Context) -> dict[str, Any]:
     """The document of an application."""
     if app.openapi_schema:
         return app.openapi_schema
-    found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    found = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        servers=app.servers or None,
+    )
     bodies = (context.documents.search, context.documents.item, context.documents.encode, EmbeddingsRequest)
     models = [(model, "validation") for model in bodies] + [(model, "serialization") for model in ANSWERS]
     _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]

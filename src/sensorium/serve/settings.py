@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,6 +17,9 @@ from sensorium.errors import BadRecipe
 MAKE_CERTIFICATE = (
     "openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN=$(hostname) -keyout key.pem -out cert.pem"
 )
+
+
+_HOST, _PATH = re.compile(r"[a-z0-9:]([a-z0-9.:_-]*[a-z0-9])?", re.ASCII), re.compile(r"(/[\w.~-]+)*", re.ASCII)
 
 
 class LiveLimits(BaseSettings):
@@ -48,6 +53,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     token: SecretStr | None = Field(None, description="what a client must send as Authorization: Bearer …")
     hosts: list[str] = Field(default_factory=list, description="further names this server answers to")
+    public_url: str | None = Field(None, description="address at which a proxy in front makes this server reachable")
     origins: list[str] = Field(default_factory=list, description="further pages whose sockets are taken, by origin")
     generate: str | None = Field(None, description="picture model that faces condition: a folder, or an id of the hub")
 
@@ -100,6 +106,21 @@ class Settings(BaseSettings):
         return max(self.max_stream, self.max_body) if stream else self.max_body
 
     @property
+    def public_scheme(self) -> str:
+        """``http`` or ``https`` of the public address; empty without one."""
+        return urlsplit(self.public_url or "").scheme
+
+    @property
+    def public_host(self) -> str:
+        """Name and, where there is one, port of the public address; empty without one."""
+        return urlsplit(self.public_url or "").netloc
+
+    @property
+    def prefix(self) -> str:
+        """Path of the public address, such as ``/sensorium``; empty for none."""
+        return urlsplit(self.public_url or "").path.rstrip("/")
+
+    @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         return is_loopback(self.host)
@@ -117,6 +138,8 @@ class Settings(BaseSettings):
             scheme, _, rest = origin.partition("://")
             if scheme not in ("http", "https") or not rest or "/" in rest:
                 raise BadRecipe(f"--allow-origin {origin} is no origin; type one such as http://localhost:5173")
+        if self.public_url is not None:
+            self.public_url = check_public_url(self.public_url)
         if self.tls_cert or self.tls_key:
             check_certificate(self.tls_cert, self.tls_key)
         largest = max(self.max_body, self.live.upload)
@@ -136,6 +159,28 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def check_public_url(url: str) -> str:
+    """A public address without a slash at its end, scheme and host in lower case, no default port.
+
+    Raises BadRecipe for what is no address of a page.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), "", None
+    path = parts.path.rstrip("/")
+    known = parts.scheme in ("http", "https") and _HOST.fullmatch(host) and not (parts.query or parts.fragment)
+    if not known or "@" in parts.netloc or not _PATH.fullmatch(path):
+        raise BadRecipe(
+            f"--public-url {url} is no address that a proxy serves; type scheme, host and perhaps a path prefix, "
+            "such as https://search.example/sensorium"
+        )
+    name = f"[{host}]" if ":" in host else host
+    usual = port is None or port == {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{name}{'' if usual else f':{port}'}{path}"
 
 
 def check_certificate(certificate: Path | None, key: Path | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sensorium.serve.admission import Budget, client_of
+from sensorium.serve.mounting import below
 from sensorium.serve.settings import Settings
 
 _SLACK = 1 << 18  # bytes of one piece from the network, which may hold parts of two messages
@@ -65,7 +66,8 @@ def protocol(settings: Settings, budget: Budget) -> type[asyncio.Protocol]:
         def handle_connect(self, event: Any) -> None:
             super().handle_connect(event)
             self._forget(self._coming)
-            if event.path.partition("?")[0] == _SOUND:  # up to twice that, the answer has the reason in words
+            path = below(event.path.partition("?")[0], settings.prefix)
+            if path == _SOUND:  # up to twice that, the answer has the reason in words
                 self._largest = 2 * settings.live.message + _SLACK
 
         def send_receive_event_to_app(self) -> None:

@@ -15,6 +15,7 @@ from sensorium.search.run import Run
 from sensorium.search.run import open as open_run
 from sensorium.serve.engine.workers import Workers, identify
 from sensorium.serve.log import Log
+from sensorium.serve.mounting import Mount
 from sensorium.serve.problems import Problem, Redactor
 from sensorium.serve.settings import Settings
 
@@ -37,8 +38,10 @@ class ServedRun:
 class Registry:
     """Runs by folder name. Reading is lock-free: a version, once got, stays whole while it is referenced."""
 
-    def __init__(self, folders: Sequence[str | Path], settings: Settings, log: Log | None = None) -> None:
-        self.settings, self.log = settings, log
+    def __init__(
+        self, folders: Sequence[str | Path], settings: Settings, log: Log | None = None, mount: Mount | None = None
+    ) -> None:
+        self.settings, self.log, self.mount = settings, log, mount or Mount()
         self.folders = {Path(folder).resolve().name: Path(folder).absolute() for folder in folders}
         if len(self.folders) < len(folders):
             raise BadRecipe("two of the run folders have the same name; rename one of them")
@@ -135,7 +138,7 @@ class Registry:
                     run.index(side)
                 for direction in {*run.trust, *run.corrections}:  # read now, as the folder may be gone later
                     run.shift(direction, run.sides[-1] if direction.endswith("right") else run.sides[0])
-                workers = Workers(name, run, self.settings)
+                workers = Workers(name, run, self.settings, self.mount)
             except (SensoriumError, OSError):
                 if identify(folder) == identity or attempt + 1 == _TRIES:
                     raise

@@ -22,6 +22,7 @@ from sensorium.search.query import search as ranked_hits
 from sensorium.search.raw import RawVectors
 from sensorium.search.run import Run
 from sensorium.serve.engine.batching import Batcher
+from sensorium.serve.mounting import Mount
 from sensorium.serve.settings import Settings
 from sensorium.table import json_value
 
@@ -56,6 +57,7 @@ class SideWorkers:
     media: media.Media | None
     fragments: dict[int, bytes] = field(default_factory=dict)
     fragments_of: Any = None  # the table that the fragments were made from
+    prefix: str = ""  # of the paths in the fragments
 
 
 class Workers:
@@ -64,8 +66,9 @@ class Workers:
     digests: by side, of the encoder of the vectors that its head takes.
     """
 
-    def __init__(self, name: str, run: Run, settings: Settings) -> None:
+    def __init__(self, name: str, run: Run, settings: Settings, mount: Mount | None = None) -> None:
         self.name, self.run, self.identity = name, run, identify(run.folder)
+        self.mount = mount or Mount()
         most, wait = settings.batch, settings.batch_wait_ms / 1000
         self.sides = {}
         for side in run.sides:
@@ -114,7 +117,8 @@ class Workers:
         mine = self.sides[side]
         live = self.run.journals[side].latest.get(id)
         there = bool(live.media_type) if live is not None else mine.media is not None and id in mine.media
-        return f"/media/{quote(id, safe='')}?run={quote(self.name, safe='')}&side={side}" if there else None
+        path = f"/media/{quote(id, safe='')}?run={quote(self.name, safe='')}&side={side}"
+        return self.mount.prefix + path if there else None
 
     def media(self, side: str, id: str) -> tuple[str, bytes | Path] | None:
         """Media type, and bytes or a file, of an item; None when it has none."""
@@ -173,8 +177,9 @@ class Workers:
     def fragments(self, to: str, ranked: Ranked, first: int = 1) -> list[bytes]:
         """Hits as JSON, ranked from ``first``; the part that does not depend on the query is cached."""
         side, table = self.sides[to], self.run.index(to).table
-        if side.fragments_of is not table or len(side.fragments) > _FRAGMENTS:
-            side.fragments, side.fragments_of = {}, table
+        same = side.fragments_of is table and side.prefix == self.mount.prefix
+        if not same or len(side.fragments) > _FRAGMENTS:
+            side.fragments, side.fragments_of, side.prefix = {}, table, self.mount.prefix
         chances = None if ranked.probability is None else ranked.probability.tolist()
         plain = ranked.fallback is None and ranked.group_size is None
         known, hits = side.fragments, []

@@ -17,6 +17,7 @@ from sensorium.serve.context import Context
 from sensorium.serve.engine.query import count_facets, encode_inputs, has_input, run_query
 from sensorium.serve.engine.requests import SearchRequest
 from sensorium.serve.engine.workers import SearchAnswer, Workers
+from sensorium.serve.mounting import own_path
 from sensorium.serve.problems import Problem, Redactor, responses
 
 _LONG = 1000  # hits from which an answer is streamed
@@ -95,7 +96,7 @@ class Shortcut:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer, or pass on."""
-        if scope["type"] != "http" or scope["path"] != self.path or scope["method"] != "POST":
+        if scope["type"] != "http" or own_path(scope) != self.path or scope["method"] != "POST":
             return await self.app(scope, receive, send)
         scope["route"] = self  # by whose path requests are counted
         try:

@@ -16,6 +16,14 @@ export class Gone extends Error {
   }
 }
 
+const ROOT = new URL(".", import.meta.url);
+
+/** The address of a path of the server, which may be reached below a prefix. Its answers name media with the prefix. */
+export function at(path) { return new URL(path.startsWith(ROOT.pathname) ? path : path.replace(/^\//, ""), ROOT).href; }
+
+/** The address of a socket. */
+export function socketAt(path) { return at(path).replace(/^http/, "ws"); }
+
 /** Events: "down", "back" (after being down) and "token" (one is needed). */
 export const connection = new EventTarget();
 let down = false, pendingToken = null;
@@ -31,7 +39,7 @@ async function watch() {
   for (let pause = 500; down; pause = Math.min(pause * 1.6, 5000)) {
     await wait(pause);
     try {
-      const answer = await fetch("/healthz", { cache: "no-store" });
+      const answer = await fetch(at("/healthz"), { cache: "no-store" });
       if (answer.ok) { down = false; connection.dispatchEvent(new Event("back")); }
     } catch { /* still gone */ }
   }
@@ -59,7 +67,7 @@ export async function request(path, { method, json, body, signal, headers = {}, 
     if (json !== undefined) sent["content-type"] = "application/json";
     let answer;
     try {
-      answer = await fetch(path, {
+      answer = await fetch(at(path), {
         method: method ?? (json !== undefined || body ? "POST" : "GET"), headers: sent, signal, cache,
         body: json !== undefined ? JSON.stringify(json) : body,
       });
@@ -98,7 +106,7 @@ const blobs = new Map();
 
 /** Let an <img>, <audio> or <video> show a path of the server; with a token it is fetched, as tags send no headers. */
 export async function show(element, path) {
-  if (!token) { element.src = path; return; }
+  if (!token) { element.src = at(path); return; }
   if (!blobs.has(path)) {
     blobs.set(path, request(path).then(async (answer) => URL.createObjectURL(await answer.blob())));
     if (blobs.size > 400) {

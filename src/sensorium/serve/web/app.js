@@ -1,6 +1,6 @@
 // The page's frame: hash routes to modules with show(root, params) and perhaps hide() and retry().
 
-import { connection } from "./api.js";
+import { at, connection } from "./api.js";
 import { context, go, link, sidesOf } from "./context.js";
 import { h, icon, set, state } from "./dom.js";
 
@@ -25,7 +25,7 @@ function extra({ name, title, script, column, kinds, side }) {
   const has = (run) => Object.values(run.sides ?? {}).some((one) => one.takes === side || one.name === side);
   const when = () => (!column || (context.run?.one_table && Object.values(context.run.sides ?? {}).some((side) => side.columns.some((one) => one.name === column))))
     && (!kinds || Boolean(sidesOf(context.run, ...kinds))) && (!side || context.runs.some(has));
-  if (!extras.has(name)) extras.set(name, { name, title, when, load: () => import(script) });
+  if (!extras.has(name)) extras.set(name, { name, title, when, load: () => import(at(script)) });
   return extras.get(name);
 }
 

@@ -1,6 +1,6 @@
 // One stream of sound to the server: reconnects when the connection is lost, and never sends more than the socket takes.
 
-import { currentToken, url } from "./api.js";
+import { currentToken, socketAt, url } from "./api.js";
 
 const AHEAD = 1 << 18; // bytes that may wait in the browser
 
@@ -27,8 +27,7 @@ export class Stream extends EventTarget {
   }
 
   connect() {
-    const base = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}`;
-    const socket = new WebSocket(base + url("/stream", { run: this.run, rate: this.rate, format: "f32", utterances: this.utterances ? 1 : undefined }), protocols());
+    const socket = new WebSocket(socketAt(url("/stream", { run: this.run, rate: this.rate, format: "f32", utterances: this.utterances ? 1 : undefined })), protocols());
     socket.binaryType = "arraybuffer";
     socket.addEventListener("message", ({ data }) => this.hear(JSON.parse(data)));
     socket.addEventListener("close", (event) => this.closed(event));

@@ -1,5 +1,7 @@
 // Sound for the stream: the microphone, or a file decoded in the page at its own rate.
 
+import { at } from "./api.js";
+
 /** The reason why there is no microphone, and what can be done. */
 export class NoMicrophone extends Error {
   constructor(title, detail) { super(detail); this.title = title; }
@@ -28,7 +30,7 @@ export async function microphone(block, ended, running) {
   }
   const context = new AudioContext();
   try {
-    await context.audioWorklet.addModule("pcm-worklet.js");
+    await context.audioWorklet.addModule(at("/pcm-worklet.js"));
     await context.resume();
   } catch (error) {
     media.getTracks().forEach((track) => track.stop());

@@ -1,5 +1,6 @@
 // The page Live: labels of live sound, from the microphone or a file.
 
+import { at } from "./api.js";
 import { context } from "./context.js";
 import { announce, h, icon, set, state } from "./dom.js";
 import { PLACES, face } from "./faces.js";
@@ -10,7 +11,7 @@ import { NoMicrophone, decode, microphone } from "./live-sound.js";
 const AHEAD = 6; // seconds of a file that may be unanswered
 const PIECE = 0.1; // seconds of a file sent at once
 
-document.head.append(h("link", { rel: "stylesheet", href: "live.css" }));
+document.head.append(h("link", { rel: "stylesheet", href: at("/live.css") }));
 
 let page = null;
 

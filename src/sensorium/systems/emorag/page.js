@@ -1,6 +1,6 @@
 // The page Voices: lines to speak, the clips of a library that fit each as a prompt, and their export for a TTS engine.
 
-import { call, url } from "../../api.js";
+import { at, call, url } from "../../api.js";
 import { context, go, link, sidesOf } from "../../context.js";
 import { announce, debounced, h, icon, set, state } from "../../dom.js";
 import { count, filters } from "../../filters.js";
@@ -102,7 +102,7 @@ const linesOf = (text) => text.split(/\r?\n/).map((line) => line.trim()).filter(
 /** The style sheet of this page, loaded: nothing is shown without it. */
 function styled() {
   if (document.querySelector("link[data-voices]")) return null;
-  return new Promise((done) => document.head.append(h("link", { rel: "stylesheet", href: "systems/emorag/page.css", "data-voices": true, on: { load: done, error: done } })));
+  return new Promise((done) => document.head.append(h("link", { rel: "stylesheet", href: at("/systems/emorag/page.css"), "data-voices": true, on: { load: done, error: done } })));
 }
 
 function build(root, run, sides, about) {

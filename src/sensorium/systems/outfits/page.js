@@ -1,6 +1,6 @@
 // The page Outfit: a board of items, what completes it and why, which item spoils it, and whole looks planned.
 
-import { call, url } from "../../api.js";
+import { at, call, url } from "../../api.js";
 import { context, go } from "../../context.js";
 import { announce, debounced, h, icon, set, state } from "../../dom.js";
 import { base64, fileOf, keepFile } from "../../query.js";
@@ -58,7 +58,7 @@ function change(next, { replace = false } = {}) {
 }
 
 function build(root, run, side) {
-  if (!document.querySelector("link[data-outfits]")) document.head.append(h("link", { rel: "stylesheet", href: "systems/outfits/page.css", "data-outfits": true }));
+  if (!document.querySelector("link[data-outfits]")) document.head.append(h("link", { rel: "stylesheet", href: at("/systems/outfits/page.css"), "data-outfits": true }));
   const column = run.sides[side].columns.find((one) => one.name === CATEGORY);
   const built = { run, side, categories: [...column.values].map(String).filter(Boolean).sort(), seed: 0, stop: null, names: new Map() };
   built.board = h("section", { class: "card look-board", "aria-labelledby": "look-title" });

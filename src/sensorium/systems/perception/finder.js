@@ -1,5 +1,6 @@
 // Landmarks computed in this browser: the model of --face-model in a worker or, where that fails, in a frame of its own.
 
+import { at } from "../../api.js";
 import { h } from "../../dom.js";
 
 const PATIENCE = 60000; // milliseconds for loading the model and compiling it
@@ -65,7 +66,7 @@ export class Finder {
 
 function inWorker(url) {
   if (typeof OffscreenCanvas === "undefined") throw new Error("this browser draws in no worker");
-  const worker = new Worker(`${url}worker.js`), { port1, port2 } = new MessageChannel();
+  const worker = new Worker(at(`${url}worker.js`)), { port1, port2 } = new MessageChannel();
   worker.addEventListener("error", (event) => { event.preventDefault(); port1.dispatchEvent(new MessageEvent("message", { data: { fault: event.message || "it did not load" } })); });
   worker.postMessage("port", [port2]);
   return { port: port1, close: () => worker.terminate() };
@@ -74,7 +75,7 @@ function inWorker(url) {
 /** A frame has a policy of its own, so that the page's stays strict; it computes on the page's thread. */
 function inFrame(url) {
   return new Promise((done, fail) => {
-    const frame = h("iframe", { src: `${url}frame.html`, class: "visually-hidden", title: "Landmark model", "aria-hidden": "true", tabindex: "-1" });
+    const frame = h("iframe", { src: at(`${url}frame.html`), class: "visually-hidden", title: "Landmark model", "aria-hidden": "true", tabindex: "-1" });
     const timer = setTimeout(() => { frame.remove(); fail(new Error("the frame did not load")); }, FRAME);
     window.addEventListener("message", function ready({ source, data }) {
       if (source !== frame.contentWindow || data !== "ready") return;

@@ -1,6 +1,6 @@
 // The panel of generation: asks for a picture that the present face conditions, and shows its steps, itself and its settings.
 
-import { call, events, request, url } from "../../api.js";
+import { at, call, events, request, url } from "../../api.js";
 import { announce, h, icon, set } from "../../dom.js";
 
 const EARLIER = 8; // pictures that the panel keeps to compare with
@@ -26,7 +26,7 @@ export async function panel(root, { run, current }) {
 }
 
 function styled() {
-  const href = "systems/perception/generate.css";
+  const href = at("/systems/perception/generate.css");
   if (document.querySelector(`link[href="${href}"]`)) return null;
   return new Promise((done) => document.head.append(h("link", { rel: "stylesheet", href, on: { load: done, error: done } })));
 }

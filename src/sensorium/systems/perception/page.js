@@ -1,6 +1,6 @@
 // The page Face: a camera, a picture or a video; the landmarks of its faces, their emotions, the nearest prompts, and their place on the map.
 
-import { call, connection } from "../../api.js";
+import { at, call, connection } from "../../api.js";
 import { context, go, link } from "../../context.js";
 import { announce, h, icon, set, state } from "../../dom.js";
 import { Controls } from "./controls.js";
@@ -40,7 +40,7 @@ export function retry() { if (!page) window.dispatchEvent(new HashChangeEvent("h
 
 /** The style sheets of this page, loaded: nothing is shown without them. */
 function styled() {
-  return Promise.all(["live.css", "systems/perception/page.css"].filter((href) => !document.querySelector(`link[href="${href}"]`)).map((href) =>
+  return Promise.all(["/live.css", "/systems/perception/page.css"].map(at).filter((href) => !document.querySelector(`link[href="${href}"]`)).map((href) =>
     new Promise((done) => document.head.append(h("link", { rel: "stylesheet", href, on: { load: done, error: done } })))));
 }
 

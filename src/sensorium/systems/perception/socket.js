@@ -1,5 +1,6 @@
 // The socket WS /faces: one frame under way at a time, and a connection that comes back when it is lost.
 
+import { socketAt } from "../../api.js";
 import { protocols } from "../../live-socket.js";
 
 export const PICTURE = 1, LANDMARKS = 2; // kinds of payload
@@ -27,7 +28,7 @@ export class FaceSocket extends EventTarget {
   get free() { return this.ready && !this.under; }
 
   connect() {
-    const socket = this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/faces`, protocols());
+    const socket = this.socket = new WebSocket(socketAt("/faces"), protocols());
     socket.binaryType = "arraybuffer";
     socket.addEventListener("open", () => this.say(this.options));
     socket.addEventListener("message", ({ data }) => { if (socket === this.socket) this.hear(JSON.parse(data)); });
