@@ -18,6 +18,9 @@ from typing import Any
 import tomli_w
 
 from sensorium import consent, fingerprint, parts
+from sensorium.datasets import _run_keys
+from sensorium.datasets._dropping import Without
+from sensorium.datasets._run_keys import CACHED, SPLITTING
 from sensorium.encoders import _names
 from sensorium.errors import BadRecipe, nearest
 from sensorium.evaluate.options import EvaluateOptions
@@ -38,13 +41,6 @@ SLOTS = {
     "objective": "objectives",
     "index": "indexes",
 }
-#: Keys of [data] that the run itself reads when the data set does not take them.
-SPLITTING = {
-    "test": 0.1,  # share of groups (or number, when above 1) held out for the final numbers
-    "validation": 0.1,  # the same, for choosing: early stopping, strengths, corrections
-    "split_seed": 0,  # the split stays the same whatever the run's seed
-}
-CACHED = "cached"  #: key of [data]: false reads items anew in each step of the fit, see [finetune]
 #: Key of [left] and [right]: a metadata column, such as speaker. The mean vector of each of its values is moved to that
 #: of all, see :mod:`sensorium.numerics.centers`.
 CENTER = "center"
@@ -101,7 +97,7 @@ class Recipe:
 
     def part(self, slot: str) -> Any:
         """Build the part that stands in a slot, such as "left.head"; None when the slot is empty."""
-        spec = _get(self.values, slot)
+        spec, known = _get(self.values, slot), {}
         if spec is None:
             return None
         if slot == "data":
@@ -111,6 +107,9 @@ class Recipe:
             if spec.get("text") == USUAL_TEXT and not self._joins():
                 del spec["text"]
         part = parts.make(SLOTS[slot], spec, slot)
+        drop = self.values["data"].get(_run_keys.DROP) if slot == "data" else None
+        if drop and _run_keys.DROP not in known:
+            return Without(part, drop)
         if SLOTS[slot] == "encoders" and self.device != "auto":
             part.device = self.device
         return part
@@ -332,16 +331,13 @@ def _fill(slot: str, spec: Any) -> dict[str, Any]:
         spec = _names.expand(spec, slot)
     part = parts.find(SLOTS[slot], spec["name"])
     known = parts.arguments(part)
-    extra = {**SPLITTING, CACHED: True} if slot == "data" else {}
+    extra = _run_keys.KEYS if slot == "data" else {}
     for key in spec:
         if key != "name" and key not in known and key not in extra:
             raise BadRecipe(f"no key '{slot}.{key}' ('{spec['name']}'); {nearest(key, [*known, *extra])}")
     parts.check(part, {key: value for key, value in spec.items() if key in known}, slot)
-    for key in extra:
-        if key in spec and key == "split_seed":
-            _whole_number(f"{slot}.{key}", spec[key])
-        elif key in spec and key not in known and key != CACHED:
-            _share(f"{slot}.{key}", spec[key])
+    if extra:
+        spec = _run_keys.checked(spec, known)
     defaults = {k: d for k, d in known.items() if d is not None and d is not inspect.Parameter.empty}
     return _plain({**defaults, **spec})
 
@@ -369,22 +365,10 @@ def _choices(slot: str) -> str:
     return ", ".join(parts.names(SLOTS[slot]))
 
 
-def _whole_number(key: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise BadRecipe(f"{key}={value!r}; expected a whole number, 0 or above")
-    return value
-
-
 def _seed(value: Any) -> int:
-    if _whole_number("seed", value) > _LARGEST_SEED:
+    if _run_keys.whole_number("seed", value) > _LARGEST_SEED:
         raise BadRecipe(f"seed={value}; expected a whole number, 0 to {_LARGEST_SEED}")
     return value
-
-
-def _share(key: str, value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not (0 <= value <= 1 or (1 < value < 1e12 and value == int(value))):
-        raise BadRecipe(f"{key}={value!r}; expected a share of the groups from 0 to 1, or their number")
 
 
 def _plain(value: Any) -> Any:

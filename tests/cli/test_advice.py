@@ -97,7 +97,7 @@ def known_keys():
     found |= {f"train.{key}" for key in TrainOptions.defaults()} | {
         f"evaluate.{key}" for key in EvaluateOptions.defaults()
     }
-    found |= {f"data.{key}" for key in (*recipes.SPLITTING, "cached")}
+    found |= {f"data.{key}" for key in (*recipes.SPLITTING, "cached", "drop")}
     found |= {f"{side}.{recipes.CENTER}" for side in recipes.SIDES}
     found |= {f"finetune.{field.name}" for field in dataclasses.fields(FinetuneOptions)}
     for slot, kind in recipes.SLOTS.items():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import All, Json, Trust, suggest, tell, trusted
+from sensorium.cli.options import All, Json, Quiet, Trust, suggest, tell, trusted
 from sensorium.cli.output import Output
 from sensorium.errors import BadRecipe, nearest
 
@@ -92,19 +92,40 @@ def doctor(
     what: Annotated[
         Path | None, typer.Argument(metavar="STORE|RUN", help="A store or run to examine.", show_default=False)
     ] = None,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Of a run: which pairs, labels and items look wrong, and how surely.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="With --pairs: a drop list to write, for data.drop.", show_default=False),
+    ] = None,
+    sure: Annotated[float, typer.Option("--sure", help="Least probability of what the drop list takes.")] = 0.5,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", help="Let the drop list take duplicates or outliers too.", show_default=False),
+    ] = None,
+    cosine: Annotated[float, typer.Option("--cosine", help="Above which two items are near-duplicates.")] = 0.9999,
     trust: Trust = False,
     as_json: Json = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Check the installation, or a store's files and vectors.
+    """Check the installation, or a store's files and vectors; with --pairs the data of a run.
 
     [bold]sensorium doctor[/bold]
 
     [bold]sensorium doctor runs/embeddings/glyphs-left-hog-1a2b3c4d[/bold]
+
+    [bold]sensorium doctor runs/glyphs --pairs --out drop.csv[/bold]
     """
     from sensorium.cli import doctor as look
 
     if what is not None:
         trusted(trust, what)
+    if pairs or out is not None:
+        from sensorium.cli import data_doctor
+
+        data_doctor.examine(what, Output(as_json), out, sure, also or [], cosine, quiet)
+        return
     findings = look.doctor(what)
     Output(as_json).records(findings, ["check", "state", "found"])
     if any(f["state"] == "bad" for f in findings):

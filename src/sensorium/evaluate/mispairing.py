@@ -1,0 +1,106 @@
+"""How probably a pair is mispaired: its similarity against that of pairs shuffled on purpose, as a mixture.
+
+The similarities of the listed pairs come from f = π f₀ + (1 - π) f₁: f₀ of pairs put together at random, f₁ of right
+ones, π the share of mispaired ones. f₀ is known, as pairs can be shuffled at will. f₁ is taken as an exponential tilt
+of it (Qin 1999; Zou, Fine & Yandell 2002), which is what holds where both are normal, and for many other shapes:
+
+    f₁(u) / f₀(u) = exp(a + b u + c u²)
+
+With the tilt known the probability is π f₀ / f; with the probabilities known the tilt is a weighted logistic
+regression of listed pairs against shuffled ones, and π their mean (EM). No pair needs to be known as right, and right
+pairs that are as dissimilar as chance stay possible: they are what the tilt's lower tail says.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sensorium.errors import BadData
+
+LEAST = 50  # pairs, below which a mixture says nothing
+APART = 0.6  # chance that a listed pair is more similar than a shuffled one, below which the two cannot be told apart
+_ROUNDS, _STEPS = 200, 8  # of EM; of Newton in each, which goes on from the round before
+_SETTLED = 1e-6  # change of π that ends the rounds
+_RIDGE = 1e-3  # on the tilt's coefficients, so that similarities that are far apart have one
+_LARGEST = 60.0  # of a logarithm of the ratio
+
+
+class Mixture(NamedTuple):
+    """probability (p,) that each pair is mispaired; share: π; apart: chance that a listed pair beats a shuffled one."""
+
+    probability: np.ndarray
+    share: float
+    apart: float
+
+
+def mixture(listed: np.ndarray, shuffled: np.ndarray) -> Mixture:
+    """The probability (p,) that each listed pair is mispaired.
+
+    listed (p,): similarities of the pairs, each by a model that has not seen it. shuffled (s,): of pairs of the same
+    items put together at random, by the same models. Where the two are hardly apart (:data:`APART`), all
+    probabilities are NaN: nothing can be said.
+
+    Raises BadData for fewer than :data:`LEAST` pairs.
+    """
+    if min(len(listed), len(shuffled)) < LEAST:
+        raise BadData(f"{len(listed)} pairs are too few to tell mispaired ones; expected {LEAST} at least")
+    apart = _above(listed, shuffled)
+    middle, scale = float(shuffled.mean()), float(shuffled.std())
+    if not apart >= APART or not scale > 0:
+        return Mixture(np.full(len(listed), np.nan), float("nan"), apart)
+    u, v = (listed - middle) / scale, (shuffled - middle) / scale
+    share, right = _start(u, v)
+    tilt = np.zeros(3)
+    for _ in range(_ROUNDS):
+        tilt = _tilt(u, v, right, tilt)
+        odds = (1 - share) * np.exp(_log_ratio(u, tilt))
+        before, right = share, odds / (share + odds)
+        share = float(np.mean(1 - right))
+        if abs(share - before) < _SETTLED:
+            break
+    return Mixture(1 - right, share, apart)
+
+
+def _above(a: np.ndarray, b: np.ndarray) -> float:
+    """Chance that one of a is above one of b; half at a tie."""
+    b = np.sort(b)
+    return float((np.searchsorted(b, a, "left") + np.searchsorted(b, a, "right")).mean() / (2 * len(b)))
+
+
+def _start(u: np.ndarray, v: np.ndarray) -> tuple[float, np.ndarray]:
+    """A first share, by the listed pairs that are as dissimilar as the lower fourth of the shuffled; who is right."""
+    low, high = np.quantile(v, [0.25, 0.98])
+    share = float(np.clip(4 * np.mean(u <= low), 1 / len(u), 0.9))
+    return share, np.where(u > high, 0.99, 0.2)
+
+
+def _tilt(u: np.ndarray, v: np.ndarray, right: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """a, b, c of the tilt from the right pairs, by their weights, against the shuffled ones."""
+    x = np.concatenate([u, v])
+    y = np.concatenate([np.ones(len(u)), np.zeros(len(v))])
+    weight = np.concatenate([right, np.full(len(v), right.sum() / len(v))])
+    return _logistic(np.stack([np.ones(len(x)), x, x * x], 1), y, weight, before)
+
+
+def _logistic(features: np.ndarray, y: np.ndarray, weight: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Coefficients of a weighted logistic regression, by Newton's method."""
+    found, ridge = np.array(start), _RIDGE * np.diag([0.0, 1.0, 1.0])
+    for _ in range(_STEPS):
+        p = 1 / (1 + np.exp(-np.clip(features @ found, -_LARGEST, _LARGEST)))
+        slope = features.T @ (weight * (y - p)) - ridge @ found
+        curve = (features * (weight * p * (1 - p))[:, None]).T @ features + ridge
+        step = np.linalg.solve(curve, slope)
+        found = found + step * min(1.0, 5 / np.abs(step).max(initial=1e-12))
+        if np.abs(step).max() < 1e-7:
+            break
+    return found
+
+
+def _log_ratio(u: np.ndarray, tilt: np.ndarray) -> np.ndarray:
+    """a + b u + c u², held beyond its vertex, so that it never falls as u grows, and within what exp can take."""
+    a, b, c = tilt
+    if c:
+        u = (np.minimum if c < 0 else np.maximum)(u, -b / (2 * c))
+    return np.clip(a + b * u + c * u * u, -_LARGEST, _LARGEST)

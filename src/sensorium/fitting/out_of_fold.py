@@ -1,0 +1,263 @@
+"""Similarities of pairs by closed forms that have not seen them: CCA fitted on the other folds, groups kept together.
+
+Every pair is scored once, by the fit of the folds that it is not in; so are pairs of the same fold that are put
+together at random. Memory is that of the moments of each fold and of one fold's projections, however many pairs there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sensorium import parts
+from sensorium.contracts import Validate
+from sensorium.errors import BadData
+from sensorium.numerics import unit
+from sensorium.numerics.moments import Moments
+from sensorium.pairs import Pairs, csr
+from sensorium.pairs.pairs import components_of
+from sensorium.types import Affine, Embeddings, Solution, blocks
+
+FOLDS = 5
+MOST = 1024  # numbers of a vector, above which it is narrowed to its first principal components
+_NARROW, _SAMPLE = 512, 4096  # components; rows that they are found from
+_DIM = 256  # canonical directions
+_STRENGTHS, _POWERS = (
+    (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+    (0.5, 1.0, 2.0),
+)  # chosen on the first fold, for all of them
+_JUDGED = 4000  # pairs by which they are chosen
+_BLOCK = 8192
+_NULL = 20_000  # shuffled pairs at least
+_TRIES = 20  # to shuffle without meeting a related pair
+
+
+@dataclass(frozen=True)
+class View:
+    """Rows of a table as vectors: frames by their mean, wide ones by their principal components."""
+
+    table: Embeddings
+    basis: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, table: Embeddings) -> View:
+        """The view of a table; the components are found without the pairs, from some of its rows."""
+        whole = cls(table)
+        if table.dim <= MOST:
+            return whole
+        some = np.unique(np.linspace(0, len(table) - 1, min(len(table), _SAMPLE)).astype(np.int64))
+        x = whole.rows(some)
+        x -= x.mean(axis=0)
+        start = np.random.default_rng(0).standard_normal((x.shape[1], min(_NARROW, len(some))), np.float32)
+        span = np.linalg.qr(x.T @ (x @ np.linalg.qr(x.T @ (x @ start))[0]))[0]
+        return cls(table, span)
+
+    @property
+    def dim(self) -> int:
+        """Width of a row."""
+        return self.table.dim if self.basis is None else self.basis.shape[1]
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """(n, dim) float32."""
+        table = self.table
+        if table.offsets is None:
+            x = np.asarray(table.vectors[rows], np.float32)
+        else:
+            x = csr.means(table.vectors, csr.Ragged(table.offsets, np.arange(len(table.vectors))).take(rows))
+        return x if self.basis is None else x @ self.basis
+
+    def mapped(self, rows: np.ndarray, affine: Affine) -> np.ndarray:
+        """Rows in the space of a fit, (n, d) float32 of unit length."""
+        out = np.empty((len(rows), len(affine.bias)), np.float32)
+        for part in blocks(len(rows), _BLOCK):
+            out[part] = _through(self.rows(rows[part]), affine)
+        return out
+
+
+@dataclass(frozen=True)
+class Classes:
+    """One-hot vectors of c classes as the right side of pairs of items and classes."""
+
+    dim: int
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """(n, c) float32."""
+        return np.eye(self.dim, dtype=np.float32)[rows]
+
+    def mapped(self, rows: np.ndarray, affine: Affine) -> np.ndarray:
+        """Classes in the space of a fit, (n, d) float32 of unit length."""
+        return _through(self.rows(rows), affine)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Pairs by fits that have not seen them.
+
+    pairs: the related ones. similarity (p,): cosine of each. shuffled (s,): of pairs put together at random.
+    fold (p,). maps: of each fold, left and right. sides: what they take. notes: strength and power of the fits.
+    """
+
+    pairs: Pairs
+    similarity: np.ndarray
+    shuffled: np.ndarray
+    fold: np.ndarray
+    maps: tuple[tuple[Affine, Affine], ...]
+    sides: tuple[View, View | Classes]
+    notes: dict[str, object]
+
+    def mapped(self, fold: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Left rows (n,) and right rows (m,) of a fold, and both mapped by its fit; one table's rows on both sides."""
+        here, tied = self.fold == fold, self.pairs.same_table
+        left, right = self.pairs.left[here], self.pairs.right[here]
+        rows = [np.unique(np.concatenate([left, right]))] * 2 if tied else [np.unique(left), np.unique(right)]
+        if isinstance(self.sides[1], Classes):
+            rows[1] = np.arange(self.sides[1].dim)
+        return *rows, *(side.mapped(at, to) for side, at, to in zip(self.sides, rows, self.maps[fold], strict=True))
+
+
+def score(
+    left: Embeddings, right: Embeddings, pairs: Pairs, *, seed: int = 0, advance: Callable[[int], None] = lambda n: None
+) -> Scored:
+    """Score the related pairs of all splits out of fold. advance: is told how many more pairs are done.
+
+    Raises BadData where there are fewer than two groups to keep apart, or a side is constant.
+    """
+    views = View.of(left), View.of(left if pairs.same_table else right)
+    return _score(views, pairs.where(label=1), seed, advance)
+
+
+def score_classes(
+    table: Embeddings,
+    code: np.ndarray,
+    group: np.ndarray,
+    *,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Scored:
+    """Score items against their own class out of fold, as linear discriminant analysis does: CCA with one-hot vectors.
+
+    code (n,): class 0 … c - 1 of each row, -1 for rows without one. group (n,): rows of one group stand in one fold.
+    """
+    rows = np.flatnonzero(code >= 0)
+    pairs = Pairs.of(rows, code[rows], group=group[rows])
+    return _score((View.of(table), Classes(int(code.max()) + 1)), pairs, seed, advance)
+
+
+def _score(sides: tuple[View, View | Classes], pairs: Pairs, seed: int, advance: Callable[[int], None]) -> Scored:
+    random = np.random.default_rng(seed)
+    fold, notes = _folds(pairs, random)
+    k = int(fold.max()) + 1
+    moments = [_moments(sides, pairs.take(np.flatnonzero(fold == one))) for one in range(k)]
+    judge = _judge(sides, pairs.take(np.flatnonzero(fold == 0)), random)
+    chosen = _solve(moments, 0, _STRENGTHS, _POWERS, judge, pairs.same_table).notes
+    notes |= {"strength": chosen["strength"], "power": chosen["power"]}
+    each = max(1, -(-_NULL // len(pairs)))
+    similarity, shuffled, maps = np.empty(len(pairs), np.float32), [], []
+    for one in range(k):
+        found = _solve(moments, one, [chosen["strength"]], [chosen["power"]], None, pairs.same_table)
+        maps.append((found.left, found.left if found.right is None else found.right))
+        at = np.flatnonzero(fold == one)
+        here = Scored(pairs, similarity, similarity, fold, tuple(maps), sides, {})
+        (rows, others, zl, zr), own = here.mapped(one), pairs.take(at)
+        a, b = np.searchsorted(rows, own.left), np.searchsorted(others, own.right)
+        similarity[at] = _cosines(zl, zr, a, b)
+        for _ in range(each):
+            c, d = _shuffled(a, b, pairs.same_table, random)
+            shuffled.append(_cosines(zl, zr, c, d))
+        advance(len(at))
+    return Scored(pairs, similarity, np.concatenate(shuffled), fold, tuple(maps), sides, notes)
+
+
+def _folds(pairs: Pairs, random: np.random.Generator) -> tuple[np.ndarray, dict[str, object]]:
+    """The fold (p,) of each pair: whole groups, so that folds are about equal; connected items for few groups."""
+    group, notes = pairs.group, {"groups": "of the data"}
+    counts = np.unique(group, return_counts=True)[1]
+    if len(counts) < 2 or counts.max() > 0.6 * len(pairs):
+        group, notes = components_of(pairs.left, pairs.right, pairs.same_table), {"groups": "connected items"}
+    names, code, counts = np.unique(group, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise BadData("all pairs are in one group, connected by the items that they share, so no fold can be held out; "
+                      "name what is apart: data.group=COLUMN")  # fmt: skip
+    k, size = min(FOLDS, len(names)), np.zeros(min(FOLDS, len(names)), np.int64)
+    of = np.empty(len(names), np.int64)
+    order = random.permutation(len(names))
+    for name in order[np.argsort(-counts[order], kind="stable")].tolist():
+        of[name] = size.argmin()
+        size[of[name]] += counts[name]
+    return of[code], {**notes, "folds": k}
+
+
+def _moments(sides: tuple, pairs: Pairs) -> Moments:
+    made = Moments(sides[0].dim, sides[1].dim, products="float32")
+    for part in blocks(len(pairs), _BLOCK):
+        x, y = sides[0].rows(pairs.left[part]), sides[1].rows(pairs.right[part])
+        made.update(x, y)
+        if pairs.same_table:
+            made.update(y, x)
+    return made
+
+
+def _solve(
+    moments: list[Moments],
+    out: int,
+    strengths: Sequence[float],
+    powers: Sequence[float],
+    judge: Validate | None = None,
+    tied: bool = False,
+) -> Solution:
+    """CCA of all folds but one. judge: chooses the strength and the power."""
+    rest = Moments(len(moments[0].mean_x), len(moments[0].mean_y), products="float32")
+    for one, part in enumerate(moments):
+        if one != out:
+            rest.merge(part)
+    dim = min(_DIM, len(rest.mean_x), len(rest.mean_y))
+    objective = parts.make("objectives", {"name": "cca", "dim": dim, "strengths": strengths, "powers": powers})
+    return (objective.solve_tied if tied else objective.solve)(rest, judge)
+
+
+def _judge(sides: tuple[View, View | Classes], pairs: Pairs, random: np.random.Generator) -> Validate:
+    """How well two maps tell pairs from shuffled ones: the chance that a pair is the more similar of the two."""
+    some = pairs.take(np.sort(random.permutation(len(pairs))[:_JUDGED]))
+    rows, a = np.unique(some.left, return_inverse=True)
+    others, b = np.unique(some.right, return_inverse=True)
+    c, d = _shuffled(some.left, some.right, pairs.same_table, random)
+    c, d = np.searchsorted(rows, c), np.searchsorted(others, d)
+    x, y = sides[0].rows(rows), sides[1].rows(others)
+
+    def measure(left: Affine | None, right: Affine | None) -> float:
+        zl, zr = (_through(of, left if to is None else to) for of, to in ((x, left), (y, right)))
+        listed, shuffled = _cosines(zl, zr, a, b), np.sort(_cosines(zl, zr, c, d))
+        return float(np.searchsorted(shuffled, listed).mean() / max(1, len(shuffled)))
+
+    return measure
+
+
+def _through(x: np.ndarray, affine: Affine) -> np.ndarray:
+    return unit(x @ affine.weight.astype(np.float32) + affine.bias.astype(np.float32))
+
+
+def _cosines(zl: np.ndarray, zr: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    out = np.empty(len(a), np.float32)
+    for part in blocks(len(a), _BLOCK):
+        out[part] = np.einsum("nd,nd->n", zl[a[part]], zr[b[part]])
+    return out
+
+
+def _shuffled(a: np.ndarray, b: np.ndarray, tied: bool, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The places a (n,) with places of b that they are not related to; fewer than n where there are hardly any."""
+    width = 1 + int(max(a.max(), b.max()))
+
+    def keys(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.minimum(x, y) * width + np.maximum(x, y) if tied else x * width + y
+
+    related = np.unique(keys(a, b))
+    other = b[random.permutation(len(b))]
+    for _ in range(_TRIES):
+        bad = np.isin(keys(a, other), related) | ((a == other) & tied)
+        if not bad.any():
+            break
+        other[bad] = b[random.integers(0, len(b), int(bad.sum()))]
+    good = ~(np.isin(keys(a, other), related) | ((a == other) & tied))
+    return a[good], other[good]

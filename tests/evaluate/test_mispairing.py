@@ -1,0 +1,60 @@
+"""The probability that a pair is mispaired: calibrated against what was shuffled on purpose."""
+
+import numpy as np
+import pytest
+
+from sensorium.errors import BadData
+from sensorium.evaluate import mispairing
+
+
+def drawn(share: float, mean: float, deviation: float, n: int = 4000, seed: int = 0):
+    """Similarities of n pairs, of which a share is shuffled, of shuffled ones, and which are."""
+    random = np.random.default_rng(seed)
+    wrong = random.random(n) < share
+    return np.where(wrong, random.normal(0, 1, n), random.normal(mean, deviation, n)), random.normal(0, 1, n), wrong
+
+
+@pytest.mark.parametrize(
+    ("share", "mean", "deviation"), [(0.05, 3, 0.7), (0.05, 2.5, 1), (0.3, 2, 1), (0.3, 8, 0.5), (0.6, 3, 0.7)]
+)
+def test_of_those_called_so_sure_so_many_are_wrong(share, mean, deviation):
+    listed, shuffled, wrong = drawn(share, mean, deviation, n=20_000)
+    found = mispairing.mixture(listed, shuffled)
+    p = found.probability
+    assert abs(found.share - share) < 0.03 and abs(p.sum() - wrong.sum()) < 0.25 * wrong.sum() + 20
+    for low, high in ((0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 1.01)):
+        some = (p >= low) & (p < high)
+        if some.sum() > 100:
+            assert abs(p[some].mean() - wrong[some].mean()) < 0.12, (low, high)
+
+
+def test_the_probability_is_that_of_bayes_where_the_densities_are_known():
+    listed, shuffled, _ = drawn(0.1, 3, 1, n=20_000)
+    density = lambda u, mean: np.exp(-((u - mean) ** 2) / 2)  # noqa: E731
+    exact = 0.1 * density(listed, 0) / (0.1 * density(listed, 0) + 0.9 * density(listed, 3))
+    assert np.abs(mispairing.mixture(listed, shuffled).probability - exact).mean() < 0.01
+
+
+def test_clean_pairs_are_not_accused():
+    for seed in range(3):
+        listed, shuffled, _ = drawn(0, 3, 1, seed=seed)
+        p = mispairing.mixture(listed, shuffled).probability
+        assert p.sum() < 12 and (p > 0.5).sum() <= 4
+
+
+def test_a_more_similar_pair_is_never_likelier_wrong():
+    listed, shuffled, _ = drawn(0.2, 4, 2)
+    order = np.argsort(listed)
+    assert (np.diff(mispairing.mixture(listed, shuffled).probability[order]) <= 1e-12).all()
+
+
+def test_where_pairs_cannot_be_told_nothing_is_said():
+    listed, shuffled, _ = drawn(0, 0.1, 1)
+    found = mispairing.mixture(listed, shuffled)
+    assert np.isnan(found.probability).all() and np.isnan(found.share) and 0.5 < found.apart < 0.6
+    assert np.isnan(mispairing.mixture(np.ones(60), np.ones(60)).probability).all()
+
+
+def test_few_pairs_are_refused():
+    with pytest.raises(BadData, match="49 pairs are too few to tell mispaired ones; expected 50 at least"):
+        mispairing.mixture(np.ones(49), np.ones(500))

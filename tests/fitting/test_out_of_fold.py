@@ -1,0 +1,103 @@
+"""Pairs scored by closed forms that have not seen them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensorium import parts
+from sensorium.errors import BadData
+from sensorium.fitting import out_of_fold
+from sensorium.numerics import unit
+from sensorium.numerics.moments import Moments
+from sensorium.pairs import Pairs
+from sensorium.types import Embeddings
+
+
+def table(x: np.ndarray, offsets: np.ndarray | None = None) -> Embeddings:
+    n = len(x) if offsets is None else len(offsets) - 1
+    return Embeddings(np.arange(n).astype(str), x, {}, {}, offsets)
+
+
+def two(n: int = 300, seed: int = 0) -> tuple[Embeddings, Embeddings]:
+    random = np.random.default_rng(seed)
+    z = random.standard_normal((n, 4))
+    sides = (z @ random.standard_normal((4, d)) + 0.3 * random.standard_normal((n, d)) for d in (9, 7))
+    return tuple(table(one.astype(np.float32)) for one in sides)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 40))
+def test_groups_stay_in_one_fold_and_folds_are_about_equal(seed, groups):
+    random = np.random.default_rng(seed)
+    rows = np.arange(200)
+    pairs = Pairs.of(rows, rows, group=random.integers(0, groups, 200))
+    fold, _ = out_of_fold._folds(pairs, random)
+    largest = np.bincount(pairs.group).max()
+    if largest <= 120:
+        assert all(len(set(fold[pairs.group == g])) == 1 for g in np.unique(pairs.group))
+    assert np.ptp(np.bincount(fold)) <= max(largest, 1)
+
+
+def test_a_pair_is_scored_by_the_other_folds_alone():
+    left, right = two()
+    rows = np.arange(300)
+    scored = out_of_fold.score(left, right, Pairs.of(rows, rows))
+    form = {"name": "cca", "dim": 7, "strengths": scored.notes["strength"], "powers": scored.notes["power"]}
+    for k in range(out_of_fold.FOLDS):
+        seen, here = scored.fold != k, scored.fold == k
+        made = parts.make("objectives", form).solve(Moments(9, 7).update(left.vectors[seen], right.vectors[seen]))
+        zl, zr = unit(made.left(left.vectors[here])), unit(made.right(right.vectors[here]))
+        np.testing.assert_allclose(scored.similarity[here], (zl * zr).sum(1), atol=1e-3)
+    assert len(scored.shuffled) >= out_of_fold._NULL and scored.similarity.mean() > 0.8 > 0.1 > abs(
+        scored.shuffled.mean()
+    )
+
+
+def test_shuffled_pairs_are_never_related():
+    a, b = np.repeat(np.arange(60), 3), np.concatenate([[i, (i + 1) % 60, (i + 2) % 60] for i in range(60)])
+    related = set(zip(a.tolist(), b.tolist(), strict=True))
+    for tied in (False, True):
+        c, d = out_of_fold._shuffled(a, b, tied, np.random.default_rng(0))
+        assert len(c) > 100 and not {*zip(c.tolist(), d.tolist(), strict=True)} & related
+        assert not tied or not ({*zip(d.tolist(), c.tolist(), strict=True)} & related or (c == d).any())
+
+
+def test_frames_count_by_their_mean():
+    left, right = two(120)
+    rows = np.arange(120)
+    offsets = 2 * np.arange(121)
+    frames = np.repeat(left.vectors, 2, 0) + np.tile([[1.0], [-1.0]], (120, 1)).astype(np.float32)
+    one, other = (out_of_fold.score(x, right, Pairs.of(rows, rows)) for x in (left, table(frames, offsets)))
+    np.testing.assert_allclose(one.similarity, other.similarity, atol=1e-4)
+
+
+def test_wide_vectors_are_narrowed_without_losing_the_relation():
+    left, right = two(200)
+    random = np.random.default_rng(1)
+    wide = table((left.vectors @ random.standard_normal((9, 1500)) / 40).astype(np.float32))
+    rows = np.arange(200)
+    scored = out_of_fold.score(wide, right, Pairs.of(rows, rows))
+    assert scored.sides[0].dim < 1500 and scored.similarity.mean() > 0.8
+
+
+def test_classes_are_scored_and_one_table_is_tied():
+    random = np.random.default_rng(0)
+    code = random.integers(0, 5, 300)
+    items = table((3 * random.standard_normal((5, 12))[code] + random.standard_normal((300, 12))).astype(np.float32))
+    wrong = np.arange(10)
+    given_ = code.copy()
+    given_[wrong] = (code[wrong] + 1) % 5
+    scored = out_of_fold.score_classes(items, given_, np.arange(300))
+    assert scored.similarity[wrong].max() < np.quantile(scored.similarity[10:], 0.05)
+    same = [(i, j) for k in range(5) for i, j in zip(np.flatnonzero(code == k)[:-1], np.flatnonzero(code == k)[1:], strict=True)]  # fmt: skip
+    a, b = np.array(same).T
+    tied = out_of_fold.score(items, items, Pairs.of(a, b, group=np.arange(len(a)), same_table=True))
+    assert np.median(tied.similarity) > np.quantile(tied.shuffled, 0.75)
+
+
+def test_what_is_all_connected_cannot_be_held_out():
+    left, right = two(60)
+    a, b = (m.ravel() for m in np.meshgrid(np.arange(60), np.arange(60)))
+    with pytest.raises(BadData, match="all pairs are in one group, connected by the items that they share, so no fold"):
+        out_of_fold.score(left, right, Pairs.of(a, b))
