@@ -41,7 +41,8 @@ def check(
         order = order[apart.probability[order] >= LISTED]
         findings += [
             {"kind": "outlier", "side": side, side: str(table.ids[row]),
-             "probability": round(float(apart.probability[row]), 4), "times": round(float(apart.times[row]), 2), "split": str(split[row])}
+             "probability": round(float(apart.probability[row]), 4),
+             "times": round(float(apart.times[row]), 2), "split": str(split[row])}
             for row in order.tolist()
         ]  # fmt: skip
         summaries += [

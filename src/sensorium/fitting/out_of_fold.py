@@ -1,7 +1,7 @@
 """Similarities of pairs by closed forms that have not seen them: CCA fitted on the other folds, groups kept together.
 
-Every pair is scored once, by the fit of the folds that it is not in; so are pairs of the same fold that are put
-together at random. Memory is that of the moments of each fold and of one fold's projections, however many pairs there are.
+Every pair is scored once, by the fit of the folds that it is not in; so are pairs of one fold put together at random.
+Memory is that of the moments of each fold and of one fold's projections, however many pairs there are.
 """
 
 from __future__ import annotations
