@@ -24,6 +24,7 @@ from sensorium.datasets._run_keys import CACHED, SPLITTING
 from sensorium.encoders import _names
 from sensorium.errors import BadRecipe, nearest
 from sensorium.evaluate.options import EvaluateOptions
+from sensorium.evaluate.page_options import PageOptions
 from sensorium.fitting.finetune_options import FinetuneOptions
 from sensorium.fitting.options import TrainOptions
 from sensorium.numerics import device
@@ -46,7 +47,7 @@ SLOTS = {
 CENTER = "center"
 SIDES = ("left", "right")
 _LARGEST_SEED = 2**63 - 1  # of torch's generators
-SECTIONS = ("data", "left", "right", "objective", "train", "finetune", "index", "evaluate")
+SECTIONS = ("data", "left", "right", "objective", "train", "finetune", "index", "evaluate", "page")
 KEYS = ("seed", "device", "media")  # of the recipe itself
 #: What a run keeps of its items' pictures and sounds: the paths of the data's own files, or small copies.
 MEDIA = ("paths", "pack")
@@ -82,8 +83,8 @@ class Recipe:
 
     @property
     def hash(self) -> str:
-        """xxh3-64 of the resolved recipe but for its device, so that equal recipes are recognised."""
-        return fingerprint.digest({key: value for key, value in self.values.items() if key != "device"})
+        """xxh3-64 of the resolved recipe but for its device and page, so that equal recipes are recognised."""
+        return fingerprint.digest({key: value for key, value in self.values.items() if key not in ("device", "page")})
 
     @property
     def device(self) -> str:
@@ -297,6 +298,8 @@ def _resolve(values: dict[str, Any]) -> dict[str, Any]:
     resolved["train"] = TrainOptions.without_defaults(train)
     resolved["evaluate"] = _keys("evaluate", values.get("evaluate", {}), EvaluateOptions.defaults())
     _finetune(values, resolved)
+    if "page" in values:
+        resolved["page"] = PageOptions.of(values["page"]).given()
     TrainOptions(**train)  # each refuses invalid values
     EvaluateOptions(**resolved["evaluate"])
     return resolved

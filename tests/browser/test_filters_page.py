@@ -1,4 +1,4 @@
-"""Filters with counts, one result a group, least scores and what fills up, in a real browser."""
+"""Filters with counts, one result a group, minimum scores and what fills up, in a real browser."""
 
 import json
 import urllib.request
@@ -53,7 +53,9 @@ def test_every_value_says_how_many_items_it_has(page, served):
 
 
 def test_one_result_a_group_unfolds_and_shows_the_whole_group(page, served):
-    page.get_by_label("One result per").select_option("codepoint")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Group").click()
+    page.get_by_role("radio", name="codepoint").check()
     page.wait_for_selector(".hit .more")
     answer = ask(served, text="letter a", to="left", k=12, collapse="codepoint", collapse_size=7)
     assert page.locator(".hit").evaluate_all("all => all.map(e => e.dataset.id)") == [
@@ -66,7 +68,9 @@ def test_one_result_a_group_unfolds_and_shows_the_whole_group(page, served):
     more.click()
     assert card.locator(".group button").count() == len(hit["collapsed"])
     assert "collapse=codepoint" in page.url
-    page.get_by_label("One result per").select_option("category")
+    page.get_by_role("button", name="Group").click()
+    page.get_by_role("radio", name="category").check()
+    page.keyboard.press("Escape")
     page.wait_for_function("() => location.href.includes('collapse=category')")
     page.wait_for_selector(".results:not([aria-busy]) .hit .more")
     first = page.locator(".hit").first
@@ -75,25 +79,27 @@ def test_one_result_a_group_unfolds_and_shows_the_whole_group(page, served):
     page.wait_for_function("() => !location.href.includes('collapse') && location.href.includes('where=')")
 
 
-def test_a_least_score_leaves_out_and_other_items_fill_up(page, served, open_page):
+def test_a_minimum_score_leaves_out_and_other_items_fill_up(page, served, open_page):
     scores = [one["score"] for one in ask(served, text="letter a", to="left", k=12)["hits"]]
     above = next(n for n in range(2, 12) if scores[n - 1] > scores[n])  # others have equal scores
     least = (scores[above - 1] + scores[above]) / 2
-    page.get_by_label("Least score").fill(str(least))
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("Minimum score").fill(str(least))
     page.keyboard.press("Tab")
     number = "n => document.querySelectorAll('.results:not([aria-busy]) .hit').length === n"
     page.wait_for_function(number, arg=above)
     page.get_by_label("Fill up with other items").check()
     page.wait_for_function(number, arg=12)
-    assert page.locator(".hit .tag", has_text="fallback").count() == 12 - above
+    assert page.locator(".hit .tag", has_text="Fallback").count() == 12 - above
     again = open_page(page.url)
     again.wait_for_selector(".hit .tag")
-    assert again.locator(".hit .tag", has_text="fallback").count() == 12 - above
+    assert again.locator(".hit .tag", has_text="Fallback").count() == 12 - above
     page.get_by_label("Fill up with other items").uncheck()
-    page.get_by_label("Least score").fill("99")
+    page.get_by_label("Minimum score").fill("99")
     page.keyboard.press("Tab")
-    page.wait_for_selector("text=No result reaches the least score")
-    page.get_by_role("button", name="Take the least score away").click()
+    page.wait_for_selector("text=No result reaches the minimum score")
+    page.get_by_role("button", name="Remove the minimum score").click()
     page.wait_for_function(number, arg=12)
 
 

@@ -55,7 +55,7 @@ def test_both_sides_are_drawn_without_a_gpu(page):
     assert page.locator(".plot").get_attribute("data-surface") == "Canvas"
     assert "drawn without a GPU" in page.locator(".map-facts").inner_text()
     text = page.locator(".legend").inner_text()
-    assert "image: pictures" in text and "text: texts" in text
+    assert "image: images" in text and "text: texts" in text
     assert page.evaluate(PIXELS) > 10
 
 
@@ -109,7 +109,7 @@ def test_a_lasso_lists_items_and_one_leads_to_a_search(page):
     assert chosen > 3
     assert page.locator(".map-list li button").count() == min(200, chosen)
     page.locator(".map-list li button").first.click()
-    page.get_by_role("button", name="Search by it").click()
+    page.get_by_role("button", name="Find similar").click()
     page.wait_for_selector(".hits .hit")
     assert "id=" in page.url
     page.go_back()

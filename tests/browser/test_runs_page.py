@@ -81,7 +81,7 @@ def test_a_curve_grows_while_a_fit_is_running(served, open_page, tiny_vectors):
     page.get_by_role("tab", name="Numbers").click()
     page.wait_for_selector(".numbers-table")
     page.get_by_role("link", name="Search").last.click()  # its items came as vectors: one is named
-    page.get_by_label("Id of an item to search by").fill("im7")
+    page.get_by_label("Text", exact=True).fill("im7")
     page.keyboard.press("Enter")
     page.wait_for_selector(".hits.texts .hit")
 

@@ -49,7 +49,7 @@ def test_a_caption_finds_sounds_to_hear_and_to_see(sounds, open_page):
     assert "seconds, 50 Hz to 8 kHz, 80 dB" in drawn(page, ".hit.audio")
     page.locator(".hit.audio").first.get_by_role("button", name="Play").click()
     page.wait_for_selector(".hit .sound.playing")
-    page.locator(".hit.audio").first.get_by_role("button", name="Details of").click()
+    page.locator(".hit.audio").first.locator(".hit-main").click()
     drawn(page, "dialog")
     labels = page.locator("dialog .spectrogram-hz span").all_inner_texts()
     assert [text for text in labels if "kHz" in text][-1] == "8 kHz" and "80 dB" in page.locator(
@@ -60,7 +60,7 @@ def test_a_caption_finds_sounds_to_hear_and_to_see(sounds, open_page):
 def test_the_vector_of_an_item_is_shown_as_a_picture_when_it_is_unfolded(sounds, open_page):
     page = open_page(at(sounds, q="an angry voice"))
     page.wait_for_selector(".hit.audio")
-    page.locator(".hit.audio").first.get_by_role("button", name="Details of").click()
+    page.locator(".hit.audio").first.locator(".hit-main").click()
     assert page.locator("dialog .pseudo-image").count() == 0
     page.locator("dialog summary").click()
     page.wait_for_function("() => document.querySelector('dialog .pseudo-image')?.naturalWidth === 128")
@@ -71,6 +71,7 @@ def test_a_dropped_sound_finds_captions_and_is_heard_and_seen_itself(sounds, ope
     soundfile.write(tmp_path / "mine.wav", small_voices.clip("calm", "cleo", 9, 3.0), 16_000)
     page = open_page(at(sounds))
     page.wait_for_selector(".begin")
+    page.get_by_role("button", name="Audio", exact=True).click()
     page.locator("input[type=file][accept='audio/*']").first.set_input_files(tmp_path / "mine.wav")
     page.wait_for_selector(".hit.text")
     assert "mine.wav: 3.0 seconds" in drawn(page, ".asked")
@@ -112,7 +113,7 @@ def test_axe_has_no_finding(sounds, open_page, scheme):
     page.emulate_media(color_scheme=scheme)
     page.wait_for_selector(".hit.audio")
     drawn(page, ".hit.audio")
-    page.locator(".hit.audio").first.get_by_role("button", name="Details of").click()
+    page.locator(".hit.audio").first.locator(".hit-main").click()
     page.locator("dialog summary").click()
     page.wait_for_function("() => document.querySelector('dialog .pseudo-image')?.naturalWidth === 128")
     found = axe.run(page).response["violations"]

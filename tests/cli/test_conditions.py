@@ -62,3 +62,7 @@ def test_ranges_of_columns_that_have_an_order(text, expected):
 def test_ranges_that_are_none(text):
     with pytest.raises(BadRecipe, match=r"expected LOW\.\.HIGH, LOW\.\. or \.\.HIGH, such as duration=3\.\.10"):
         conditions([text], {"n": "number"})
+
+
+def test_text_within_is_a_condition():
+    assert conditions(["name~=black heart"], {"name": "text"}) == {"name": {"contains": ["black heart"]}}

@@ -183,7 +183,8 @@ class Trusting:
 
     def __init__(self):
         self.folder, self.sides, self.corrections = "run", ("left", "right"), {"left->right": None}
-        self.recipe = SimpleNamespace(values={"data": {}})
+        objective = SimpleNamespace(gives_probabilities=False)
+        self.recipe = SimpleNamespace(values={"data": {}}, part=lambda slot: objective)
         self.trust = {"left->right": {"no_match": {"score": 0.5}}, "right->left": {"no_match": {"score": None}}}
 
 

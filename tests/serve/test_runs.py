@@ -28,7 +28,7 @@ def test_the_list_tells_what_can_be_asked_and_shown(client):
 
 
 def test_columns_list_few_values_most_frequent_first():
-    expected = {"name": "a", "type": "number", "values": [2, 1], "several": False}
+    expected = {"name": "a", "type": "number", "values": [2, 1], "several": False, "distinct": 2}
     assert column_of("a", np.array([2, 1, 2])).model_dump() == expected
     assert column_of("a", np.array([0.5, np.nan])).values == [0.5], "a missing value is none"
     assert column_of("a", np.array([], "<U1")).type == "text"

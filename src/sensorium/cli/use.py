@@ -37,8 +37,8 @@ def search(
         list[str] | None,
         typer.Option(
             "--where",
-            help="Only items whose column has this value: COLUMN=VALUE, COLUMN=LOW..HIGH, COLUMN>=VALUE; COLUMN= has "
-            "none. Repeat to narrow; = twice for one column takes either.",
+            help="Only items whose column has this value: COLUMN=VALUE, COLUMN=LOW..HIGH, COLUMN>=VALUE, "
+            "COLUMN~=TEXT for text within; COLUMN= has none. Repeat to narrow; = twice for one column takes either.",
             show_default=False,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""Conditions as they are typed: --where COLUMN=VALUE, COLUMN=LOW..HIGH, COLUMN>=VALUE, COLUMN= for a missing value."""
+"""Conditions of --where as typed: COLUMN=VALUE, COLUMN=LOW..HIGH, COLUMN>=VALUE, COLUMN~=TEXT, COLUMN= for none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from sensorium.errors import BadRecipe
 
-_SIGNS = ("==", "!=", ">=", "<=", "=", ">", "<")  # an operator before those that begin it
+_SIGNS = ("==", "!=", ">=", "<=", "~=", "=", ">", "<")  # an operator before those that begin it
 _NOTHING: Mapping[str, str] = {}
 #: Kinds of columns whose values have an order, so that LOW..HIGH is a range of them.
 _ORDERED = ("number", "integer", "time", "duration")
@@ -19,7 +19,7 @@ def conditions(texts: Sequence[str], kinds: Mapping[str, str] = _NOTHING, option
     kinds: of the columns, by name. A text is cut at the first operator that follows the name of one, else at the first.
     A column given twice with = takes either value; all other conditions must hold together. LOW..HIGH after = is a
     range of a column of numbers or times, both ends included; one of them may be left out. Nothing after = or != is a
-    missing value; of a text column, empty text too.
+    missing value; of a text column, empty text too. COLUMN~=TEXT: the text stands in the value, in letters of any case.
     """
     found: dict[str, dict[str, list[str | None]]] = {}
     for text in texts:
@@ -28,7 +28,7 @@ def conditions(texts: Sequence[str], kinds: Mapping[str, str] = _NOTHING, option
             for end, of in _ends(value, text, option):
                 found.setdefault(column, {}).setdefault(end, []).append(of)
             continue
-        values = found.setdefault(column, {}).setdefault("==" if sign == "=" else sign, [])
+        values = found.setdefault(column, {}).setdefault({"=": "==", "~=": "contains"}.get(sign, sign), [])
         if value or column not in kinds or sign not in ("=", "==", "!="):
             values.append(value)
         else:

@@ -137,7 +137,7 @@ def _scored(run: Run, vector: np.ndarray, rows: np.ndarray, first: int, query: Q
         rows, score = positions[0][rest], corrected[0][rest]
     order = np.lexsort((rows, -score))
     rows, score = rows[order], score[order]
-    return Ranked(rows, score, probability(run, query, score))
+    return Ranked(rows, score, probability(run, query, vector, rows, score))
 
 
 def _allowed(run: Run, query: Query) -> np.ndarray:

@@ -31,7 +31,7 @@ import numpy as np
 from sensorium import io
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.numerics import unit
-from sensorium.search import joined, mmr, moments
+from sensorium.search import class_table, joined, mmr, moments
 from sensorium.search.ranking import Ranked, search
 from sensorium.table import facets as facet_counts
 from sensorium.table.columns import kind_of
@@ -100,6 +100,7 @@ class Query:
     exclude: frozenset[str] = frozenset()
     corrected: bool = False  # a hubness correction is applied
     calibrated: bool = False  # the run's calibration was fitted on such scores
+    classes: bool = False  # probabilities are the softmax of the run's class table
     mmr: float | None = None
     pool: int = 0
     facets: tuple[str, ...] = ()
@@ -122,7 +123,7 @@ class Query:
     def key(self) -> tuple[Any, ...]:
         """Equal for queries that one pass of an index can answer."""
         where = _text_of(self.where) if self.where else ""
-        return self.to, self.direction, self.depth, where, self.corrected, self.calibrated, self.collapse
+        return self.to, self.direction, self.depth, where, self.corrected, self.calibrated, self.classes, self.collapse
 
 
 def side_of(run: Run, name: str, value: Any, side: str | None = None) -> str:
@@ -204,6 +205,8 @@ def resolve(run: Run, inputs: Sequence[Input], options: Options) -> Query:
         corrected,
         # A calibration was fitted on the scores that the run searches with, and holds for no others.
         options.space == "head" and direction in run.trust and corrected == corrects,
+        # A weighted sum has unit length, which the softmax of free logits does not.
+        _is_plain(inputs) and direction in ("left->right", "right->left") and class_table.exists(run),
         options.mmr,
         options.pool or mmr.POOL * options.k,
         tuple(options.facets),
@@ -243,6 +246,11 @@ def _check(options: Options) -> None:
         raise BadRecipe(
             f"fallback is {type(options.fallback).__name__}; expected a filter like where, or {{}} for no filter"
         )
+
+
+def _is_plain(inputs: Sequence[Input]) -> bool:
+    """Whether a query is one input as it is, not a weighted sum."""
+    return len(inputs) == 1 and inputs[0].weight == 1.0
 
 
 def _check_side(run: Run, to: str) -> None:

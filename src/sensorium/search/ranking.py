@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensorium.errors import Corrupt
-from sensorium.search import mmr
+from sensorium.search import class_table, mmr
 
 if TYPE_CHECKING:
     from sensorium.search.query import Query
@@ -99,19 +99,22 @@ def find(run: Run, vectors: np.ndarray, query: Query, index: Any, depth: int | N
     if shift is not None:
         whole &= (rows >= 0).sum(axis=1) <= depth
         rows, scores = shift.rerank(rows, scores, depth)
-    chances = probability(run, query, np.where(rows < 0, 0, scores))  # places without a hit score -inf
-    return [
-        Found(
-            Ranked(rows[q], scores[q], None if chances is None else chances[q]).take(np.flatnonzero(rows[q] >= 0)),
-            firsts[q],
-            bool(whole[q]),
-        )
-        for q in range(len(rows))
-    ]
+    found = []
+    for q in range(len(rows)):
+        there = rows[q] >= 0
+        hits, own = rows[q][there], scores[q][there]
+        ranked = Ranked(hits, own, probability(run, query, vectors[q], hits, own))
+        found.append(Found(ranked, firsts[q], bool(whole[q])))
+    return found
 
 
-def probability(run: Run, query: Query, scores: np.ndarray) -> np.ndarray | None:
-    """How likely hits of these scores are right; None where the query's scores are not calibrated."""
+def probability(run: Run, query: Query, vector: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> np.ndarray | None:
+    """How likely the hits in these rows (k,), of these scores, are right; None where nothing says so.
+
+    Of a class table: the softmax over all classes, which a live stream gives, too. Else the calibration of scores.
+    """
+    if query.classes:
+        return class_table.of_hits(run, query, vector, rows)
     if not query.calibrated:
         return None
     from sensorium.evaluate import calibration

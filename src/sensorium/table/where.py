@@ -24,6 +24,7 @@ OPERATORS: Mapping[str, Compare] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+CONTAINS = "contains"  #: operator of text: the letters stand in the value, whatever their case
 _FAR = Decimal(2) ** 80  # beyond every integer of 64 bits, in ticks of any unit
 _ZONE = re.compile(r"(?<=\d)(Z|[+-]\d\d:?\d\d)$")
 
@@ -32,15 +33,20 @@ def holds(column: np.ndarray, condition: Any, name: str) -> np.ndarray:
     """Mask (n,) of the values that meet a condition.
 
     condition: a value (equal), a list, tuple, set or array (any of these), or a mapping of operators to a
-    value or a list: ``==`` any of them, every other operator all of them. None stands for "missing".
+    value or a list: ``==`` any of them, every other operator all of them; ``contains`` looks for text within the
+    value, in letters of any case. None stands for "missing".
     Raises BadRecipe for an unknown operator, or a value that cannot be of the column's type.
     """
     if isinstance(condition, Mapping):
         mask = np.ones(len(column), bool)
         for sign, value in condition.items():
-            if sign not in OPERATORS:
-                raise BadRecipe(f"where: no operator '{sign}'; {nearest(str(sign), OPERATORS)}")
+            if sign not in OPERATORS and sign != CONTAINS:
+                raise BadRecipe(f"where: no operator '{sign}'; {nearest(str(sign), [*OPERATORS, CONTAINS])}")
             values = _several(value)
+            if sign == CONTAINS:
+                for one in [value] if values is None else values:
+                    mask &= contains(column, one, name)
+                continue
             if sign == "==" and values is not None:
                 mask &= _any_of(column, values, name)
                 continue
@@ -72,6 +78,21 @@ def compare(column: np.ndarray, sign: str, value: Any, name: str) -> np.ndarray:
     mask = np.full(len(column), sign == "!=")
     mask[~gaps] = there
     return mask
+
+
+def contains(column: np.ndarray, value: Any, name: str) -> np.ndarray:
+    """Mask (n,) of the texts, or lists with a text, in which ``value`` stands, in letters of any case.
+
+    Numbers are read as they are written. Raises BadRecipe for a value that is no text.
+    """
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        raise BadRecipe(f"where: column '{name}' contains {value!r}; expected text")
+    part = str(value).casefold()
+    if kind_of(column) == "list":
+        there = (not is_missing(v) and any(part in str(one).casefold() for one in v) for v in column)
+    else:
+        there = (not is_missing(v) and part in str(v).casefold() for v in column.tolist())
+    return np.fromiter(there, bool, len(column))
 
 
 def a_tenth(ids: np.ndarray) -> dict[str, Any]:

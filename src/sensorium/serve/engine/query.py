@@ -85,7 +85,9 @@ async def run_query(request: SearchRequest, vectors: list[Vector], workers: Work
         return await workers.search(SearchTask(query, raw=first.raw, side=first.side)), query
     vector = first.query
     if request.queries is not None:
-        vector = combine([Input(v.side, v.id, v.weight, await _projected(v, workers)) for v in vectors])
+        parts = [Input(v.side, v.id, v.weight, await _projected(v, workers)) for v in vectors]
+        alone = len(parts) == 1 and parts[0].weight == 1.0  # the search of that input itself, at its own length
+        vector = parts[0].vector if alone else combine(parts)
     return await workers.search(SearchTask(query, vector=vector)), query
 
 

@@ -20,7 +20,7 @@ Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Name = Annotated[str, Field(max_length=500)]
 Value = Annotated[str, Field(max_length=10_000)] | bool | Whole | Number
 Id = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Operator = Literal["==", "!=", "<", "<=", ">", ">="]
+Operator = Literal["==", "!=", "<", "<=", ">", ">=", "contains"]
 Text = Annotated[str, Field(min_length=1)]
 Where = dict[Name, Value | list[Value | None] | dict[Operator, Value | list[Value | None] | None] | None]
 

@@ -19,7 +19,7 @@ from sensorium.evaluate import compare
 from sensorium.search.run import Run
 from sensorium.serve import files
 from sensorium.serve.context import Context
-from sensorium.serve.engine import row_version
+from sensorium.serve.engine import presentation, row_version
 from sensorium.serve.engine.registry import Registry, ServedRun
 from sensorium.serve.problems import Problem, responses
 from sensorium.serve.routes import training
@@ -28,6 +28,7 @@ from sensorium.serve.systems import SystemPage, pages
 from sensorium.table import Table, json_value
 from sensorium.table.columns import kind_of, missing, value_of
 
+_UNKNOWN = object()
 _VALUES = 50  # distinct values of a column up to which they are listed, to choose from
 _PLOTS = {".png": "image/png", ".svg": "image/svg+xml"}
 
@@ -39,6 +40,7 @@ class Column(BaseModel):
     type: Literal["text", "number"]
     values: list[str | float | int | bool] = Field(default_factory=list)
     several: bool = Field(False, description="whether an item has a list of values")
+    distinct: int = Field(0, description="how many values there are")
 
 
 class Side(BaseModel):
@@ -51,6 +53,19 @@ class Side(BaseModel):
     items: int
     columns: list[Column]
     raw: bool = Field(description="whether space=encoder can be searched")
+    display: str | None = Field(None, description="the column that names its items; null where ids do")
+
+
+class Headline(BaseModel):
+    """How often the first answer is right on the test split, its 95% interval, and how often by chance."""
+
+    direction: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    chance: float | None = None
+    n_queries: int | None = None
+    few_groups: bool = Field(False, description="whether the interval rests on few groups")
 
 
 class RunSummary(BaseModel):
@@ -67,6 +82,13 @@ class RunSummary(BaseModel):
     corrected: list[str] = Field(default_factory=list, description="directions with a hubness correction")
     calibrated: list[str] = Field(default_factory=list, description="directions whose scores become probabilities")
     results: list[dict[str, Any]] = Field(default_factory=list)
+    title: str = Field("", description="what the recipe calls the run, for people")
+    examples: list[str] = Field(default_factory=list, description="texts that the recipe offers as first searches")
+    classes: Literal["left", "right"] | None = Field(
+        None, description="the side that is a class table: probabilities of its items add up to 1"
+    )
+    headline: Headline | None = None
+    loading: bool = Field(False, description="encoders are still being loaded: the first search waits for them")
 
 
 class Runs(BaseModel):
@@ -103,6 +125,20 @@ class Sample(BaseModel):
     items: list[dict[str, Any]]
 
 
+class Suggestion(BaseModel):
+    """An item whose text holds the words."""
+
+    id: str
+    side: Literal["left", "right"]
+    text: str = Field(description="its display text")
+
+
+class Suggestions(BaseModel):
+    """Items that some words lead to, those that begin with them first."""
+
+    items: list[Suggestion]
+
+
 def column_of(name: str, values: np.ndarray) -> Column:
     """A column with its type and, where there are few, its values; of lists, what they hold."""
     kind = kind_of(values)
@@ -111,7 +147,7 @@ def column_of(name: str, values: np.ndarray) -> Column:
     counts = Counter(itertools.chain.from_iterable(there) if kind == "list" else map(value_of, there))
     few = len(counts) <= _VALUES and all(np.isfinite(one) for one in counts if isinstance(one, float))
     listed = [json_value(one) for one, _ in counts.most_common()] if few else []
-    return Column(name=name, type=type_, values=listed, several=kind == "list")
+    return Column(name=name, type=type_, values=listed, several=kind == "list", distinct=len(counts))
 
 
 async def summary(registry: Registry, name: str) -> RunSummary:
@@ -122,6 +158,10 @@ async def summary(registry: Registry, name: str) -> RunSummary:
         return RunSummary(name=name, state=state, detail=fault, remaking=remaking)
     served = registry.get(name)
     run = served.run
+    page_options, warming = presentation.options(run), served.cache.get("warming")
+    headline = served.cache.get("headline", _UNKNOWN)
+    if headline is _UNKNOWN:
+        headline = served.cache["headline"] = await asyncio.to_thread(presentation.headline, served)
     return RunSummary(
         name=name,
         state="ready",
@@ -134,6 +174,11 @@ async def summary(registry: Registry, name: str) -> RunSummary:
         corrected=sorted(run.corrections),
         calibrated=sorted(direction for direction, one in run.trust.items() if one.get("probability")),
         results=json_value(run.metrics.get("results", [])),
+        title=page_options.title,
+        examples=list(page_options.examples),
+        classes=presentation.class_side(run),
+        headline=json_value(headline),
+        loading=warming is not None and not warming.done(),
     )
 
 
@@ -159,6 +204,7 @@ async def _side(served: ServedRun, side: str, table: Table) -> Side:
         items=len(table),
         columns=known[1],
         raw=served.workers.has_raw(side),
+        display=presentation.display_column(table, presentation.options(served.run).column_of(side)),
     )
 
 
@@ -268,6 +314,20 @@ def routes(context: Context) -> APIRouter:
         size = len((await tables(served))[side_of(served.run, side)])
         rows = np.random.default_rng(seed).choice(size, min(n, size), replace=False)
         return Sample(items=await some(served, side, rows.tolist()))
+
+    @router.get("/runs/{run}/suggest", responses=responses(400, 404, 503))
+    async def suggest(
+        run: str,
+        q: Annotated[str, Query(min_length=1, max_length=200)],
+        side: Literal["left", "right"] | None = None,
+        n: Annotated[int, Query(ge=1, le=50)] = 8,
+    ) -> Suggestions:
+        """Items whose display text, or id, holds every word of q: for type-ahead."""
+        served = registry.get(known(run))
+        there = await tables(served)
+        sides = list(there) if side is None else [side_of(served.run, side)]
+        found = await asyncio.to_thread(presentation.suggestions, served, there, q, sides, n)
+        return Suggestions(items=[Suggestion(**one) for one in found])
 
     @router.get("/compare", responses=responses(404, 409, 422))
     async def comparison(a: str, b: str, split: Literal["test", "validation"] = "test") -> dict[str, Any]:

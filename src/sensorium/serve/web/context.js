@@ -7,6 +7,7 @@ class Context extends EventTarget {
   runs = [];
   pages = [];
   name = null;
+  shown = {}; // by side, the column that names its items in this view, where one was chosen
 
   /** The current run; undefined while there is none. */
   get run() { return this.runs.find((run) => run.name === this.name); }
@@ -39,6 +40,7 @@ class Context extends EventTarget {
   choose(name) {
     if (name === this.name || !this.runs.some((run) => run.name === name)) return;
     this.name = name;
+    this.shown = {};
     localStorage.setItem("sensorium.run", name);
     this.dispatchEvent(new Event("run"));
   }

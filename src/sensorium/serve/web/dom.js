@@ -67,6 +67,10 @@ const ICONS = {
   sound: "M4 10v4M8 7v10M12 4v16M16 8v8M20 10.5v3",
   words: "M4 6h16M4 11h10M4 16h13M4 21h6",
   close: "M6 6l12 12M18 6 6 18",
+  options: "M4 7h9M17 7h3M15 5v4M4 17h3M11 17h9M9 15v4",
+  share: "M12 15V4M8 7.500 12 3.500l4 4M6 12v8h12v-8",
+  similar: "M9 6.500a5.500 5.500 0 1 0 .010 0M15 6.500a5.500 5.500 0 1 0 .010 0",
+  group: "M4 5h7v7H4zM14 5h6M14 9h6M4 16h16M4 20h16",
   undo: "M8 5 4 9l4 4M4 9h10a5 5 0 0 1 0 10h-4",
   bin: "M5 7h14M10 7V5h4v2M7 7l1 13h8l1-13",
   camera: "M4 8h4l1.5-2.5h5L16 8h4v11H4zM12 10.2a3.1 3.1 0 1 0 .01 0",
@@ -99,8 +103,9 @@ export function announce(text) {
 
 /** A centred message for a place that has nothing to show: kind is "error", "empty" or "wait". */
 export function state(kind, title, detail, ...actions) {
+  // "waiting": the class "wait" is the spinner's alone
   const head = kind === "wait" ? h("div", { class: "wait", role: "img", "aria-label": "Loading" }) : h("h2", {}, title);
-  return h("div", { class: `state ${kind}`, role: kind === "error" ? "alert" : undefined }, head,
+  return h("div", { class: `state ${kind === "wait" ? "waiting" : kind}`, role: kind === "error" ? "alert" : undefined }, head,
     detail ? h("p", {}, detail) : null, actions.length ? h("div", { class: "row" }, actions) : null);
 }
 

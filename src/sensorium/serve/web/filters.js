@@ -1,4 +1,4 @@
-// Conditions on the columns of the side that is searched.
+// Conditions on the columns of the side that is searched: values, text within, ranges, each with its counts.
 
 import { debounced, h, set } from "./dom.js";
 
@@ -7,16 +7,17 @@ export function count(where) { return Object.keys(where).length; }
 
 const key = (value) => (value === null ? "\0" : String(value));
 const named = (value) => (value === null ? "(missing)" : String(value) === "" ? "(empty)" : String(value));
+const isSigned = (one) => typeof one === "object" && one !== null && !Array.isArray(one);
 
 /** Check boxes of a column's values, each with the number of items that choosing it would show. */
 function values(column, where, changed) {
-  const chosen = new Set((column.name in where ? [where[column.name]].flat() : []).map(key)), every = [...column.values, null];
+  const now = where[column.name], chosen = new Set((column.name in where && !isSigned(now) ? [now].flat() : []).map(key)), every = [...column.values, null];
   const boxes = every.map((one) => {
     const number = h("span", { class: "quiet number" });
     const box = h("label", { class: "chip", hidden: one === null && !chosen.has(key(null)) }, h("input", { type: "checkbox", checked: chosen.has(key(one)), on: { change(event) {
       if (event.target.checked) chosen.add(key(one)); else chosen.delete(key(one));
       const next = every.filter((v) => chosen.has(key(v)));
-      changed(column.name, next.length ? next : undefined);
+      changed(column.name, next.length > 1 ? next : next.length ? next[0] : undefined);
     } } }), h("span", {}, named(one)), number);
     return { one, box, number };
   });
@@ -34,7 +35,7 @@ function values(column, where, changed) {
 }
 
 function range(column, where, changed) {
-  const now = typeof where[column.name] === "object" && !Array.isArray(where[column.name]) ? where[column.name] : {};
+  const now = isSigned(where[column.name]) ? where[column.name] : {};
   const field = (sign, text) => h("input", {
     class: "input", type: "number", step: "any", placeholder: text, "aria-label": `${column.name} ${text}`, value: now[sign] ?? "",
     on: { change(event) {
@@ -55,10 +56,14 @@ function range(column, where, changed) {
 
 const short = (number) => (Number.isInteger(number) ? number.toLocaleString("en") : Number(number).toPrecision(4));
 
-function exact(column, where, changed) {
-  const report = debounced((text) => changed(column.name, text === "" ? undefined : text), 350);
-  return h("div", { class: "field filter" }, h("label", { for: `filter-${column.name}` }, column.name),
-    h("input", { class: "input", id: `filter-${column.name}`, placeholder: "exactly", value: typeof where[column.name] === "string" ? where[column.name] : "", on: { input: (event) => report(event.target.value) } }));
+/** A field for a column of many texts: text within, or the whole text. */
+function text(column, where, changed) {
+  const now = where[column.name], within = !(column.name in where) || isSigned(now), value = typeof now === "string" ? now : now?.contains ?? "";
+  const report = debounced(() => changed(column.name, field.value === "" ? undefined : way.value === "is" ? field.value : { contains: field.value }), 350);
+  const field = h("input", { class: "input", id: `filter-${column.name}`, "aria-label": `${column.name}: text`, value, on: { input: report } });
+  const way = h("select", { class: "select", "aria-label": `${column.name}: how`, value: within ? "contains" : "is", on: { change: () => { if (field.value) report(); } } },
+    ["contains", "is"].map((one) => h("option", { value: one }, one)));
+  return h("fieldset", { class: "filter" }, h("legend", {}, column.name), h("div", { class: "row" }, way, field));
 }
 
 /** The columns whose values can be counted for their filters. */
@@ -66,34 +71,18 @@ export function counted(side) {
   return side.columns.filter((column) => column.values.length || column.type === "number").map((column) => column.name).slice(0, 100);
 }
 
-/** What is shown of the hits: one a group, a least score, and what fills up. changed(next): the changed options. */
-function hitOptions(side, query, changed) {
-  const groups = side.columns.filter((column) => !column.several).map((column) => column.name);
-  return h("fieldset", { class: "filter" }, h("legend", {}, "Results"), h("div", { class: "stack tight" },
-    groups.length ? h("label", { class: "field" }, h("span", { class: "label" }, "One result per"),
-      h("select", { class: "select", value: query.collapse, on: { change: (event) => changed({ collapse: event.target.value }) } },
-        h("option", { value: "" }, "item"), groups.map((name) => h("option", { value: name }, name)))) : null,
-    h("label", { class: "field" }, h("span", { class: "label" }, "Least score"),
-      h("input", { class: "input", type: "number", step: "any", placeholder: "none", value: query.min_score ?? "", on: { change: (event) =>
-        changed({ min_score: event.target.value === "" || !Number.isFinite(+event.target.value) ? null : +event.target.value }) } })),
-    h("label", { class: "check" }, h("input", { type: "checkbox", checked: query.fallback !== null, on: { change: (event) => changed({ fallback: event.target.checked ? {} : null }) } }),
-      "Fill up with other items")));
-}
-
-/**
- * The form of all columns of a side; changed(next) is called with the options that change. Its show(facets) adds counts.
- * options: whether the form has the options of hits, too.
- */
-export function filters(side, query, changed, { options = true } = {}) {
+/** The form of all columns of a side; changed(next) is called with the options that change. Its show(facets) adds counts. */
+export function filters(side, query, changed) {
   const change = (name, condition) => {
     const next = { ...query.where };
     if (condition === undefined) delete next[name]; else next[name] = condition;
     changed({ where: next });
   };
-  const columns = [...side.columns].sort((a, b) => (b.values.length > 0) - (a.values.length > 0));
+  // a column of one value is no choice
+  const columns = side.columns.filter((column) => column.distinct !== 1 || column.name in query.where).sort((a, b) => (b.values.length > 0) - (a.values.length > 0));
   const forms = columns.map((column) => [column.name,
-    column.values.length ? values(column, query.where, change) : column.type === "number" ? range(column, query.where, change) : exact(column, query.where, change)]);
-  const element = h("div", { class: "filters" }, options ? hitOptions(side, query, changed) : null, forms.map(([, form]) => form),
+    column.values.length ? values(column, query.where, change) : column.type === "number" ? range(column, query.where, change) : text(column, query.where, change)]);
+  const element = h("div", { class: "filters" }, forms.map(([, form]) => form),
     columns.length ? null : h("p", { class: "muted" }, "These items have no columns to filter by."));
   element.show = (facets) => { for (const [name, form] of forms) if (facets[name]) form.show?.(facets[name]); };
   return element;

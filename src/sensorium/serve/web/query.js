@@ -21,7 +21,7 @@ const GROUP = 7;
 
 /** An empty search. inputs: {kind: text|id|draw|a modality of files, value, side?, weight}. */
 export function blank() {
-  return { inputs: [], to: "", k: 12, where: {}, corrected: true, mmr: 0, beside: "", collapse: "", min_score: null, fallback: null };
+  return { inputs: [], to: "", k: 12, where: {}, corrected: true, mmr: 0, beside: "", collapse: "", min_score: null, fallback: null, show: "" };
 }
 
 /** The query of a link's parameters. */
@@ -42,6 +42,7 @@ export function fromParams(params) {
   query.collapse = params.get("collapse") ?? "";
   query.min_score = params.has("min_score") && Number.isFinite(parseFloat(params.get("min_score"))) ? parseFloat(params.get("min_score")) : null;
   query.fallback = filterOf(params.get("fallback"));
+  query.show = params.get("show") ?? "";
   return query;
 }
 
@@ -71,6 +72,7 @@ export function toParams(run, query) {
   if (query.collapse) params.set("collapse", query.collapse);
   if (query.min_score !== null) params.set("min_score", query.min_score);
   if (query.fallback) params.set("fallback", JSON.stringify(query.fallback));
+  if (query.show) params.set("show", query.show);
   return params;
 }
 
@@ -122,15 +124,15 @@ export async function requests(run, query) {
   if (query.fallback) body.fallback = query.fallback;
   if (query.mmr) body.mmr = 1 - query.mmr; // the page's slider goes from near to varied, λ the other way
   if (query.beside === "correction") {
-    return [{ title: "Corrected", note: "hubs pushed back", body: { ...body, corrected: true } },
-      { title: "Uncorrected", note: "cosine as it is", body: { ...body, corrected: false } }];
+    return [{ title: "With correction", note: "items that are near to everything ranked lower", body: { ...body, corrected: true } },
+      { title: "Without correction", note: "similarity as it is", body: { ...body, corrected: false } }];
   }
   if (query.beside === "encoder") {
     const own = sideOf(run, inputs[0]) || to;
     const raw = { ...body, space: "encoder" };
     if (!run.one_table) { body.to = own; raw.to = own; }
     delete raw.mmr;
-    return [{ title: "Head", note: "what was learnt", body }, { title: "Encoder alone", note: "nothing learnt", body: raw }];
+    return [{ title: "Fitted head", note: "as this run searches", body }, { title: "Encoder alone", note: "without any fit", body: raw }];
   }
   return [{ title: "", note: "", body }];
 }

@@ -1,0 +1,57 @@
+// Errors in plain words by their cause: a title, what to do, and no word of HTTP or of recipes.
+
+import { Gone, Problem } from "./api.js";
+
+const UNREADABLE = {
+  image: ["This image cannot be read", "Choose a PNG, JPEG, WebP or GIF file."],
+  face: ["This image cannot be read", "Choose a PNG, JPEG, WebP or GIF file."],
+  audio: ["This sound cannot be read", "Choose a WAV, FLAC, OGG or MP3 file."],
+};
+const BY_STATUS = {
+  404: ["Not found", "It may have been removed since the link was made."],
+  408: ["The upload took too long", "Try again, or choose a smaller file."],
+  409: ["The run has changed", "It was made anew meanwhile. Reload the page and search again."],
+  410: ["The run has changed", "It was made anew meanwhile. Reload the page and search again."],
+  413: ["This is too large", "Choose a smaller file, or a shorter text."],
+  429: ["Too many requests at once", "Wait a few seconds, then try again."],
+  501: ["This server lacks a package for it", "Ask the person who runs the server to install it."],
+  503: ["The run cannot be searched now", "It is being opened or made anew. Try again in a few seconds."],
+  507: ["The disk of the server is full", "Nothing was changed. Ask the person who runs the server."],
+};
+
+/** What an error of a search, or of one of its parts, means: { title, text }. input: the input it is about, if any. */
+export function explain(error, input = null) {
+  if (error instanceof Gone) return { title: "The server does not answer", text: "The search is repeated as soon as it is back." };
+  if (!(error instanceof Problem)) return { title: "That did not work", text: error.message };
+  const { status } = error;
+  if (status === 404 && input?.kind === "id") return { title: `There is no item “${input.value}”`, text: "It may have been removed since the link was made. Type to search, or choose another item." };
+  if (status === 422 && UNREADABLE[input?.kind]) { const [title, text] = UNREADABLE[input.kind]; return { title, text }; }
+  if (input?.classes && input.kind === "text" && status >= 400 && status < 500) {
+    return { title: `“${input.value}” is not a class of this run`, text: `Choose one of: ${input.classes.join(", ")}.` };
+  }
+  if (status === 400 && input?.mixed) return { title: "These inputs belong to both sides", text: "Choose above the results which side to search." };
+  const [title, text] = BY_STATUS[status] ?? (status >= 500 ? ["The server has a fault", "Its log says why. Try again."] : ["This cannot be searched for", "Change the query or the options, then try again."]);
+  return { title, text };
+}
+
+const LIKELY = 0.5, POSSIBLE = 0.15; // of the first result
+const MANY = 1, SOME = 0.3;          // expected number of right results: the sum of their probabilities
+
+/**
+ * What calibrated probabilities say of a list: "Likely match", "Possible match" or "No reliable match"; "" without any.
+ * Their sum is the expected number of right results, whether they depend on each other or not.
+ */
+export function verdict(hits, noMatch) {
+  if (noMatch) return "No reliable match";
+  const p = hits.map((hit) => hit.probability).filter((one) => typeof one === "number");
+  if (!p.length) return "";
+  const first = p[0], expected = p.reduce((sum, one) => sum + one, 0);
+  if (first >= LIKELY || expected >= MANY) return "Likely match";
+  return first >= POSSIBLE || expected >= SOME ? "Possible match" : "No reliable match";
+}
+
+/** A probability as text, such as 84%. */
+export function percent(p) {
+  const value = 100 * p;
+  return value >= 99.95 ? "> 99.9%" : value >= 99.5 ? `${value.toFixed(1)}%` : value < 1 ? (value < 0.05 ? "< 0.1%" : `${value.toFixed(1)}%`) : `${Math.round(value)}%`;
+}
