@@ -44,8 +44,6 @@ def examine(
 
 
 def _tables(output: Output, report: Mapping[str, Any]) -> None:
-    from sensorium.experiments import doctor
-
     output.records([_check(one, report["sides"]) for one in report["checks"]], title="Checks")
     for kind, title in _TITLES.items():
         found = [one for one in report["findings"] if one["kind"] == kind]
@@ -53,7 +51,7 @@ def _tables(output: Output, report: Mapping[str, Any]) -> None:
             continue
         rows = [{"sure": _sure(one), **{report["sides"].get(side, side): one[side] for side in ("left", "right")
                                         if side in one}, **({"label": one["label"]} if "label" in one else {}),
-                 "why": doctor.why(one, report["sides"]), "split": one["split"]} for one in found[:_SHOWN]]  # fmt: skip
+                 "why": one["why"], "split": one["split"]} for one in found[:_SHOWN]]  # fmt: skip
         more = f", {len(found) - _SHOWN:,} more in --json" if len(found) > _SHOWN else ""
         output.say()
         output.records(_even(rows), title=f"{title}{more}")

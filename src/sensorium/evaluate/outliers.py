@@ -17,6 +17,7 @@ _LANDMARKS, _NEAREST = 256, 2  # rows taken at random; how many of them each row
 _GROUP = 4096  # rows around a landmark that are compared at once
 _LEAST = 50  # items, below which none is called an outlier
 _TAIL = (0.9, 0.975)  # percentiles between which the tail of distances is measured
+_NEAR = 0.25  # of the median distance: least distance that neighbours are taken to have
 _FLOOR = 1e-4  # distance below which two items are as good as equal
 
 
@@ -100,7 +101,7 @@ def outliers(found: Neighbours) -> Outliers:
     distance = np.maximum(1 - last, _FLOOR)
     there = found.positions >= 0
     around = np.where(there, distance[found.positions], 0).sum(1) / np.maximum(there.sum(1), 1)
-    times = distance / np.where(around > 0, around, distance)
+    times = distance / np.maximum(around, _NEAR * np.median(distance))  # neighbours may repeat each other
     log = np.log(times)
     begins, ends = np.quantile(log, _TAIL)
     decay = np.log((1 - _TAIL[0]) / (1 - _TAIL[1])) / max(ends - begins, 1e-6)

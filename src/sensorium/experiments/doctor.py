@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sensorium import io, pipeline
-from sensorium.datasets._dropping import DropList
-from sensorium.errors import BadData, BadRecipe, nearest
+from sensorium.datasets._dropping import DropList, Without
+from sensorium.errors import BadData, BadRecipe, SensoriumError, nearest
 from sensorium.evaluate import duplicates
 from sensorium.experiments import _doctor_items, _doctor_pairs
 from sensorium.experiments._doctor_pairs import SURE
@@ -42,14 +42,16 @@ def examine(
     Raises BadData where the run's data are not there any more.
     """
     begun, run = time.perf_counter(), open_run(folder)
-    data = located.data(run.recipe, run.folder, progress).load()
+    source = located.data(run.recipe, run.folder, progress)
+    data = source.load()
     built = located.tuned(run.recipe.build(), run.folder)
     left, right = pipeline.embed(run.recipe, data, RunFolder(run.folder).stores, progress=progress, parts=built)
     right = left if right is None else right
     pairs = pipeline.split(run.recipe, data.pairs, [])
     both = data, left, right, pairs
     total = _doctor_pairs.work(left, right, pairs) + len(left) + (0 if data.right is None else len(right))
-    checks, findings, notes = [], [], []
+    checks, findings, notes, sides = [], [], [], side_names(data.left, data.right)
+    before = DropList.read(source.drop).rows() if isinstance(source, Without) else []
     with bar("doctor", total, progress) as advance:
         try:
             checks, findings = _doctor_pairs.check(*both, seed, advance)
@@ -61,10 +63,11 @@ def examine(
         notes.append("items of several frames were compared by their mean frame")
     if pairs.sets is not None:
         notes.append("pairs of sets, such as outfits, are not in the drop list: name the items that spoil them")
+    listed = [{**one, "why": why(one, sides)} for one in [*findings, *items]]
     return {
-        "format": FORMAT, "run": run.folder.name, "made": made(run.folder), "sides": side_names(data.left, data.right),
-        "sets": pairs.sets is not None, "before": run.recipe.values["data"].get("drop", ""),
-        "checks": [*checks, *more], "findings": [*findings, *items], "notes": notes,
+        "format": FORMAT, "run": run.folder.name, "made": made(run.folder), "sides": sides,
+        "sets": pairs.sets is not None, "before": before,
+        "checks": [*checks, *more], "findings": listed, "notes": notes,
         "seconds": round(time.perf_counter() - begun, 1),
     }  # fmt: skip
 
@@ -89,14 +92,14 @@ def dropped(report: Mapping[str, Any], sure: float = SURE, also: Sequence[str] =
     rows = []
     for one in report["findings"]:
         if one["kind"] in wanted and one.get("probability", 1.0) >= sure:
-            rows.append({**{side: one.get(side, "") for side in SIDES}, "probability": str(one.get("probability", "")),
-                         "why": why(one, report["sides"])})  # fmt: skip
+            row = {side: one.get(side, "") for side in SIDES}
+            rows.append({**row, "probability": str(one.get("probability", "")), "why": one["why"]})
     return rows
 
 
 def write_list(report: Mapping[str, Any], rows: Sequence[Mapping[str, str]], path: Path) -> int:
     """Write a drop list as CSV, after what the run itself has left out by one; returns its number of rows."""
-    before = DropList.read(report["before"]).rows() if report["before"] else []
+    before = report["before"]
     out = text.StringIO()
     table = csv.DictWriter(out, [*SIDES, "id", "probability", "why"], restval="", lineterminator="\n")
     table.writeheader()
@@ -111,11 +114,13 @@ def why(one: Mapping[str, Any], names: Mapping[str, str]) -> str:
     if one["kind"] == "duplicate":
         return f"{'equal to' if one['equal'] else 'nearly equal to'} {one['other']} (cosine {one['cosine']})"
     if one["kind"] == "outlier":
-        return f"{one['times']} times as far from its neighbours as they are from theirs"
+        return f"{one['times']:,} times as far from its neighbours as they are from theirs"
     if one["kind"] == "label":
         return f"its own class ranks {one['rank_of_right']} of {one['rights']}; first is {one['instead']}"
-    ranks = [f"{names.get(side, side)} ranks {one[f'rank_of_{side}']:,} of {one[f'{side}s']:,}" for side in SIDES[::-1]]
-    return "its " + ", its ".join(ranks)
+    ranks = [
+        f"its {names.get(side, side)} ranks {one[f'rank_of_{side}']:,} of {one[f'{side}s']:,}" for side in SIDES[::-1]
+    ]
+    return ", ".join(ranks)
 
 
 def _not_apart(one: Mapping[str, Any]) -> str:
@@ -124,5 +129,14 @@ def _not_apart(one: Mapping[str, Any]) -> str:
             "encoder, or more data, would help")  # fmt: skip
 
 
+def main(run: str, target: str) -> None:
+    """Examine a run and write what was found as JSON; what a caller can correct ends with status 2 and one line."""
+    try:
+        io.write_json(Path(target), examine(Path(run)))
+    except SensoriumError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
 if __name__ == "__main__":
-    io.write_json(Path(sys.argv[2]), examine(Path(sys.argv[1])))
+    main(*sys.argv[1:])

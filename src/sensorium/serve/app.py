@@ -28,7 +28,7 @@ from sensorium.serve.lifespan import Lifespan, Started
 from sensorium.serve.log import Log
 from sensorium.serve.metering import Meter, Metering
 from sensorium.serve.mounting import Mount, Mounted
-from sensorium.serve.routes import encode, health, items, map, media, pseudo_images, search, stream
+from sensorium.serve.routes import doctor, encode, health, items, map, media, pseudo_images, search, stream
 from sensorium.serve.routes import runs as run_pages
 from sensorium.serve.settings import Settings
 
@@ -89,7 +89,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     app.state.context, app.state.stopping = context, asyncio.Event()
     problems.install(app, context.redact)
     app.include_router(search.routes(context, searching))
-    for module in (items, media, pseudo_images, encode, health, run_pages, map, stream, systems):
+    for module in (items, media, pseudo_images, encode, health, run_pages, map, doctor, stream, systems):
         app.include_router(module.routes(context))
     app.mount("/", static.files(WEB, mount), name="web")
     app.openapi = lambda: openapi.document(app, context)  # type: ignore[method-assign]

@@ -20,6 +20,11 @@ export async function show(root, { rest, query, again }) {
   await context.refresh();
   if (!keep()) return;
   if (query.get("a") && query.get("b")) return comparison(shown, query.get("a"), query.get("b"), keep);
+  if (rest[1] === "doctor") {
+    const module = await import("./doctor.js");
+    if (keep()) { page.stops.push(() => module.hide()); await module.show(set(shown), { rest, query, again: false }); }
+    return;
+  }
   if (rest[0]) return one(shown, rest[0], query.get("tab") ?? "curves", keep, again);
   return all(shown, keep);
 }
@@ -104,7 +109,8 @@ async function one(root, name, tab, keep, again) {
   const focused = document.activeElement?.getAttribute("role") === "tab";
   set(root, h("nav", { class: "crumbs", "aria-label": "Where you are" }, h("a", { href: link("runs") }, "Runs"), " / ", name),
     h("div", { class: "row between head" }, h("div", { class: "row" }, h("h1", {}, name), status), h("div", { class: "row" },
-      run.state === "ready" ? [h("a", { class: "button small", href: link("search", { run: name }) }, icon("search"), "Search"), h("a", { class: "button small", href: link("map", { run: name }) }, icon("map"), "Map")] : null)),
+      run.state === "ready" ? [h("a", { class: "button small", href: link("search", { run: name }) }, icon("search"), "Search"), h("a", { class: "button small", href: link("map", { run: name }) }, icon("map"), "Map"),
+        h("a", { class: "button small", href: link(`runs/${encodeURIComponent(name)}/doctor`) }, icon("check"), "Check the data")] : null)),
     run.metrics?.verdict ? h("p", { class: "verdict" }, run.metrics.verdict) : null,
     run.metrics?.leaks?.leaky ? h("p", { class: "note bad" }, h("strong", {}, "Leaky. "), `${run.metrics.leaks.findings?.filter((one) => one.leaky).map((one) => one.text).join("; ") || "Test items were in the training data"}. These numbers are too high.`) : null,
     h("div", { class: "tabs-row" }, tabs), place);
