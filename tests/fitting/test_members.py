@@ -159,7 +159,7 @@ def test_members_of_another_fit_or_damaged_are_refused(tmp_path) -> None:
 )
 def test_misuse(keys, message) -> None:
     with pytest.raises(BadRecipe, match=message):
-        fitting.TrainOptions(**keys)
+        fitting.TrainOptions(**keys).check_ensemble()
 
 
 def test_defaults_do_not_show_in_recipes_and_checkpoints() -> None:

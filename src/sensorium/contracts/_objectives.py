@@ -112,10 +112,13 @@ class TrainedObjective(Objective, Protocol):
 class Member:
     """A member of a mixture: an objective, and what it fits.
 
-    name: what the report calls it. head: part of both sides' heads, by name or with keys; None for the recipe's own.
+    name: what the report calls it. head: part of both sides' heads, by name or with keys; None for the recipe's own,
+    keys without a name for the recipe's own with these changed.
     A closed form makes its head itself, unless it works on the output of one that is not trained. seeds: so many fits,
     each with a seed of its own, whose scores are averaged; of a closed form one. right_head: of the right side where it
-    is another. options: keys of [train] for this member where the recipe leaves them at their defaults.
+    is another. options: keys of [train] for this member where the recipe leaves them at their defaults. variance: of
+    ``auto``, a share: a perceptron of standardised inputs is trained on the principal components that hold it of their
+    variance, where these are at most a fourth of the inputs' numbers; 0 for none.
     """
 
     name: str
@@ -124,6 +127,7 @@ class Member:
     seeds: int = 1
     right_head: str | Mapping[str, Any] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    variance: float = 0.0
 
 
 class MixtureObjective(Objective, Protocol):

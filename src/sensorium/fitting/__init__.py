@@ -52,6 +52,7 @@ def train(*args: Any, names: Mapping[str, str] | None = None, **kwargs: Any) -> 
         from sensorium.fitting import mixture
 
         return mixture.fit(*args, names=names or {}, **kwargs)
+    args[6].check_ensemble()
     if args[6].members > 1:
         from sensorium.fitting import members
 

@@ -70,6 +70,7 @@ def check_fit(
 
     if objective.mixture:
         return _check_mixture(left, right, pairs, left_head, right_head, objective, options)
+    options.check_ensemble()
     if not objective.closed_form and pairs.sets is not None and sets.wanted(left_head, pairs, options):
         return sets.check(left, pairs, left_head, objective, options)
     left_head = copy.deepcopy(left_head)

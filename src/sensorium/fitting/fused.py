@@ -96,12 +96,15 @@ class _Chain:
     """Forward and backward of one head, from its preprocessed input x (b, d_in) to z (b, d)."""
 
     def __init__(self, head: AffineLayers, weights: Weights, values: Tensor, grads: Tensor) -> None:
-        self.normalize = head.normalize
+        self.normalize, self.drop = head.normalize, head.input_dropout
         self.layers = [_Dense(layer, weights, values, grads) for layer in head.layers]
         self.hidden = [_Hidden(head, i, weights, values, grads) for i in range(len(head.layers) - 1)]
         self.skip = None if head.skip is None else _Dense(head.skip, weights, values, grads)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.drop:
+            keep, scale = _dropout_mask(x, self.drop)
+            x = _drop(x, keep).mul_(scale)  # a batch's rows are gathered for it alone
         h = x
         for layer, hidden in zip(self.layers, self.hidden, strict=False):
             h = hidden.forward(layer.forward(h))

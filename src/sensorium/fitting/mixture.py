@@ -92,14 +92,14 @@ def fit(
 def check(objective: Any, options: TrainOptions, finetune: Any = None) -> None:
     """Raise BadRecipe for options of [train] and [data] that a mixture does not take."""
     name = "auto" if objective.adaptive else "mixture"
-    if options.members > 1 or options.distill:
+    if options.members > 1 or (options.distill and not objective.adaptive):
         more = (
-            "objective.most=10"
+            "objective.most=20"
             if objective.adaptive
             else "seeds of a member, such as '{name = \"infonce\", seeds = 3}'"
         )
-        raise BadRecipe(f"objective={name} counts seeds by member: type: train.members=1 train.distill=false, and set "
-                        f"{more}")  # fmt: skip
+        keys = "train.members=1" if objective.adaptive else "train.members=1 train.distill=false"
+        raise BadRecipe(f"objective={name} counts seeds by member: type: {keys}, and set {more}")
     if finetune is not None:
         raise BadRecipe(f"objective={name} works on vectors that stay the same; type: data.cached=true")
 
@@ -150,13 +150,31 @@ def _with(powers: Mapping[str, float], side: str, power: float, tied: bool) -> d
 
 
 def heads_of(member: Member, left_head: Any, right_head: Any, tied: bool) -> tuple[Any, Any]:
-    """Unbuilt heads of its own for a member; one and the same within one table."""
-    if member.head is None:
-        left, right = copy.deepcopy((left_head, right_head))
+    """Unbuilt heads of its own for a member; one and the same within one table.
+
+    Raises BadRecipe where the member changes keys that the recipe's own trained heads do not have.
+    """
+    if own_heads(member):
+        left, right = (_changed(head, member.head or {}) for head in (left_head, right_head))
     else:
         specs = (member.head, member.right_head or member.head)
         left, right = (parts.make("heads", spec, "objective.members.head") for spec in specs)
     return (left, left) if tied else (left, right)
+
+
+def own_heads(member: Member) -> bool:
+    """Whether a member has the recipe's own heads, perhaps with other values of some keys."""
+    return member.head is None or (not isinstance(member.head, str) and "name" not in member.head)
+
+
+def _changed(head: Any, keys: Mapping[str, Any]) -> Any:
+    """A copy of an unbuilt head, a trained one with other values of some keys."""
+    if not keys or not head.trainable:
+        return copy.deepcopy(head)
+    missing = [key for key in keys if key not in head.arguments]
+    if missing:
+        raise BadRecipe(f"the {type(head).__name__} head takes no '{missing[0]}'")
+    return type(head)(**{**head.arguments, **keys})
 
 
 def member_heads(
@@ -164,7 +182,7 @@ def member_heads(
 ) -> tuple[tuple[Any, Any], Mapping[str, str]]:
     """Unbuilt heads of its own for a member, and the names of their parts by side."""
     both = heads_of(member, left_head, right_head, tied)
-    if member.head is None:
+    if own_heads(member):
         return both, names
     specs = (member.head, member.right_head or member.head)
     return both, {

@@ -140,8 +140,6 @@ class TrainOptions:
             raise BadRecipe(f"train.members={self.members}; expected at most {_MEMBERS}, such as 10")
         if not isinstance(self.distill, bool):
             raise BadRecipe(f"train.distill={self.distill!r}; expected true or false")
-        if self.distill and self.members == 1:
-            raise BadRecipe("train.distill=true has no ensemble to learn from; type: train.members=10")
         check_name(self.device, "train.device")
         name, _, k = str(self.monitor).partition("@")
         if self.monitor not in MEASURES and not (name in ("hit", "precision") and k.isdecimal() and int(k) > 0):
@@ -152,6 +150,11 @@ class TrainOptions:
     def defaults(cls) -> dict[str, Any]:
         """Every key with its default; None where leaving a key out means "choose"."""
         return {field.name: field.default for field in fields(cls)}
+
+    def check_ensemble(self) -> None:
+        """Raise BadRecipe where a head is to learn from an ensemble (``distill``) that there is not."""
+        if self.distill and self.members == 1:
+            raise BadRecipe("train.distill=true has no ensemble to learn from; type: train.members=10")
 
     def asdict(self) -> dict[str, Any]:
         """Every key with its value, but for later ones at their defaults."""

@@ -29,8 +29,8 @@ def unit(x: Tensor) -> Tensor:
 class AffineLayers(NamedTuple):
     """A head as linear layers with elementwise functions between them, for the fused training step.
 
-    Of x: preprocess; then for each layer but the last: linear, norm if any, activation, dropout; the last
-    layer is linear. ``skip`` of the preprocessed x is added to its output; then unit length if ``normalize``.
+    Of x: preprocess, input_dropout; then for each layer but the last: linear, norm if any, activation, dropout; the
+    last layer is linear. ``skip`` of the first one's input is added to its output; then unit length if ``normalize``.
     """
 
     preprocess: nn.Module
@@ -40,6 +40,7 @@ class AffineLayers(NamedTuple):
     activation: str  #: relu, gelu, tanh or silu
     dropout: float
     normalize: bool
+    input_dropout: float = 0.0
 
 
 class Preprocess(nn.Module):

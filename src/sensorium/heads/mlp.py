@@ -22,6 +22,7 @@ class MLP(nn.Module, Head):
     dim: output width; None takes that of the other side, or else 256.
     hidden: width of each of the ``depth`` hidden layers. depth: how many of them. activation: "relu", "gelu",
     "tanh" or another of torch's. dropout: probability, 0 to below 1. normalize: outputs of unit length.
+    input_dropout: probability of each number of P(x), 0 to below 1; left out, none.
     residual: adds a linear path from input to output, so that the head can start at a closed form.
     layer_norm: normalises each hidden layer before its activation.
     gain: Xavier-uniform initialisation with this gain and zero biases; None leaves torch's own.
@@ -44,14 +45,16 @@ class MLP(nn.Module, Head):
         gain: float | None = None,
         preprocess: str = "standardize",
         normalize: bool = True,
+        input_dropout: float | None = None,
     ) -> None:
         super().__init__()
         check_mode(preprocess)
         check_dim(dim)
         if activation not in ACTIVATIONS:
             raise BadRecipe(f"mlp: activation '{activation}'; {nearest(activation, ACTIVATIONS)}")
-        if not 0 <= dropout < 1:
-            raise BadRecipe(f"mlp: dropout is {dropout}; expected a probability from 0 to below 1")
+        for name, value in (("dropout", dropout), ("input_dropout", input_dropout or 0.0)):
+            if not 0 <= value < 1:
+                raise BadRecipe(f"mlp: {name} is {value}; expected a probability from 0 to below 1")
         if gain is not None and not 0 < gain <= _GAIN:
             raise BadRecipe(f"mlp: gain={gain}; expected a number above 0, up to {_GAIN}, such as 0.1")
         if depth < 1 or hidden < 1:
@@ -61,7 +64,7 @@ class MLP(nn.Module, Head):
         self.arguments = {
             "dim": dim, "hidden": hidden, "depth": depth, "activation": activation, "dropout": dropout,
             "residual": residual, "layer_norm": layer_norm, "gain": gain, "preprocess": preprocess,
-            "normalize": normalize,
+            "normalize": normalize, "input_dropout": input_dropout,
         }  # fmt: skip
         self.normalize = normalize
 
@@ -76,6 +79,7 @@ class MLP(nn.Module, Head):
         self.norms = nn.ModuleList(nn.LayerNorm(b) for b in widths[1:] if own["layer_norm"])
         self.activation = ACTIVATIONS[own["activation"]]()
         self.dropout = nn.Dropout(own["dropout"])
+        self.input_dropout = nn.Dropout(own["input_dropout"] or 0.0)
         self.skip = nn.Linear(dim_in, self.dim) if own["residual"] else None
         if own["gain"] is not None:
             for layer in self.layers:
@@ -105,12 +109,11 @@ class MLP(nn.Module, Head):
         """Its layers, for the fused training step."""
         own = self.arguments
         return AffineLayers(self.preprocess, self.layers, self.norms, self.skip, own["activation"], own["dropout"],
-                            self.normalize)  # fmt: skip
+                            self.normalize, own["input_dropout"] or 0.0)  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         """x (n, d_in) to (n, d)."""
-        x = self.preprocess(x)
-        z = x
+        x = z = self.input_dropout(self.preprocess(x))
         for i, layer in enumerate(self.layers[:-1]):
             z = layer(z)
             if self.norms:

@@ -20,8 +20,7 @@ _CCA = {
     "powers": [0.0, 0.5, 1.0, 1.5, 2.0, 4.0],
 }
 _STEPS = {"epochs": 10, "lr": 1e-3, "weight_decay": 1e-2}
-_RESIDUAL = {"name": "mlp", "hidden": 512, "dim": 256, "dropout": 0.5, "residual": True}
-_WIDE = {"name": "mlp", "hidden": 1024, "dim": 256, "dropout": 0.3}
+_RESIDUAL = {"name": "mlp", "hidden": 512, "dim": 256, "dropout": 0.5, "residual": True, "input_dropout": 0.3}
 
 
 def _kernel(width: float, seed: int) -> dict[str, Any]:
@@ -46,9 +45,12 @@ _CLOSED: Mapping[str, Sequence[Any]] = {
 }  # fmt: skip
 _TRAINED: Mapping[str, Sequence[Any]] = {
     "items": [
+        {"name": "infonce", "temperature": 0.1, "options": _STEPS},
+        {"name": "infonce", "variance": 0.92, "options": _STEPS},
         {"name": "infonce", "head": _RESIDUAL, "options": _STEPS},
-        {"name": "infonce", "head": _WIDE, "options": _STEPS},
-        {"name": "infonce", "learnable": True, "head": _WIDE, "options": {**_STEPS, "mixup": 1.0}},
+        {"name": "infonce", "head": {"input_dropout": 0.2}, "options": _STEPS},
+        {"name": "infonce", "learnable": True, "variance": 0.92, "options": {**_STEPS, "mixup": 1.0}},
+        {"name": "infonce", "variance": 0.92, "options": {**_STEPS, "structure": 1.0}},
     ],
     "class table": [
         {"name": "cross_entropy", "label_smoothing": 0.1, "options": _STEPS,
@@ -60,16 +62,21 @@ _TRAINED: Mapping[str, Sequence[Any]] = {
 class Auto(MixtureObjective):
     """A mixture whose members are chosen by the data, within ``train.seconds``; see :class:`.mixture.Mixture`.
 
-    Closed forms come first: ridge, Procrustes, CCA with strengths and powers chosen on validation, kernel CCA by random
-    features; for class tables shrinkage LDA and logistic regression. Then trained heads, of which the best on
-    validation is fitted again with other seeds while time is left. What does not apply to the data is left out. The
-    weights are those of greedy selection on the validation pairs, by ``train.monitor``. The result is the best closed
-    form alone where the data are few: with fewer than ``least`` training items on a side nothing is trained, and with
-    few validation groups a mixture must be better than the closed form with 95% confidence.
+    Closed forms come first: ridge, Procrustes, CCA with strengths and powers chosen on validation; for class tables
+    shrinkage LDA, logistic regression and ridge of random features. Then the recipe's own heads and others are trained,
+    as many as there is time to repeat, and the best on validation is fitted again with other seeds while time is left.
+    Kernel CCA by random features is solved before them where the items are few, else after them. What does not apply to
+    the data is left out. The weights are those of greedy selection on the validation pairs, by ``train.monitor``, drawn
+    half way to equal ones; seeds of one member count alike. The result is the best closed form alone where the data are
+    few: with fewer than ``least`` training items on a side nothing is trained, and with few validation groups a mixture
+    must be better than the closed form with 95% confidence. ``train.distill=true`` trains one more pair of the recipe's
+    own heads on the scores of the mixture, with 30% of the time, and serves that.
 
     closed: closed forms, each by name or as ``{name = "cca", strengths = 0.1}``; left out, by the data.
-    trained: trained members in the same form, with ``head``, ``right_head`` and ``options``, keys of [train] that hold
-        where the recipe leaves them at their defaults; left out, by the data; ``[]``: none.
+    trained: trained members in the same form, with ``head`` (left out, the recipe's own; keys without a name change
+        those), ``right_head``, ``variance`` (perceptrons of wide inputs are trained on the principal components that
+        hold this share of it, where they are at most a fourth of the inputs' numbers) and ``options``, keys of [train]
+        that hold where the recipe leaves them at their defaults; left out, by the data; ``[]``: none.
     most: trained fits in all, 0 to 100.
     least: training items of each side (of a class table, of the left one) from which trained members are tried, 0 or
         more, up to 1,000,000,000.
@@ -86,7 +93,7 @@ class Auto(MixtureObjective):
         self,
         closed: Sequence[str | Mapping[str, Any]] | None = None,
         trained: Sequence[str | Mapping[str, Any]] | None = None,
-        most: int = 6,
+        most: int = 12,
         least: int = 300,
         seconds: float = 60.0,
         powers: Sequence[float] = (1.0, 0.5),
@@ -97,7 +104,7 @@ class Auto(MixtureObjective):
                 raise BadRecipe(f"auto: {name}={values!r}; expected a list of at most {_MOST} objectives, such as "
                                 "'[\"cca\"]'")  # fmt: skip
         if not 0 <= most <= _MOST:
-            raise BadRecipe(f"auto: most={most}; expected 0 to {_MOST}, such as 6")
+            raise BadRecipe(f"auto: most={most}; expected 0 to {_MOST}, such as 12")
         if not 0 <= least <= 1_000_000_000:
             raise BadRecipe(f"auto: least={least}; expected 0 to 1,000,000,000, such as 300")
         if not 0 <= seconds <= 1e9:

@@ -1,0 +1,273 @@
+"""The members of ``objective=auto`` as they are fitted, one after the other, within the time that there is."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sensorium import parts
+from sensorium.contracts import Member
+from sensorium.errors import SensoriumError
+from sensorium.fitting import closed_form, members, mixing, mixture, reduced
+from sensorium.fitting.budget import Budget
+from sensorium.fitting.build import build, input_statistics
+from sensorium.fitting.distilled import Taught
+from sensorium.fitting.environment import choose_device, reseed
+from sensorium.fitting.fitted import Fitted
+from sensorium.fitting.mixture import Done
+from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.several import Fits, Log
+from sensorium.numerics.moments import InputStats, Moments
+from sensorium.objectives._class_codes import class_table
+from sensorium.pairs import Pairs
+from sensorium.progress import say
+from sensorium.types import Embeddings
+
+FEW = 30  # validation groups, below which a mixture must be better than the closed form with 95% confidence
+_FIRST = 0.5  # share of the time left that the first trained fit may take
+_WORTH = 0.7  # of an earlier fit's time that must be left to begin another
+_LIFTED = 2.0  # times the longest closed form so far that must be left to begin one of random features
+
+
+class Tried:
+    """The members that were fitted so far, what validation says of each, and the time."""
+
+    log: Log
+    fits: Fits
+    board: mixing.Board
+    powers: dict[str, float]
+    tables: tuple[Embeddings, Embeddings]
+
+    def __init__(self, left: Embeddings, right: Embeddings, pairs: Pairs, both: tuple[Any, Any], options: TrainOptions,
+                 budget: Budget, seed: int, names: Mapping[str, str], progress: bool) -> None:  # fmt: skip
+        self.raw, self.pairs, self.both, self.options, self.budget = (left, right), pairs, both, options, budget
+        self.names, self.progress, self.seeds = names, progress, members.seeds(seed, 101)
+        self.done: list[Done] = []
+        self.of: dict[int, list[int]] = {}  # places in ``done`` of the fits of a trained member
+        self.left_out: dict[str, str] = {}
+        self.seconds: list[float] = []
+        self.moments: Moments | None = None
+        self.known: dict[int, InputStats] = {}
+        self.reduced: dict[tuple[int, float], reduced.Reduced | None] = {}
+
+    def begin(self, folder: Path | None, log: Log, powers: dict[str, float], most: int, corrected: bool) -> None:
+        """What the members are fitted to: tables with signed powers of the inputs, and the validation queries."""
+        self.log, self.powers, self.tables = log, powers, mixture.powered(*self.raw, powers)
+        self.fits = Fits(*self.tables, self.pairs, folder, log, most, self.progress)
+        self.board = mixing.Board.of(*self.tables, self.pairs, self.options, corrected)
+
+    def solve_all(self, closed: Sequence[Member]) -> list[Member]:
+        """Solve closed forms while there is time, one at least; returns what is left."""
+        for k, member in enumerate(closed):
+            if self.done and self.budget.over():
+                return list(closed[k:])
+            if lifts(member) and (why := self._needless()):
+                self.left_out[called_of(member)] = why
+            else:
+                self.solve(member)
+        return []
+
+    def _needless(self) -> str:
+        """Why further random features are not worth their time; "" where they may be."""
+        if self.done and max(self.seconds, default=0.0) * _LIFTED > self.budget.left():
+            return "the time that is left is too short"
+        solved = [k for k, one in enumerate(self.done) if one.member.objective.closed_form]
+        values = {k: self.board.values[k] for k in solved}
+        lifted = [k for k in solved if lifts(self.done[k].member)]
+        if not lifted or None in values.values():
+            return ""
+        best = max(solved, key=lambda k: self.board.sign * values[k])
+        return "" if best in lifted else f"random features were not better than {self.done[best].member.name}"
+
+    def solve(self, member: Member) -> None:
+        """Add a closed form; one that does not apply is noted."""
+        both, called = mixture.member_heads(member, *self.both, self.pairs.same_table, self.names)
+        name, before = called_of(member), time.monotonic()
+        try:
+            shared = None
+            if member.head is None and not member.objective.reads_items:
+                self.moments = shared = self.moments or self._moments(both)
+            fitted = closed_form.solve(*self.tables, self.pairs, *both, member.objective, shared)
+        except (SensoriumError, np.linalg.LinAlgError) as error:
+            self.left_out[name] = str(error)
+            return
+        self._add(Done(replace(member, name=name), fitted, {**called, **fitted.names}), before)
+
+    def _moments(self, both: tuple[Any, Any]) -> Moments:
+        """Moments of the training pairs, from which the closed forms of the recipe's own heads are solved."""
+        return closed_form.moments_between(*self.tables, self.pairs, *copy.deepcopy(both), ("xx", "yy", "xy"))
+
+    def fitting(self, trained: Sequence[Member]) -> list[Member]:
+        """The trained members that can work on these data, each once; the others are noted."""
+        from sensorium.fitting.feasible import check_fit
+
+        found: dict[str, Member] = {}
+        for member in trained:
+            name, options = called_of(member), own_options(member, self.options, count(self.pairs))
+            try:
+                both = mixture.member_heads(member, *self.both, self.pairs.same_table, self.names)[0]
+                check_fit(*self.tables, self.pairs, *copy.deepcopy(both), member.objective, options)
+            except SensoriumError as error:
+                self.left_out[name] = str(error)
+                continue
+            if not any(head.trainable for head in both):
+                self.left_out[name] = "the recipe's own heads are not trained"
+                continue
+            what = repr([member.name, vars(member.objective), options, *((type(h), h.arguments) for h in both)])
+            if what in found:
+                self.left_out[name] = f"the same as {called_of(found[what])}"
+            found.setdefault(what, member)
+        return list(found.values())
+
+    def train(self, trained: Sequence[Member], most: int) -> None:
+        """Fit each once, then the best again with other seeds, and the next best in turn, while there is time.
+
+        One more member is tried where the time that is left is enough for a repeat of all; else the best is repeated.
+        """
+        took = 0.0
+        for turn in range(most):
+            left, began = self.budget.left(), time.monotonic()
+            if self.budget.over() or took * _WORTH > left:
+                return
+            untried = [k for k in range(len(trained)) if k not in self.of]
+            if untried and (len(self.of) + 1) * took <= left:
+                k = untried[0]
+            else:
+                order = sorted(self.of, key=lambda k: -self._best(self.of[k]))[:2]
+                repeats = turn - len(self.of)  # the best twice as often as the next
+                k = order[repeats % 3 // 2 % len(order)]
+            places = self.of.setdefault(k, [])
+            member, number = trained[k], len(places)
+            options = own_options(member, self.options, count(self.pairs))
+            both, called = mixture.member_heads(member, *self.both, self.pairs.same_table, self.names)
+            name = called_of(member) + (f", seed {number + 1}" if number else "")
+            budget = self.budget.part(1.0 if turn else _FIRST)
+
+            tables, made, of = self._components(both, member.variance)
+            self._build(tables, made, self.seeds[number], options)
+            fits = replace(self.fits, left=tables[0], right=tables[1])
+            fitted = fits.one(turn, made, called, copy.deepcopy(member.objective), options, self.seeds[number],
+                              f"{member.name}-{k + 1}-{number + 1}", budget)  # fmt: skip
+            fitted = _of_inputs(fitted, of, both[0] is both[1])
+            took = max(took, time.monotonic() - began)
+            places.append(len(self.done))
+            self._add(Done(replace(member, name=name), fitted, {**called, **fitted.names}), began)
+
+    def _components(
+        self, both: tuple[Any, Any], variance: float
+    ) -> tuple[tuple[Embeddings, Embeddings], tuple[Any, Any], dict[int, reduced.Reduced]]:
+        """Tables and heads of a fit, and by side the principal components that stand in place of wide inputs."""
+        tables, made, of = list(self.tables), list(both), {}
+        for k, (table, head) in enumerate(zip(self.tables, both, strict=True)):
+            if k == 1 and both[0] is both[1]:
+                tables[1], made[1] = tables[0], made[0]
+            elif variance and reduced.applies(head, table):
+                key = id(table), variance
+                if key not in self.reduced:
+                    self.reduced[key] = reduced.Reduced.of(table, self._statistics(table, k), variance)
+                if (found := self.reduced[key]) is not None:
+                    of[k], tables[k], made[k] = found, found.table, reduced.of_components(head)
+        return (tables[0], tables[1]), (made[0], made[1]), of
+
+    def _statistics(self, table: Embeddings, side: int) -> InputStats:
+        """Statistics of the training inputs of a side, computed once."""
+        if id(table) not in self.known:
+            related = closed_form.training_pairs(self.pairs).where(label=1)
+            rows = [related.left, related.right]
+            self.known[id(table)] = input_statistics(
+                table, np.concatenate(rows) if self.pairs.same_table else rows[side]
+            )
+        return self.known[id(table)]
+
+    def _build(
+        self, tables: tuple[Embeddings, Embeddings], both: tuple[Any, Any], seed: int, options: TrainOptions
+    ) -> None:
+        """Make the weights that the loop would, from statistics of the inputs that are computed once a table."""
+
+        def statistics(table: Embeddings, rows: np.ndarray) -> InputStats:
+            sides = [k for k, one in enumerate(self.tables) if table is one]
+            return self._statistics(table, sides[0]) if sides else input_statistics(table, rows)
+
+        related = closed_form.training_pairs(self.pairs).where(label=1)
+        with torch.random.fork_rng():
+            reseed(seed, choose_device(options.device))
+            build(*tables, related, *both, statistics)
+
+    def distil(self, teacher: Fitted, options: TrainOptions, seed: int) -> Fitted:
+        """One more pair of the recipe's own heads, trained on the related pairs and the mixture's scores."""
+        fits = Fits(*self.raw, self.pairs, self.fits.folder, self.log, self.fits.of, self.progress)
+        both = mixture.heads_of(Member("infonce", parts.make("objectives", "infonce")), *self.both,
+                                self.pairs.same_table)  # fmt: skip
+        learned = Taught(parts.make("objectives", "infonce"), (teacher.left_head, teacher.right_head))
+        own = replace(options, mixup=0.0, distill=False, seconds=0.0)
+        return fits.one(len(self.done), both, self.names, learned, own, seed, members.DISTILLED, self.budget)
+
+    def _best(self, of: Sequence[int]) -> float:
+        values = [self.board.values[k] for k in of]
+        return -np.inf if None in values else max(values) * self.board.sign
+
+    def _add(self, done: Done, before: float) -> None:
+        self.done.append(done)
+        value = self.board.add(done.fitted)
+        now = self.budget.left()
+        self.seconds.append(time.monotonic() - before)
+        if self.progress:
+            known = [v for v in self.board.values if v is not None]
+            best = max(known, key=lambda v: v * self.board.sign, default=None)
+            said = "" if value is None else f": validation {self.options.monitor} {value:.4f}, best so far {best:.4f}"
+            say("fit", f"{done.member.name}{said}" + (f", {now:.0f} s left" if now < float("inf") else ""))
+
+
+def _of_inputs(fitted: Fitted, of: Mapping[int, reduced.Reduced], tied: bool) -> Fitted:
+    """The heads of the inputs, where a side's are of their principal components."""
+    left, right = fitted.left_head, fitted.right_head
+    left = of[0].written_back(left) if 0 in of else left
+    right = left if tied else of[1].written_back(right) if 1 in of else right
+    return replace(fitted, left_head=left, right_head=right)
+
+
+def lifts(member: Member) -> bool:
+    """Whether its head has fixed features of the input, such as random ones."""
+    return member.head is not None and parts.make("heads", member.head).lift_dim is not None
+
+
+def count(pairs: Pairs) -> int:
+    """Related training pairs."""
+    return len(closed_form.training_pairs(pairs).where(label=1))
+
+
+def items(left: Embeddings, right: Embeddings, pairs: Pairs) -> int:
+    """Training items that say something: of the side that has fewer, or where one side is classes, of the other."""
+    related = closed_form.training_pairs(pairs).where(label=1)
+    each = [len(np.unique(rows)) for rows in (related.left, related.right)]
+    return max(each) if pairs.classes is not None or class_table(left, right, pairs) is not None else min(each)
+
+
+def called_of(member: Member) -> str:
+    """What the report calls a member: its objective and its head."""
+    spec = member.head
+    head = {} if spec is None else {"name": spec} if isinstance(spec, str) else dict(spec)
+    more = [str(head[key]) for key in ("name", "hidden") if key in head]
+    shown = ("width", "mixup", "structure") + (("input_dropout", "dropout") if "name" not in head else ())
+    more += [f"{key} {value:g}" for key, value in (*head.items(), *member.options.items()) if key in shown]
+    more += [f"variance {member.variance:g}"] if member.variance else []
+    own = not member.objective.closed_form and "name" not in head
+    return f"{member.name} ({', '.join(['own heads'] * own + more)})" if more or own else member.name
+
+
+def own_options(member: Member, options: TrainOptions, pairs: int) -> TrainOptions:
+    """The member's keys of [train] where the recipe leaves the defaults, and epochs enough for small tables."""
+    default = TrainOptions()
+    plain = {field.name for field in fields(options) if vars(options)[field.name] == vars(default)[field.name]}
+    keys = {key: value for key, value in member.options.items() if key in plain}
+    batch = options.batch or int(np.clip(pairs // 8, 64, 512 if pairs < 50_000 else 1024))
+    if "epochs" in keys and options.steps is None:
+        keys["epochs"] = max(keys["epochs"], -(-300 * batch // max(pairs, 1)))
+    return replace(options, **keys, batch=min(batch, max(2, pairs)))
