@@ -5,6 +5,7 @@ import json
 import shutil
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ PIXELS = """() => { const c = document.querySelector('.plot-canvas'), seen = new
 
 @pytest.fixture
 def page(served, open_page):
-    page = open_page(f"{served.url}/#/map?run=glyphs")
+    page = open_page(f"{served.url}/#/map?run=glyphs&method=pca&colour=side&labels=0")
     drawn(page)
     return page
 
@@ -69,19 +70,20 @@ def test_a_side_can_be_hidden(page, until):
 def test_colours_by_a_column_are_in_the_link_and_the_legend(page):
     page.get_by_label("Colour by").select_option("category")
     page.wait_for_selector(".legend >> text=Lu")
-    assert "colour=category" in page.url
+    assert "colour=" not in page.url  # it is the first useful category, and needs no word in the link
     assert "everything else" in page.locator(".legend").inner_text()
     page.locator(".legend button", has_text="Lu").click()
     assert page.locator(".legend button", has_text="Lu").get_attribute("aria-pressed") == "true"
     page.get_by_label("Colour by").select_option("split")
     page.wait_for_selector(".legend >> text=validation")
+    assert "colour=split" in page.url
     page.go_back()
     page.wait_for_selector(".legend >> text=Lu")
 
 
 def test_zoom_and_pan_change_what_is_seen(page, until):
     before = page.evaluate(SHOT)
-    page.get_by_role("button", name="Nearer").click()
+    page.get_by_role("button", name="Zoom in").click()
     until(page, lambda: page.evaluate(SHOT) != before)
     box = page.locator(".plot-over").bounding_box()
     page.mouse.move(box["x"] + 700, box["y"] + 400)
@@ -118,6 +120,7 @@ def test_a_lasso_lists_items_and_one_leads_to_a_search(page):
 
 def test_lines_join_the_chosen_with_their_related_items(page, until):
     bare = page.evaluate(PIXELS)
+    page.locator("summary").click()
     page.get_by_label("Lines between related pairs").select_option("all")
     page.wait_for_function("() => location.hash.includes('pairs=all')")
     until(page, lambda: page.evaluate(PIXELS) != bare)
@@ -134,15 +137,93 @@ def test_the_keyboard_moves_and_lists(page):
     assert page.evaluate("document.activeElement.className") == "plot-over"
 
 
-def test_a_layout_that_takes_time_says_so(page):
-    umap = page.get_by_role("button", name="UMAP")
-    if umap.is_disabled():
-        assert "pip install 'sensorium[map]'" in page.locator(".map-panel").inner_text()
-        return
-    umap.click()
-    page.wait_for_selector("text=UMAP is being computed")
-    page.get_by_role("button", name="PCA").click()
+def test_a_map_is_there_at_once_and_moves_to_its_layout(start_server, faces_run, tmp_path, open_page):
+    run = shutil.copytree(faces_run, tmp_path / "fresh")  # no map of it is kept yet
+    page = open_page(f"{start_server(run).url}/#/map?run=fresh")
+    page.wait_for_selector(".map-facts >> text=t-SNE is being computed")
+    first = page.evaluate(SHOT)
+    drawn_all = page.locator(".map-facts >> text=being computed")
+    drawn_all.wait_for(state="hidden")
     drawn(page)
+    assert page.evaluate(SHOT) != first and "explain" not in page.locator(".map-facts").inner_text()
+    assert page.get_by_label("Layout").input_value() == "tsne"
+    page.get_by_label("Layout").select_option("pca")
+    page.wait_for_selector(".map-facts >> text=explain")
+    assert "method=pca" in page.url
+
+
+def test_the_first_colours_are_a_category_and_regions_have_labels(served, open_page):
+    page = open_page(f"{served.url}/#/map?run=glyphs&method=pca")
+    drawn(page)
+    assert page.get_by_label("Colour by").input_value() == "category"
+    page.locator("summary").click()
+    box = page.get_by_label("Labels of regions")
+    box.wait_for()
+    over = "() => document.querySelector('.plot-over').toDataURL().length"
+    with_labels = page.evaluate(over)
+    box.uncheck()
+    page.wait_for_function(f"(before) => ({over})() < before", arg=with_labels)
+    assert "labels=0" in page.url
+
+
+def test_a_search_lights_up_its_hits_and_lists_them_in_order(page, served):
+    page.get_by_label("Search the map").fill("arrow")
+    page.wait_for_selector(".map-list h2 >> text=nearest to “arrow”")
+    page.wait_for_selector(".map-list li button >> nth=10")
+    body = json.dumps({"run": "glyphs", "text": "arrow", "k": 50, "from": "right", "to": "left"}).encode()
+    asked = urllib.request.Request(f"{served.url}/search", body, {"content-type": "application/json"})
+    hits = json.load(urllib.request.urlopen(asked))["hits"]
+    want = [hit["columns"]["name"] for hit in hits]
+    assert page.locator(".map-list li button").all_inner_texts() == want
+    assert "q=arrow" in page.url
+    page.get_by_role("button", name="Close the list").click()
+    page.wait_for_selector(".map-list", state="hidden")
+    assert "q=" not in page.url and page.get_by_label("Search the map").input_value() == ""
+
+
+def test_a_filter_leaves_out_the_points_of_both_sides(page, until):
+    before = page.evaluate(PIXELS)
+    page.locator("summary").click()
+    page.get_by_role("button", name="Filter").click()
+    page.locator("dialog label", has_text="Lu").click()
+    page.get_by_role("button", name="Done").click()
+    page.wait_for_selector(".map-facts >> text=pass the filter")
+    until(page, lambda: page.evaluate(PIXELS) != before)
+    where = json.loads(urllib.parse.parse_qs(page.url.split("?")[1])["where"][0])
+    assert set(where) == {"left", "right"} and where["left"] == where["right"]
+    lasso(page)
+    page.get_by_role("button", name="Clear").click()
+    page.wait_for_selector(".map-facts >> text=pass the filter", state="hidden")
+
+
+def test_what_is_selected_is_searched_and_saved(page):
+    lasso(page)
+    count = int(page.locator(".map-list h2").inner_text().split()[0].replace(",", ""))
+    for kind in ("CSV", "JSON"):
+        with page.expect_download() as saved:
+            page.locator(".map-list").get_by_role("button", name=kind).click()
+        text = Path(saved.value.path()).read_text("utf-8")
+        assert (len(json.loads(text)) if kind == "JSON" else len(text.splitlines()) - 1) == count
+    page.locator("summary").click()
+    with page.expect_download() as saved:
+        page.locator(".map-panel").get_by_role("button", name="PNG").click()
+    assert Path(saved.value.path()).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    page.locator(".map-list").get_by_role("button", name="Search these").first.click()
+    page.wait_for_function("() => location.hash.startsWith('#/search')")
+    where = json.loads(urllib.parse.parse_qs(page.url.split("?")[1])["where"][0])
+    assert 0 < len(where["id"]) <= count
+
+
+def test_no_frame_is_black_or_grey_while_the_window_changes(page):
+    """The colour of a corner of the map, in every frame of a resize: always that of its ground."""
+    page.evaluate("""() => { window.seen = new Set(); const look = () => { const c = document.querySelector('.plot-canvas');
+        const d = c.getContext('2d').getImageData(2, 2, 1, 1).data; window.seen.add([...d].join()); requestAnimationFrame(look); };
+        new ResizeObserver(() => queueMicrotask(() => { const c = document.querySelector('.plot-canvas');
+        window.seen.add([...c.getContext('2d').getImageData(2, 2, 1, 1).data].join()); })).observe(document.querySelector('.plot')); look(); }""")
+    for width in (1100, 900, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(80)
+    assert page.evaluate("[...window.seen]") == ["255,255,255,255"]
 
 
 def test_webgl_draws_what_the_canvas_draws(chromium, served):
@@ -212,12 +293,12 @@ def test_a_map_whose_items_were_removed_meanwhile_is_drawn_anew(served, open_pag
         urllib.request.urlopen(urllib.request.Request(where, method="DELETE")).read()
 
     try:
-        page = open_page(f"{served.url}/#/map?run=glyphs", allow=("410",))
+        page = open_page(f"{served.url}/#/map?run=glyphs&method=pca&colour=side", allow=("410",))
         drawn(page)
         page.locator(".legend button").first.click()  # only the names' side
         remove(mine[0])
         with page.expect_response(lambda r: "/map/points" in r.url) as refused, \
-             page.expect_response(lambda r: r.url.endswith("/map?method=pca")) as again:  # fmt: skip
+             page.expect_response(lambda r: "/map?method=pca" in r.url) as again:  # fmt: skip
             page.locator(".plot-over").focus()
             page.keyboard.press("Enter")  # lists what is around the middle
         assert refused.value.status == 410 and again.value.status == 200

@@ -105,3 +105,13 @@ def test_points_are_written_as_csv_and_json(here):
     assert every[3]["columns"]["name"] == rows[0]["name"]
     stale = {**chosen, "generations": {"left": "1-0"}}
     assert "load the map again" in problem(here.post("/runs/symbols/map/export", json=stale), 410)
+
+
+def test_rows_of_ids_come_in_their_order(here):
+    header, _ = binary.unpack(here.get("/runs/symbols/map").content)
+    items = here.get("/runs/symbols/sample?side=left&n=20").json()["items"]
+    ids = [item["id"] for item in items]
+    body = {"side": "left", "ids": [*ids, "no such id"], "generation": header["sides"][0]["generation"]}
+    rows = binary.unpack(here.post("/runs/symbols/map/rows", json=body).content)[1]["rows"].tolist()
+    points = {"side": "left", "rows": ",".join(map(str, rows)), "generation": body["generation"]}
+    assert [one["id"] for one in here.get("/runs/symbols/map/points", params=points).json()["items"]] == ids

@@ -10,15 +10,14 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from sensorium.serve.context import Context
-from sensorium.serve.engine import binary, map_labels, related
+from sensorium.serve.engine import binary, map_labels, presentation, related
 from sensorium.serve.engine.projection import MOST_POINTS, POINTS, Maps, Method, Working
 from sensorium.serve.engine.registry import ServedRun
 from sensorium.serve.problems import responses
 from sensorium.serve.routes.runs import tables
 from sensorium.table import Table, json_value
-from sensorium.table.columns import kind_of, missing, value_of
+from sensorium.table.columns import missing, value_of
 
-_NAMES = ("name", "productDisplayName", "title", "caption", "text", "transcript", "label", "emotion", "category")
 _CLASSES = 50  # distinct values of a column up to which it says classes
 
 
@@ -39,15 +38,14 @@ class Labels(BaseModel):
     labels: list[Label]
 
 
-def column_of(table: Table, named: str = "") -> str | None:
-    """The column that labels a side: the named one, one of the usual names, else the longest text; None without any."""
+def column_of(served: ServedRun, side: str, table: Table, named: str = "") -> str | None:
+    """The column that labels a side: the named one, the display column, else the first with few values; None without."""
     if named in table.columns:
         return named
-    for name in _NAMES:
-        if name in table.columns and kind_of(table.columns[name]) == "text":
-            return name
-    texts = [name for name, values in table.columns.items() if kind_of(values) == "text" and len(values)]
-    return max(texts, key=lambda name: sum(map(len, values_of(table, name, 1000))), default=None)
+    display = presentation.display_column(table, presentation.options(served.run).column_of(side))
+    if display is not None:
+        return display
+    return next((name for name in table.columns if 1 < len(set(values_of(table, name))) <= _CLASSES), None)
 
 
 def values_of(table: Table, name: str, most: int | None = None) -> list[str]:
@@ -82,7 +80,9 @@ def documents(
 def compute(served: ServedRun, there: Mapping[str, Table], body: bytes, named: str) -> Labels:
     """The labels of a map. Blocking."""
     header, arrays = binary.unpack(body)
-    columns = {side: name for side, table in there.items() if (name := column_of(table, named)) is not None}
+    columns = {
+        side: name for side, table in there.items() if (name := column_of(served, side, table, named)) is not None
+    }
     if not columns:
         return Labels(columns={}, labels=[])
     words, is_class = documents(there, columns, related.of(served))

@@ -28,10 +28,11 @@ Side = Literal["left", "right"]
 
 
 class Filter(BaseModel):
-    """Which items of a side: as ``where`` of a search, in which "id" is the item's id."""
+    """Which items of a side: those of some ids, or as ``where`` of a search."""
 
     side: Side = "left"
-    where: dict[str, Any]
+    ids: Annotated[list[str], Field(max_length=10_000)] | None = Field(None, description="in place of where")
+    where: dict[str, Any] = Field(default_factory=dict)
     generation: str | None = Field(None, max_length=40, description="of this side, from the map")
 
 
@@ -94,13 +95,19 @@ def add(router: APIRouter, context: Context, maps: Maps) -> None:
     @router.post("/rows", responses={200: {"content": {binary.MEDIA_TYPE: {}}}, **responses(400, 404, 410, 422, 503)},
                  response_class=Response)  # fmt: skip
     async def rows(run: str, body: Filter) -> Response:
-        """The rows of a side whose items pass a filter: array rows (m,), ascending; 410 where rows have changed."""
+        """The rows of a side whose items pass a filter: array rows (m,), ascending; 410 where rows have changed.
+
+        Those of ids come in the order of the ids, without the unknown ones.
+        """
         served = registry.get(run)
         side_of(served.run, body.side)
         table = (await tables(served))[body.side]
         if body.generation is not None:
             await asyncio.to_thread(row_version.check, served, body.side, table, body.generation)
-        found = np.flatnonzero(await asyncio.to_thread(table.where, body.where)).astype(np.uint32)
+        if body.ids is not None:
+            found = np.array([table.rows[one] for one in body.ids if one in table.rows], np.uint32)
+        else:
+            found = np.flatnonzero(await asyncio.to_thread(table.where, body.where)).astype(np.uint32)
         return Response(binary.pack({"items": len(table)}, {"rows": found}), media_type=binary.MEDIA_TYPE)
 
     @router.post("/export", response_class=Response,

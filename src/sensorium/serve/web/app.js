@@ -1,6 +1,6 @@
 // The page's frame: hash routes to modules with show(root, params) and perhaps hide() and retry().
 
-import { at, connection } from "./api.js";
+import { at, connection, request } from "./api.js";
 import { context, go, link, sidesOf } from "./context.js";
 import { h, icon, set, state } from "./dom.js";
 
@@ -30,7 +30,7 @@ function extra({ name, title, script, column, kinds, side }) {
 }
 
 const root = document.getElementById("main");
-let shown = null, turn = 0;
+let shown = null, turn = 0, waiting = 0;
 
 function route() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
@@ -85,18 +85,19 @@ async function showRoute() {
   if (!again) {
     shown?.module.hide?.();
     shown = null;
-    root.className = "";
-    set(root, state("wait"));
+    waiting = setTimeout(() => { if (mine === turn) { root.className = ""; set(root, state("wait")); } }, 250); // no flash before a view that is there at once
   }
   document.title = `${page.title} · Sensorium`;
   try {
     const module = await page.load();
     if (mine !== turn) return;
-    if (!again) set(root);
+    clearTimeout(waiting);
+    if (!again) { root.className = ""; set(root); }
     shown = { page, module };
     await module.show(root, { rest, query, again });
     if (!again && !root.contains(document.activeElement) && document.activeElement !== document.body) root.focus({ preventScroll: true });
   } catch (error) {
+    clearTimeout(waiting);
     if (mine !== turn) return;
     shown = null;
     set(root, state("error", "This page could not be shown", error.message, h("button", { class: "button", on: { click: showRoute } }, "Try again")));
@@ -150,3 +151,7 @@ try {
   await context.refresh();
 } catch { /* the banner says so, and the page comes when the server does */ }
 await showRoute();
+setTimeout(() => { // the map is begun, so that it is there when it is looked at
+  const { run } = context, items = Object.values(run?.sides ?? {}).reduce((sum, side) => sum + side.items, 0);
+  if (run?.state === "ready" && items > 20) request(`/runs/${encodeURIComponent(run.name)}/map?method=tsne`, { method: "HEAD" }).catch(() => {});
+}, 1500);

@@ -6,6 +6,14 @@ import { CATEGORIES, continuous, OTHER, rgb, SIDES } from "./palette.js";
 
 const REST = 255; // the code of "everything else"
 
+const USUAL = ["label", "class", "category", "masterCategory", "emotion", "genre", "species", "type"];
+
+/** The column to colour by at first: a class by its usual name, else the first with a few values; "side" without any. */
+export function usefulColumn(run) {
+  const columns = Object.values(run.sides).flatMap((side) => side.columns).filter(({ values }) => values.length > 1);
+  return (USUAL.map((name) => columns.find((one) => one.name === name)).find(Boolean) ?? columns.find(({ values, name }) => values.length <= 30 && name !== "split"))?.name ?? "side";
+}
+
 /** A column of every side (of the map's) that has it: {type, values} per side; sides without it are left out. */
 export async function columnOf(run, sides, name) {
   const found = {};

@@ -1,15 +1,18 @@
-// The map: both sides of a run in one picture, coloured by a column, lassoed into a list.
+// The map: both sides of a run in one picture, coloured by a column, searched, filtered, lassoed into a list.
 
 import { call, request, url } from "./api.js";
 import { unpack } from "./arrays.js";
-import { colouring, colours, columnOf } from "./colouring.js";
+import { colouring, colours, columnOf, usefulColumn } from "./colouring.js";
 import { context, go, link } from "./context.js";
 import { announce, h, icon, set, state } from "./dom.js";
-import { CATEGORIES, continuous, OTHER, SIDES, theme } from "./palette.js";
+import { list as listed, LISTED } from "./map-list.js";
+import { Over } from "./map-over.js";
+import { drawPanel, legendOf } from "./map-panel.js";
+import { hits } from "./map-search.js";
+import { theme } from "./palette.js";
 import { Plot } from "./plot.js";
-import { details, label, MANY, nameOf, picture } from "./results.js";
+import { details, label, nameOf, picture } from "./results.js";
 
-const LISTED = 200;
 let page = null;
 
 /** Show the map that the link names. */
@@ -22,16 +25,25 @@ export async function show(root, { query, again }) {
     return;
   }
   root.className = "wide";
-  const options = { method: query.get("method") ?? "pca", colour: query.get("colour") ?? "", pairs: query.get("pairs") ?? "chosen" };
-  if (!again || !page || page.run.name !== run.name) { page?.plot.stop(); page = build(root, run); }
+  if (!again || !page || page.run.name !== run.name) { hide(); page = build(root, run); }
   const before = page.options;
-  page.options = options;
-  drawPanel();
-  if (before?.method !== options.method || !page.map) await load();
-  else {
-    if (before.colour !== options.colour) await colour();
-    if (before.pairs !== options.pairs) await lines();
-  }
+  const options = page.options = {
+    method: query.get("method") ?? "tsne", colour: query.get("colour") ?? usefulColumn(run), pairs: query.get("pairs") ?? "chosen",
+    q: query.get("q") ?? "", where: conditions(query.get("where")), labels: query.get("labels") !== "0",
+  };
+  page.over.shown = options.labels;
+  panel();
+  if (before?.method !== options.method || !page.map) return load();
+  if (before.colour !== options.colour) await colour();
+  if (before.pairs !== options.pairs) await lines();
+  if (JSON.stringify(before.where) !== JSON.stringify(options.where)) await filter();
+  if (before.q !== options.q) await light();
+  page?.plot.paint();
+}
+
+/** Conditions of a link, by side; {} for none, and for those that were cut. */
+function conditions(text) {
+  try { return JSON.parse(text ?? "{}") ?? {}; } catch { return {}; }
 }
 
 export function hide() {
@@ -44,25 +56,40 @@ export function hide() {
 export function retry() { if (page) load(); else window.dispatchEvent(new HashChangeEvent("hashchange")); }
 
 function build(root, run) {
-  const built = { run, options: null, map: null, hidden: new Set(), alone: null, chosen: [], items: new Map(), methods: [] };
+  const built = { run, options: null, map: null, hidden: new Set(), alone: null, chosen: [], lit: [], pass: null, items: new Map(), methods: [], working: "" };
   built.place = h("div", { class: "plot" });
   built.panel = h("section", { class: "map-panel card", "aria-label": "What the map shows" });
   built.tip = h("div", { class: "map-tip card", hidden: true });
-  built.list = h("section", { class: "map-list card", "aria-label": "Chosen items", hidden: true });
-  built.cover = h("div", { class: "map-cover" }, state("wait"));
+  built.list = h("section", { class: "map-list card", "aria-label": "Selected items", hidden: true });
+  built.cover = h("div", { class: "map-cover" });
   const tool = (name, text, icon_, run_) => h("button", { class: "icon-button", type: "button", title: text, "aria-label": text, dataset: { tool: name }, on: { click: run_ } }, icon(icon_));
   built.tools = h("div", { class: "map-tools card", role: "group", "aria-label": "Map tools" },
     tool("lasso", "Lasso: draw around items to list them (or hold Shift)", "lasso", () => take(built.plot.tool === "lasso" ? "move" : "lasso")),
-    tool("in", "Nearer", "plus", () => built.plot.zoom(1.6)), tool("out", "Farther", "minus", () => built.plot.zoom(1 / 1.6)), tool("all", "Show all", "home", () => built.plot.fit()));
+    tool("in", "Zoom in", "plus", () => built.plot.zoom(1.6)), tool("out", "Zoom out", "minus", () => built.plot.zoom(1 / 1.6)), tool("all", "Show all", "home", () => built.plot.fit()));
   built.element = h("div", { class: `map is-${theme()}`, dataset: { tool: "move" } }, built.place, built.cover, built.panel, built.tools, built.list, built.tip);
   set(root, h("h1", { class: "visually-hidden" }, `Map of ${run.name}`), built.element);
   built.plot = new Plot(built.place, { hover, pick, lasso });
-  built.plot.insets = () => built.element.clientWidth > 760 ? { left: 296, right: built.list.hidden ? 0 : 336, top: 0, bottom: 0 } : { left: 0, right: 0, top: built.panel.offsetHeight, bottom: built.list.hidden ? 0 : built.list.offsetHeight };
-  built.plot.visible = (i) => !page?.hidden.has(sideOf(i).name) && (page.alone === null || page.legend?.type === "sides" || page.codes[i] === page.alone);
-  built.themed = () => { built.element.className = built.element.className.replace(/is-\w+/, `is-${theme()}`); repaint(); drawPanel(); built.plot.paint(); };
+  built.over = built.plot.layer = new Over();
+  built.plot.insets = () => built.element.clientWidth > 760 ? { left: 320, right: built.list.hidden ? 0 : 336, top: 0, bottom: 0 } : { left: 0, right: 0, top: built.panel.offsetHeight, bottom: built.list.hidden ? 0 : built.list.offsetHeight };
+  built.plot.visible = (i) => passes(i) && (page.alone === null || page.legend?.type === "sides" || page.codes[i] === page.alone);
+  built.themed = () => { built.element.className = built.element.className.replace(/is-\w+/, `is-${theme()}`); repaint(); panel(); built.plot.paint(); };
   window.addEventListener("themechange", built.themed);
   return built;
 }
+
+/** Whether a point is on a shown side and passes the filter. */
+function passes(i) { return !page?.hidden.has(sideOf(i).name) && (!page.pass || page.pass[i] === 1); }
+
+function panel() {
+  drawPanel(page, {
+    wants, save,
+    hide(side) { if (page.hidden.has(side)) page.hidden.delete(side); else page.hidden.add(side); shown(); },
+    alone(code) { page.alone = page.alone === code ? null : code; shown(); },
+  });
+}
+
+/** Other points are shown than before: their colours, contours and legend. */
+function shown() { repaint(); crowds(); panel(); }
 
 function take(tool) {
   page.plot.tool = tool;
@@ -71,45 +98,92 @@ function take(tool) {
 }
 
 function wants(next, replace = false) {
-  const options = { ...page.options, ...next };
-  go(link("map", { run: page.run.name, method: options.method === "pca" ? "" : options.method, colour: options.colour, pairs: options.pairs === "chosen" ? "" : options.pairs }), { replace });
+  const { method, colour: by, pairs, q, where, labels } = { ...page.options, ...next };
+  const filled = Object.fromEntries(Object.entries(where).filter(([, one]) => Object.keys(one).length));
+  go(link("map", { run: page.run.name, method: method === "tsne" ? "" : method, colour: by === usefulColumn(page.run) ? "" : by, pairs: pairs === "chosen" ? "" : pairs,
+    q, where: Object.keys(filled).length ? JSON.stringify(filled) : "", labels: labels ? "" : "0" }), { replace });
+}
+
+/** The method's map, or null while it is worked on. */
+async function coordinates(method) {
+  const answer = await request(url(`/runs/${encodeURIComponent(page.run.name)}/map`, { method }));
+  if (answer.status !== 202) return unpack(await answer.arrayBuffer());
+  page.working = `${title(method)} is being computed, once for this run: ${Math.round((await answer.json()).seconds)} s so far.`;
+  return null;
 }
 
 async function load() {
-  const mine = page, { run, options } = page, base = `/runs/${encodeURIComponent(run.name)}/map`;
+  const mine = page, { run, options } = page, now = () => mine === page && options.method === page.options.method;
   clearTimeout(page.timer);
-  page.cover.hidden = false;
-  if (!page.cover.querySelector(".wait")) set(page.cover, state("wait"));
+  if (!page.map) page.timer = setTimeout(() => { if (mine === page && !page.map) set(page.cover, state("wait")); }, 300);
   try {
-    if (!page.methods.length) { page.methods = (await call(`${base}/methods`)).methods; if (mine === page) drawPanel(); }
-    const answer = await request(url(base, { method: options.method }));
-    if (mine !== page || options !== page.options) return;
-    if (answer.status === 202) {
-      const { seconds } = await answer.json();
-      set(page.cover, state("wait", "", `${title(options.method)} is being computed, once for this run: ${Math.round(seconds)} s so far. It continues while you view other pages.`));
-      page.timer = setTimeout(() => { if (mine === page) load(); }, 1000);
-      return;
-    }
-    const { header, arrays } = unpack(await answer.arrayBuffer());
-    if (mine !== page || options !== page.options) return;
-    page.map = { ...header, xy: arrays.xy, rows: arrays.rows };
-    const flags = new Uint8Array(arrays.rows.length);
-    for (const side of header.sides) if (side.name === "right") flags.fill(1, side.start, side.start + side.points);
-    page.chosen = [];
-    page.items.clear(); // rows may be others now
-    page.tip.hidden = true;
-    page.tip.dataset.of = "";
-    page.list.hidden = true;
-    page.element.classList.remove("listing");
-    page.plot.set(arrays.xy, flags);
-    page.cover.hidden = true;
-    set(page.cover);
-    await colour();
-    await lines();
+    if (!page.methods.length) call(`/runs/${encodeURIComponent(run.name)}/map/methods`).then(({ methods }) => { mine.methods = methods; if (mine === page) panel(); }, () => {});
+    let found = await coordinates(options.method).catch((error) => {
+      if (error.status !== 409 || options.method === "pca") throw error;
+      return coordinates("pca"); // too few items for any other
+    });
+    if (!now()) return;
+    if (!found) {
+      page.timer = setTimeout(() => { if (now()) load(); }, 1000);
+      if (page.map) return panel();
+      found = await coordinates("pca"); // at once, until the other is there
+      if (!now()) return;
+    } else page.working = "";
+    place(found);
+    await Promise.all([colour(), lines(), filter(), names()]);
+    if (now()) await light();
   } catch (error) {
     if (mine !== page) return;
+    clearTimeout(page.timer);
+    page.working = "";
     set(page.cover, state("error", "There is no such map", error.message, options.method === "pca" ? h("button", { class: "button", on: { click: load } }, "Try again") : h("button", { class: "button", on: { click: () => wants({ method: "pca" }, true) } }, "Show PCA")));
   }
+}
+
+/** Draw other coordinates: points that are the same as before move there. */
+function place({ header, arrays }) {
+  const before = page.map, { xy, rows } = arrays;
+  const same = before && before.sides.every((side, k) => side.generation === header.sides[k].generation) && rows.length === before.rows.length && rows.every((row, i) => row === before.rows[i]);
+  page.map = { ...header, xy, rows, pairs: same ? before.pairs : undefined };
+  set(page.cover);
+  page.cover.hidden = true;
+  page.over.labels = [];
+  page.over.path = null;
+  if (same) return page.plot.morph(xy);
+  const flags = new Uint8Array(rows.length);
+  for (const side of header.sides) if (side.name === "right") flags.fill(1, side.start, side.start + side.points);
+  page.chosen = page.lit = page.over.rings = [];
+  page.pass = null;
+  page.items.clear(); // rows may be others now
+  page.tip.hidden = true;
+  page.tip.dataset.of = "";
+  page.list.hidden = true;
+  page.element.classList.remove("listing");
+  page.plot.set(xy, flags);
+}
+
+/** Labels of the map's regions. */
+async function names() {
+  const mine = page, { map } = page;
+  if (!map.labels) {
+    const answer = await request(url(`/runs/${encodeURIComponent(page.run.name)}/map/labels`, { method: map.method })).catch(() => null);
+    map.labels = answer?.status === 200 ? (await answer.json()).labels : [];
+  }
+  if (mine !== page || map !== page.map) return;
+  page.over.labels = map.labels;
+  panel();
+  page.plot.paint();
+}
+
+/** Contour lines of the points that are shown, where there are many. */
+function crowds() {
+  const mine = page, { map } = page;
+  if (map.rows.length < 3000) return;
+  import("./contours.js").then(({ contours, density }) => {
+    if (mine !== page || map !== page.map) return;
+    page.over.path = contours(density(map.xy, (i) => page.plot.visible(i)));
+    page.plot.paint();
+  });
 }
 
 /** Items were removed since this map was drawn: its row numbers are stale, so it is loaded again, once. */
@@ -130,7 +204,7 @@ async function colour() {
   const mine = page, { run, map, options } = page;
   let columns = {};
   try {
-    if (options.colour) columns = await columnOf(run, map.sides, options.colour);
+    if (options.colour && options.colour !== "side") columns = await columnOf(run, map.sides, options.colour);
   } catch (error) { if (stale(error, map)) return; announce(error.message); }
   if (mine !== page || map !== page.map || options.colour !== page.options.colour) return;
   const made = colouring(map, columns);
@@ -138,14 +212,47 @@ async function colour() {
   page.legend = made.legend;
   page.alone = null;
   page.plot.put("codes", made.codes);
-  repaint();
-  drawPanel();
+  shown();
 }
 
 function repaint() {
   if (!page?.legend) return;
   const n = page.map.rows.length, alpha = n > 200000 ? 0.55 : n > 20000 ? 0.75 : 0.9;
-  page.plot.put("palette", colours(page.legend, theme(), page.hidden, page.alone, alpha));
+  page.plot.put("palette", colours(page.legend, theme(), page.hidden, page.alone, page.lit.length ? 0.07 : alpha));
+}
+
+/** Leave out the points that the filter refuses. */
+async function filter() {
+  const mine = page, { map, options } = page, { where } = options;
+  let pass = null;
+  try {
+    for (const side of map.sides) {
+      if (!Object.keys(where[side.name] ?? {}).length) continue;
+      const body = { side: side.name, where: where[side.name], generation: side.generation };
+      const { arrays } = unpack(await (await request(`/runs/${encodeURIComponent(page.run.name)}/map/rows`, { json: body })).arrayBuffer());
+      if (mine !== page || map !== page.map || options !== page.options) return;
+      const kept = new Uint8Array(side.items);
+      for (const row of arrays.rows) kept[row] = 1;
+      pass ??= new Uint8Array(map.rows.length).fill(1);
+      for (let i = side.start; i < side.start + side.points; i++) pass[i] = kept[map.rows[i]] ?? 0;
+    }
+  } catch (error) { if (!stale(error, map)) announce(error.message); return; }
+  page.pass = pass;
+  page.plot.choose([...page.lit, ...page.chosen], pass && ((i) => pass[i]));
+  shown();
+}
+
+/** Light up the items nearest to the searched words; of a run that takes no text, those that contain them. */
+async function light() {
+  const mine = page, { run, map, options: { q } } = page, had = page.lit.length > 0;
+  let found = [];
+  try { if (q) found = await hits(page, q); } catch (error) { if (stale(error, map)) return; announce(error.message); page.trouble = error.message; }
+  if (mine !== page || map !== page.map || q !== page.options.q) return;
+  page.lit = page.over.rings = found;
+  repaint();
+  choose(q ? [] : page.chosen);
+  if (q || had) await list(found, q ? `${found.length} nearest to “${q}”` : "");
+  panel();
 }
 
 function sideOf(i) { return page.map.sides.find((side) => i >= side.start && i < side.start + side.points); }
@@ -173,7 +280,7 @@ async function relatedPairs() {
 
 async function lines() {
   const mine = page, how = page.options.pairs, map = page.map;
-  if (how === "none" || (how === "chosen" && !page.chosen.length)) return page.plot.put("lines", new Uint32Array(0));
+  if (how === "none" || (how === "chosen" && !page.chosen.length)) { page.plot.put("lines", new Uint32Array(0)); return; }
   let pairs;
   try { pairs = await relatedPairs(); } catch (error) { if (!stale(error, map)) announce(error.message); return; }
   if (mine !== page || how !== page.options.pairs) return;
@@ -184,59 +291,6 @@ async function lines() {
   }
   page.plot.put("lines", pairs);
 }
-
-function drawPanel() {
-  const { run, options, map, legend } = page;
-  const names = [...new Set(Object.values(run.sides).flatMap((side) => side.columns.map((column) => column.name)))];
-  const methods = page.methods.length ? page.methods : [{ name: "pca", title: "PCA", installed: true }];
-  const missing = methods.filter((method) => !method.installed);
-  const focus = page.panel.contains(document.activeElement) ? [...page.panel.querySelectorAll("button, select")].indexOf(document.activeElement) : -1;
-  set(page.panel, h("div", { class: "segments", role: "group", "aria-label": "Layout" }, methods.map((method) =>
-    h("button", { type: "button", "aria-pressed": String(method.name === options.method), disabled: !method.installed, title: method.installed ? undefined : `not installed; type: ${method.install}`, on: { click: () => wants({ method: method.name }) } }, method.title))),
-  missing.length ? h("p", { class: "quiet" }, `${missing.map((one) => one.title).join(" and ")} not installed; type: `, h("code", {}, missing[0].install)) : null,
-  h("div", { class: "map-row" },
-    h("div", { class: "field" }, h("label", { class: "label", for: "colour-by" }, "Colour by"),
-      h("select", { class: "select", id: "colour-by", value: options.colour, on: { change: (event) => wants({ colour: event.target.value }) } },
-        h("option", { value: "" }, "side"), h("option", { value: "split" }, "split"), names.filter((name) => name !== "split").map((name) => h("option", { value: name }, name)))),
-    h("div", { class: "field" }, h("label", { class: "label", for: "pair-lines" }, "Lines between related pairs"),
-      h("select", { class: "select", id: "pair-lines", value: options.pairs, on: { change: (event) => wants({ pairs: event.target.value }, true) } },
-        h("option", { value: "chosen" }, "of chosen items"), h("option", { value: "all" }, "of all"), h("option", { value: "none" }, "none")))),
-  legend ? drawLegend(legend) : null,
-  map ? h("p", { class: "map-facts" }, facts(map)) : null);
-  if (focus >= 0) page.panel.querySelectorAll("button, select")[focus]?.focus();
-}
-
-function facts(map) {
-  const all = map.sides.reduce((sum, side) => sum + side.items, 0), some = map.rows.length;
-  const lines = [some < all ? `${some.toLocaleString("en")} of ${all.toLocaleString("en")} items, drawn at random` : `${all.toLocaleString("en")} items`];
-  if (map.explained) lines.push(`these two axes explain ${(100 * (map.explained[0] + map.explained[1])).toFixed(1)} % of the variance`);
-  if (page.place.dataset.surface === "Canvas") lines.push("drawn without a GPU");
-  return `${lines.join("; ")}.`;
-}
-
-function drawLegend(legend) {
-  const now = theme();
-  const entry = (name, count, colour, diamond, pressed, click, title_) => h("li", {}, h("button", { type: "button", "aria-pressed": String(pressed), title: title_, on: { click } },
-    h("span", { class: `swatch${diamond ? " diamond" : ""}`, style: { "--swatch": colour } }), h("span", {}, name), h("span", { class: "quiet number" }, count.toLocaleString("en"))));
-  if (legend.type === "number") {
-    return h("div", {}, h("div", { class: "ramp", style: { background: `linear-gradient(90deg, ${[0, 0.25, 0.5, 0.75, 1].map((t) => `rgb(${continuous(t, now).join(" ")})`).join(", ")})` } }),
-      h("div", { class: "ramp-ends" }, h("span", {}, short(legend.low)), h("span", {}, short(legend.high))));
-  }
-  if (legend.type === "sides") {
-    return h("ul", { class: "legend" }, legend.entries.map((one) => entry(`${nameOf(page.run, one.name)}: ${MANY[page.run.sides[one.name].kind]}`, one.count, SIDES[now][one.right ? 1 : 0], one.right, !page.hidden.has(one.name), () => {
-      if (page.hidden.has(one.name)) page.hidden.delete(one.name); else page.hidden.add(one.name);
-      repaint();
-      drawPanel();
-    }, "Show or hide this side")));
-  }
-  return h("ul", { class: "legend" }, legend.entries.map((one) => entry(one.name, one.count, one.code === 255 ? OTHER[now] : CATEGORIES[now][one.code], false, page.alone === one.code, () => {
-    page.alone = page.alone === one.code ? null : one.code;
-    repaint();
-    drawPanel();
-  }, "Show only these")));
-}
-
-function short(x) { return Math.abs(x) >= 1e5 || (x !== 0 && Math.abs(x) < 1e-3) ? x.toExponential(2) : String(Number(x.toPrecision(4))); }
 
 /** Items of points, fetched in batches and cached. */
 async function itemsOf(points) {
@@ -268,7 +322,7 @@ function hover(i, event) {
   const fill = (item) => {
     if (page.tip.dataset.of !== keyOf(i)) {
       set(page.tip, item.kind === "image" && item.media ? picture(item, "tip-picture") : null, h("span", {}, h("strong", {}, label(item)), h("span", { class: `side-${item.side}` }, page.run.one_table ? "" : nameOf(page.run, item.side)), " ",
-        page.options.colour && item.columns[page.options.colour] !== undefined ? h("span", { class: "quiet" }, `${page.options.colour}: ${item.columns[page.options.colour]}`) : null));
+        item.columns[page.options.colour] !== undefined ? h("span", { class: "quiet" }, `${page.options.colour}: ${item.columns[page.options.colour]}`) : null));
       page.tip.dataset.of = keyOf(i);
     }
     page.tip.hidden = false;
@@ -282,45 +336,45 @@ function hover(i, event) {
 
 const actions = { onSearch(item) { go(link("search", { run: page.run.name, id: item.id, from: page.run.one_table ? "" : item.side })); } };
 
+function choose(points) {
+  page.chosen = points;
+  page.plot.choose([...page.lit, ...points], page.pass && ((i) => page.pass[i]));
+  lines();
+}
+
 async function pick(i) {
   if (!page?.map) return;
   const mine = page, { map } = page;
   page.tip.hidden = true;
-  page.chosen = [i];
-  page.plot.choose(page.chosen);
-  lines();
+  choose([i]);
   try {
     const [item] = await itemsOf([i]);
     if (mine === page && item) details(item, actions, page.plot.over);
   } catch (error) { if (!stale(error, map)) announce(error.message); }
 }
 
-async function lasso(points, byKey = false) {
+function lasso(points, byKey = false) {
   if (!page?.map) return;
-  const mine = page, { map } = page;
-  page.chosen = points;
-  page.plot.choose(points);
-  lines();
+  choose(points);
   if (!points.length) {
     page.plot.path = null;
-    page.list.hidden = true;
-    page.element.classList.remove("listing");
     page.plot.paint();
     if (byKey) announce("Nothing is in the ring");
-    return;
   }
-  const close = h("button", { class: "icon-button plain", type: "button", "aria-label": "Close the list", on: { click: () => { lasso([]); page.plot.over.focus(); } } }, icon("close"));
-  const body = h("ol", { tabindex: -1 });
-  set(page.list, h("div", { class: "row between" }, h("h2", {}, `${points.length.toLocaleString("en")} chosen`), close),
-    points.length > LISTED ? h("p", { class: "quiet" }, `The first ${LISTED} are listed.`) : null, body);
-  page.list.hidden = false;
-  page.element.classList.add("listing");
-  announce(`${points.length} items chosen`);
-  try {
-    const shown = points.slice(0, LISTED), items = await itemsOf(shown);
-    if (mine !== page || page.chosen !== points) return;
-    set(body, items.map((item) => h("li", {}, h("button", { type: "button", on: { click: (event) => details(item, actions, event.currentTarget) } },
-      item.kind === "image" && item.media ? picture(item, "small-picture") : h("span", { class: "blank" }, h("span", { class: `dot ${item.side}` })), h("span", {}, label(item))))));
-    if (byKey) body.querySelector("button")?.focus();
-  } catch (error) { if (!stale(error, map)) set(body, h("li", {}, h("p", { class: "note bad" }, error.message))); }
+  return list(points, points.length ? `${points.length.toLocaleString("en")} selected` : "", byKey);
+}
+
+/** List some points beside the map; without a heading the list is hidden. */
+async function list(points, heading, byKey = false) {
+  page.listed = points;
+  page.list.hidden = !heading;
+  page.element.classList.toggle("listing", Boolean(heading));
+  if (page.plot.fitted) page.plot.fit();
+  if (heading) await listed(page, points, heading, { ...actions, sideOf, itemsOf, stale, save, close: () => (page.options.q ? wants({ q: "" }) : lasso([])) }, byKey);
+}
+
+/** Save points (all without a list) as "csv" or "json", or the map as "png". */
+async function save(kind, points) {
+  const { map } = page;
+  try { await (await import("./map-files.js")).save(page, kind, points, sideOf, legendOf(page)); } catch (error) { if (!stale(error, map)) announce(error.message); }
 }

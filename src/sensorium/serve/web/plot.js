@@ -16,6 +16,7 @@ export class Plot {
     this.view = { x: 0, y: 0, scale: 100 };
     this.tool = "move";
     this.visible = () => true;
+    this.hovered = -1;
     this.canvas = h("canvas", { class: "plot-canvas" });
     this.over = h("canvas", { class: "plot-over", tabindex: 0, role: "application", "aria-roledescription": "map",
       "aria-label": "Map of all items. Arrow keys move, plus and minus zoom, 0 shows all, Enter lists what is in the ring." });
@@ -43,7 +44,7 @@ export class Plot {
 
   /** The WebGL context is lost: continue on a plain canvas. */
   fallBack() {
-    if (!this.place.isConnected) return;
+    if (!this.place.isConnected || this.stopped) return;
     const fresh = this.canvas.cloneNode();
     this.canvas.replaceWith(fresh);
     this.canvas = fresh;
@@ -56,6 +57,7 @@ export class Plot {
 
   /** New points: interleaved coordinates and flags (1: right side). */
   set(xy, flags) {
+    cancelAnimationFrame(this.moves);
     this.xy = xy;
     this.base = flags;
     this.grid = new Grid(xy);
@@ -66,17 +68,43 @@ export class Plot {
     this.fit();
   }
 
+  /** Move the same points to other places; at once for those who want no motion, and where there are many. */
+  morph(xy) {
+    const from = this.xy, begin = performance.now(), n = xy.length, still = n > 120000 || matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.grid = new Grid(xy);
+    const frame = () => {
+      const t = still ? 1 : Math.min(1, (performance.now() - begin) / 500), ease = t * t * (3 - 2 * t);
+      this.xy = t < 1 ? from.map((one, i) => one + (xy[i] - one) * ease) : xy;
+      this.surface.points(this.xy);
+      if (t < 1) this.moves = requestAnimationFrame(frame);
+      this.paint();
+    };
+    cancelAnimationFrame(this.moves);
+    frame();
+    this.fit();
+  }
+
   put(name, value) {
     this[`${name}Value`] = value;
     this.surface[name](value);
     this.paint();
   }
 
-  /** Mark points as chosen. */
-  choose(indices) {
+  /** Mark points as chosen, and those that pass(i) refuses as left out. */
+  choose(indices, pass = null) {
     const flags = this.base.slice();
+    if (pass) for (let i = 0; i < flags.length; i++) if (!pass(i)) flags[i] |= 4;
     for (const i of indices) flags[i] |= 2;
     this.put("flags", flags);
+  }
+
+  /** The map as it is seen, as a canvas. */
+  picture() {
+    this.draw();
+    const made = h("canvas", { width: this.over.width, height: this.over.height }), context = made.getContext("2d");
+    context.drawImage(this.canvas, 0, 0);
+    context.drawImage(this.over, 0, 0);
+    return made;
   }
 
   resize() {
@@ -88,7 +116,8 @@ export class Plot {
       canvas.width = Math.round(w * ratio);
       canvas.height = Math.round(hgt * ratio);
     }
-    if (first && this.xy) this.fit(); else this.paint(true);
+    if (first && this.xy) this.fit();
+    this.draw(); // at once: a canvas that was resized is black until it is drawn
   }
 
   /** Show everything. */
@@ -101,6 +130,7 @@ export class Plot {
     this.view.x = (within.left + within.right) / 2 - ((pad.left - pad.right) * this.ratio) / 2 / this.view.scale;
     this.view.y = (within.top + within.bottom) / 2 + ((pad.top - pad.bottom) * this.ratio) / 2 / this.view.scale;
     this.least = this.view.scale;
+    this.fitted = true;
     this.paint();
   }
 
@@ -116,16 +146,22 @@ export class Plot {
     if (this.due) return;
     this.due = requestAnimationFrame(() => {
       this.due = 0;
-      if (!this.xy || !this.ratio) return;
-      const style = getComputedStyle(this.place), colour = (name) => rgb(style.getPropertyValue(name).trim());
-      this.surface.draw(this.view, this.size, colour("--ground"), [...colour("--tint"), Math.max(0.05, Math.min(0.5, 900 / Math.max(1, this.linesValue.length)))], this.moving);
-      this.paintOver();
+      this.draw();
     });
+  }
+
+  draw() {
+    if (!this.ratio) return;
+    const style = getComputedStyle(this.place), colour = (name) => rgb(style.getPropertyValue(name).trim());
+    const tint = [...colour("--tint"), Math.max(0.05, Math.min(0.5, 900 / Math.max(1, this.linesValue?.length ?? 0)))];
+    this.surface.draw(this.view, this.xy ? this.size : 1, colour("--ground"), tint, this.moving);
+    this.paintOver();
   }
 
   paintOver() {
     const context = this.over.getContext("2d"), { width, height } = this.over;
     context.clearRect(0, 0, width, height);
+    if (this.xy) this.layer?.draw(context, this);
     const accent = getComputedStyle(this.place).getPropertyValue("--mark").trim();
     context.strokeStyle = accent;
     context.lineWidth = 1.5 * this.ratio;
@@ -175,6 +211,7 @@ export class Plot {
 
   move() {
     this.moving = true;
+    this.fitted = false;
     this.paint(false);
     clearTimeout(this.rest);
     this.rest = setTimeout(() => this.paint(), 160);
@@ -265,6 +302,8 @@ export class Plot {
   }
 
   stop() {
+    this.stopped = true;
+    cancelAnimationFrame(this.moves);
     this.seen.disconnect();
     window.removeEventListener("themechange", this.repaint);
     cancelAnimationFrame(this.due);

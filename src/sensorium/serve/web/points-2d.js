@@ -17,7 +17,7 @@ export function surface(canvas) {
     for (let pass = 0; pass < 2; pass++) { // chosen points last, on top
       for (let i = 0; i < n; i += pass ? 1 : step) {
         const chosen = flags[i] & 2;
-        if (Boolean(chosen) !== Boolean(pass)) continue;
+        if (Boolean(chosen) !== Boolean(pass) || flags[i] & 4) continue;
         const c = 4 * (codes[i] + 256 * (flags[i] & 1)), alpha = chosen ? 1 : colours[c + 3] / 255;
         if (!alpha) continue;
         const x = (xy[2 * i] - view.x) * view.scale + width / 2, y = height / 2 - (xy[2 * i + 1] - view.y) * view.scale;

@@ -6,14 +6,14 @@ uniform float size;  // pixels
 uniform highp sampler2D palette;
 layout(location = 0) in vec2 at;
 layout(location = 1) in uint code;
-layout(location = 2) in uint flags;  // 1: right side, 2: chosen
+layout(location = 2) in uint flags;  // 1: right side, 2: chosen, 4: left out
 out vec4 colour;
 flat out uint kind;
 void main() {
   colour = texelFetch(palette, ivec2(int(code), int(flags & 1u)), 0);
   bool chosen = (flags & 2u) != 0u;
   kind = flags & 1u;
-  gl_Position = colour.a == 0.0 ? vec4(2.0, 2.0, 2.0, 1.0) : vec4((at - view.xy) * view.zw, 0.0, 1.0);
+  gl_Position = colour.a == 0.0 || (flags & 4u) != 0u ? vec4(2.0, 2.0, 2.0, 1.0) : vec4((at - view.xy) * view.zw, 0.0, 1.0);
   gl_PointSize = chosen ? size * 1.6 + 2.0 : size;
   if (chosen) colour.a = 1.0;
 }`;
@@ -90,7 +90,7 @@ export function surface(canvas, { software = false } = {}) {
     points(xy) { n = xy.length / 2; fill(places, xy, gl.STATIC_DRAW); },
     /** Colour code of each point, n bytes. */
     codes(array) { fill(codes, array, gl.STATIC_DRAW); },
-    /** Bits of each point: 1 right side, 2 chosen. */
+    /** Bits of each point: 1 right side, 2 chosen, 4 left out. */
     flags(array) { fill(flags, array, gl.DYNAMIC_DRAW); },
     /** 256 colours for the left side and 256 for the right, RGBA bytes. */
     palette(rgba) {
