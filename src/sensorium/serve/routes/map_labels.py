@@ -39,7 +39,7 @@ class Labels(BaseModel):
 
 
 def column_of(served: ServedRun, side: str, table: Table, named: str = "") -> str | None:
-    """The column that labels a side: the named one, the display column, else the first with few values; None without."""
+    """The column that labels a side: the named one, the display column, else the first with few values; or None."""
     if named in table.columns:
         return named
     display = presentation.display_column(table, presentation.options(served.run).column_of(side))
