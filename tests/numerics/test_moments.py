@@ -57,6 +57,30 @@ def test_merge_equals_whole(cut: int, seed: int) -> None:
     assert_equal(Moments(6, 4).merge(merged).merge(Moments(6, 4)), merged)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=900), st.sampled_from("xy"), st.integers(0, 5))
+def test_repeated_rows_are_multiplied_once(counts: list[int], side: str, seed: int) -> None:
+    owner = np.repeat(np.arange(len(counts)), counts)
+    x, y = paired(len(owner), seed)
+    once = {"x": x, "y": y}[side][: len(counts)]
+    x, y = (once[owner], y) if side == "x" else (x, once[owner])
+    expected = Moments(6, 4).update(x[:7], y[:7]).update(x, y)
+    found = Moments(6, 4).update(x[:7], y[:7]).update_repeated(once, owner, y if side == "x" else x, side)
+    assert_equal(found, expected)
+
+
+def test_repeated_rows_in_float32_and_bad_ones() -> None:
+    x, y = paired(5000, offset=0.0)
+    owner = np.arange(5000) // 5
+    found = Moments(6, 4, products="float32").update_repeated(x[:1000], owner, y)
+    assert_equal(found, Moments(6, 4).update(x[:1000][owner], y), 1e-5)
+    y[3, 1] = np.nan
+    with pytest.raises(BadData, match="y holds NaN"):
+        Moments(6, 4).update_repeated(x[:1000], owner, y)
+    with pytest.raises(BadData, match="y holds NaN"):
+        Moments(6, 4).update_repeated(y[:1000], owner, x, "y")
+
+
 def test_weight_is_repetition() -> None:
     x, y = paired(50)
     counts = np.random.default_rng(1).integers(0, 4, 50)

@@ -86,5 +86,5 @@ def input_statistics(table: Embeddings, rows: np.ndarray) -> InputStats:
     """Statistics of some items of a table, or of contexts' items, each counted once: of their vectors or frames."""
     if isinstance(table, Contexts):
         rows = table.completions.context.take(rows).values
-    items = np.unique(rows)
+    items = csr.distinct(rows)
     return InputStats.of(table.vectors, items if table.offsets is None else csr.rows_of(table.offsets, items))

@@ -14,7 +14,7 @@ from sensorium.fitting.features import Mapped, seen
 from sensorium.fitting.fitted import Fitted
 from sensorium.numerics import unit
 from sensorium.numerics.moments import InputStats, Moments
-from sensorium.pairs import Pairs, Relevance
+from sensorium.pairs import Pairs, Relevance, csr
 from sensorium.scores.measures import average_precision
 from sensorium.types import Affine, Embeddings, Solution, blocks
 
@@ -28,7 +28,7 @@ Statistics = Callable[[Embeddings, np.ndarray], InputStats | None]  #: of some r
 
 def of_rows(table: Embeddings, rows: np.ndarray) -> InputStats:
     """Statistics of some rows, each counted once."""
-    return InputStats.of(table.vectors, np.unique(rows))
+    return InputStats.of(table.vectors, csr.distinct(rows))
 
 
 def solve(
@@ -251,18 +251,25 @@ def lifted(head: Any, x: np.ndarray) -> np.ndarray:
 
 def moments_of(sides: tuple[Side, Side], training: Pairs, needs: Sequence[str]) -> Moments:
     """Moments of the related pairs, gathered in blocks; in both orders within one table."""
+    both = training.left, training.right
+    first = int(len(csr.distinct(both[1])) < len(csr.distinct(both[0])))  # the side whose rows repeat more often
     # Neighbouring rows together, so that a memory map is read forwards.
-    order = np.lexsort((training.right, training.left))
+    order = np.lexsort((both[1 - first], both[first]))
     moments = None
     for part in blocks(len(order), _BLOCK):
-        x = sides[0].rows(training.left[order[part]])
-        y = sides[1].rows(training.right[order[part]])
+        rows = both[first][order[part]]
+        owner = np.concatenate([[0], np.cumsum(rows[1:] != rows[:-1])])
+        once = sides[first].rows(rows[np.concatenate([[True], rows[1:] != rows[:-1]])])
+        many = sides[1 - first].rows(both[1 - first][order[part]])
         if moments is None:
-            narrow = len(order) >= _MANY and x.dtype == y.dtype == np.float32
-            moments = Moments(x.shape[1], y.shape[1], needs, "float32" if narrow else "float64")
-        moments.update(x, y)
-        if training.same_table:
-            moments.update(y, x)
+            narrow = len(order) >= _MANY and once.dtype == many.dtype == np.float32
+            widths = (once.shape[1], many.shape[1])
+            moments = Moments(*(widths[::-1] if first else widths), needs, "float32" if narrow else "float64")
+        for side in (first, 1 - first) if training.same_table else (first,):
+            if len(once) < len(many):
+                moments.update_repeated(once, owner, many, "xy"[side])
+            else:
+                moments.update(*((many, once) if side else (once, many)))
     if training.classes is not None:
         moments.set_cross(between_classes(sides, training, moments))
     return moments

@@ -13,7 +13,7 @@ from sensorium.fitting.contexts import CATEGORY, codes
 from sensorium.fitting.finetune import Through
 from sensorium.fitting.options import COSINE, TrainOptions
 from sensorium.fitting.validation import ALWAYS, QUERIES, Validation
-from sensorium.pairs import Pairs
+from sensorium.pairs import Pairs, csr
 from sensorium.pairs.set_positives import Together
 from sensorium.pairs.sets import ItemSets, sets_of
 from sensorium.scores import measures
@@ -54,7 +54,7 @@ class SetValidation:
         self.completions = every.take(
             np.linspace(0, q - 1, QUERIES).round().astype(np.int64) if q > QUERIES else np.arange(q)
         )
-        self.candidates = np.unique(held_out.items.values)
+        self.candidates = csr.distinct(held_out.items.values)
         self.together = Together(held_out, len(items))
         words = np.asarray(items.meta[CATEGORY]) if CATEGORY in items.meta else np.zeros(len(items), np.int64)
         self.kind = np.unique(words, return_inverse=True)[1]

@@ -121,9 +121,9 @@ def _known_negatives(completions: Completions, apart: Pairs, train: np.ndarray) 
     one, other = np.concatenate([apart.left, apart.right]), np.concatenate([apart.right, apart.left])
     owner = np.repeat(np.arange(c), context.counts)
     found = csr.group(one, other, n).take(context.values[train[owner]])
-    keys = np.unique(np.repeat(owner[train[owner]], found.counts) * n + found.values)
+    keys = csr.distinct(np.repeat(owner[train[owner]], found.counts) * n + found.values)
     own = np.concatenate([np.arange(c) * n + completions.target, owner * n + context.values])
-    keys = np.random.default_rng(0).permutation(np.setdiff1d(keys, own))
+    keys = np.random.default_rng(0).permutation(np.setdiff1d(keys, csr.distinct(own), assume_unique=True))
     keys = keys[np.argsort(keys // n, kind="stable")]
     keys = keys[csr.positions(np.bincount(keys // n, minlength=c)) < KNOWN]
     return keys // n, keys % n

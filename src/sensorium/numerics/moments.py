@@ -10,6 +10,7 @@ import numpy as np
 from sensorium.errors import BadData
 from sensorium.types import Rows, blocks
 
+_REPEATED = 4096  # pairs at once where rows of one side repeat, so that its distinct rows still make a block
 _BLOCK = 1024  # rows centred at once: 6 MB of float64 at a width of 768; float32 products round less when short
 
 
@@ -67,6 +68,37 @@ class Moments:
                 self.n += added
         return self
 
+    def update_repeated(self, once: np.ndarray, owner: np.ndarray, many: np.ndarray, side: str = "x") -> Moments:
+        """Add pairs in which rows of one side repeat, as :meth:`update` of the repeated rows would; returns itself.
+
+        once (u, d): distinct rows of ``side``, "x" or "y". many (n, e): rows of the other side. owner (n,): the row of
+        ``once`` that each goes with, ascending and without gaps. A row that goes with c others is multiplied once, not
+        c times: √c of it with itself, and with 1 / √c of the sum of the others, all about their means.
+        Raises BadData as :meth:`update` does.
+        """
+        means = self.mean_x, self.mean_y
+        widths = [len(mean) for mean in (means if side == "x" else means[::-1])]
+        checked = _checked(*((once, many) if side == "x" else (many, once)), None, *map(len, means), paired=False)
+        once, many = checked[:2] if side == "x" else checked[1::-1]
+        size = min(_REPEATED, len(many)) + 1
+        room = [np.empty((size, width), self._type) for width in widths]
+        for rows in blocks(len(many), _REPEATED):
+            of = owner[rows] - owner[rows.start]
+            counts, added = np.bincount(of).astype(np.float64), float(len(of))
+            own = once[owner[rows.start] : owner[rows.stop - 1] + 1]
+            shift = np.sqrt(self.n * added / (self.n + added))
+            means = (self.mean_x, self.mean_y) if side == "x" else (self.mean_y, self.mean_x)
+            a, mean_a = _centre(own, counts, added, means[0], self.n, shift, room[0])
+            b, mean_b = _centre(many[rows], None, added, means[1], self.n, shift, room[1])
+            starts = np.concatenate([[0], np.cumsum(counts[:-1])]).astype(np.int64)
+            sums = np.concatenate([np.add.reduceat(b[:-1], starts, axis=0), b[-1:]])
+            sums[:-1] /= np.sqrt(counts).astype(self._type)[:, None]
+            x, y = (a, b) if side == "x" else (b, a)
+            self._accumulate(x, y, *((a, sums) if side == "x" else (sums, a)))
+            self.mean_x, self.mean_y = (mean_a, mean_b) if side == "x" else (mean_b, mean_a)
+            self.n += added
+        return self
+
     def merge(self, other: Moments) -> Moments:
         """Add what another accumulated, as if its rows had been added here; returns itself."""
         if (len(other.mean_x), len(other.mean_y)) != (len(self.mean_x), len(self.mean_y)):
@@ -90,18 +122,24 @@ class Moments:
         """Take this covariance of x with y (d_x, d_y) for that of the paired rows, which were paired otherwise."""
         self._sums["xy"] = np.asfortranarray(cov_xy) * self._weight
 
-    def _accumulate(self, x: np.ndarray, y: np.ndarray) -> None:
-        """S += XᵀX, YᵀY, XᵀY; the symmetric two cost half as syrk. In float64 without a temporary."""
+    def _accumulate(
+        self, x: np.ndarray, y: np.ndarray, cross_x: np.ndarray | None = None, cross_y: np.ndarray | None = None
+    ) -> None:
+        """S += XᵀX, YᵀY, XᵀY; the symmetric two cost half as syrk. In float64 without a temporary.
+
+        cross_x, cross_y: the rows of XᵀY where these are not x and y.
+        """
         from scipy.linalg import blas
 
         syrk, gemm = (blas.dsyrk, blas.dgemm) if self._type == np.float64 else (blas.ssyrk, blas.sgemm)
         sides = {"x": x, "y": y}
+        cross = (x, y) if cross_x is None or cross_y is None else (cross_x, cross_y)
         for (a, b), sums in self._sums.items():
             into = {"beta": 1.0, "c": sums, "overwrite_c": True} if sums.dtype == self._type else {}
             if a == b:
                 product = syrk(1.0, sides[a].T, **into)
             else:
-                product = gemm(1.0, sides[a].T, sides[b].T, trans_b=True, **into)
+                product = gemm(1.0, cross[0].T, cross[1].T, trans_b=True, **into)
             if not into:
                 sums += product
         for side, squares in self._squares.items():
@@ -162,7 +200,7 @@ class InputStats:
 
 
 def _checked(
-    x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, dim_x: int, dim_y: int
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, dim_x: int, dim_y: int, paired: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     x, y = np.asarray(x), np.asarray(y)
     for name, rows, d in (("x", x, dim_x), ("y", y, dim_y)):
@@ -171,7 +209,7 @@ def _checked(
         for part in blocks(len(rows), _BLOCK):
             if not np.isfinite(rows[part]).all():
                 raise BadData(f"moments: {name} holds NaN or infinity; correct or drop those rows")
-    if len(x) != len(y):
+    if paired and len(x) != len(y):
         raise BadData(f"moments: {len(x)} rows of x for {len(y)} rows of y; they must be paired")
     if weights is not None:
         weights = np.asarray(weights, np.float64)

@@ -28,6 +28,16 @@ class Ragged(NamedTuple):
         return np.diff(self.offsets)
 
 
+def distinct(numbers: np.ndarray) -> np.ndarray:
+    """``np.unique`` of integers (n,) by sorting: several times faster than by hashing where most are distinct.
+
+    >>> distinct(np.array([5, 2, 5])).tolist()
+    [2, 5]
+    """
+    ascending = np.sort(numbers, axis=None)
+    return ascending[np.concatenate([[True], ascending[1:] != ascending[:-1]])] if len(ascending) else ascending
+
+
 def offsets_of(counts: np.ndarray) -> np.ndarray:
     """Where rows of these lengths (n,) begin, and where the last ends: (n + 1,) int64.
 

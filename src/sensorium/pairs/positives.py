@@ -105,7 +105,7 @@ class BatchPositives:
             return
         if self.same_table:  # a relation holds both ways
             left, right = np.concatenate([left, right]), np.concatenate([right, left])
-        self.edges = np.unique(left * self.width + right)
+        self.edges = csr.distinct(left * self.width + right)
         left, right = self.edges // self.width, self.edges % self.width
         self.starts = np.searchsorted(left, np.arange(self.width + 1))
         self.right = right

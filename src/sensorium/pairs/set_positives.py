@@ -18,7 +18,7 @@ class Together:
         counts = items.counts
         first = np.repeat(items.values, np.repeat(counts, counts))
         other = items.values[csr.rows_of(items.offsets, np.repeat(np.arange(len(counts)), counts))]
-        edges = np.unique(first * n + other)
+        edges = csr.distinct(first * n + other)
         self.items = csr.group(edges // n, edges % n, n)
 
     def of(self, context: Ragged) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +28,7 @@ class Together:
         which, at = _ranges(start, self.items.offsets[context.values + 1])
         owner, items = np.concatenate([owner, owner[which]]), np.concatenate([context.values, self.items.values[at]])
         width = 1 + int(items.max(initial=0))
-        pairs = np.unique(owner * width + items)
+        pairs = csr.distinct(owner * width + items)
         return pairs // width, pairs % width
 
 
