@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 EVERY = 30.0  # seconds between the lines of a log; work that ends sooner writes none
 
@@ -15,9 +16,54 @@ _guard = threading.Lock()
 _shown: dict[str, Any] = {"bars": None, "users": 0}
 
 
+class Watcher(Protocol):
+    """Told how far the work inside :func:`watched` is, whether anything is printed or not."""
+
+    def stage(self, name: str) -> None:
+        """A stage begins, such as "embed"."""
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """So many of ``total`` are done in the present stage. Called often, and from several threads."""
+
+
+_WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextlib.contextmanager
+def watched(by: Watcher) -> Iterator[None]:
+    """Tell ``by`` of the stages and counts of the work in this block, in place of a watcher around it."""
+    token = _WATCHER.set(by)
+    try:
+        yield
+    finally:
+        _WATCHER.reset(token)
+
+
+def count(what: str, done: int, total: int) -> None:
+    """Tell the watcher, if there is one, that so many are done."""
+    if (watcher := _WATCHER.get()) is not None:
+        watcher.count(what, done, total)
+
+
 @contextlib.contextmanager
 def bar(what: str, total: int, show: bool = True) -> Iterator[Callable[[int], None]]:
     """Give a function that takes how many more are done. Where standard error is no terminal, see :class:`Log`."""
+    watcher, done, counting = _WATCHER.get(), 0, threading.Lock()
+    with _drawn(what, total, show) as advance:
+
+        def both(more: int) -> None:
+            nonlocal done
+            advance(more)
+            if watcher is not None:
+                with counting:
+                    done += more
+                    watcher.count(what, done, total)
+
+        yield both
+
+
+@contextlib.contextmanager
+def _drawn(what: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
     if not show or not total:
         yield lambda done: None
         return
@@ -107,6 +153,8 @@ def say(what: str, text: str) -> None:
 @contextlib.contextmanager
 def timed(stage: str, seconds: dict[str, float], quiet: bool) -> Iterator[None]:
     """Measure a stage's wall time, and print it on the terminal's error stream."""
+    if (watcher := _WATCHER.get()) is not None:
+        watcher.stage(stage)
     start = time.perf_counter()
     yield
     seconds[stage] = round(time.perf_counter() - start, 3)

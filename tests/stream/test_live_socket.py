@@ -61,7 +61,7 @@ def test_the_messages(voice_run, server):
     segments = [{**m} for m in stream.told if m["type"] == "segment"]
     assert segments and final["segments"] == segments
     assert set(final) == {"type", "seconds", "frames", "speech", "probabilities", "emotion", "label", "confidence",
-                          "felt", "segments"}  # fmt: skip
+                          "felt", "predicted", "segments"}  # fmt: skip
     felt = sum(s["end"] - s["start"] for s in segments)
     assert sum(final["felt"].values()) == pytest.approx(felt, abs=1e-3)
 

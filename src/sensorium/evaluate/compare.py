@@ -180,8 +180,8 @@ def compare_runs(
     read, Mismatch when the runs were not evaluated on the same queries and candidates.
     """
     parsed = [parse(m) for m in measures]
-    read = [_read(Path(folder) / FILE) for folder in (a, b)]
-    of_a, of_b = ({d: r for (s, d), r in ranks.items() if s == split} for ranks, _ in read)
+    stored = [read(Path(folder) / FILE) for folder in (a, b)]
+    of_a, of_b = ({d: r for (s, d), r in ranks.items() if s == split} for ranks, _ in stored)
     both = [direction for direction in of_a if direction in of_b]
     if not both:
         raise BadData(f"{a} and {b} share no evaluated direction of the split '{split}'; run both recipes again")
@@ -202,7 +202,7 @@ def compare_runs(
                     **statistics.few(len(np.unique(one.group))),
                 }
             )
-    values = [{key: one for key, one in each.items() if key[0] == split} for _, each in read]
+    values = [{key: one for key, one in each.items() if key[0] == split} for _, each in stored]
     return rows + [_named(one, values[1][key], f"{a} and {b}, {split} {one.measure}", resamples, seed)
                    for key, one in values[0].items() if key in values[1]]  # fmt: skip
 
@@ -261,16 +261,25 @@ def save(
     io.write(Path(path), lambda file: np.savez_compressed(file, **arrays))
 
 
+def version(folder: Path) -> tuple[int, ...]:
+    """Changes whenever the ranks that a run folder stores do; empty where it stores none."""
+    try:
+        found = (Path(folder) / FILE).stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def load(path: Path) -> dict[tuple[str, str], Ranks]:
     """Read what :func:`save` wrote: ranks by (split, direction).
 
     Raises BadData when the file is absent, Corrupt when it is not what was written.
     """
-    return _read(Path(path))[0]
+    return read(Path(path))[0]
 
 
-def _read(path: Path) -> tuple[dict[tuple[str, str], Ranks], dict[tuple[str, str, str], Named]]:
-    """Ranks by (split, direction), and values of protocols by (split, direction, measure)."""
+def read(path: Path) -> tuple[dict[tuple[str, str], Ranks], dict[tuple[str, str, str], Named]]:
+    """Ranks by (split, direction), and values of protocols by (split, direction, measure). Raises as :func:`load`."""
     if not path.is_file():
         raise BadData(f"{path.parent} keeps no per-query ranks ({path.name} is absent); run its recipe again")
     integrity.check_file(path.parent, path.name)

@@ -6,14 +6,15 @@ import sys
 import time
 from typing import Any
 
-from sensorium.progress import Log
+from sensorium.progress import Log, count
 
 
 class Progress:
-    """A progress bar on a terminal, a line at intervals in a log; nothing unless ``visible``."""
+    """A progress bar on a terminal, a line at intervals in a log unless not ``visible``; a watcher is told anyway."""
 
     def __init__(self, total: int, done: int, visible: bool) -> None:
         self.bar = self.log = None
+        self.total = total
         if visible and sys.stderr.isatty():
             from rich import progress
             from rich.console import Console
@@ -29,6 +30,7 @@ class Progress:
 
     def show(self, state: Any, pairs_a_step: int) -> None:
         """Redraw from a :class:`~sensorium.fitting.state.State`, at most four times a second."""
+        count("steps", state.step, self.total)
         if self.log is not None:
             self.log.reach(state.step, lambda: _description(state, pairs_a_step))
         if self.bar is None or time.monotonic() - self._drawn < 0.25:

@@ -51,6 +51,15 @@ _SYNONYMS = {
 _CANONICAL = {other: word for word, others in _SYNONYMS.items() for other in others.split()}
 
 
+def are_emotions(words: Sequence[str]) -> bool:
+    """Whether classes of these names are emotions: two or more, each a word that is known for one.
+
+    >>> are_emotions(["anger", "Fear", "neutral"]), are_emotions(["dog", "rain", "calm"])
+    (True, False)
+    """
+    return len(words) > 1 and all(canonical(word) in RATINGS for word in words)
+
+
 def canonical(word: str) -> str:
     """The word that stands for an emotion: one of RATINGS where it is known, else the word itself in lower case.
 

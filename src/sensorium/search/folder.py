@@ -15,7 +15,7 @@ from sensorium import fingerprint as fingerprints
 from sensorium import io
 from sensorium.errors import BadRecipe, DiskFull, ReadOnly, SensoriumError
 from sensorium.recipe import Recipe
-from sensorium.search import evaluations, journal
+from sensorium.search import evaluations, journal, making
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ def workplace(out: Path, plan: Recipe) -> Iterator[Path]:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             io.write(target.started, text)
         try:
-            yield building
+            with making.recorded(building):
+                yield building
         except Exception:
             if not target.checkpoint.exists():  # nothing worth going on from
                 with contextlib.suppress(DiskFull, ReadOnly):  # the error that led here matters more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import torch
 from sensorium.contracts import Encoder, FrameEncoder, Head, SequenceHead
 from sensorium.errors import BadRecipe
 from sensorium.modalities.audio import files
+from sensorium.stream import speech
 from sensorium.stream.tracker import TrackerOptions
 
 STEP = 0.1  # seconds between two readings
@@ -44,6 +46,7 @@ class Streams:
     so that readings never depend on how the sound was cut into chunks. Readings equal those of the stream
     alone, and the last one that of the whole file, to 1e-5.
     options: the share of voice that makes a step speech, and the pause after which an utterance is over.
+    spoken: voice is speech alone, so that steady noise is none, however loud; see :mod:`sensorium.stream.speech`.
     Raises BadRecipe for parts that cannot stream.
     """
 
@@ -54,9 +57,11 @@ class Streams:
         read: Callable[[np.ndarray], np.ndarray] = lambda values: values,
         step: float = STEP,
         options: TrackerOptions = _OPTIONS,
+        spoken: bool = False,
     ) -> None:
         check_parts(encoder, head)
-        self.encoder, self.head, self.read = encoder, head.eval(), read
+        self.encoder, self.head, self.read, self.spoken = encoder, head.eval(), read, spoken
+        self._floor_steps = max(1, round(speech.FLOOR_SECONDS / step))
         self.per = max(1, round(step * encoder.rate / encoder.hop))  # frames a step
         self._active_share, self._pause = options.active_share, max(1, round(options.pause / step))  # steps
         self._open: dict[int, _Stream] = {}
@@ -145,7 +150,11 @@ class Streams:
         for start in range(0, frames, self.per):
             cut = slice(start, min(start + self.per, frames))
             lengths, found = _counted(x[:, cut], counted[:, cut])
-            shares = voice[:, cut].mean(1).tolist()
+            shares = voice[:, cut].mean(1)
+            if self.spoken:
+                heard = samples[:, start * encoder.hop : (cut.stop - 1) * encoder.hop + encoder.span]
+                shares = np.where(self._speech(batch, heard), shares, 0.0)
+            shares = shares.tolist()
             whole = whole.advance(self.head, found, lengths)
             values, more = self.read(whole.latest.numpy()).tolist(), {}
             if alone:
@@ -160,6 +169,16 @@ class Streams:
                 readings[key].append(Reading(*times, stream.frames, shares[i], values[i], more.get(i)))
         self._whole.put(rows, whole)
         self._present.put(apart, present)
+
+    def _speech(self, batch: list[_Stream], samples: np.ndarray) -> np.ndarray:
+        """Which streams' steps (b, n) may be speech; their levels are remembered."""
+        level = speech.levels(samples)
+        found = speech.is_speech(samples, self.encoder.rate, [stream.levels for stream in batch], level)
+        for stream, one in zip(batch, level.tolist(), strict=True):
+            stream.levels.append(one)
+            if len(stream.levels) > self._floor_steps:
+                stream.levels.popleft()
+        return found
 
     def _over(self, stream: _Stream, share: float) -> bool:
         """Whether an utterance was over when this step began; counts the step itself as voice or pause."""
@@ -254,6 +273,7 @@ class _Stream:
         "began",
         "buffer",
         "frames",
+        "levels",
         "quiet",
         "rate",
         "resampler",
@@ -270,6 +290,7 @@ class _Stream:
         """At second 0, with so many samples of silence before it."""
         self.buffer: list[np.ndarray] = [np.zeros(silence, np.float32)]
         self.size, self._skip, self.frames, self.began = silence, 0, 0, False
+        self.levels: deque[float] = deque()  # of the steps before, see stream.speech
         self.quiet, self.spoken = 0, False  # steps without voice until now; whether there was voice before them
 
     def add(self, samples: np.ndarray) -> None:

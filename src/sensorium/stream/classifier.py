@@ -10,26 +10,26 @@ import numpy as np
 
 from sensorium.contracts import Encoder, Head
 from sensorium.errors import BadRecipe
-from sensorium.numerics import ragged
+from sensorium.numerics import affect, ragged
 from sensorium.stream.batch import STEP, Streams, check_parts
 from sensorium.stream.tracker import TrackerOptions
 
 if TYPE_CHECKING:
     from sensorium.search.run import Run
 
-_STEPS = 100  # steps that are looked at together for speech
-
 
 class StreamingClassifier:
     """Encoder, head and class vectors of a run; one serves any number of streams.
 
-    labels: the c classes, in the order of all probabilities. Raises BadRecipe for a run that cannot stream.
+    labels: the c classes, in the order of all probabilities. emotions: whether they are emotions, which are heard in
+    speech alone. Raises BadRecipe for a run that cannot stream.
     """
 
     def __init__(self, run: Run) -> None:
         check(run)
         index = run.index("right")
         self.labels: list[str] = [str(name) for name in index.table.ids]
+        self.emotions = affect.are_emotions(self.labels)
         self.encoder, self.head, self.name = run.encoder("left"), run.head("left"), Path(run.folder).name
         self._objective = run.recipe.part("objective")
         self._classes = np.array(index.vectors(np.arange(len(self.labels))), np.float32).T
@@ -40,7 +40,7 @@ class StreamingClassifier:
 
     def streams(self, step: float = STEP, options: TrackerOptions | None = None) -> Streams:
         """Many streams of this run, computed together."""
-        return Streams(self.encoder, self.head, self.probabilities, step, options or TrackerOptions())
+        return Streams(self.encoder, self.head, self.probabilities, step, options or TrackerOptions(), self.emotions)
 
     def offline(self, sources: Iterable[Any]) -> np.ndarray:
         """Probabilities (n, c) of whole recordings, paths or ``(samples, rate)``: what streams must equal."""
@@ -52,19 +52,10 @@ class StreamingClassifier:
 
     def has_speech(self, samples: np.ndarray) -> bool:
         """Whether samples (n,) at the encoder's rate hold speech: a step that is voiced enough, as in a stream."""
-        encoder, least = self.encoder, TrackerOptions().active_share
-        per = max(1, round(STEP * encoder.rate / encoder.hop))  # frames a step
-        samples = np.concatenate([np.zeros(encoder.span - encoder.size, np.float32), samples])
-        samples = np.pad(samples, (0, max(0, encoder.span - len(samples))))
-        frames = (len(samples) - encoder.span) // encoder.hop + 1
-        state, block = encoder.start(1), per * _STEPS
-        for at in range(0, frames, block):
-            count = min(block, frames - at)
-            part = samples[at * encoder.hop : (at + count - 1) * encoder.hop + encoder.span]
-            _, _, voice, state = encoder.step(part[None], state)
-            if max(voice[0, i : i + per].mean() for i in range(0, count, per)) >= least:
-                return True
-        return False
+        streams, least = self.streams(), TrackerOptions().active_share
+        key = streams.open(self.encoder.rate)
+        readings = streams.push({key: np.asarray(samples, np.float32)}, [key])[key]
+        return any(reading.voiced_fraction >= least for reading in readings)
 
 
 def check(run: Run) -> None:

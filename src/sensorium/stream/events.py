@@ -15,7 +15,7 @@ Message = dict[str, Any]
 
 
 class Events:
-    """The messages of one stream. Keys "emotion" and "felt" are older names of "label" and of seconds by label.
+    """The messages of one stream. Keys "emotion" and "felt" are older names of "label" and "predicted".
 
     samples: how many came in so far at ``rate`` Hz; the owner counts them.
     """
@@ -74,7 +74,8 @@ class Events:
             "emotion": label,
             "label": label,
             "confidence": None if values is None or best is None else round(values[best], _DIGITS),
-            "felt": {name: round(s, _TIME_DIGITS) for name, s in seconds.items()},
+            "predicted": (shares := {name: round(s, _TIME_DIGITS) for name, s in seconds.items()}),
+            "felt": shares,
             "segments": [_segment(segment) for segment in segments],
         }
         return [*messages, final]

@@ -16,13 +16,14 @@ from pydantic import BaseModel, Field
 
 from sensorium.errors import SensoriumError
 from sensorium.evaluate import compare
+from sensorium.numerics import affect
 from sensorium.search.run import Run
 from sensorium.serve import files
 from sensorium.serve.context import Context
 from sensorium.serve.engine import presentation, row_version
 from sensorium.serve.engine.registry import Registry, ServedRun
 from sensorium.serve.problems import Problem, responses
-from sensorium.serve.routes import training
+from sensorium.serve.routes import run_charts, run_table, training
 from sensorium.serve.routes.media import SANDBOX
 from sensorium.serve.systems import SystemPage, pages
 from sensorium.table import Table, json_value
@@ -68,6 +69,15 @@ class Headline(BaseModel):
     few_groups: bool = Field(False, description="whether the interval rests on few groups")
 
 
+class Emotion(BaseModel):
+    """A class that is an emotion: its own name, the name that is known for it, and its place (-1 to 1)."""
+
+    label: str
+    emotion: str
+    valence: float
+    arousal: float
+
+
 class RunSummary(BaseModel):
     """A run in the list of runs."""
 
@@ -79,6 +89,7 @@ class RunSummary(BaseModel):
     sides: dict[str, Side] = Field(default_factory=dict)
     one_table: bool = False
     streams: bool = Field(False, description="live sound can be classified, see /stream")
+    emotions: list[Emotion] | None = Field(None, description="the classes of live sound, where they are emotions")
     corrected: list[str] = Field(default_factory=list, description="directions with a hubness correction")
     calibrated: list[str] = Field(default_factory=list, description="directions whose scores become probabilities")
     results: list[dict[str, Any]] = Field(default_factory=list)
@@ -103,12 +114,14 @@ class RunPage(BaseModel):
 
     name: str
     state: Literal["ready", "building", "broken"]
+    detail: str | None = Field(None, description="why its newest version cannot be searched")
     recipe: str = Field(description="TOML")
     card: str = Field(description="Markdown")
     metrics: dict[str, Any] | None
     plots: list[str]
     building: bool
-    stage: str | None = Field(description="embed, fit, evaluate or index, while it is being made")
+    stage: str | None = Field(description="load, embed, fit, evaluate or index, while it is being made")
+    making: training.Progress | None = Field(None, description="how far it is, while it is being made")
 
 
 class History(BaseModel):
@@ -157,7 +170,8 @@ async def summary(registry: Registry, name: str) -> RunSummary:
     if state != "ready":
         return RunSummary(name=name, state=state, detail=fault, remaking=remaking)
     served = registry.get(name)
-    run = served.run
+    run, known = served.run, await tables(served)
+    streams = await asyncio.to_thread(lambda: run.streams)
     page_options, warming = presentation.options(run), served.cache.get("warming")
     headline = served.cache.get("headline", _UNKNOWN)
     if headline is _UNKNOWN:
@@ -168,9 +182,10 @@ async def summary(registry: Registry, name: str) -> RunSummary:
         detail=fault,
         recipe=run.recipe.name,
         remaking=remaking,
-        sides={side: await _side(served, side, table) for side, table in (await tables(served)).items()},
+        sides={side: await _side(served, side, table) for side, table in known.items()},
         one_table=len(run.sides) == 1,
-        streams=await asyncio.to_thread(lambda: run.streams),
+        streams=streams,
+        emotions=emotions([str(id) for id in known["right"].ids]) if streams else None,
         corrected=sorted(run.corrections),
         calibrated=sorted(direction for direction, one in run.trust.items() if one.get("probability")),
         results=json_value(run.metrics.get("results", [])),
@@ -180,6 +195,15 @@ async def summary(registry: Registry, name: str) -> RunSummary:
         headline=json_value(headline),
         loading=warming is not None and not warming.done(),
     )
+
+
+def emotions(labels: list[str]) -> list[Emotion] | None:
+    """Where classes of these names stand on valence and arousal; None where they are not emotions."""
+    if not affect.are_emotions(labels):
+        return None
+    words = {label: affect.canonical(label) for label in labels}
+    return [Emotion(label=label, emotion=word, valence=affect.RATINGS[word][0], arousal=affect.RATINGS[word][1])
+            for label, word in words.items()]  # fmt: skip
 
 
 async def tables(served: ServedRun) -> dict[str, Table]:
@@ -216,12 +240,14 @@ def page(registry: Registry, name: str) -> RunPage:
     return RunPage(
         name=name,
         state=state,
+        detail=registry.fault(name),
         recipe=files.text(where, "recipe.toml"),
         card=files.text(where, "README.md"),
         metrics=json_value(registry.get(name).run.metrics) if state == "ready" else None,
         plots=[path.name for path in plots(where)],
         building=alive,
         stage=training.stage(folder) if alive else None,
+        making=training.progress(folder),
     )
 
 
@@ -260,8 +286,10 @@ def side_of(run: Run, side: str) -> str:
 
 
 def routes(context: Context) -> APIRouter:
-    """The routes under ``/runs`` and ``/compare``, but for the map."""
+    """The routes under ``/runs``, ``/table`` and ``/compare``, but for the map."""
     router, registry = APIRouter(tags=["runs"]), context.registry
+    for module in (run_table, run_charts):
+        router.include_router(module.routes(context))
 
     def known(run: str) -> str:
         if run not in registry.folders:
@@ -285,6 +313,11 @@ def routes(context: Context) -> APIRouter:
         if name not in found:
             raise Problem(404, f"no plot '{name[:100]}'; this run has {', '.join(found) or 'none'}")
         return FileResponse(found[name], media_type=_PLOTS[found[name].suffix], headers=SANDBOX)
+
+    @router.get("/runs/{run}/progress", responses=responses(404))
+    async def progress(run: str) -> training.Progress | None:
+        """How far a run in the making is: stage, count, time left; null when it is not being made."""
+        return await asyncio.to_thread(training.progress, registry.folders[known(run)])
 
     @router.get("/runs/{run}/history", responses=responses(404))
     async def history(run: str) -> History:
@@ -333,10 +366,14 @@ def routes(context: Context) -> APIRouter:
     async def comparison(a: str, b: str, split: Literal["test", "validation"] = "test") -> dict[str, Any]:
         """Run b against run a, query by query: differences, intervals and p-values by paired bootstrap."""
         folders = [registry.folders[known(name)] for name in (a, b)]
-        try:
-            rows = await asyncio.to_thread(compare.compare_runs, *folders, split=split)
-        except SensoriumError as error:
-            raise context.redact.problem(error) from None
-        return {"a": a, "b": b, "rows": json_value(rows)}
+        versions = tuple(compare.version(folder) for folder in folders)
+        kept = registry.get(a).cache.setdefault("compared", {}) if registry.state(a) == "ready" else {}
+        if (b, split, versions) not in kept:
+            try:
+                rows = await asyncio.to_thread(compare.compare_runs, *folders, split=split)
+            except SensoriumError as error:
+                raise context.redact.problem(error) from None
+            kept[b, split, versions] = json_value(rows)
+        return {"a": a, "b": b, "rows": kept[b, split, versions]}
 
     return router

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import BaseModel, Field
 
+from sensorium.search import making
 from sensorium.search.folder import RunFolder
 from sensorium.serve import files
 
@@ -37,11 +40,55 @@ def running(folder: Path) -> bool:
     return RunFolder(folder).is_building
 
 
-def stage(folder: Path) -> str | None:
-    """The step a run in the making is at: "embed", "fit", "evaluate" or "index"; None when there is none."""
+class Progress(BaseModel):
+    """How far a run in the making is. done of total: what the present stage counts, where it does."""
+
+    running: bool = Field(description="false: it was interrupted")
+    stage: str | None = Field(None, description="load, embed, fit, evaluate or index")
+    what: str | None = None
+    done: int | None = None
+    total: int | None = None
+    seconds_left: float | None = Field(None, description="of the present stage, by its rate so far")
+    at_most: bool = Field(False, description="seconds_left is what the time limit of the fit leaves")
+    interrupted_at: str | None = Field(None, description="where an interrupted fit goes on")
+
+
+def progress(folder: Path) -> Progress | None:
+    """How far the run is that is being made, or was interrupted, in this place; None where there is none."""
     building = place(folder)
     if not building.is_dir():
         return None
+    if not running(folder):
+        whole = RunFolder(folder).is_run  # and of an interrupted remake nobody waits
+        return None if whole else Progress(running=False, interrupted_at=RunFolder(folder).interrupted_at or None)
+    state, now = making.read(building), stage(folder)
+    limit = _limit(building) if now == "fit" else 0.0
+    left = making.seconds_left(state)
+    if limit and isinstance(began := state.get("began"), (int, float)):
+        left = max(0.0, began + limit - time.time())
+    counts = {key: state[key] for key in ("what", "done", "total") if key in state}
+    return Progress(running=True, stage=now, seconds_left=left, at_most=bool(limit), **counts)
+
+
+def _limit(building: Path) -> float:
+    """Seconds that the recipe of a run in the making gives the fit; 0 without a limit."""
+    try:
+        plan = tomllib.loads(files.text(building, "recipe.toml"))
+        objective = plan.get("objective", {})
+        own = objective.get("seconds", 0) if objective.get("name") == "auto" else 0
+        return float(plan.get("train", {}).get("seconds", 0) or own)
+    except (tomllib.TOMLDecodeError, AttributeError, TypeError, ValueError):
+        return 0.0
+
+
+def stage(folder: Path) -> str | None:
+    """The step a run in the making is at: "load", "embed", "fit", "evaluate" or "index"; None when there is none."""
+    building = place(folder)
+    if not building.is_dir():
+        return None
+    said = making.read(building).get("stage")
+    if isinstance(said, str):
+        return said.removesuffix(" again")
     if (building / "index").is_dir():
         return "index"
     if (building / "left.safetensors").is_file():

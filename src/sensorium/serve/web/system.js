@@ -39,17 +39,17 @@ async function draw(root, mine) {
     return;
   }
   if (mine !== turn) return;
-  const facts = [["version", status.version], ["up for", since(status.started)], ["load (1, 5, 15 min)", status.load.map((x) => x.toFixed(2)).join("  ")], ["memory", bytes(status.memory)], ["under way", status.under_way]];
+  const facts = [["Version", status.version], ["Uptime", since(status.started)], ["Load (1, 5, 15 min)", status.load.map((x) => x.toFixed(2)).join("  ")], ["Memory", bytes(status.memory)], ["In flight", status.under_way]];
   const latency = Object.entries(status.latency ?? {}).sort((a, b) => (b[1].count ?? 0) - (a[1].count ?? 0));
   const scrolled = window.scrollY, focused = document.activeElement?.id;
-  set(root, h("div", { class: "head" }, h("h1", {}, "System"), h("p", { class: "muted" }, "Updated every two seconds.")),
+  set(root, h("div", { class: "head" }, h("h1", {}, "System"), h("p", { class: "muted" }, "Refreshes every 2 s")),
     h("dl", { class: "facts-row" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value))))),
     h("section", { class: "stack tight", "aria-labelledby": "latency" }, h("h2", { id: "latency" }, "Latency"), latency.length ? h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "Latency by route", id: "latency-table" }, h("table", {},
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "route"), ["requests", "p50, ms", "p95, ms", "p99, ms"].map((name) => h("th", { scope: "col", class: "number" }, name)))),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Route"), ["Requests", "p50, ms", "p95, ms", "p99, ms"].map((name) => h("th", { scope: "col", class: "number" }, name)))),
       h("tbody", {}, latency.map(([route, one]) => h("tr", {}, h("td", {}, h("code", {}, route)), h("td", { class: "number" }, (one.count ?? 0).toLocaleString("en")), [one.p50, one.p95, one.p99].map((x) => h("td", { class: "number" }, ms(x)))))))) : h("p", { class: "muted" }, "No request has been answered yet.")),
     status.runs.map((run) => h("section", { class: "card stack tight" }, h("div", { class: "row between" }, h("h2", {}, run.name), h("span", { class: `tag ${{ ready: "good", building: "warn", broken: "bad" }[run.state]}` }, run.state)),
       run.fault ? h("p", { class: "note bad" }, run.fault) : null,
-      run.sides ? h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": `State of ${run.name}` }, h("table", {}, h("thead", {}, h("tr", {}, ["side", "index"].map((name) => h("th", { scope: "col" }, name)), ["items", "live changes", "journal", "waiting", "searches a pass", "encodings a pass"].map((name) => h("th", { scope: "col", class: "number" }, name)), ["store", "media"].map((name) => h("th", { scope: "col" }, name)))),
+      run.sides ? h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": `State of ${run.name}` }, h("table", {}, h("thead", {}, h("tr", {}, ["Side", "Index"].map((name) => h("th", { scope: "col" }, name)), ["Items", "Live changes", "Journal", "Waiting", "Searches (batch size)", "Encodings (batch size)"].map((name) => h("th", { scope: "col", class: "number" }, name)), ["Store", "Media"].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", {}, Object.entries(run.sides).map(([name, side]) => h("tr", {}, h("td", { class: `side-${name}` }, name), h("td", {}, side.index), [side.items.toLocaleString("en"), side.live_changes, bytes(side.journal_bytes), side.waiting, perPass(side.searches, side.search_batches), perPass(side.encodings, side.encoding_batches)].map((value) => h("td", { class: "number" }, String(value))), h("td", {}, side.store ? "beside the run" : "none"), h("td", {}, side.media ? "stored" : "none")))))) : null)));
   window.scrollTo(0, scrolled);
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
