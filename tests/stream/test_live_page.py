@@ -185,6 +185,10 @@ def test_an_unreadable_file_hides_the_answer_before_it(page, tmp_path):
     page.wait_for_selector(".live-note:not([hidden])")
     assert "pcm.raw could not be read as sound" in page.inner_text(".live-note")
     assert not page.is_visible(".live-final") and page.get_attribute(".live", "data-mode") == "idle"
+    assert page.inner_text(".live-word") == "–" and page.locator(".live-bar").count() == 0
+    assert {row.inner_text().split()[-1] for row in page.locator(".live-row").all()} == {"–"}
+    assert page.locator(".live-trail").count() == 0 and page.inner_text(".live-segments") == "Nothing yet."
+    assert page.inner_text(".live-latency") == ""
     page.set_input_files("#live-file", tmp_path / "voice.wav")
     answer(page)
 
@@ -197,7 +201,17 @@ def test_silence_has_no_label(page, tmp_path):
     assert "No speech was heard" in page.inner_text(".live-final") and "1.0 s of sound" in page.inner_text(
         ".live-final"
     )
-    assert page.inner_text(".live-word") == "–" and page.locator(".live-bar").count() == 0
+    assert page.inner_text(".live-word") == "No speech" and page.locator(".live-bar").count() == 0
+    assert {row.inner_text().split()[-1] for row in page.locator(".live-row").all()} == {"–"}, "no emotion has a share"
+
+
+def test_steady_noise_is_no_speech(page, tmp_path):
+    noise = np.random.default_rng(0).normal(scale=0.01, size=2 * RATE)  # -40 dBFS
+    soundfile.write(tmp_path / "room.wav", noise, RATE)
+    page.set_input_files("#live-file", tmp_path / "room.wav")
+    label, _ = answer(page)
+    assert label == "" and "silence or steady noise" in page.inner_text(".live-final")
+    assert page.inner_text(".live-word") == "No speech" and page.locator(".live-bar").count() == 0
 
 
 def test_a_suspended_microphone_is_resumed_or_said(chromium, server):
@@ -214,7 +228,9 @@ def test_a_suspended_microphone_is_resumed_or_said(chromium, server):
     page.evaluate("window.blocked = true; made.suspend()")
     page.wait_for_selector(".live-note:not([hidden])")
     assert "The browser suspended the microphone" in page.inner_text(".live-note")
-    page.evaluate("window.blocked = false; made.resume()")
+    assert page.inner_text(".live-status") == "The microphone is suspended."
+    page.evaluate("window.blocked = false")
+    page.get_by_role("button", name="Resume").click()
     page.wait_for_selector(".live-note[hidden]", state="attached")
     before = page.evaluate(ANSWERED)
     until(page, f"{ANSWERED} > {before} + 0.3")

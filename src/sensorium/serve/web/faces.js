@@ -1,17 +1,6 @@
-// The eight emotions: a drawn face for each, and its valence and arousal.
+// The eight emotions: a drawn face for each.
 
 import { s } from "./dom.js";
-
-/**
- * Valence and arousal of the emotion words, mean ratings from -1 to 1 of Russell and Mehrabian, "Evidence for a
- * three-factor theory of emotions", Journal of Research in Personality 11 (1977) 273–294: happy, surprised, angry,
- * disgusted, terrified, sad, and relaxed for calm. Neutral is the origin.
- */
-export const PLACES = {
-  neutral: [0, 0], calm: [0.68, -0.46], happy: [0.81, 0.51], sad: [-0.63, -0.27],
-  angry: [-0.51, 0.59], fearful: [-0.64, 0.60], disgust: [-0.60, 0.35], surprised: [0.40, 0.67],
-};
-export const SOURCE = "Russell & Mehrabian 1977";
 
 const eyes = (ry = 3.2, y = 28) => [22, 42].map((x) => s("ellipse", { class: "ink", cx: x, cy: y, rx: 2.7, ry }));
 const wide = () => [22, 42].flatMap((x) => [
@@ -30,7 +19,7 @@ const FACES = {
   surprised: () => [...wide(), line("M15 18q6-6 12-1M37 17q6-5 12 1"), s("ellipse", { class: "ink", cx: 32, cy: 45, rx: 5, ry: 6.5 })],
 };
 
-/** A face as an SVG; an emotion that has none is a plain disc. */
+/** A face as an SVG; an emotion that has none is a plain disc. emotion: as the server calls it, in GET /runs. */
 export function face(emotion, props = {}) {
   return s("svg", { viewBox: "0 0 64 64", role: "img", "aria-label": emotion, ...props, class: `face ${props.class ?? ""}` },
     s("circle", { class: `skin feel-${emotion}`, cx: 32, cy: 32, r: 28 }), FACES[emotion]?.() ?? []);

@@ -1,8 +1,9 @@
-// Drawings of the page Live: waveform, timeline of segments, and the valence-arousal plane.
+// Drawings of the page Live: waveform, timeline of segments, the five likeliest classes, and the valence-arousal plane.
 
-import { PLACES, SOURCE } from "./faces.js";
 import { h, s, set } from "./dom.js";
+import { face } from "./faces.js";
 
+const SOURCE = "Russell & Mehrabian 1977";
 const SECONDS = 10; // of sound that the wave shows
 const COLUMNS = 50; // of it in a second
 const QUIET = 0.1; // of full scale: what is quieter is drawn smaller
@@ -47,9 +48,10 @@ export class Wave {
   }
 }
 
-/** Timeline: a bar for each segment of the recording, and a list of them below. */
+/** Timeline: a bar for each segment of the recording, and a list of them below. colour(label): of its bars. */
 export class Timeline {
-  constructor() {
+  constructor(colour) {
+    this.colour = colour;
     this.bars = h("div", { class: "live-bars" });
     this.ticks = h("div", { class: "live-ticks", "aria-hidden": "true" });
     this.list = h("ol", { class: "live-segments" });
@@ -66,7 +68,7 @@ export class Timeline {
   /** A segment that has ended. */
   add(segment) {
     this.segments.push(segment);
-    const item = h("li", {}, h("span", { class: `swatch feel-${segment.label}` }), h("b", {}, segment.label),
+    const item = h("li", {}, h("span", { class: "swatch", style: { "--feel": this.colour(segment.label) } }), h("b", {}, segment.label),
       h("span", { class: "quiet" }, `${segment.start.toFixed(1)}–${segment.end.toFixed(1)} s, ${Math.round(100 * segment.confidence)} %`));
     if (this.segments.length === 1) set(this.list);
     this.list.prepend(item);
@@ -83,8 +85,8 @@ export class Timeline {
     const span = Math.max(SPAN, Math.ceil(this.seconds / 15) * 15), shown = Math.min(span, 600), from = Math.max(0, this.seconds - shown);
     const bar = ({ start, end, label }, open = false) => {
       const left = Math.max(0, start - from), right = end - from;
-      return right <= 0 ? null : h("span", { class: `live-bar feel-${label}${open ? " open" : ""}`, title: `${label}, ${start.toFixed(1)}–${end.toFixed(1)} s`,
-        style: { left: `${100 * left / shown}%`, width: `${100 * (right - left) / shown}%` } });
+      return right <= 0 ? null : h("span", { class: `live-bar${open ? " open" : ""}`, dataset: { label }, title: `${label}, ${start.toFixed(1)}–${end.toFixed(1)} s`,
+        style: { "--feel": this.colour(label), left: `${100 * left / shown}%`, width: `${100 * (right - left) / shown}%` } });
     };
     set(this.bars, this.segments.slice(-400).map((segment) => bar(segment)),
       this.now ? bar({ start: this.now.since, end: this.seconds, label: this.now.label }, true) : null);
@@ -95,19 +97,70 @@ export class Timeline {
   }
 }
 
+/** Probabilities of emotions: a row each, in their order, with a face. */
+export class Faces {
+  /** emotions: {label, emotion} of GET /runs. */
+  constructor(emotions, colour) {
+    this.rows = emotions.map(({ label, emotion }) => row(label, colour, face(emotion, { "aria-hidden": "true" })));
+    this.element = h("div", { class: "live-rows" }, this.rows.map(({ element }) => element));
+  }
+
+  clear() { for (const one of this.rows) one.show(null); }
+
+  push(values) {
+    const best = Math.max(...values);
+    this.rows.forEach((one, i) => one.show(values[i], values[i] === best));
+  }
+}
+
+const TOP = 5;
+
+/** The five likeliest of any classes, as bars, the likeliest first. */
+export class Top {
+  constructor(labels, colour) {
+    Object.assign(this, { labels, colour, rows: new Map() });
+    this.element = h("ol", { class: "live-rows live-top", "aria-label": "The five likeliest classes" });
+    this.clear();
+  }
+
+  clear() { set(this.element, h("li", { class: "quiet" }, "Nothing yet.")); }
+
+  push(values) {
+    const best = values.map((value, i) => [value, i]).sort((a, b) => b[0] - a[0]).slice(0, TOP);
+    set(this.element, best.map(([value, i], rank) => {
+      if (!this.rows.has(i)) this.rows.set(i, row(this.labels[i], this.colour, null, "li"));
+      const one = this.rows.get(i);
+      one.show(value, rank === 0);
+      return one.element;
+    }));
+  }
+}
+
+/** A row: {element, show(value or null, whether it is the largest)}. */
+function row(label, colour, picture, tag = "div") {
+  const value = h("span", { class: "number" }, "–"), bar = h("i", { style: { "--feel": colour(label) } });
+  const element = h(tag, { class: `live-row${picture ? "" : " plain"}`, dataset: { emotion: label } }, picture, h("span", { class: "live-label", title: label }, label), h("span", { class: "live-meter", "aria-hidden": "true" }, bar), value);
+  return { element, show(share, first = false) {
+    bar.style.setProperty("width", `${(100 * (share ?? 0)).toFixed(1)}%`);
+    value.textContent = share === null ? "–" : `${Math.round(100 * share)} %`;
+    element.dataset.value = String(share ?? "");
+    element.classList.toggle("first", first);
+  } };
+}
+
 /** The circumplex (Russell 1980): valence to the right, arousal upwards, labels at their published places, a trail of the mean. */
 export class Circumplex {
-  constructor(labels) {
-    this.labels = labels;
+  /** emotions: {label, emotion, valence, arousal} of GET /runs. */
+  constructor(emotions) {
+    this.emotions = emotions;
     this.trail = s("g");
     this.dot = s("circle", { class: "live-dot", cx: 0, cy: 0, r: 4.5 });
     const word = (x, y, text, anchor = "middle") => s("text", { class: "live-axis", x, y, "text-anchor": anchor }, text);
-    const known = labels.filter((label) => PLACES[label]);
-    this.element = s("svg", { class: "live-circumplex", viewBox: "-124 -118 248 236", role: "img", "aria-label": "Valence and arousal of the smoothed probabilities" },
+    this.element = s("svg", { class: "live-circumplex", viewBox: "-124 -118 248 236", role: "img", "aria-label": "Valence and arousal of the predicted probabilities" },
       s("circle", { class: "live-circle", r: 100 }), s("path", { class: "live-cross", d: "M-100 0H100M0-100V100" }),
       word(0, -105, "excited"), word(0, 112, "quiet"), word(-104, -4, "unpleasant", "start"), word(104, -4, "pleasant", "end"),
-      known.map((label) => this.point(label)), this.trail, this.dot, known.map((label) => this.name(label)));
-    this.source = h("p", { class: "quiet" }, `Places of the labels: ${SOURCE}. The dot is their mean, weighted by probability.`);
+      emotions.map((one) => this.point(one)), this.trail, this.dot, emotions.map((one) => this.name(one)));
+    this.source = h("p", { class: "quiet" }, `Places of the labels: ${SOURCE}. The dot is their mean, weighted by predicted probability.`);
     this.clear();
   }
 
@@ -117,15 +170,14 @@ export class Circumplex {
     this.move(0, 0);
   }
 
-  point(label) {
-    const [valence, arousal] = PLACES[label];
-    return s("circle", { class: `feel-${label}`, cx: 100 * valence, cy: -100 * arousal, r: 4 });
+  point({ emotion, valence, arousal }) {
+    return s("circle", { class: `feel-${emotion}`, cx: 100 * valence, cy: -100 * arousal, r: 4 });
   }
 
   /** A label's name, above the trail. */
-  name(label) {
-    const [valence, arousal] = PLACES[label], below = label === "disgust" || label === "neutral" ? 13 : label === "angry" ? 4 : -7;
-    const [dx, anchor] = label === "angry" ? [8, "start"] : label === "fearful" ? [-6, "end"] : [0, "middle"];
+  name({ label, emotion, valence, arousal }) {
+    const below = emotion === "disgust" || emotion === "neutral" ? 13 : emotion === "angry" ? 4 : -7;
+    const [dx, anchor] = emotion === "angry" ? [8, "start"] : emotion === "fearful" ? [-6, "end"] : [0, "middle"];
     return s("text", { class: "live-name", x: 100 * valence + dx, y: -100 * arousal + below, "text-anchor": anchor }, label);
   }
 
@@ -137,10 +189,9 @@ export class Circumplex {
   /** Probabilities (c) of this moment. */
   push(probabilities) {
     let x = 0, y = 0, sum = 0;
-    this.labels.forEach((label, i) => {
-      if (!PLACES[label]) return;
-      x += 100 * probabilities[i] * PLACES[label][0];
-      y -= 100 * probabilities[i] * PLACES[label][1];
+    this.emotions.forEach(({ valence, arousal }, i) => {
+      x += 100 * probabilities[i] * valence;
+      y -= 100 * probabilities[i] * arousal;
       sum += probabilities[i];
     });
     if (!sum) return;

@@ -13,9 +13,12 @@ const WHY = {
   NotReadableError: ["The microphone is in use", "Another program holds it. Close that program and listen again."],
 };
 
+const STALLED = 1500; // milliseconds without sound after which it is suspended, whatever the browser says
+
 /**
  * Open the microphone without noise suppression, as training had none. block(Float32Array) gets 20 ms at a time; ended() is
- * called when it goes away, running(true or false) when the browser resumes or suspends its sound.
+ * called when it goes away, running(true or false) when sound is suspended (a call, another tab, a muted track) or goes on.
+ * resume() of what it returns asks the browser to go on, as a click on a button may have to.
  */
 export async function microphone(block, ended, running) {
   if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia) {
@@ -37,22 +40,34 @@ export async function microphone(block, ended, running) {
     await context.close();
     throw new NoMicrophone("The sound could not be read", error.message);
   }
-  let stopped = false;
-  context.addEventListener("statechange", () => {
+  let stopped = false, heard = performance.now(), going = true;
+  const tracks = media.getTracks(), node = new AudioWorkletNode(context, "pcm", { numberOfOutputs: 0 });
+  const resume = () => context.resume().catch(() => {}); // goes on when the browser allows it
+  const look = () => {
     if (stopped) return;
-    running(context.state === "running");
-    if (context.state !== "running") context.resume().catch(() => {}); // goes on when the browser allows it
-  });
-  const node = new AudioWorkletNode(context, "pcm", { numberOfOutputs: 0 });
-  node.port.onmessage = ({ data }) => block(data);
-  for (const track of media.getTracks()) track.addEventListener("ended", ended); // not upon stop() below
+    const now = context.state === "running" && !tracks.some((track) => track.muted) && performance.now() - heard < STALLED;
+    if (now !== going) running(going = now);
+    if (!now && context.state !== "running") resume();
+  };
+  const seen = () => { if (document.visibilityState === "visible") { heard = Math.max(heard, performance.now() - STALLED / 2); look(); } };
+  const timer = setInterval(look, STALLED / 3);
+  context.addEventListener("statechange", look);
+  document.addEventListener("visibilitychange", seen);
+  node.port.onmessage = ({ data }) => { heard = performance.now(); if (!going) look(); block(data); };
+  for (const track of tracks) {
+    track.addEventListener("ended", ended); // not upon stop() below
+    for (const event of ["mute", "unmute"]) track.addEventListener(event, look);
+  }
   context.createMediaStreamSource(media).connect(node);
   return {
     rate: context.sampleRate,
+    resume,
     async stop() {
       stopped = true;
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", seen);
       node.port.onmessage = null;
-      media.getTracks().forEach((track) => track.stop());
+      tracks.forEach((track) => track.stop());
       await context.close();
     },
   };

@@ -1,10 +1,12 @@
-// The page Live: labels of live sound, from the microphone or a file.
+// The page Live: predicted classes of live sound, from the microphone or a file. Faces and the plane of valence and
+// arousal are there where the server says that the classes are emotions; else the five likeliest.
 
 import { at } from "./api.js";
 import { context } from "./context.js";
 import { announce, h, icon, set, state } from "./dom.js";
-import { PLACES, face } from "./faces.js";
-import { Circumplex, Timeline, Wave } from "./live-draw.js";
+import { hue } from "./chart.js";
+import { face } from "./faces.js";
+import { Circumplex, Faces, Timeline, Top, Wave } from "./live-draw.js";
 import { Stream } from "./live-socket.js";
 import { NoMicrophone, decode, microphone } from "./live-sound.js";
 
@@ -22,7 +24,7 @@ export function show(root, { query, again }) {
     set(root, state("empty", "No run here can stream", "Train one on recordings, such as: sensorium run ravdess-best data.root=FOLDER, and serve it."));
     return;
   }
-  page = new Page(root, run.name);
+  page = new Page(root, run.name, run.emotions);
 }
 
 export function hide() {
@@ -31,18 +33,19 @@ export function hide() {
 }
 
 class Page {
-  constructor(root, run) {
-    Object.assign(this, { run, labels: [], stream: null, source: null, mode: "idle", delivered: [], waits: [] });
+  constructor(root, run, emotions) {
+    Object.assign(this, { run, emotions, labels: [], stream: null, source: null, mode: "idle", delivered: [], waits: [] });
+    this.silent = emotions ? "No speech" : "Silence";
     this.wave = new Wave();
-    this.timeline = new Timeline();
+    this.timeline = new Timeline((label) => this.colour(label));
     this.listen = h("button", { class: "button primary live-listen", on: { click: () => this.toggle() } });
     this.picker = h("input", { type: "file", accept: "audio/*,.wav,.flac,.mp3,.ogg,.m4a", class: "visually-hidden", id: "live-file", on: { change: () => this.take(this.picker.files[0]) } });
     this.note = h("div", { class: "live-note", role: "status", "aria-live": "polite", hidden: true });
-    this.portrait = h("div", { class: "live-portrait" });
+    this.portrait = emotions ? h("div", { class: "live-portrait" }) : null;
     this.word = h("div", { class: "live-word" });
     this.status = h("p", { class: "muted live-status" });
     this.latency = h("span", { class: "quiet live-latency", title: "Time from the arrival of sound in the page to its label on the screen" });
-    this.rows = h("div", { class: "live-rows" });
+    this.meters = h("div", { class: "live-meters" });
     this.plane = h("div", { class: "live-plane" });
     this.final = h("section", { class: "card live-final", hidden: true, "aria-label": "Final answer" });
     this.apart = h("input", { type: "checkbox", id: "live-apart", checked: true });
@@ -54,11 +57,11 @@ class Page {
         h("label", { class: "check live-apart", for: "live-apart", title: "On: labels are of the present utterance, which begins after a pause. Off: labels are of all sound so far. The final answer is of the whole recording either way." }, this.apart, "Each utterance by itself")),
       this.final,
       h("div", { class: "live-grid" },
-        h("section", { class: "card live-now", "aria-label": "Now" }, this.portrait, this.word, this.status, this.wave.canvas),
-        h("section", { class: "card", "aria-label": "Confidences" }, this.rows),
-        h("section", { class: "card", "aria-label": "Valence and arousal" }, this.plane)),
+        h("section", { class: "card live-now", "aria-label": "Predicted" }, h("h2", { class: "live-title" }, "Predicted"), this.portrait, this.word, this.status, this.wave.canvas),
+        h("section", { class: "card", "aria-label": "Probabilities" }, this.meters),
+        emotions ? h("section", { class: "card", "aria-label": "Valence and arousal" }, this.plane) : null),
       h("section", { class: "card stack tight", "aria-label": "Timeline" }, h("h2", {}, "Segments"), this.timeline.element)));
-    this.ready(Object.keys(PLACES)); // until the run says what its classes are
+    this.ready(emotions?.map(({ label }) => label) ?? []); // of other classes the stream says which
     this.zone = root.querySelector(".live");
     for (const [event, on] of [["dragover", true], ["drop", false], ["dragleave", false]]) {
       this.zone.addEventListener(event, (e) => {
@@ -68,7 +71,7 @@ class Page {
       });
     }
     this.setMode("idle");
-    this.portraitOf(null);
+    this.clear();
     const frame = () => {
       if (this.gone) return;
       this.wave.draw();
@@ -87,10 +90,31 @@ class Page {
       listening: "Listening…", file: "Reading the recording…", finishing: "Waiting for the final answer…", done: "The recording has ended." }[mode] ?? "";
   }
 
-  tell(title, detail, kind = "warn") {
+  tell(title, detail, kind = "warn", action = null) {
     this.note.hidden = !title;
     this.note.dataset.kind = kind;
-    set(this.note, title ? [h("b", {}, title), detail ? h("span", {}, detail) : null] : null);
+    set(this.note, title ? [h("b", {}, title), detail ? h("span", {}, detail) : null, action] : null);
+  }
+
+  /** A class's colour: of an emotion its own, else by its place among the classes. */
+  colour(label) {
+    const known = this.emotions?.find((one) => one.label === label);
+    return known ? `var(--feel-${known.emotion}, var(--ink-3))` : hue(Math.max(0, this.labels.indexOf(label)));
+  }
+
+  /** Nothing of a recording before remains. */
+  clear() {
+    Object.assign(this, { delivered: [], waits: [], answered: 0, total: 0, since: null });
+    this.wave.clear();
+    this.timeline.clear();
+    this.circumplex?.clear();
+    this.shares?.clear();
+    this.final.hidden = true;
+    set(this.final);
+    delete this.zone.dataset.answered;
+    delete this.zone.dataset.latency;
+    this.latency.textContent = "";
+    this.show(null);
   }
 
   async toggle() {
@@ -114,9 +138,10 @@ class Page {
     this.picker.value = "";
     await this.silence();
     this.stream?.stop();
+    this.stream = null; // what still comes of the recording before is not shown
     this.tell(null);
-    this.final.hidden = true; // of the recording before
     this.setMode("idle");
+    this.clear();
     try {
       const { samples, rate } = await decode(file);
       await this.silence(); // someone may have begun to listen meanwhile
@@ -131,18 +156,8 @@ class Page {
 
   begin(rate, mode) {
     this.stream?.stop();
-    Object.assign(this, { rate, delivered: [], waits: [], answered: 0, total: 0, since: null });
-    this.wave.clear();
-    this.timeline.clear();
-    this.circumplex?.clear();
-    this.final.hidden = true;
-    this.latency.textContent = "";
-    this.portraitOf(null);
-    for (const { bar, value, row } of this.meters ?? []) {
-      bar.style.setProperty("width", "0");
-      value.textContent = "–";
-      row.classList.remove("first");
-    }
+    this.rate = rate;
+    this.clear();
     const stream = this.stream = new Stream(this.run, rate, this.apart.checked);
     const mine = (on) => (event) => { if (this.stream === stream && !this.gone) on(event.detail); };
     stream.addEventListener("message", mine((message) => this.message(message)));
@@ -159,9 +174,7 @@ class Page {
 
   /** After a lost connection the server begins at second 0 again. */
   restart() {
-    Object.assign(this, { delivered: [], total: 0, answered: 0 });
-    this.timeline.clear();
-    this.circumplex?.clear();
+    this.clear();
     if (this.mode === "file") { this.silence(); this.stream.stop(); this.setMode("idle"); this.tell("The connection was lost", "Drop the recording again."); }
   }
 
@@ -172,13 +185,15 @@ class Page {
     this.tell("The microphone was disconnected", "The answer is of the sound until then.");
   }
 
-  /** The browser suspended sound, as at a call on a phone; or it goes on. */
+  /** The browser suspended sound, as at a call on a phone or in another tab; or it goes on. */
   suspended(now) {
     if (this.mode !== "listening") return;
-    if (!now && this.zone.dataset.suspended !== "true") return;
-    if (now) this.tell("The browser suspended the microphone", "Another program may use it, such as a call. No sound arrives until it goes on by itself, or you stop and listen again.");
-    else this.tell(null);
     this.zone.dataset.suspended = String(now);
+    if (!now) { this.tell(null); this.setMode("listening"); return; }
+    this.show(null);
+    this.status.textContent = "The microphone is suspended.";
+    this.tell("The browser suspended the microphone", "A call or another tab may use it. No sound arrives; it goes on by itself when the browser allows it.", "warn",
+      h("button", { class: "button small", type: "button", on: { click: () => this.source?.resume() } }, "Resume"));
   }
 
   /** Samples from the microphone. */
@@ -220,54 +235,43 @@ class Page {
     if (message.type === "ready") this.ready(message.labels);
     else if (message.type === "frames") this.frames(message);
     else if (message.type === "segment") this.timeline.add(message);
-    else if (message.type === "event" && message.event === "emotion") { this.since = message.t; announce(`Now ${message.to}`); }
+    else if (message.type === "event" && message.event === "emotion") { this.since = message.t; announce(`Predicted: ${message.to}`); }
     else if (message.type === "final") this.answer(message);
   }
 
   ready(labels) {
-    if (String(labels) === String(this.labels)) return;
+    if (this.shares && String(labels) === String(this.labels)) return;
     this.labels = labels;
-    this.meters = labels.map((label) => {
-      const value = h("span", { class: "number" }, "–"), bar = h("i", { class: `feel-${label}` });
-      return { label, value, bar, row: h("div", { class: "live-row", dataset: { emotion: label } }, face(label, { "aria-hidden": "true" }), h("span", {}, label), h("span", { class: "live-meter" }, bar), value) };
-    });
-    set(this.rows, this.meters.map(({ row }) => row));
-    this.circumplex = new Circumplex(labels);
+    const colour = (label) => this.colour(label);
+    this.shares = this.emotions ? new Faces(this.emotions, colour) : new Top(labels, colour);
+    set(this.meters, this.shares.element);
+    if (!this.emotions) return;
+    this.circumplex = new Circumplex(this.emotions);
     set(this.plane, this.circumplex.element, this.circumplex.source);
   }
 
   frames({ t1, smoothed, label, speech, skipped }) {
     this.answered = t1;
-    this.meter(smoothed);
-    if (speech) this.circumplex.push(smoothed);
-    this.portraitOf(label, label ? smoothed[this.labels.indexOf(label)] : null);
-    if (this.mode === "listening") this.status.textContent = speech ? "Listening…" : "Listening… no speech.";
+    if (speech) { this.shares.push(smoothed); this.circumplex?.push(smoothed); } else this.shares.clear();
+    this.show(label, label ? smoothed[this.labels.indexOf(label)] : null);
     if (skipped) this.tell("This page is slow", `${skipped} steps were not shown.`);
     requestAnimationFrame(() => {
-      if (this.mode === "done") return; // the final answer came before this was shown
+      if (this.mode === "done" || t1 > this.answered) return; // the final answer, or another recording, came before this was shown
       this.timeline.to(t1, label && this.since !== null ? { label, since: this.since } : null);
       this.measure(t1);
     });
     this.zone.dataset.answered = String(t1);
   }
 
-  meter(values) {
-    const best = Math.max(...values);
-    this.meters.forEach(({ bar, value, row }, i) => {
-      bar.style.setProperty("width", `${(100 * values[i]).toFixed(1)}%`);
-      value.textContent = `${Math.round(100 * values[i])} %`;
-      row.dataset.value = String(values[i]);
-      row.classList.toggle("first", values[i] === best);
-    });
-  }
-
-  portraitOf(label, confidence = null) {
-    const key = label ?? "";
-    if (this.portrait.dataset.emotion !== key) {
-      this.portrait.dataset.emotion = key;
-      set(this.portrait, face(label ?? "neutral", { class: label ? "" : "asleep" }));
+  /** The predicted class with its probability; null where nothing is heard. */
+  show(label, confidence = null) {
+    const emotion = this.emotions?.find((one) => one.label === label)?.emotion;
+    if (this.portrait && this.portrait.dataset.emotion !== (label ?? "")) {
+      this.portrait.dataset.emotion = label ?? "";
+      set(this.portrait, face(emotion ?? "neutral", { class: label ? "" : "asleep" }));
     }
-    set(this.word, label ? [label, confidence === null ? null : h("small", {}, ` ${Math.round(100 * confidence)} %`)] : "–");
+    const heard = ["listening", "file", "finishing", "done"].includes(this.mode);
+    set(this.word, label ? [label, confidence === null ? null : h("small", {}, ` ${Math.round(100 * confidence)} %`)] : heard && this.answered ? this.silent : "–");
   }
 
   /** Time since the last sample of what is shown now arrived in the page. */
@@ -289,18 +293,20 @@ class Page {
     this.final.hidden = false;
     const { label, probabilities, seconds } = message;
     if (!label) {
-      this.portraitOf(null);
-      set(this.final, h("h2", {}, "No speech was heard"), h("p", { class: "muted" }, `${seconds.toFixed(1)} s of sound${seconds ? ", all of it silence or too quiet" : ""}.`));
-      announce("No speech was heard");
+      const nothing = `${this.silent === "Silence" ? "No sound" : this.silent} was heard`;
+      this.shares.clear();
+      this.show(null);
+      set(this.final, h("h2", {}, nothing), h("p", { class: "muted" }, `${seconds.toFixed(1)} s of sound${seconds ? `, all of it ${this.emotions ? "silence or steady noise" : "silence"}` : ""}.`));
+      announce(nothing);
     } else {
-      this.meter(probabilities);
-      this.circumplex.push(probabilities);
-      this.portraitOf(label, message.confidence);
-      const shares = Object.entries(message.felt).sort((a, b) => b[1] - a[1]).map(([name, time]) => `${name} ${time.toFixed(1)} s`);
-      set(this.final, face(label), h("div", {},
-        h("h2", {}, `The whole recording: ${label}, ${Math.round(100 * message.confidence)} %`),
-        h("p", { class: "muted" }, `${seconds.toFixed(1)} s of sound${shares.length ? `; segments: ${shares.join(", ")}` : ""}.`)));
-      announce(`The whole recording: ${label}`);
+      this.shares.push(probabilities);
+      this.circumplex?.push(probabilities);
+      this.show(label, message.confidence);
+      const parts = Object.entries(message.predicted).sort((a, b) => b[1] - a[1]).map(([name, time]) => `${name} ${time.toFixed(1)} s`);
+      set(this.final, this.emotions ? face(this.emotions.find((one) => one.label === label)?.emotion) : null, h("div", {},
+        h("h2", {}, `Predicted for the whole recording: ${label}, ${Math.round(100 * message.confidence)} %`),
+        h("p", { class: "muted" }, `${seconds.toFixed(1)} s of sound${parts.length ? `; segments: ${parts.join(", ")}` : ""}.`)));
+      announce(`Predicted for the whole recording: ${label}`);
     }
     this.final.dataset.emotion = label ?? "";
     this.final.dataset.probabilities = JSON.stringify(probabilities);
