@@ -229,12 +229,13 @@ def test_a_suspended_microphone_is_resumed_or_said(chromium, server):
     page.wait_for_selector(".live-note:not([hidden])")
     assert "The browser suspended the microphone" in page.inner_text(".live-note")
     assert page.inner_text(".live-status") == "The microphone is suspended."
-    page.evaluate("window.blocked = false")
-    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Resume").click()  # still a call
+    assert page.is_visible(".live-note")
+    page.evaluate("window.blocked = false")  # it goes on by itself
     page.wait_for_selector(".live-note[hidden]", state="attached")
     before = page.evaluate(ANSWERED)
     until(page, f"{ANSWERED} > {before} + 0.3")
-    page.evaluate("made.suspend()")  # goes on by itself
+    page.evaluate("made.suspend()")  # goes on at once
     before = page.evaluate(ANSWERED)
     until(page, f"{ANSWERED} > {before} + 0.5")
     assert page.evaluate("made.state") == "running" and page.locator(".live-note").is_hidden()
@@ -359,3 +360,51 @@ def test_stopping_without_a_connection_comes_to_an_end(chromium, voice_run):
     until(page, "document.querySelector('.live').dataset.mode === 'idle'")
     assert "no connection when the recording ended" in page.inner_text(".live-note")
     page.context.close()
+
+
+@pytest.fixture(scope="module")
+def sounds_run(tmp_path_factory):
+    """A run of six kinds of sounds, which are no emotions."""
+    import sensorium
+
+    root = tmp_path_factory.mktemp("sounds")
+    kinds = ["bell", "bird", "drill", "knock", "rain", "siren"]
+    t = np.arange(RATE // 2) / RATE
+    for k, kind in enumerate(kinds):
+        for speaker in range(3):
+            (root / "clips" / kind / f"s{speaker}").mkdir(parents=True)
+            noise = np.random.default_rng(10 * k + speaker).normal(size=len(t))
+            x = 0.2 * np.sin(2 * np.pi * 300 * (k + 1) * t) + 0.01 * noise
+            soundfile.write(root / "clips" / kind / f"s{speaker}" / "a.wav", x, RATE)
+    recipe = {
+        "name": "sounds",
+        "data": {"name": "speech_folder", "root": str(root / "clips"), "test_actors": ["s1"], "validation_actors": ["s2"]},
+        "left": {"encoder": {"name": "mfcc", "silence": "drop"}, "head": {"name": "statistics", "members": 1}},
+        "right": {"encoder": {"name": "onehot", "classes": kinds}, "head": {"name": "identity", "normalize": False}},
+        "objective": "cross_entropy",
+        "train": {"epochs": 5, "batch": 6},
+        "evaluate": {"resamples": 20, "baselines": [], "directions": ["left->right"], "leaks": "off", "plots": False},
+    }  # fmt: skip
+    return sensorium.run(recipe, out=root / "run", quiet=True)
+
+
+def test_classes_that_are_no_emotions_are_bars_of_the_five_likeliest(chromium, sounds_run, tmp_path):
+    server = Server(sounds_run.folder)
+    page = tab(chromium, viewport={"width": 390, "height": 844})
+    page.goto(f"http://127.0.0.1:{server.port}/#/live")
+    page.wait_for_selector(".live-listen")
+    assert page.locator(".face, .live-circumplex").count() == 0
+    noise = np.random.default_rng(0).normal(scale=0.01, size=RATE)
+    soundfile.write(tmp_path / "rain.wav", noise, RATE)
+    page.set_input_files("#live-file", tmp_path / "rain.wav")
+    label, probabilities = answer(page)
+    assert label in sounds_run.classifier.labels  # steady noise is a sound here
+    rows = page.locator(".live-top .live-row")
+    shown = [float(row.get_attribute("data-value")) for row in rows.all()]
+    assert shown == sorted(probabilities, reverse=True)[:5] and len(probabilities) == 6
+    assert rows.first.get_attribute("data-emotion") == label and page.locator(".live-bar").count() >= 1
+    assert f"Predicted for the whole recording: {label}" in page.inner_text(".live-final")
+    assert page.locator(".face, .live-circumplex").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.context.close()
+    server.stop()
