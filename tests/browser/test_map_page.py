@@ -265,7 +265,7 @@ def test_webgl_draws_what_the_canvas_draws(chromium, served):
 
 def test_losing_the_gpu_falls_back_to_the_canvas(chromium, served, open_page):
     page = open_page(f"{served.url}/#/runs")
-    page.wait_for_selector(".run-card")
+    page.wait_for_selector(".runs-table")
     name = page.evaluate("""async () => {
         const { Plot } = await import('/plot.js');
         const place = document.createElement('div');

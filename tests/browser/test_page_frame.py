@@ -11,7 +11,7 @@ import sensorium
 TOKEN = "a-token-of-enough-characters"
 WEB = Path(sensorium.__file__).parent / "serve" / "web"
 PAGES = ["search?run=glyphs", "search?run=glyphs&q=umbrella", "map?run=glyphs&colour=category", "runs", "runs/glyphs",
-         "runs/glyphs?tab=numbers", "runs/glyphs?tab=card", "system"]  # fmt: skip
+         "runs/glyphs?tab=plots", "runs/glyphs?tab=card", "system"]  # fmt: skip
 
 
 def settled(page):
@@ -112,7 +112,7 @@ def test_pages_are_reached_by_link_and_by_back(served, open_page):
     page.wait_for_selector("h1 >> text=System")
     assert page.title() == "System · Sensorium"
     page.go_back()
-    page.wait_for_selector(".run-card")
+    page.wait_for_selector(".runs-table")
     assert page.locator("nav a[aria-current=page]").inner_text() == "Runs"
     page.goto(f"{served.url}/#/nowhere")
     page.wait_for_selector("text=There is no such page")
