@@ -65,6 +65,9 @@ def serve(
             help="Landmark model that browsers may run themselves, for the page Face: npm pack @mediapipe/face_mesh",
         ),
     ] = None,
+    label: Annotated[
+        bool, typer.Option("--label", help="Label hits on the page, choose the next queries, and refit the heads.")
+    ] = False,
     generate: Annotated[
         str | None,
         typer.Option(
@@ -102,7 +105,7 @@ def serve(
         raise MissingExtra(error.name or "fastapi", "serve") from None
     options = {"host": host, "port": port, "hosts": allow_host, "origins": allow_origin, "log": log}
     options |= {"tls_cert": tls_cert, "tls_key": tls_key, "browser_face_model": face_model, "generate": generate}
-    options |= {"public_url": public_url}
+    options |= {"public_url": public_url, "label": label or None}
     announce = _announce if sys.stderr.isatty() else None
     launch.serve(runs, token_file, announce, **{key: value for key, value in options.items() if value is not None})
 

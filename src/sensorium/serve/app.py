@@ -28,7 +28,7 @@ from sensorium.serve.lifespan import Lifespan, Started
 from sensorium.serve.log import Log
 from sensorium.serve.metering import Meter, Metering
 from sensorium.serve.mounting import Mount, Mounted
-from sensorium.serve.routes import doctor, encode, health, items, map, media, pseudo_images, search, stream
+from sensorium.serve.routes import doctor, encode, health, items, labels, map, media, pseudo_images, search, stream
 from sensorium.serve.routes import runs as run_pages
 from sensorium.serve.settings import Settings
 
@@ -91,6 +91,8 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     app.include_router(search.routes(context, searching))
     for module in (items, media, pseudo_images, encode, health, run_pages, map, doctor, stream, systems):
         app.include_router(module.routes(context))
+    if settings.label:
+        app.include_router(labels.routes(context))
     app.mount("/", static.files(WEB, mount), name="web")
     app.openapi = lambda: openapi.document(app, context)  # type: ignore[method-assign]
     _check_prefix(app, settings.prefix)

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     hosts: list[str] = Field(default_factory=list, description="further names this server answers to")
     public_url: str | None = Field(None, description="address at which a proxy in front makes this server reachable")
     origins: list[str] = Field(default_factory=list, description="further pages whose sockets are taken, by origin")
+    label: bool = Field(False, description="take labels of hits, propose queries, and refit: see docs/labelling.md")
     generate: str | None = Field(None, description="picture model that faces condition: a folder, or an id of the hub")
 
     tls_cert: Path | None = Field(None, description="certificate chain, PEM; with tls_key the server speaks https")

@@ -107,6 +107,7 @@ class Runs(BaseModel):
 
     runs: list[RunSummary]
     pages: list[SystemPage] = Field(default_factory=list)
+    labelling: bool = Field(False, description="hits can be labelled, see /labels")
 
 
 class RunPage(BaseModel):
@@ -299,7 +300,11 @@ def routes(context: Context) -> APIRouter:
     @router.get("/runs")
     async def list_runs() -> Runs:
         """Every run that is served, what it takes and what its numbers are."""
-        return Runs(runs=[await summary(registry, name) for name in registry.names], pages=pages())
+        return Runs(
+            runs=[await summary(registry, name) for name in registry.names],
+            pages=pages(),
+            labelling=context.settings.label,
+        )
 
     @router.get("/runs/{run}", responses=responses(404))
     async def one_run(run: str) -> RunPage:

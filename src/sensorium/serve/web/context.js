@@ -14,8 +14,8 @@ class Context extends EventTarget {
 
   /** Read the list again. */
   async refresh() {
-    const { runs, pages } = await call("/runs");
-    Object.assign(this, { runs, pages: pages ?? [] });
+    const { runs, pages, labelling } = await call("/runs");
+    Object.assign(this, { runs, pages: pages ?? [], labelling: Boolean(labelling) });
     for (const run of this.runs) for (const side of Object.values(run.sides)) for (const column of side.columns) column.values ??= [];
     if (!this.run) {
       const before = localStorage.getItem("sensorium.run");
