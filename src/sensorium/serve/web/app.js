@@ -134,6 +134,7 @@ connection.addEventListener("token", ({ detail }) => {
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); root.focus(); });
 let known = "";
 context.addEventListener("runs", () => {
+  if (context.labelling) import("./label.js");
   const now = JSON.stringify([context.runs.map((run) => [run.name, run.streams]), context.pages]);
   if (now === known) return; // what is under the pointer stays there
   known = now;
