@@ -55,6 +55,12 @@ def test_where_pairs_cannot_be_told_nothing_is_said():
     assert np.isnan(mispairing.mixture(np.ones(60), np.ones(60)).probability).all()
 
 
+def test_classes_without_spread_are_told_exactly():
+    listed = np.r_[np.full(70, 9.0), np.full(4, -9.0)]
+    found = mispairing.mixture(listed, np.full(500, -9.0))
+    assert found.probability.tolist() == [0] * 70 + [1] * 4 and found.share == 4 / 74
+
+
 def test_few_pairs_are_refused():
     with pytest.raises(BadData, match="49 pairs are too few to tell mispaired ones; expected 50 at least"):
         mispairing.mixture(np.ones(49), np.ones(500))

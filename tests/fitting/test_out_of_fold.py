@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from sensorium import parts
 from sensorium.errors import BadData
-from sensorium.fitting import out_of_fold
+from sensorium.fitting import out_of_fold, out_of_fold_classes
 from sensorium.numerics import unit
+from sensorium.numerics.discriminants import Discriminants
 from sensorium.numerics.moments import Moments
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
@@ -32,7 +33,7 @@ def test_groups_stay_in_one_fold_and_folds_are_about_equal(seed, groups):
     random = np.random.default_rng(seed)
     rows = np.arange(200)
     pairs = Pairs.of(rows, rows, group=random.integers(0, groups, 200))
-    fold, _ = out_of_fold._folds(pairs, random)
+    fold, _ = out_of_fold.folds(pairs, random)
     largest = np.bincount(pairs.group).max()
     if largest <= 120:
         assert all(len(set(fold[pairs.group == g])) == 1 for g in np.unique(pairs.group))
@@ -58,7 +59,7 @@ def test_shuffled_pairs_are_never_related():
     a, b = np.repeat(np.arange(60), 3), np.concatenate([[i, (i + 1) % 60, (i + 2) % 60] for i in range(60)])
     related = set(zip(a.tolist(), b.tolist(), strict=True))
     for tied in (False, True):
-        c, d = out_of_fold._shuffled(a, b, tied, np.random.default_rng(0))
+        c, d = out_of_fold.shuffled_places(a, b, tied, np.random.default_rng(0))
         assert len(c) > 100 and not {*zip(c.tolist(), d.tolist(), strict=True)} & related
         assert not tied or not ({*zip(d.tolist(), c.tolist(), strict=True)} & related or (c == d).any())
 
@@ -81,19 +82,59 @@ def test_wide_vectors_are_narrowed_without_losing_the_relation():
     assert scored.sides[0].dim < 1500 and scored.similarity.mean() > 0.8
 
 
-def test_classes_are_scored_and_one_table_is_tied():
+def labelled(n: int = 300) -> tuple[Embeddings, np.ndarray]:
     random = np.random.default_rng(0)
-    code = random.integers(0, 5, 300)
-    items = table((3 * random.standard_normal((5, 12))[code] + random.standard_normal((300, 12))).astype(np.float32))
-    wrong = np.arange(10)
-    given_ = code.copy()
-    given_[wrong] = (code[wrong] + 1) % 5
-    scored = out_of_fold.score_classes(items, given_, np.arange(300))
-    assert scored.similarity[wrong].max() < np.quantile(scored.similarity[10:], 0.05)
-    same = [(i, j) for k in range(5) for i, j in zip(np.flatnonzero(code == k)[:-1], np.flatnonzero(code == k)[1:], strict=True)]  # fmt: skip
-    a, b = np.array(same).T
+    code = random.integers(0, 5, n)
+    x = 3 * random.standard_normal((5, 12))[code] + random.standard_normal((n, 12))
+    return table(x.astype(np.float32)), code
+
+
+def test_one_table_is_scored_by_one_map():
+    items, code = labelled()
+    chains = [np.stack([rows[:-1], rows[1:]]) for k in range(5) if len(rows := np.flatnonzero(code == k)) > 1]
+    a, b = np.concatenate(chains, 1)
     tied = out_of_fold.score(items, items, Pairs.of(a, b, group=np.arange(len(a)), same_table=True))
     assert np.median(tied.similarity) > np.quantile(tied.shuffled, 0.75)
+    for left, right in tied.maps:
+        np.testing.assert_array_equal(left.weight, right.weight)
+
+
+def test_wrong_classes_fit_worse_and_the_right_one_is_named():
+    items, code = labelled()
+    given_, wrong = code.copy(), np.arange(10)
+    given_[wrong] = (code[wrong] + 1) % 5
+    given_[-3:] = -1
+    scored = out_of_fold_classes.score(items, given_, np.arange(300))
+    assert scored.rows.tolist() == list(range(297)) and scored.logits.shape == (297, 5)
+    assert scored.similarity[wrong].max() < np.quantile(scored.similarity[10:], 0.05)
+    rank, best = scored.rank(wrong)
+    assert (rank > 1).all() and (best == code[wrong]).all()
+    assert len(scored.shuffled) >= out_of_fold_classes._NULL
+
+
+def test_logits_are_those_of_a_fit_of_the_other_folds():
+    items, code = labelled()
+    scored = out_of_fold_classes.score(items, code, np.arange(300) // 3)
+    fold, _ = out_of_fold.folds(
+        Pairs.of(np.arange(300), np.arange(300), group=np.arange(300) // 3), np.random.default_rng(0)
+    )
+    seen = fold != 2
+    made = Discriminants(items.vectors[seen].astype(np.float64), np.eye(5)[code[seen]])
+    expected = made.affine(scored.notes["shrinkage"], 1.0)(items.vectors[~seen].astype(np.float64))
+    np.testing.assert_allclose(scored.logits[~seen], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_another_class_is_drawn_by_the_shares():
+    code, share = np.repeat([0, 1, 2], 9000), np.array([0.5, 0.3, 0.2])
+    other = out_of_fold_classes._others(code, share, np.random.default_rng(0))
+    assert (other != code).all()
+    np.testing.assert_allclose(np.bincount(other[:9000], minlength=3) / 9000, [0, 0.6, 0.4], atol=0.02)
+
+
+def test_a_class_of_one_group_is_refused():
+    items, code = labelled()
+    with pytest.raises(BadData, match="1 of 5 classes are in one group alone, so no fit without it knows them; add"):
+        out_of_fold_classes.score(items, code, np.where(code == 2, 1000, np.arange(300)))
 
 
 def test_what_is_all_connected_cannot_be_held_out():

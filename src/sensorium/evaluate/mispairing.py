@@ -48,7 +48,10 @@ def mixture(listed: np.ndarray, shuffled: np.ndarray) -> Mixture:
         raise BadData(f"{len(listed)} pairs are too few to tell mispaired ones; expected {LEAST} at least")
     apart = _above(listed, shuffled)
     middle, scale = float(shuffled.mean()), float(shuffled.std())
-    if not apart >= APART or not scale > 0:
+    if apart >= APART and not scale > 0:  # nothing but the classes themselves, such as their one-hot vectors
+        wrong = (listed <= middle).astype(np.float64)
+        return Mixture(wrong, float(wrong.mean()), apart)
+    if not apart >= APART:
         return Mixture(np.full(len(listed), np.nan), float("nan"), apart)
     u, v = (listed - middle) / scale, (shuffled - middle) / scale
     share, right = _start(u, v)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from sensorium.evaluate.mispairing import Mixture, mixture
-from sensorium.fitting import out_of_fold
+from sensorium.fitting import out_of_fold, out_of_fold_classes
 from sensorium.fitting.out_of_fold import Scored
+from sensorium.fitting.out_of_fold_classes import ClassScores
 from sensorium.objectives._class_codes import class_table
 from sensorium.pairs import Pairs
 from sensorium.types import SIDES, Data, Embeddings, blocks
@@ -60,15 +61,15 @@ def _of_class_table(
 ) -> Found:
     """Left items against the class that they are paired with."""
     rows, split, group = _of_rows(pairs, "left", len(left))
-    scored = out_of_fold.score_classes(left, np.where(rows, code, -1), group, seed=seed, advance=advance)
+    names = np.unique(code[rows])
+    place = np.where(rows, np.searchsorted(names, code), -1)
+    scored = out_of_fold_classes.score(left, place, group, seed=seed, advance=advance)
     found = mixture(scored.similarity, scored.shuffled)
-    listed = _listed(found)
-    ranks, of = _ranks(scored, listed, backward=False), scored.pairs
+    words = [str(right.ids[name]) for name in names.tolist()]
     findings = [
-        {"kind": "label", "left": str(left.ids[of.left[i]]), "right": str(right.ids[of.right[i]]),
-         "probability": _rounded(found.probability[i]), **ranks[i], "split": str(split[of.left[i]]),
-         "instead": str(right.ids[ranks[i]["instead"]])}
-        for i in listed.tolist()
+        {"kind": "label", "left": str(left.ids[row]), "right": words[code], **rest, "split": str(split[row]),
+         "instead": words[best]}
+        for row, code, best, rest in _listed_classes(scored, found)
     ]  # fmt: skip
     return [_summary("labels", scored, found, seed)], findings
 
@@ -84,18 +85,24 @@ def _labels(data: Data, tables: Sequence[Embeddings], pairs: Pairs, seed: int, a
             continue
         place = np.where(large, np.cumsum(large) - 1, -1)
         words = _words(data, table, known, names[large])
-        scored = out_of_fold.score_classes(table, place[code], group, seed=seed, advance=advance)
+        scored = out_of_fold_classes.score(table, place[code], group, seed=seed, advance=advance)
         found = mixture(scored.similarity, scored.shuffled)
-        listed = _listed(found)
-        ranks, of = _ranks(scored, listed, backward=False), scored.pairs
         summaries.append({**_summary("labels", scored, found, seed), "side": side})
         findings += [
-            {"kind": "label", "side": side, side: str(table.ids[of.left[i]]), "label": words[int(of.right[i])],
-             "probability": _rounded(found.probability[i]), **ranks[i], "split": str(split[of.left[i]]),
-             "instead": words[ranks[i]["instead"]]}
-            for i in listed.tolist()
+            {"kind": "label", "side": side, side: str(table.ids[row]), "label": words[code], **rest,
+             "split": str(split[row]), "instead": words[best]}
+            for row, code, best, rest in _listed_classes(scored, found)
         ]  # fmt: skip
     return summaries, sorted(findings, key=lambda one: -one["probability"])[:MOST]
+
+
+def _listed_classes(scored: ClassScores, found: Mixture) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
+    """Row, class, best other class and what else is said of each item that is listed."""
+    listed = _listed(found)
+    ranks, best = scored.rank(listed)
+    for i, rank, instead in zip(listed.tolist(), ranks.tolist(), best.tolist(), strict=True):
+        rest = {"probability": _rounded(found.probability[i]), "rank_of_right": rank, "rights": scored.logits.shape[1]}
+        yield int(scored.rows[i]), int(scored.code[i]), instead, rest
 
 
 def _of_rows(pairs: Pairs, side: str, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,7 +130,7 @@ def _listed(found: Mixture) -> np.ndarray:
     return order[p[order] >= LISTED]
 
 
-def _summary(check: str, scored: Scored, found: Mixture, seed: int) -> dict[str, Any]:
+def _summary(check: str, scored: Scored | ClassScores, found: Mixture, seed: int) -> dict[str, Any]:
     p = found.probability
     known = not np.isnan(found.share)
     return {
@@ -134,7 +141,7 @@ def _summary(check: str, scored: Scored, found: Mixture, seed: int) -> dict[str,
     }  # fmt: skip
 
 
-def _self_check(scored: Scored, before: Mixture, seed: int) -> dict[str, Any]:
+def _self_check(scored: Scored | ClassScores, before: Mixture, seed: int) -> dict[str, Any]:
     """How many of 5% of the pairs, shuffled on purpose, are called likely; and how many of those called are they.
 
     Pairs that were likely before are left out of the second: they may be mispaired in truth.
@@ -150,7 +157,7 @@ def _self_check(scored: Scored, before: Mixture, seed: int) -> dict[str, Any]:
             "precision": _rounded(right / (right + wrong)) if right + wrong else None}  # fmt: skip
 
 
-def _ranks(scored: Scored, chosen: np.ndarray, backward: bool = True) -> dict[int, dict[str, Any]]:
+def _ranks(scored: Scored, chosen: np.ndarray) -> dict[int, dict[str, Any]]:
     """Of each chosen pair: the rank of either partner among those of its fold, and the right row that is first instead.
 
     Other related rows do not count. A tie counts against the pair.
@@ -163,7 +170,7 @@ def _ranks(scored: Scored, chosen: np.ndarray, backward: bool = True) -> dict[in
         for part in blocks(len(here), _BLOCK):
             some = here[part]
             for key, of, among, za, zb in (
-                ("left", "left", "right", zl, zr), *([("right", "right", "left", zr, zl)] if backward else []),
+                ("left", "left", "right", zl, zr), ("right", "right", "left", zr, zl),
             ):  # fmt: skip
                 a, b = (rows, others) if key == "left" else (others, rows)
                 asked = np.searchsorted(a, getattr(scored.pairs, of)[some])

@@ -77,21 +77,6 @@ class View:
 
 
 @dataclass(frozen=True)
-class Classes:
-    """One-hot vectors of c classes as the right side of pairs of items and classes."""
-
-    dim: int
-
-    def rows(self, rows: np.ndarray) -> np.ndarray:
-        """(n, c) float32."""
-        return np.eye(self.dim, dtype=np.float32)[rows]
-
-    def mapped(self, rows: np.ndarray, affine: Affine) -> np.ndarray:
-        """Classes in the space of a fit, (n, d) float32 of unit length."""
-        return _through(self.rows(rows), affine)
-
-
-@dataclass(frozen=True)
 class Scored:
     """Pairs by fits that have not seen them.
 
@@ -104,7 +89,7 @@ class Scored:
     shuffled: np.ndarray
     fold: np.ndarray
     maps: tuple[tuple[Affine, Affine], ...]
-    sides: tuple[View, View | Classes]
+    sides: tuple[View, View]
     notes: dict[str, object]
 
     def mapped(self, fold: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -112,8 +97,6 @@ class Scored:
         here, tied = self.fold == fold, self.pairs.same_table
         left, right = self.pairs.left[here], self.pairs.right[here]
         rows = [np.unique(np.concatenate([left, right]))] * 2 if tied else [np.unique(left), np.unique(right)]
-        if isinstance(self.sides[1], Classes):
-            rows[1] = np.arange(self.sides[1].dim)
         return *rows, *(side.mapped(at, to) for side, at, to in zip(self.sides, rows, self.maps[fold], strict=True))
 
 
@@ -124,30 +107,9 @@ def score(
 
     Raises BadData where there are fewer than two groups to keep apart, or a side is constant.
     """
-    views = View.of(left), View.of(left if pairs.same_table else right)
-    return _score(views, pairs.where(label=1), seed, advance)
-
-
-def score_classes(
-    table: Embeddings,
-    code: np.ndarray,
-    group: np.ndarray,
-    *,
-    seed: int = 0,
-    advance: Callable[[int], None] = lambda n: None,
-) -> Scored:
-    """Score items against their own class out of fold, as linear discriminant analysis does: CCA with one-hot vectors.
-
-    code (n,): class 0 … c - 1 of each row, -1 for rows without one. group (n,): rows of one group stand in one fold.
-    """
-    rows = np.flatnonzero(code >= 0)
-    pairs = Pairs.of(rows, code[rows], group=group[rows])
-    return _score((View.of(table), Classes(int(code.max()) + 1)), pairs, seed, advance)
-
-
-def _score(sides: tuple[View, View | Classes], pairs: Pairs, seed: int, advance: Callable[[int], None]) -> Scored:
+    sides, pairs = (View.of(left), View.of(left if pairs.same_table else right)), pairs.where(label=1)
     random = np.random.default_rng(seed)
-    fold, notes = _folds(pairs, random)
+    fold, notes = folds(pairs, random)
     k = int(fold.max()) + 1
     moments = [_moments(sides, pairs.take(np.flatnonzero(fold == one))) for one in range(k)]
     judge = _judge(sides, pairs.take(np.flatnonzero(fold == 0)), random)
@@ -164,13 +126,13 @@ def _score(sides: tuple[View, View | Classes], pairs: Pairs, seed: int, advance:
         a, b = np.searchsorted(rows, own.left), np.searchsorted(others, own.right)
         similarity[at] = _cosines(zl, zr, a, b)
         for _ in range(each):
-            c, d = _shuffled(a, b, pairs.same_table, random)
+            c, d = shuffled_places(a, b, pairs.same_table, random)
             shuffled.append(_cosines(zl, zr, c, d))
         advance(len(at))
     return Scored(pairs, similarity, np.concatenate(shuffled), fold, tuple(maps), sides, notes)
 
 
-def _folds(pairs: Pairs, random: np.random.Generator) -> tuple[np.ndarray, dict[str, object]]:
+def folds(pairs: Pairs, random: np.random.Generator) -> tuple[np.ndarray, dict[str, object]]:
     """The fold (p,) of each pair: whole groups, so that folds are about equal; connected items for few groups."""
     group, notes = pairs.group, {"groups": "of the data"}
     counts = np.unique(group, return_counts=True)[1]
@@ -217,12 +179,12 @@ def _solve(
     return (objective.solve_tied if tied else objective.solve)(rest, judge)
 
 
-def _judge(sides: tuple[View, View | Classes], pairs: Pairs, random: np.random.Generator) -> Validate:
+def _judge(sides: tuple[View, View], pairs: Pairs, random: np.random.Generator) -> Validate:
     """How well two maps tell pairs from shuffled ones: the chance that a pair is the more similar of the two."""
     some = pairs.take(np.sort(random.permutation(len(pairs))[:_JUDGED]))
     rows, a = np.unique(some.left, return_inverse=True)
     others, b = np.unique(some.right, return_inverse=True)
-    c, d = _shuffled(some.left, some.right, pairs.same_table, random)
+    c, d = shuffled_places(some.left, some.right, pairs.same_table, random)
     c, d = np.searchsorted(rows, c), np.searchsorted(others, d)
     x, y = sides[0].rows(rows), sides[1].rows(others)
 
@@ -245,7 +207,9 @@ def _cosines(zl: np.ndarray, zr: np.ndarray, a: np.ndarray, b: np.ndarray) -> np
     return out
 
 
-def _shuffled(a: np.ndarray, b: np.ndarray, tied: bool, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def shuffled_places(
+    a: np.ndarray, b: np.ndarray, tied: bool, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """The places a (n,) with places of b that they are not related to; fewer than n where there are hardly any."""
     width = 1 + int(max(a.max(), b.max()))
 
