@@ -20,6 +20,7 @@ import tomli_w
 from sensorium import consent, fingerprint, parts
 from sensorium.datasets import _run_keys
 from sensorium.datasets._dropping import Without
+from sensorium.datasets._labelled import Labelled
 from sensorium.datasets._run_keys import CACHED, SPLITTING
 from sensorium.encoders import _names
 from sensorium.errors import BadRecipe, nearest
@@ -110,7 +111,10 @@ class Recipe:
         part = parts.make(SLOTS[slot], spec, slot)
         drop = self.values["data"].get(_run_keys.DROP) if slot == "data" else None
         if drop and _run_keys.DROP not in known:
-            return Without(part, drop)
+            part = Without(part, drop)
+        labels = self.values["data"].get(_run_keys.LABELS) if slot == "data" else None
+        if labels and _run_keys.LABELS not in known:
+            part = Labelled(part, labels)
         if SLOTS[slot] == "encoders" and self.device != "auto":
             part.device = self.device
         return part

@@ -206,7 +206,7 @@ def test_links_of_the_documentation_for_language_models_exist():
         assert (docs / link).is_file(), link
     served = {"help.py", "llms.txt", "pictures", "recipes"}
     missing = {path.name for path in docs.iterdir()} - served - set(links((docs / "llms.txt").read_text("utf-8")))
-    assert missing <= {"labelling.md"}, f"llms.txt does not list {missing}"
+    assert not missing, f"llms.txt does not list {missing}"
 
 
 def test_links_of_a_server_for_language_models_answer(client):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from sensorium.cli import agents, change, elsewhere, generation, hub, images, look, make, serve, stream, use
+from sensorium.cli import agents, change, elsewhere, generation, hub, images, labels, look, make, serve, stream, use
 from sensorium.cli.output import console, json_line, lenient_streams, printable
 from sensorium.errors import SensoriumError
 
@@ -58,7 +58,7 @@ app = typer.Typer(
 for panel, groups in (
     ("Make", [make, images]),
     ("Use", [use, change, elsewhere, hub, serve, agents, stream, generation]),
-    ("Look", [look]),
+    ("Look", [look, labels]),
 ):
     for verb, function in (one for group in groups for one in group.VERBS.items()):
         app.command(verb, rich_help_panel=panel)(function)

@@ -15,7 +15,9 @@ SPLITTING = {
 }
 CACHED = "cached"  #: false reads items anew in each step of the fit, see [finetune]
 DROP = "drop"  #: a file of pairs and items that are left out, see :mod:`sensorium.datasets._dropping`
-KEYS = {**SPLITTING, CACHED: True, DROP: ""}
+LABELS = "labels"  #: a file of labelled pairs that are added, see :mod:`sensorium.datasets._labelled`
+KEYS = {**SPLITTING, CACHED: True, DROP: "", LABELS: ""}
+_FILES = {DROP: "drop.csv", LABELS: "labels.csv"}
 
 
 def checked(spec: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,9 +27,9 @@ def checked(spec: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]
             whole_number(f"data.{key}", value)
         elif key in SPLITTING and key not in known:
             _share(f"data.{key}", value)
-        elif key == DROP and not isinstance(value, str):
-            raise BadRecipe(f"data.{key}={value!r}; expected a file, such as drop.csv")
-    return {key: value for key, value in spec.items() if not (key == DROP and value == "" and key not in known)}
+        elif key in _FILES and key not in known and not isinstance(value, str):
+            raise BadRecipe(f"data.{key}={value!r}; expected a file, such as {_FILES[key]}")
+    return {key: value for key, value in spec.items() if not (key in _FILES and value == "" and key not in known)}
 
 
 def whole_number(key: str, value: Any) -> int:

@@ -32,7 +32,7 @@ from sensorium.serve.labels.merged import Pair, usable
 
 LEAST = 6  # labelled queries with an item that fits
 HELD_OUT = 3  # every third query measures, by the digest of its key, so that it stays held out as labels are added
-STEPS, RATE, TEMPERATURE, KEEP = 150, 1e-3, 0.07, 4.0
+STEPS, RATE, TEMPERATURE, KEEP = 150, 3e-3, 0.07, 1.0
 _ANCHORS, _RANDOM = 1024, 256
 _CHECKED = 500  # pairs of the run's own validation split
 
