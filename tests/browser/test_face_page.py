@@ -96,7 +96,7 @@ def test_a_picture_is_shown_once_and_unsmoothed(show):
 def test_what_is_said_where_there_is_no_face(show):
     page = show(FaceSocket(lambda i: []))
     choose(page, picture())
-    page.wait_for_selector(".face-hint:has-text('No face is found in this picture')")
+    page.wait_for_selector(".face-hint:has-text('No face is found in this image')")
     assert page.locator(".face-emotions.asleep").count() == 1 and page.locator(".face-prompt").count() == 0
 
 
@@ -113,7 +113,7 @@ def test_several_faces_are_chosen_by_chip_and_by_click(show):
     box = page.locator(".face-canvas").bounding_box()  # mirrored: the third face is at the left
     page.mouse.click(box["x"] + 0.2 * box["width"], box["y"] + 0.45 * box["height"])
     assert page.locator(".face-page").get_attribute("data-label") == "surprise"
-    page.get_by_role("button", name="Mirror the picture").click()
+    page.get_by_role("button", name="Mirror the image").click()
     answers(page, int(page.locator(".face-page").get_attribute("data-answers")) + 3)
     page.mouse.click(box["x"] + 0.2 * box["width"], box["y"] + 0.45 * box["height"])
     assert page.locator(".face-page").get_attribute("data-label") == "happy"
@@ -232,7 +232,7 @@ def test_a_slow_server_is_named(show):
     answers(page, 2)
     socket.hold = True
     page.wait_for_selector(".face-note >> text=The server is slow", timeout=15000)
-    assert page.locator(".face-canvas").get_attribute("aria-label") == "The picture; no face is found in it"  # live
+    assert page.locator(".face-canvas").get_attribute("aria-label") == "The image; no face is found in it"  # live
     socket.hold = False
     page.wait_for_selector(".face-note", state="hidden", timeout=15000)
 
@@ -254,11 +254,11 @@ def test_another_run_is_chosen_and_the_faces_stay(show, face_server):
 def test_files_that_are_no_pictures_are_refused_in_words(show, tmp_path):
     page = show(FaceSocket())
     choose(page, {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"words"})
-    page.wait_for_selector(".face-trouble >> text=This is no picture and no video")
+    page.wait_for_selector(".face-trouble >> text=This is no image and no video")
     choose(page, {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8\xff broken"})
-    page.wait_for_selector(".face-trouble >> text=This picture cannot be read")
+    page.wait_for_selector(".face-trouble >> text=This image cannot be read")
     choose(page, {"name": "empty.mp4", "mimeType": "video/mp4", "buffer": b"\0\0\0\x18ftypmp42"})
-    page.wait_for_selector(".face-trouble >> text=This video has no picture")
+    page.wait_for_selector(".face-trouble >> text=This video has no image")
     choose(page, picture())
     answers(page)
     assert page.locator(".face-trouble").count() == 0
@@ -279,7 +279,7 @@ def test_a_video_plays_stops_and_is_sought(show, tmp_path):
     page = show(socket)
     choose(page, path)
     answers(page, 2)
-    assert page.get_by_role("button", name="Mirror the picture").count() == 0
+    assert page.get_by_role("button", name="Mirror the image").count() == 0
     page.get_by_role("button", name="Pause").click()
     page.wait_for_selector("[data-name=play][aria-label=Play]")
     page.wait_for_timeout(300)

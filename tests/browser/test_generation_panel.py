@@ -75,7 +75,7 @@ def steps(page, n):
 
 
 def make(page):
-    page.get_by_role("button", name="Make a picture").click()
+    page.get_by_role("button", name="Make an image").click()
 
 
 def facts(page):
@@ -124,10 +124,10 @@ def test_steps_are_shown_with_a_preview_and_the_work_can_be_cancelled(show):
     assert page.locator(".made-view img").get_attribute("src").startswith("data:image/webp;base64,")
     page.wait_for_function("() => /^Step [0-9]+ of 150/.test(document.querySelector('.made-said').innerText)")
     assert page.locator(".made progress").get_attribute("max") == "150"
-    assert page.get_by_role("button", name="Make a picture").is_disabled()
+    assert page.get_by_role("button", name="Make an image").is_disabled()
     page.get_by_role("button", name="Cancel").click()
     page.wait_for_function("() => document.querySelector('.made-said').innerText.startsWith('Cancelled: it was')")
-    assert page.get_by_role("button", name="Make a picture").is_enabled()
+    assert page.get_by_role("button", name="Make an image").is_enabled()
 
 
 def test_a_lost_stream_of_events_goes_on_where_it_was(show):
@@ -157,7 +157,7 @@ def test_without_a_face_it_says_so_and_a_refusal_is_shown(show):
     page.route("**/generations", lambda route: route.fulfill(status=503, json=problem))
     make(page)
     page.wait_for_selector(".made-said .note.bad")
-    assert page.locator(".made-said").inner_text() == "Service Unavailable 8 pictures wait already"
+    assert page.locator(".made-said").inner_text() == "Not possible right now 8 pictures wait already"
 
 
 def test_without_a_model_it_says_what_to_type(face_server, open_page):

@@ -168,14 +168,14 @@ def test_a_picture_finds_items_and_stands_on_the_board(shop, open_page, tmp_path
     page = open_page(at(shop))
     settled(page)
     page.locator("input[type=file]").first.set_input_files(tmp_path / "mine.png")
-    page.wait_for_selector("text=Nearest to your picture")
+    page.wait_for_selector("text=Nearest to your image")
     page.locator("input[type=file]").nth(1).set_input_files(tmp_path / "mine.png")
     page.wait_for_selector(".board-item[data-id^='file:']")
-    page.wait_for_selector("text=your picture")
+    page.wait_for_selector("text=your image")
     page.get_by_role("button", name="Complete", exact=True).click()
     page.get_by_label("What is missing").select_option("Shoes")
     page.wait_for_selector(".completion")
-    assert "with your picture" in page.locator(".completion").first.inner_text()
+    assert "with your image" in page.locator(".completion").first.inner_text()
     other = open_page(page.url)  # a file does not travel with a link
     other.wait_for_selector("text=no longer here")
 
@@ -188,7 +188,7 @@ def test_only_one_category_is_shown_and_others_on_demand(shop, open_page):
         "() => [...document.querySelectorAll('.wall button')].every(b => b.title.startsWith('Bag '))"
     )
     before = page.locator(".wall button").first.get_attribute("title")
-    page.get_by_role("button", name="Others").click()
+    page.get_by_role("button", name="Shuffle").click()
     page.wait_for_function("title => document.querySelector('.wall button')?.title !== title", arg=before)
 
 

@@ -12,7 +12,7 @@ import xxhash
 
 from sensorium import integrity, io, modalities
 from sensorium.errors import BadData, Corrupt
-from sensorium.search import copies
+from sensorium.search import copies, named_files
 from sensorium.table import Table
 from sensorium.types import Excerpt, Items, shown_part
 
@@ -21,18 +21,28 @@ FOLDER = "media"
 REMEDY = "make it anew: sensorium index RUN"
 
 
-def build(items: Items, rows: np.ndarray, folder: Path, side: str, small: bool = False) -> int:
+def build(
+    items: Items, rows: np.ndarray, folder: Path, side: str, small: bool = False, base: Path | None = None
+) -> int:
     """Store the media of ``rows`` of the items under ``folder``/media; returns how many can be shown.
 
     Values in memory are packed by their modality (pictures as PNG, samples as WAV) into one file; paths stay
     paths, links followed, below the deepest folder that holds all of them; the media type is that of the ending
-    before links are followed, as a cache may have files without endings. Text and vectors need nothing here.
+    before links are followed, as a cache may have files without endings. Text needs nothing here; of vectors a
+    column may name the files, see :mod:`sensorium.search.named_files`, whose relative paths begin at ``base``.
     small: everything is packed, as small copies, and no path is kept: see :mod:`sensorium.search.copies`.
     """
     modality = modalities.found().get(items.kind)
-    if modality is None or not modality.is_file:
+    if items.kind == "vector":
+        named = named_files.of(items, base)
+        if named is None:
+            return 0
+        modality, files_of = named
+        values: list[Any] = [files_of[int(row)] for row in rows]
+    elif modality is None or not modality.is_file:
         return 0
-    values = [shown_part(items.values[int(row)]) for row in rows]
+    else:
+        values = [shown_part(items.values[int(row)]) for row in rows]
     if small:
         return write(
             folder, side, items.ids[rows], copies.each(modality, values), copies.TYPES.get(modality.shown_as, "")
@@ -45,7 +55,9 @@ def build(items: Items, rows: np.ndarray, folder: Path, side: str, small: bool =
     named = [path for path in paths if path is not None]
     root = Path(os.path.commonpath([path.parent for path in named])) if named else None
     names = np.array([_written(path.relative_to(root)) if path and root else "" for path in paths], np.str_)
-    contents = (None if path else modality.pack(value) for path, value in zip(paths, values, strict=True))
+    contents = (
+        None if path or value is None else modality.pack(value) for path, value in zip(paths, values, strict=True)
+    )
     return write(folder, side, items.ids[rows], contents, modality.packed_as, names, endings, root, parts)
 
 
@@ -126,6 +138,14 @@ class Media:
     def __del__(self) -> None:
         if self._file >= 0:
             os.close(self._file)
+
+    @property
+    def shown_as(self) -> str:
+        """What the items are shown as, image or audio; none where nothing can be shown."""
+        kinds = [self.record["type"], *(modalities.media_type(str(one)) for one in self._ending if one)]
+        kind = next((one for one in kinds if one), None)
+        found = (one.shown_as for one in modalities.found().values() if kind in one.media_types.values())
+        return next(found, "none")
 
     def __contains__(self, id: str) -> bool:
         row = self._rows.get(id)

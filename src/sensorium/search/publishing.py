@@ -29,10 +29,17 @@ def publish(plan: Recipe, data: Data, projected: Projected, folder: Path) -> dic
             continue
         queries = projected.zr if side == "left" else projected.zl
         about[side] = index_side(side, items, vectors, queries, plan, folder)
-        media.build(items, searchable(items), folder, side, small=plan.media == "pack")
+        media.build(items, searchable(items), folder, side, small=plan.media == "pack", base=_base(plan))
     related.save(projected.pairs, projected.left.ids, projected.right.ids, folder)
     index_speed.draw(about, folder)
     return about
+
+
+def _base(plan: Recipe) -> Path | None:
+    """The folder of the data's file, from which the relative paths of its columns are read."""
+    file = plan.values["data"].get("file") or str(plan.values["data"].get("left", "")).split(":")[0]
+    path = Path(str(file)).expanduser()
+    return path.parent if file and path.is_file() else None
 
 
 def index_side(

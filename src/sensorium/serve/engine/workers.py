@@ -93,6 +93,9 @@ class Workers:
         takes = self.takes(side)
         if takes in modalities.names():
             return modalities.find(takes).shown_as
+        shown = self.sides[side].media
+        if takes == "vectors" and shown is not None and shown.shown_as != "none":
+            return shown.shown_as
         return "text" if "text" in self.run.index(side).table.columns else "none"
 
     @cached_property

@@ -14,7 +14,7 @@ export function addItem(run, added) {
   const id = h("input", { class: "input", required: true, maxlength: 500, autocomplete: "off" });
   let content = null, columns = {};
 
-  function field(text, input) { return h("label", { class: "field" }, h("span", { class: "label" }, text), input); }
+  function field(text, input) { input.setAttribute("aria-label", text); return h("label", { class: "field" }, h("span", { class: "label" }, text), input); }
 
   function draw() {
     const one = run.sides[side.value], isText = one.takes === "text";

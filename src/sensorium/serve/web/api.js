@@ -1,6 +1,24 @@
 // Requests to the server: problem documents become errors, a lost connection is detected and retried.
 
-/** An error of the server: status, title and detail as in RFC 9457. */
+// What a status means for a visitor, and what to do; the names that HTTP gives them say neither.
+const CAUSES = {
+  404: ["Not found", "It may have been removed since the link was made."],
+  408: ["The upload took too long", "Try again, or choose a smaller file."],
+  409: ["The run has changed", "It was made anew meanwhile. Reload the page and search again."],
+  410: ["The run has changed", "It was made anew meanwhile. Reload the page and search again."],
+  413: ["This is too large", "Choose a smaller file, or a shorter text."],
+  429: ["Too many requests at once", "Wait a few seconds, then try again."],
+  501: ["This server lacks a package for it", "Ask the person who runs the server to install it."],
+  503: ["Not possible right now", "The run is being opened or made anew, or the server is busy. Try again in a few seconds."],
+  507: ["The disk of the server is full", "Nothing was changed. Ask the person who runs the server."],
+};
+
+/** Title and text in plain words for the status of an error. */
+export function causeOf(status) {
+  return CAUSES[status] ?? (status >= 500 ? ["The server has a fault", "Its log says why. Try again."] : ["This cannot be answered", "Change the query or the options, then try again."]);
+}
+
+/** An error of the server: status and detail as in RFC 9457, and a title in plain words. */
 export class Problem extends Error {
   constructor(status, title, detail) {
     super(detail || title);
@@ -82,7 +100,7 @@ export async function request(path, { method, json, body, signal, headers = {}, 
     }
     if (answer.ok) return answer;
     const problem = await answer.json().catch(() => ({}));
-    throw new Problem(answer.status, problem.title ?? answer.statusText, problem.detail ?? `${path} answered ${answer.status}`);
+    throw new Problem(answer.status, causeOf(answer.status)[0], problem.detail ?? causeOf(answer.status)[1]);
   }
 }
 

@@ -78,7 +78,7 @@ async function showRoute() {
     shown?.module.hide?.();
     shown = null;
     root.className = "";
-    set(root, state("empty", "There is no such page", `“${name}” leads nowhere.`, h("a", { class: "button", href: link("search") }, "Go to the search")));
+    set(root, state("empty", "There is no such page", `The address names a page “${name}”, which is not here.`, h("a", { class: "button", href: link("search") }, "Go to the search")));
     return;
   }
   const again = shown?.page === page;
@@ -100,7 +100,8 @@ async function showRoute() {
     clearTimeout(waiting);
     if (mine !== turn) return;
     shown = null;
-    set(root, state("error", "This page could not be shown", error.message, h("button", { class: "button", on: { click: showRoute } }, "Try again")));
+    const { explain } = await import("./words.js"), { title, text } = explain(error);
+    set(root, state("error", title, text, h("button", { class: "button", on: { click: showRoute } }, "Try again")));
   }
 }
 
@@ -121,7 +122,7 @@ connection.addEventListener("back", async () => {
 connection.addEventListener("token", ({ detail }) => {
   const field = h("input", { class: "input", type: "password", autocomplete: "off", required: true, id: "token" });
   const dialog = h("dialog", { "aria-labelledby": "token-title" }, h("form", { class: "stack", method: "dialog" },
-    h("h2", { id: "token-title" }, "This server wants a token"),
+    h("h2", { id: "token-title" }, "This server needs a token"),
     h("p", { class: "muted" }, detail.wrong ? "That token was not the right one." : "It is stored until this tab is closed, and sent with each request."),
     h("div", { class: "field" }, h("label", { for: "token" }, "Token"), field),
     h("div", { class: "row" }, h("button", { class: "button primary" }, "Continue"))));

@@ -47,7 +47,7 @@ export function ask(run, onInput, onRecent) {
   const ahead = suggest(run, field, { items: !takesText, classes }, (one) => {
     if (one.hash) return onRecent(one.hash);
     field.value = one.text;
-    onInput("id", one.id, { side: run.one_table ? "" : one.side });
+    onInput("id", one.id, { side: run.one_table ? "" : one.side, text: one.text });
   });
   field.addEventListener("input", () => { if (takesText || !field.value.trim()) soon(); });
   async function submit(event) {
@@ -57,7 +57,7 @@ export function ask(run, onInput, onRecent) {
     const text = field.value.trim();
     if (takesText || !text) return onInput("text", text);
     const found = await ahead.first(text).catch(() => undefined);
-    if (found) { field.value = found.text; onInput("id", found.id, { side: run.one_table ? "" : found.side }); } else onInput("none", text);
+    if (found) { field.value = found.text; onInput("id", found.id, { side: run.one_table ? "" : found.side, text: found.text }); } else onInput("none", text);
   }
 
   // files

@@ -26,12 +26,12 @@ async function examples(run) {
   if (run.examples.length) return { title: "Try", texts: run.examples.map((text) => ["text", text]) };
   const classes = classesOf(run);
   if (classes) return { title: "Classes", texts: classes.map((one) => ["id", one.id, { side: one.side }]) };
-  const side = Object.keys(run.sides).find((name) => run.sides[name].takes === "text") ?? Object.keys(run.sides).find((name) => run.sides[name].display === "captions" || run.sides[name].kind === "text");
+  const side = Object.keys(run.sides).find((name) => run.sides[name].takes === "text") ?? Object.keys(run.sides).findLast((name) => run.sides[name].kind === "text" || (run.sides[name].kind === "none" && run.sides[name].display));
   if (!side) return null;
   const { items } = await call(url(`/runs/${encodeURIComponent(run.name)}/sample`, { side, n: 40, seed: 1 }));
   const plain = run.sides[side].takes === "text";
   const short = items.map((item) => [item, label(item)]).filter(([, text]) => text.length <= LONGEST && text.length > 2).sort((a, b) => Math.abs(a[1].length - GOOD) - Math.abs(b[1].length - GOOD));
-  return { title: "Try", texts: short.slice(0, EXAMPLES).map(([item, text]) => (plain ? ["text", text === text.toUpperCase() ? text.toLowerCase() : text] : ["id", item.id, { side, text }])) };
+  return { title: "Try", texts: short.slice(0, EXAMPLES).map(([item, text]) => (plain ? ["text", text === text.toUpperCase() ? text.toLowerCase() : text] : ["id", item.id, { side: run.one_table ? "" : side, text }])) };
 }
 
 /** Draw the first screen. page: run, seed, first, results, query. ask([kind, value, more]): search by it. */
@@ -51,7 +51,8 @@ export async function begin(page, actions, ask) {
     if (!empty()) return;
     const again = () => { page.seed++; begin(page, actions, ask); };
     set(results, h("div", { class: "begin" }, h("div", { class: "head" }, h("h2", {}, `Browse ${itemsOf(run, side)}`),
-      h("button", { class: "button small plain", type: "button", on: { click: again } }, icon("shuffle"), "Shuffle")),
+      h("button", { class: "button small plain", type: "button", on: { click: again } }, icon("shuffle"), "Shuffle"),
+      Object.values(run.sides).some((one) => one.takes !== "vectors") ? h("button", { class: "button small plain", type: "button", on: { async click() { (await import("./additem.js")).addItem(run, actions.onAdded); } } }, icon("plus"), "Add an item") : null),
     h("ul", { class: `wall ${kind}` }, items.map((item) => h("li", {}, h("button", { type: "button", title: label(item), "aria-label": `Find similar: ${label(item)}`, on: { click: () => actions.onSearch(item) } },
       kind === "image" && item.media ? picture(item, "wall-picture") : h("span", {}, label(item))), kind === "audio" && item.media ? player(item) : null)))));
   } catch (error) {

@@ -92,7 +92,7 @@ function change(next, { soon = false } = {}) {
 }
 
 /** A new input from the field replaces the one of its kind, or all, or is added. */
-function onInput(kind, value, { soon = false, side = "" } = {}) {
+function onInput(kind, value, { soon = false, side = "", text = "" } = {}) {
   if (kind === "refused") return problem({ title: "Nothing here takes this file", text: `${value} is not a kind of file that this run searches by.` });
   if (kind === "none") return problem({ title: `Nothing is called “${value}”`, text: "Type another word; suggestions appear as you type." });
   const inputs = page.query.inputs, at = inputs.findLastIndex((input) => input.kind === kind);
@@ -101,6 +101,7 @@ function onInput(kind, value, { soon = false, side = "" } = {}) {
     if (left.length < inputs.length) change({ inputs: left }, { soon });
     return;
   }
+  if (kind === "id" && text) (page.names ??= new Map()).set(value, text);
   if (at >= 0 && inputs[at].value === value && inputs.length === 1) { if (!soon) find(); return; }
   const fresh = { kind, value, side, weight: 1 };
   let next;
@@ -129,6 +130,7 @@ const actions = {
   },
   onAdd(item, weight) { change({ inputs: [...page.query.inputs, { ...own(item), weight }] }); },
   onDetails(item, opener) { details(item, actions, opener); },
+  onAdded: added,
   onGroup(item) { change({ where: { ...page.query.where, [page.query.collapse]: item.columns[page.query.collapse] }, collapse: "" }); },
 };
 
@@ -144,7 +146,7 @@ function drawAll() {
   const { run, query } = page, target = targetOf(run, query);
   context.shown = query.show ? { [target]: query.show } : {};
   document.querySelector(".search").classList.toggle("asked-for", query.inputs.length > 0);
-  page.field.set(query.inputs, page.names?.get(query.inputs[0]?.value) ?? "");
+  page.field.set(query.inputs, query.inputs.length === 1 && query.inputs[0].kind === "id" ? nameInput(query.inputs[0]) : "");
   chips(page.chips, page, { change, label: nameInput, combine() { page.adding = !page.adding; drawAll(); if (page.adding) page.field.focus(); } });
   page.bar.draw(run, query, target);
 }

@@ -1,6 +1,6 @@
 // A search for elsewhere: its link, the same search in Python and for curl, its results as CSV and JSON.
 
-import { currentToken } from "./api.js";
+import { at, currentToken } from "./api.js";
 import { announce, h, icon } from "./dom.js";
 import { fileOf, isFile, requests } from "./query.js";
 
@@ -29,7 +29,7 @@ export function asPython(run, query, body) {
   return `${open}for hit in run.search(${asked}${args}):\n    print(hit["rank"], hit["id"], hit["score"])\n`;
 }
 
-function address() { return new URL("search", document.baseURI.split("#")[0]).href; }
+function address() { return at("/search"); }
 
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 

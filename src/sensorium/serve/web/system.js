@@ -34,7 +34,7 @@ async function draw(root, mine) {
   let status;
   try { status = await call("/system"); } catch (error) {
     if (mine !== turn) return;
-    if (!root.querySelector(".facts-row")) set(root, state("error", "The server does not answer", error.message));
+    if (!root.querySelector(".facts-row")) set(root, state("error", "The server does not answer", "It is asked again every 2 s."));
     timer = setTimeout(() => draw(root, mine), EVERY);
     return;
   }

@@ -1,22 +1,11 @@
 // Errors in plain words by their cause: a title, what to do, and no word of HTTP or of recipes.
 
-import { Gone, Problem } from "./api.js";
+import { causeOf, Gone, Problem } from "./api.js";
 
 const UNREADABLE = {
   image: ["This image cannot be read", "Choose a PNG, JPEG, WebP or GIF file."],
   face: ["This image cannot be read", "Choose a PNG, JPEG, WebP or GIF file."],
   audio: ["This sound cannot be read", "Choose a WAV, FLAC, OGG or MP3 file."],
-};
-const BY_STATUS = {
-  404: ["Not found", "It may have been removed since the link was made."],
-  408: ["The upload took too long", "Try again, or choose a smaller file."],
-  409: ["The run has changed", "It was made anew meanwhile. Reload the page and search again."],
-  410: ["The run has changed", "It was made anew meanwhile. Reload the page and search again."],
-  413: ["This is too large", "Choose a smaller file, or a shorter text."],
-  429: ["Too many requests at once", "Wait a few seconds, then try again."],
-  501: ["This server lacks a package for it", "Ask the person who runs the server to install it."],
-  503: ["The run cannot be searched now", "It is being opened or made anew. Try again in a few seconds."],
-  507: ["The disk of the server is full", "Nothing was changed. Ask the person who runs the server."],
 };
 
 /** What an error of a search, or of one of its parts, means: { title, text }. input: the input it is about, if any. */
@@ -30,7 +19,7 @@ export function explain(error, input = null) {
     return { title: `“${input.value}” is not a class of this run`, text: `Choose one of: ${input.classes.join(", ")}.` };
   }
   if (status === 400 && input?.mixed) return { title: "These inputs belong to both sides", text: "Choose above the results which side to search." };
-  const [title, text] = BY_STATUS[status] ?? (status >= 500 ? ["The server has a fault", "Its log says why. Try again."] : ["This cannot be searched for", "Change the query or the options, then try again."]);
+  const [title, text] = causeOf(status);
   return { title, text };
 }
 

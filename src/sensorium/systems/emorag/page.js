@@ -304,7 +304,7 @@ async function begin(signal) {
   if (mine !== page || signal.aborted) return;
   const side = page.run.sides[page.to];
   set(page.found, h("div", { class: "head" }, h("h2", {}, "Some clips of the library"), h("span", { class: "quiet" }, `${side.items.toLocaleString("en")} in all`),
-    h("button", { class: "button small plain", type: "button", on: { click() { page.seed = (page.seed ?? 0) + 1; draw(); } } }, icon("shuffle"), "Others")),
+    h("button", { class: "button small plain", type: "button", on: { click() { page.seed = (page.seed ?? 0) + 1; draw(); } } }, icon("shuffle"), "Shuffle")),
   items.length ? h("ol", { class: "clips" }, items.map((item) => row(item, actions))) : state("empty", "The library is empty", "Add clips with sensorium add, or POST /items."));
 }
 

@@ -97,7 +97,7 @@ async function ask(items, body) {
   const sent = [];
   for (const item of items) {
     const file = item.startsWith("file:") ? fileOf(item.slice(5)) : null;
-    if (item.startsWith("file:") && !file) throw new Error("A picture of this link is no longer here; take it off the board.");
+    if (item.startsWith("file:") && !file) throw new Error("An image of this link is no longer here; take it off the board.");
     sent.push(file ? { image: await base64(file) } : { id: item, ...(page.run.one_table ? {} : { from: page.side }) });
   }
   const mine = page;
@@ -131,7 +131,7 @@ function drawBoard(answer, problem = "") {
     spoils >= 0 ? h("p", { class: "note warn", "data-spoils": items[spoils] }, "Fits the others least: ", h("strong", {}, nameOf(items[spoils])), ".") : null);
 }
 
-function nameOf(item) { return item.startsWith("file:") ? "your picture" : page.names.get(item) ?? item; }
+function nameOf(item) { return item.startsWith("file:") ? "your image" : page.names.get(item) ?? item; }
 
 function boardItem(item, i, answer, fit, most, spoils, swapping) {
   const name = h("span", { class: "board-name" }, nameOf(item)), shown = h("span", { class: "board-picture" });
@@ -209,19 +209,19 @@ function drawTools() {
   const focus = page.tools.contains(document.activeElement) ? [...page.tools.querySelectorAll("button, select, input")].indexOf(document.activeElement) : -1;
   page.tools.dataset.key = key;
   if (now.mode === "pick") {
-    const words = h("input", { class: "input", type: "search", placeholder: "Describe an item", "aria-label": "Words to find items by", value: now.q });
+    const words = h("input", { class: "input", type: "search", placeholder: "Describe an item", "aria-label": "Text to find items by", value: now.q });
     const soon = debounced(() => change({ q: words.value.trim(), file: "" }, { replace: true }), 300);
     words.addEventListener("input", soon);
     const upload = (title, taken) => h("label", { class: "button look-file" }, icon("picture"), title, h("input", { type: "file", accept: "image/*", class: "visually-hidden", on: { change(event) { if (event.target.files[0]) taken(keepFile(event.target.files[0])); event.target.value = ""; } } }));
     const sees = page.run.sides[page.side].takes === "image";
     set(page.tools, readsWords() ? h("form", { class: "grow", role: "search", on: { submit: (event) => { event.preventDefault(); soon.cancel(); change({ q: words.value.trim(), file: "" }); } } }, words) : null,
       choice("Category", now.only, "all", (only) => change({ only })),
-      sees ? upload("Find by a picture", (file) => change({ file, q: "" })) : null,
-      sees ? upload("Put my picture on the board", (file) => change({ items: [...now.items, `file:${file}`] })) : null);
+      sees ? upload("Find by an image", (file) => change({ file, q: "" })) : null,
+      sees ? upload("Put my image on the board", (file) => change({ items: [...now.items, `file:${file}`] })) : null);
   } else if (now.mode === "complete") {
     const vary = debounced((value) => change({ vary: value }, { replace: true }), 150);
     set(page.tools, choice(now.swap >= 0 ? "In its place" : "What is missing", now.gap, "choose a category", (gap) => change({ gap })),
-      h("label", { class: "vary", title: "How much completions should differ from one another" }, h("span", {}, "Variety"),
+      h("label", { class: "vary", title: "How much completions should differ from one another" }, h("span", {}, "Diversity"),
         h("input", { type: "range", min: 0, max: 1, step: 0.1, value: now.vary, on: { input: (event) => vary(+event.target.value) } })));
   } else {
     set(page.tools, h("fieldset", { class: "filter grow" }, h("legend", {}, "What is missing"), h("div", { class: "filter-values" }, page.categories.map((one) => {
@@ -247,14 +247,14 @@ async function pick() {
     const image = await base64(fileOf(file));
     const found = await call("/search", { json: { run: mine.run.name, image, k: 48, where, ...(mine.run.one_table ? {} : { to: mine.side }) }, signal });
     items = found.hits;
-    title = "Nearest to your picture";
+    title = "Nearest to your image";
   } else {
     const found = await call(url(`/runs/${encodeURIComponent(mine.run.name)}/sample`, { side: mine.side, n: only ? 200 : 48, seed: mine.seed }), { signal });
     items = found.items.filter((item) => !only || String(item.columns[CATEGORY]) === only).slice(0, 48);
     title = "Some items";
   }
   if (mine !== page || signal.aborted) return;
-  const others = q || file ? null : h("button", { class: "button small plain", type: "button", on: { click() { page.seed++; draw(); } } }, icon("shuffle"), "Others");
+  const others = q || file ? null : h("button", { class: "button small plain", type: "button", on: { click() { page.seed++; draw(); } } }, icon("shuffle"), "Shuffle");
   set(page.found, h("div", { class: "head" }, h("h2", {}, title), others), items.length ? h("ul", { class: `wall ${items[0].media ? "image" : "text"}` }, items.map((item) => h("li", {},
     h("button", { type: "button", title: label(item), "aria-label": `Put ${label(item)} on the board`, on: { click: () => add(item.id) } }, item.media ? picture(item, "wall-picture") : h("span", {}, label(item), " ", h("span", { class: "quiet" }, item.columns[CATEGORY] ?? ""))))))
     : state("empty", "Nothing of this category here", "Choose another category, or other items."));

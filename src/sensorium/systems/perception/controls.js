@@ -27,10 +27,10 @@ export class Controls {
     const faces = h("label", { class: "face-many" }, "Faces up to", h("select", { class: "select", dataset: { name: "faces" }, value: state.faces, on: { change: (event) => on.faces(+event.target.value) } }, state.choices.map((n) => h("option", { value: n }, n))));
     const where = state.both ? h("div", { class: "segments", role: "group", "aria-label": "Where landmarks are computed" }, [["server", "On the server"], ["browser", "In this browser"]].map(([name, text]) =>
       h("button", { type: "button", dataset: { name: `in ${name}` }, "aria-pressed": String(state.where === name), on: { click: () => on.where(name) } }, text))) : null;
-    set(element, camera, idle ? null : button("file", source && source.kind !== "camera" ? "Another…" : "Picture or video…", "upload", () => this.picker.click()), this.picker,
+    set(element, camera, idle ? null : button("file", source && source.kind !== "camera" ? "Another…" : "Image or video…", "upload", () => this.picker.click()), this.picker,
       source && source.kind !== "camera" ? button("close", "Close", "close", () => on.stop(), { class: "button plain" }) : null,
       source?.kind === "video" ? this.player(source) : null, cameras, h("span", { class: "grow" }), faces,
-      source ? small("mesh", "Triangles of the landmarks", "mesh", on.mesh, state.mesh) : null, source?.kind === "camera" ? small("mirror", "Mirror the picture", "mirror", on.mirror, source.mirrored) : null, where);
+      source ? small("mesh", "Triangles of the landmarks", "mesh", on.mesh, state.mesh) : null, source?.kind === "camera" ? small("mirror", "Mirror the image", "mirror", on.mirror, source.mirrored) : null, where);
     if (focus) element.querySelector(`[data-name="${focus}"]`)?.focus();
   }
 

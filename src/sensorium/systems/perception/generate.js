@@ -58,7 +58,7 @@ class Panel {
     const field = (id, text, element, more) => h("div", { class: "field" }, h("div", { class: "row between" }, h("label", { class: "label", for: id }, text), more), element);
     set(root, h("div", { class: "made card" },
       h("form", { class: "made-form", on: { submit: (event) => { event.preventDefault(); this.ask(); } } },
-        h("h2", {}, "A picture of this face"), this.style, field("made-prompt", "What is to be seen", this.prompt), field("made-strength", "Strength of the face", this.strength, this.strengthText),
+        h("h2", {}, "An image of this face"), this.style, field("made-prompt", "What is to be seen", this.prompt), field("made-strength", "Strength of the face", this.strength, this.strengthText),
         h("details", {}, h("summary", {}, "More"), h("div", { class: "made-more" }, field("made-mode", "How the face conditions", this.mode), field("made-steps", "Steps", this.steps), field("made-seed", "Seed", this.seed))),
         h("div", { class: "row" }, this.go, this.cancel),
         h("p", { class: "quiet" }, `${about.model}, licence ${about.licence ?? "unknown"}, ${checker}. The picture stays in the server's memory for ${Math.round(about.keep_seconds / 60)} minutes; nothing is stored.`)),
@@ -149,7 +149,7 @@ class Panel {
     this.prompt.placeholder = about.styles.find((one) => one.name === choice.style).subject;
     this.strength.value = this.level();
     this.strengthText.textContent = this.level() ? this.level().toFixed(2) : "the prompt alone";
-    set(this.go, icon("picture"), this.asking ? "Asking…" : "Make a picture");
+    set(this.go, icon("picture"), this.asking ? "Asking…" : "Make an image");
     this.go.disabled = busy;
     this.cancel.hidden = !job || ENDS.includes(job.state);
     this.drawView(job, busy);

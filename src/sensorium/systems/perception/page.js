@@ -73,7 +73,7 @@ class Page {
     this.word = h("div", { class: "face-word" });
     this.place = h("div", { class: "face-stage", dataset: { mode: "idle" } }, this.stage.canvas, this.hint, this.over);
     this.promptPlace = h("div", {}, this.prompts.element);
-    this.made = h("section", { class: "face-generate", hidden: true, "aria-label": "A picture of this face" });
+    this.made = h("section", { class: "face-generate", hidden: true, "aria-label": "An image of this face" });
     this.zone = h("div", { class: "face-page" },
       h("div", { class: "head" }, h("h1", {}, "Face"), this.title, this.facts), this.note,
       h("div", { class: "face-grid" },
@@ -123,7 +123,7 @@ class Page {
       return this.trouble({ title: "This server finds no faces in pictures", detail: this.run.why, ways: [["Or let the browser compute the landmarks: get the model, then start again with it", "npm pack @mediapipe/face_mesh && tar xf mediapipe-face_mesh-*.tgz"], ["", `sensorium serve RUN --face-model package`]] });
     }
     const no = insecure();
-    if (no) return this.trouble(no, h("button", { class: "button primary", type: "button", on: { click: acts.file } }, icon("upload"), "Picture or video…"));
+    if (no) return this.trouble(no, h("button", { class: "button primary", type: "button", on: { click: acts.file } }, icon("upload"), "Image or video…"));
     set(this.over, welcome(acts));
   }
 
@@ -205,7 +205,7 @@ class Page {
   failed(error, retry) {
     if (!error.title) throw error;
     this.stop();
-    this.trouble(error, retry && error.name !== "Insecure" ? h("button", { class: "button primary", type: "button", on: { click: retry } }, "Try again") : null, h("button", { class: "button", type: "button", on: { click: () => this.controls.picker.click() } }, icon("upload"), "Picture or video…"));
+    this.trouble(error, retry && error.name !== "Insecure" ? h("button", { class: "button primary", type: "button", on: { click: retry } }, "Try again") : null, h("button", { class: "button", type: "button", on: { click: () => this.controls.picker.click() } }, icon("upload"), "Image or video…"));
   }
 
   async from(source) {
@@ -300,7 +300,7 @@ class Page {
       }
       this.hint.hidden = this.source.moving && now - this.since < WAITS;
       this.hint.textContent = "No face is found. Come closer, face the camera, and have light from the front.";
-      if (!this.source.moving) this.hint.textContent = "No face is found in this picture.";
+      if (!this.source.moving) this.hint.textContent = "No face is found in this image.";
       return;
     }
     this.since = now;
@@ -335,7 +335,7 @@ class Page {
   wrong({ title, detail, local }) {
     if (this.source?.moving && !local) return this.tell(title ?? "A frame could not be read", detail, "frame");
     const kept = this.source && !this.source.moving;
-    this.tell(title ?? "This picture cannot be used", detail, "frame");
+    this.tell(title ?? "This image cannot be used", detail, "frame");
     if (kept) this.quiet();
   }
 

@@ -81,7 +81,7 @@ const sized = (element) => ({ get width() { return element.videoWidth; }, get he
 export async function picture(file) {
   let bitmap;
   try { bitmap = await createImageBitmap(file); } catch {
-    throw new NoPicture("Unreadable", "This picture cannot be read", `${file.name || "The file"} is damaged, too large, or of a kind that this browser does not know. JPEG, PNG, WebP, GIF and AVIF work.`);
+    throw new NoPicture("Unreadable", "This image cannot be read", `${file.name || "The file"} is damaged, too large, or of a kind that this browser does not know. JPEG, PNG, WebP, GIF and AVIF work.`);
   }
   return { kind: "picture", element: bitmap, width: bitmap.width, height: bitmap.height, mirrored: false, moving: false, title: file.name || "pasted picture", stop() { bitmap.close(); } };
 }
@@ -94,7 +94,7 @@ export async function film(file) {
   const stop = () => { element.pause(); element.removeAttribute("src"); element.load(); URL.revokeObjectURL(address); };
   try { await begun(element, 8000); } catch {
     stop();
-    throw new NoPicture("Unreadable", "This video has no picture that can be shown", `${file.name || "The file"} is damaged, has no frames, or is coded in a way that this browser does not know. MP4 (H.264) and WebM work.`);
+    throw new NoPicture("Unreadable", "This video has no image that can be shown", `${file.name || "The file"} is damaged, has no frames, or is coded in a way that this browser does not know. MP4 (H.264) and WebM work.`);
   }
   return { kind: "video", element, ...sized(element), mirrored: false, moving: true, title: file.name || "video", stop };
 }
@@ -103,7 +103,7 @@ export async function film(file) {
 export function open(file) {
   if (file.type.startsWith("video/") || /\.(mp4|m4v|mov|webm|mkv|avi)$/i.test(file.name)) return film(file);
   if (file.type.startsWith("image/") || /\.(jpe?g|png|webp|gif|avif|bmp)$/i.test(file.name)) return picture(file);
-  throw new NoPicture("Unreadable", "This is no picture and no video", `${file.name || "The file"} is ${file.type || "of an unknown kind"}. Show a picture (JPEG, PNG, WebP) or a video (MP4, WebM).`);
+  throw new NoPicture("Unreadable", "This is no image and no video", `${file.name || "The file"} is ${file.type || "of an unknown kind"}. Show a picture (JPEG, PNG, WebP) or a video (MP4, WebM).`);
 }
 
 /** Calls run() at each new picture of a video, else as often as the screen is drawn; returns how to end this. */

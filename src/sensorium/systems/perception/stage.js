@@ -33,7 +33,7 @@ export class Stage {
   /** Show a frame (a canvas) with faces as the server answers them: {id, box, landmarks, label}. */
   show(frame, faces, mirrored, chosen) {
     Object.assign(this, { frame, faces, mirrored, chosen });
-    this.canvas.setAttribute("aria-label", faces.length ? `The picture with ${faces.length === 1 ? "a face" : `${faces.length} faces`} and the landmarks over it` : "The picture; no face is found in it");
+    this.canvas.setAttribute("aria-label", faces.length ? `The image with ${faces.length === 1 ? "a face" : `${faces.length} faces`} and the landmarks over it` : "The image; no face is found in it");
     this.paint();
   }
 

@@ -16,7 +16,7 @@ function line(text) {
 /** How to begin. acts: camera(), file(). */
 export function welcome({ camera, file }) {
   return h("div", { class: "face-welcome" }, h("span", { class: "face-mark", "aria-hidden": "true" }, icon("face")), h("h2", {}, "Show a face"),
-    h("p", {}, "Start the camera, or drop or paste a picture or a video here."),
+    h("p", {}, "Start the camera, or drop or paste an image or a video here."),
     h("div", { class: "row" }, h("button", { class: "button primary", type: "button", on: { click: camera } }, icon("camera"), "Start the camera"), h("button", { class: "button", type: "button", on: { click: file } }, icon("upload"), "Choose a file")));
 }
 
