@@ -201,7 +201,7 @@ def test_a_search_is_copied_for_elsewhere_and_its_results_exported(served, chrom
 def test_an_item_is_added_from_the_page_and_found_at_once(served, open_page):
     page = open_page(f"{served.url}/#/search?run=glyphs", allow=("409",))
     page.wait_for_selector(".wall-picture")
-    page.get_by_role("button", name="Add an item").click()
+    page.get_by_role("button", name="Add item").click()
     page.get_by_role("combobox", name="Side").select_option("right")
     page.get_by_role("textbox", name="Id", exact=True).fill("mine/1")
     page.locator("dialog textarea").fill("a zebra crossing in the rain")
@@ -209,7 +209,7 @@ def test_an_item_is_added_from_the_page_and_found_at_once(served, open_page):
         page.get_by_role("button", name="Add", exact=True).click()
         page.wait_for_selector("dialog.drawer >> text=a zebra crossing in the rain")
         page.keyboard.press("Escape")
-        page.get_by_role("button", name="Add an item").click()
+        page.get_by_role("button", name="Add item").click()
         page.get_by_role("combobox", name="Side").select_option("right")
         page.get_by_role("textbox", name="Id", exact=True).fill("mine/1")
         page.locator("dialog textarea").fill("again")

@@ -52,7 +52,7 @@ export async function begin(page, actions, ask) {
     const again = () => { page.seed++; begin(page, actions, ask); };
     set(results, h("div", { class: "begin" }, h("div", { class: "head" }, h("h2", {}, `Browse ${itemsOf(run, side)}`),
       h("button", { class: "button small plain", type: "button", on: { click: again } }, icon("shuffle"), "Shuffle"),
-      Object.values(run.sides).some((one) => one.takes !== "vectors") ? h("button", { class: "button small plain", type: "button", on: { async click() { (await import("./additem.js")).addItem(run, actions.onAdded); } } }, icon("plus"), "Add an item") : null),
+      Object.values(run.sides).some((one) => one.takes !== "vectors") ? h("button", { class: "button small plain", type: "button", on: { async click() { (await import("./additem.js")).addItem(run, actions.onAdded); } } }, icon("plus"), "Add item") : null),
     h("ul", { class: `wall ${kind}` }, items.map((item) => h("li", {}, h("button", { type: "button", title: label(item), "aria-label": `Find similar: ${label(item)}`, on: { click: () => actions.onSearch(item) } },
       kind === "image" && item.media ? picture(item, "wall-picture") : h("span", {}, label(item))), kind === "audio" && item.media ? player(item) : null)))));
   } catch (error) {

@@ -19,7 +19,7 @@ let page = null;
 /** Show the page, or bring the shown one up to date with the link. */
 export async function show(root, { query: params, again }) {
   const run = context.run;
-  if (!run || run.state !== "ready") return waitForRun(root, run);
+  if (!run || run.state !== "ready" || !Object.keys(run.sides).length) return waitForRun(root, run);
   if (!again || !page || page.run !== run) {
     page?.field.stop();
     forget();
@@ -55,8 +55,9 @@ function possible(run, query) {
 function waitForRun(root, run) {
   page?.field.stop();
   page = null;
-  context.whenReady(run?.name);
+  if (run?.state !== "ready") context.whenReady(run?.name);
   const texts = {
+    ready: ["This run has no index", "There is nothing to search until it has one: sensorium index RUN"],
     building: ["This run is still being made", "Its training is shown under Runs; the search opens when it is done."],
     broken: ["This run cannot be opened", "The log of the server says why; the run page shows what can be done."],
   };
