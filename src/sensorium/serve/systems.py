@@ -6,14 +6,14 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
-from starlette.responses import FileResponse
 
 from sensorium import parts
+from sensorium.serve import packed
 from sensorium.serve.context import Context
 
-_TYPES = {".js": "text/javascript", ".css": "text/css"}  # of the files of a page, by their ending
+_ENDINGS = (".js", ".css")  # of the files of a page
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def scripts() -> dict[str, Path]:
     for name in parts.folders("systems"):
         folder = Path(parts.package("systems", name).__file__ or "").parent
         if (folder / "page.js").is_file():
-            files = sorted(file for file in folder.iterdir() if file.suffix in _TYPES)
+            files = sorted(file for file in folder.iterdir() if file.suffix in _ENDINGS)
             found |= {f"/systems/{name}/{file.name}": file for file in files}
     return found
 
@@ -92,5 +92,5 @@ def routes(context: Context) -> APIRouter:
     return router
 
 
-async def _script(file: Path) -> FileResponse:
-    return FileResponse(file, media_type=_TYPES[file.suffix], headers={"cache-control": "no-cache"})
+def _script(file: Path, request: Request) -> Response:
+    return packed.file_response(file, request.headers)
