@@ -14,7 +14,7 @@ export function drawPanel(page, act) {
   if (document.activeElement !== field) field.value = options.q;
   const places = "button, select, input, summary", focus = panel.contains(document.activeElement) ? [...panel.querySelectorAll(places)].indexOf(document.activeElement) : -1;
   const choice = (id, text, value, entries, changed) => h("div", { class: "field" }, h("label", { class: "label", for: id }, text),
-    h("select", { class: "select", id, value, on: { change: (event) => changed(event.target.value) } }, entries.map(([name, title, off]) => h("option", { value: name, disabled: off }, title))));
+    h("select", { class: "select", id, value, "aria-label": text, on: { change: (event) => changed(event.target.value) } }, entries.map(([name, title, off]) => h("option", { value: name, disabled: off }, title))));
   const layouts = methods.length ? methods.map((one) => [one.name, one.title]) : [["tsne", "t-SNE"], ["pca", "PCA"]];
   const missing = page.methods.filter((one) => !one.installed);
   const open = panel.querySelector("details")?.open;
