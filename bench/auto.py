@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--cases", default="flickr,glyphs,digits,ravdess")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--most", type=int, default=6)
+    parser.add_argument("--most", type=int, default=12)
     parser.add_argument("--out", type=Path, default=Path("runs/auto"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)

@@ -341,6 +341,19 @@ class Affine:
         return x @ self.weight + self.bias
 
 
+@dataclass(frozen=True)
+class Votes(Affine):
+    """Shares of classes that points vote for: softmax(x @ weight + bias) @ classes. classes (points, c), float64."""
+
+    classes: np.ndarray
+
+    def shares(self, x: np.ndarray) -> np.ndarray:
+        """Rows (n, d_in) to (n, c)."""
+        logits = self(x)
+        powers = np.exp(logits - logits.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True) @ self.classes
+
+
 class Solution(NamedTuple):
     """The solution of a closed form: a map for each side, None meaning identity; notes for the report."""
 

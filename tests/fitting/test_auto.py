@@ -2,6 +2,8 @@
 
 import time
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,6 +34,7 @@ def fitted(folder=None, data=None, keys=None, **options):
         "most": 3,
         "least": 0,
         "powers": [1.0],
+        "seconds": 0.0,
         **(keys or {}),
     }
     objective = parts.make("objectives", {"name": "auto", **own})
@@ -89,7 +92,9 @@ def test_a_budget_of_one_second_gives_a_whole_result(tmp_path) -> None:
     assert found.notes["validation"] is not None and isinstance(found.left_head, Mixture)
 
 
-def test_the_loop_stops_in_time_at_a_learning_rate_near_zero(tmp_path) -> None:
+def test_the_loop_stops_in_time_at_a_learning_rate_near_zero(tmp_path, monkeypatch) -> None:
+    ticks = count()  # a clock that each look at it moves by a hundredth of a second
+    monkeypatch.setattr("sensorium.fitting.budget.time", SimpleNamespace(monotonic=lambda: 0.01 * next(ticks)))
     found = train(tmp_path, epochs=10**6, batch=128, seconds=0.6)
     assert found.notes["out_of_time"] and found.notes["stopped_early"] and found.notes["validation"] is not None
     rates = [event["lr"] for event in found.history]
@@ -128,7 +133,7 @@ def test_a_class_table_gets_discriminants_and_logistic_regression() -> None:
     keys = {"closed": None, "trained": [], "least": 1}
     found = fitted(data=(left, right, pairs), keys=keys)
     rows = {row["member"]: row for row in found.notes["mixture"]}
-    assert {"lda (posterior)", "logistic (posterior)", "ridge (random_features)"} <= set(rows)
+    assert {"lda (posterior)", "logistic (posterior)", "knn (posterior)", "ridge (random_features)"} <= set(rows)
     test = pairs.where("test")
     scores = heads.apply(found.left_head, x[test.left]) @ heads.apply(found.right_head, right.vectors).T
     assert (scores.argmax(1) == test.right).mean() > 0.65

@@ -58,6 +58,7 @@ SETTINGS = {
         {"features": 32},
         {"features": 16, "dim": 4, "width": 3.0, "preprocess": "whiten", "normalize": False},
     ],
+    ("heads", "posterior"): [{}, {"points": 5, "dim": 3}],
     ("heads", "pca"): [{}, {"rank": 4, "whiten": True}],
     ("heads", "mixture"): [
         {},

@@ -137,7 +137,7 @@ class Tried:
             if self.budget.over() or took * _WORTH > left:
                 return
             untried = [k for k in range(len(trained)) if k not in self.of]
-            if untried and (len(self.of) + 1) * took <= left:
+            if untried and len(self.of) * took <= left:
                 k = untried[0]
             else:
                 order = sorted(self.of, key=lambda k: -self._best(self.of[k]))[:2]

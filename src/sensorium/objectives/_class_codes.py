@@ -57,13 +57,17 @@ class ClassWords:
     column: str = "emotion"
     targets: str = "label"
 
-    def classes(self, left: Embeddings, right: Embeddings, train: Pairs) -> tuple[list[np.ndarray], np.ndarray]:
+    def classes(
+        self, left: Embeddings, right: Embeddings, train: Pairs, every: Pairs | None = None
+    ) -> tuple[list[np.ndarray], np.ndarray]:
         """Codes of all rows of both sides, 0 … c - 1 or -1, and the names (c,) of the classes.
 
-        A class is what training items of both sides have.
+        A class is what training items of both sides have. every: pairs of other splits too, which say the class of
+        items that are not trained on where the right side is a table of classes.
         """
         if self.of_table(left, right, train):
-            words = list(class_table(left, right, train))
+            said = None if every is None else class_table(left, right, every)
+            words = list(class_table(left, right, train) if said is None else said)
             names = np.unique(words[0][np.unique(train.left)])
             return [
                 np.searchsorted(names, word) * np.isin(word, names) - ~np.isin(word, names) for word in words

@@ -36,19 +36,20 @@ _CLOSED: Mapping[str, Sequence[Any]] = {
     "relation by class": [
         "ridge", _CCA, _kernel(3.0, 0),
         {"name": "lda", "head": "posterior"}, {"name": "logistic", "head": "posterior"},
+        {"name": "knn", "head": "posterior"},
     ],
     "class table": [
         "ridge", _CCA,
         {"name": "ridge", "head": {"name": "random_features", "features": 2048}, "right_head": "identity"},
         {"name": "lda", "head": "posterior"}, {"name": "logistic", "head": "posterior"},
+        {"name": "knn", "head": "posterior"},
     ],
 }  # fmt: skip
 _TRAINED: Mapping[str, Sequence[Any]] = {
     "items": [
-        {"name": "infonce", "temperature": 0.1, "options": _STEPS},
-        {"name": "infonce", "variance": 0.92, "options": _STEPS},
-        {"name": "infonce", "head": _RESIDUAL, "options": _STEPS},
+        {"name": "infonce", "options": _STEPS},
         {"name": "infonce", "head": {"input_dropout": 0.2}, "options": _STEPS},
+        {"name": "infonce", "head": _RESIDUAL, "options": _STEPS},
         {"name": "infonce", "learnable": True, "variance": 0.92, "options": {**_STEPS, "mixup": 1.0}},
         {"name": "infonce", "variance": 0.92, "options": {**_STEPS, "structure": 1.0}},
     ],
@@ -63,14 +64,14 @@ class Auto(MixtureObjective):
     """A mixture whose members are chosen by the data, within ``train.seconds``; see :class:`.mixture.Mixture`.
 
     Closed forms come first: ridge, Procrustes, CCA with strengths and powers chosen on validation; for class tables
-    shrinkage LDA, logistic regression and ridge of random features. Then the recipe's own heads and others are trained,
-    as many as there is time to repeat, and the best on validation is fitted again with other seeds while time is left.
-    Kernel CCA by random features is solved before them where the items are few, else after them. What does not apply to
-    the data is left out. The weights are those of greedy selection on the validation pairs, by ``train.monitor``, drawn
-    half way to equal ones; seeds of one member count alike. The result is the best closed form alone where the data are
-    few: with fewer than ``least`` training items on a side nothing is trained, and with few validation groups a mixture
-    must be better than the closed form with 95% confidence. ``train.distill=true`` trains one more pair of the recipe's
-    own heads on the scores of the mixture, with 30% of the time, and serves that.
+    shrinkage LDA, logistic regression, votes of near items (knn) and ridge of random features. Then the recipe's own
+    heads and others are trained, as many as there is time to repeat, and the best on validation is fitted again with
+    other seeds while time is left. Kernel CCA by random features is solved before them where the items are few, else
+    after them. What does not apply to the data is left out. The weights are those of greedy selection on the validation
+    pairs, by ``train.monitor``, drawn half way to equal ones; seeds of one member count alike. The result is the best
+    closed form alone where the data are few: with fewer than ``least`` training items on a side nothing is trained, and
+    with few validation groups a mixture must be better than the closed form with 95% confidence. ``train.distill=true``
+    trains one more pair of the recipe's own heads on the scores of the mixture, with 30% of the time, and serves that.
 
     closed: closed forms, each by name or as ``{name = "cca", strengths = 0.1}``; left out, by the data.
     trained: trained members in the same form, with ``head`` (left out, the recipe's own; keys without a name change

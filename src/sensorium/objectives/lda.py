@@ -69,7 +69,7 @@ class LDA(ClosedFormObjective):
         related = pairs.where(label=1)
         drawn = bool((related.split != "").any())
         train, held = (related.where("train") if drawn else related), related.where("validation")
-        codes, names = self.words.classes(left, right, train)
+        codes, names = self.words.classes(left, right, train, related)
         affines, notes = [], {"classes": len(names), "temperature": self.temperature}
         if self.targets == "vad":
             notes |= {"targets": "vad", "spread": self.spread}

@@ -55,7 +55,7 @@ class Logistic(ClosedFormObjective):
         related = pairs.where(label=1)
         drawn = bool((related.split != "").any())
         train, held = (related.where("train") if drawn else related), related.where("validation")
-        codes, names = self.words.classes(left, right, train)
+        codes, names = self.words.classes(left, right, train, related)
         affines, notes = [], {"classes": len(names)}
         for side, table, code in zip(("left", "right"), (left, right), codes, strict=True):
             if side == "right" and self.words.of_table(left, right, pairs):

@@ -66,7 +66,8 @@ def _posterior(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndar
     """As :class:`sensorium.heads.posterior.Posterior`."""
     logits = _linear(x, weights, "layers.0")
     powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
+    z = powers / powers.sum(-1, keepdims=True)
+    return z @ weights["classes"] if arguments.get("points") else z
 
 
 def _random_features(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
