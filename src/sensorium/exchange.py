@@ -57,9 +57,7 @@ def export(kind: str, source: Path | str, out: Path | str, options: Sequence[str
 
 
 def _fitted_head(run: Any, side: str) -> FittedHead:
-    from sensorium import heads
-
-    module, fingerprint = heads.restore(run.folder / side)
+    module, fingerprint = run.head(side), run.fingerprint(side)
     other = "right" if side == "left" else "left"
     labels = run.index(other).table.ids.tolist() if run.recipe.part_name(f"{other}.encoder") == "onehot" else None
     return FittedHead(module, fingerprint, labels, side, _frames(run, side, module), run)

@@ -341,6 +341,7 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
     """One late stage over the data and heads of a finished run, written into a copy that replaces it whole."""
     was = integrity.read(folder)
     before, target = open_run(folder, remaking=stage), RunFolder(Path(folder))
+    before.migrations.refuse("evaluated again" if stage == "evaluate" else "indexed again")
     for override in overrides:
         if override.split("=")[0].split(".")[0] not in (stage, *(("media",) if stage == "index" else ())):
             raise BadRecipe(

@@ -54,6 +54,7 @@ VECTOR_HEADS = [
       for word in ("relu", "gelu", "tanh", "silu")],
     {"name": "random_features", "features": 24, "dim": 4}, {"name": "residual", "dim": 4, "depth": 3}, {"name": "star", "dim": 4, "hidden": 8},
     {"name": "star", "hidden": 8, "activation": "none", "preprocess": "none", "normalize": False},
+    {"name": "adapted"}, {"name": "adapted", "head": {"name": "linear", "dim": 4}, "width": 3, "hidden": 5, "unit_length": True},
     {"name": "cnn", "size": 9, "stages": 2, "width": 2, "hidden": 6},
     {"name": "cnn", "size": 8, "stages": 1, "width": 2, "hidden": 0, "tail": True, "mode": "bicubic",
      "channels": "replicate", "minmax": "channel", "clamp": True, "preprocess": "standardize"},

@@ -29,6 +29,7 @@ PRETRAINED = {"clip": "clip", "siglip": "siglip", "dinov2": "dinov2", "clap": "c
 APART = ("birdnet", "resemblyzer", "egemaps", "emotion2vec", "timm", "open_clip")
 #: Arguments of parts that need some, and more settings worth their own turn.
 SETTINGS = {
+    ("heads", "adapted"): [{}, {"head": {"name": "mlp", "hidden": 8}, "width": 5, "hidden": 4, "unit_length": True}],
     ("heads", "cnn"): [
         {"size": 8, "stages": 2, "width": 3, "hidden": 5},
         {

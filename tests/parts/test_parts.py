@@ -52,7 +52,7 @@ def test_a_part_may_be_a_partial_of_a_class_that_several_share(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "spec", "message"),
     [
-        ("heads", {"name": 3}, "no heads are called 3; expected text, such as 'cnn'"),
+        ("heads", {"name": 3}, "no heads are called 3; expected text, such as 'adapted'"),
         ("heads", {"name": "lstm", "hidden": "abc"}, "left.hidden='abc'; expected a whole number"),
         ("heads", {"name": "lstm", "hidden": 16.0}, "left.hidden=16.0; expected a whole number"),
         ("heads", {"name": "lstm", "normalize": 1}, "left.normalize=1; expected true or false"),

@@ -12,7 +12,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from sensorium.cli import agents, change, elsewhere, generation, hub, images, labels, look, make, serve, stream, use
+from sensorium.cli import (
+    agents,
+    change,
+    elsewhere,
+    generation,
+    hub,
+    images,
+    labels,
+    look,
+    make,
+    migrate,
+    serve,
+    stream,
+    use,
+)
 from sensorium.cli.output import console, json_line, lenient_streams, printable
 from sensorium.errors import SensoriumError
 
@@ -56,14 +70,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for panel, groups in (
-    ("Make", [make, images]),
+    ("Make", [make, images, migrate]),
     ("Use", [use, change, elsewhere, hub, serve, agents, stream, generation]),
     ("Look", [look, labels]),
 ):
     for verb, function in (one for group in groups for one in group.VERBS.items()):
         app.command(verb, rich_help_panel=panel)(function)
 #: Verbs that an interrupted one continues.
-_RESUMED = frozenset(("run", "finetune", "fit", "sweep", "embed", "download", "demo", "images", "push", "pull"))
+_RESUMED = frozenset(
+    ("run", "finetune", "fit", "sweep", "embed", "download", "demo", "images", "push", "pull", "migrate")
+)
 _PIPE_CLOSED = 1  # of the help that typer prints, when its reader has left; no verb ends with it
 #: What the system says of a path that the caller can correct; any other failure of it is a bug with a traceback.
 _MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)

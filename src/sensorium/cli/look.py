@@ -68,7 +68,10 @@ def show(
         show_part(output, what, name)
     elif (Path(what) / "metrics.json").is_file() or Path(what).is_dir():
         trusted(trust, Path(what))
-        tell(output, open_run(what), failures=True, everything=everything)
+        opened = open_run(what)
+        tell(output, opened, failures=True, everything=everything)
+        for one in opened.migrations.by_side.values():
+            output.say(one.notice(opened.names[one.side]))
     elif output.json:
         output.records([recipes.load(what).values])
     else:

@@ -157,7 +157,10 @@ def search(
         fallback=other,
         **inputs,
     )
-    tell_hits(Output(as_json), hits)
+    output = Output(as_json)
+    tell_hits(output, hits)
+    for notice in opened.migrations.notices(opened.names):
+        output.say(notice)
 
 
 def tell_hits(output: Output, hits: HitList) -> None:

@@ -62,8 +62,7 @@ def apply(run: Run, side: str, changes: Sequence[Change]) -> int:
     gone = before.rows.rows(change.id for change in last)
     gone = gone[gone >= 0]
     index.remove(before.ids[gone].tolist())
-    digest = run.encoder_digest(side)
-    added = [c for c in last if c.vector is not None and c.encoder == digest]
+    added = [c for c in last if c.vector is not None and run.head_for(side, c.encoder) is not None]
     if added:
         try:
             index.add(*_prepared(run, side, added, before))
@@ -77,26 +76,28 @@ def apply(run: Run, side: str, changes: Sequence[Change]) -> int:
 
 def _check(run: Run, side: str, added: Sequence[Change]) -> None:
     """Raise Mismatch or BadData, naming the item, for vectors that a side's head does not take."""
-    digest, name = run.encoder_digest(side), run.names[side]
+    name = run.names[side]
+    for change in added:
+        if run.head_for(side, change.encoder) is None:
+            raise Mismatch(
+                f"item '{change.id}': its vector is of encoder {change.encoder or 'unknown'}, the {name} head takes "
+                f"those of {run.encoder_digest(side)}; encode it with the run's own encoder"
+            )
     _check_shapes(run, side, added)
     for change in added:
         vector = change.vector
-        if change.encoder != digest:
-            raise Mismatch(
-                f"item '{change.id}': its vector is of encoder {change.encoder or 'unknown'}, the {name} head takes "
-                f"those of {digest}; encode it with the run's own encoder"
-            )
         if vector is not None and not (np.isfinite(vector).all() and vector.any()):
             raise BadData(f"item '{change.id}': its vector holds NaN, infinity or only zeros; correct or drop it")
 
 
 def _check_shapes(run: Run, side: str, added: Sequence[Change]) -> None:
-    """Raise BadData, naming the item, for vectors that a side's head does not take."""
-    head, name = run.head(side), run.names[side]
-    taken = {1: f"({head.dim_in},)"} if head.takes_vectors else {}
-    if head.takes_sequences:
-        taken[2] = f"frames (t, {head.dim_in})"
+    """Raise BadData, naming the item, for vectors that the head for their encoder does not take."""
+    name = run.names[side]
     for change in added:
+        head = run.head_for(side, change.encoder)
+        taken = {1: f"({head.dim_in},)"} if head.takes_vectors else {}
+        if head.takes_sequences:
+            taken[2] = f"frames (t, {head.dim_in})"
         shape = () if change.vector is None else change.vector.shape
         if len(shape) not in taken or shape[-1] != head.dim_in or not shape[0]:
             raise BadData(
@@ -110,25 +111,35 @@ def _prepared(run: Run, side: str, added: Sequence[Change], like: Table) -> tupl
 
 
 def _projected(run: Run, side: str, added: Sequence[Change]) -> np.ndarray:
-    """The items' vectors, or frames, through their side's head in one batch: (n, d)."""
+    """The items' vectors, or frames, each through the head for its encoder, in batches: (n, d)."""
+    _check_shapes(run, side, added)
+    z = np.empty((len(added), run.head(side).dim), np.float32)
+    for digest in dict.fromkeys(change.encoder for change in added):
+        rows = [i for i, change in enumerate(added) if change.encoder == digest]
+        z[rows] = _of_encoder(run, side, [added[i] for i in rows], run.head_for(side, digest))
+    return z
+
+
+def _of_encoder(run: Run, side: str, added: Sequence[Change], head: Any) -> np.ndarray:
+    """:func:`_projected` of items whose vectors are of one encoder."""
     from sensorium import heads
 
-    _check_shapes(run, side, added)
     single = [i for i, c in enumerate(added) if c.vector is not None and c.vector.ndim == 1]
     frames = [i for i, c in enumerate(added) if c.vector is not None and c.vector.ndim == 2]
-    z = np.empty((len(added), run.head(side).dim), np.float32)
+    z = np.empty((len(added), head.dim), np.float32)
     if single:
         vectors, centers = np.stack([added[i].vector for i in single]), run.centers[side]
         if centers is not None:
             vectors = centers.moved(vectors, [added[i].columns.get(centers.by) for i in single])
-        z[single] = run.project(side, vectors)
+        heads.check_finite(vectors, None, "query vector")
+        z[single] = heads.apply(head, vectors)
     if frames:
         offsets = np.cumsum([0, *(len(added[i].vector) for i in frames)])
         table = Embeddings(
             as_ids([added[i].id for i in frames]), np.concatenate([added[i].vector for i in frames]), {},
             offsets=offsets,
         )  # fmt: skip
-        z[frames] = heads.project(run.head(side), table)
+        z[frames] = heads.project(head, table)
     return z
 
 

@@ -41,8 +41,13 @@ def write(values: Mapping[str, Any], folder: Path) -> None:
 def data(plan: Recipe, folder: Path, progress: bool = False) -> Any:
     """The data set of a run's recipe, with relative paths that are not here taken from the record."""
     typed = plan.values["data"]
-    recorded = {key: at for key, at in _read(folder).items() if _absolute(key, typed.get(key)) is None}
-    return part(Recipe(plan.name, {**plan.values, "data": {**typed, **recorded}}), folder, progress=progress)
+    return part(Recipe(plan.name, {**plan.values, "data": {**typed, **recorded(typed, folder)}}), folder,
+                progress=progress)  # fmt: skip
+
+
+def recorded(typed: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """The keys among these of [data] whose relative path is not here, and the absolute one that it stood for."""
+    return {key: at for key, at in _read(folder).items() if _absolute(key, typed.get(key)) is None}
 
 
 def part(plan: Recipe, folder: Path, stores: Path | None = None, progress: bool = False) -> Any:

@@ -41,8 +41,9 @@ class RawVectors:
             else store_name(side, plan, encoder.fingerprint)
         )
         folder = RunFolder(run.folder).stores / name
-        self._store: Any = store.open(folder) if store.exists(folder) else None
-        self._from_data = of_vectors and self._store is None
+        moving = run.migrations.active(side) is not None  # the store of the new encoder holds a sample only
+        self._store: Any = store.open(folder) if store.exists(folder) and not moving else None
+        self._from_data = of_vectors and self._store is None and not moving
 
     @property
     def available(self) -> bool:

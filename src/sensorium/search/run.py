@@ -15,14 +15,14 @@ import numpy as np
 from sensorium import integrity
 from sensorium import recipe as recipes
 from sensorium.errors import BadData, BadRecipe, Corrupt, SensoriumError, nearest
-from sensorium.evaluate import calibration, posthoc
 from sensorium.numerics.centers import FILE, Centers
-from sensorium.search import asking, editing, journal, live, located, stored_index
-from sensorium.search.damage import REMEDY, reading, record
+from sensorium.search import asking, editing, journal, live, located, stored_index, trust
+from sensorium.search.damage import reading, record
 from sensorium.search.folder import RunFolder, quote
 from sensorium.search.functions import HeadFunction
 from sensorium.search.hits import HitList
 from sensorium.search.metrics import Metrics
+from sensorium.search.migration import Migrations
 from sensorium.search.query import SIDES, Options
 from sensorium.table import RowLookup
 from sensorium.types import Embeddings
@@ -62,8 +62,10 @@ class Run:
         self.metrics = Metrics(record(folder / "metrics.json", "make the run anew"), folder)
         with reading(folder / "recipe.toml"):
             self.recipe = recipes.load(folder / "recipe.toml", of_run=True).here()
+            self.migrations = Migrations(folder)
+            self.recipe = self.migrations.overlaid(self.recipe)
         self._encoders: dict[str, Any] = {}
-        self._heads: dict[str, Any] = {}
+        self._heads: dict[Any, Any] = {}
         self._indexes: dict[str, Any] = {}
         self._shifts: dict[str, Any] = {}
         self.journals: dict[str, journal.Journal] = {}
@@ -107,17 +109,26 @@ class Run:
         return self._encoders[side]
 
     def head(self, side: str) -> Any:
-        """The head of a side, checked against the encoder it was fitted for."""
+        """The head of a side, checked against the encoder it was fitted for; behind an adapter while it is migrated."""
         from sensorium import heads
 
         if side not in self._heads:
-            with reading(self.folder / side):
-                module, fingerprint = heads.restore(self.folder / side)
             encoder = self.encoder(side)
             if encoder is not None:
-                heads.check(fingerprint, encoder.fingerprint, f"{self.folder}: {side} head")
-            self._heads[side] = module
+                heads.check(self.fingerprint(side), encoder.fingerprint, f"{self.folder}: {side} head")
+            self._heads[side] = self.head_for(side, self.encoder_digest(side))
         return self._heads[side]
+
+    def head_for(self, side: str, digest: str) -> Any:
+        """The head for a side's vectors of the encoder of this digest, perhaps behind an adapter; None: unknown."""
+        from sensorium import heads
+
+        if digest != journal.digest(self.own_fingerprint(side)):
+            return self.migrations.head(side, digest)
+        if (side, digest) not in self._heads:
+            with reading(self.folder / side):
+                self._heads[side, digest] = heads.restore(self.folder / side)[0]
+        return self._heads[side, digest]
 
     def stale(self) -> list[str]:
         """Sides whose index was made with another head than the one that lies here now."""
@@ -171,7 +182,12 @@ class Run:
         return journal.digest(self.fingerprint(side))
 
     def fingerprint(self, side: str) -> Mapping[str, Any]:
-        """Fingerprint of the vectors that a side's head takes."""
+        """Fingerprint of the encoder that answers for a side: the vectors that its head takes."""
+        moving = self.migrations.active(side)
+        return self.own_fingerprint(side) if moving is None else moving.record["new"]["fingerprint"]
+
+    def own_fingerprint(self, side: str) -> Mapping[str, Any]:
+        """Fingerprint of the encoder that the side's own head was fitted on."""
         return record(self.folder / f"{side}.json", "make the run anew", encoder=dict)["encoder"]
 
     def project_one(self, side: str, vector: np.ndarray) -> np.ndarray:
@@ -219,11 +235,9 @@ class Run:
 
     def encode(self, side: str, values: Any) -> np.ndarray:
         """Values of a side's kind, through its encoder and head: (n, d) in the shared space."""
-        encoder = self.encoder(side)
+        encoder, name = self.encoder(side), self.names[side]
         if encoder is None:
-            raise BadData(
-                f"the {self.names[side]} items of {self.folder} came as vectors, so only --vector and --id can ask"
-            )
+            raise BadData(f"the {name} items of {self.folder} came as vectors, so only --vector and --id can ask")
         found = encoder.encode(values)
         if encoder.frames:
             return np.concatenate([self.project_one(side, frames) for frames in found])
@@ -365,18 +379,7 @@ class Run:
     @cached_property
     def trust(self) -> Mapping[str, Any]:
         """By direction: the calibration of scores, and the rejection threshold; written by ``evaluate.posthoc``."""
-        path = self.folder / posthoc.FILE
-        if not path.is_file():
-            return {}
-        found = record(path, REMEDY)
-        for direction, one in found.items():
-            if not isinstance(one, dict) or not {"probability", "no_match"} <= set(one):
-                raise Corrupt(f"{path}: '{direction}' is no calibration; {REMEDY}")
-            try:
-                calibration.from_dict(one["probability"])
-            except (SensoriumError, TypeError, ValueError) as error:
-                raise Corrupt(f"{path} is damaged: {error}; {REMEDY}") from None
-        return found
+        return trust.read(self.folder)
 
     @cached_property
     def corrections(self) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.numerics import affect, face_shape, gaussian_features
+from sensorium.numerics import affect, face_shape, gaussian_features, unit
 from sensorium.stream import _lite_images
 from sensorium.stream._lite_gelu import gelu
 
@@ -114,6 +114,14 @@ def _star(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
         first = first if arguments["activation"] == "none" else ACTIVATIONS[arguments["activation"]](first)
         h = h + _linear(first * second, weights, f"back.{i}")
     return _linear(_normed(h, weights, f"norms.{depth}"), weights, "fc")
+
+
+def adapted(x: np.ndarray, weights: Weights, arguments: Arguments) -> np.ndarray:
+    """The input of the head behind an adapter: see :class:`sensorium.heads.adapted.Adapted`."""
+    z = _linear(x, weights, "adapter")
+    if arguments["hidden"]:
+        z = z + gelu(_linear(x, weights, "up")) @ weights["down.weight"].T
+    return unit(z) if arguments["unit_length"] else z
 
 
 def _silu(x: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from sensorium.modalities.audio.framing import Framer, Geometry
 from sensorium.numerics import unit
 from sensorium.numerics.signed_power import signed_power
 from sensorium.stream._lite_heads import HEADS
-from sensorium.stream._lite_vectors import SET_HEADS, VECTOR_HEADS, item_tower
+from sensorium.stream._lite_vectors import SET_HEADS, VECTOR_HEADS, adapted, item_tower
 
 
 class Head:
@@ -48,10 +48,12 @@ class Head:
             raise BadRecipe(f"{path}: head '{name}'; without torch only {known}, ensembles and mixtures of them run")
 
     def _member(self, path: Path | str, k: int, spec: Mapping[str, Any]) -> Head:
-        prefix, arguments = f"members.{k}.", dict(spec)
+        adapted = self.name == "adapted"
+        prefix, arguments = "head." if adapted else f"members.{k}.", dict(spec)
         weights = {key.removeprefix(prefix): w for key, w in self.weights.items() if key.startswith(prefix)}
+        dim_in = len(self.weights["adapter.bias"]) if adapted else self.dim_in
         member = object.__new__(Head)
-        member._hold(path, arguments.pop("name"), weights, arguments, self.dim_in, self.dim, self.encoder)
+        member._hold(path, arguments.pop("name"), weights, arguments, dim_in, self.dim, self.encoder)
         return member
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
@@ -59,6 +61,8 @@ class Head:
         if self.part not in VECTOR_HEADS:
             raise BadRecipe(f"the {self.part} head takes the frames of an item; call head.sequence(frames)")
         x = self._checked(vectors)
+        if self.name == "adapted":
+            return self.members[0](adapted(x, self.weights, self.arguments))
         if self.members:
             return self._combined([member(self._powered(x)) for member in self.members])
         return self._end(VECTOR_HEADS[self.part](self._prepared(x), self.weights, self.arguments))
@@ -66,6 +70,8 @@ class Head:
     def sequence(self, frames: np.ndarray) -> np.ndarray:
         """The frames (t, d_in) of one item to (d,) float32. Raises BadRecipe for a head of vectors alone."""
         x = self._checked(frames)
+        if self.name == "adapted":
+            raise BadRecipe(f"the {self.name} head takes vectors; call head(vectors)")
         if not len(x):
             raise BadData("an item without frames; expected (t, d) with t of 1 or more")
         if self.members:
@@ -124,9 +130,11 @@ class Head:
 
 
 def _members(name: str, arguments: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Name and arguments of each member of an ensemble or a mixture; none of any other head."""
+    """Name and arguments of each member of an ensemble or a mixture, or of the head behind an adapter; else none."""
     if name == "mixture":
         return list(arguments["members"])
+    if name == "adapted":
+        return [arguments["head"]]
     return [arguments["head"]] * arguments["members"] if name == "ensemble" else []
 
 

@@ -16,7 +16,7 @@ from sensorium import io, modalities
 from sensorium.errors import BadData
 from sensorium.indexes.exact import Exact
 from sensorium.numerics import unit
-from sensorium.search import journal, media
+from sensorium.search import journal, media, migration
 from sensorium.search.query import Query, Ranked
 from sensorium.search.query import search as ranked_hits
 from sensorium.search.raw import RawVectors
@@ -238,13 +238,13 @@ class Workers:
 
 
 def identify(folder: Path) -> tuple[int, ...]:
-    """Numbers that differ once a folder was replaced by another."""
+    """Numbers that differ once a folder, or the state of its migration to another encoder, was replaced by another."""
     found = []
-    for path in (folder, folder / "metrics.json"):
+    for path, dated in ((folder, False), (folder / "metrics.json", True), (folder / migration.FOLDER, False)):
         try:
             stat = path.stat()
         except OSError:
             found += [0, 0]
         else:
-            found += [stat.st_ino, 0 if path == folder else stat.st_mtime_ns]
+            found += [stat.st_ino, stat.st_mtime_ns if dated else 0]
     return tuple(found)

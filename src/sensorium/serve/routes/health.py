@@ -129,7 +129,7 @@ async def probe(served: ServedRun) -> None:
 
 def state(served: ServedRun) -> dict[str, Any]:
     """The state of a run's indexes, live changes, batches and stores."""
-    workers, sides = served.workers, {}
+    workers, sides, moved = served.workers, {}, served.run.migrations.by_side
     for side, mine in workers.sides.items():
         live = workers.run.journals[side]
         sides[side] = {
@@ -144,6 +144,8 @@ def state(served: ServedRun) -> dict[str, Any]:
             "encoding_batches": mine.encoding.batches,
             "store": workers.has_raw(side),
             "media": mine.media is not None,
+            "encoder": workers.run.recipe.part_name(f"{side}.encoder"),
+            "migration": None if (one := moved.get(side)) is None else one.summary(),
         }
     return {"epoch": served.epoch, "recipe": workers.run.recipe.hash, "sides": sides}
 

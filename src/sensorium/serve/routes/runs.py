@@ -84,6 +84,7 @@ class RunSummary(BaseModel):
     name: str
     state: Literal["ready", "building", "broken"]
     detail: str | None = None
+    notices: list[str] = Field(default_factory=list, description="what to know of it, such as a migration under way")
     recipe: str = ""
     remaking: bool = Field(False, description="a new version is being made right now")
     sides: dict[str, Side] = Field(default_factory=dict)
@@ -181,6 +182,7 @@ async def summary(registry: Registry, name: str) -> RunSummary:
         name=name,
         state="ready",
         detail=fault,
+        notices=run.migrations.notices(run.names),
         recipe=run.recipe.name,
         remaking=remaking,
         sides={side: await _side(served, side, table) for side, table in known.items()},
