@@ -245,7 +245,7 @@ def test_the_items_of_one_table_are_migrated_together(tmp_path):
     x[150:] = x[:150] + 0.05 * np.random.default_rng(2).normal(size=(150, 12))
     pairs = (np.arange(150), np.arange(150, 300))
     run = sensorium.fit(x, pairs=pairs, objective="cca", out=tmp_path / "run", evaluate={"baselines": []})
-    with pytest.raises(BadRecipe, match=r"has one table for both sides; type: left\.vectors=…"):
+    with pytest.raises(BadRecipe, match=r"has one table for both sides; type: left\.vectors=NEW"):
         migrate.migrate(run.folder, ["right.vectors=a.npy"], quiet=True)
     turned = x @ np.linalg.qr(np.random.default_rng(5).normal(size=(12, 12)))[0]
     np.save(tmp_path / "new.npy", turned)
@@ -253,3 +253,57 @@ def test_the_items_of_one_table_are_migrated_together(tmp_path):
     assert record["adapter"]["name"] == "procrustes" and record["kept"]["value"] == 1.0
     hits = sensorium.open(run.folder).search(vector=turned[3], k=2)
     assert {hit["id"] for hit in hits} == {"3", "153"}
+
+
+def test_a_server_follows_each_step_and_says_which_encoder_answers(run):
+    from sensorium.serve.engine.registry import Registry
+    from sensorium.serve.routes.health import state
+    from sensorium.serve.settings import Settings
+
+    registry = Registry([run], Settings())
+
+    def told():
+        assert registry.refresh() == ["run"]
+        served = registry.get()
+        side = state(served)["sides"]["right"]
+        assert set(served.run.index("right").table.ids.tolist()) >= {"old1"}
+        return served.run.encoder("right").dim, served.workers.has_raw("right"), side["migration"]
+
+    assert told() == (64, True, None)
+    migrate.migrate(run, NEW, sample=60, refit=False, quiet=True)
+    dim, raw, one = told()
+    assert (dim, raw, one["state"], one["answers"]) == (96, False, "side by side", "hashing dim=96")
+    swap.swap(run, quiet=True)
+    dim, raw, one = told()
+    assert (dim, raw, one["state"]) == (96, True, "swapped")
+    swap.roll_back(run)
+    dim, raw, one = told()
+    assert (dim, raw, one["state"], one["answers"]) == (64, True, "rolled back", "hashing dim=64")
+
+
+def test_a_migrated_run_is_packed_when_its_migration_is_over(run, tmp_path):
+    from sensorium.search import packing
+
+    migrate.migrate(run, NEW, sample=60, refit=False, quiet=True)
+    sensorium.open(run).add(["added by new"], side="right", ids=["new1"])
+    with pytest.raises(BadRecipe, match="so it cannot be packed; finish with: sensorium migrate"):
+        packing.pack(run, tmp_path / "a.zip")
+    swap.roll_back(run)
+    packing.pack(run, tmp_path / "a.zip")
+    opened = sensorium.open(tmp_path / "a.zip")
+    assert {"old1", "new1"} <= set(opened.index("right").table.ids.tolist())
+    assert opened.migrations.by_side["right"].state == "rolled back"
+
+
+def test_items_of_every_earlier_encoder_are_found_after_two_migrations(run):
+    for k, dim in enumerate((96, 80)):
+        migrate.migrate(run, [NEW[0], f"right.encoder.dim={dim}"], refit=False, quiet=True)
+        sensorium.open(run).add([f"added {k}"], side="right", ids=[f"new{k}"])
+        swap.swap(run, quiet=True)
+    opened = sensorium.open(run)
+    assert opened.encoder("right").dim == 80 and len(opened.migrations.stems) == 2
+    assert {"old1", "new0", "new1"} <= set(opened.index("right").table.ids.tolist())
+    swap.roll_back(run)  # one step back: to the encoder of 96
+    opened = sensorium.open(run)
+    assert opened.encoder("right").dim == 96
+    assert {"old1", "new0", "new1"} <= set(opened.index("right").table.ids.tolist())

@@ -144,7 +144,7 @@ def _checked(run: Run, target: new_vectors.Target) -> str:
     side, plan = target.side, run.recipe
     anew = f"type: sensorium run {quote(run.folder / 'recipe.toml')} {side}.encoder=NEW --out OTHER"
     if side not in run.sides:
-        raise BadRecipe(f"{run.folder} has one table for both sides; type: left.{target.what}=…" if run.sides else
+        raise BadRecipe(f"{run.folder} has one table for both sides; type: left.{target.what}=NEW" if run.sides else
                         f"{run.folder} has no index; type: sensorium index {quote(run.folder)}")  # fmt: skip
     if plan.finetune_options() is not None:
         raise BadRecipe(f"{run.folder}: its encoders were trained with its heads, so another one needs another fit; "

@@ -165,14 +165,17 @@ def _keep_searchable(run: Run, made: Run) -> None:
     stores, migrations = RunFolder(run.folder).stores, run.migrations
     old, new = (migrate.Base.of(one.folder, progress=False, stores=stores) for one in (run, made))
     with migration.changing(made.folder) as building:
-        for one in migrations.any_active:
-            module, gone = _backwards(old, new, one.side), old.run.own_fingerprint(one.side)
-            heads.save(module, building / f"{one.side}-{_digest(gone)}", "adapted", gone)
-            for (side, digest), stem in migrations.stems.items():
-                if side == one.side and digest not in (_digest(new.run.own_fingerprint(side)), _digest(gone)):
+        for side in run.sides:
+            moving, own = migrations.active(side), new.run.own_fingerprint(side)
+            behind, name, gone = new.own_head(side), migrate.head_name(new.run, side), {}
+            if moving is not None:
+                behind, name, gone = _backwards(old, new, side), "adapted", old.run.own_fingerprint(side)
+                heads.save(behind, building / f"{side}-{_digest(gone)}", "adapted", gone)
+                migration.write(building, moving.with_state(SWAPPED))
+            for (at, digest), stem in migrations.stems.items():
+                if at == side and digest not in (_digest(own), _digest(gone)):
                     earlier, its = heads.restore(stem)
-                    heads.save(_before(earlier, module), building / f"{side}-{digest}", "adapted", its)
-            migration.write(building, one.with_state(SWAPPED))
+                    heads.save(_before(earlier, behind, name), building / f"{side}-{digest}", "adapted", its)
 
 
 def _backwards(old: migrate.Base, new: migrate.Base, side: str) -> Adapted:
@@ -188,14 +191,14 @@ def _backwards(old: migrate.Base, new: migrate.Base, side: str) -> Adapted:
     return found.adapter.before(migrate.head_name(new.run, side), new.own_head(side))
 
 
-def _before(earlier: Adapted, module: Adapted) -> Adapted:
-    """The adapter of an earlier head before another head."""
+def _before(earlier: Adapted, head: Any, name: str) -> Adapted:
+    """The adapter of an earlier head before another head, whose part is ``name``."""
     weight, bias = (tensor.detach().double().numpy() for tensor in (earlier.adapter.weight, earlier.adapter.bias))
     inner = None
     if earlier.arguments["hidden"]:
         tensors = (earlier.up.weight, earlier.up.bias, earlier.down.weight)
         inner = tuple(tensor.detach().numpy() for tensor in tensors)
-    return Adapted.of(Affine(weight.T, bias), "adapted", module, inner=inner,
+    return Adapted.of(Affine(weight.T, bias), name, head, inner=inner,
                       unit_length=earlier.arguments["unit_length"])  # fmt: skip
 
 
@@ -226,7 +229,7 @@ def _of_vectors(run: Run, moving: Mapping[str, Migration]) -> tuple[dict[str, An
     base = migrate.Base.of(run.folder, progress=False)
     if base.pairs.sets is not None or base.pairs.classes is not None:
         raise BadRecipe(f"{run.folder}: its sets or classes cannot be kept beside new vectors; make a run of them: "
-                        f"sensorium run {quote(run.folder / 'recipe.toml')} data.file=… --out OTHER")  # fmt: skip
+                        f"sensorium run {quote(run.folder / 'recipe.toml')} data.file=FILE --out OTHER")  # fmt: skip
     if any(one.record["new"].get("encoder") is not None for one in moving.values()):
         raise BadRecipe(f"{run.folder}: one side is migrated to an encoder, the other to vectors of a file; swap one, "
                         "then migrate the other")  # fmt: skip

@@ -175,6 +175,14 @@ def write(building: Path, migration: Migration) -> None:
     io.write_json(building / f"{migration.side}.json", {**body, "checksum": fingerprints.checksum(body)})
 
 
+def renew_checksums(run: Path) -> None:
+    """Write the records of a copy again, whose texts were changed on purpose."""
+    for path in (Path(run) / FOLDER / f"{side}.json" for side in SIDES):
+        if path.is_file():
+            body = io.read_object(path, _REMEDY)
+            write(path.parent, Migration(path.stem, {k: v for k, v in body.items() if k not in ("format", "checksum")}))
+
+
 def set_state(run: Path, sides: Mapping[str, Migration], state: str) -> None:
     """Give migrations another state, all in one step."""
     with changing(run) as building:

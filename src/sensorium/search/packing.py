@@ -15,7 +15,7 @@ from typing import Any
 from sensorium import consent, integrity, io, modalities
 from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.recipe import Recipe
-from sensorium.search import copies, journal, located, media, scrubbing
+from sensorium.search import copies, journal, located, media, migration, scrubbing
 from sensorium.search.run import Run
 from sensorium.search.run import open as open_run
 from sensorium.types import as_ids
@@ -23,7 +23,7 @@ from sensorium.types import as_ids
 FORMAT = 1
 MANIFEST = "pack.json"
 CODE = "code"  # folder of parts from outside
-_LEFT_OUT = (".*", "checkpoint", located.FILE, MANIFEST)
+_LEFT_OUT = (".*", "checkpoint", migration.BEFORE, located.FILE, MANIFEST)
 _SMALL = (".json", ".jsonl", ".toml", ".md")  # deflated; the others are compressed already, or hardly compress
 _TIME = (1980, 1, 1, 0, 0, 0)  # of every file, so that equal runs make equal packs
 
@@ -63,6 +63,7 @@ def prepare(
     with_media: its pictures and sounds go along, as small copies. card: gives the README.md of the copy.
     """
     opened = open_run(run)
+    opened.migrations.refuse("packed")
     folder = Path(opened.folder)
     building.mkdir()
     left_out = _LEFT_OUT if with_media else (*_LEFT_OUT, "media")
@@ -103,6 +104,7 @@ def _scrub(opened: Run, building: Path, scrubber: scrubbing.Scrubber) -> None:
     before = opened.recipe
     recipe = Recipe(before.name, scrubber.value(before.values))
     scrubber.folder(building)
+    migration.renew_checksums(building)
     io.write(building / "recipe.toml", recipe.toml())
     metrics = io.read_json(building / "metrics.json")
     if metrics.get("recipe") == before.hash:
