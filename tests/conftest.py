@@ -28,10 +28,20 @@ GROUPS = {"glyphs": "glyphs", "voice_run": "live"}
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """What takes long is made once: the tests that use it share one worker."""
+    """What takes long is made once: the tests that use it share one worker, and so do those of one module's fixtures."""
     for item in items:
         for fixture in GROUPS.keys() & set(item.fixturenames):
             item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
+        if item.get_closest_marker("xdist_group") is None and _of_module(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+
+
+def _of_module(item) -> bool:
+    """Whether it uses a fixture that is made once for its module, and would else be made in each worker."""
+    found = getattr(item, "_fixtureinfo", None)  # a doctest has none
+    return found is not None and any(
+        one.scope in ("module", "class") for known in found.name2fixturedefs.values() for one in known
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The documentation is executed: every python block, every sensorium command, every verb's help page."""
 
 import importlib
-import os
 import re
 import shlex
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from sensorium import parts
 from sensorium.cli import app
@@ -49,9 +49,9 @@ def test_blocks_run(page, glyphs, tiny_vectors, monkeypatch, tmp_path):
         for line in text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words and words[0] == "sensorium":
-                command = [sys.executable, "-c", "from sensorium.cli import main; main()", *words[1:]]
-                done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "120"})
-                assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+                # In this process: commands as processes are tested in tests/cli, and each takes seconds to begin.
+                done = CliRunner().invoke(app, words[1:], env={"COLUMNS": "120"}, catch_exceptions=False)
+                assert done.exit_code == 0, f"{line}\n{done.stdout}\n{done.stderr}"
                 assert done.stdout.strip(), f"{line} printed nothing"
 
 
