@@ -49,6 +49,8 @@ def count(what: str, done: int, total: int) -> None:
 def bar(what: str, total: int, show: bool = True) -> Iterator[Callable[[int], None]]:
     """Give a function that takes how many more are done. Where standard error is no terminal, see :class:`Log`."""
     watcher, done, counting = _WATCHER.get(), 0, threading.Lock()
+    if watcher is not None and total:
+        watcher.count(what, 0, total)
     with _drawn(what, total, show) as advance:
 
         def both(more: int) -> None:

@@ -184,13 +184,20 @@ def test_a_first_run_in_the_making_shows_stage_count_and_time_left(at, table, un
     page.wait_for_selector(".making")
     assert page.locator(".making-stages [aria-current]").inner_text() == "Embed"
     assert (
-        "Embed, 30 of 120" in page.locator(".making-line").inner_text()
+        "Embedding image, 30 of 120" in page.locator(".making-line").inner_text()
         and "left" in page.locator(".making-line").inner_text()
     )
     bar = page.get_by_role("progressbar")
     assert bar.get_attribute("aria-valuenow") == "25"
     assert page.locator(".state.error, .note.bad").count() == 0
     assert "open here by themselves when it is done" in page.locator(".making-panel").inner_text()
+    for view, title in (("search", "The search"), ("map", "The map")):
+        page.goto(f"{table.url}/#/{view}?run=new")
+        page.wait_for_selector(".making-view .making-line")
+        assert page.locator("h1").inner_text() == "new is being made"
+        assert f"{title} opens here by itself" in page.locator(".making-view").inner_text()
+    page.get_by_role("link", name="Show training").click()
+    page.wait_for_selector("#run-training")
     record = table.building / making.FILE
     record.write_text(json.dumps({"stage": "fit", "began": time.time(), "what": "steps", "done": 30, "total": 40,
                                   "first": 0, "since": time.time() - 30, "now": time.time()}))  # fmt: skip

@@ -14,6 +14,7 @@ def test_stages_and_counts_are_recorded_though_nothing_is_printed(tmp_path, caps
     with making.recorded(tmp_path):
         with progress.timed("embed", {}, True), progress.bar("embedding", 10, show=False) as advance:
             assert making.read(tmp_path) == {"stage": "embed", "began": pytest.approx(making.time.time(), abs=60)}
+            assert progress._WATCHER.get().state["done"] == 0
             advance(4)
             making_now = progress._WATCHER.get().state
             assert (making_now["what"], making_now["done"], making_now["total"]) == ("embedding", 4, 10)

@@ -17,7 +17,7 @@ def share(x: np.ndarray) -> float:
     steps = x[: len(x) // STEP * STEP].reshape(-1, STEP).astype(np.float32)
     level = speech.levels(steps)
     before = [level[max(0, i - 20) : i].tolist() for i in range(len(steps))]
-    return float(speech.is_speech(steps, RATE, before, level).mean())
+    return float(speech.is_speech(steps, RATE, before, level, np.ones(len(steps), bool)).mean())
 
 
 def noise(slope: float, seed: int, seconds: float = 3.0) -> np.ndarray:
@@ -56,6 +56,9 @@ def test_a_held_vowel_is_speech_from_its_first_step_on(hertz):
 
 def test_digital_silence_is_no_speech_and_short_steps_are_no_fault():
     assert share(np.zeros(RATE)) == 0
+    loud = speak(0.2, 1).reshape(2, -1)
+    level = speech.levels(loud)
+    assert not speech.is_speech(loud, RATE, [[-90.0], [-90.0]], level, np.array([False, False])).any()
     assert speech.periodicity(np.zeros((2, 40)), RATE).tolist() == [0, 0]
 
 

@@ -153,7 +153,7 @@ class Streams:
             shares = voice[:, cut].mean(1)
             if self.spoken:
                 heard = samples[:, start * encoder.hop : (cut.stop - 1) * encoder.hop + encoder.span]
-                shares = np.where(self._speech(batch, heard), shares, 0.0)
+                shares = np.where(self._speech(batch, heard, shares >= self._active_share), shares, 0.0)
             shares = shares.tolist()
             whole = whole.advance(self.head, found, lengths)
             values, more = self.read(whole.latest.numpy()).tolist(), {}
@@ -170,10 +170,10 @@ class Streams:
         self._whole.put(rows, whole)
         self._present.put(apart, present)
 
-    def _speech(self, batch: list[_Stream], samples: np.ndarray) -> np.ndarray:
-        """Which streams' steps (b, n) may be speech; their levels are remembered."""
+    def _speech(self, batch: list[_Stream], samples: np.ndarray, voice: np.ndarray) -> np.ndarray:
+        """Which streams' steps (b, n) may be speech, of those that are voice (b,); their levels are remembered."""
         level = speech.levels(samples)
-        found = speech.is_speech(samples, self.encoder.rate, [stream.levels for stream in batch], level)
+        found = speech.is_speech(samples, self.encoder.rate, [stream.levels for stream in batch], level, voice)
         for stream, one in zip(batch, level.tolist(), strict=True):
             stream.levels.append(one)
             if len(stream.levels) > self._floor_steps:

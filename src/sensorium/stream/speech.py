@@ -19,7 +19,8 @@ _SILENT = 1e-12  # power added, so that silence has a level
 
 def levels(samples: np.ndarray) -> np.ndarray:
     """Levels (b,) in dB of steps of samples (b, n), of differences between neighbours: rumble and hum hardly count."""
-    return 10.0 * np.log10(np.mean(np.square(np.diff(samples, axis=1), dtype=np.float64), 1) + _SILENT)
+    steps = samples[:, 1:] - samples[:, :-1]
+    return 10.0 * np.log10(np.einsum("bn,bn->b", steps, steps) / max(1, steps.shape[1]) + _SILENT)
 
 
 def periodicity(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -32,19 +33,24 @@ def periodicity(samples: np.ndarray, rate: int) -> np.ndarray:
     end = min(end, n // 2)
     if end <= first + 1:
         return np.zeros(len(x))
-    spectrum = np.fft.rfft(x, 2 * n, axis=1)
-    found = np.fft.irfft(spectrum * np.conj(spectrum), axis=1)[:, first:end]
+    spectrum = np.fft.rfft(x, 1 << (n + end - 1).bit_length(), axis=1)
+    found = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, axis=1)[:, first:end]
     energy = np.cumsum(x**2, 1)
     lags = np.arange(first, end)
     head, tail = energy[:, n - 1 - lags], energy[:, -1:] - energy[:, lags - 1]
     return (found / (np.sqrt(head * tail) + _SILENT)).max(1)
 
 
-def is_speech(samples: np.ndarray, rate: int, before: Sequence[Sequence[float]], level: np.ndarray) -> np.ndarray:
-    """Which steps (b,) of samples (b, n) may be speech. level (b,): theirs; before: levels of the steps before each."""
+def is_speech(
+    samples: np.ndarray, rate: int, before: Sequence[Sequence[float]], level: np.ndarray, asked: np.ndarray
+) -> np.ndarray:
+    """Which steps (b,) of samples (b, n) may be speech. level (b,): theirs; before: levels of the steps before each.
+
+    asked (b,): which of them are to be looked at; the others are not speech.
+    """
     floor = np.array([min(one, default=np.inf) for one in before])
-    found = level - np.minimum(floor, level) >= RISE
-    rest = np.flatnonzero(~found)
+    found = asked & (level - np.minimum(floor, level) >= RISE)
+    rest = np.flatnonzero(asked & ~found)
     if len(rest):
         found[rest] = periodicity(samples[rest], rate) >= PERIODIC
     return found

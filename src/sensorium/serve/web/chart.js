@@ -34,7 +34,7 @@ export function chart(title, curves, { x = "epoch", y = "", log = false, range =
   const shown = curves.map((curve) => ({ ...curve, points: curve.points.filter(([a, b]) => Number.isFinite(a) && Number.isFinite(b)) })).filter((curve) => curve.points.length);
   const all = shown.flatMap((curve) => curve.points);
   if (!all.length) return null;
-  const W = window.innerWidth < 640 ? 340 : 640, PAD = { left: 44, right: 14, top: y ? 26 : 12, bottom: 40 }; // text has one size on all screens
+  const W = window.innerWidth < 640 ? 340 : 640, PAD = { left: 52, right: 14, top: y ? 26 : 12, bottom: 40 }; // text has one size on all screens
   const xs = all.map((p) => p[0]), ys = all.map((p) => p[1]);
   let [low, high] = range ?? [Math.min(...ys), Math.max(...ys)];
   if (!range) {

@@ -1,25 +1,20 @@
 // A run in the making: its stages, how far the present one is, and the time left.
 
 import { call } from "./api.js";
+import { link } from "./context.js";
 import { h, set } from "./dom.js";
 import { count, duration } from "./numbers.js";
 
 const STAGES = { load: "Load data", embed: "Embed", fit: "Train", evaluate: "Evaluate", index: "Index" };
 const EVERY = 1000; // milliseconds between two looks
 
-/** A line about progress: "Train, 120 of 330 steps, 12 s left". */
+/** A line about progress: "Embedding image, 30 of 120, 12 s left". */
 export function line(progress) {
   if (!progress.running) return `Interrupted${progress.interrupted_at ? ` at ${progress.interrupted_at}` : ""}`;
-  return [STAGES[progress.stage] ?? "Starting", counted(progress), left(progress)].filter(Boolean).join(", ");
-}
-
-function counted({ what, done, total }) {
-  if (!total) return "";
-  return `${count(done)} of ${count(total)}${what === "steps" ? " steps" : ""}`;
-}
-
-function left({ seconds_left: seconds, at_most: most }) {
-  return seconds === null || seconds === undefined ? "" : `${most ? "at most " : ""}${duration(seconds)} left`;
+  const { stage, what, done, total, seconds_left: seconds, at_most: most } = progress, steps = what === "steps";
+  const doing = what && !steps ? what.charAt(0).toUpperCase() + what.slice(1) : STAGES[stage] ?? "Starting";
+  const left = seconds === null || seconds === undefined || (done === total && !most) ? "" : `${most ? "at most " : ""}${duration(seconds)} left`;
+  return [doing, total ? `${count(done)} of ${count(total)}${steps ? " steps" : ""}` : "", left].filter(Boolean).join(", ");
 }
 
 /** What progress looks like: the stages, a bar where something is counted, and a line. */
@@ -38,14 +33,14 @@ export function making(progress) {
 
 /**
  * A panel that follows a run until it is ready: {element, stop}. ready() is called when it is, or when nobody makes
- * it any more.
+ * it any more. It also stops when it is no longer on the page.
  */
-export function follow(name, ready) {
+export function follow(name, ready = () => {}) {
   const place = h("div"), element = h("div", { class: "making-panel" }, place);
   let timer = 0, stopped = false, was = "";
   const look = async () => {
     const progress = await call(`/runs/${encodeURIComponent(name)}/progress`).catch(() => undefined);
-    if (stopped) return;
+    if (stopped || !element.isConnected) return;
     const text = JSON.stringify(progress);
     if (progress === null) return ready();
     if (progress && text !== was) { was = text; set(place, making(progress)); }
@@ -53,4 +48,11 @@ export function follow(name, ready) {
   };
   look();
   return { element, stop() { stopped = true; clearTimeout(timer); } };
+}
+
+/** What a view shows in place of a run in the making; the view opens by itself when it is done (context.whenReady). */
+export function instead(root, title, name) {
+  set(root, h("div", { class: "making-view" }, h("h1", {}, `${name} is being made`), follow(name).element,
+    h("p", { class: "muted" }, `${title} opens here by itself when it is done. You can leave this page.`),
+    h("a", { class: "button", href: link(`runs/${encodeURIComponent(name)}`) }, "Show training")));
 }

@@ -21,6 +21,7 @@ export async function show(root, { query, again }) {
   if (!run || run.state !== "ready") {
     hide();
     context.whenReady(run?.name);
+    if (run?.state === "building") return (await import("./making.js")).instead(root, "The map", run.name);
     set(root, h("h1", { class: "visually-hidden" }, "Map"), state("empty", "No map yet", run ? "This run is not ready." : "No run is served.", h("a", { class: "button", href: "#/runs" }, "Go to the runs")));
     return;
   }

@@ -56,9 +56,9 @@ function waitForRun(root, run) {
   page?.field.stop();
   page = null;
   if (run?.state !== "ready") context.whenReady(run?.name);
+  if (run?.state === "building") return import("./making.js").then(({ instead }) => instead(root, "The search", run.name));
   const texts = {
     ready: ["This run has no index", "There is nothing to search until it has one: sensorium index RUN"],
-    building: ["This run is still being made", "Its training is shown under Runs; the search opens when it is done."],
     broken: ["This run cannot be opened", "The log of the server says why; the run page shows what can be done."],
   };
   const [title, text] = texts[run?.state] ?? ["No run is served", "Start the server with one: sensorium serve runs/glyphs"];
