@@ -150,6 +150,24 @@ def test_a_class_table_gets_discriminants_and_logistic_regression() -> None:
     np.testing.assert_allclose(shift - shift.mean(1, keepdims=True), 0, atol=2e-3)
 
 
+def test_a_validation_split_of_one_class_chooses_nothing_and_the_run_says_so() -> None:
+    random = np.random.default_rng(3)
+    label = np.concatenate([np.arange(90) % 3, np.zeros(30, np.int64), np.arange(30) % 3])
+    x = (random.standard_normal((150, 6)) + 2 * np.eye(3, 6)[label]).astype(np.float32)
+    left = Embeddings(np.arange(150).astype(str), x, {"name": "x"}, {})
+    right = Embeddings(np.array(["a", "b", "c"]), np.eye(3, dtype=np.float32), {"name": "onehot"}, {})
+    split = np.repeat(["train", "validation", "test"], [90, 30, 30])
+    pairs = Pairs.of(np.arange(150), label, split=split, group=np.arange(150))
+    found = fitted(data=(left, right, pairs), keys={"closed": None, "trained": None, "least": 1})
+    assert [row["member"] for row in found.notes["mixture"]] == ["logistic (posterior)"]
+    assert found.notes["unjudged"] and not found.history
+    assert found.notes["said"] == (
+        "logistic (posterior) alone, as the validation split has no two candidates to choose by"
+    )
+    scores = heads.apply(found.left_head, x[120:]) @ heads.apply(found.right_head, right.vectors).T
+    assert (scores.argmax(1) == label[120:]).mean() > 0.8
+
+
 def test_frames_get_a_seed_ensemble_of_the_recipes_heads() -> None:
     random = np.random.default_rng(0)
     n = 90

@@ -5,7 +5,7 @@ Start reading at :func:`fit`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import parts
+from sensorium.contracts import Member
 from sensorium.errors import BadData
 from sensorium.fitting import closed_form, members, mixture
 from sensorium.fitting.budget import Budget
@@ -84,6 +85,8 @@ def fit(
     closed = [member for member in chosen if member.objective.closed_form]
     trained = [member for member in chosen if not member.objective.closed_form]
     few = items(left, right, pairs) < objective.least and bool(closed)
+    if not tried.board.asked and closed:  # nothing tells members apart
+        closed, trained = [plain(closed)], []
     first = [member for member in closed if not lifts(member)]
     later = [member for member in closed if lifts(member)] if first else closed
     try:
@@ -120,6 +123,7 @@ def finished(tried: Tried, few: bool, options: TrainOptions, whole: Budget, seed
     for row, seconds in zip(notes["mixture"], tried.seconds, strict=True):
         row |= {"seconds": round(seconds, 2)}
     notes |= {"closed_form": beside, "left_out": tried.left_out}
+    notes |= {} if tried.board.asked else {"unjudged": True}
     notes |= {"few": items(*tried.tables, tried.pairs)} if few else {}
     notes |= {"out_of_time": True} if tried.budget.over() else {}
     made = Fitted(heads["left"], heads["right"], tried.log.events, notes, dict.fromkeys(SIDES, "mixture"))
@@ -136,6 +140,12 @@ def finished(tried: Tried, few: bool, options: TrainOptions, whole: Budget, seed
     if tried.progress:
         say("fit", notes["said"])
     return made
+
+
+def plain(closed: Sequence[Member]) -> Member:
+    """The closed form that is taken where validation cannot choose one: logistic regression of classes, else CCA."""
+    order = {"logistic": 0, "cca": 1}
+    return min(closed, key=lambda member: order.get(member.name, 2))
 
 
 def of_frames(left: Embeddings, right: Embeddings, pairs: Pairs, right_head: Any) -> Any:
@@ -216,6 +226,8 @@ def summary(notes: Mapping[str, Any]) -> str:
     text = f"{kept[0]} alone" if len(kept) == 1 else f"a mixture of {len(kept)} of {len(notes['mixture'])} members"
     if "few" in notes:
         text += f", as {notes['few']:,} training items are few: trained heads were not tried"
+    if notes.get("unjudged"):
+        text += ", as the validation split has no two candidates to choose by"
     if beside.get("kept"):
         text += ": the mixture was not better with 95% confidence on so few validation groups"
     if "gain" in beside:

@@ -60,7 +60,8 @@ class Board:
     """Members' scores on the validation queries as they come, and the weights that are best on them.
 
     asked: what each direction's queries should find. banks: the same queries' candidates for training queries. Both
-    are empty without validation pairs. values: the measure of each member alone.
+    are empty without validation pairs, or where these have one candidate alone. values: the measure of each member
+    alone.
     """
 
     left: Embeddings
@@ -81,6 +82,8 @@ class Board:
         if not len(pairs.where("validation", label=1)):
             return cls(left, right, directions, (), (), options.monitor)
         every = [pairs.relevance(d, "validation") for d in directions]
+        if min(len(of.candidates) for of in every) < 2:  # whatever is asked, the one candidate is first
+            return cls(left, right, directions, (), (), options.monitor)
         asked = [few(of, _most(of)) for of in every]
         banks = [replace(of, queries=_bank(pairs, d)) for of, d in zip(asked, directions, strict=True) if corrected]
         return cls(left, right, directions, asked, banks, options.monitor)
