@@ -1,6 +1,7 @@
 """Which steps of sound are more than steady background: louder than the noise floor, or periodic as a voice is.
 
 A level alone cannot tell: the noise of a quiet room is the loudest there is until somebody speaks. NumPy alone.
+A recording that begins within a word whose pitch moves fast is speech from its first dip in level on.
 """
 
 from __future__ import annotations
