@@ -62,7 +62,7 @@ from sensorium.scores import measures
 from sensorium.types import Data, Embeddings
 
 #: Limits of time, in seconds, that ways are fitted with.
-AUTO, OF_OUTFITS = (1.0, 5.0, 15.0, 60.0), (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+AUTO, OF_OUTFITS = (1.0, 5.0, 15.0, 60.0), (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
 LONGEST = 60.0  # of a fit
 
 
@@ -163,7 +163,8 @@ def cases(data: Path, folder: Path, names: Sequence[str], steps: int) -> Iterato
     if "outfits" in names and (packed := data / "fashion-myntra-3000.tar").is_file():
         root = looks(packed, folder)
         keys = [f"data.root={root}", "data.vectors=embeddings.npy", "data.text=", "left.encoder=none"]
-        ways = [("outfits", ["train.members=1"], OF_OUTFITS), ("outfits", [], (4.0, 15.0))]
+        quick = ["train.members=1", "train.lr=4e-3", "train.batch=256"]
+        ways = [("outfits", quick, OF_OUTFITS), ("outfits", [], (4.0, 15.0))]
         yield Case("outfits", functools.partial(outfits_of, root), (), keys, ways)
     if "emorag-made" not in names:
         return
