@@ -14,7 +14,7 @@ from sensorium.fitting.adapters import Adapter, LinearFits
 FOLDS = 5
 NETWORK = "residual mlp"
 _NETWORK_FOLDS = 2  # of the five, in which it is compared with the best linear adapter
-_ENOUGH = 500  # items from which the residual perceptron is tried
+_ENOUGH, _LARGEST = 500, 1_000_000  # items from which the residual perceptron is tried, and most weights of its line
 _EXACT = 1e-4  # a held-out error below this share of the deviation: the same space, turned
 
 #: The reciprocal rank of some items (their places in the sample, (m,)) by their adapted vectors (m, d_old): (m,).
@@ -41,7 +41,8 @@ def choose(
     """Fit every adapter of x (n, d_new) to y (n, d_old), and keep the one whose held-out items are found best.
 
     head: the head that the adapted vectors go through. groups (n,): items of one group are held out together.
-    network: also try the residual perceptron, from 500 items on. Of equal ones the simplest is kept; and one that
+    network: also try the residual perceptron, from 500 items on, where the widths' product is at most
+    1,000,000. Of equal ones the simplest is kept; and one that
     reproduces the old vectors of held-out items is kept at once, as no other can be nearer.
     """
     folds, values, errors = _folds(groups, seed), {}, {}
@@ -62,7 +63,7 @@ def choose(
         try_(whole.ranks(ridge))
     best = exact or max(values, key=lambda name: values[name])
     chosen = whole.fit(best)
-    if network and exact is None and len(x) >= _ENOUGH:
+    if network and exact is None and len(x) >= _ENOUGH and x.shape[1] * y.shape[1] <= _LARGEST:
         found = []
         for one, (inside, outside) in list(zip(fits, sides, strict=True))[:_NETWORK_FOLDS]:
             trained = adapters.residual(one.fit(ridge), x[inside], y[inside], head, seed)

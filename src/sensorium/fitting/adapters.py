@@ -19,7 +19,7 @@ from sensorium.types import Affine
 
 STRENGTHS = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  #: of ridge, as shares of the mean variance of the new vectors
 RANKS = (32, 128)  #: of reduced-rank regression
-_HIDDEN, _STEPS, _BATCH, _RATE, _DECAY = 256, 1500, 128, 2e-3, 1e-2  # of the residual perceptron
+_HIDDEN, _STEPS, _BATCH, _RATE, _DECAY = 256, 1000, 128, 2e-3, 1e-2  # of the residual perceptron
 _EVERY, _PATIENCE = 50, 6  # steps from one look at held-out rows to the next, and looks without a better loss
 _CONSTANT = 1e-6  # a deviation below this share of the typical one is taken for constant
 
