@@ -296,3 +296,26 @@ def test_a_column_of_labels_relates_all_its_rows_within_a_split(file, tmp_path):
 def test_a_column_of_labels_that_is_not_there_names_the_nearest(file):
     with pytest.raises(BadRecipe, match="data.relevant=photograph: pairs.npz has no 'photograph'.*photographer"):
         Arrays(file=str(file), relevant="photograph").load()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["calm"] * 9, "data.relevant=mood: all 9 labels are 'calm', so that every item would be right; expected two"),
+        ([""] * 9, "data.relevant=mood: none of 9 rows has a label; expected two different labels or more"),
+    ],
+)
+def test_one_label_relates_nothing_useful(tmp_path, labels, message):
+    x = np.random.default_rng(0).standard_normal((9, 3))
+    np.savez(tmp_path / "pairs.npz", left=x, right=x, mood=labels)
+    with pytest.raises(BadData, match=message):
+        Arrays(file=str(tmp_path / "pairs.npz"), relevant="mood").load()
+
+
+def test_missing_labels_are_counted_and_said(tmp_path):
+    x = np.random.default_rng(0).standard_normal((9, 3))
+    np.savez(tmp_path / "pairs.npz", left=x, right=x, mood=["calm", "sad", ""] * 3, own=[f"o{i}" for i in range(9)])
+    said = Arrays(file=str(tmp_path / "pairs.npz"), relevant="mood").load().notes["said"]
+    assert said == ["3 of 9 rows have no 'mood': each is related to its own row alone"]
+    said = Arrays(file=str(tmp_path / "pairs.npz"), relevant="own").load().notes["said"]
+    assert said == ["each 'own' stands in one row, so that rows are related as without data.relevant"]

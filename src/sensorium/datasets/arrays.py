@@ -12,6 +12,7 @@ import numpy as np
 
 from sensorium import formats
 from sensorium.contracts import Dataset
+from sensorium.datasets import _relevant
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.formats import IDS_NAMES, PAIR_NAMES, SPLIT_NAMES, Columns
 from sensorium.heads import check_finite
@@ -102,6 +103,7 @@ class Arrays(Dataset):
         )
         if self.relevant:
             labels = _common("relevant", self.relevant, (), (left, i), (right, j))
+            notes["said"] = _relevant.checked(labels.tolist(), self.relevant)
             listed = np.repeat(np.asarray(labels, object), c * d)[there].tolist()
             sizes = (np.count_nonzero(side.there) for side in (left, right))
             pairs = replace(pairs, classes=Classes.of(listed, pairs.left, pairs.right, *sizes))

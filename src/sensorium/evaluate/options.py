@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sensorium.errors import BadRecipe, nearest
@@ -16,6 +16,7 @@ _LATER = ("styles",)  # keys that recipes of before lack, and that are left out 
 _MOST = 100_000  # resamples; the ends of a 95% interval no longer move
 _WORDS = {"leaks": POLICIES, "correction": ("auto", "none", *METHODS)}
 _MEASURES = ("hit@1", "hit@5", "hit@10", "recall@5", "recall@10", "MRR", "median_rank", "mAP@10", "nDCG@10")
+_OF_CLASSES = "precision@10"  # said too where rows that share a label are related, and nobody chose measures
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class EvaluateOptions:
         for key in ("calibrate", "plots", "styles"):
             if not isinstance(getattr(self, key), bool):
                 raise BadRecipe(f"evaluate.{key}={getattr(self, key)!r}; expected true or false")
+
+    def for_classes(self) -> EvaluateOptions:
+        """The options for a relation by class: with precision@10 among the measures, where these are the usual ones."""
+        usual = list(self.measures) == list(_MEASURES)
+        return replace(self, measures=(*self.measures, _OF_CLASSES)) if usual else self
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def report(
     objective: name of what was fitted, for the verdict. Ranks of each query are stored in ``per_query.npz``
     beside the metrics, so that two runs can be compared query by query.
     """
+    options = options if projected.pairs.classes is None else options.for_classes()
     leaks = posthoc.audit(data, projected, options)
     corrections, hubness = posthoc.correct(projected, options, folder)
     ranked = rank(data, projected, options, corrections)

@@ -98,9 +98,10 @@ def _others(code: np.ndarray, share: np.ndarray, random: np.random.Generator) ->
 
 def _logits(fit: Discriminants, shrinkage: float, view: View, rows: np.ndarray) -> np.ndarray:
     affine = fit.affine(shrinkage, 1.0)
-    return np.concatenate(
-        [affine(view.rows(rows[part]).astype(np.float64)) for part in blocks(len(rows), _BLOCK)]
-    ).astype(np.float32)
+    out = np.empty((len(rows), len(affine.bias)), np.float32)
+    for part in blocks(len(rows), _BLOCK):
+        out[part] = np.clip(affine(view.rows(rows[part]).astype(np.float64)), -_LARGEST, _LARGEST)
+    return out
 
 
 def _margin(logits: np.ndarray, code: np.ndarray) -> np.ndarray:
