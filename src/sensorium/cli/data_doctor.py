@@ -31,16 +31,17 @@ def examine(
     report = doctor.examine(folder, cosine=cosine, progress=not quiet)
     for note in () if quiet else report["notes"]:
         say("note", note)
+    written = None
+    if out is not None:  # before anything is printed: a closed pipe loses nothing
+        written = doctor.write_list(report, doctor.dropped(report, sure, also), out)
     if output.json:
         output.records([*report["checks"], *report["findings"]])
-    else:
-        _tables(output, report)
-    if out is not None:
-        rows = doctor.dropped(report, sure, also)
-        n = doctor.write_list(report, rows, out)
-        if not output.json:
-            output.say(f"\n{n:,} row{'s' * (n != 1)} in {out}")
-            suggest([f"sensorium run {quote(folder / 'recipe.toml')} data.drop={quote(out)} --out RUN"] if n else [])
+        return
+    _tables(output, report)
+    if written is not None:
+        output.say(f"\n{written:,} row{'s' * (written != 1)} in {out}")
+        again = f"sensorium run {quote(folder / 'recipe.toml')} data.drop={quote(out)} --out RUN"
+        suggest([again] if written else [])
 
 
 def _tables(output: Output, report: Mapping[str, Any]) -> None:
