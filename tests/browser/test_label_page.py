@@ -40,6 +40,9 @@ def test_thumbs_feedback_and_proposals(address, open_page, until, width, theme):
     bar.get_by_role("button", name="Label next").click()
     until(page, lambda: bar.get_by_role("link").count() >= 4)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="type: pip install axe-playwright-python")
+    found = axe.Axe().run(page, context={"include": [[".label-bar"], [".thumbs"]]}).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
     page.reload()
     until(page, lambda: page.locator(".thumbs [aria-pressed=true]").count() == 1)
     page.locator(".thumbs [aria-pressed=true]").click()

@@ -9,7 +9,7 @@ import pytest
 
 from sensorium.errors import BadData, BadRecipe, MissingExtra
 from sensorium.serve import mcp as door
-from sensorium.serve.agent import Agent, in_words
+from sensorium.serve.agent import Agent, in_words, verdict
 
 pytestmark = pytest.mark.xdist_group("serve")
 COMMAND = ["-c", "from sensorium.cli import main; main()", "mcp"]
@@ -89,6 +89,16 @@ def test_wrong_arguments_are_typed_errors_without_folders(agent, call, kind, wor
 )
 def test_probabilities_in_words(probability, words):
     assert in_words(probability).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("chances", "doubtful", "words"),
+    [([0.6], None, "likely match"), ([0.4, 0.4, 0.3], None, "likely match"), ([0.2], None, "possible match"),
+     ([0.1, 0.1, 0.1, 0.1], None, "possible match"), ([0.1], None, "no reliable match"),
+     ([0.9], True, "no reliable match"), ([], None, "not calibrated")],
+)  # fmt: skip
+def test_a_list_has_one_verdict(chances, doubtful, words):
+    assert verdict([{"probability": one} for one in chances], doubtful).startswith(words)
 
 
 def test_a_run_of_vectors_says_that_words_find_nothing(tmp_path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from sensorium.table import json_value
 
 MOST = 100  # hits of one search
 _RELATED = 20  # related items that are listed of an item
-_LIKELY, _POSSIBLE = 0.5, 0.2  # probabilities from which a match is called so
+_LIKELY, _POSSIBLE = 0.5, 0.15  # probabilities from which a match is called so, as on the page
+_MANY, _SOME = 1.0, 0.3  # the same of a list, by the expected number of right hits
 
 
 class Agent:
@@ -70,7 +71,7 @@ class Agent:
             found = hits(self.run, query, ranked)
             doubtful = no_match(self.run, query, ranked.best)
         shown = [self._shown(hit, query.to) for hit in found]
-        return {"run": self.name, "side": self.run.names[query.to], "no_reliable_match": doubtful, "hits": shown,
+        return {"run": self.name, "side": self.run.names[query.to], "verdict": verdict(shown, doubtful), "hits": shown,
                 "quality": self._quality(query.direction)}  # fmt: skip
 
     def get_item(self, id: str, side: str | None = None) -> dict[str, Any]:
@@ -195,6 +196,16 @@ def in_words(probability: float | None) -> str:
     if probability >= _LIKELY:
         return "likely match"
     return "possible match" if probability >= _POSSIBLE else "no reliable match"
+
+
+def verdict(hits: Sequence[Mapping[str, Any]], doubtful: bool | None = None) -> str:
+    """What calibrated probabilities say of a list; their sum is the expected number of right hits."""
+    found = [hit["probability"] for hit in hits if "probability" in hit]
+    if doubtful or not found:
+        return in_words(0.0 if doubtful else None)
+    if found[0] >= _LIKELY or sum(found) >= _MANY:
+        return in_words(1.0)
+    return in_words(_POSSIBLE if found[0] >= _POSSIBLE or sum(found) >= _SOME else 0.0)
 
 
 def _one(words: str, like: str) -> tuple[str, str]:
