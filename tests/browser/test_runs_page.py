@@ -193,9 +193,9 @@ def test_a_first_run_in_the_making_shows_stage_count_and_time_left(at, table, un
     assert "open here by themselves when it is done" in page.locator(".making-panel").inner_text()
     for view, title in (("search", "The search"), ("map", "The map")):
         page.goto(f"{table.url}/#/{view}?run=new")
+        page.get_by_text(f"{title} opens here by itself").wait_for()
         page.wait_for_selector(".making-view .making-line")
         assert page.locator("h1").inner_text() == "new is being made"
-        assert f"{title} opens here by itself" in page.locator(".making-view").inner_text()
     page.get_by_role("link", name="Show training").click()
     page.wait_for_selector("#run-training")
     record = table.building / making.FILE
@@ -291,4 +291,4 @@ def test_the_system_page_tells_latency_and_state(served, open_page):
 def test_a_run_that_is_not_there_says_so(served, open_page):
     page = open_page(f"{served.url}/#/runs/glyps", allow=("404",))
     page.wait_for_selector(".state.error")
-    assert "did you mean 'glyphs'" in page.locator(".state.error").inner_text()
+    assert "Did you mean “glyphs”?" in page.locator(".state.error").inner_text()

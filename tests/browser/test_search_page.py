@@ -310,4 +310,4 @@ def test_no_match_is_said_and_the_nearest_shown_faintly(served, open_page):
     say(page, "umbrella")
     page.wait_for_selector(".doubtful .hits")
     assert page.locator(".found-line").inner_text().startswith("No reliable match")
-    assert float(page.locator(".doubtful .hits").evaluate("e => getComputedStyle(e).opacity")) < 1
+    assert float(page.locator(".doubtful .meter").first.evaluate("e => getComputedStyle(e).opacity")) < 1

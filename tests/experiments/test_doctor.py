@@ -159,7 +159,8 @@ def test_the_command_line(folder, capsys, monkeypatch):
     }
     assert out.read_text().startswith("left,right,id,probability,why\nk")
     shown = sensorium_(run, "--pairs", "--table", "--out", str(out), "-q")
-    assert "Pairs that look mispaired" in shown and "shuffled on purpose" in shown and f"data.drop={out}" in shown
+    words = " ".join(shown.split())  # wherever lines are broken
+    assert "Pairs that look mispaired" in words and "shuffled on purpose" in words and f"data.drop={out}" in shown
     assert "expected a number above 0, up to 1" in sensorium_(run, "--pairs", "--cosine", "2")
     assert "--pairs examines the data of a run; type: sensorium doctor RUN --pairs" in sensorium_("--pairs")
 

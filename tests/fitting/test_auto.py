@@ -200,7 +200,7 @@ def test_equal_vectors_are_refused_and_all_equal_labels_are_no_classes() -> None
     with pytest.raises(BadData, match=r"all [\d,]+ right vectors of the training pairs are equal"):
         fitted(data=(left, flat, pairs))
     one = Pairs.of(np.arange(len(left)), np.zeros(len(left), np.int64), split=np.full(len(left), "train"))
-    with pytest.raises(BadData, match="no member applies to these data; lda: "):
+    with pytest.raises(BadData, match="no member applies to these data; logistic: "):
         fitted(data=(left, right, one), keys={"closed": ["lda", "logistic"], "trained": []})
 
 

@@ -214,7 +214,7 @@ def test_links_of_the_documentation_for_language_models_exist():
     docs = Path(__file__).parents[2] / "docs"
     for link in links((docs / "llms.txt").read_text("utf-8")):
         assert (docs / link).is_file(), link
-    served = {"help.py", "llms.txt", "pictures", "recipes"}
+    served = {"help.py", "pictures.py", "llms.txt", "pictures", "recipes"}
     missing = {path.name for path in docs.iterdir()} - served - set(links((docs / "llms.txt").read_text("utf-8")))
     assert not missing, f"llms.txt does not list {missing}"
 

@@ -125,7 +125,7 @@ def finished(tried: Tried, few: bool, options: TrainOptions, whole: Budget, seed
     notes |= {"closed_form": beside, "left_out": tried.left_out}
     notes |= {} if tried.board.asked else {"unjudged": True}
     notes |= {"few": items(*tried.tables, tried.pairs)} if few else {}
-    notes |= {"out_of_time": True} if tried.budget.over() else {}
+    notes |= {"out_of_time": True} if tried.budget.over() or tried.short else {}
     made = Fitted(heads["left"], heads["right"], tried.log.events, notes, dict.fromkeys(SIDES, "mixture"))
     if options.distill and np.count_nonzero(mixed.weights) > 1 and not whole.over():
         tried.budget = whole

@@ -52,6 +52,7 @@ class Tried:
         self.done: list[Done] = []
         self.of: dict[int, list[int]] = {}  # places in ``done`` of the fits of a trained member
         self.left_out: dict[str, str] = {}
+        self.short = False  # whether more would have been tried with more time
         self.seconds: list[float] = []
         self.moments: Moments | None = None
         self.known: dict[int, InputStats] = {}
@@ -135,6 +136,7 @@ class Tried:
         for turn in range(most):
             left, began = self.budget.left(), time.monotonic()
             if self.budget.over() or took * _WORTH > left:
+                self.short = True
                 return
             untried = [k for k in range(len(trained)) if k not in self.of]
             if untried and len(self.of) * took <= left:

@@ -248,3 +248,8 @@ def identify(folder: Path) -> tuple[int, ...]:
         else:
             found += [stat.st_ino, stat.st_mtime_ns if dated else 0]
     return tuple(found)
+
+
+def written(identity: tuple[int, ...]) -> float:
+    """When the metrics.json of such numbers was written, Unix time."""
+    return identity[3] / 1e9

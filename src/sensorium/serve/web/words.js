@@ -14,6 +14,8 @@ export function explain(error, input = null) {
   if (!(error instanceof Problem)) return { title: "That did not work", text: error.message };
   const { status } = error;
   if (status === 404 && input?.kind === "id") return { title: `There is no item “${input.value}”`, text: "It may have been removed since the link was made. Type to search, or choose another item." };
+  const meant = status === 404 && /did you mean '([^']+)'/.exec(error.message);
+  if (meant) return { title: causeOf(status)[0], text: `Did you mean “${meant[1]}”?` };
   if (status === 422 && UNREADABLE[input?.kind]) { const [title, text] = UNREADABLE[input.kind]; return { title, text }; }
   if (input?.classes && input.kind === "text" && status >= 400 && status < 500) {
     return { title: `“${input.value}” is not a class of this run`, text: `Choose one of: ${input.classes.join(", ")}.` };

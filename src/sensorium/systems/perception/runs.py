@@ -6,6 +6,7 @@ from sensorium.encoders.face import Face
 from sensorium.modalities.face.layout import EMOTIONS, POINTS, WIDTH
 from sensorium.search.run import Run
 from sensorium.serve.engine.registry import Registry, ServedRun
+from sensorium.serve.engine.workers import written
 from sensorium.serve.problems import Problem
 
 TRAIN = "sensorium run perception data.file=training_data.npz && sensorium serve runs/perception"
@@ -53,7 +54,7 @@ def _side(served: ServedRun) -> str | None:
 
 def made(served: ServedRun) -> float:
     """When a run was made, Unix time."""
-    return served.identity[-1] / 1e9
+    return written(served.identity)
 
 
 def others(registry: Registry) -> dict[str, str]:
