@@ -70,7 +70,9 @@ def test_words_find_pictures(page):
 
 def test_typing_searches_without_enter(page):
     page.get_by_label("Text", exact=True).press_sequentially("black heart", delay=15)
-    page.wait_for_function("[...document.querySelectorAll('.hit-name')].some((e) => e.textContent.includes('HEART'))")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.hit-name')].some((e) => e.textContent.includes('HEART'))"
+    )
     assert page.evaluate("history.length") <= 4  # each letter is not a place to go back to
 
 

@@ -112,13 +112,12 @@ def over_http(
         )
     app = http_app(build(Agent(folder)), token, (host, *hosts))
     uvicorn = require("uvicorn", "mcp")
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", server_header=False)
-    try:
-        listener = config.bind_socket()
-    except SystemExit:
-        raise BadRecipe(f"cannot listen on {host}:{port}; type another: --port 0 takes a free one") from None
+    from sensorium.serve import launch
+
+    config = uvicorn.Config(app, log_level="warning", server_header=False)
+    listener = launch.listen(host, port)  # from here on connections wait, so that the address may be announced
     if announce is not None:
-        announce(f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}{PATH}")
+        announce(f"http://{launch.in_url(host)}:{listener.getsockname()[1]}{PATH}")
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
 
