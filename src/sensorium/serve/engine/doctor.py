@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from sensorium import io
 from sensorium.errors import DiskFull, ReadOnly, SensoriumError
+from sensorium.serve.engine import own_process
 from sensorium.serve.engine.registry import ServedRun
 from sensorium.serve.problems import Problem
 
@@ -85,17 +84,6 @@ async def _examined(run: Path) -> dict[str, Any]:
     """The findings, computed in a process that ends with the request's task or the server."""
     with tempfile.TemporaryDirectory(prefix="sensorium-doctor-") as place:
         target = Path(place) / _FILE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sensorium.experiments.doctor", str(run), str(target),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            _, errors = await process.communicate()
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-        if process.returncode != 0:
-            last = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it was stopped"]
-            raise Problem(409, f"the data of this run cannot be examined: {last[0][:300]}")
+        if reason := await own_process.run("sensorium.experiments.doctor", str(run), str(target)):
+            raise Problem(409, f"the data of this run cannot be examined: {reason}")
         return await asyncio.to_thread(io.read_json, target, "examine the run again")

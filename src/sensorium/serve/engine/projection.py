@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -18,7 +16,7 @@ from pydantic import BaseModel
 
 from sensorium import io
 from sensorium.errors import DiskFull
-from sensorium.serve.engine import binary, layout, row_version
+from sensorium.serve.engine import binary, layout, own_process, row_version
 from sensorium.serve.engine.registry import ServedRun
 from sensorium.serve.problems import Problem
 from sensorium.table import Table
@@ -164,19 +162,8 @@ async def _slow(space: Space, method: str, n: int) -> bytes:
         source, target = Path(place) / "in.npy", Path(place) / "out.npy"
         vectors = [one[chosen] for one, chosen in zip(space.vectors.values(), rows, strict=True)]
         await asyncio.to_thread(np.save, source, np.concatenate(vectors), allow_pickle=False)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sensorium.serve.engine.layout", method, str(source), str(target),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            _, errors = await process.communicate()
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-        if process.returncode != 0:
-            last = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it was stopped"]
-            raise Problem(500, f"{method} failed: {last[0][:300]}; take pca")
+        if reason := await own_process.run("sensorium.serve.engine.layout", method, str(source), str(target)):
+            raise Problem(500, f"{method} failed: {reason}; take pca")
         xy = await asyncio.to_thread(np.load, target, allow_pickle=False)
     return _body(space, method, xy, rows, start, {})
 
