@@ -87,8 +87,7 @@ def test_vectors_are_found_by_their_text_as_it_is_typed(vectors, open_page):
 
 
 def test_items_are_named_by_another_column_and_numbers_have_ranges(vectors, open_page):
-    page = open_page(f"{vectors.url}/#/search?run=pairs&id=0003&from=left")
-    page.goto(f"{vectors.url}/#/search?run=pairs")
+    page = open_page(f"{vectors.url}/#/search?run=pairs")
     page.locator(".examples .chip").first.click()
     searched(page)
     page.get_by_role("button", name="Options").click()
