@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -15,7 +16,7 @@ import httpx
 import pytest
 
 from sensorium.errors import BadData, BadRecipe
-from sensorium.serve import Settings, create_app, launch
+from sensorium.serve import Settings, create_app, launch, waiting
 from sensorium.serve import log as logs
 
 pytestmark = pytest.mark.xdist_group("serve")
@@ -81,6 +82,38 @@ def test_nothing_to_serve_is_said_before_anything_listens(tmp_path):
         launch.serve([tmp_path / "none"])
 
 
+def test_a_folder_that_does_not_exist_yet_is_waited_for(tmp_path):
+    """As ``sensorium run … &`` makes it some seconds after ``sensorium serve`` has looked first."""
+    said = []
+
+    def begin():
+        (tmp_path / ".new.building").mkdir()
+
+    timer = threading.Timer(0.3, begin)
+    timer.start()
+    start = time.monotonic()
+    waiting.for_a_run([tmp_path / "new"], 30, said.append)
+    timer.join()
+    assert 0.2 < time.monotonic() - start < 25
+    assert len(said) == 1 and "no run at" in said[0] and "waiting up to 30 s" in said[0] and "--wait 0" in said[0]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.2])
+def test_what_is_not_begun_in_time_is_said(tmp_path, seconds):
+    said = []
+    with pytest.raises(BadData, match="is not a run .* make one with: sensorium run RECIPE --out"):
+        waiting.for_a_run([tmp_path / "none"], seconds, said.append)
+    assert len(said) == bool(seconds)
+
+
+def test_a_folder_that_is_there_and_no_run_is_not_waited_for(tmp_path, symbols):
+    start, said = time.monotonic(), []
+    with pytest.raises(BadData, match="is not a run"):
+        waiting.for_a_run([tmp_path], 30, said.append)
+    waiting.for_a_run([tmp_path / "none", symbols], 30, said.append)  # the other run is served at once
+    assert not said and time.monotonic() - start < 20
+
+
 def test_a_run_in_the_making_alone_is_served(tmp_path):
     """What a person types while ``sensorium run … --out new`` goes on in another terminal."""
     building = tmp_path / ".new.building"
@@ -123,7 +156,6 @@ def test_every_line_of_the_log_is_json(symbols, serve):
 
 def test_what_python_and_libraries_say_is_captured(capsys):
     import gc
-    import threading
 
     root, hooks = logging.getLogger(), (threading.excepthook, sys.unraisablehook)
     handlers = [*root.handlers]

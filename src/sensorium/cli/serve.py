@@ -77,6 +77,10 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", min=0, metavar="SECONDS", help="Time for a run that does not exist yet to be begun."),
+    ] = 20.0,
     log: Annotated[
         str | None, typer.Option("--log", help="debug, info, warning or off. Default: info.", show_default=False)
     ] = None,
@@ -87,6 +91,9 @@ def serve(
     [bold]sensorium serve runs/glyphs[/bold]
 
     [bold]sensorium serve runs/glyphs runs/mine --port 9000[/bold]
+
+    A run in the making is served, too: its training is shown, and it is searched once it is done. Where it is typed
+    before, or at the same time as, its [bold]sensorium run[/bold], it waits for the folder for --wait seconds.
 
     [bold]sensorium serve runs/glyphs --public-url https://search.example/sensorium[/bold]
 
@@ -107,14 +114,15 @@ def serve(
     options |= {"tls_cert": tls_cert, "tls_key": tls_key, "browser_face_model": face_model, "generate": generate}
     options |= {"public_url": public_url, "label": label or None}
     announce = _announce if sys.stderr.isatty() else None
-    launch.serve(runs, token_file, announce, **{key: value for key, value in options.items() if value is not None})
+    told = {key: value for key, value in options.items() if value is not None}
+    launch.serve(runs, token_file, announce, wait, **told)
 
 
-def _announce(url: str) -> None:
-    """Print the address for a person; a log that is written to a file gets it as a line of JSON."""
+def _announce(line: str) -> None:
+    """Print the address, or what is waited for, to a person; a log that is written to a file gets it as JSON."""
     from rich.text import Text
 
-    console(stderr=True).print(Text.assemble((url, "bold"), "  Ctrl-C stops"))
+    console(stderr=True).print(Text.assemble((line, "bold"), "  Ctrl-C stops"))
 
 
 VERBS = {"serve": serve}

@@ -18,22 +18,25 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from sensorium.errors import BadRecipe
-from sensorium.search.run import open as open_run
-from sensorium.serve import log, websocket
+from sensorium.serve import log, waiting, websocket
 from sensorium.serve.app import create_app
-from sensorium.serve.engine.registry import is_in_training
 from sensorium.serve.settings import Settings, read_token
 
 
 def serve(
-    runs: Sequence[Path], token_file: Path | None = None, announce: Callable[[str], None] | None = None, **options: Any
+    runs: Sequence[Path],
+    token_file: Path | None = None,
+    announce: Callable[[str], None] | None = None,
+    wait: float = 0.0,
+    **options: Any,
 ) -> None:
     """Serve run folders until a signal says to stop.
 
     token_file: file whose first line is the token. announce: called with the address once connections are
-    taken; without it a log line says so. options: fields of Settings, over those of the environment. Raises
-    BadRecipe for invalid settings or an address in use, BadData when none of the folders is a run or one in
-    the making.
+    taken, and with a line while a run is waited for; without it log lines say so. wait: seconds that a folder which
+    does not exist yet is waited for, where none of the folders is a run. options: fields of Settings, over those of
+    the environment. Raises BadRecipe for invalid settings or an address in use, BadData when none of the folders is a
+    run or one in the making.
     """
     if token_file is not None:
         options["token"] = read_token(token_file)
@@ -42,8 +45,8 @@ def serve(
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise BadRecipe(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    if not any((Path(run) / "metrics.json").is_file() or is_in_training(Path(run)) for run in runs):
-        open_run(runs[0])  # raises, with the reason
+    say = announce or (lambda line: log.Log(settings).line("info", "waiting", message=line))
+    waiting.for_a_run([Path(run) for run in runs], wait, say)
     app = create_app(runs, settings)
     lines = app.state.context.log
     listener = listen(settings.host, settings.port)
