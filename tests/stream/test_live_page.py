@@ -214,17 +214,42 @@ def test_steady_noise_is_no_speech(page, tmp_path):
     assert page.inner_text(".live-word") == "No speech" and page.locator(".live-bar").count() == 0
 
 
-def test_a_suspended_microphone_is_resumed_or_said(chromium, server):
-    """As phones do it at a call: the browser suspends the sound of the page."""
+PHONE = """
+    const Real = AudioContext, open = MediaDevices.prototype.getUserMedia, every = setInterval;
+    window.AudioContext = class extends Real {
+        constructor(...more) { super(...more); window.made = this; }
+        resume() { return window.blocked ? Promise.reject(new Error('a call')) : super.resume(); } };
+    MediaDevices.prototype.getUserMedia = async function (...more) {
+        const media = await open.apply(this, more);
+        [window.track] = media.getTracks();
+        return media; };
+    window.setInterval = (work, ...more) => every(() => window.frozen || work(), ...more);
+    window.see = (state) => {
+        Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange')); };
+    window.mute = (on) => {
+        Object.defineProperty(track, 'muted', { value: on, configurable: true });
+        track.dispatchEvent(new Event(on ? 'mute' : 'unmute')); };
+"""
+
+
+@pytest.fixture
+def listening(chromium, server):
+    """The page Live while it listens, in a browser that behaves as one on a phone where it is told to."""
     page = tab(chromium)
-    page.add_init_script(
-        "const Real = AudioContext; window.AudioContext = class extends Real {"
-        "  constructor(...more) { super(...more); window.made = this; }"
-        "  resume() { return window.blocked ? Promise.reject(new Error('a call')) : super.resume(); } };"
-    )
+    page.add_init_script(PHONE)
     page.goto(f"http://127.0.0.1:{server.port}/#/live")
     page.click(".live-listen")
     until(page, f"{ANSWERED} > 0.3")
+    yield page
+    page.click(".live-listen")
+    answer(page)
+    page.context.close()
+
+
+def test_a_suspended_microphone_is_resumed_or_said(listening):
+    """As phones do it at a call: the browser suspends the sound of the page."""
+    page = listening
     page.evaluate("window.blocked = true; made.suspend()")
     page.wait_for_selector(".live-note:not([hidden])")
     assert "The browser suspended the microphone" in page.inner_text(".live-note")
@@ -239,9 +264,33 @@ def test_a_suspended_microphone_is_resumed_or_said(chromium, server):
     before = page.evaluate(ANSWERED)
     until(page, f"{ANSWERED} > {before} + 0.5")
     assert page.evaluate("made.state") == "running" and page.locator(".live-note").is_hidden()
-    page.click(".live-listen")
-    answer(page)
-    page.context.close()
+
+
+def test_a_muted_microphone_is_said_until_it_is_heard_again(listening):
+    """As the browser mutes a track while another program or a key of the keyboard holds the microphone."""
+    listening.evaluate("mute(true)")
+    listening.wait_for_selector(".live-note:not([hidden])")
+    assert "suspended the microphone" in listening.inner_text(".live-note")
+    assert listening.get_attribute(".live", "data-suspended") == "true"
+    listening.evaluate("mute(false)")
+    listening.wait_for_selector(".live-note[hidden]", state="attached")
+    assert listening.inner_text(".live-status") == "Listening…"
+    before = listening.evaluate(ANSWERED)
+    until(listening, f"{ANSWERED} > {before} + 0.3")
+
+
+def test_a_return_to_the_tab_resumes_the_microphone(listening):
+    """As a phone does it: in the hidden tab timers stand still, and after the call only the return is an event."""
+    listening.evaluate("see('hidden'); frozen = true; blocked = true; made.suspend()")
+    listening.wait_for_selector(".live-note:not([hidden])")
+    listening.evaluate("blocked = false")
+    listening.wait_for_timeout(300)
+    assert listening.evaluate("made.state") == "suspended" and listening.is_visible(".live-note")
+    listening.evaluate("see('visible')")
+    listening.wait_for_selector(".live-note[hidden]", state="attached")
+    before = listening.evaluate(ANSWERED)
+    until(listening, f"made.state === 'running' && {ANSWERED} > {before} + 0.3")
+    listening.evaluate("frozen = false")
 
 
 def test_a_denied_microphone_is_explained(launch, server):
