@@ -2,9 +2,8 @@
 
 import json
 import re
-import subprocess
-import sys
 
+import processes
 import pytest
 
 from sensorium import parts
@@ -13,13 +12,7 @@ FAST = ["objective=infonce", "train.epochs=2", "train.precision=fp32", "evaluate
 
 
 def sensorium(*words, **options):
-    return subprocess.run(
-        [sys.executable, "-c", "from sensorium.cli import main; main()", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        **options,
-    )
+    return processes.run(*words, text=True, **options)
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,13 @@
 
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import soundfile
 from live_server import RATE, speak
-
-COMMAND = [sys.executable, "-m", "sensorium"]
+from processes import Process
 
 
 @pytest.fixture
@@ -19,10 +17,8 @@ def file(tmp_path):
     return str(tmp_path / "voice.wav")
 
 
-def started(*words, **more) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
-    )
+def started(*words, **more) -> Process:
+    return Process(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
 
 
 @pytest.mark.parametrize("words", [("ls", "--table"), ("ls", "--json"), ("stream",), ("stream", "--table")])

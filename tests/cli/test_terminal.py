@@ -5,10 +5,10 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
+import processes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 import sensorium as package
 from sensorium.cli.output import json_line, printable
 
-ENTRY = [sys.executable, "-c", "from sensorium.cli import main; main()"]
 NASTY = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202egnp"
 
 
@@ -33,7 +32,7 @@ def run(tmp_path_factory):
 
 
 def call(*words, **options):
-    return subprocess.run([*ENTRY, *map(str, words)], capture_output=True, timeout=100, **options)
+    return processes.run(*words, timeout=100, **options)
 
 
 def test_a_gap_in_a_number_column_is_null(run):
@@ -83,8 +82,7 @@ def test_ascii_terminals(run, words, form):
 def test_a_reader_that_leaves_ends_every_verb_quietly(run, words):
     reader, writer = os.pipe()
     os.close(reader)  # as after head -0
-    done = subprocess.run([*ENTRY, *(str(run) if w == "RUN" else w for w in words)], stdout=writer,
-                          stderr=subprocess.PIPE, timeout=100)  # fmt: skip
+    done = processes.run(*(run if w == "RUN" else w for w in words), stdout=writer)
     os.close(writer)
     assert done.returncode in (0, 141) and done.stderr == b"", (done.returncode, done.stderr)
 
@@ -99,8 +97,7 @@ def test_ctrl_c_leaves_a_line(tmp_path, tiny_vectors):
         "--out",
         tmp_path / "run",
     ]
-    going = subprocess.Popen([*ENTRY, "run", "arrays", *map(str, slow), "--quiet"], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE)  # fmt: skip
+    going = processes.Process(["run", "arrays", *slow, "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         history = tmp_path / ".run.building" / "history.jsonl"
         for _ in range(600):
@@ -120,7 +117,7 @@ def test_ctrl_c_leaves_a_line(tmp_path, tiny_vectors):
 def test_ctrl_c_of_a_verb_that_keeps_nothing():
     code = "import sys; sys.argv = ['sensorium', 'ls']\nfrom sensorium import cli\nfrom sensorium.cli import doctor\n" \
            "def stop(kind): raise KeyboardInterrupt\ndoctor.listing = stop\ncli.main()"  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = processes.run(code=code, text=True, timeout=60)
     assert (done.returncode, done.stderr.strip()) == (130, "stopped")
 
 

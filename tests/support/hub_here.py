@@ -2,9 +2,9 @@
 
 import contextlib
 import os
-import subprocess
 import sys
 
+import processes
 import pytest
 from fake_hub import TOKEN, FakeHub
 
@@ -23,8 +23,7 @@ def command(*words):
 
 def typed(fake, home, *words, token=TOKEN, **more):
     """Run a command to its end; returns it with returncode, stdout and stderr."""
-    return subprocess.run(command(*words), env=environment(fake, home, token, **more), capture_output=True, text=True,
-                          timeout=200)  # fmt: skip
+    return processes.run(*words, env=environment(fake, home, token, **more), text=True)
 
 
 @contextlib.contextmanager

@@ -1,15 +1,15 @@
 """``sensorium serve`` as a process of its own, for the tests in a browser."""
 
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+from processes import Process
 
 PATIENCE = 60.0  # seconds that a busy machine is waited for
 
@@ -23,10 +23,9 @@ class Server:
 
     def start(self, port: int) -> None:
         told = ["--token-file", str(self.token)] if self.token else []
-        command = [sys.executable, "-c", "from sensorium.cli import main; main()", "serve", *map(str, self.runs)]
-        self.process = subprocess.Popen(
-            [*command, "--port", str(port), "--log", "off", *told],
-            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        self.process = Process(
+            ["serve", *self.runs, "--port", port, "--log", "off", *told],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         line = self.process.stderr.readline()
         found = re.search(r"https?://[\w.:\[\]]+", line)

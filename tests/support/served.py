@@ -7,13 +7,11 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-from pathlib import Path
 
 import httpx
+from processes import Process
 
 #: A small run of symbols and their names.
 KEYS = [
@@ -43,11 +41,10 @@ class Server:
             one.bind(("127.0.0.1", 0))
             self.port = one.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [str(Path(sys.executable).with_name("sensorium")), "serve", *map(str, runs), "--port", str(self.port)]
         told = {key: value for key, value in os.environ.items() if not key.startswith("SENSORIUM_")}
         told |= {"SENSORIUM_RELOAD_SECONDS": "0.1", **environment}
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  a pipe that nobody reads would fill
-        self.process = subprocess.Popen(command, env=told, stderr=self._log)
+        self.process = Process(["serve", *runs, "--port", self.port], env=told, stderr=self._log)
         end = time.monotonic() + 120
         while time.monotonic() < end:
             with contextlib.suppress(httpx.TransportError):
