@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help install demo test test-slow lint docs bench mutants wheel clean
+.PHONY: help install demo test test-slow test-thorough lint docs bench mutants wheel clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,11 +19,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install    ## run the recipe glyphs from raw symbols to search, about a minute
 	@$(BIN)/sensorium demo
 
+# Three workers on two cores: tests wait for servers, browsers and files about a third of their time.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+
 test: install    ## all tests but the slow ones
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "not slow"
+	@$(PYTEST) -m "not slow and not thorough"
 
 test-slow: install ## the slow tests: kills, damaged files, other people's inputs
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m slow
+	@$(PYTEST) -m "slow and not thorough"
+
+test-thorough: install ## what no other target runs, and each property with all the examples it names; an hour
+	SENSORIUM_EXAMPLES=300 $(PYTEST)
 
 lint: install    ## style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .

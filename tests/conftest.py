@@ -18,7 +18,7 @@ settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("repeatable", suppress_health_check=[HealthCheck.too_slow], derandomize=True, deadline=None)
 settings.load_profile("repeatable" if os.environ.get("CI") else "suite")
 
-pytest_plugins = ["hang_guard", "live_fixtures"]
+pytest_plugins = ["hang_guard", "live_fixtures", "examples"]
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 

@@ -1,6 +1,6 @@
 """Requests made up from the OpenAPI document itself: no answer is a failure, and every answer is as promised.
 
-``SENSORIUM_EXAMPLES=200`` tries so many a route, as ``.ci`` does; fewer by default.
+``SENSORIUM_EXAMPLES=200`` tries so many a route, as ``make test-thorough`` does; fewer by default.
 """
 
 import json
@@ -15,7 +15,7 @@ requests = pytest.importorskip("requests")
 
 pytestmark = pytest.mark.xdist_group("serve")
 KEYS = {"method", "url", "headers", "files", "data", "params", "auth", "cookies", "json"}
-EXAMPLES = int(os.environ.get("SENSORIUM_EXAMPLES", "10"))
+EXAMPLES = min(200, int(os.environ.get("SENSORIUM_EXAMPLES", "10")))
 #: Routes that wait for what happens, or that compute a layout for a long time.
 LEFT_OUT = ("/runs/{run}/events", "/runs/{run}/map")
 
