@@ -1,4 +1,4 @@
-"""The same steps on several machines: embedding, moments and sweeps on Ray. Nothing of Ray is imported before it is used.
+"""The same steps on several machines: embedding, moments and sweeps on Ray, which is imported when it is used.
 
 Needs the extra ``scale``: ``pip install 'sensorium[scale]'``.
 """

@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +14,8 @@ import numpy as np
 from sensorium.contracts import Encoder
 from sensorium.errors import BadData, Mismatch, SensoriumError
 from sensorium.progress import bar, say
-from sensorium.store import columns, compacting, joining, reading, repairing, rows, shard, watching
-from sensorium.store.checks import DTYPES, check_vectors, joined, native
+from sensorium.store import columns, compacting, encoding, engines, joining, reading, repairing, rows, shard, watching
+from sensorium.store.checks import DTYPES, joined
 from sensorium.store.content_keys import content_keys
 from sensorium.store.shard import Batch
 from sensorium.store.writing import SHARD_BYTES, Writer
@@ -70,16 +69,27 @@ def embed_reported(
         raise Mismatch(f"the encoder takes {encoder.takes}, the items are {items.kind}; choose another encoder")
     if dtype is not None and np.dtype(dtype).name not in DTYPES:
         raise BadData(f"dtype={np.dtype(dtype).name} of a store; expected float32, float16 or float64")
-    folder = Path(folder)
+    engine = engines.current()
+    with contextlib.nullcontext(Path(folder)) if engine is None else engine.opened(Path(folder)) as where:
+        return _embed(items, encoder, where, batch, shard_rows, progress, dtype)
+
+
+def _embed(
+    items: Items, encoder: Encoder, folder: Path, batch: int | None, shard_rows: int | None, progress: bool, dtype: Any
+) -> tuple[Embeddings, Report]:
+    engine = engines.current()
     meta = columns.clean(columns.as_stored(items.meta), len(items))
-    dropped = len(repairing.drop_damaged(folder))
-    keys = content_keys(items.kind, items.ids.tolist(), items.values)
+    dropped = len(repairing.drop_damaged(folder)) if engine is None or engine.whole else 0
+    keys_of = content_keys if engine is None else engine.keys
+    keys = keys_of(items.kind, items.ids.tolist(), items.values)
     writer = Writer(folder, encoder.fingerprint)
     if encoder.joins or encoder.parted:
         with writer.locked():
             there = writer.locations.present(items.ids.tolist(), keys, meta)
         if not there.all():
-            items = replace(items, values=[_plain(value) for value in items.values])  # each an object of its own
+            items = replace(
+                items, values=[encoding.plain(value) for value in items.values]
+            )  # each an object of its own
             with watching.by(None):
                 encoder = joining.prepared(items, encoder, folder, batch, progress, embed)
     work = _Work(items, meta, keys, encoder, writer, dtype)
@@ -88,7 +98,8 @@ def embed_reported(
         watcher.begins(folder)
         shard_rows = shard_rows or max(batch, min(watcher.every, _shard_rows(encoder.dim, work.frames)))
     encoded = work.run(batch, shard_rows, progress)
-    compacting.compact_small(work.writer, shard_rows)  # not where each shard is mirrored as it is
+    if engine is None or engine.compacts:
+        compacting.compact_small(work.writer, shard_rows)  # not where each shard is mirrored as it is
     report = Report(encoded, len(items) - encoded, dropped)
     return _in_order(items, work.writer, keys), report
 
@@ -112,6 +123,8 @@ class _Work:
             present = locations.present(self.ids, self.keys, self.meta)
             missing = np.flatnonzero(~present).tolist()
             copies = [i for i in missing if self.keys[i] in locations.by_key]
+            if copies and (engine := engines.current()) is not None:
+                engine.fetch(self.writer)
             known = self._content([locations.by_key[self.keys[i]] for i in copies]) if copies else None
         owners: dict[bytes, list[int]] = {}
         for i in missing:
@@ -144,8 +157,11 @@ class _Work:
         order = [same[0] for same in owners.values()]
         if not order:
             return
-        if progress and (cost := self.encoder.cost([_plain(self.items.values[i]) for i in order])):
+        if progress and (cost := self.encoder.cost([encoding.plain(self.items.values[i]) for i in order])):
             say("cost", cost)
+        if (engine := engines.current()) is not None and not isinstance(self.encoder, joining.FromParts):
+            engine.encode(self._job(owners, batch, shard_rows, progress))
+            return
         size = shard_rows or max(batch, _shard_rows(self.encoder.dim, self.frames))
         done: list[tuple[list[int], Any]] = []
         what = f"embedding {self.items.kind}"
@@ -167,6 +183,12 @@ class _Work:
                 self._flush(done, owners)
             raise
 
+    def _job(self, owners: dict[bytes, list[int]], batch: int, shard_rows: int | None, progress: bool) -> engines.Job:
+        return engines.Job(
+            self.items.kind, self.ids, self.keys, self.items.values, self.meta, owners, self.encoder, self.writer,
+            self._width(), self.dtype, batch, shard_rows, progress, self._tell,
+        )  # fmt: skip
+
     def _by_length(self, members: list[int]) -> list[int]:
         """Longest text first: little padding, and a batch that is too large fails at once."""
         if self.items.kind != "text":
@@ -175,23 +197,10 @@ class _Work:
 
     def _vectors(self, members: list[int]) -> Any:
         """One encoder call, checked. (b, d), or a list of (t_i, d)."""
-        ids = [self.ids[i] for i in members]
-        found = self.encoder.encode([_plain(self.items.values[i]) for i in members])
-        if len(found) != len(members):
-            raise BadData(f"the encoder gave {len(found)} vectors for {len(members)} items, from '{ids[0]}' on")
-        flat, offsets = joined(ids, found) if self.frames else (native(found), None)
-        self.dtype = self.dtype or flat.dtype
-        if flat.ndim != 2 or flat.shape[1] != self._width():
-            raise BadData(
-                f"the encoder gave shape {flat.shape} for {len(ids)} items, from '{ids[0]}' on; "
-                f"expected width {self._width()}"
-            )
-        check_vectors(flat, ids, offsets)
-        with np.errstate(over="ignore"):
-            flat = flat.astype(self.dtype, copy=False)
-        if self.dtype.itemsize < 4:  # what was finite may not fit into 16 bits
-            check_vectors(flat, ids, offsets)
-        return flat if offsets is None else [flat[a:b] for a, b in pairwise(offsets)]
+        ids, values = [self.ids[i] for i in members], [self.items.values[i] for i in members]
+        found = encoding.encoded(self.encoder, ids, values, self._width(), self.dtype)
+        self.dtype = self.dtype or found[0].dtype
+        return found
 
     def _width(self) -> int:
         return self.writer.manifest.dim if self.writer.manifest else int(self.encoder.dim)
@@ -213,8 +222,12 @@ class _Work:
         ids, keys = [self.ids[i] for i in members], [self.keys[i] for i in members]
         staged = self.writer.stage(Batch(ids, keys, vectors, meta, offsets))
         self.writer.commit([staged])
+        self._tell(len(members))
+
+    def _tell(self, items: int) -> None:
+        """Tell who watches that so many items more are committed."""
         if (watcher := watching.current()) is not None:
-            watcher.committed(self.writer.folder, len(members))
+            watcher.committed(self.writer.folder, items)
 
 
 def _shard_rows(width: int, frames: bool) -> int:
@@ -236,8 +249,12 @@ def _in_order(items: Items, writer: Writer, keys: Sequence[bytes]) -> Embeddings
     if not len(items):
         return Embeddings(items.ids, np.zeros((0, writer.manifest.dim if writer.manifest else 0), np.float32),
                           dict(writer.fingerprint), items.meta)  # fmt: skip
+    engine = engines.current()
     with writer.locked():
-        base, offsets = stored(writer)
+        if engine is None or engine.whole:
+            base, offsets = stored(writer)
+        else:  # its ids and contents are checked all the same
+            base, offsets = rows.Absent(len(items), writer.manifest.dim, np.dtype(writer.manifest.dtype)), None
     locations, ids = writer.locations, items.ids.tolist()
     positions = [locations.by_id.get(name, -1) for name in ids]
     lost = [n for n, p, k in zip(ids, positions, keys, strict=True) if p < 0 or locations.key(p) != k]
@@ -245,11 +262,9 @@ def _in_order(items: Items, writer: Writer, keys: Sequence[bytes]) -> Embeddings
         raise Mismatch(f"{writer.folder}: another process changed {len(lost)} items meanwhile, such as "
                        f"'{lost[0]}'; run again, or choose another folder")  # fmt: skip
     at = np.array(positions, np.int64)
+    if isinstance(base, rows.Absent):
+        return Embeddings(items.ids, base, writer.manifest.fingerprint, items.meta)
     if offsets is None:
         return Embeddings(items.ids, rows.select(base, at), writer.manifest.fingerprint, items.meta)
     vectors, local = reading.frames(base, offsets, at)
     return Embeddings(items.ids, vectors, writer.manifest.fingerprint, items.meta, local)
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, np.str_) else value

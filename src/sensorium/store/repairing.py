@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def rebuild(folder: Path) -> Manifest | None:
         if path.name.startswith("."):
             continue
         try:
-            found.append(_from_items(folder, path))
+            found.append(from_items(folder, path))
         except (Corrupt, OSError, ValueError, KeyError):  # ArrowInvalid is a ValueError
             continue
     if not found:
@@ -121,17 +121,23 @@ def rebuild(folder: Path) -> Manifest | None:
     return Manifest(store["fingerprint"], store["dim"], store["dtype"], store["ragged"], kinds, tuple(shards))
 
 
-def _from_items(folder: Path, path: Path) -> tuple[Shard, dict, object]:
+def from_items(folder: Path, path: Path) -> tuple[Shard, dict, object]:
+    """A shard by its items file: itself, what the file says of the store, the table. Raises Corrupt, ValueError."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(path, page_checksum_verification=True)
-    about = json.loads(table.schema.metadata[b"sensorium"])
-    files = {kind: File(**f) for kind, f in about["files"].items()}
+    found = about(table)
+    files = {kind: File(**f) for kind, f in found["files"].items()}
     for file in files.values():
         io.verify(folder / file.name, file.xxh3, "")
     files["items"] = File(path.name, path.stat().st_size, io.checksum(path))
     vectors = np.load(folder / files["vectors"].name, mmap_mode="r", allow_pickle=False)
-    return Shard(path.name.split(".")[0], table.num_rows, len(vectors), 0, files), about, table
+    return Shard(path.name.split(".")[0], table.num_rows, len(vectors), 0, files), found, table
+
+
+def about(table: Any) -> dict[str, Any]:
+    """What an items table says of its shard and store."""
+    return json.loads(table.schema.metadata[b"sensorium"])
 
 
 def _removed(folder: Path, name: str) -> set[int]:

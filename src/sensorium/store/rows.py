@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.errors import BadData
 from sensorium.types import Rows
 
 
@@ -61,6 +62,19 @@ class Shards:
             at = order[ends[part] : ends[part + 1]]
             out[at] = self._parts[part].take(rows[at] - self._starts[part], axis=0)
         return out
+
+
+class Absent:
+    """(n, d) Rows whose numbers lie elsewhere, such as in an object store: they have a shape and cannot be read."""
+
+    def __init__(self, n: int, dim: int, dtype: np.dtype) -> None:
+        self.shape, self.dtype = (n, dim), np.dtype(dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        raise BadData("these vectors lie in an object store and were not fetched; open a copy of the store")
 
 
 class Selected:

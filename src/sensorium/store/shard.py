@@ -59,13 +59,13 @@ class StagedShard:
             file.discard()
 
 
-def stage(folder: Path, batch: Batch, manifest: Manifest) -> StagedShard:
+def stage(folder: Path, batch: Batch, manifest: Manifest, name: str = "") -> StagedShard:
     """Write a batch's files beside their final names; any number of writers may do so at once.
 
-    The items file also holds what a manifest says of the shard, so that a lost manifest can be rebuilt
+    name: of the shard, by default a new one. The items file also holds what a manifest says of the shard, so that a lost manifest can be rebuilt
     (see :mod:`sensorium.store.repairing`).
     """
-    name, files, staged = secrets.token_hex(8), {}, []
+    name, files, staged = name or secrets.token_hex(8), {}, []
 
     def put(kind: str, suffix: str, content: io.Content) -> None:
         staged.append(io.Staged(folder / f"{name}.{suffix}", content))

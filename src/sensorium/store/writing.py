@@ -22,7 +22,8 @@ from sensorium.store.shard import Batch, StagedShard
 from sensorium.types import Rows, as_ids, blocks, check_unique
 
 SHARD_BYTES = 128 << 20
-_HIDDEN = (".tmp-*", ".lock", manifest.NAME)
+INCOMING = ".incoming"  # folder within a store in which shards arrive: see sensorium.store.arrivals
+_HIDDEN = (".tmp-*", ".lock", manifest.NAME, INCOMING)
 OURS = ("*.vectors.npy", "*.offsets.npy", "*.items.parquet", "*.removed.npy")
 
 
