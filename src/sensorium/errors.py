@@ -50,6 +50,10 @@ class ReadOnly(SensoriumError):
     """A file or folder may not be written."""
 
 
+class Unreachable(SensoriumError):
+    """A service of the user's own, such as an object store or a cluster, gave no answer; nothing was lost."""
+
+
 class HubError(SensoriumError):
     """The Hub of models and data sets refused, or gave no answer; nothing here was changed or lost."""
 

@@ -13,6 +13,7 @@ from sensorium.cli.hub import Private
 from sensorium.cli.options import (
     All,
     Json,
+    On,
     Out,
     Overrides,
     Quiet,
@@ -20,6 +21,8 @@ from sensorium.cli.options import (
     RunFolder,
     Seed,
     Trust,
+    Workers,
+    on,
     suggest,
     tell,
     tell_folds,
@@ -35,6 +38,8 @@ def run(
     seed: Seed = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Run this many seeds and print mean ± std.")] = 1,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run.")] = False,
+    where: On = None,
+    workers: Workers = None,
     everything: All = False,
     as_json: Json = None,
     quiet: Quiet = False,
@@ -48,6 +53,8 @@ def run(
     [bold]sensorium run arrays data.file=pairs.npz data.left=image data.right=text --out runs/mine[/bold]
 
     [bold]sensorium run ravdess-best data.root=~/data/RAVDESS data.fold=all --seeds 3[/bold]
+
+    [bold]sensorium run glyphs --on ray --workers 2[/bold]
     """
     import sensorium
     from sensorium import recipe as recipes
@@ -55,21 +62,22 @@ def run(
     from sensorium.experiments import folds
 
     output = Output(as_json)
-    if folds.requested(recipes.load(recipe, overrides or [])):
-        summary = folds.every(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
-        tell_folds(output, summary, everything)
-        return
-    if seeds > 1:
-        from sensorium.experiments.seeds import several
+    with on(where, workers):
+        if folds.requested(recipes.load(recipe, overrides or [])):
+            summary = folds.every(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
+            tell_folds(output, summary, everything)
+            return
+        if seeds > 1:
+            from sensorium.experiments.seeds import several
 
-        rows = several(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
-        if output.json:
-            output.records(rows)
-        else:
-            output.say(tables.spread(rows, everything))
-        return
-    made = sensorium.run(recipe, overrides or [], out=out, seed=seed, quiet=quiet, tensorboard=tensorboard)
-    tell(output, made, everything=everything, then=True)
+            rows = several(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
+            if output.json:
+                output.records(rows)
+            else:
+                output.say(tables.spread(rows, everything))
+            return
+        made = sensorium.run(recipe, overrides or [], out=out, seed=seed, quiet=quiet, tensorboard=tensorboard)
+        tell(output, made, everything=everything, then=True)
 
 
 def embed(
@@ -82,6 +90,8 @@ def embed(
     ] = None,
     push_every: Annotated[int, typer.Option("--push-every", min=1, help="Send after this many new items.")] = 1000,
     private: Private = False,
+    where: On = None,
+    workers: Workers = None,
     as_json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -90,18 +100,22 @@ def embed(
     [bold]sensorium embed glyphs[/bold]
 
     [bold]sensorium embed glyphs --push-to me/glyph-vectors --push-every 1000 --private[/bold]
+
+    [bold]sensorium embed glyphs --on ray[/bold]
     """
     from sensorium import pipeline
 
     output = Output(as_json)
     if push_to is None:
-        output.records(pipeline.embed_only(recipe, overrides or [], out, quiet))
+        with on(where, workers):
+            output.records(pipeline.embed_only(recipe, overrides or [], out, quiet))
         return
     from sensorium.store.mirroring import mirrored
 
     given = [recipe, *(overrides or []), *([] if out is None else ["--out", str(out)]), "--push-to", push_to]
     again = " ".join(["sensorium embed", *map(shlex.quote, given)]) + " --private" * private
-    with mirrored(push_to, every=push_every, private=private, again=again, progress=not quiet):
+    mirror = mirrored(push_to, every=push_every, private=private, again=again, progress=not quiet)
+    with mirror, on(where, workers):
         output.records(pipeline.embed_only(recipe, overrides or [], out, quiet))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,18 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder to make. Default
 Seed = Annotated[
     int | None, typer.Option("--seed", min=0, help="Seed of everything random but the split.", show_default=False)
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on", metavar="ray[://HOST:PORT]", help="Embed on Ray: a local one, or a cluster.", show_default=False
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="With --on: encoders at a time. Default: one a core or GPU.", show_default=False
+    ),
+]
 Json = Annotated[
     bool | None,
     typer.Option(
@@ -41,6 +54,17 @@ Trust = Annotated[
 ]
 All = Annotated[bool, typer.Option("--all", help="Every measure, not only hit@1, hit@10 and MRR.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no stage times.")]
+
+
+def on(where: str | None, workers: int | None = None) -> AbstractContextManager[Any]:
+    """Within the block of this, embedding runs where ``--on`` says; without it, in this process."""
+    if where is None:
+        if workers is not None:
+            raise BadRecipe(f"--workers {workers} needs --on; type: --on ray --workers {workers}")
+        return nullcontext()
+    from sensorium.scale.on import on as on_ray
+
+    return on_ray(where, workers)
 
 
 def trusted(trust: bool, *runs: Path) -> None:

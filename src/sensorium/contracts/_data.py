@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -103,6 +104,8 @@ class Encoder(Protocol):
     arguments: Mapping[str, Any] = _NOTHING  #: its own settings, where other formats store them
     example: Any = None  #: a value that it can encode, where not every value of its kind is valid
     kept: str = ""  #: folder with the files of its untrained model, in place of where it looks for them; set by a run
+    accelerated: bool = False  #: whether it computes on a GPU where there is one
+    accelerated: bool = False  #: whether it computes on a GPU where there is one
     device: str = "auto"  #: where it computes, of numerics.device; set by the recipe's key ``device``
     towers: Sequence[str] = ()  #: kinds of item that its key ``tower`` chooses from, one of which it then takes
     #: Kinds of which it takes any one, or several of one item: see types.Pictured. ``takes`` is the first of them.
@@ -113,6 +116,14 @@ class Encoder(Protocol):
     sample_rate: int = 0  #: Hz to which an encoder of sound resamples what it hears
     taken_from: str = ""  #: of an encoder of sound: the layer or measures of a vector, and its pooling, in words
     space: str = ""  #: name of the space of its vectors; vectors of one space can be compared without a fit
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another process: the settings. What it computed from these, it computes there again."""
+        cls = type(self)
+        cached = {
+            name for one in cls.__mro__ for name, value in vars(one).items() if isinstance(value, cached_property)
+        }
+        return {name: value for name, value in vars(self).items() if name not in cached}
 
     def check(self, values: Sequence[Any]) -> None:
         """Called before anything is embedded. Raises BadData for values that it does not take; reads no file."""

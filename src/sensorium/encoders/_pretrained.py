@@ -32,6 +32,8 @@ class Pretrained(Encoder):
 
     part: ClassVar[str]  #: name of the part
     usual: ClassVar[str] = ""  #: the model that model="" stands for
+    accelerated = True
+    accelerated = True
     extra: ClassVar[str]  #: the extra that installs what it needs
     files: ClassVar[Sequence[str]] = FILES
     #: By kind of item: units of a batch at the beginning and at most.
@@ -46,6 +48,10 @@ class Pretrained(Encoder):
         self.model, self.revision, self.precision = _names.with_owner(self.part, model), revision, precision
         self._network: Any = None
         self._sizes: dict[str, _batches.BatchSize] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings, without the network, which another process loads anew."""
+        return {**super().__getstate__(), "_network": None, "_sizes": {}}
 
     # what a part defines
 

@@ -62,6 +62,8 @@ class Speech(_trainable.Trainable):
     A recording's vectors do not depend on its companions beyond rounding (1e-5 in fp32).
     """
 
+    accelerated = True
+
     takes, sample_rate = "audio", files.RATE
     batch = 32  # recordings worth sorting by length together
 

@@ -41,6 +41,8 @@ class Emotion2vec(Encoder):
     Recordings go through one by one, so companions change nothing.
     """
 
+    accelerated = True
+
     takes: ClassVar[str] = "audio"
     sample_rate: ClassVar[int] = files.RATE
     batch: ClassVar[int] = 32

@@ -38,6 +38,8 @@ class Resemblyzer(Encoder):
     imported. A recording's vector does not depend on its companions beyond rounding (1e-6).
     """
 
+    accelerated = True
+
     takes: ClassVar[str] = "audio"
     dim: ClassVar[int] = WIDTH
     sample_rate: ClassVar[int] = RATE

@@ -87,9 +87,8 @@ def _embed(
         with writer.locked():
             there = writer.locations.present(items.ids.tolist(), keys, meta)
         if not there.all():
-            items = replace(
-                items, values=[encoding.plain(value) for value in items.values]
-            )  # each an object of its own
+            own = [encoding.plain(value) for value in items.values]  # each an object of its own
+            items = replace(items, values=own)
             with watching.by(None):
                 encoder = joining.prepared(items, encoder, folder, batch, progress, embed)
     work = _Work(items, meta, keys, encoder, writer, dtype)

@@ -19,8 +19,8 @@ from sensorium.store.writing import Writer
 class Job:
     """What of a store's items has to be encoded.
 
-    ids, keys, values: of all items of the call; meta: their columns, (n,) each. owners: by content key, the positions of
-    the items with this content, of which the first one's value is encoded. width, dtype: of the store; dtype is None
+    ids, keys, values: of all items of the call; meta: their columns, (n,) each. owners: by content key, the positions
+    of the items with this content, of which the first one's value is encoded. width, dtype: of the store; dtype is None
     where the encoder decides. batch: items of a call at most. shard_rows: items of a shard at most, None for the usual
     number. committed: to be called with the number of items after each commit of ``writer``.
     """

@@ -62,8 +62,8 @@ class StagedShard:
 def stage(folder: Path, batch: Batch, manifest: Manifest, name: str = "") -> StagedShard:
     """Write a batch's files beside their final names; any number of writers may do so at once.
 
-    name: of the shard, by default a new one. The items file also holds what a manifest says of the shard, so that a lost manifest can be rebuilt
-    (see :mod:`sensorium.store.repairing`).
+    name: of the shard, by default a new one. The items file also holds what a manifest says of the shard, so that a
+    lost manifest can be rebuilt (see :mod:`sensorium.store.repairing`).
     """
     name, files, staged = name or secrets.token_hex(8), {}, []
 

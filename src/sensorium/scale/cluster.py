@@ -1,0 +1,87 @@
+"""A connection to Ray: a local one that is started and ended, or a cluster that is there already."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sensorium.errors import BadRecipe, Unreachable, require
+
+EXTRA = "scale"
+SCHEME = "ray://"
+_SHARED = 400 << 20  # bytes that a local Ray keeps of blocks in memory: these are values of items, such as paths
+#: Lines of Ray itself that say nothing to a user of ours; its own logs keep them.
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_DEDUP_LOGS": "0",
+          "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Where:
+    """What ``--on`` names. address: of a cluster; "" for a local Ray that starts and ends with the command."""
+
+    address: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> Where:
+        """Read ``ray``, ``ray://HOST:PORT`` or ``ray://auto``. Raises BadRecipe for anything else."""
+        if text == "ray":
+            return cls()
+        address = text.removeprefix(SCHEME)
+        if not text.startswith(SCHEME) or not (address == "auto" or _is_host_and_port(address)):
+            raise BadRecipe(f"--on {text}; expected ray, ray://auto or ray://HOST:PORT, such as ray://10.0.0.1:6379")
+        return cls(address)
+
+
+def _is_host_and_port(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    return bool(host) and port.isdigit() and 0 < int(port) < 65536
+
+
+@contextlib.contextmanager
+def connected(where: Where, workers: int | None = None) -> Iterator[Any]:
+    """The module ``ray``, connected within the block. A connection that is there already is used and left alone.
+
+    workers: processors of a local Ray, by default those of the machine.
+    Raises MissingExtra without Ray, Unreachable where no cluster answers at the address.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    ray = require("ray", EXTRA)
+    require("ray.data", EXTRA)
+    if ray.is_initialized():
+        yield ray
+        return
+    options = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if where.address:
+        try:
+            ray.init(address=where.address, **options)
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+            raise Unreachable(
+                f"no Ray cluster answers at {where.address} ({_first_line(error)}); on one of its machines type: "
+                "ray start --head, and give the address that it prints, or give --on ray for a local Ray"
+            ) from None
+    else:
+        cores = workers or len(os.sched_getaffinity(0))
+        ray.init(address="local", num_cpus=cores, object_store_memory=_SHARED, include_dashboard=False, **options)
+    try:
+        _quiet_data(ray)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _quiet_data(ray: Any) -> None:
+    """No bars of Ray Data: ours say the rate and the time left."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
