@@ -119,11 +119,8 @@ class Encoder(Protocol):
 
     def __getstate__(self) -> dict[str, Any]:
         """What goes to another process: the settings. What it computed from these, it computes there again."""
-        cls = type(self)
-        cached = {
-            name for one in cls.__mro__ for name, value in vars(one).items() if isinstance(value, cached_property)
-        }
-        return {name: value for name, value in vars(self).items() if name not in cached}
+        defined = {name: value for one in reversed(type(self).__mro__) for name, value in vars(one).items()}
+        return {k: v for k, v in vars(self).items() if not isinstance(defined.get(k), cached_property)}
 
     def check(self, values: Sequence[Any]) -> None:
         """Called before anything is embedded. Raises BadData for values that it does not take; reads no file."""

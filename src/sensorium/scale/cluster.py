@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
+import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +61,9 @@ def connected(where: Where, workers: int | None = None) -> Iterator[Any]:
     options = {"logging_level": logging.ERROR, "log_to_driver": False}
     if where.address:
         try:
-            ray.init(address=where.address, **options)
+            _answers(where.address)
+            with _silent():
+                ray.init(address=where.address, **options)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
             raise Unreachable(
                 f"no Ray cluster answers at {where.address} ({_first_line(error)}); on one of its machines type: "
@@ -66,7 +71,8 @@ def connected(where: Where, workers: int | None = None) -> Iterator[Any]:
             ) from None
     else:
         cores = workers or len(os.sched_getaffinity(0))
-        ray.init(address="local", num_cpus=cores, object_store_memory=_SHARED, include_dashboard=False, **options)
+        with _silent():
+            ray.init(address="local", num_cpus=cores, object_store_memory=_SHARED, include_dashboard=False, **options)
     try:
         _quiet_data(ray)
         yield ray
@@ -74,11 +80,34 @@ def connected(where: Where, workers: int | None = None) -> Iterator[Any]:
         ray.shutdown()
 
 
+def _answers(address: str) -> None:
+    """Raise OSError where nothing listens: Ray itself would wait for minutes."""
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without the lines that Ray's own C++ code writes to standard error while it starts; its errors are exceptions."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
+
+
 def _quiet_data(ray: Any) -> None:
     """No bars of Ray Data: ours say the rate and the time left."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    warnings.filterwarnings("ignore", category=ray.util.annotations.RayDeprecationWarning)
     for name in ("ray.data", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -192,7 +192,7 @@ def _settings(job: Job, place: Place) -> bytes:
             "that leaves out what it has loaded, or embed without --on"
         ) from error
     return pickle.dumps(Settings(encoder, place, job.kind, dict(job.writer.fingerprint), job.width, job.dtype,
-                                 job.batch, time.time()))  # fmt: skip
+                                 job.batch, time.time(), [os.path.abspath(path) for path in sys.path]))  # fmt: skip
 
 
 def _blocks(job: Job, contents: Sequence[bytes], workers: int) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +51,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Settings:
-    """What all blocks of a job share. encoder: pickled; see :mod:`sensorium.store.engines` for the rest."""
+    """What all blocks of a job share; see :mod:`sensorium.store.engines` for what is not named here.
+
+    encoder: pickled. started: time of the call's start, seconds since 1970. path: where modules of the user's own lie.
+    """
 
     encoder: bytes
     place: Place
@@ -60,6 +64,7 @@ class Settings:
     dtype: np.dtype | None
     batch: int
     started: float
+    path: Sequence[str]
 
 
 def _firsts(owner: np.ndarray) -> list[int]:
@@ -74,9 +79,19 @@ class Worker:
         import ray.cloudpickle as pickle
 
         self.settings: Settings = pickle.loads(settings)
-        self.encoder = pickle.loads(self.settings.encoder)
-        self.encoder.choose(self.settings.kind)
+        self._encoder: Any = None
         self.call = min(FEW, self.settings.batch)
+
+    @property
+    def encoder(self) -> Any:
+        """The encoder, made at first use, so that what it raises is told as the error of a block."""
+        import ray.cloudpickle as pickle
+
+        if self._encoder is None:
+            sys.path += [path for path in self.settings.path if path not in sys.path]
+            self._encoder = pickle.loads(self.settings.encoder)
+            self._encoder.choose(self.settings.kind)
+        return self._encoder
 
     def __call__(self, rows: Mapping[str, Any]) -> Iterator[dict[str, list[bytes]]]:
         """Blocks to results, both pickled."""
@@ -99,7 +114,7 @@ class Worker:
         except SensoriumError as error:
             yield Result(error=error)
         except Exception as error:
-            yield Result(error=RuntimeError(str(error)), trace=traceback.format_exc())
+            yield Result(error=RuntimeError(f"{type(error).__name__}: {error}"), trace=traceback.format_exc())
 
     def _encode(self, block: Block, missing: list[int]) -> Iterator[Result]:
         names = [block.ids[i] for i in _firsts(block.owner)]
