@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import parts, scores
+from sensorium import parts
 from sensorium.errors import BadData, BadRecipe
 from sensorium.fitting.features import Mapped, seen
 from sensorium.fitting.fitted import Fitted
+from sensorium.fitting.held_out import HeldOut
 from sensorium.numerics import unit
 from sensorium.numerics.moments import InputStats, Moments
-from sensorium.pairs import Pairs, Relevance, csr
-from sensorium.scores.measures import average_precision
+from sensorium.pairs import Pairs, csr
 from sensorium.types import Affine, Embeddings, Solution, blocks
 
 _BLOCK = 8192  # pairs gathered at once
-_MANY = 100_000  # pairs of float32 vectors from which float32 products are exact enough: see Moments
-_VALIDATION_PAIRS = 1000  # enough to compare strengths, as all are measured on the same pairs
+_MANY = 10_000  # pairs of float32 vectors from which float32 products are exact enough: see Moments
 
 
 Statistics = Callable[[Embeddings, np.ndarray], InputStats | None]  #: of some rows of a table
@@ -46,7 +45,7 @@ def solve(
     head is replaced by the ``linear`` (or ``identity``) head that holds the solution. Pairs of the split
     "train" (of all, when none is assigned) with label 1 count, each once, so an item in five
     pairs counts five times. The objective's hyperparameters are chosen by mean reciprocal rank,
-    in both directions, over at most 1,000 validation pairs. moments: of :func:`moments_between`
+    in both directions, over at most 1,000 validation pairs, a seeded draw. moments: of :func:`moments_between`
     with the same heads, when several objectives are solved from one pass.
 
     Raises BadData without related training pairs or on sequences of frames; BadRecipe when the
@@ -293,46 +292,6 @@ def between_classes(sides: tuple[Side, Side], training: Pairs, moments: Moments)
 
 
 def validation(sides: tuple[Side, Side], pairs: Pairs) -> Callable[[Affine | None, Affine | None], float] | None:
-    """Scores two maps by retrieval of held-out positives, averaged over both directions; None without any.
-
-    The measure is mean reciprocal rank; mean average precision where rows are related by class, as the first of many
-    relevants says little.
-    """
-    heldout = pairs.where("validation", label=1)
-    if not len(heldout):
-        return None
-    if len(heldout) > _VALIDATION_PAIRS:
-        heldout = heldout.take(np.sort(np.random.default_rng(0).permutation(len(heldout))[:_VALIDATION_PAIRS]))
-    if pairs.same_table:
-        rows, position = np.unique(np.concatenate([heldout.left, heldout.right]), return_inverse=True)
-        few = Pairs.of(*np.split(position, 2), same_table=True)
-        x = y = sides[0].rows(rows)
-    else:
-        left, at_left = np.unique(heldout.left, return_inverse=True)
-        right, at_right = np.unique(heldout.right, return_inverse=True)
-        classes = None if heldout.classes is None else heldout.classes.take(left, right)
-        few = replace(Pairs.of(at_left, at_right), classes=classes)
-        x, y = sides[0].rows(left), sides[1].rows(right)
-    x, y = x.astype(np.float32), y.astype(np.float32)
-    forth, back = few.relevance("left->right"), few.relevance("right->left")
-    mean = _mrr if few.classes is None else _mean_average_precision
-
-    def measure(to_left: Affine | None, to_right: Affine | None) -> float:
-        zl, zr = _project(x, to_left), _project(y, to_right)
-        return (mean(zl, zr, forth) + mean(zr, zl, back)) / 2
-
-    return measure
-
-
-def _project(x: np.ndarray, affine: Affine | None) -> np.ndarray:
-    z = x if affine is None else x @ affine.weight.astype(np.float32) + affine.bias.astype(np.float32)
-    return unit(z)
-
-
-def _mrr(queries: np.ndarray, candidates: np.ndarray, relevance: Relevance) -> float:
-    ranks = scores.ranks(queries, candidates, relevance)
-    return float(np.mean(1.0 / np.minimum.reduceat(ranks, relevance.offsets[:-1])))
-
-
-def _mean_average_precision(queries: np.ndarray, candidates: np.ndarray, relevance: Relevance) -> float:
-    return float(np.mean(average_precision(scores.ranks(queries, candidates, relevance), relevance.offsets)))
+    """Scores two maps by retrieval of held-out positives, see :class:`.held_out.HeldOut`; None without any."""
+    held_out = HeldOut.of(sides, pairs)
+    return None if held_out is None else held_out.measure()

@@ -28,7 +28,8 @@ class Moments:
 
     products: precision in which blocks of centred rows are multiplied, before they are added up in
     float64. "float32" takes 0.56 of the time. Its rounding is unbiased and averages out over the blocks: at
-    100,000 rows covariances moved by 1e-7 of a variance and ridge weights by 4e-7 (condition number 75).
+    100,000 rows covariances moved by 1e-7 of a variance and ridge weights by 4e-7 (condition number 75); at 15,000
+    rows of pictures and captions covariances by 1.3e-6 and cosines of CCA by 1.4e-6 (condition number 1,800).
     """
 
     def __init__(

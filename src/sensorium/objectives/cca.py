@@ -16,6 +16,10 @@ from sensorium.types import Affine, Embeddings, Solution
 _MOST = {"strengths": 1e12, "powers": 64}
 _WIDE = 1024  # from this width on, a fourth or less of the components are found by subspace iteration
 _ITERATIONS = 6
+_ROUNDING = 1e-6  # singular values, of the largest, below which there is nothing but rounding
+
+#: Of a strength, and exactly or not: maps of both sides (d, k), and the correlations (k,) of their columns.
+Components = Callable[[float, bool], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 class CCA(ClosedFormObjective):
@@ -70,15 +74,19 @@ class CCA(ClosedFormObjective):
         e_y, q_y = _decompose(moments.cov_yy)
         cross = q_x.T @ moments.cov_xy @ q_y
         self._check_dim(min(cross.shape))
+        rough_x, rough_y = q_x.astype(np.float32), q_y.astype(np.float32)
 
-        def maps(strength: float) -> Callable[[float], tuple[Affine, Affine, np.ndarray]]:
+        def components(strength: float, exact: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             root_x, root_y = _root(e_x, strength), _root(e_y, strength)
-            u, s, vt = _leading(root_x[:, None] * cross * root_y, self.dim)
-            u, s, v = u[:, : self.dim], np.clip(s[: self.dim], 0.0, 1.0), vt[: self.dim].T
-            a, b = q_x @ (root_x[:, None] * u), q_y @ (root_y[:, None] * v)
-            return lambda power: (*_weighted(a, b, s**power, moments), s)
+            u, s, v = _leading(root_x[:, None] * cross * root_y, self.dim, exact)
+            a, b = root_x[:, None] * u[:, : self.dim], root_y[:, None] * v[:, : self.dim]
+            if exact:
+                a, b = q_x @ a, q_y @ b
+            else:
+                a, b = rough_x @ a.astype(np.float32), rough_y @ b.astype(np.float32)
+            return a, b, np.clip(s[: self.dim], 0.0, 1.0)
 
-        return self._choose(maps, validate)
+        return self._choose(components, moments, validate, refined=True)
 
     def solve_tied(self, moments: Moments, validate: Validate | None = None) -> Solution:
         """One map for both sides of one table: moments in which every pair stands in both orders.
@@ -90,7 +98,7 @@ class CCA(ClosedFormObjective):
         cross = q.T @ moments.cov_xy @ q
         self._check_dim(len(e))
 
-        def maps(strength: float) -> Callable[[float], tuple[Affine, Affine, np.ndarray]]:
+        def components(strength: float, exact: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # always exact
             root = _root(e, strength)
             s, u = np.linalg.eigh(root[:, None] * cross * root)
             keep = np.argsort(-s)[: self.dim]
@@ -98,46 +106,69 @@ class CCA(ClosedFormObjective):
             if not len(keep):
                 raise BadData("cca: the two items of a pair correlate positively in no direction; check the pairs")
             a = q @ (root[:, None] * u[:, keep])
-            return lambda power: (*_weighted(a, a, s[keep] ** power, moments), s[keep])
+            return a, a, s[keep]
 
-        return self._choose(maps, validate)
+        return self._choose(components, moments, validate, refined=False)
 
-    def _choose(self, maps: Callable, validate: Validate | None) -> Solution:
-        """The best strength at the middle power, then the best power at that strength."""
+    def _choose(self, components: Components, moments: Moments, validate: Validate | None, refined: bool) -> Solution:
+        """The best strength at the middle power, then the best power at that strength.
+
+        refined: what was chosen is solved anew, exactly; where False all are exact.
+        """
         strength, power = _middle(self.strengths), _middle(self.powers)
-        tried: dict[str, float] = {}
+        tried: dict[tuple[float, float], float] = {}
+        best = None
         if validate is not None and len(self.strengths) > 1:
-            found = {r: validate(*maps(r)(power)[:2]) for r in self.strengths}
-            strength = max(found, key=found.__getitem__)
-            tried |= {f"strength {r:g}, power {power:g}": score for r, score in found.items()}
-        weighted = maps(strength)
+            for r in self.strengths:
+                a, b, s = components(r, False)
+                tried[r, power] = validate(*_weighted(a, b, s**power, moments))
+                if best is None or tried[r, power] > tried[strength, power]:
+                    strength, best = r, (a, b, s)
         if validate is not None and len(self.powers) > 1:
-            found = {w: validate(*weighted(w)[:2]) for w in self.powers}
-            power = max(found, key=found.__getitem__)
-            tried |= {f"strength {strength:g}, power {w:g}": score for w, score in found.items()}
-        left, right, s = weighted(power)
+            a, b, s = components(strength, False) if best is None else best
+            for w in self.powers:
+                if (strength, w) not in tried:
+                    tried[strength, w] = validate(*_weighted(a, b, s**w, moments))
+            power = max(self.powers, key=lambda w: tried[strength, w])
+        a, b, s = components(strength, True) if refined or best is None else best
         notes = {"strength": strength, "power": power, "dim": len(s), "correlations": s.tolist()[:10]}
-        return Solution(left, right, {**notes, "chosen_by": "validation", "tried": tried} if tried else notes)
+        if tried:
+            each = {f"strength {r:g}, power {w:g}": score for (r, w), score in tried.items()}
+            notes |= {"chosen_by": "validation", "tried": each}
+        return Solution(*_weighted(a, b, s**power, moments), notes)
 
     def _check_dim(self, most: int) -> None:
         if self.dim is not None and self.dim > most:
             raise BadRecipe(f"cca: dim is {self.dim}, but the narrower side has {most} components; lower objective.dim")
 
 
-def _leading(matrix: np.ndarray, dim: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Thin SVD of a matrix (a, b); of its ``dim`` leading components at least, where these are few of many.
+def _leading(matrix: np.ndarray, dim: int | None, exact: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Thin SVD u (a, k), s (k,), v (b, k) of a matrix (a, b); of its ``dim`` leading components, where these are few.
 
-    Subspace iteration from random directions (Halko, Martinsson & Tropp 2011, algorithm 4.4), half as many again as
-    asked for.
+    Few of many are found by subspace iteration from random directions (Halko, Martinsson & Tropp 2011, algorithm 4.4),
+    half as many again as asked for. Where it need not be exact, by the eigenvectors of the smaller of MᵀM and M Mᵀ, in
+    a fourth of the time: it squares the singular values, so that what is below 1e-6 of the first one is rounding.
+    Singular vectors of such values say nothing of the matrix, and are 0 in both.
     """
-    if dim is None or min(matrix.shape) < _WIDE or 4 * dim > min(matrix.shape):
-        return np.linalg.svd(matrix, full_matrices=False)
-    span = matrix @ np.random.default_rng(0).standard_normal((matrix.shape[1], dim + dim // 2 + 8))
-    for _ in range(_ITERATIONS):
-        span = matrix @ np.linalg.qr(matrix.T @ np.linalg.qr(span)[0])[0]
-    span = np.linalg.qr(span)[0]
-    u, s, vt = np.linalg.svd(span.T @ matrix, full_matrices=False)
-    return span @ u, s, vt
+    if dim is not None and min(matrix.shape) >= _WIDE and 4 * dim <= min(matrix.shape):
+        span = matrix @ np.random.default_rng(0).standard_normal((matrix.shape[1], dim + dim // 2 + 8))
+        for _ in range(_ITERATIONS):
+            span = matrix @ np.linalg.qr(matrix.T @ np.linalg.qr(span)[0])[0]
+        span = np.linalg.qr(span)[0]
+        u, s, vt = np.linalg.svd(span.T @ matrix, full_matrices=False)
+        u, v = span @ u, vt.T
+    elif exact:
+        u, s, vt = np.linalg.svd(matrix, full_matrices=False)
+        v = vt.T
+    elif len(matrix) < len(matrix.T):
+        v, s, u = _leading(matrix.T, dim, False)
+    else:
+        squares, v = np.linalg.eigh(matrix.T @ matrix)
+        s, v = np.sqrt(np.maximum(squares[::-1], 0.0)), v[:, ::-1][:, :dim]
+        s = s[:dim]
+        u = matrix @ (v / np.maximum(s, _ROUNDING * s[0] or 1.0))
+    known = (s > _ROUNDING * s[0]) | (s[0] == 0)
+    return np.where(known, u, 0.0), s, np.where(known, v, 0.0)
 
 
 def _middle(values: Sequence[float]) -> float:

@@ -89,7 +89,9 @@ class Ridge(ClosedFormObjective):
                 "tried": dict(zip(self.strengths, losses, strict=True)),
             }
         else:
-            found = [validate(left(s), right) for s in self.strengths]
+            rough = q.astype(np.float32)  # validation compares in float32
+            tried = [rough @ (_inverse(eigs, s * unit)[:, None] * p).astype(np.float32) for s in self.strengths]
+            found = [validate(left_of(weight), right) for weight in tried]
             best = self.strengths[int(np.argmax(found))]
             notes = {"chosen_by": "validation", "tried": dict(zip(self.strengths, found, strict=True))}
         return Solution(left(best), right, {"strength": best, **notes})
