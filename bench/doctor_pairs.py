@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import parts
-from sensorium.evaluate.mispairing import mixture
+from sensorium.evaluate.mispairing import UNUSUAL, mixture
 from sensorium.fitting import out_of_fold, out_of_fold_classes
 from sensorium.numerics import unit
 from sensorium.numerics.moments import Moments
@@ -150,7 +150,7 @@ def labels_of(name: str, x: np.ndarray, y: np.ndarray, seeds: int) -> tuple[np.n
         wrong = given != y
         begun = time.perf_counter()
         scored = out_of_fold_classes.score(table(x), given, np.arange(len(y)), seed=seed)
-        p = np.nan_to_num(mixture(scored.similarity, scored.shuffled).probability)
+        p = np.nan_to_num(mixture(scored.similarity, scored.shuffled, UNUSUAL["labels"]).probability)
         middle = time.perf_counter()
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
         probabilities = cross_val_predict(model, x, given, cv=5, method="predict_proba")
@@ -198,7 +198,7 @@ def main() -> None:
         heads("pairs", *usual, "of the data as they are: called (expected)", "time / peer")
         calibration([pairs_of("glyphs, picture ~ name", data["glyphs, picture ~ name"], given.seeds)])
     with np.load(given.data / "uci-mfeat-two-views-2000.npz", allow_pickle=False) as file:
-        y = np.concatenate([file["L_tr"], file["L_te"]]).astype(np.int64)
+        y = np.unique(np.concatenate([file["L_tr"], file["L_te"]]), return_inverse=True)[1]  # the labels are 1 to 10
         views = {v: np.concatenate([file[f"{v}_tr"], file[f"{v}_te"]]) for v in "ITP"}
         sets = {f"digits, view {v}": (x.astype(np.float32), y) for v, x in views.items()}
     with np.load(given.data / "fer2013-balanced-2440.npz", allow_pickle=False) as file:

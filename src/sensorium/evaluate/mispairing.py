@@ -7,8 +7,11 @@ of it (Qin 1999; Zou, Fine & Yandell 2002), which is what holds where both are n
     f₁(u) / f₀(u) = exp(a + b u + c u²)
 
 With the tilt known the probability is π f₀ / f; with the probabilities known the tilt is a weighted logistic
-regression of listed pairs against shuffled ones, and π their mean (EM). No pair needs to be known as right, and right
-pairs that are as dissimilar as chance stay possible: they are what the tilt's lower tail says.
+regression of listed pairs against shuffled ones, and π their mean (EM). No pair needs to be known as right.
+
+A few right pairs are unlike any other: a tilt's lower tail has none of them, so that 99% was said where 90% were
+mispaired. So f₁ is taken as (1 - ε) of the tilt and ε of f₀. ε cannot be learned from similarities, as such pairs look
+like mispaired ones; :data:`UNUSUAL` has what made the probabilities hold on data with errors made on purpose.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from sensorium.errors import BadData
 
 LEAST = 50  # pairs, below which a mixture says nothing
 APART = 0.6  # chance that a listed pair is more similar than a shuffled one, below which the two cannot be told apart
+UNUSUAL = {"pairs": 0.002, "labels": 0.005}  # share of the right ones that are as dissimilar as chance
 _ROUNDS, _STEPS = 200, 8  # of EM; of Newton in each, which goes on from the round before
 _SETTLED = 1e-6  # change of π that ends the rounds
 _RIDGE = 1e-3  # on the tilt's coefficients, so that similarities that are far apart have one
@@ -35,11 +39,11 @@ class Mixture(NamedTuple):
     apart: float
 
 
-def mixture(listed: np.ndarray, shuffled: np.ndarray) -> Mixture:
+def mixture(listed: np.ndarray, shuffled: np.ndarray, unusual: float = UNUSUAL["pairs"]) -> Mixture:
     """The probability (p,) that each listed pair is mispaired.
 
     listed (p,): similarities of the pairs, each by a model that has not seen it. shuffled (s,): of pairs of the same
-    items put together at random, by the same models. Where the two are hardly apart (:data:`APART`), all
+    items put together at random, by the same models. unusual: ε. Where the two are hardly apart (:data:`APART`), all
     probabilities are NaN: nothing can be said.
 
     Raises BadData for fewer than :data:`LEAST` pairs.
@@ -58,12 +62,13 @@ def mixture(listed: np.ndarray, shuffled: np.ndarray) -> Mixture:
     tilt = np.zeros(3)
     for _ in range(_ROUNDS):
         tilt = _tilt(u, v, right, tilt)
-        odds = (1 - share) * np.exp(_log_ratio(u, tilt))
-        before, right = share, odds / (share + odds)
-        share = float(np.mean(1 - right))
+        tilted = (1 - unusual) * np.exp(_log_ratio(u, tilt))
+        total = share + (1 - share) * (tilted + unusual)
+        before, wrong, right = share, share / total, (1 - share) * tilted / total
+        share = float(np.mean(wrong))
         if abs(share - before) < _SETTLED:
             break
-    return Mixture(1 - right, share, apart)
+    return Mixture(wrong, share, apart)
 
 
 def _above(a: np.ndarray, b: np.ndarray) -> float:

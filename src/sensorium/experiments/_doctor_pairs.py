@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.evaluate.mispairing import Mixture, mixture
+from sensorium.evaluate.mispairing import UNUSUAL, Mixture, mixture
 from sensorium.fitting import out_of_fold, out_of_fold_classes
 from sensorium.fitting.out_of_fold import Scored
 from sensorium.fitting.out_of_fold_classes import ClassScores
@@ -64,7 +64,7 @@ def _of_class_table(
     names = np.unique(code[rows])
     place = np.where(rows, np.searchsorted(names, code), -1)
     scored = out_of_fold_classes.score(left, place, group, seed=seed, advance=advance)
-    found = mixture(scored.similarity, scored.shuffled)
+    found = mixture(scored.similarity, scored.shuffled, UNUSUAL["labels"])
     words = [str(right.ids[name]) for name in names.tolist()]
     findings = [
         {"kind": "label", "left": str(left.ids[row]), "right": words[code], **rest, "split": str(split[row]),
@@ -86,7 +86,7 @@ def _labels(data: Data, tables: Sequence[Embeddings], pairs: Pairs, seed: int, a
         place = np.where(large, np.cumsum(large) - 1, -1)
         words = _words(data, table, known, names[large])
         scored = out_of_fold_classes.score(table, place[code], group, seed=seed, advance=advance)
-        found = mixture(scored.similarity, scored.shuffled)
+        found = mixture(scored.similarity, scored.shuffled, UNUSUAL["labels"])
         summaries.append({**_summary("labels", scored, found, seed), "side": side})
         findings += [
             {"kind": "label", "side": side, side: str(table.ids[row]), "label": words[code], **rest,
@@ -151,7 +151,8 @@ def _self_check(scored: Scored | ClassScores, before: Mixture, seed: int) -> dic
     planted, similarity = np.zeros(len(scored.similarity), bool), scored.similarity.copy()
     planted[random.permutation(len(planted))[:n]] = True
     similarity[planted] = random.choice(scored.shuffled, n)
-    called = mixture(similarity, scored.shuffled).probability >= SURE
+    unusual = UNUSUAL["labels" if isinstance(scored, ClassScores) else "pairs"]
+    called = mixture(similarity, scored.shuffled, unusual).probability >= SURE
     right, wrong = int((called & planted).sum()), int((called & ~planted & ~(before.probability >= SURE)).sum())
     return {"shuffled": n, "found": right, "recall": _rounded(right / n),
             "precision": _rounded(right / (right + wrong)) if right + wrong else None}  # fmt: skip
