@@ -42,6 +42,14 @@ class Busy(SensoriumError):
     """Another process holds the folder."""
 
 
+class PeerLost(SensoriumError):
+    """Another process of the same fit ended, or does not answer any more. said: whether one that is alive says why."""
+
+    def __init__(self, message: str, said: bool = False) -> None:
+        super().__init__(message)
+        self.said = said
+
+
 class DiskFull(SensoriumError):
     """A write did not fit; what was there before is untouched."""
 

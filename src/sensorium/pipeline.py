@@ -20,6 +20,8 @@ from sensorium.errors import BadData, BadRecipe, Busy, Mismatch
 from sensorium.evaluate import protocols
 from sensorium.evaluate.projected import Projected
 from sensorium.fitting import encoders as encoding
+from sensorium.fitting import ranks
+from sensorium.fitting.saving import save_heads
 from sensorium.numerics import centers
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.progress import say, timed
@@ -71,26 +73,32 @@ def run(
     seconds: dict[str, float] = {}
     parts = plan.build()  # an invalid argument of the last part is refused before the first takes its time
     plan.check_device()
-    with workplace(target.path, plan) as folder:
-        with timed("load", seconds, quiet):
-            data = located.of_new(plan, recipe, folder, data, Path(stores or target.stores), not quiet)
-            check_data(plan, data)
-            pairs = split(plan, data.pairs)
-            # before the check, which compares fingerprints with those of a teacher
-            plan, parts, notes = encoding.settled(plan, data, parts, overrides)
-        notes += feasible.check(plan, data, pairs, parts)
-        for note in () if quiet else notes:
-            say("note", note)
-        with timed("embed", seconds, quiet):
-            left, right = embed(plan, data, Path(stores or target.stores), progress=not quiet, parts=parts)
-        check(left, right)
+    ranks.check(parts.objective, plan.train_options().members)
+    quiet, stores = quiet or ranks.rank() > 0, Path(stores or target.stores)
+    with ranks.joined() as world, world.place(workplace(target.path, plan), target.building) as folder:
+        with world.first():  # of several processes, the first embeds; the others read what it has stored
+            with timed("load", seconds, quiet):
+                data = located.of_new(plan, recipe, folder, data, stores, not quiet)
+                check_data(plan, data)
+                pairs = split(plan, data.pairs)
+                # before the check, which compares fingerprints with those of a teacher
+                plan, parts, notes = encoding.settled(plan, data, parts, overrides)
+            notes += feasible.check(plan, data, pairs, parts)
+            for note in () if quiet else notes:
+                say("note", note)
+            with timed("embed", seconds, quiet):
+                left, right = embed(plan, data, stores, progress=not quiet, parts=parts)
+            check(left, right)
         with timed("fit", seconds, quiet):
             fitted = fit_heads(plan, left, right, pairs, folder, not quiet, on_epoch, tensorboard, parts, data)
+        if world.rank:
+            world.done()
+            return open_run(target.path)
         if fitted.encoders:
             with timed("embed again", seconds, quiet):
                 located.save_encoders(fitted.encoders, folder, plan, parts)
                 parts = located.tuned(plan.build(), folder)
-                left, right = embed(plan, data, Path(stores or target.stores), progress=not quiet, parts=parts)
+                left, right = embed(plan, data, stores, progress=not quiet, parts=parts)
         more = {"extra": {"notes": notes} if notes else {}, "encoders": parts.encoders}
         more |= {"command": "run", "keys": overrides}
         finish(plan, data, left, right, pairs, fitted, folder, stages=stages, seconds=seconds, quiet=quiet, **more)
@@ -247,24 +255,6 @@ def fit_heads(
     options = {"progress": progress, "on_epoch": on_epoch, "tensorboard": tensorboard, "names": names}
     options["finetune"] = None if data is None else fitting.through_encoder(plan, data, parts)
     return fitting.train(*both, plan.train_options(), folder, plan.seed, **options)
-
-
-def save_heads(plan: Recipe, left: Embeddings, right: Embeddings | None, fitted: Fitted, folder: Path) -> None:
-    """Both heads with the fingerprints of the encoders they belong to; one when they are tied.
-
-    The ensemble that they were distilled from, if any, is kept in a folder of its own, to be evaluated beside them.
-    """
-    from sensorium import heads
-    from sensorium.fitting.baselines import ENSEMBLE
-
-    for side, table, module in (("left", left, fitted.left_head), ("right", right, fitted.right_head)):
-        if table is not None and table.centers is not None:
-            table.centers.save(folder / centers.FILE.format(side=side))
-        if table is not None:
-            heads.save(module, folder / side, fitted.names.get(side, plan.part_name(f"{side}.head")), table.fingerprint)
-        if table is not None and side in fitted.ensemble:
-            module, name = fitted.ensemble[side]
-            heads.save(module, folder / ENSEMBLE / side, name, table.fingerprint)
 
 
 def project(left: Embeddings, right: Embeddings | None, pairs: Pairs, left_head: Any, right_head: Any) -> Projected:

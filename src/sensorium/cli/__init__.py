@@ -28,7 +28,7 @@ from sensorium.cli import (
     use,
 )
 from sensorium.cli.output import console, json_line, lenient_streams, printable
-from sensorium.errors import SensoriumError
+from sensorium.errors import PeerLost, SensoriumError
 
 
 class _Ended(BaseException):
@@ -48,6 +48,10 @@ class _Verbs(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         with _interruptions():
+            if "WORLD_SIZE" in os.environ:
+                from sensorium.fitting import ranks
+
+                ranks.prepare(sys.argv[1] if len(sys.argv) > 1 else "")
             result = super().invoke(ctx)
             sys.stdout.flush()  # here, where a reader that has left is handled, not at the interpreter's end
             return result
@@ -118,12 +122,16 @@ def main() -> None:
     except _Ended as ended:
         if isinstance(ended.cause, BrokenPipeError):
             _leave_quietly()
+        if os.environ.get("RANK", "0") != "0":  # of several processes, the first one says so
+            sys.exit(130)
         resumed = "; the same command goes on from the last checkpoint" if set(sys.argv[1:2]) & _RESUMED else ""
         console(stderr=True).print(f"\nstopped{resumed}", soft_wrap=True, highlight=False)
         sys.exit(130)
     except (SensoriumError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _MENDABLE:
             raise
+        if isinstance(error, PeerLost) and error.said:
+            sys.exit(2)
         if "--json" in sys.argv:
             print(json_line({"error": type(error).__name__, "message": str(error)}), file=sys.stderr)
         else:

@@ -55,19 +55,24 @@ def run(
     [bold]sensorium run ravdess-best data.root=~/data/RAVDESS data.fold=all --seeds 3[/bold]
 
     [bold]sensorium run glyphs --on ray --workers 2[/bold]
+
+    [bold]torchrun --nproc-per-node 2 -m sensorium run glyphs[/bold]
     """
     import sensorium
     from sensorium import recipe as recipes
     from sensorium.cli import tables
     from sensorium.experiments import folds
+    from sensorium.fitting import ranks
 
     output = Output(as_json)
     with on(where, workers):
         if folds.requested(recipes.load(recipe, overrides or [])):
+            ranks.refuse_several("data.fold=all")
             summary = folds.every(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
             tell_folds(output, summary, everything)
             return
         if seeds > 1:
+            ranks.refuse_several(f"--seeds {seeds}")
             from sensorium.experiments.seeds import several
 
             rows = several(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
@@ -77,7 +82,8 @@ def run(
                 output.say(tables.spread(rows, everything))
             return
         made = sensorium.run(recipe, overrides or [], out=out, seed=seed, quiet=quiet, tensorboard=tensorboard)
-        tell(output, made, everything=everything, then=True)
+        if not ranks.rank():  # of several processes, the first one tells
+            tell(output, made, everything=everything, then=True)
 
 
 def embed(
@@ -147,8 +153,11 @@ def fit(
     [bold]sensorium fit glyphs train.epochs=5 --out runs/quick[/bold]
     """
     from sensorium import pipeline
+    from sensorium.fitting import ranks
 
     made = pipeline.run(recipe, overrides or [], out=out, seed=seed, quiet=quiet, tensorboard=tensorboard, stages=())
+    if ranks.rank():
+        return
     Output(as_json).records(
         [{"run": str(made.folder), "seconds": made.metrics["seconds"]["fit"], **made.metrics["fit"]}]
     )

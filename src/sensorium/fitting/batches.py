@@ -54,6 +54,7 @@ class Batch(NamedTuple):
     left: Any
     right: Any
     positives: Positives
+    part: slice = slice(None)  #: of a fit by several processes: the rows that ``left`` and ``right`` are of
 
 
 class Side:
@@ -88,13 +89,14 @@ class Side:
             self.position[rows] = np.arange(len(rows))
             self.table = self._cache(rows)
 
-    def take(self, rows: np.ndarray, turn: tuple[int, ...] | None = None) -> Any:
+    def take(self, rows: np.ndarray, turn: tuple[int, ...] | None = None, first: int = 0) -> Any:
         """Inputs (b, d) of these rows; (frames (b, t, d), lengths (b,)) where items are frame sequences.
 
         Raw items come as a :class:`RawBatch`, pictures augmented where ``turn`` says when: step and batch of it.
+        first: place of the first row in the whole batch.
         """
         if self.raw is not None:
-            return (self.raw[rows] if turn is None else self.raw.augmented(rows, turn)).to(self.device)
+            return (self.raw[rows] if turn is None else self.raw.augmented(rows, turn, first)).to(self.device)
         if self.table is not None:
             at = torch.from_numpy(self.position[rows])
             return self.table.index_select(0, at.to(self.device))
@@ -185,18 +187,24 @@ class Sampler:
 
 
 def batches(
-    sampler: Sampler, sides: tuple[Side, Side], positives: BatchPositives, start: int, total: int
+    sampler: Sampler,
+    sides: tuple[Side, Side],
+    positives: BatchPositives,
+    start: int,
+    total: int,
+    part: slice = slice(None),
 ) -> Iterator[list[Batch]]:
     """The batches of each of the steps ``start`` … ``total`` - 1.
 
-    Where a side is larger than memory, the next step's are read in a thread meanwhile.
+    Where a side is larger than memory, the next step's are read in a thread meanwhile. part: rows of each batch whose
+    inputs are read; the positives are always those of the whole batch.
     """
     left, right = sampler.pairs.left, sampler.pairs.right
 
     def make(number: int, step: np.ndarray) -> list[Batch]:
-        rows = [(left[chosen], right[chosen]) for chosen in step]
-        return [Batch(sides[0].take(a, (number, k, 0)), sides[1].take(b, (number, k, 1)), positives.of(a, b))
-                for k, (a, b) in enumerate(rows)]  # fmt: skip
+        rows, first = [(left[chosen], right[chosen]) for chosen in step], part.start or 0
+        return [Batch(sides[0].take(a[part], (number, k, 0), first), sides[1].take(b[part], (number, k, 1), first),
+                      positives.of(a, b), part) for k, (a, b) in enumerate(rows)]  # fmt: skip
 
     def steps() -> Iterator[np.ndarray]:
         for epoch in range(start // sampler.steps, -(-total // sampler.steps)):

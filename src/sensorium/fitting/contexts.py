@@ -56,17 +56,19 @@ class ContextSide:
         self.contexts, self.items = contexts, items
         self.table = items.table  # None where items are read from disk, as of any side
 
-    def take(self, rows: np.ndarray, turn: tuple[int, ...] | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def take(
+        self, rows: np.ndarray, turn: tuple[int, ...] | None = None, first: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x (b, s, d), lengths (b,), category (b, s), slot (b,) of the contexts at these places.
 
-        Raw items come one after the other, (m, …); turn: as :meth:`Side.take` has it.
+        Raw items come one after the other, (m, …); turn, first: as :meth:`Side.take` has them.
         """
         completions, category = self.contexts.completions, self.contexts.category
         one = completions.context.take(rows)
         owner, member = np.repeat(np.arange(len(rows)), one.counts), csr.positions(one.counts)
         kinds = np.full((len(rows), int(one.counts.max(initial=1))), -1, np.int64)
         kinds[owner, member] = category[one.values]
-        x = found = self.items.take(one.values, turn)
+        x = found = self.items.take(one.values, turn, first)
         if self.items.raw is None:
             x = found.new_zeros((*kinds.shape, found.shape[1]))
             x[torch.from_numpy(owner), torch.from_numpy(member)] = found

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from sensorium.fitting import ranks
 from sensorium.numerics import device
 
 _SHARE = 0.3  # of the free memory, for the training vectors of one side
@@ -24,7 +25,8 @@ def choose_device(name: str) -> torch.device:
 
 def memory_budget(where: torch.device) -> int:
     """Bytes that one side's training vectors may take; larger ones are read batch by batch."""
-    return int(_SHARE * device.free_memory(where))
+    world = ranks.current()
+    return int(_SHARE * device.free_memory(where) / (1 if world is None else world.local_size))
 
 
 def reseed(seed: int, where: torch.device) -> None:
@@ -51,23 +53,28 @@ def threads(count: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def interrupts() -> Iterator[Callable[[], bool]]:
+def interrupts(several: bool = False) -> Iterator[Callable[[], bool]]:
     """Defers the first Ctrl-C to the end of the step; a second one interrupts at once.
 
     Yields a function that returns whether Ctrl-C was pressed. Outside the main thread signals stay as they are.
+    several: of one of several processes. All signals are deferred then, SIGTERM among them: torchrun sends both, again
+    and again, to all processes when one of them has ended.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     pressed = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
+    before = {one: signal.getsignal(one) for one in ((signal.SIGINT, signal.SIGTERM) if several else (signal.SIGINT,))}
 
     def note(*_: object) -> None:
         pressed.set()
-        signal.signal(signal.SIGINT, before)
+        if not several:
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-    signal.signal(signal.SIGINT, note)
+    for one in before:
+        signal.signal(one, note)
     try:
         yield pressed.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)

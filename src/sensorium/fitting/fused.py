@@ -7,14 +7,20 @@ the rows are still in the cache. The same formulas as autograd's, in fewer passe
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sensorium.fitting.batches import Batch
 from sensorium.fitting.options import TrainOptions
+from sensorium.fitting.shared import Shared
 from sensorium.fitting.weights import Weights
 from sensorium.heads._preprocess import AffineLayers
+
+if TYPE_CHECKING:
+    from sensorium.fitting.world import World
 
 _UNIT = 1.02  # bound on the product of two lengths of unit rows that were rounded to bfloat16
 _BACKWARD_OPS = ("native_layer_norm_backward", "threshold_backward", "gelu_backward", "tanh_backward", "silu_backward")
@@ -47,9 +53,11 @@ class FusedStep:
             return False
         return heads[0].trainable and all(not h.trainable or h.affine_layers() is not None for h in heads)
 
-    def __init__(self, modules: list[nn.Module], weights: Weights, options: TrainOptions, dtype: torch.dtype) -> None:
+    def __init__(self, modules: list[nn.Module], weights: Weights, options: TrainOptions, dtype: torch.dtype,
+                 world: World | None = None) -> None:  # fmt: skip
         left, right, self.objective = modules
         self.weights, self.dtype = weights, dtype
+        self.shared = None if world is None else Shared(world)
         self.values = weights.flat if dtype == torch.float32 else torch.empty_like(weights.flat, dtype=dtype)
         self.grads = torch.zeros_like(self.values)
         layers = {id(head): head.affine_layers() for head in (left, right) if head.trainable}
@@ -61,10 +69,16 @@ class FusedStep:
     @torch.no_grad()
     def __call__(self, batch: Batch, share: float = 1.0) -> float:
         """The batch's loss; ``share`` of its gradient is added to the weights' gradient."""
-        zl, zr = self.outputs(batch)
+        zl, zr = self.outputs(batch) if self.shared is None else self._outputs_of_all(batch)
         found = self.objective.gradients(
             zl, zr, batch.positives, sides=(self.left is not None, self.right is not None), bound=self.bound
         )
+        learned = self.objective.learned(found)
+        if self.shared is not None:
+            rows = self.shared.world.part(len(batch.positives))
+            found = found._replace(**{side: None if dz is None else dz[rows] for side, dz in
+                                      (("zl", found.zl), ("zr", found.zr))})  # fmt: skip
+            learned = [] if self.shared.world.rank else learned  # of the whole batch: counted once
         if self.left is self.right:
             self.left.backward(torch.cat([found.zl.to(self.dtype), found.zr.to(self.dtype)]))
         else:
@@ -75,9 +89,15 @@ class FusedStep:
             self.weights.grad.copy_(self.grads)
         else:
             self.weights.grad.add_(self.grads.float(), alpha=share)
-        for parameter, gradient in self.objective.learned(found):
+        for parameter, gradient in learned:
             parameter.grad.add_(gradient, alpha=share)
         return found.loss.item()
+
+    def _outputs_of_all(self, batch: Batch) -> list[Tensor]:
+        """:meth:`outputs` of all processes' rows."""
+        with self.shared.own_numbers(self.weights.flat.device):
+            own = self.outputs(batch)
+        return [self.shared.world.gather(one, len(batch.positives)) for one in own]
 
     @torch.no_grad()
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from torch import nn
 
 from sensorium import io
-from sensorium.fitting import checkpoint, precision
+from sensorium.errors import PeerLost
+from sensorium.fitting import checkpoint, precision, ranks, shared
 from sensorium.fitting.batches import Sampler, Side, batches
 from sensorium.fitting.budget import Budget
 from sensorium.fitting.build import build
@@ -76,12 +78,13 @@ def train(
     Mismatch when ``folder`` holds the checkpoint of another fit, Corrupt when that is damaged.
     """
     budget = Budget.of(options.seconds) if budget is None else budget
-    device = choose_device(options.device)
+    world = ranks.current()
+    device = choose_device(options.device) if world is None else world.device(choose_device(options.device))
     training = pairs.where("train") if (pairs.split != "").any() else pairs
     related = training.where(label=1)
     sampler = Sampler(related, options, seed)
     right_head = left_head if pairs.same_table else right_head
-    with threads(options.threads), torch.random.fork_rng(), interrupts() as interrupted:
+    with threads(options.threads), torch.random.fork_rng(), interrupts(world is not None) as interrupted:
         keep_freed_memory()
         reseed(seed, device)
         build(left, right, related, left_head, right_head)
@@ -95,17 +98,22 @@ def train(
             for line in described(through) if progress else ():
                 say("fit", line)
         modules = [module.to(device) for module in (*heads, objective)]
+        if world is not None:
+            shared.check(heads, options, sampler.batch, world)
+            world.interrupted = interrupted
         objective.prepare(*known, training, *known_heads)
+        place, folder = folder, folder if world is None or not world.rank else None  # one process alone writes
         if folder:
             io.sweep(folder)
         saved_state = checkpoint.load(folder / "checkpoint") if folder else None
         before = saved_state and saved_state[1]["fit"].get("precision")
+        before = before if world is None else world.tell(lambda: before)
         largest = max((p.numel() for m in modules for p in m.parameters() if p.ndim > 1), default=left_head.dim)
         dtype, reason = precision.choose(options.precision, device, before, sampler.batch * largest)
         shares = {parameter: rate / options.lr for parameter, rate in rates.items()}
         weights = Weights(modules, options.weight_decay, options.ema, device, shares)
         by = FusedStep if FusedStep.fits(modules, options, device) and dtype != torch.float16 else AutogradStep
-        take_step = by(modules, weights, options, dtype)
+        take_step = by(modules, weights, options, dtype, world)
         total = options.steps or options.epochs * sampler.steps
         state = State(weights, modules, folder, {
             "objective": type(objective).__name__, "seed": seed, **options.asdict(),
@@ -119,6 +127,8 @@ def train(
             state.resume(saved_state)
             if progress:
                 say("fit", f"going on at step {state.step:,} of {total:,}")
+        if world is not None:
+            state.share(world)
         sides, positives = _examples(*tables, training, related, device, take_step.inputs)
         validation = monitor(*known, *known_heads, pairs, options, device)
         validate_every = max(1, total // sampler.steps // VALIDATIONS)
@@ -126,36 +136,45 @@ def train(
         history = History(folder, state.header, state.events, tensorboard)
         bar = Progress(total, state.step, progress)
         _training_mode(modules, True)
-        over = False
+        over, stop = False, interrupted if world is None else partial(world.any_of, interrupted)
+        part = slice(None) if world is None or options.mixup else world.part(sampler.batch)
         saved = started = time.perf_counter()
         try:
-            for step in batches(sampler, sides, positives, state.step, total):
+            for step in batches(sampler, sides, positives, state.step, total, part):
                 if state.stopped:
                     break
                 reseed((seed * 1_000_003 + state.step) % 2**63, device)
                 weights.grad.zero_()
                 loss = sum(take_step(batch, state.scale.factor / len(step)) for batch in step) / len(step)
+                if world is not None:
+                    world.sum(weights.grad)
                 complete = state.scale.unscale(weights.grad, dtype == torch.float16)
                 norm = weights.norm() if complete else 0.0
                 if not (math.isfinite(loss) and math.isfinite(norm)):
-                    raise not_finite(step, take_step, loss, norm, state, left, right)
-                at = state.step if budget is None else max(state.step, int(budget.spent() * (total - 1)))
+                    raise not_finite(step, take_step, loss, norm, state, left, right, world)
+                at = state.step
+                if budget is not None:
+                    spent = budget.spent() if world is None else world.first_number(budget.spent())
+                    at = max(state.step, int(spent * (total - 1)))
                 rate = learning_rate(at, total, options, state.watch.factor)
                 if complete:
                     weights.update(rate, norm, options.clip)
                 state.add(loss, time.perf_counter() - started)
                 bar.show(state, pairs_a_step)
-                if budget is not None and interrupted():
-                    budget.stop()
-                over = budget is not None and state.step < total and budget.over()
+                if budget is not None:
+                    if stop():
+                        budget.stop()
+                    over = budget.over() if world is None else bool(world.first_number(budget.over()))
+                    over = over and state.step < total
 
                 if state.step % sampler.steps == 0 or state.step == total or over:
+                    state.whole = False
                     event = state.end_epoch(sampler.steps, pairs_a_step, rate)
                     epoch = event["epoch"]
                     _training_mode(modules, False)
                     with weights.evaluated():
                         if validation and (epoch % validate_every == 0 or state.step == total or over):
-                            event |= validation.measure()
+                            event |= validation.measure() if world is None else world.tell(validation.measure)
                             if state.watch.update(event["validation"], epoch, options):
                                 state.keep_best()
                             state.stopped = state.watch.exhausted(options)
@@ -164,10 +183,11 @@ def train(
                             path = folder / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
                             checkpoint.keep(path, state.named_values())
                     _training_mode(modules, True)
+                    state.whole = True
                     history.add(event)
                     if on_epoch is not None:
                         on_epoch(event)
-                if budget is None and interrupted():
+                if budget is None and stop():
                     raise KeyboardInterrupt
                 started = time.perf_counter()  # of the next step, including the gathering of its batches
                 if started - saved >= options.save_seconds:
@@ -176,6 +196,8 @@ def train(
         except KeyboardInterrupt:
             state.save()
             raise
+        except PeerLost as lost:
+            raise state.rescued(lost, world, place) from None
         finally:
             bar.close()
             history.close()
@@ -190,7 +212,7 @@ def train(
         module.to("cpu")
     notes = {"steps": state.step, "epochs": len(state.events), "best_epoch": state.watch.epoch,
              "validation": state.watch.best, "monitor": options.monitor, "stopped_early": state.stopped,
-             **({"out_of_time": True} if over else {}),
+             **({"out_of_time": True} if over else {}), **({} if world is None else {"processes": world.size}),
              "precision": state.header["precision"], "precision_reason": reason, "by": take_step.name,
              "parameters": weights.count, **({"encoders": through} if rates else {})}  # fmt: skip
     return Fitted(left_head, right_head, history.events, notes, encoders=trained_encoders(heads, finetune))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,21 +12,36 @@ from sensorium.fitting.batches import Batch
 from sensorium.fitting.state import State
 from sensorium.types import Embeddings
 
+if TYPE_CHECKING:
+    from sensorium.fitting.world import World
+
 _LISTED = 5
 
 
 def not_finite(
-    step: list[Batch], outputs: Any, loss: float, norm: float, state: State, left: Embeddings, right: Embeddings
+    step: list[Batch],
+    outputs: Any,
+    loss: float,
+    norm: float,
+    state: State,
+    left: Embeddings,
+    right: Embeddings,
+    world: World | None = None,
 ) -> BadData:
-    """The error of a step whose loss or gradient is not finite. outputs: what turns a batch into (zl, zr)."""
+    """The error of a step whose loss or gradient is not finite. outputs: what turns a batch into (zl, zr).
+
+    world: of several processes, all of which come here.
+    """
     causes = []
     for side, table, which in (("left", left, 0), ("right", right, 1)):
-        rows = np.concatenate([batch.positives.rows[which] for batch in step])
+        rows = np.concatenate([batch.positives.rows[which][batch.part] for batch in step])
         bad = np.concatenate([_bad_rows(batch[which], outputs.outputs(batch)[which]) for batch in step])
         if bad.any():
             ids = np.unique(table.ids[rows[bad]])
             more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
             causes.append(f"{side} ids {', '.join(map(repr, ids[:_LISTED].tolist()))}{more} give NaN or infinity")
+    if world is not None:
+        causes = list(filter(None, world.all_texts("; ".join(causes))))
     if not causes:
         ids = [table.ids[step[0].positives.rows[which][:_LISTED]].tolist() for which, table in ((0, left), (1, right))]
         causes.append(f"all {sum(len(b.positives) for b in step)} outputs are finite; the batch begins with left ids "

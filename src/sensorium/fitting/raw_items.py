@@ -70,11 +70,14 @@ class RawItems(RawRows):
         unique, place = np.unique(np.arange(len(self))[rows], return_inverse=True)
         return RawBatch(self.encoder, list(self._readers.map(self._plain, unique.tolist())), place)
 
-    def augmented(self, rows: np.ndarray, turn: tuple[int, ...]) -> RawBatch:
-        """Items changed by chance, which depends on the seed, the turn, and the place in the batch alone."""
+    def augmented(self, rows: np.ndarray, turn: tuple[int, ...], first: int = 0) -> RawBatch:
+        """Items changed by chance, which depends on the seed, the turn, and the place in the batch alone.
+
+        first: place of the first row.
+        """
         if self.augment is None:
             return self[rows]
-        changed = list(self._readers.map(lambda at: self._changed(*at, turn), enumerate(rows.tolist())))
+        changed = list(self._readers.map(lambda at: self._changed(*at, turn), enumerate(rows.tolist(), first)))
         return RawBatch(self.encoder, changed, np.arange(len(rows)))
 
     def _plain(self, row: int) -> Any:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
-from sensorium.errors import Mismatch
+from sensorium.errors import Busy, Mismatch, PeerLost
 from sensorium.fitting import checkpoint
 from sensorium.fitting.precision import LossScale
 from sensorium.fitting.schedule import EarlyStopping
 from sensorium.fitting.weights import Weights
+
+if TYPE_CHECKING:
+    from sensorium.fitting.world import World
 
 FORMAT = 1  # of checkpoint/
 _PLAIN = ("step", "loss", "seconds", "since", "stopped", "events")  # saved unchanged
@@ -40,6 +45,7 @@ class State:
     events: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     scale: LossScale = field(default_factory=LossScale)
+    whole: bool = True  #: whether the step's epoch is closed with all of its event, so that it may be saved
 
     def add(self, loss: float, seconds: float) -> None:
         """Count one more step."""
@@ -110,6 +116,36 @@ class State:
         self.scale = LossScale(**record.get("scale", {}))  # fits of before have none
         for name in _PLAIN:
             setattr(self, name, record[name])
+
+    def share(self, world: World) -> None:
+        """Take over the state of the first of several processes. Raises Mismatch where theirs is another fit."""
+        world.same(self.header)
+        mine = {name: getattr(self, name) for name in _PLAIN}
+        told = world.tell(lambda: {**mine, "watch": self.watch.asdict(), "scale": asdict(self.scale),
+                                   "updates": int(self.weights.steps), "best": sorted(self.best)})  # fmt: skip
+        if world.rank:
+            self.watch, self.scale = EarlyStopping(**told["watch"]), LossScale(**told["scale"])
+            values = self.values()
+            self.best = {name: torch.empty_like(values[name]) for name in told["best"]}
+            for name in _PLAIN:
+                setattr(self, name, told[name])
+        self.weights.steps.fill_(told["updates"])
+        tensors = self.values() | self.weights.tensors()
+        world.from_first([*(tensors[name] for name in sorted(tensors)), *(self.best[name] for name in told["best"])])
+
+    def rescued(self, lost: PeerLost, world: World, folder: Path | None) -> PeerLost:
+        """The error of a fit that ends as another process is gone; the checkpoint is written where it can be."""
+        said = "no checkpoint was written yet: the same command begins anew"
+        if folder is not None and self.whole:
+            with contextlib.suppress(Busy):
+                lock = world.writes(folder)
+                if lock is not None:
+                    with lock:
+                        self.folder = folder
+                        self.save()
+        if folder is not None and (folder / "checkpoint" / "state.json").is_file():
+            said = "the checkpoint is saved: the same command goes on from there"
+        return PeerLost(f"{lost} at step {self.step:,} of {self.header['steps']:,}; {said}", lost.said)
 
 
 def same_fit(saved: Mapping[str, Any], expected: Mapping[str, Any], where: Path) -> None:

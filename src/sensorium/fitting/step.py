@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,14 @@ from sensorium.fitting import regularisers
 from sensorium.fitting.batches import Batch
 from sensorium.fitting.options import TrainOptions
 from sensorium.fitting.raw_items import RawBatch
+from sensorium.fitting.shared import Shared
 from sensorium.fitting.through import Through
 from sensorium.fitting.weights import Weights
 from sensorium.numerics import device as devices
+from sensorium.pairs.positives import Positives
+
+if TYPE_CHECKING:
+    from sensorium.fitting.world import World
 
 
 class AutogradStep:
@@ -27,9 +32,11 @@ class AutogradStep:
 
     name = "autograd"
 
-    def __init__(self, modules: list[nn.Module], weights: Weights, options: TrainOptions, dtype: torch.dtype) -> None:
+    def __init__(self, modules: list[nn.Module], weights: Weights, options: TrainOptions, dtype: torch.dtype,
+                 world: World | None = None) -> None:  # fmt: skip
         *heads, self.objective = modules
         self.weights, self.options = weights, options
+        self.shared = None if world is None else Shared(world)
         self.chunk = next((head.options.chunk for head in heads if isinstance(head, Through)), 0)
         fixed = [not head.trainable and not options.mixup for head in heads]
         self.heads = [None if done else head for head, done in zip(heads, fixed, strict=True)]
@@ -53,19 +60,45 @@ class AutogradStep:
                                   self.chunk))  # fmt: skip
 
     def _loss(self, batch: Batch, share: float) -> float:
-        left, right, positives = batch
+        left, right, positives, _ = batch
         if self.options.mixup:
             left, right, positives = regularisers.mixup(left, right, positives, self.options.mixup)
+        if self.shared is not None:
+            return self._loss_of_all(left, right, positives, share)
         with self.autocast:
             zl, zr = _apply(self.heads[0], left), _apply(self.heads[1], right)
-            loss = self.objective.loss(zl, zr, positives)
-            if self.options.structure:
-                penalties = [regularisers.structure(x, z) for head, x, z in
-                          zip(self.heads, (left, right), (zl, zr), strict=True) if head is not None]  # fmt: skip
-                loss = loss + self.options.structure * sum(penalties) / 2
+            loss = self._objective(zl, zr, positives, left, right)
         if loss.requires_grad:
             (loss * share if share != 1.0 else loss).backward()
         return loss.item()
+
+    def _objective(self, zl: Tensor, zr: Tensor, positives: Positives, left: Any = None, right: Any = None) -> Tensor:
+        """The loss of all rows of a batch. left, right: their inputs, which the geometry regulariser reads."""
+        loss = self.objective.loss(zl, zr, positives)
+        if self.options.structure:
+            penalties = [regularisers.structure(x, z) for head, x, z in
+                      zip(self.heads, (left, right), (zl, zr), strict=True) if head is not None]  # fmt: skip
+            loss = loss + self.options.structure * sum(penalties) / 2
+        return loss
+
+    def _loss_of_all(self, left: Any, right: Any, positives: Positives, share: float) -> float:
+        """:meth:`_loss` of several processes, each with its rows of the batch."""
+        b = len(positives)
+        if self.options.mixup:  # which mixes rows of the whole batch
+            rows = self.shared.world.part(b)
+            left, right = left[rows], right[rows]
+        with self.shared.own_numbers(self.weights.flat.device), self.autocast:
+            own = [_apply(self.heads[0], left), _apply(self.heads[1], right)]
+        if self.options.structure:
+            for x in (left, right):
+                regularisers.check_vectors("structure", isinstance(x, tuple))
+            own += [left, right]
+
+        def loss_of(zl: Tensor, zr: Tensor, *inputs: Tensor) -> Tensor:
+            with self.autocast:
+                return self._objective(zl, zr, positives, *inputs)
+
+        return self.shared.backward(loss_of, own, b, share)
 
     @torch.no_grad()
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
