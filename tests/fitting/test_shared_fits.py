@@ -3,13 +3,17 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from shared_fits import ALL, ended, start
-from training_data import tensors, train
+from training_data import tensors, train, views
 
+import sensorium
 from sensorium.errors import BadRecipe
 from sensorium.fitting import ranks
 from sensorium.objectives.auto import Auto
@@ -116,6 +120,22 @@ def test_a_process_that_hangs_ends_the_fit_after_the_time_out(tmp_path):
     processes[1].kill()
     processes[1].communicate()
     assert status == 2 and "process 1 of 2 died" in text and "the checkpoint is saved" in text
+
+
+@pytest.mark.slow
+def test_torchrun_makes_a_whole_run_once(tmp_path):
+    left, right, _ = views()
+    np.savez(tmp_path / "pairs.npz", a=left.vectors, b=right.vectors)
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "sensorium", "run", "arrays",
+               f"data.file={tmp_path / 'pairs.npz'}", "data.left=a", "data.right=b", "objective=infonce",
+               "train.epochs=2", "--out", str(tmp_path / "runs/made"), "--json"]  # fmt: skip
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    made = sensorium.open(tmp_path / "runs/made")
+    assert made.metrics["fit"]["processes"] == 2
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert lines == made.metrics["results"]  # printed by the first process alone
+    assert not (tmp_path / "runs/.made.building").exists()
 
 
 @pytest.fixture

@@ -62,6 +62,10 @@ def on(where: str | None, workers: int | None = None) -> AbstractContextManager[
         if workers is not None:
             raise BadRecipe(f"--workers {workers} needs --on; type: --on ray --workers {workers}")
         return nullcontext()
+    from sensorium.fitting import ranks
+
+    if ranks.rank():  # of several processes, the first one embeds
+        return nullcontext()
     from sensorium.scale.on import on as on_ray
 
     return on_ray(where, workers)
