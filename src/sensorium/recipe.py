@@ -243,6 +243,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
         return
     if key in SLOTS and not isinstance(value, Mapping):
         value = {"name": str(value)}  # swapping a part drops the old part's keys
+        if key == "objective":
+            value |= _own(values.get(key), value["name"])
     *path, last = key.split(".")
     target = values
     for step in path:
@@ -253,6 +255,15 @@ def _apply(values: dict[str, Any], override: str) -> None:
             raise BadRecipe(f"'{key}': '{step}' is not a section")
         target = inner
     target[last] = value
+
+
+def _own(before: Any, name: str) -> dict[str, Any]:
+    """The key ``own`` of an objective that takes the one before it, where that is trained."""
+    spec = {"name": before} if isinstance(before, str) else before
+    if not isinstance(spec, Mapping) or "name" not in spec or not parts.find("objectives", name).keeps_own:
+        return {}
+    part = parts.find("objectives", spec["name"])
+    return {} if part.closed_form or part.mixture else {"own": dict(spec)}
 
 
 def _value(text: str) -> Any:

@@ -59,6 +59,11 @@ def test_the_result_is_never_below_the_best_closed_form_on_validation(tmp_path) 
     assert {"infonce-1-1", "infonce-2-1"} < {event["member"] for event in found.history}
 
 
+def test_the_surest_closed_form_comes_first_where_there_is_one_second(tmp_path) -> None:
+    found = fitted(tmp_path, keys={"closed": None, "trained": None, "seconds": 1e-6})
+    assert [row["member"] for row in found.notes["mixture"]] == ["cca"] and found.notes["out_of_time"]
+
+
 def test_few_pairs_get_the_closed_form_and_say_so(tmp_path) -> None:
     found = fitted(tmp_path, keys={"least": 10**6})
     rows = found.notes["mixture"]
@@ -183,6 +188,8 @@ def test_frames_get_a_seed_ensemble_of_the_recipes_heads() -> None:
     objective = parts.make("objectives", {"name": "auto", "most": 2})
     found = train(None, data=(left, right, pairs), heads=both, objective=objective, seconds=20.0, epochs=30, lr=1e-2,
                   names={"left": "lstm", "right": "identity"})  # fmt: skip
+    own = parts.make("objectives", {"name": "auto", "own": {"name": "infonce", "temperature": 0.3}})
+    assert auto.of_frames(left, right, pairs, both[1], own).temperature == pytest.approx(0.3)
     assert found.notes["members"] == 2 and found.names == {"left": "ensemble"}
     assert found.notes["validation"] > 0.75
 

@@ -1,5 +1,6 @@
 """Members of objective=auto: the recipe's own heads, seeds as one choice, one head that learns from them, the time."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,12 +9,15 @@ import torch
 from training_data import assert_same_bits, train, views
 
 from sensorium import heads, parts
+from sensorium import recipe as recipes
 from sensorium.errors import BadRecipe
 from sensorium.fitting import TrainOptions, mixing, mixture, tried
 from sensorium.fitting.budget import Budget
+from sensorium.fitting.validation import Once
 from sensorium.heads.linear import Linear
 from sensorium.heads.mixture import Mixture
 from sensorium.heads.mlp import MLP
+from sensorium.numerics.moments import InputStats
 from sensorium.objectives import _members
 from sensorium.pairs import Pairs
 from sensorium.types import Embeddings
@@ -76,6 +80,21 @@ def test_members_that_do_not_apply_or_repeat_another_are_left_out() -> None:
     assert found.notes["left_out"] == {"infonce (own heads)": "the recipe's own heads are not trained"}
 
 
+def test_input_dropout_is_of_the_wider_side_where_one_is_much_wider() -> None:
+    objective = parts.make("objectives", {"name": "auto"})
+    pairs = Pairs.of(np.arange(4), np.arange(4))
+    for widths, expected, name in (
+        ((9, 3), (0.3, None), "left input_dropout 0.3"),
+        ((3, 9), (None, 0.3), "right input_dropout 0.3"),
+        ((5, 4), (0.3, 0.3), "input_dropout 0.3"),
+    ):
+        left, right = (Embeddings(np.arange(4).astype(str), np.ones((4, w), np.float32), {}) for w in widths)
+        noisy = [one for one in objective.chosen(left, right, pairs) if not one.objective.closed_form][1]
+        both = mixture.heads_of(noisy, *small(), False)
+        assert tuple(head.arguments["input_dropout"] for head in both) == expected
+        assert tried.called_of(noisy) == f"infonce (own heads, {name})"
+
+
 def test_keys_of_the_recipes_own_heads_change_trained_ones_alone() -> None:
     member = _members.member(NOISY, "objective.trained[0]")
     left, right = mixture.heads_of(member, MLP(dim=8, hidden=16), parts.make("heads", "identity"), False)
@@ -83,6 +102,70 @@ def test_keys_of_the_recipes_own_heads_change_trained_ones_alone() -> None:
     assert right.arguments == parts.make("heads", "identity").arguments
     with pytest.raises(BadRecipe, match="is solved exactly"):
         _members.member({"name": "cca", "head": {"input_dropout": 0.2}}, "objective.closed[0]")
+
+
+def test_the_recipes_own_objective_is_kept_and_comes_first() -> None:
+    plan = recipes.load("glyphs", ["objective=auto"])
+    objective = plan.part("objective")
+    assert plan.values["objective"]["own"] == {"name": "infonce", "temperature": 0.1}
+    assert recipes.load(plan.values).hash == plan.hash
+    trained = [member for member in objective.members if not member.objective.closed_form]
+    assert trained[0].head is None and not trained[0].options and objective.own.temperature == pytest.approx(0.1)
+    heads_of = {"own" if mixture.own_heads(one) else "named": one.objective.temperature for one in trained}
+    assert heads_of == {"own": pytest.approx(0.1), "named": pytest.approx(0.07)}
+    assert "own" not in recipes.load("glyphs", ["objective=ridge", "objective=auto"]).values["objective"]
+    assert "own" not in recipes.load("arrays", ["data.file=x.npz"]).values["objective"]
+    kept = recipes.load("glyphs", ["objective=siglip", "objective=auto"])
+    assert kept.values["objective"]["own"] == {"name": "siglip"}
+
+
+def test_the_fit_of_the_recipes_own_objective_is_the_recipes() -> None:
+    left = views()[0]
+    own = {"name": "infonce", "temperature": 0.2}
+    alone = train(None, heads=small(), objective=parts.make("objectives", own), epochs=2, batch=128)
+    found = fitted(keys={"closed": [], "trained": None, "own": own, "most": 1})
+    z = [heads.apply(of.left_head, left.vectors) for of in (alone, found)]
+    np.testing.assert_array_equal(z[0], z[1])
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ("infonce", "own='infonce'; expected an objective with its keys, such as '{name = \"infonce\", temperature"),
+        ({"temperature": 0.1}, "own={'temperature': 0.1}; expected an objective with its keys"),
+        ({"name": "cca"}, "objective.own: 'cca' is no trained objective; expected one, such as infonce"),
+        ({"name": "auto"}, "objective.own: 'auto' is no trained objective; expected one, such as infonce"),
+        ({"name": "infonce", "temperatur": 0.1}, "temperatur"),
+    ],
+)
+def test_what_is_no_objective_of_ones_own_is_refused(own, message) -> None:
+    with pytest.raises(BadRecipe, match=re.escape(message)):
+        parts.make("objectives", {"name": "auto", "own": own})
+
+
+def test_input_statistics_come_from_the_pairs_where_all_items_count_alike() -> None:
+    left, right, pairs = views()
+    twice = pairs.take(np.concatenate([np.arange(len(pairs)), np.flatnonzero(pairs.split == "train")]))
+    more = pairs.take(np.concatenate([np.arange(len(pairs)), np.arange(3)]))
+    for of, alike in ((pairs, True), (twice, True), (more, False)):
+        one = tried.Tried(left, right, of, small(), TrainOptions(), Budget(), 0, NAMES, False)
+        one.begin(None, SimpleNamespace(events=[]), dict.fromkeys(NAMES, 1.0), 1, False)
+        one.solve(_members.member("cca", "x"))
+        rows = pairs.where("train").left
+        for side, table in enumerate((left, right)):
+            assert (one._of_moments(of.where("train").left, side) is not None) == alike
+            found, expected = one._statistics(table, side), InputStats.of(table.vectors, rows)
+            assert found.n == expected.n
+            np.testing.assert_allclose(found.mean, expected.mean, atol=1e-10)
+            np.testing.assert_allclose(found.covariance, expected.covariance, atol=1e-10)
+
+
+def test_rows_that_both_directions_read_are_projected_once() -> None:
+    asked = []
+    once = Once(lambda side, rows: asked.append(side) or np.eye(9)[rows])
+    rows = np.array([3, 1])
+    np.testing.assert_array_equal(once(0, rows), once(0, rows.copy()))
+    assert once(1, rows).shape == (2, 9) and once(0, rows[:1]).shape == (1, 9) and asked == [0, 1, 0]
 
 
 def test_one_head_learns_from_the_mixture(tmp_path) -> None:

@@ -29,6 +29,7 @@ class Objective(Protocol):
 
     closed_form: bool
     mixture: bool = False  #: made of members with objectives of their own
+    keeps_own: bool = False  #: has a key ``own``: the trained objective of a recipe in whose place it comes
     gives_probabilities: bool = False  #: scores of all classes can be turned into their probabilities
 
     def check(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> None:
@@ -116,9 +117,9 @@ class Member:
     keys without a name for the recipe's own with these changed.
     A closed form makes its head itself, unless it works on the output of one that is not trained. seeds: so many fits,
     each with a seed of its own, whose scores are averaged; of a closed form one. right_head: of the right side where it
-    is another. options: keys of [train] for this member where the recipe leaves them at their defaults. variance: of
-    ``auto``, a share: a perceptron of standardised inputs is trained on the principal components that hold it of their
-    variance, where these are at most a fourth of the inputs' numbers; 0 for none.
+    is another, or has other keys changed. options: keys of [train] for this member where the recipe leaves them at
+    their defaults. variance: of ``auto``, a share: a perceptron of standardised inputs is trained on the principal
+    components that hold it of their variance, where these are at most a fourth of the inputs' numbers; 0 for none.
     """
 
     name: str
@@ -149,6 +150,7 @@ class MixtureObjective(Objective, Protocol):
     members: Sequence[Member]
     corrected: bool = True  #: weights are chosen with scores corrected for hubs, as a run is searched
     powers: Sequence[float] = (1.0,)  #: signed powers of the inputs that are tried; the first without a closed form
+    own: TrainedObjective | None = None  #: of the recipe's own heads, of an adaptive one that keeps it
     adaptive: bool = False  #: members are chosen by the data with ``chosen``, and those that do not apply left out
     seconds: float = 0.0  #: that an adaptive one may take where train.seconds does not say; 0 for no limit
     most: int = 5  #: trained fits of an adaptive one in all

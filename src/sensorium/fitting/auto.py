@@ -66,9 +66,9 @@ def fit(
     if left.offsets is not None or right.offsets is not None:
         seeds, seconds = min(FRAMES, max(1, objective.most)), options.seconds or objective.seconds
         kept = replace(judged(options, left, right, pairs), members=seeds, seconds=seconds)
-        return members.train(left, right, pairs, left_head, right_head, of_frames(left, right, pairs, right_head), kept,
-                             folder, seed, names=names, progress=progress, on_epoch=on_epoch,
-                             tensorboard=tensorboard)  # fmt: skip
+        learned = of_frames(left, right, pairs, right_head, objective)
+        return members.train(left, right, pairs, left_head, right_head, learned, kept, folder, seed, names=names,
+                             progress=progress, on_epoch=on_epoch, tensorboard=tensorboard)  # fmt: skip
     check_varied(left, right, pairs)
     classes = class_table(left, right, pairs) is not None
     own = replace(judged(options, left, right, pairs), seconds=0.0, distill=False)
@@ -148,8 +148,10 @@ def plain(closed: Sequence[Member]) -> Member:
     return min(closed, key=lambda member: order.get(member.name, 2))
 
 
-def of_frames(left: Embeddings, right: Embeddings, pairs: Pairs, right_head: Any) -> Any:
-    """What heads of sequences are trained by: the classes of a class table, else InfoNCE."""
+def of_frames(left: Embeddings, right: Embeddings, pairs: Pairs, right_head: Any, objective: Any) -> Any:
+    """What heads of sequences are trained by: the recipe's own objective, the classes of a class table, or InfoNCE."""
+    if objective.own is not None:
+        return objective.own
     classes = class_table(left, right, pairs) is not None and not right_head.normalize
     return parts.make("objectives", "cross_entropy" if classes else "infonce")
 

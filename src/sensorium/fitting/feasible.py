@@ -109,7 +109,7 @@ def _check_mixture(
     if objective.adaptive and left.offsets is None and right.offsets is None:
         return []  # its fit leaves out what does not apply, and says so
     if objective.adaptive:
-        trained = auto.of_frames(left, right, pairs, right_head)
+        trained = auto.of_frames(left, right, pairs, right_head, objective)
         return check_fit(left, right, pairs, left_head, right_head, trained, options)
     notes: dict[str, None] = {}
     for member in objective.members:

@@ -11,7 +11,7 @@ import numpy as np
 from sensorium import heads
 from sensorium.fitting.fitted import Fitted
 from sensorium.fitting.options import TrainOptions
-from sensorium.fitting.validation import QUERIES, few
+from sensorium.fitting.validation import QUERIES, Once, few
 from sensorium.pairs import Pairs, Relevance, csr
 from sensorium.scores import measures
 from sensorium.types import Embeddings, blocks
@@ -98,9 +98,10 @@ class Board:
         if not self.asked:
             self.values.append(None)
             return None
-        self.scores.append(_scores(fitted, self.left, self.right, self.asked, self.directions))
+        outputs = _outputs(fitted, self.left, self.right)
+        self.scores.append(_scores(outputs, self.asked, self.directions))
         if self.banks:
-            self.known.append(_scores(fitted, self.left, self.right, self.banks, self.directions))
+            self.known.append(_scores(outputs, self.banks, self.directions))
         one = Measured(self.asked, self.scores[-1:], self.monitor, self.known[-1:] or None)
         self.values.append(one.value(np.ones(1)))
         return self.values[-1]
@@ -276,14 +277,16 @@ def _bank(pairs: Pairs, direction: str) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), BANK)).round().astype(np.int64)]
 
 
-def _scores(
-    fitted: Fitted, left: Embeddings, right: Embeddings, asked: Sequence[Relevance], directions: Sequence[str]
-) -> list[np.ndarray]:
-    """Scores (q, m) of one member, by direction."""
+def _outputs(fitted: Fitted, left: Embeddings, right: Embeddings) -> Once:
+    """What gives the outputs of a member for rows of a side, each once."""
     sides = (fitted.left_head, left), (fitted.right_head, right)
+    return Once(lambda side, rows: heads.apply(sides[side][0], sides[side][1].vectors, rows))
+
+
+def _scores(outputs: Once, asked: Sequence[Relevance], directions: Sequence[str]) -> list[np.ndarray]:
+    """Scores (q, m) of one member, by direction."""
     found = []
     for relevance, direction in zip(asked, directions, strict=False):
-        queries, candidates = sides if direction == "left->right" else sides[::-1]
-        q = heads.apply(queries[0], queries[1].vectors, relevance.queries)
-        found.append(q @ heads.apply(candidates[0], candidates[1].vectors, relevance.candidates).T)
+        query = int(direction == "right->left")
+        found.append(outputs(query, relevance.queries) @ outputs(1 - query, relevance.candidates).T)
     return found

@@ -155,7 +155,8 @@ def heads_of(member: Member, left_head: Any, right_head: Any, tied: bool) -> tup
     Raises BadRecipe where the member changes keys that the recipe's own trained heads do not have.
     """
     if own_heads(member):
-        left, right = (_changed(head, member.head or {}) for head in (left_head, right_head))
+        keys = member.head or {}, member.head or {} if member.right_head is None else member.right_head
+        left, right = (_changed(head, own) for head, own in zip((left_head, right_head), keys, strict=True))
     else:
         specs = (member.head, member.right_head or member.head)
         left, right = (parts.make("heads", spec, "objective.members.head") for spec in specs)

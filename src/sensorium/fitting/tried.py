@@ -28,7 +28,7 @@ from sensorium.numerics.moments import InputStats, Moments
 from sensorium.objectives._class_codes import class_table
 from sensorium.pairs import Pairs
 from sensorium.progress import say
-from sensorium.types import Embeddings
+from sensorium.types import SIDES, Embeddings
 
 FEW = 30  # validation groups, below which a mixture must be better than the closed form with 95% confidence
 _FIRST = 0.5  # share of the time left that the first trained fit may take
@@ -183,10 +183,22 @@ class Tried:
         if id(table) not in self.known:
             related = closed_form.training_pairs(self.pairs).where(label=1)
             rows = [related.left, related.right]
-            self.known[id(table)] = input_statistics(
+            made = None if self.pairs.same_table else self._of_moments(rows[side], side)
+            self.known[id(table)] = made or input_statistics(
                 table, np.concatenate(rows) if self.pairs.same_table else rows[side]
             )
         return self.known[id(table)]
+
+    def _of_moments(self, rows: np.ndarray, side: int) -> InputStats | None:
+        """Statistics of a side from the moments of the pairs, where these are of its inputs and count each alike."""
+        own, counts = self.both[side], np.bincount(rows)
+        counts = counts[counts > 0]
+        if self.moments is None or not own.trainable or own.features is not None or (counts != counts[0]).any():
+            return None
+        mean, covariance = (
+            (self.moments.mean_y, self.moments.cov_yy) if side else (self.moments.mean_x, self.moments.cov_xx)
+        )
+        return InputStats(len(counts), mean, covariance)
 
     def _build(
         self, tables: tuple[Embeddings, Embeddings], both: tuple[Any, Any], seed: int, options: TrainOptions
@@ -258,7 +270,10 @@ def called_of(member: Member) -> str:
     head = {} if spec is None else {"name": spec} if isinstance(spec, str) else dict(spec)
     more = [str(head[key]) for key in ("name", "hidden") if key in head]
     shown = ("width", "mixup", "structure") + (("input_dropout", "dropout") if "name" not in head else ())
-    more += [f"{key} {value:g}" for key, value in (*head.items(), *member.options.items()) if key in shown]
+    sides = [("", head)] if member.right_head is None or "name" in head else [
+        (f"{side} ", keys) for side, keys in zip(SIDES, (head, member.right_head), strict=True)]  # fmt: skip
+    given = [(f"{side}{key}", value) for side, keys in sides for key, value in keys.items() if key in shown]
+    more += [f"{key} {value:g}" for key, value in (*given, *member.options.items()) if key.split()[-1] in shown]
     more += [f"variance {member.variance:g}"] if member.variance else []
     own = not member.objective.closed_form and "name" not in head
     return f"{member.name} ({', '.join(['own heads'] * own + more)})" if more or own else member.name

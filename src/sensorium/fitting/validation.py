@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -68,12 +69,10 @@ class Validation:
     def measure(self) -> dict[str, float]:
         """Every measure, averaged over the directions."""
         found: dict[str, list[float]] = {name: [] for name in self.measures}
+        project = Once(self._project)
         for direction, relevance in self.relevance.items():
             query_side, candidate_side = (0, 1) if direction == "left->right" else (1, 0)
-            queries, candidates = (
-                self._project(query_side, relevance.queries),
-                self._project(candidate_side, relevance.candidates),
-            )
+            queries, candidates = project(query_side, relevance.queries), project(candidate_side, relevance.candidates)
             here = replace(relevance, queries=np.arange(len(queries)), candidates=np.arange(len(candidates)))
             ranks = scores.ranks(queries, candidates, here)
             for name in self.measures:
@@ -92,6 +91,22 @@ class Validation:
             z = head(*x) if isinstance(x, tuple) else head(x)
             out.append(z.float().cpu().numpy())
         return np.concatenate(out)
+
+
+class Once:
+    """Calls ``project`` (side, rows) once for the same rows of a side, which one direction seeks and another asks."""
+
+    def __init__(self, project: Callable[[int, np.ndarray], np.ndarray]) -> None:
+        self.project = project
+        self.known: list[tuple[int, np.ndarray, np.ndarray]] = []
+
+    def __call__(self, side: int, rows: np.ndarray) -> np.ndarray:
+        """Outputs (n, d) of these rows."""
+        for of, same, made in self.known:
+            if of == side and np.array_equal(same, rows):
+                return made
+        self.known.append((side, rows, self.project(side, rows)))
+        return self.known[-1][2]
 
 
 def _cosine(queries: np.ndarray, candidates: np.ndarray, relevance: Relevance) -> float:

@@ -25,8 +25,9 @@ def member(spec: str | Mapping[str, Any], where: str) -> Member:
         raise BadRecipe(f"{where}.seeds={seeds!r}; expected a whole number, 1 to {MOST}")
     if isinstance(variance, bool) or not isinstance(variance, (int, float)) or not 0 <= variance <= 1:
         raise BadRecipe(f"{where}.variance={variance!r}; expected a share from 0 to 1, such as 0.92")
-    own = isinstance(heads["head"], Mapping) and "name" not in heads["head"]  # keys of the recipe's own heads
-    named = {key: head for key, head in heads.items() if head is not None and not (own and key == "head")}
+    keyed = [key for key, head in heads.items() if isinstance(head, Mapping) and "name" not in head]
+    own = "head" in keyed  # keys of the recipe's own heads
+    named = {key: head for key, head in heads.items() if head is not None and not (own and key in keyed)}
     made = [parts.make("heads", head, f"{where}.{key}") for key, head in named.items()]
     if objective.closed_form and (seeds > 1 or own or any(head.trainable and not head.solved for head in made)):
         raise BadRecipe(f"{where}: '{name}' is solved exactly and makes its head itself; leave out head and seeds, or "

@@ -22,6 +22,9 @@ _CCA = {
 _STEPS = {"epochs": 10, "lr": 1e-3, "weight_decay": 1e-2}
 _RESIDUAL = {"name": "mlp", "hidden": 512, "dim": 256, "dropout": 0.5, "residual": True, "input_dropout": 0.3}
 
+_NOISY = {"name": "infonce", "head": {"input_dropout": 0.3}, "options": _STEPS}
+_WIDER = 2.0  # times the other side's inputs, from which the wider side alone has the input dropout of _NOISY
+
 
 def _kernel(width: float, seed: int) -> dict[str, Any]:
     """Kernel CCA by random features."""
@@ -29,12 +32,12 @@ def _kernel(width: float, seed: int) -> dict[str, Any]:
             "head": {"name": "random_features", "width": width, "seed": seed}}  # fmt: skip
 
 
-#: Members by what the data are, closed forms first.
+#: Members by what the data are, closed forms first, and of these the surest good one.
 _CLOSED: Mapping[str, Sequence[Any]] = {
-    "items": ["ridge", "procrustes", _CCA, _kernel(1.5, 0), _kernel(3.0, 1)],
+    "items": [_CCA, "ridge", "procrustes", _kernel(1.5, 0), _kernel(3.0, 1)],
     "one table": [_CCA, _kernel(1.5, 0), _kernel(3.0, 1)],
     "relation by class": [
-        "ridge", _CCA, _kernel(3.0, 0),
+        _CCA, "ridge", _kernel(3.0, 0),
         {"name": "lda", "head": "posterior"}, {"name": "logistic", "head": "posterior"},
         {"name": "knn", "head": "posterior"},
     ],
@@ -48,7 +51,7 @@ _CLOSED: Mapping[str, Sequence[Any]] = {
 _TRAINED: Mapping[str, Sequence[Any]] = {
     "items": [
         {"name": "infonce", "options": _STEPS},
-        {"name": "infonce", "head": {"input_dropout": 0.2}, "options": _STEPS},
+        _NOISY,
         {"name": "infonce", "head": _RESIDUAL, "options": _STEPS},
         {"name": "infonce", "learnable": True, "variance": 0.92, "options": {**_STEPS, "mixup": 1.0}},
         {"name": "infonce", "variance": 0.92, "options": {**_STEPS, "structure": 1.0}},
@@ -63,7 +66,7 @@ _TRAINED: Mapping[str, Sequence[Any]] = {
 class Auto(MixtureObjective):
     """A mixture whose members are chosen by the data, within ``train.seconds``; see :class:`.mixture.Mixture`.
 
-    Closed forms come first: ridge, Procrustes, CCA with strengths and powers chosen on validation; for class tables
+    Closed forms come first: CCA with strengths and powers chosen on validation, ridge, Procrustes; for class tables
     shrinkage LDA, logistic regression, votes of near items (knn) and ridge of random features. Then the recipe's own
     heads and others are trained, as many as there is time to repeat, and the best on validation is fitted again with
     other seeds while time is left. Kernel CCA by random features is solved before them where the items are few, else
@@ -78,6 +81,9 @@ class Auto(MixtureObjective):
         those), ``right_head``, ``variance`` (perceptrons of wide inputs are trained on the principal components that
         hold this share of it, where they are at most a fourth of the inputs' numbers) and ``options``, keys of [train]
         that hold where the recipe leaves them at their defaults; left out, by the data; ``[]``: none.
+    own: the trained objective of the recipe's own heads, such as ``{name = "infonce", temperature = 0.1}``: they are
+        first fitted with it and the recipe's [train] as it is, and what else is tried of that name has its keys. A
+        recipe's objective is kept here where ``objective=auto`` replaces it; left out, by the data.
     most: trained fits in all, 0 to 100.
     least: training items of each side (of a class table, of the left one) from which trained members are tried, 0 or
         more, up to 1,000,000,000.
@@ -89,6 +95,7 @@ class Auto(MixtureObjective):
     """
 
     adaptive = True
+    keeps_own = True
 
     def __init__(
         self,
@@ -99,6 +106,7 @@ class Auto(MixtureObjective):
         seconds: float = 60.0,
         powers: Sequence[float] = (1.0, 0.5),
         corrected: bool = True,
+        own: Mapping[str, Any] | None = None,
     ) -> None:
         for name, values in (("closed", closed), ("trained", trained)):
             if values is not None and (isinstance(values, (str, Mapping)) or len(values) > _MOST):
@@ -112,22 +120,27 @@ class Auto(MixtureObjective):
             raise BadRecipe(f"auto: seconds={seconds}; expected 0 to 1,000,000,000, such as 60")
         self.most, self.least, self.seconds, self.corrected = most, least, float(seconds), corrected
         self.powers = parts.make("objectives", {"name": "mixture", "powers": powers}).powers
-        self._closed, self._trained = closed, trained
+        self._closed, self._trained, self._own = closed, trained, own
+        self.own = None if own is None else self._checked(own)
         self.members = self._of("items")
         for kind in _CLOSED:
             self._of(kind)  # what is wrong with a member is said at once
 
     def chosen(self, left: Embeddings, right: Embeddings, pairs: Pairs) -> Sequence[Member]:
         """The members for these data: of one table, a class table, a relation by class, or items of two kinds."""
+        widths = left.dim, right.dim
         if pairs.same_table:
             return self._of("one table")
         if pairs.classes is not None:
-            return self._of("relation by class")
-        return self._of("items" if class_table(left, right, pairs) is None else "class table")
+            return self._of("relation by class", widths)
+        return self._of("items" if class_table(left, right, pairs) is None else "class table", widths)
 
-    def _of(self, kind: str) -> list[Member]:
+    def _of(self, kind: str, widths: tuple[int, int] = (1, 1)) -> list[Member]:
         closed = _CLOSED[kind] if self._closed is None else self._closed
-        trained = _TRAINED.get(kind, _TRAINED["items"]) if self._trained is None else self._trained
+        trained = [_of_wide(spec, widths) for spec in _TRAINED.get(kind, _TRAINED["items"])]
+        trained = trained if self._trained is None else self._trained
+        if self._own is not None and self._trained is None:
+            trained = _with_own(trained, self._own)
         made = []
         for name, specs in (("closed", closed), ("trained", trained)):
             for k, spec in enumerate(specs):
@@ -141,3 +154,34 @@ class Auto(MixtureObjective):
                 "auto: closed=[] and trained=[]; expected one objective at least, such as closed='[\"cca\"]'"
             )
         return made
+
+    @staticmethod
+    def _checked(own: Mapping[str, Any]) -> Any:
+        """The objective ``own``. Raises BadRecipe where it is not a trained one."""
+        if not isinstance(own, Mapping) or "name" not in own:
+            raise BadRecipe(f"auto: own={own!r}; expected an objective with its keys, such as "
+                            "'{name = \"infonce\", temperature = 0.1}'")  # fmt: skip
+        made = parts.make("objectives", own, "objective.own")
+        if made.closed_form or made.mixture:
+            raise BadRecipe(f"objective.own: '{own['name']}' is no trained objective; expected one, such as infonce")
+        return made
+
+
+def _of_wide(spec: Any, widths: tuple[int, int]) -> Any:
+    """The member with input dropout: of the wider side alone where its inputs are much wider than the other's."""
+    if spec is not _NOISY or max(widths) < _WIDER * min(widths):
+        return spec
+    keys = [spec["head"] if width == max(widths) else {} for width in widths]
+    return {**spec, "head": keys[0], "right_head": keys[1]}
+
+
+def _with_own(trained: Sequence[Any], own: Mapping[str, Any]) -> list[Any]:
+    """Trained members that begin with the recipe's own objective; those of its name and heads have its keys too."""
+    made = [own]
+    for spec in trained:
+        head = spec.get("head")
+        if spec["name"] == own["name"] and (head is None or "name" not in head):
+            made += [{**own, **spec}] if set(spec) > {"name", "options"} else []  # that one is the first
+        else:
+            made.append(spec)
+    return made
