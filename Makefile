@@ -20,10 +20,11 @@ demo: install    ## run the recipe glyphs from raw symbols to search, about a mi
 	@$(BIN)/sensorium demo
 
 # Three workers on two cores: tests wait for servers, browsers and files about a third of their time.
+MARKS  ?= not slow and not thorough
 PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
 
-test: install    ## all tests but the slow ones
-	@$(PYTEST) -m "not slow and not thorough"
+test: install    ## all tests but the slow ones; MARKS="not thorough" runs them too
+	@$(PYTEST) -m "$(MARKS)"
 
 test-slow: install ## the slow tests: kills, damaged files, other people's inputs
 	@$(PYTEST) -m "slow and not thorough"

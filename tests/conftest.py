@@ -22,8 +22,8 @@ pytest_plugins = ["hang_guard", "live_fixtures", "examples"]
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
-#: Fixtures of the whole session that take long, and the group of the tests that use them.
-GROUPS = {"glyphs": "glyphs", "voice_run": "live"}
+#: Fixtures of the whole session that take long, and the group of the tests that use them. A run that is there is copied.
+GROUPS = {"voice_run": "live"} | ({} if os.environ.get("SENSORIUM_GLYPHS") else {"glyphs": "glyphs"})
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

@@ -7,6 +7,7 @@ import sensorium
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_captions_best_finds_what_it_should_and_is_not_below_its_members(tmp_path, shared_data) -> None:
     file = shared_data / "flickr8k-pairs-4000.npz"
     keys = [f"data.file={file}", "train.precision=fp32", "evaluate.plots=false", "evaluate.leaks=off"]

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from examples import PART
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -25,13 +26,22 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return [(lang, text) for skipped, lang, text in BLOCK.findall(page.read_text("utf-8")) if not skipped]
 
 
+#: A run of the demo's size is measured quickly: what a page types does not depend on it.
+SHORTER = ["evaluate.resamples=20", "evaluate.leaks=off", "evaluate.plots=false"]
 #: Pages whose blocks take long: they make runs of the demo's size.
 SLOW = ("quickstart.md", "concepts.md", "formats.md", "glyphs.md", "pairs.md")
+THOROUGH = ("concepts.md",)
 
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(p, marks=[pytest.mark.slow] * (p.name in SLOW), id=p.name) for p in PAGES if blocks(p)],
+    [
+        pytest.param(
+            p, marks=[pytest.mark.slow] * (p.name in SLOW) + [pytest.mark.thorough] * (p.name in THOROUGH), id=p.name
+        )
+        for p in PAGES
+        if blocks(p)
+    ],
 )
 def test_blocks_run(page, glyphs, tiny_vectors, monkeypatch, tmp_path):
     # A page may use runs/glyphs (the demo's run), pairs.npz (vectors of one's own) and picture.png (a drawing).
@@ -49,6 +59,7 @@ def test_blocks_run(page, glyphs, tiny_vectors, monkeypatch, tmp_path):
         for line in text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words and words[0] == "sensorium":
+                words += SHORTER if words[1:3] == ["run", "glyphs"] and PART > 1 else []
                 # In this process: commands as processes are tested in tests/cli, and each takes seconds to begin.
                 done = CliRunner().invoke(app, words[1:], env={"COLUMNS": "120"}, catch_exceptions=False)
                 assert done.exit_code == 0, f"{line}\n{done.stdout}\n{done.stderr}"

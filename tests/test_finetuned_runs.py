@@ -18,7 +18,7 @@ from sensorium.search import packing
 
 tiny_towers = pytest.importorskip("tiny_towers", reason="the extra 'transformers' is not installed")
 KEYS = ("right.encoder=hashing", "right.encoder.dim=32", "objective=infonce", "left.head.dim=16", "right.head.dim=16",
-        "evaluate.baselines=[]", "evaluate.resamples=2", "train.precision=fp32", "left.encoder.precision=fp32")  # fmt: skip
+        "evaluate.baselines=[]", "evaluate.resamples=2", "evaluate.plots=false", "train.precision=fp32", "left.encoder.precision=fp32")  # fmt: skip
 FREE = ("data.cached=false", "finetune.crop=1", "finetune.flip=0", "finetune.color=0")
 
 

@@ -5,12 +5,11 @@ import itertools
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import soundfile
 import torch
@@ -192,14 +191,14 @@ def test_killed_at_any_step_it_ends_with_the_same_bits(keys, tmp_path):
         f"import sensorium; sensorium.run({name!r}, {every!r}, out={str(tmp_path / 'cut')!r}, quiet=True, stages=())"
     )
     for at in (1, 3, 6, 8):
-        child = subprocess.Popen([sys.executable, "-c", command])
+        child = processes.Process([], code=command)
         state = tmp_path / ".cut.building" / "checkpoint" / "state.json"
         while child.poll() is None:
             if state.is_file() and json.loads(state.read_text())["state"]["step"] >= at:
                 child.send_signal(signal.SIGKILL)
             time.sleep(0.005)
     if not (tmp_path / "cut" / "metrics.json").is_file():
-        subprocess.run([sys.executable, "-c", command], check=True)
+        processes.run(code=command, check=True)
     found = weights(tmp_path / "cut")
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 

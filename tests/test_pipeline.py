@@ -10,7 +10,7 @@ import sensorium
 from sensorium import io
 from sensorium.errors import BadData, BadRecipe, Busy, Corrupt, Mismatch
 
-FAST = ["objective=infonce", "train.epochs=4", "train.precision=fp32", "evaluate.resamples=200"]
+FAST = ["objective=infonce", "train.epochs=4", "train.precision=fp32", "evaluate.resamples=50"]
 
 ONE_TABLE = '''"""Garments of outfits: both sides are one table, with unrelated pairs too."""
 import numpy as np

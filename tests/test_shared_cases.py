@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 from sound_files import written
 
@@ -193,5 +194,6 @@ def test_vectors(name: str, tmp_path: Path) -> None:
         for before, after in RENAMED.get(name[:3], []):
             text = text.replace(before, after)
         (tmp_path / "script.py").write_text(text, "utf-8")
-        done = run([sys.executable, "script.py"], tmp_path, path.parent)
+        code = f"import runpy, sys; sys.path[:0] = [{str(path.parent)!r}]; runpy.run_path('script.py', run_name='__main__')"
+        done = processes.run(code=code, cwd=tmp_path, text=True, timeout=300)
     check(done.stdout + done.stderr)

@@ -8,6 +8,7 @@ import made_faces
 import numpy as np
 import pytest
 from face_socket import FaceSocket, told
+from page_server import looks
 from PIL import Image
 
 RUN = {"name": "faces", "side": "left", "time": 0.0, "encoder": False, "pictures": True, "why": None, "source": "legacy",
@@ -101,6 +102,7 @@ def test_what_is_said_where_there_is_no_face(show):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_several_faces_are_chosen_by_chip_and_by_click(show):
     apart = [made_faces.face(centre=(x, 0.4), scale=0.1) for x in (0.2, 0.5, 0.8)]
     labels = ("happy", "sad", "surprise")
@@ -121,6 +123,7 @@ def test_several_faces_are_chosen_by_chip_and_by_click(show):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_chosen_face_that_leaves_is_followed_again_when_it_is_back(show):
     apart = [made_faces.face(centre=(x, 0.4), scale=0.1) for x in (0.3, 0.7)]
     there = {"both": True}
@@ -156,6 +159,7 @@ def test_a_lost_connection_comes_back(show):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_picture_that_is_shown_for_long_keeps_its_connection(show):
     socket = FaceSocket()
     page = show(socket)
@@ -189,6 +193,7 @@ def test_a_frame_that_is_refused_is_told_and_the_next_one_goes_on(show):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_run_that_is_not_ready_is_asked_for_until_it_is(show):
     socket = FaceSocket()
     page = show(socket)
@@ -225,6 +230,7 @@ def test_the_camera_is_off_once_the_page_is_left(show):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_slow_server_is_named(show):
     socket = FaceSocket()
     page = show(socket)
@@ -238,6 +244,7 @@ def test_a_slow_server_is_named(show):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_another_run_is_chosen_and_the_faces_stay(show, face_server):
     socket = FaceSocket()
     page = show(socket, runs=[RUN, {**RUN, "name": "older"}])
@@ -251,6 +258,7 @@ def test_another_run_is_chosen_and_the_faces_stay(show, face_server):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_files_that_are_no_pictures_are_refused_in_words(show, tmp_path):
     page = show(FaceSocket())
     choose(page, {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"words"})
@@ -265,6 +273,7 @@ def test_files_that_are_no_pictures_are_refused_in_words(show, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_video_plays_stops_and_is_sought(show, tmp_path):
     av = pytest.importorskip("av", reason="type: pip install 'sensorium[train]'")
     path = tmp_path / "face.webm"
@@ -292,6 +301,7 @@ def test_a_video_plays_stops_and_is_sought(show, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_picture_is_pasted_and_dropped(show):
     socket = FaceSocket()
     page = show(socket)
@@ -310,6 +320,7 @@ def test_a_picture_is_pasted_and_dropped(show):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_nothing_is_sent_from_a_hidden_tab(show):
     socket = FaceSocket()
     page = show(socket)
@@ -345,6 +356,7 @@ def test_every_reason_without_a_camera_is_said(show, name, title):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_machine_without_a_camera_and_a_person_who_says_no(show, face_server):
     """The browser's own errors, without its make-believe camera."""
     sync_api = pytest.importorskip("playwright.sync_api")
@@ -364,6 +376,7 @@ def test_a_machine_without_a_camera_and_a_person_who_says_no(show, face_server):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_insecure_address_says_why_and_what_to_do(chromium, faces_run, monkeypatch):
     from page_server import Server
 
@@ -393,6 +406,7 @@ def test_an_insecure_address_says_why_and_what_to_do(chromium, faces_run, monkey
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_server_that_reads_no_pictures_says_what_to_type(show):
     why = "MediaPipe is not installed; type: pip install 'sensorium[face]'"
     page = show(FaceSocket(), runs=[{**RUN, "pictures": False, "source": None, "why": why}])
@@ -401,6 +415,7 @@ def test_a_server_that_reads_no_pictures_says_what_to_type(show):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_no_run_takes_faces(face_server, open_page):
     page = open_page(f"{face_server.url}/#/system")
     about = {**ABOUT, "runs": [], "why": "none of the runs takes faces; make one: sensorium run perception"}
@@ -411,8 +426,7 @@ def test_no_run_takes_faces(face_server, open_page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [390, 820, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), looks(1440, 820, 390))
 def test_axe_has_no_finding_and_nothing_sticks_out(show, scheme, width):
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="type: pip install axe-playwright-python"

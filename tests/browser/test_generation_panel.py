@@ -8,6 +8,7 @@ import made_faces
 import numpy as np
 import pytest
 from face_socket import FaceSocket
+from page_server import looks
 from PIL import Image
 
 pytest.importorskip("diffusers", reason="type: pip install 'sensorium[generate]'")
@@ -171,8 +172,7 @@ def test_without_a_model_it_says_what_to_type(face_server, open_page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 820, 1440])
+@pytest.mark.parametrize(("width", "scheme"), looks(1440, 820, 390))
 def test_axe_has_no_finding_and_nothing_sticks_out(show, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="type: pip install axe-playwright-python")
     page = show(color_scheme=scheme, viewport={"width": width, "height": 900})

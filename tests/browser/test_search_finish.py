@@ -6,7 +6,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from page_server import Server
+from page_server import Server, looks
 
 import sensorium
 
@@ -270,8 +270,7 @@ def test_errors_are_in_plain_words_with_what_helps(served, open_page, status, sa
     assert not any(word in text for word in ("KeyError", "data.left", "Some Status", str(status)))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("size", "scheme"), looks(*SIZES))
 def test_axe_is_clean_and_nothing_sticks_out(served, open_page, size, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="type: pip install axe-playwright-python")
     width, height = SIZES[size]

@@ -8,7 +8,7 @@ import pytest
 
 from sensorium import parts
 
-FAST = ["objective=infonce", "train.epochs=2", "train.precision=fp32", "evaluate.resamples=100", "evaluate.plots=false"]
+FAST = ["objective=infonce", "train.epochs=2", "train.precision=fp32", "evaluate.resamples=20", "evaluate.plots=false"]
 
 
 def sensorium(*words, **options):

@@ -103,6 +103,7 @@ def test_pictures_of_every_mode_are_read_in_one_way(made, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
+@pytest.mark.thorough
 def test_the_nearest_picture_has_the_same_sub_category(shared_data, tmp_path):
     """Of 250 fashion pictures among 1,000 others: 92.8%, where 45% are of the commonest sub-category."""
     with tarfile.open(shared_data / "fashion-myntra-3000.tar") as packed:

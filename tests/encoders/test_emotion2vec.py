@@ -3,10 +3,9 @@
 import importlib.util
 import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
+import processes
 import pytest
 import tiny_emotion2vec
 import torch
@@ -134,8 +133,7 @@ def test_the_hub_is_asked_for_the_same_model_under_its_owner_there(tmp_path) -> 
     inherited = {k: v for k, v in os.environ.items() if "proxy" not in k.lower() and not k.startswith("HF_")}
     with hub("emotion2vec/emotion2vec_tiny", {commit: shelf, "main": shelf}) as (endpoint, asked):
         ours = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
-        done = subprocess.run([sys.executable, "-c", code], env=inherited | ours, capture_output=True, text=True,
-                              timeout=100)  # fmt: skip
+        done = processes.run(code=code, env=inherited | ours, text=True)
     assert done.stdout.split() == ["16", "config.yaml", "model.pt"], done.stderr
     assert any("model.pt" in path for path in asked)
 

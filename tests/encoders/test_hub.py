@@ -4,10 +4,9 @@ import hashlib
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 
+import processes
 import pytest
 from fake_hub import hub
 
@@ -40,9 +39,8 @@ def resolve(cache, endpoint="http://127.0.0.1:9", offline=False, **wanted):
     """What ``downloads.folder`` finds in a new process, as the hub's client reads its settings once."""
     inherited = {k: v for k, v in os.environ.items() if "proxy" not in k.lower() and not k.startswith("HF_")}
     environment = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
-    done = subprocess.run([sys.executable, "-c", CODE, json.dumps({"model": REPOSITORY, **wanted})],
-                          env=inherited | environment | ({"HF_HUB_OFFLINE": "1"} if offline else {}),
-                          capture_output=True, text=True, timeout=100)  # fmt: skip
+    done = processes.run(json.dumps({"model": REPOSITORY, **wanted}), code=CODE, text=True,
+                         env=inherited | environment | ({"HF_HUB_OFFLINE": "1"} if offline else {}))  # fmt: skip
     assert done.stdout, done.stderr
     return json.loads(done.stdout), done.stderr
 

@@ -37,7 +37,7 @@ def shop(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(shop, tmp_path_factory):
     overrides = [f"data.root={shop}", "data.text=title", f"left.encoder={toml({'name': 'joined', **PARTS})}",
-                 "train.epochs=2", "evaluate.resamples=20", "evaluate.baselines=[]"]  # fmt: skip
+                 "train.epochs=2", "evaluate.resamples=20", "evaluate.baselines=[]", "evaluate.plots=false"]  # fmt: skip
     return sensorium.run("outfits", overrides, out=tmp_path_factory.mktemp("runs") / "joined", quiet=True)
 
 
@@ -85,7 +85,7 @@ def test_parts_and_weights_that_cannot_be(keys, message):
 
 def test_items_without_any_text_are_pictures_alone(shop, tmp_path):
     keys = [f"data.root={shop}", "data.text=", f"left.encoder={toml({'name': 'joined', **PARTS})}", "train.epochs=2",
-            "evaluate.resamples=20", "evaluate.baselines=[]"]  # fmt: skip
+            "evaluate.resamples=20", "evaluate.baselines=[]", "evaluate.plots=false"]  # fmt: skip
     made = sensorium.run("outfits", keys, out=tmp_path / "run", quiet=True)
     again = sensorium.open(made.folder).encoder("left")
     assert again.dim == made.encoder("left").dim == 64 and again.joins == ("image",)
@@ -95,7 +95,14 @@ def test_items_without_any_text_are_pictures_alone(shop, tmp_path):
 
 
 def test_the_usual_column_of_texts_is_taken_where_the_encoder_takes_texts(shop, run, tmp_path):
-    keys = [f"data.root={shop}", "data.text=auto", "train.epochs=2", "evaluate.resamples=20", "evaluate.baselines=[]"]
+    keys = [
+        f"data.root={shop}",
+        "data.text=auto",
+        "train.epochs=2",
+        "evaluate.resamples=20",
+        "evaluate.baselines=[]",
+        "evaluate.plots=false",
+    ]
     joined = f"left.encoder={toml({'name': 'joined', **PARTS})}"
     both = sensorium.run("outfits", [*keys, joined], out=tmp_path / "both", quiet=True)
     assert both.metrics["data"] == run.metrics["data"]  # as with data.text=title

@@ -116,7 +116,7 @@ def test_the_whole_corpus_and_several_moments_by_hand(tmp_path):
 def test_chance_is_what_random_outputs_reach(tmp_path):
     drawn = [(30, [("a", 3, 7), ("b", 10, 12)]), (25, [("a", 20, 24.5), ("c", 0, 9)]), (40, [("d", 30.3, 34)])]
     totals = {}
-    for seed in range(150):
+    for seed in range(60):
         data, projected = made(drawn, seed=seed)
         rows, _ = values(data, projected, tmp_path)
         for name, row in rows.items():

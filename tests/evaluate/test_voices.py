@@ -110,6 +110,7 @@ def test_intervals_rest_on_speakers():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_interval_over_twelve_speakers_holds_about_as_often_as_it_says():
     """Libraries drawn again and again from one population of speakers: 91% of the intervals held in 120 trials."""
     random, held = np.random.default_rng(0), []

@@ -13,6 +13,7 @@ import pytest
 import scenarios
 import small_run
 import torch
+from examples import PART
 
 import sensorium
 from sensorium import io, pipeline, store
@@ -35,7 +36,7 @@ def one_thread():
 @pytest.mark.parametrize("fault", scenarios.disk.FAULTS)
 @pytest.mark.parametrize("scenario", scenarios.SCENARIOS, ids=lambda scenario: scenario.name)
 def test_nothing_acknowledged_is_lost(scenario, fault):
-    every = 3 if fault == "kill" else EVERY
+    every = (3 if fault == "kill" else EVERY) * PART
     tally = scenarios.interrupt(scenario, fault, every, first_call=len(scenario.name) % every)
     assert (tally.lost, tally.tracebacks) == ([], [])
     assert tally.tried >= 1 or scenario.name.startswith("journal")

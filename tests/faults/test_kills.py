@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import times
 from harness import kill_at_random
 
 from sensorium import io, store
@@ -50,7 +51,7 @@ def content(folder, problems=()):
     return dict(zip(opened.ids.tolist(), opened.vectors[:], strict=True)) if len(opened.ids) else {}
 
 
-def test_embedding_killed_90_times(folder):
+def test_embedding_killed_at_random_moments(folder):
     def writer(attempt, acknowledge):
         # Every attempt brings 20 new items, and asks for the last attempt's again.
         ids = [f"{a}-{i}" for a in range(max(0, attempt - 1), attempt + 1) for i in range(20)]
@@ -72,13 +73,13 @@ def test_embedding_killed_90_times(folder):
             everything = {name for line in acknowledged for name in json.loads(line)}
             assert everything <= there.keys()
 
-    assert kill_at_random(writer, check, kills=90, seed=1).killed == 90
+    assert kill_at_random(writer, check, kills=times(90), seed=1).killed == times(90)
     leftovers = [p for p in folder.iterdir() if p.name.startswith(".tmp-")]
     assert io.sweep(folder, age=0) == len(leftovers)
     assert not any(p.name.startswith(".tmp-") for p in folder.iterdir())
 
 
-def test_append_and_remove_killed_60_times(folder):
+def test_append_and_remove_killed_at_random_moments(folder):
     def writer(attempt, acknowledge):
         for step in range(5):
             name = f"{attempt}.{step}"
@@ -107,10 +108,10 @@ def test_append_and_remove_killed_60_times(folder):
         steps = {name.rpartition(".")[0] for name in there if name != "shared"}
         assert all(all(f"{step}.{i}" in there for i in range(1, 5)) for step in steps)
 
-    assert kill_at_random(writer, check, kills=60, seed=2).killed == 60
+    assert kill_at_random(writer, check, kills=times(60), seed=2).killed == times(60)
 
 
-def test_publishing_killed_50_times(folder):
+def test_publishing_killed_at_random_moments(folder):
     def writer(attempt, acknowledge):
         for version in range(attempt * 100, attempt * 100 + 6):
             with io.publish(folder) as building:
@@ -132,7 +133,7 @@ def test_publishing_killed_50_times(folder):
         if acknowledged:
             assert about["version"] >= int(acknowledged[-1])
 
-    assert kill_at_random(writer, check, kills=50, seed=3).killed == 50
+    assert kill_at_random(writer, check, kills=times(50), seed=3).killed == times(50)
     io.sweep(folder.parent, age=0)
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
 

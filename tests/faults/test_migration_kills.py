@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import times
 from harness import kill_at_random
 
 import sensorium
@@ -15,7 +16,7 @@ from sensorium.errors import SensoriumError
 from sensorium.experiments import migrate, swap
 
 pytestmark = pytest.mark.slow
-KILLS = 40
+KILLS = times(40)
 
 
 def test_migrate_swap_and_rollback_killed_at_random_moments_lose_nothing():

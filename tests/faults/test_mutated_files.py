@@ -9,6 +9,7 @@ from pathlib import Path
 import mutations
 import pytest
 import torch
+from examples import times
 from training_data import train
 
 from sensorium.errors import Corrupt
@@ -27,9 +28,9 @@ def targets(tmp_path_factory):
 
 @pytest.mark.parametrize("name", mutations.LONG)
 def test_no_damage_is_silent_and_none_is_a_traceback(targets, name):
-    table = mutations.mutate(targets[name], 60, seed=0)
+    table = mutations.mutate(targets[name], times(60), seed=0)
     assert (table.silent, table.unnamed, table.tracebacks) == ([], [], [])
-    assert sum(table.same.values()) + sum(table.refused.values()) == 60 or targets[name].unchecked
+    assert sum(table.same.values()) + sum(table.refused.values()) == times(60) or targets[name].unchecked
     assert sum(table.refused.values()) > 2  # an embedding mends most damage by itself
 
 

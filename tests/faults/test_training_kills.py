@@ -1,4 +1,4 @@
-"""Training killed at random moments, fifty times: it always goes on, and ends with the same bits."""
+"""Training killed at random moments: it always goes on, and ends with the same bits."""
 
 import json
 import os
@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from examples import times
 from harness import kill_at_random
 from training_data import tensors, train
 
 pytestmark = pytest.mark.slow
 
-KILLS = 25  # of each way
+KILLS = times(25)  # of each way
 WAYS = {"fused bf16": {"precision": "bf16"}, "autograd": {"mixup": 0.3, "ema": 0.9}}
 
 

@@ -1,10 +1,9 @@
 """``sensorium.fit``: values in memory to an ordinary run."""
 
 import gc
-import subprocess
-import sys
 
 import numpy as np
+import processes
 import pytest
 import scipy.sparse
 import torch
@@ -14,7 +13,7 @@ import sensorium
 from sensorium import pipeline
 from sensorium.errors import BadData, BadRecipe, Corrupt
 
-FAST = {"objective": "ridge", "evaluate": {"resamples": 20, "baselines": [], "leaks": "off"}}
+FAST = {"objective": "ridge", "evaluate": {"resamples": 20, "baselines": [], "leaks": "off", "plots": False}}
 
 
 def two(n=60, d=8, seed=0):
@@ -271,7 +270,7 @@ def test_other_values_do_not_resume_an_interrupted_fit(tmp_path):
 )  # fmt: skip
 def test_fit_is_the_function_whatever_was_imported(statement):
     code = f"import sensorium\n{statement}\nassert callable(sensorium.fit) and sensorium.fit.__name__ == 'fit', sensorium.fit"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = processes.run(code=code, text=True)
     assert done.returncode == 0, done.stderr
 
 

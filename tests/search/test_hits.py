@@ -1,11 +1,10 @@
 """Hits of one query: their own fields are never an item's columns, and nothing is found where nothing matches."""
 
 import json
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
+import processes
 import pytest
 
 import sensorium
@@ -54,8 +53,7 @@ def test_columns_do_not_overwrite_a_hits_own_fields(clashing):
 
 
 def shell(*words):
-    code = "from sensorium.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
+    return processes.run(*words, text=True)
 
 
 @pytest.mark.slow

@@ -4,13 +4,12 @@ import contextlib
 import os
 import shutil
 import struct
-import subprocess
-import sys
 import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import xxhash
 from hypothesis import given, settings
@@ -408,7 +407,7 @@ for act in (lambda: one.append([Change("b")]), lambda: Journal({str(folder)!r}, 
     except ReadOnly as error:
         print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = processes.run(code=code, text=True)
     lines = done.stdout.splitlines()
     assert len(lines) == 2, done.stderr
     assert "left.journal may not be written (Permission denied), nothing was changed; give write" in lines[0]

@@ -3,9 +3,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
+import processes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,6 +95,6 @@ def test_a_killed_writer_frees_the_file(tmp_path):
         f"file = LineFile(Path({str(tmp_path / 'p.jsonl')!r}), {TASK!r}); file.append([{{'line': 0}}])\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert processes.run(code=code).returncode == -signal.SIGKILL
     with LineFile(tmp_path / "p.jsonl", TASK) as file:
         assert file.done == 1

@@ -4,10 +4,10 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
+import processes
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -125,7 +125,7 @@ def test_a_kill_at_any_moment_leaves_all_of_a_batch_or_none(run):
     dice = np.random.default_rng(1)
     for round in range(2):
         shutil.rmtree(run.folder / "live", ignore_errors=True)
-        process = subprocess.Popen([sys.executable, "-c", KILLED, str(run.folder)], stdout=subprocess.PIPE, text=True)
+        process = processes.Process([run.folder], code=KILLED, stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "begun 1\n"
         time.sleep(dice.random() * 0.15)
         os.kill(process.pid, signal.SIGKILL)

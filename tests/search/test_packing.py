@@ -4,11 +4,11 @@ import io
 import json
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 
 import sensorium
@@ -188,7 +188,7 @@ try:
 except SensoriumError as error:
     print("alone", error)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    done = processes.run(code=script, text=True, cwd=tmp_path)
     shutil.move(tmp_path / "hidden", parts)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

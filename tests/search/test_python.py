@@ -2,10 +2,10 @@
 
 import json
 import pickle
-import subprocess
 import sys
 
 import numpy as np
+import processes
 import pytest
 import small_run
 import torch
@@ -272,6 +272,7 @@ def test_a_saved_run_is_whole_and_another(words, tmp_path):
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(BadRecipe, match="is not empty and not a run"):
         words.save(tmp_path / "mine")
-    done = subprocess.run([sys.executable, "-c", f"import sensorium; print(sensorium.open({str(saved.folder)!r}).search('thing', k=1))"],
-                          capture_output=True, text=True)  # fmt: skip
+    done = processes.run(
+        code=f"import sensorium; print(sensorium.open({str(saved.folder)!r}).search('thing', k=1))", text=True
+    )
     assert done.returncode == 0 and done.stdout.startswith("rank"), done.stderr

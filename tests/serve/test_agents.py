@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import processes
 import pytest
 
 from sensorium.errors import BadData, BadRecipe, MissingExtra
@@ -165,10 +166,8 @@ def test_over_http_with_the_official_client(sdk, symbols, tmp_path):
     from mcp.client.streamable_http import streamable_http_client
 
     (tmp_path / "token").write_text(TOKEN)
-    process = subprocess.Popen(
-        [sys.executable, *COMMAND, str(symbols), "--http", "--port", "0", "--token-file", str(tmp_path / "token")],
-        stderr=subprocess.PIPE, text=True, env=environment(),
-    )  # fmt: skip
+    words = ["mcp", symbols, "--http", "--port", "0", "--token-file", tmp_path / "token"]
+    process = processes.Process(words, stderr=subprocess.PIPE, text=True, env=environment())
     try:
         url = process.stderr.readline().split()[0]
         assert url.startswith("http://127.0.0.1:") and url.endswith("/mcp")

@@ -114,17 +114,17 @@ def test_a_line_is_bounded_and_nothing_stays_counted(copied):
 
 
 @pytest.mark.slow
-def test_ten_thousand_vectors_in_one_request_while_searches_run_and_a_kill_keeps_them(copied, serve):
-    room = {"MAX_BODY": 1 << 20, "LIVE_UPLOAD": 1 << 20, "MAX_BODIES": 12 << 20}  # the stream is larger
+def test_thousands_of_vectors_in_one_request_while_searches_run_and_a_kill_keeps_them(copied, serve):
+    room = {"MAX_BODY": 1 << 20, "LIVE_UPLOAD": 1 << 20, "MAX_BODIES": 5 << 20}  # the stream is larger
     server = serve(copied, **{f"SENSORIUM_{name}": str(value) for name, value in room.items()})
     width = open_run(copied).head("right").dim_in
-    vectors = np.random.default_rng(0).standard_normal((10_000, width)).astype(np.float32).round(3)
+    vectors = np.random.default_rng(0).standard_normal((4_000, width)).astype(np.float32).round(3)
 
     def stream():
         for i, vector in enumerate(vectors):
             yield b'{"side":"right","id":"v%d","vector":%b}\n' % (i, json.dumps(vector.tolist()).encode())
 
-    assert sum(map(len, stream())) > 12 << 20
+    assert sum(map(len, stream())) > 5 << 20
     answers, ended = [], threading.Event()
 
     def search():
@@ -137,7 +137,7 @@ def test_ten_thousand_vectors_in_one_request_while_searches_run_and_a_kill_keeps
     answer = httpx.post(server.url + "/items", content=stream(), headers=LINES, timeout=300)
     ended.set()
     searching.join()
-    assert answer.status_code == 200 and answer.json()["added"] == 10_000
+    assert answer.status_code == 200 and answer.json()["added"] == 4_000
     assert len(answers) > 3 and set(answers) == {200}
     server.kill()
-    assert len([id for id in on_disk(copied) if id.startswith("v")]) == 10_000
+    assert len([id for id in on_disk(copied) if id.startswith("v")]) == 4_000

@@ -41,10 +41,10 @@ def file_of(picture: Image.Image, kind: str, **how) -> bytes:
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of many equal pixels, a thousandth of its size when packed."""
+    """A PNG of many equal pixels of one bit, a thousandth of its size when packed."""
     packer = zlib.compressobj(9)
-    data = b"".join(packer.compress(b"\0" * (width + 1)) for _ in range(height)) + packer.flush()
-    parts = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", data), (b"IEND", b""))
+    data = b"".join(packer.compress(b"\0" * (width // 8 + 2)) for _ in range(height)) + packer.flush()
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)), (b"IDAT", data), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in parts
     )

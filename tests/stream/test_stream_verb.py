@@ -4,12 +4,12 @@ import importlib.util
 import io
 import json
 import os
-import subprocess
 import sys
 import threading
 import types
 
 import numpy as np
+import processes
 import pytest
 import soundfile
 from live_server import RATE, speak
@@ -64,8 +64,7 @@ def test_the_display_moves(voice_run, file):
 
 
 def test_a_terminal_without_unicode_gets_bars_too(voice_run, file):
-    words = [sys.executable, "-m", "sensorium", "stream", str(voice_run.folder), file, "--table"]
-    found = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, timeout=120)
+    found = processes.run("stream", voice_run.folder, file, "--table", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert found.returncode == 0 and b"####" in found.stdout and b"in all: " in found.stdout and not found.stderr
 
 

@@ -8,6 +8,13 @@ import os
 from hypothesis import is_hypothesis_test, settings
 
 EXAMPLES = int(os.environ.get("SENSORIUM_EXAMPLES", "20"))
+#: Of what the tests repeat by themselves, such as kills at random moments, this part is done where the limit is low.
+PART = 1 if EXAMPLES > 20 else 3
+
+
+def times(n: int) -> int:
+    """How often a test does what it would do n times: a third of that where the number of examples is limited."""
+    return -(-n // PART)
 
 
 def pytest_collection_modifyitems(items):

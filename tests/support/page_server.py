@@ -9,9 +9,18 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 from processes import Process
 
 PATIENCE = 60.0  # seconds that a busy machine is waited for
+
+
+def looks(*widths: Any) -> list[Any]:
+    """Parameters ("width", "scheme"): each width once, in light and dark by turns; the rest is marked thorough."""
+    return [
+        pytest.param(width, scheme, marks=[] if (scheme == "dark") == bool(i % 2) else [pytest.mark.thorough])
+        for i, width in enumerate(widths) for scheme in ("light", "dark")
+    ]  # fmt: skip
 
 
 class Server:

@@ -10,7 +10,7 @@ RECIPE = {
     "left": {"encoder": "hog", "head": "linear"},
     "right": {"encoder": {"name": "hashing", "dim": 64}, "head": "linear"},
     "objective": "ridge",
-    "evaluate": {"resamples": 50, "baselines": []},
+    "evaluate": {"resamples": 20, "baselines": [], "plots": False},
 }
 
 

@@ -123,6 +123,7 @@ def test_a_face_becomes_a_picture_with_events(client, run, model):
 
 
 @pytest.mark.slow  # it loads the model once more
+@pytest.mark.thorough
 def test_the_picture_is_that_of_the_python_interface(client, run, model):
     from PIL import Image
 
