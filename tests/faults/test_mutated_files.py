@@ -31,7 +31,7 @@ def test_no_damage_is_silent_and_none_is_a_traceback(targets, name):
     table = mutations.mutate(targets[name], times(60), seed=0)
     assert (table.silent, table.unnamed, table.tracebacks) == ([], [], [])
     assert sum(table.same.values()) + sum(table.refused.values()) == times(60) or targets[name].unchecked
-    assert sum(table.refused.values()) > 2  # an embedding mends most damage by itself
+    assert sum(table.refused.values()) >= times(3)  # an embedding mends most damage by itself
 
 
 def test_the_harness_sees_silence_and_tracebacks(targets, tmp_path):
