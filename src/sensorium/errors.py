@@ -66,6 +66,10 @@ class HubError(SensoriumError):
     """The Hub of models and data sets refused, or gave no answer; nothing here was changed or lost."""
 
 
+class DatabaseError(SensoriumError):
+    """A database refused, or gave no answer; what it had acknowledged is not lost."""
+
+
 class MissingExtra(SensoriumError):
     """An optional dependency is not installed, or (with a reason) cannot be imported."""
 

@@ -60,19 +60,7 @@ class Rows:
 
     def add(self, ids: Sequence[Any] | np.ndarray, vectors: np.ndarray, columns: Mapping[str, Any]) -> None:
         """Append rows; all or, when anything is wrong, none. Raises BadData."""
-        ids, vectors = as_ids(ids), np.asarray(vectors, np.float32)
-        columns = {name: as_column(column, name) for name, column in columns.items()}
-        if vectors.ndim != 2 or len(vectors) != len(ids):
-            raise BadData(f"index: {len(ids)} ids for vectors of shape {vectors.shape}; expected ({len(ids)}, d)")
-        if self.total and vectors.shape[1] != self.dim:
-            raise BadData(f"index: vectors are {vectors.shape[1]} wide, those already here {self.dim}")
-        for name, column in columns.items():
-            if len(column) != len(ids):
-                raise BadData(f"index: column '{name}' has {len(column)} values for {len(ids)} ids")
-        length = lengths(vectors)
-        if not (length < LONGEST).all():
-            bad = ids[np.flatnonzero(length >= LONGEST)[0]]
-            raise BadData(f"index: vector of id '{bad}' holds NaN or infinity, or is too long; correct or drop it")
+        ids, vectors, columns, length = checked(ids, vectors, columns, self.dim if self.total else None)
         self.table = self.table.append(ids, columns)
         n, total = self.total, self.total + len(ids)
         if not n:
@@ -123,14 +111,7 @@ class Rows:
 
     def check(self, queries: np.ndarray, k: int) -> np.ndarray:
         """Queries as float32 (q, d). Raises BadData for another width or NaN, and for k < 1."""
-        queries = np.asarray(queries, np.float32)
-        if k < 1:
-            raise BadData(f"k={k}; expected 1 or more")
-        if queries.ndim != 2 or (self.total and queries.shape[1] != self.dim):
-            raise BadData(f"index: queries have shape {queries.shape}; expected (q, {self.dim})")
-        if not np.isfinite(queries).all():
-            raise BadData("index: a query holds NaN or infinity")
-        return queries
+        return checked_queries(queries, k, self.dim if self.total else None)
 
     def hits(self, positions: np.ndarray, scores: np.ndarray) -> Hits:
         """Positions (q, k) and their scores as rows of ``table``; position -1 is row -1 with score -inf."""
@@ -146,17 +127,7 @@ class Rows:
         self.compact()
         io.write(folder / "vectors.npy", _npy(self.all_vectors))
         self.table.save(folder / "items.parquet")
-        files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != "index.json")
-        head = {
-            "format": FORMAT,
-            "kind": kind,
-            "arguments": dict(arguments),
-            "fingerprint": dict(fingerprint),
-            "count": len(self.table),
-            "dim": self.dim,
-            "xxh3": {p.name: io.checksum(p) for p in files},
-        }
-        io.write_json(folder / "index.json", {**head, "checksum": fingerprint_.checksum(head)})
+        write_head(folder, kind, arguments, fingerprint, len(self.table), self.dim)
 
     @classmethod
     def load(cls, folder: Path, kind: str, must: Sequence[str] = ()) -> tuple[Rows, dict[str, Any]]:
@@ -165,16 +136,7 @@ class Rows:
         Raises Corrupt for a damaged or missing file among the rows and those in ``must``.
         """
         folder = Path(folder)
-        head = io.read_json(folder / "index.json", REMEDY)
-        if not isinstance(head, dict) or head.get("format") != FORMAT or head.get("kind") != kind:
-            raise Corrupt(f"{folder / 'index.json'} is not a format {FORMAT} index of kind '{kind}'; {REMEDY}")
-        types = {"arguments": dict, "fingerprint": dict, "count": int, "dim": int, "xxh3": dict}
-        body = {key: value for key, value in head.items() if key != "checksum"}
-        known = head.get("checksum")  # of indexes that were made before there was one: none
-        if (known is not None and known != fingerprint_.checksum(body)) or not all(
-            isinstance(head.get(key), type_) for key, type_ in types.items()
-        ):
-            raise Corrupt(f"{folder / 'index.json'} is damaged; {REMEDY}")
+        head = read_head(folder, kind)
         for name in ("vectors.npy", "items.parquet", *must):
             io.verify(folder / name, head["xxh3"].get(name, ""), REMEDY)
         rows = cls()
@@ -188,6 +150,75 @@ class Rows:
             [np.zeros(0), *(lengths(rows._buffer[part]) for part in blocks(head["count"], 8192))]
         )
         return rows, head
+
+
+def checked(
+    ids: Sequence[Any] | np.ndarray, vectors: np.ndarray, columns: Mapping[str, Any], dim: int | None
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """Rows to be added: ids (n,), vectors (n, d) float32, columns, and the vectors' lengths (n,). Raises BadData.
+
+    dim: the width of the vectors that are there already; None for the first.
+    """
+    ids, vectors = as_ids(ids), np.asarray(vectors, np.float32)
+    columns = {name: as_column(column, name) for name, column in columns.items()}
+    if vectors.ndim != 2 or len(vectors) != len(ids):
+        raise BadData(f"index: {len(ids)} ids for vectors of shape {vectors.shape}; expected ({len(ids)}, d)")
+    if dim is not None and vectors.shape[1] != dim:
+        raise BadData(f"index: vectors are {vectors.shape[1]} wide, those already here {dim}")
+    for name, column in columns.items():
+        if len(column) != len(ids):
+            raise BadData(f"index: column '{name}' has {len(column)} values for {len(ids)} ids")
+    length = lengths(vectors)
+    if not (length < LONGEST).all():
+        bad = ids[np.flatnonzero(length >= LONGEST)[0]]
+        raise BadData(f"index: vector of id '{bad}' holds NaN or infinity, or is too long; correct or drop it")
+    return ids, vectors, columns, length
+
+
+def checked_queries(queries: np.ndarray, k: int, dim: int | None) -> np.ndarray:
+    """Queries as float32 (q, d). Raises BadData for another width (None: any) or NaN, and for k < 1."""
+    queries = np.asarray(queries, np.float32)
+    if k < 1:
+        raise BadData(f"k={k}; expected 1 or more")
+    if queries.ndim != 2 or (dim is not None and queries.shape[1] != dim):
+        raise BadData(f"index: queries have shape {queries.shape}; expected (q, {0 if dim is None else dim})")
+    if not np.isfinite(queries).all():
+        raise BadData("index: a query holds NaN or infinity")
+    return queries
+
+
+def write_head(
+    folder: Path, kind: str, arguments: Mapping[str, Any], fingerprint: Mapping[str, Any], count: int, dim: int,
+    **more: Any,
+) -> None:  # fmt: skip
+    """Write ``index.json`` over the files that lie in the folder now. more: further entries, of this kind alone."""
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != "index.json")
+    head = {
+        "format": FORMAT,
+        "kind": kind,
+        "arguments": dict(arguments),
+        "fingerprint": dict(fingerprint),
+        "count": count,
+        "dim": dim,
+        "xxh3": {p.name: io.checksum(p) for p in files},
+        **more,
+    }
+    io.write_json(folder / "index.json", {**head, "checksum": fingerprint_.checksum(head)})
+
+
+def read_head(folder: Path, kind: str) -> dict[str, Any]:
+    """``index.json`` of an index of this kind. Raises Corrupt."""
+    head = io.read_json(folder / "index.json", REMEDY)
+    if not isinstance(head, dict) or head.get("format") != FORMAT or head.get("kind") != kind:
+        raise Corrupt(f"{folder / 'index.json'} is not a format {FORMAT} index of kind '{kind}'; {REMEDY}")
+    types = {"arguments": dict, "fingerprint": dict, "count": int, "dim": int, "xxh3": dict}
+    body = {key: value for key, value in head.items() if key != "checksum"}
+    known = head.get("checksum")  # of indexes that were made before there was one: none
+    if (known is not None and known != fingerprint_.checksum(body)) or not all(
+        isinstance(head.get(key), type_) for key, type_ in types.items()
+    ):
+        raise Corrupt(f"{folder / 'index.json'} is damaged; {REMEDY}")
+    return head
 
 
 def _npy(vectors: np.ndarray) -> list[Any]:

@@ -47,15 +47,17 @@ def index_side(
 ) -> dict[str, Any]:
     """Build, measure and save one side's index; returns its size and recall. vectors (n, d), queries (q, d)."""
     part, rows = plan.part("index"), searchable(items)
+    part.name = f"{plan.name}_{side}"
     part.add(items.ids[rows], vectors[rows], {name: column[rows] for name, column in columns_of(items).items()})
     about = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
     if part.variants():
         about["speed"] = index_speed.measure(part, queries)
     made = fingerprints.of_data(Embeddings(items.ids[rows], vectors[rows], {}), None)
-    part.fingerprint = {"made": made}  # tells it from the indexes of other runs
+    head = io.checksum(folder / f"{side}.safetensors")
+    part.fingerprint = {"made": made, "head": head}  # tells it from the indexes of other runs
     with io.publish(folder / "index" / side) as building:
         part.save(building)
-    stamp = {"head": io.checksum(folder / f"{side}.safetensors"), "part": plan.values["index"], "made": made}
+    stamp = {"head": head, "part": plan.values["index"], "made": made}
     io.write_json(folder / "index" / f"{side}.json", stamp)
     return about
 

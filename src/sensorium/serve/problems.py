@@ -26,6 +26,7 @@ STATUS: dict[type[errors.SensoriumError], int] = {
     errors.Mismatch: 409,
     errors.Busy: 409,
     errors.Corrupt: 503,
+    errors.DatabaseError: 503,
     errors.DiskFull: 507,
     errors.ReadOnly: 503,
     errors.MissingExtra: 501,

@@ -135,6 +135,15 @@ def _boolean(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
 
 def _number(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
     """Floats against the constant's value in the column's own precision, as 0.1 is not the same in all."""
+    constant = constant_of(column.dtype, value)
+    return OPERATORS[sign](column.astype(constant.dtype, copy=False), constant)
+
+
+def constant_of(dtype: np.dtype, value: Any) -> Any:
+    """A number as a floating column of this type is compared with it: of that type, or float64 beyond its range.
+
+    Raises ValueError or TypeError for what is no number.
+    """
     if not isinstance(value, (str, int, float, np.integer, np.floating, Decimal)):
         raise TypeError(type(value))
     try:
@@ -142,16 +151,29 @@ def _number(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
     except OverflowError:  # an integer beyond every float
         number = np.inf if value > 0 else -np.inf
     with np.errstate(over="ignore"):
-        constant = column.dtype.type(number)
+        constant = dtype.type(number)
     if np.isinf(constant) and np.isfinite(number):  # beyond the column's range, not equal to its infinity
-        return OPERATORS[sign](column.astype(np.float64), number)
-    return OPERATORS[sign](column, constant)
+        return np.float64(number)
+    return constant
+
+
+def limits(dtype: np.dtype, kind: str, value: Any) -> tuple[int, int]:
+    """The integers at or below, and at or above, a value that an integer, time or duration column is compared with.
+
+    kind: the column's. Of times and durations in ticks of the column's unit. Raises ValueError, TypeError,
+    OverflowError or InvalidOperation for a value of another kind.
+    """
+    if kind == "time":
+        return _tick_limits(dtype, _time_of(value))
+    if kind == "duration":
+        return _tick_limits(dtype, _duration_of(value))
+    if not isinstance(value, (str, int, float, np.integer, np.floating, Decimal)):
+        raise TypeError(type(value))
+    return _around(value)
 
 
 def _integer(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
-    if not isinstance(value, (str, int, float, np.integer, np.floating, Decimal)):
-        raise TypeError(type(value))
-    return _whole(column, sign, *_around(value))
+    return _whole(column, sign, *limits(column.dtype, "integer", value))
 
 
 def _around(value: Any) -> tuple[int, int]:
@@ -178,6 +200,10 @@ def _whole(column: np.ndarray, sign: str, low: int, high: int) -> np.ndarray:
 
 
 def _time(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
+    return _whole(_ticks(column), sign, *limits(column.dtype, "time", value))
+
+
+def _time_of(value: Any) -> np.datetime64:
     if isinstance(value, datetime.datetime) and value.tzinfo is not None:
         value = value.astimezone(datetime.UTC).replace(tzinfo=None)
     shift = np.timedelta64(0, "m")
@@ -189,7 +215,7 @@ def _time(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
         value = value.strip()
     elif not isinstance(value, (datetime.date, np.datetime64)):
         raise TypeError(type(value))
-    return _ticks(column, sign, np.datetime64(value) - shift, "M8")
+    return np.datetime64(value) - shift
 
 
 def _offset(zone: str) -> np.timedelta64:
@@ -200,22 +226,29 @@ def _offset(zone: str) -> np.timedelta64:
 
 
 def _duration(column: np.ndarray, sign: str, value: Any) -> np.ndarray:
+    return _whole(_ticks(column), sign, *limits(column.dtype, "duration", value))
+
+
+def _duration_of(value: Any) -> np.timedelta64:
     if not isinstance(value, (datetime.timedelta, np.timedelta64)):
         low, high = _around(Decimal(str(value)) * 1_000_000)  # seconds
         value = np.timedelta64(low, "us") if low == high else np.timedelta64(int(Decimal(str(value)) * 10**9), "ns")
-    return _ticks(column, sign, np.timedelta64(value), "m8")
+    return np.timedelta64(value)
 
 
-def _ticks(column: np.ndarray, sign: str, constant: Any, kind: str) -> np.ndarray:
-    """Compare as integer ticks of the column's unit, exactly: NumPy's own comparison may overflow."""
+def _ticks(column: np.ndarray) -> np.ndarray:
+    """Times or durations as integers of the unit that :func:`limits` counts in: NumPy's comparison may overflow."""
+    coarse = np.datetime_data(column.dtype)[0] in ("Y", "M")
+    return (column.astype(f"{column.dtype.kind}8[D]") if coarse else column).view(np.int64)
+
+
+def _tick_limits(dtype: np.dtype, constant: Any) -> tuple[int, int]:
     if np.isnat(constant):
         raise ValueError("NaT")
-    unit = np.datetime_data(column.dtype)[0]
-    if unit in ("Y", "M"):
-        column, unit = column.astype(f"{kind}[D]"), "D"
+    unit, count = np.datetime_data(dtype)
+    size = _NANOSECONDS["D"] if unit in ("Y", "M") else _NANOSECONDS[unit] * count
     scale = Decimal(int(constant.view(np.int64))) * _NANOSECONDS[np.datetime_data(constant.dtype)[0]]
-    ticks = scale / (_NANOSECONDS[unit] * np.datetime_data(column.dtype)[1])
-    return _whole(column.view(np.int64), sign, *_around(ticks))
+    return _around(scale / size)
 
 
 _NANOSECONDS = {unit: Decimal(n) for unit, n in {

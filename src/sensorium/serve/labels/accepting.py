@@ -92,10 +92,12 @@ def _index(run: Run, side: str, head: Any, building: Path) -> None:
     rows = np.flatnonzero(~live & raw.any(axis=1))
     vectors = heads.apply(head, raw[rows])
     part = run.recipe.part("index")
+    part.name = f"{run.recipe.name}_{side}"
     part.add(before.ids[rows], vectors, {name: column[rows] for name, column in before.columns.items()})
     made = fingerprints.of_data(Embeddings(before.ids[rows], vectors, {}), None)
-    part.fingerprint = {"made": made}
+    head_now = io.checksum(building / f"{side}.safetensors")
+    part.fingerprint = {"made": made, "head": head_now}
     with io.publish(building / "index" / side) as folder:
         part.save(folder)
-    stamp = {"head": io.checksum(building / f"{side}.safetensors"), "part": run.recipe.values["index"], "made": made}
+    stamp = {"head": head_now, "part": run.recipe.values["index"], "made": made}
     io.write_json(building / "index" / f"{side}.json", stamp)
