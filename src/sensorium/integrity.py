@@ -67,10 +67,20 @@ def problems(folder: Path) -> list[Problem]:
 
 
 def not_remade(stage: str) -> Callable[[str, list[str]], set[str]]:
-    """For ``io.copy_folder(ignore=)``: all of a run but its lock, recipe, log, run.json and what a stage makes anew."""
-    return shutil.ignore_patterns(
+    """For ``io.copy_folder(ignore=)``: all of a run but its lock, recipe, log, run.json and what a stage makes anew.
+
+    What folders in the run keep of the same names, as ``before-refit`` does, stays.
+    """
+    ignored = shutil.ignore_patterns(
         ".lock", "recipe.toml", NAME, EVALUATIONS, *(p for p in STAGES[stage] if "/" not in p)
     )
+    root: list[str] = []
+
+    def ignore(directory: str, names: list[str]) -> set[str]:
+        root.append(str(directory))  # the run itself comes first
+        return ignored(directory, names) if str(directory) == root[0] else set()
+
+    return ignore
 
 
 def read(folder: Path) -> dict[str, tuple[int, str]] | None:

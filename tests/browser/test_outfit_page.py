@@ -5,9 +5,9 @@ import urllib.parse
 import urllib.request
 
 import pytest
+import small_shop
 
 pytestmark = pytest.mark.slow
-CATEGORIES = ("Bags", "Shoes", "Topwear")
 
 
 @pytest.fixture(scope="module")
@@ -15,31 +15,16 @@ def shop(tmp_path_factory):
     """A served run of 60 drawn garments of three categories; ids with leading zeros."""
     import numpy as np
     from page_server import Server
-    from PIL import Image, ImageDraw
 
     import sensorium
 
     folder = tmp_path_factory.mktemp("shop")
-    (folder / "images").mkdir()
-    random, rows, pairs = np.random.default_rng(0), ["id,path,category,name"], ["a_id,b_id,label"]
-    for i in range(60):
-        picture = Image.new("RGB", (64, 64), "white")
-        left, top, size = *random.integers(4, 20, 2), 10 + 5 * (i % 6)
-        shape = (ImageDraw.Draw(picture).rectangle, ImageDraw.Draw(picture).ellipse)[i % 2]
-        shape([left, top, left + size, top + size], fill=("navy", "brown", "teal")[i % 3])
-        picture.save(folder / "images" / f"{i:03d}.png")
-        rows.append(f"{i:03d},images/{i:03d}.png,{CATEGORIES[i % 3]},{CATEGORIES[i % 3][:-1]} {i}")
-    for group in range(0, 60, 6):
-        pairs += [f"{i:03d},{j:03d},1" for i in range(group, group + 6) for j in range(group, i)]
-    (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
-    (folder / "pairs.csv").write_text("\n".join(pairs) + "\n")
-    keys = [f"data.root={folder}", "left.encoder=hog", "train.epochs=1", "evaluate.baselines=[]", "data.test=0.3",
-            "evaluate.plots=false", "evaluate.resamples=20", "left.head=mlp", "objective=infonce"]  # fmt: skip
-    run = sensorium.run("outfits", keys, out=folder / "runs" / "shop", quiet=True)
+    run, random = small_shop.make(folder), np.random.default_rng(0)
     x = random.standard_normal((80, 6)).astype(np.float32)
     np.savez(folder / "pairs.npz", left=x, right=x[:, ::-1], ids=np.arange(80))
     plain = ["left.head=linear", "right.head=linear", "objective=ridge", "data.left=left", "data.right=right",
-             f"data.file={folder}/pairs.npz", "data.ids=ids", *keys[3:4], *keys[5:7]]  # fmt: skip
+             f"data.file={folder}/pairs.npz", "data.ids=ids", "evaluate.baselines=[]", "evaluate.plots=false",
+             "evaluate.resamples=20"]  # fmt: skip
     other = sensorium.run("arrays", plain, out=folder / "runs" / "plain", quiet=True)
     server = Server(run.folder, other.folder)
     yield server

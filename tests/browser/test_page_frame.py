@@ -35,25 +35,6 @@ def test_no_file_names_another_host_or_makes_markup_of_text():
         assert all(part.startswith("www.w3.org/") for part in hosts), path.name
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_has_no_serious_finding(served, open_page, scheme):
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="type: pip install axe-playwright-python"
-    ).Axe()
-    page = open_page(f"{served.url}/#/system", color_scheme=scheme)
-    found = []
-    for hash in PAGES if scheme == "light" else PAGES[1:6:2]:
-        page.goto(f"{served.url}/#/{hash}")
-        settled(page)
-        for one in axe.run(page).response["violations"]:
-            if one["impact"] in ("serious", "critical"):
-                found += [
-                    f"{hash}: {one['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
-                    for node in one["nodes"][:3]
-                ]
-    assert found == []
-
-
 def test_dark_follows_the_system_and_can_be_chosen(served, open_page):
     background = "() => getComputedStyle(document.body).backgroundColor"
     page = open_page(f"{served.url}/#/runs", color_scheme="dark")

@@ -1,4 +1,4 @@
-"""The finished search: first screens of three kinds of runs, type-ahead, keys, sharing, adding, errors, three sizes."""
+"""The finished search: first screens of three kinds of runs, type-ahead, keys, sharing, adding, errors."""
 
 import json
 import urllib.parse
@@ -6,14 +6,9 @@ import urllib.request
 
 import numpy as np
 import pytest
-from page_server import Server, looks
+from page_server import Server
 
 import sensorium
-
-SIZES = {"wide": (1440, 900), "middle": (820, 1180), "phone": (390, 844)}
-VIEWS = {"first": "run=glyphs", "filtered": "run=glyphs&q=umbrella&where=%7B%22font%22%3A%22DejaVuSans%22%7D",
-         "similar": "run=glyphs&id=U%2B2602&from=right", "compared": "run=glyphs&id=U%2B2602&from=right&to=right&beside=encoder",
-         "nothing": "run=glyphs&q=umbrella&min_score=99"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -268,36 +263,3 @@ def test_errors_are_in_plain_words_with_what_helps(served, open_page, status, sa
     text = alert.inner_text()
     assert text.startswith(said) and "Try again" in text
     assert not any(word in text for word in ("KeyError", "data.left", "Some Status", str(status)))
-
-
-@pytest.mark.parametrize(("size", "scheme"), looks(*SIZES))
-def test_axe_is_clean_and_nothing_sticks_out(served, open_page, size, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="type: pip install axe-playwright-python")
-    width, height = SIZES[size]
-    phone = {"has_touch": True, "is_mobile": True} if size == "phone" else {}
-    page = open_page(
-        f"{served.url}/#/search?{VIEWS['first']}",
-        viewport={"width": width, "height": height},
-        color_scheme=scheme,
-        **phone,
-    )
-    check, found = axe.Axe(), []
-    for name, hash in VIEWS.items():
-        page.goto(f"{served.url}/#/search?{hash}")
-        page.wait_for_timeout(100)  # what is shown is that of the view before
-        page.wait_for_function(
-            "() => document.querySelector('.results :is(.hit, .wall, .state:not(.waiting))') && !document.querySelector('[aria-busy]')"
-        )
-        found += [(name, one["id"], one["nodes"][0]["html"][:120]) for one in check.run(page).response["violations"]]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-        left = [page.locator(where).first.bounding_box()["x"] for where in (".top > :first-child", ".ask-field")]
-        assert abs(left[0] - left[1]) <= 1, "header and content begin at one edge"
-        if size == "phone":
-            small = page.locator("main button:visible, main input:visible:not([type=range]), nav a").evaluate_all(
-                "all => all.filter(e => e.getBoundingClientRect().height < 40 && !e.closest('.pop-panel')).map(e => e.outerHTML.slice(0, 90))"
-            )
-            assert small == [], name
-            if page.locator(".hit").count():
-                first = page.locator(".hit").first.bounding_box()
-                assert first["y"] + 120 < height - 56, "results begin above the fold"
-    assert found == []

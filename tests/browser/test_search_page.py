@@ -96,6 +96,16 @@ def test_results_follow_while_drawing(page):
     page.mouse.up()
 
 
+def test_the_pad_stays_under_the_pen_when_results_come(page):
+    """A second stroke that is drawn after the results of the first lies where it was meant."""
+    page.wait_for_selector(".examples .chip")
+    page.get_by_role("button", name="Draw", exact=True).click()
+    box = page.locator(".pad-canvas").bounding_box()
+    draw(page, PLUS[0])
+    hits(page)
+    assert page.locator(".pad-canvas").bounding_box() == box
+
+
 def test_where_and_how_large_one_draws_does_not_matter(page):
     page.get_by_role("button", name="Draw", exact=True).click()
     draw(page, *CROSS)

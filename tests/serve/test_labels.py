@@ -10,8 +10,10 @@ import pytest
 from served import client_of, problem, until
 
 import sensorium
+from sensorium import pipeline
 from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.numerics import unit
+from sensorium.search import related
 from sensorium.search.run import open as open_run
 from sensorium.serve.labels import accepting, choosing, journal, merged
 from sensorium.serve.labels.feedback import rocchio
@@ -177,6 +179,17 @@ def precision(head, X, of, rows):
     return float((of[np.argsort(-scores, 1)[:, :10]] == of[rows][:, None]).mean())
 
 
+def test_labelled_queries_of_the_test_split_are_counted(blobs):
+    run = open_run(blobs[0])
+    left, _, split = related.open(run.folder)
+    test, train = (np.unique(left[split == name])[:8].tolist() for name in ("test", "train"))
+    mine = [int(id) for id in [*test, *(one for one in train if one not in left[split == "test"])]]
+    found = refit(run, labelled(run, blobs[2], mine))
+    assert 0 < found.of_test <= len(test) and found.about()["of_test"] == found.of_test
+    about = {**found.about(), "queries": 9}
+    assert f"of 9 queries; {found.of_test} of them are items of the test split" in accepting._note(about)
+
+
 def test_what_cannot_be_refitted_is_said(blobs, tmp_path):
     run = open_run(blobs[0])
     with pytest.raises(BadData, match="0 labelled queries have an item that fits; a refit takes at least 6"):
@@ -199,7 +212,10 @@ def test_accept_replaces_the_run_and_undo_brings_it_back(blobs_copy):
     run = open_run(folder)
     first = run.search(id="165", k=5)
     fitted = refit(run, labelled(run, of, [*range(160, 175), *range(200, 215)]))
+    made = {name: (folder / name).read_bytes() for name in accepting._measured(folder)}
+    assert {"per_query.npz", "trust.json"} <= set(made)
     accepting.accept(folder, fitted.heads, fitted.about())
+    assert accepting._measured(folder) == [], "measures of other heads"
     after = sensorium.open(folder)
     assert after.metrics["results"] == [] and after.metrics["refit"]["queries"] == 30
     assert "sensorium evaluate RUN" in after.metrics["notes"][-1] and accepting.can_undo(folder)
@@ -207,7 +223,10 @@ def test_accept_replaces_the_run_and_undo_brings_it_back(blobs_copy):
     assert "new" in after.places("left"), "what was added live stays"
     z = after.project("left", np.ones((1, 24), np.float32))
     np.testing.assert_allclose(unit(after.vector_of("left", "new")[None]), unit(z), atol=1e-5)
+    pipeline.evaluate_again(folder, quiet=True)
+    assert accepting._measured(folder) and sensorium.open(folder).metrics["results"]
     accepting.undo(folder)
+    assert {name: (folder / name).read_bytes() for name in accepting._measured(folder)} == made
     again = sensorium.open(folder)
     assert again.search(id="165", k=5).ids == first.ids
     assert again.metrics["results"] == run.metrics["results"] and not accepting.can_undo(folder)
@@ -243,7 +262,14 @@ def test_over_http_from_thumbs_to_an_accepted_refit(blobs_copy):
         until(
             lambda: client.post("/search", json={"id": "165", "k": 4}).json()["hits"][0]["score"] != before[0]["score"]
         )
-        assert client.get("/labels/refit").json()["can_undo"]
+        until(lambda: client.get("/labels/refit").json()["measures"] not in ("", "measuring"))
+        state = client.get("/labels/refit").json()
+        assert (state["measures"], state["measures_detail"]) == ("measured", "") and state["can_undo"]
+        until(lambda: client.get("/runs/blobs").json()["metrics"]["results"])
+        metrics = client.get("/runs/blobs").json()["metrics"]
+        seen = metrics["refit"]["of_test"]
+        assert metrics["notes"][-1].startswith("The heads were fitted on with labels of 20 queries")
+        assert f"{seen} of them are items of the test split" in metrics["notes"][-1] or not seen
         assert client.post("/labels/refit/undo").status_code == 202
         until(lambda: client.post("/search", json={"id": "165", "k": 4}).json()["hits"] == before)
 

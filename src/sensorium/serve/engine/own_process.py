@@ -24,6 +24,7 @@ async def run(module: str, *words: str) -> str:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            await process.wait()  # what it held is free
     if process.returncode == 0:
         return ""
     lines = errors.decode("utf-8", "replace").strip().splitlines()

@@ -12,7 +12,6 @@ import numpy as np
 from sensorium import fingerprint as fingerprints
 from sensorium import heads, integrity, io, pipeline
 from sensorium.errors import BadData
-from sensorium.evaluate import posthoc
 from sensorium.search.folder import workplace
 from sensorium.search.raw import RawVectors
 from sensorium.search.run import Run
@@ -20,7 +19,6 @@ from sensorium.search.run import open as open_run
 from sensorium.types import Embeddings
 
 BEFORE = "before-refit"  # folder in the run with the heads and numbers before the last refit
-_KEPT = ("metrics.json", posthoc.FILE)  # beside the heads
 
 
 def accept(folder: str | Path, fitted: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -37,17 +35,33 @@ def accept(folder: str | Path, fitted: Mapping[str, Any], about: Mapping[str, An
         if kept.is_dir():
             shutil.rmtree(kept)
         kept.mkdir()
-        for name in [*(f"{side}{end}" for side in fitted for end in (".safetensors", ".json")), *_KEPT]:
-            if (run.folder / name).is_file():
-                shutil.copy2(run.folder / name, kept / name)
+        measured = _measured(run.folder)
+        own = [f"{side}{end}" for side in fitted for end in (".safetensors", ".json")]
+        for name in [*own, "metrics.json", *measured]:
+            (kept / name).parent.mkdir(exist_ok=True)
+            shutil.copy2(run.folder / name, kept / name)
         for side, head in fitted.items():
             name = io.read_object(run.folder / f"{side}.json", "make the run anew", name=str)["name"]
             heads.save(head, building / side, name, run.fingerprint(side))
             _index(run, side, head, building)
-        (building / posthoc.FILE).unlink(missing_ok=True)
+        for name in measured:  # of the heads before
+            (building / name).unlink()
         metrics = {key: value for key, value in run.metrics.items() if key in _STAY}
-        notes = [*run.metrics.get("notes", []), "The heads were fitted on with labels; type: sensorium evaluate RUN"]
+        notes = [*run.metrics.get("notes", []), _note(about)]
         pipeline.write_run(run.recipe, {**metrics, "results": [], "notes": notes, "refit": dict(about)}, building)
+
+
+def _measured(folder: Path) -> list[str]:
+    """The files that an evaluation wrote, relative to the folder of a run."""
+    files = (path for pattern in integrity.STAGES["evaluate"] for path in folder.glob(pattern))
+    return [path.relative_to(folder).as_posix() for path in files if path.is_file()]
+
+
+def _note(about: Mapping[str, Any]) -> str:
+    seen = about.get("of_test", 0)
+    test = f"; {seen} of them are items of the test split, so that measures on it are too high" if seen else ""
+    fitted = f"The heads were fitted on with labels of {about['queries']} queries{test}"
+    return f"{fitted}. Measured by: sensorium evaluate RUN"
 
 
 def can_undo(folder: str | Path) -> bool:
@@ -63,8 +77,9 @@ def undo(folder: str | Path) -> None:
     run = open_run(folder)
     with workplace(run.folder, run.recipe) as building:
         _copy(run.folder, building)
-        for path in (run.folder / BEFORE).iterdir():
-            shutil.copy2(path, building / path.name)
+        for name in _measured(building):  # of the heads that go
+            (building / name).unlink()
+        shutil.copytree(run.folder / BEFORE, building, dirs_exist_ok=True)
         shutil.rmtree(building / BEFORE)
         for side in run.sides:
             if (run.folder / BEFORE / f"{side}.safetensors").is_file():

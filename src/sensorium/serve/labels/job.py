@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 from sensorium.errors import BadData, Busy, SensoriumError
 from sensorium.search.run import open as open_run
+from sensorium.serve.engine import own_process
 from sensorium.serve.labels import accepting
 from sensorium.serve.labels.journal import Journal
 from sensorium.serve.labels.merged import merge
 from sensorium.serve.labels.refit import Refitted, refit
 
+Measures = Literal["", "measuring", "measured", "failed"]
 State = Literal["idle", "fitting", "fitted", "accepting", "accepted", "undone", "failed"]
 
 
@@ -25,14 +27,20 @@ class Refit:
         self.state: State = "idle"
         self.detail = ""
         self.fitted: Refitted | None = None
+        self.measures: Measures = ""
+        self.measures_detail = ""
         self._task: asyncio.Task[None] | None = None
+        self._measuring: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin a fit on the labels as they are now. Raises Busy while something is under way."""
         self._begin("fitting", self._fit, "fitted")
 
     def accept(self) -> None:
-        """Put the fitted heads into the run. Raises BadData where there are none, Busy while something is under way."""
+        """Put the fitted heads into the run, which is then evaluated in the background.
+
+        Raises BadData where there are none, Busy while something is under way.
+        """
         if self.fitted is None:
             raise BadData("there is no refit to accept; start one first")
         fitted = self.fitted
@@ -50,6 +58,7 @@ class Refit:
     def about(self) -> dict[str, Any]:
         """The state, for JSON."""
         return {"state": self.state, "detail": self.detail, "can_undo": accepting.can_undo(self.folder),
+                "measures": self.measures, "measures_detail": self.measures_detail,
                 "result": None if self.fitted is None else self.fitted.about()}  # fmt: skip
 
     def _fit(self) -> None:
@@ -64,6 +73,8 @@ class Refit:
 
     async def _run(self, work: Callable[[], None], then: State) -> None:
         try:
+            if then != "fitted":
+                await self._measure_no_more()
             await asyncio.to_thread(work)
         except SensoriumError as error:
             self.state, self.detail = "failed", self.redact(str(error))
@@ -74,3 +85,18 @@ class Refit:
             self.state = then
             if then in ("accepted", "undone"):
                 self.fitted = None
+            if then == "accepted":
+                self.measures = "measuring"
+                self._measuring = asyncio.create_task(self._measure())
+
+    async def _measure(self) -> None:
+        """Evaluate the run in a process of its own, which ends with the server."""
+        reason = await own_process.run("sensorium", "evaluate", str(self.folder), "--quiet")
+        self.measures, self.measures_detail = ("failed" if reason else "measured"), self.redact(reason)
+
+    async def _measure_no_more(self) -> None:
+        """End an evaluation that is under way: it is of heads that are replaced."""
+        if self._measuring is not None:
+            self._measuring.cancel()
+            await asyncio.wait([self._measuring])
+        self._measuring, self.measures, self.measures_detail = None, "", ""

@@ -28,6 +28,7 @@ from sensorium.numerics import unit
 from sensorium.search import related
 from sensorium.search.raw import RawVectors
 from sensorium.search.run import Run
+from sensorium.serve.labels.journal import Asked
 from sensorium.serve.labels.merged import Pair, usable
 
 LEAST = 6  # labelled queries with an item that fits
@@ -60,10 +61,11 @@ class Refitted:
     queries: int
     held_out: int
     seconds: float
+    of_test: int = 0  # queries fitted on that are items of the run's test split
 
     def about(self) -> dict[str, Any]:
         """All but the heads, for JSON."""
-        return {"labels": self.labels, "queries": self.queries, "held_out": self.held_out,
+        return {"labels": self.labels, "queries": self.queries, "held_out": self.held_out, "of_test": self.of_test,
                 "seconds": round(self.seconds, 2), "measured": [vars(one) for one in self.measured]}  # fmt: skip
 
 
@@ -104,7 +106,19 @@ def refit(run: Run, pairs: Sequence[Pair], seed: int = 0) -> Refitted:
     after = _fit(before, raw, training, to, seed)
     z = [{side: _project(heads[side], raw[side]) for side in sides} for heads in (before, after)]
     measured = _labelled(z, (before, after), measuring, to) + _own(run, z, sides, seed)
-    return Refitted(after, measured, len(pairs), len(groups), len(measuring), time.perf_counter() - start)
+    seconds, of_test = time.perf_counter() - start, _of_test(run, training)
+    return Refitted(after, measured, len(pairs), len(groups), len(measuring), seconds, of_test)
+
+
+def _of_test(run: Run, groups: Sequence[_Group]) -> int:
+    """How many of the queries are items of the test split."""
+    pairs = related.open(run.folder)
+    if pairs is None:
+        return 0
+    test = pairs[2] == "test"
+    sides = zip((run.sides[0], run.sides[-1]), pairs[:2], strict=True)
+    keys = {Asked(side, id=id).key for side, ids in sides for id in ids[test].tolist()}
+    return sum(one.key in keys for one in groups)
 
 
 def _target(pairs: Sequence[Pair]) -> str:

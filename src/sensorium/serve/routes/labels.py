@@ -19,7 +19,7 @@ from sensorium.serve.engine.requests import Id, Name, RunQuery, SearchRequest, S
 from sensorium.serve.engine.workers import SearchTask
 from sensorium.serve.labels.choosing import choose
 from sensorium.serve.labels.feedback import rocchio
-from sensorium.serve.labels.job import Refit, State
+from sensorium.serve.labels.job import Measures, Refit, State
 from sensorium.serve.labels.journal import Asked, Journal, Label, packed
 from sensorium.serve.labels.merged import as_csv, counts, merge
 from sensorium.serve.problems import Problem, responses
@@ -82,12 +82,17 @@ class Next(BaseModel):
 
 
 class RefitState(BaseModel):
-    """The refit of a run. result: what it is worth, before and after, with paired 95% intervals."""
+    """The refit of a run. result: what it is worth, before and after, with paired 95% intervals.
+
+    measures: of the evaluation that follows an accepted refit; "" where there is none.
+    """
 
     state: State
     detail: str
     can_undo: bool
     result: dict[str, Any] | None
+    measures: Measures
+    measures_detail: str
 
 
 def routes(context: Context) -> APIRouter:

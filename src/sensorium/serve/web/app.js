@@ -78,7 +78,7 @@ async function showRoute() {
     shown?.module.hide?.();
     shown = null;
     root.className = "";
-    set(root, state("empty", "There is no such page", `The address names a page “${name}”, which is not here.`, h("a", { class: "button", href: link("search") }, "Go to the search")));
+    set(root, state("empty", h("h1", {}, "There is no such page"), `The address names a page “${name}”, which is not here.`, h("a", { class: "button", href: link("search") }, "Go to the search")));
     return;
   }
   const again = shown?.page === page;

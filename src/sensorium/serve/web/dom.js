@@ -104,7 +104,7 @@ export function announce(text) {
 /** A centred message for a place that has nothing to show: kind is "error", "empty" or "wait". */
 export function state(kind, title, detail, ...actions) {
   // "waiting": the class "wait" is the spinner's alone
-  const head = kind === "wait" ? h("div", { class: "wait", role: "img", "aria-label": "Loading" }) : h("h2", {}, title);
+  const head = kind === "wait" ? h("div", { class: "wait", role: "img", "aria-label": "Loading" }) : title instanceof Node ? title : h("h2", {}, title);
   return h("div", { class: `state ${kind === "wait" ? "waiting" : kind}`, role: kind === "error" ? "alert" : undefined }, head,
     detail ? h("p", {}, detail) : null, actions.length ? h("div", { class: "row" }, actions) : null);
 }

@@ -38,7 +38,7 @@ export function resultsPlot({ results, baselines: beside = {}, sides = {} }) {
   };
   return h("div", { class: "results-plot" },
     h("p", { class: "strip-legend" }, h("span", {}, h("i", { class: "strip-value" }), " this run, with its 95 % interval"), baselines.map(([name], i) => h("span", {}, h("i", {}, SIGNS[i % SIGNS.length]), ` ${name}`)), chance ? h("span", {}, h("i", {}, "┊"), " chance") : null),
-    wrap("Results", h("table", { class: "results-table" },
+    wrap("Measures", h("table", { class: "results-table" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Measure"), h("th", { class: "strip-cell" }, h("span", { class: "visually-hidden" }, "Drawn, in percent"), axis(grid, (x) => `${100 * x}`, 0, 1)), h("th", { scope: "col", class: "value" }, "Value, 95 % interval"))),
       [...groups].map(([direction, rows]) => h("tbody", {}, direction ? h("tr", { class: "group-row" }, h("th", { colspan: 3, scope: "rowgroup" }, arrow(direction, sides))) : null, rows.map(row))))));
 }

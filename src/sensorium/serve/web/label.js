@@ -122,19 +122,19 @@ class Bar {
     try { this.draw(await call(url(`/labels/refit${step}`, run()), { method: "POST" })); } catch (error) { this.fail(error); }
   }
 
-  draw({ state, detail, result, can_undo: undo }) {
+  draw({ state, detail, result, can_undo: undo, measures, measures_detail: why }) {
     clearTimeout(polling);
-    const busy = state === "fitting" || state === "accepting", button = (text, step, kind = "") =>
+    const busy = state === "fitting" || state === "accepting", measuring = measures === "measuring", button = (text, step, kind = "") =>
       h("button", { class: `button small ${kind}`, type: "button", on: { click: () => this.refit(step) } }, text);
-    if (busy) polling = setTimeout(async () => { try { this.draw(await call(url("/labels/refit", run()))); } catch (error) { this.fail(error); } }, 700);
+    if (busy || measuring) polling = setTimeout(async () => { try { this.draw(await call(url("/labels/refit", run()))); } catch (error) { this.fail(error); } }, 700);
     const percent = (value) => `${(100 * value).toFixed(1)}%`, signed = (value) => `${value > 0 ? "+" : ""}${(100 * value).toFixed(1)}`;
     const table = result && h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Before and after" }, h("table", { class: "label-table" }, h("thead", {}, h("tr", {}, ["Measure", "Queries", "Before", "After", "Difference", "95% interval"].map((text) => h("th", { scope: "col" }, text)))),
       h("tbody", {}, result.measured.map((one) => h("tr", {}, h("td", {}, one.measure), h("td", {}, `${one.n} ${one.queries}`), h("td", { class: "number" }, percent(one.before)), h("td", { class: "number" }, percent(one.after)),
         h("td", { class: "number" }, signed(one.after - one.before)), h("td", { class: "number" }, `${signed(one.low)} to ${signed(one.high)}`))))));
-    const said = { fitting: "Fitting…", accepting: "Replacing the heads…", accepted: "The new heads are in use. Their measures: sensorium evaluate.", undone: "The heads before are in use again.",
+    const said = { fitting: "Fitting…", accepting: "Replacing the heads…", accepted: `The new heads are in use. ${{ measuring: "They are being measured on the test split…", measured: "They are measured.", failed: `They could not be measured (${why}). Type: sensorium evaluate RUN` }[measures] ?? ""}`, undone: "The heads before are in use again.",
       failed: detail, fitted: result && `Fitted in ${result.seconds} s on ${result.queries - result.held_out} queries; measured on ${result.held_out} others.` }[state];
     set(this.more, said ? h("p", { class: state === "failed" ? "note bad" : "quiet", role: "status" }, said) : null, table,
-      busy ? null : h("div", { class: "row" }, state === "fitted" ? [button("Accept", "/accept", "primary"), button("Discard", "/undo")] : undo ? button("Undo the last refit", "/undo") : null));
+      busy ? null : h("div", { class: "row" }, state === "fitted" ? [button("Accept", "/accept", "primary"), button("Discard", "/undo")] : [undo ? button("Undo the last refit", "/undo") : null, measures === "measured" ? h("a", { class: "button small", href: link(`runs/${encodeURIComponent(context.name)}`) }, "Open the measures") : null]));
   }
 }
 

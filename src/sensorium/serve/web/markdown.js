@@ -74,7 +74,7 @@ export function markdown(text, { image = () => null, level = 2 } = {}) {
       const rows = [];
       for (i += 2; i < lines.length && lines[i].includes("|"); i++) rows.push(cells(lines[i]));
       const cell = (tag) => (value, c) => h(tag, { class: right[c] ? "number" : undefined, scope: tag === "th" ? "col" : undefined }, inline(value, image));
-      out.append(h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": "Table" }, h("table", {}, h("thead", {}, h("tr", {}, head.map(cell("th")))), h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell("td"))))))));
+      out.append(h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": `Table ${out.querySelectorAll(".table-wrap").length + 1}` }, h("table", {}, h("thead", {}, h("tr", {}, head.map(cell("th")))), h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell("td"))))))));
     } else if (/^\s*([-*+]|\d+\.)\s+/.test(line)) {
       const from = i;
       while (i < lines.length && /^\s*([-*+]|\d+\.)\s+/.test(lines[i])) i++;

@@ -43,7 +43,7 @@ export async function show(root, name, query, page, keep, retry) {
   if (has.results) results(sections.results, run);
   training(sections.training, history, run);
   if (has.plots) plots(sections.plots, path, run, keep);
-  set(sections.card, h("article", { class: "prose" }, markdown(run.card, { level: 3, image: (target, alt) => picture(path, run, target, alt) })));
+  set(sections.card, h("article", { class: "prose" }, markdown(run.card, { level: 3, image: (target, alt) => picture(path, run, target, run.card.includes(`*${alt}*`) ? "" : alt) }))); // a caption says the same
   set(sections.recipe, h("pre", { tabindex: 0 }, h("code", {}, run.recipe)));
   const wanted = { numbers: "results", curves: "training" }[query.get("tab")] ?? query.get("tab");
   if (has[wanted] && wanted !== "results") jump(wanted);
@@ -133,6 +133,6 @@ async function plots(place, path, run, keep) {
   const captions = Object.fromEntries([...run.card.matchAll(/!\[([^\]]*)\]\(plots\/([^)]+)\)/g)].map(([, alt, name]) => [name, alt]));
   const matrix = metrics.classes ?? (metrics.protocol?.confusion?.counts ? { names: metrics.protocol.confusion.names, confusion: metrics.protocol.confusion.counts } : null);
   const drawn = [matrix?.confusion ? figures.confusion(matrix) : null, figures.ranks(more.ranks, metrics.sides), figures.calibration(metrics.calibration, metrics.sides), more.scores ? figures.histogram(more.scores) : null, metrics.breakdown?.worst ? figures.groups(metrics.breakdown) : null].filter(Boolean);
-  const pictures = run.plots.filter((name) => !DRAWN.test(name)).map((name) => h("figure", { class: "chart" }, picture(path, run, name, captions[name] ?? name), h("figcaption", {}, captions[name] ?? name)));
+  const pictures = run.plots.filter((name) => !DRAWN.test(name)).map((name) => h("figure", { class: "chart" }, picture(path, run, name, ""), h("figcaption", {}, captions[name] ?? name)));
   set(place, drawn.length || pictures.length ? h("div", { class: "charts" }, [...drawn, ...pictures].map((one) => h("div", { class: "card" }, one))) : h("p", { class: "muted" }, "Nothing to draw: the run was not evaluated."));
 }

@@ -74,6 +74,7 @@ function build(root, run) {
   built.results = h("div", { class: "results", "aria-live": "off" });
   const title = h("h1", {}, run.title || run.name);
   set(root, h("div", { class: "search" }, h("div", { class: "search-head" }, title, built.first), built.field.element, built.chips, built.bar.element, built.results));
+  built.field.element.addEventListener("click", () => headed());
   document.addEventListener("keydown", keys);
   return built;
 }
@@ -143,10 +144,16 @@ async function added(item) {
   actions.onDetails(await itemOf(page.run.name, item.side, item.id));
 }
 
+/** The head is small where something is searched, or drawn: the pad must not move when the results of a stroke come. */
+function headed() {
+  const drawing = page.field.element.querySelector(".ask-draw:not([hidden])");
+  page.field.element.closest(".search").classList.toggle("asked-for", page.query.inputs.length > 0 || Boolean(drawing));
+}
+
 function drawAll() {
   const { run, query } = page, target = targetOf(run, query);
   context.shown = query.show ? { [target]: query.show } : {};
-  document.querySelector(".search").classList.toggle("asked-for", query.inputs.length > 0);
+  headed();
   page.field.set(query.inputs, query.inputs.length === 1 && query.inputs[0].kind === "id" ? nameInput(query.inputs[0]) : "");
   chips(page.chips, page, { change, label: nameInput, combine() { page.adding = !page.adding; drawAll(); if (page.adding) page.field.focus(); } });
   page.bar.draw(run, query, target);
