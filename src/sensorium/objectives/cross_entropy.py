@@ -29,7 +29,8 @@ class CrossEntropy(nn.Module, TrainedObjective):
     are the classes, whether one-hot rows or text vectors of their names, and *all* of them are
     scored at every step, not only those the batch happens to hold. With a one-hot right side and
     an identity head the logits are zl itself. A left item with several classes has y = 1/number
-    on each of them.
+    on each of them. Where rows are related by label, the classes are the training items of the right side, and
+    a left item has all those of its label.
 
     temperature: 1 for free logits (``left.head.normalize=false``); about 0.07 where heads normalise.
     weights: "none", "balanced" (n / (c · n_k) from the training pairs, as scikit-learn), or c
@@ -98,24 +99,34 @@ class CrossEntropy(nn.Module, TrainedObjective):
 
 
 class _Classes:
-    """The class table: right vectors and their head, class weights, and the classes of left rows (CSR)."""
+    """The class table: right vectors and their head, class weights, and the classes of left rows."""
 
     def __init__(
         self, left: Embeddings, right: Embeddings, pairs: Pairs, head: Any, weights: str | Sequence[float]
     ) -> None:
-        edges = np.unique(np.stack([pairs.left, pairs.right], 1), axis=0)
-        self.classes = edges[:, 1]
-        self.starts = np.searchsorted(edges[:, 0], np.arange(len(left) + 1))
-        self.single = bool(np.diff(self.starts).max(initial=0) <= 1)
+        rows = np.arange(len(right))
+        if pairs.classes is None:
+            edges = np.unique(np.stack([pairs.left, pairs.right], 1), axis=0)
+            of_left, self.classes, sought = edges[:, 0], edges[:, 1], np.arange(len(left))
+            count = np.bincount(self.classes, minlength=len(rows))
+        else:  # all training items of a label; others are no classes, as they may have the same one
+            rows, trained = np.unique(pairs.right), np.unique(pairs.left)
+            code, sought = pairs.classes.right[rows], pairs.classes.left
+            self.classes = np.argsort(code, kind="stable")
+            of_left = code[self.classes]
+            ordered = np.sort(sought[trained])
+            count = np.searchsorted(ordered, code, "right") - np.searchsorted(ordered, code)
+        self.starts = np.searchsorted(of_left, sought)
+        self.counts = np.searchsorted(of_left, sought, "right") - self.starts
+        self.single = bool(self.counts.max(initial=0) <= 1)
         self.head = head
-        self.vectors = head_input(right.vectors, np.arange(len(right)))
-        self.weight = self._weights(weights, len(right))
+        self.vectors = head_input(right.vectors, rows)
+        self.weight = self._weights(weights if isinstance(weights, str) else np.asarray(weights)[rows], count)
 
-    def _weights(self, weights: str | Sequence[float], c: int) -> Tensor | None:
+    def _weights(self, weights: str | np.ndarray, count: np.ndarray) -> Tensor | None:
         if isinstance(weights, str) and weights == "none":
             return None
         if isinstance(weights, str):
-            count = np.bincount(self.classes, minlength=c)
             seen = count > 0
             weights = np.where(seen, count.sum() / (seen.sum() * np.maximum(count, 1)), 0.0)
         return torch.as_tensor(np.asarray(weights, np.float64))
@@ -128,7 +139,7 @@ class _Classes:
 
     def targets(self, left_rows: np.ndarray, like: Tensor) -> Tensor:
         """Class of each row, (b,) int64; or their shares, (b, c), where an item may have several."""
-        start, count = self.starts[left_rows], np.diff(self.starts)[left_rows]
+        start, count = self.starts[left_rows], self.counts[left_rows]
         if self.single:
             return torch.from_numpy(self.classes[start]).to(like.device)
         row = np.repeat(np.arange(len(left_rows)), count)
