@@ -81,6 +81,12 @@ def serve(
         float,
         typer.Option("--wait", min=0, metavar="SECONDS", help="Time for a run that does not exist yet to be begun."),
     ] = 20.0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="Processes that answer, each with the runs open. Default: 1.", show_default=False
+        ),
+    ] = None,
     log: Annotated[
         str | None, typer.Option("--log", help="debug, info, warning or off. Default: info.", show_default=False)
     ] = None,
@@ -91,6 +97,8 @@ def serve(
     [bold]sensorium serve runs/glyphs[/bold]
 
     [bold]sensorium serve runs/glyphs runs/mine --port 9000[/bold]
+
+    [bold]sensorium serve runs/glyphs --workers 4[/bold]
 
     A run in the making is served, too: its training is shown, and it is searched once it is done. Where it is typed
     before, or at the same time as, its [bold]sensorium run[/bold], it waits for the folder for --wait seconds.
@@ -112,7 +120,7 @@ def serve(
         raise MissingExtra(error.name or "fastapi", "serve") from None
     options = {"host": host, "port": port, "hosts": allow_host, "origins": allow_origin, "log": log}
     options |= {"tls_cert": tls_cert, "tls_key": tls_key, "browser_face_model": face_model, "generate": generate}
-    options |= {"public_url": public_url, "label": label or None}
+    options |= {"public_url": public_url, "label": label or None, "workers": workers}
     announce = _announce if sys.stderr.isatty() else None
     told = {key: value for key, value in options.items() if value is not None}
     launch.serve(runs, token_file, announce, wait, **told)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
-from prometheus_client import Gauge
+from prometheus_client import Gauge, generate_latest
 from starlette.middleware import Middleware
 
 from sensorium import __version__
@@ -21,9 +21,11 @@ from sensorium.serve.context import Context
 from sensorium.serve.engine import additions
 from sensorium.serve.engine.decode import Decoders
 from sensorium.serve.engine.registry import Registry, ServedRun
+from sensorium.serve.engine.replica import Replica
 from sensorium.serve.engine.requests import documents
 from sensorium.serve.guard import OPEN, Guard
 from sensorium.serve.head import Head
+from sensorium.serve.leaving import Leaving
 from sensorium.serve.lifespan import Lifespan, Started
 from sensorium.serve.log import Log
 from sensorium.serve.metering import Meter, Metering
@@ -47,7 +49,8 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     budget = Budget(settings.max_bodies, settings.client_bytes)
     mount = Mount(settings.prefix)
     registry, meter = Registry(runs, settings, log, mount), Meter(places)
-    context = Context(registry, settings, Decoders(settings), meter, log, budget, documents(), mount)
+    replica = Replica.here()
+    context = Context(registry, settings, Decoders(settings), meter, log, budget, documents(), mount, replica)
     under_way = Gauge("sensorium_bytes_under_way", "Bytes of bodies and messages under way", registry=meter.registry)
     under_way.set_function(lambda: budget.used)
     searching = search.endpoint(context)
@@ -84,6 +87,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
             Middleware(Guard, settings=settings, log=log, is_open=_is_open, budget=budget, places=places),
             Middleware(search.Shortcut, path="/search", function=searching, redact=context.redact),
             Middleware(Head),
+            *([] if replica is None else [Middleware(Leaving, replica=replica)]),
         ],
     )
     app.state.context, app.state.stopping = context, asyncio.Event()
@@ -125,6 +129,8 @@ async def _watch(context: Context) -> None:
     """Look for new versions of the run folders, and for changes that other processes made, again and again."""
     while True:
         await asyncio.sleep(context.settings.reload_seconds)
+        if context.replica is not None:
+            context.replica.tell(generate_latest(context.meter.registry).decode())
         await _refresh(context)
         await _follow(context)
 

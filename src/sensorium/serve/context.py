@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sensorium.serve.admission import Budget
 from sensorium.serve.engine.decode import Decoders
 from sensorium.serve.engine.registry import Registry
+from sensorium.serve.engine.replica import Replica
 from sensorium.serve.engine.requests import Documents
 from sensorium.serve.log import Log
 from sensorium.serve.metering import Meter
@@ -27,6 +28,7 @@ class Context:
     budget: Budget
     documents: Documents
     mount: Mount
+    replica: Replica | None = None  #: this worker, where the server is several processes
     redact: Redactor = field(init=False)
 
     def __post_init__(self) -> None:

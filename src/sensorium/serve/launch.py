@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
+import signal
 import socket
 import sys
 import time
@@ -18,8 +20,9 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from sensorium.errors import BadRecipe
-from sensorium.serve import log, waiting, websocket
+from sensorium.serve import log, replicas, waiting, websocket
 from sensorium.serve.app import create_app
+from sensorium.serve.engine.replica import GRACE, Replica
 from sensorium.serve.settings import Settings, read_token
 
 
@@ -47,20 +50,26 @@ def serve(
         raise BadRecipe(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     say = announce or (lambda line: log.Log(settings).line("info", "waiting", message=line))
     waiting.for_a_run([Path(run) for run in runs], wait, say)
-    app = create_app(runs, settings)
-    lines = app.state.context.log
+    app = create_app(runs, settings) if settings.workers == 1 else None
+    lines = log.Log(settings)
     listener = listen(settings.host, settings.port)
     url = (
         f"{'https' if settings.tls_cert else 'http'}://{in_url(listener.getsockname()[0])}:{listener.getsockname()[1]}"
     )
     public = {} if settings.public_url is None else {"public_url": settings.public_url}
-    if announce is None:
-        lines.write("info", "listening", url=url, **public)
-    else:
-        announce(", for clients ".join([url, *public.values()]))
+
+    def told() -> None:
+        if announce is None:
+            lines.write("info", "listening", url=url, **public)
+        else:
+            announce(", for clients ".join([url, *public.values()]))
+
+    if app is None:
+        replicas.serve(runs, settings, options, listener, told)
+        return
+    told()
     log.capture(lines)
-    _raise_file_limit()
-    sys.setswitchinterval(0.001)  # the thread that answers must not wait 5 ms for one that searches
+    tune()
     with contextlib.suppress(KeyboardInterrupt):
         Server(app).run(sockets=[listener])
 
@@ -70,8 +79,9 @@ def in_url(host: str) -> str:
     return f"[{host.strip('[]')}]" if ":" in host else host
 
 
-def _raise_file_limit() -> None:
-    """Allow as many open connections as the system lets this process have."""
+def tune() -> None:
+    """Allow as many open connections as the system lets this process have, and shorter turns of its threads."""
+    sys.setswitchinterval(0.001)  # the thread that answers must not wait 5 ms for one that searches
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -107,9 +117,22 @@ class Server(uvicorn.Server):
         super().__init__(configured(app))
         self.stopping, self.patience = app.state.stopping, app.state.context.settings.header_seconds
         self._since: dict[Any, float] = {}  # when each connection was first seen without a whole request
+        self.replica: Replica | None = app.state.context.replica
+        self._leaves = math.inf  # when a worker that is to end stops answering
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections; a worker of several says so."""
+        await super().startup(sockets)
+        if self.replica is not None and self.started:
+            self.replica.is_ready()
 
     async def on_tick(self, counter: int) -> bool:
         """Close connections, new or kept alive, that send no request, and sockets in the midst of a message."""
+        if time.monotonic() > self._leaves:
+            self.should_exit = True
+        elif self._leaves < math.inf:
+            for server in self.servers:
+                server.close()  # new connections go to the other workers
         if counter % 10 == 0:  # about once a second
             now = time.monotonic()
             idle = [one for one in self.server_state.connections if _idle(one)]
@@ -123,8 +146,11 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop."""
+        """Begin to stop; a worker of several answers on its connections a little longer, and closes each after it."""
         self.stopping.set()
+        if self.replica is not None and sig == signal.SIGTERM and self.started and self._leaves == math.inf:
+            self.replica.leaving, self._leaves = True, time.monotonic() + GRACE
+            return
         super().handle_exit(sig, frame)
 
 

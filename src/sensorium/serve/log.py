@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from sensorium.serve.engine.replica import Replica
 from sensorium.serve.settings import Settings
 
 _LEVELS = {"debug": 0, "info": 1, "warning": 2, "off": 3}
@@ -21,6 +22,8 @@ class Log:
 
     def __init__(self, settings: Settings) -> None:
         self.least = _LEVELS[settings.log]
+        here = Replica.here()
+        self.common = {} if here is None else {"worker": here.number}
 
     def line(self, level: str, event: str, **fields: Any) -> None:
         """Write one line, if its level is logged."""
@@ -30,7 +33,7 @@ class Log:
     def write(self, level: str, event: str, **fields: Any) -> None:
         """Write one line whatever its level."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{int(time.time() * 1000) % 1000:03d}Z"
-        line = {"time": stamp, "level": level, "event": event, **fields}
+        line = {"time": stamp, "level": level, "event": event, **self.common, **fields}
         try:
             text = orjson.dumps(line, default=str)
         except TypeError:  # a lone surrogate, or a key that is no text

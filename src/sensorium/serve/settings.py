@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     hosts: list[str] = Field(default_factory=list, description="further names this server answers to")
     public_url: str | None = Field(None, description="address at which a proxy in front makes this server reachable")
     origins: list[str] = Field(default_factory=list, description="further pages whose sockets are taken, by origin")
+    workers: int = Field(1, ge=1, le=256, description="processes that answer, each with the runs opened")
     label: bool = Field(False, description="take labels of hits, propose queries, and refit: see docs/labelling.md")
     generate: str | None = Field(None, description="picture model that faces condition: a folder, or an id of the hub")
 
@@ -141,6 +142,8 @@ class Settings(BaseSettings):
                 raise BadRecipe(f"--allow-origin {origin} is no origin; type one such as http://localhost:5173")
         if self.public_url is not None:
             self.public_url = check_public_url(self.public_url)
+        if self.workers > 1 and self.label:
+            raise BadRecipe("--label keeps the state of a refit in one process; type: --label --workers 1")
         if self.tls_cert or self.tls_key:
             check_certificate(self.tls_cert, self.tls_key)
         largest = max(self.max_body, self.live.upload)

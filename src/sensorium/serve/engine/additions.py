@@ -82,6 +82,8 @@ def check(workers: Workers, side: str, change: Change, replace: bool, more: Coll
     more: ids that are being added with it.
     """
     run = workers.run
+    if workers.several:
+        workers.follow(side)
     there = change.id in run.places(side) or change.id in more
     if change.vector is None and not there:
         raise Problem(404, f"no item '{change.id}' on the {workers.run.names[side]} side of run '{workers.name}'")

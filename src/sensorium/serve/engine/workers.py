@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -13,7 +14,7 @@ import numpy as np
 import orjson
 
 from sensorium import io, modalities
-from sensorium.errors import BadData
+from sensorium.errors import BadData, SensoriumError
 from sensorium.indexes.exact import Exact
 from sensorium.numerics import unit
 from sensorium.search import journal, media, migration
@@ -68,6 +69,7 @@ class Workers:
 
     def __init__(self, name: str, run: Run, settings: Settings, mount: Mount | None = None) -> None:
         self.name, self.run, self.identity = name, run, identify(run.folder)
+        self.several = settings.workers > 1  # processes that add items
         self.mount = mount or Mount()
         most, wait = settings.batch, settings.batch_wait_ms / 1000
         self.sides = {}
@@ -165,7 +167,16 @@ class Workers:
             raise BadData(f"the {name} items of run '{self.name}' came as vectors, so only vector and id can ask")
         return [np.asarray(vector, np.float32) for vector in encoder.encode(values)]
 
+    def follow(self, side: str) -> None:
+        """Apply what other processes changed, if they did, to a side's index, in whose thread this is."""
+        live = self.run.journals[side]
+        if live.is_behind:
+            with contextlib.suppress(SensoriumError, OSError):  # it is tried again, and logged, by the application
+                self.run.apply(side, live.read())
+
     def _search(self, tasks: list[SearchTask]) -> list[SearchAnswer]:
+        if self.several:
+            self.follow(tasks[0].query.to)
         ranked = ranked_hits(self.run, self._vectors(tasks), [task.query for task in tasks])
         return [self._answer(task, one) for task, one in zip(tasks, ranked, strict=True)]
 

@@ -29,6 +29,8 @@ class Alive(BaseModel):
     """The process answers."""
 
     status: Literal["ok"] = "ok"
+    worker: int | None = Field(None, description="number of the worker that answers, of several")
+    workers: dict[int, float] | None = Field(None, description="seconds since each worker's last sign of life")
 
 
 class Ready(BaseModel):
@@ -57,9 +59,10 @@ def routes(context: Context) -> APIRouter:
     registry, meter = context.registry, context.meter
     meter.registry.register(_Sides(registry))
 
-    @router.get("/healthz", summary="Whether the process answers")
+    @router.get("/healthz", summary="Whether the process answers", response_model_exclude_none=True)
     async def healthz() -> Alive:
-        return Alive()
+        here = context.replica
+        return Alive() if here is None else Alive(worker=here.number, workers=here.alive())
 
     @router.get("/readyz", summary="Whether every run encodes and searches", responses=responses(503))
     async def readyz() -> Ready:
@@ -89,7 +92,11 @@ def routes(context: Context) -> APIRouter:
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
-        return Response(generate_latest(meter.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+        def own() -> str:
+            return generate_latest(meter.registry).decode()
+
+        text = own() if context.replica is None else context.replica.metrics(own)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @router.get("/system", summary="The state of the server")
     async def system() -> System:
