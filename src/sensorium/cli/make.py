@@ -20,6 +20,7 @@ from sensorium.cli.options import (
     RecipeName,
     RunFolder,
     Seed,
+    Stores,
     Trust,
     Workers,
     on,
@@ -27,6 +28,7 @@ from sensorium.cli.options import (
     tell,
     tell_folds,
     trusted,
+    trying,
 )
 from sensorium.cli.output import Output
 
@@ -40,6 +42,7 @@ def run(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run.")] = False,
     where: On = None,
     workers: Workers = None,
+    stores: Stores = None,
     everything: All = False,
     as_json: Json = None,
     quiet: Quiet = False,
@@ -65,7 +68,7 @@ def run(
     from sensorium.fitting import ranks
 
     output = Output(as_json)
-    with on(where, workers):
+    with on(where, workers, stores, quiet=quiet):
         if folds.requested(recipes.load(recipe, overrides or [])):
             ranks.refuse_several("data.fold=all")
             summary = folds.every(recipe, overrides or [], seeds=seeds, out=out, first=seed or 0, quiet=quiet)
@@ -98,6 +101,7 @@ def embed(
     private: Private = False,
     where: On = None,
     workers: Workers = None,
+    stores: Stores = None,
     as_json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -108,12 +112,14 @@ def embed(
     [bold]sensorium embed glyphs --push-to me/glyph-vectors --push-every 1000 --private[/bold]
 
     [bold]sensorium embed glyphs --on ray[/bold]
+
+    [bold]sensorium embed glyphs --on ray://10.0.0.1:6379 --stores s3://bucket/embeddings[/bold]
     """
     from sensorium import pipeline
 
     output = Output(as_json)
     if push_to is None:
-        with on(where, workers):
+        with on(where, workers, stores, whole=False, quiet=quiet):
             output.records(pipeline.embed_only(recipe, overrides or [], out, quiet))
         return
     from sensorium.store.mirroring import mirrored
@@ -121,7 +127,7 @@ def embed(
     given = [recipe, *(overrides or []), *([] if out is None else ["--out", str(out)]), "--push-to", push_to]
     again = " ".join(["sensorium embed", *map(shlex.quote, given)]) + " --private" * private
     mirror = mirrored(push_to, every=push_every, private=private, again=again, progress=not quiet)
-    with mirror, on(where, workers):
+    with mirror, on(where, workers, stores, quiet=quiet):
         output.records(pipeline.embed_only(recipe, overrides or [], out, quiet))
 
 
@@ -241,6 +247,15 @@ def sweep(
     pruner: Annotated[str, typer.Option("--pruner", help="median or none.")] = "median",
     measure: Annotated[str, typer.Option("--measure", help="What to raise on validation, such as hit@10.")] = "MRR",
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that try at the same time.")] = 1,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="ray[://HOST:PORT]",
+            help="Try on Ray: a local one, or a cluster, whose machines share this folder.",
+            show_default=False,
+        ),
+    ] = None,
     out: Out = None,
     seed: Seed = None,
     as_json: Json = None,
@@ -249,24 +264,17 @@ def sweep(
     """Search recipe keys on validation; KEY=LOW..HIGH[:log] or KEY=A|B|C vary, KEY=VALUE is fixed.
 
     [bold]sensorium sweep glyphs train.lr=1e-4..1e-2:log left.head.hidden=256|512 --trials 20[/bold]
+
+    [bold]sensorium sweep glyphs train.lr=1e-4..1e-2:log --trials 20 --workers 2 --on ray[/bold]
     """
     from sensorium.cli import tables
     from sensorium.experiments.sweep import folder_of
     from sensorium.experiments.sweep import sweep as run_sweep
 
     output = Output(as_json)
-    rows = run_sweep(
-        recipe,
-        space or [],
-        trials=trials,
-        sampler=sampler,
-        pruner=pruner,
-        workers=workers,
-        measure=measure,
-        out=out,
-        seed=seed or 0,
-        quiet=quiet,
-    )
+    options = {"trials": trials, "sampler": sampler, "pruner": pruner, "measure": measure, "out": out}
+    with trying(where, workers) as runner:
+        rows = run_sweep(recipe, space or [], workers=workers, seed=seed or 0, quiet=quiet, runner=runner, **options)
     if output.json:
         output.records(rows)
     else:

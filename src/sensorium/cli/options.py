@@ -40,6 +40,15 @@ Workers = Annotated[
         "--workers", min=1, help="With --on: encoders at a time. Default: one a core or GPU.", show_default=False
     ),
 ]
+Stores = Annotated[
+    str | None,
+    typer.Option(
+        "--stores",
+        metavar="URL",
+        help="With --on: where the stores lie, such as s3://bucket/embeddings.",
+        show_default=False,
+    ),
+]
 Json = Annotated[
     bool | None,
     typer.Option(
@@ -56,17 +65,29 @@ All = Annotated[bool, typer.Option("--all", help="Every measure, not only hit@1,
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no stage times.")]
 
 
-def on(where: str | None, workers: int | None = None) -> AbstractContextManager[Any]:
+def on(
+    where: str | None, workers: int | None = None, stores: str | None = None, whole: bool = True, quiet: bool = False
+) -> AbstractContextManager[Any]:
     """Within the block of this, embedding runs where ``--on`` says; without it, in this process."""
     if where is None:
-        if workers is not None:
-            raise BadRecipe(f"--workers {workers} needs --on; type: --on ray --workers {workers}")
+        for option, value in (("--workers", workers), ("--stores", stores)):
+            if value is not None:
+                raise BadRecipe(f"{option} {value} needs --on; type: --on ray {option} {value}")
         return nullcontext()
     from sensorium.fitting import ranks
 
     if ranks.rank():  # of several processes, the first one embeds
         return nullcontext()
     from sensorium.scale.on import on as on_ray
+
+    return on_ray(where, workers, stores or "", whole, not quiet)
+
+
+def trying(where: str | None, workers: int) -> AbstractContextManager[Any]:
+    """What runs the trials of a sweep where ``--on`` says; None without it."""
+    if where is None:
+        return nullcontext()
+    from sensorium.scale.trials import trying as on_ray
 
     return on_ray(where, workers)
 

@@ -17,7 +17,7 @@ from sensorium.evaluate import compare, parse
 from sensorium.experiments import search_space as spaces
 from sensorium.experiments.search_space import Range, Space
 from sensorium.experiments.study import Study
-from sensorium.experiments.trials import Outcome, Try, run_here, run_parallel
+from sensorium.experiments.trials import Outcome, Runner, Try, run_here, run_parallel
 from sensorium.search.folder import RunFolder
 
 # A trial is evaluated on validation only; what else a run makes would be made for nothing.
@@ -43,6 +43,7 @@ def sweep(
     seed: int = 0,
     measure: str = "MRR",
     quiet: bool = False,
+    runner: Runner | None = None,
 ) -> list[dict[str, Any]]:
     """Try settings of a recipe and rank them by a measure on the validation split; returns the leaderboard.
 
@@ -52,7 +53,8 @@ def sweep(
     stops a trial whose monitored measure falls below the median of the others at that epoch.
     workers: processes that try at the same time. out: by default ``runs/<recipe>-sweep``; it stores
     ``study.db`` (Optuna, SQLite), ``trials/``, ``leaderboard.json`` and ``best.toml``, the winning
-    recipe, ready for ``sensorium run``. No number of the test split is read or shown.
+    recipe, ready for ``sensorium run``. No number of the test split is read or shown. runner: runs the trials in
+    place of these processes, such as on a cluster.
 
     Raises BadRecipe for what is invalid, Busy when the folder is in use.
     """
@@ -63,13 +65,13 @@ def sweep(
     plan = _check(recipe, varied, fixed)
     out = folder_of(recipe, out)
     stores = RunFolder(out).stores  # those of the runs beside the sweep
-    if workers > 1:  # workers would wait for each other to embed the same items
+    if workers > 1 or runner is not None:  # workers would wait for each other to embed the same items
         from sensorium import pipeline
 
         pipeline.embed_only(recipe, fixed, out, quiet)
     attempt = TryRecipe(recipe, (*LIGHT, *fixed), measure, stores)
     settings = {"recipe": plan.values, "measure": measure, "fixed": sorted(fixed)}
-    rows = search(attempt, varied, out, settings, trials, sampler, pruner, workers, seed, quiet)
+    rows = search(attempt, varied, out, settings, trials, sampler, pruner, workers, seed, quiet, runner)
     best = recipes.load(recipe, [*fixed, *spaces.overrides({key: rows[0][key] for key in varied})])
     io.write(out / "best.toml", f"# sensorium run {out / 'best.toml'}\n" + best.toml())
     return rows
@@ -117,6 +119,7 @@ def search(
     workers: int = 1,
     seed: int = 0,
     quiet: bool = True,
+    runner: Runner | None = None,
 ) -> list[dict[str, Any]]:
     """The sweep itself, for anything that can be tried; see :func:`sweep`.
 
@@ -133,7 +136,7 @@ def search(
             out, space, {**settings, "space": {key: str(v) for key, v in space.items()}}, sampler, pruner, seed
         )
         jobs = functools.partial(study.next, trials)
-        run = functools.partial(run_parallel, workers=workers) if workers > 1 else run_here
+        run = runner or (functools.partial(run_parallel, workers=workers) if workers > 1 else run_here)
         for number, outcome in run(attempt, jobs, study.should_prune):
             study.finish(number, outcome)
             if not quiet:

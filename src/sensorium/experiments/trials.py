@@ -59,6 +59,15 @@ class _Stop:
 ShouldPrune = Callable[[Any, int, float], bool]
 
 
+class Runner(Protocol):
+    """Runs trials: see :func:`run_here`."""
+
+    def __call__(
+        self, attempt: Try, jobs: Callable[[], Job | None], should_prune: ShouldPrune
+    ) -> Iterator[tuple[Any, Outcome]]:
+        """Run jobs until ``jobs()`` gives None and none is running; yields each key with its outcome."""
+
+
 def run_here(attempt: Try, jobs: Callable[[], Job | None], should_prune: ShouldPrune) -> Iterator[tuple[Any, Outcome]]:
     """Run jobs in this process until ``jobs()`` gives None; yields each key with its outcome."""
     while (job := jobs()) is not None:
@@ -67,7 +76,7 @@ def run_here(attempt: Try, jobs: Callable[[], Job | None], should_prune: ShouldP
             if should_prune(key, step, value):
                 raise Pruned
 
-        yield job.key, _attempt(attempt, job, report)
+        yield job.key, attempted(attempt, job, report)
 
 
 def run_parallel(
@@ -143,7 +152,7 @@ def _worker(attempt: Try, connection: Connection) -> None:
         while True:
             job = connection.recv()
             try:
-                outcome = _attempt(attempt, job, report)
+                outcome = attempted(attempt, job, report)
             except (EOFError, BrokenPipeError):
                 raise
             except Exception as error:
@@ -153,7 +162,8 @@ def _worker(attempt: Try, connection: Connection) -> None:
             connection.send(outcome)
 
 
-def _attempt(attempt: Try, job: Job, report: Callable[[int, float], None]) -> Outcome:
+def attempted(attempt: Try, job: Job, report: Callable[[int, float], None]) -> Outcome:
+    """How a trial ends. Raises what would end the next one too, such as a full disk, and what is a bug."""
     try:
         return Outcome(value=float(attempt(job.overrides, job.folder, report)))
     except Pruned:

@@ -10,6 +10,7 @@ import numpy as np
 
 from sensorium import parts
 from sensorium.errors import BadData, BadRecipe
+from sensorium.fitting import partial_moments
 from sensorium.fitting.features import Mapped, seen
 from sensorium.fitting.fitted import Fitted
 from sensorium.fitting.held_out import HeldOut
@@ -254,21 +255,12 @@ def moments_of(sides: tuple[Side, Side], training: Pairs, needs: Sequence[str]) 
     first = int(len(csr.distinct(both[1])) < len(csr.distinct(both[0])))  # the side whose rows repeat more often
     # Neighbouring rows together, so that a memory map is read forwards.
     order = np.lexsort((both[1 - first], both[first]))
-    moments = None
-    for part in blocks(len(order), _BLOCK):
-        rows = both[first][order[part]]
-        owner = np.concatenate([[0], np.cumsum(rows[1:] != rows[:-1])])
-        once = sides[first].rows(rows[np.concatenate([[True], rows[1:] != rows[:-1]])])
-        many = sides[1 - first].rows(both[1 - first][order[part]])
-        if moments is None:
-            narrow = len(order) >= _MANY and once.dtype == many.dtype == np.float32
-            widths = (once.shape[1], many.shape[1])
-            moments = Moments(*(widths[::-1] if first else widths), needs, "float32" if narrow else "float64")
-        for side in (first, 1 - first) if training.same_table else (first,):
-            if len(once) < len(many):
-                moments.update_repeated(once, owner, many, "xy"[side])
-            else:
-                moments.update(*((many, once) if side else (once, many)))
+    kinds = {side.rows(rows[order[:1]]).dtype for side, rows in zip(sides, both, strict=True)}
+    narrow = len(order) >= _MANY and kinds == {np.dtype(np.float32)}
+    moments = partial_moments.of(partial_moments.Pass(
+        sides, first, both[first][order], both[1 - first][order], training.same_table, tuple(needs),
+        "float32" if narrow else "float64",
+    ))  # fmt: skip
     if training.classes is not None:
         moments.set_cross(between_classes(sides, training, moments))
     return moments

@@ -108,13 +108,13 @@ class Moments:
             raise BadData(f"cannot merge {other!r}, which has {sorted(other._sums)}, into one of {sorted(self._sums)}")
         if other.n:
             total = self.n + other.n
-            shift = np.sqrt(self.n * other.n / total)
             dx, dy = other.mean_x - self.mean_x, other.mean_y - self.mean_y
-            self._accumulate((shift * dx[None]).astype(self._type), (shift * dy[None]).astype(self._type))
-            for name, sums in other._sums.items():
-                self._sums[name] += sums
+            apart, share = {"x": dx, "y": dy}, self.n * other.n / total
+            # In float64 whatever ``products`` is, so that parts added in any order give the same.
+            for (a, b), sums in other._sums.items():
+                self._sums[a + b] += sums + np.outer(share * apart[a], apart[b])
             for side, squares in other._squares.items():
-                self._squares[side] += squares
+                self._squares[side] += squares + share * np.square(apart[side])
             self.mean_x, self.mean_y = self.mean_x + dx * (other.n / total), self.mean_y + dy * (other.n / total)
             self.n = total
         return self

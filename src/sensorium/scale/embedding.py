@@ -15,8 +15,12 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadData, SensoriumError
+from sensorium.fitting.partial_moments import Pass
+from sensorium.numerics.moments import Moments
 from sensorium.progress import bar, say
 from sensorium.scale.cluster import Where, connected
+from sensorium.scale.moments import FEWEST as FEWEST_PAIRS
+from sensorium.scale.moments import map_reduce
 from sensorium.scale.places import Folder, Place
 from sensorium.scale.worker import Block, Result, Settings, Worker
 from sensorium.store import arrivals
@@ -93,6 +97,10 @@ class OnRay:
     def encode(self, job: Job) -> None:
         """Encode on Ray; see :func:`embed`."""
         embed(self.ray, job, self.place(job.writer), self.workers, self)
+
+    def moments(self, work: Pass) -> Moments:
+        """The moments of a pass over pairs: on Ray where they are many."""
+        return map_reduce(self.ray, work) if len(work) >= FEWEST_PAIRS else work.moments()
 
     def place(self, writer: Writer) -> Place:
         """Where the workers write the shards of a store."""

@@ -102,7 +102,7 @@ def _rewrite(writer: Writer, chosen: range, shard_bytes: int) -> int:
     known = writer.manifest
     staged: list[StagedShard] = []
     try:
-        for batch in _merged(writer.folder, known, [known.shards[i] for i in chosen], shard_bytes):
+        for batch in merged(writer.folder, known, [known.shards[i] for i in chosen], shard_bytes):
             staged.append(shard.stage(writer.folder, batch, known))
             del batch  # before the next one is made
         for one in staged:
@@ -125,7 +125,7 @@ class _Piece:
     lengths: np.ndarray | None
 
 
-def _merged(folder: Path, known: Manifest, shards: Sequence[Shard], shard_bytes: int) -> Iterator[Batch]:
+def merged(folder: Path, known: Manifest, shards: Sequence[Shard], shard_bytes: int) -> Iterator[Batch]:
     """The live items of some shards in batches of about ``shard_bytes`` of vectors, in order."""
     row_bytes = max(1, known.dim * np.dtype(known.dtype).itemsize)
     waiting: list[_Piece] = []

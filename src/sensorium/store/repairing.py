@@ -135,6 +135,22 @@ def from_items(folder: Path, path: Path) -> tuple[Shard, dict, object]:
     return Shard(path.name.split(".")[0], table.num_rows, len(vectors), 0, files), found, table
 
 
+def from_bytes(name: str, content: bytes) -> tuple[Shard, dict[str, Any], list[bytes]]:
+    """A shard by the bytes of its items file called ``name``: itself, what it says of the store, content keys.
+
+    Its other files are not looked at. Raises ValueError for bytes that are damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import xxhash
+
+    table = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read(use_threads=False)
+    found = about(table)
+    files = {kind: File(**f) for kind, f in found["files"].items()}
+    files["items"] = File(name, len(content), xxhash.xxh3_128_hexdigest(content))
+    return Shard(name.split(".")[0], table.num_rows, found["rows"], 0, files), found, table["key"].to_pylist()
+
+
 def about(table: Any) -> dict[str, Any]:
     """What an items table says of its shard and store."""
     return json.loads(table.schema.metadata[b"sensorium"])

@@ -51,6 +51,10 @@ class Shards:
             return pieces[0]
         return np.concatenate(pieces) if pieces else np.empty((0, self.shape[1]), self.dtype)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process memory maps go as the paths of their files."""
+        return _of_files, ([_file_of(part) for part in self._parts],)
+
     def _gather(self, rows: np.ndarray) -> np.ndarray:
         if len(self._parts) == 1:
             return self._parts[0].take(rows, axis=0)
@@ -84,6 +88,9 @@ class Selected:
         self._base, self._rows = base, np.asarray(rows, np.int64)
         self.shape = (len(self._rows), int(base.shape[1]))
         self.dtype = base.dtype
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Selected, (by_files(self._base), self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -132,6 +139,30 @@ class Runs:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self[:], dtype=dtype)
+
+
+def by_files(rows: Rows) -> Rows:
+    """Rows that go to other processes as the paths of their files, where they are memory maps."""
+    return Shards([rows]) if isinstance(rows, np.ndarray) and not isinstance(_file_of(rows), np.ndarray) else rows
+
+
+def _file_of(part: np.ndarray) -> Any:
+    """File, first byte, shape and type of a part that is memory-mapped; else the array itself."""
+    root: Any = part
+    while root is not None and not isinstance(root, np.memmap):
+        root = root.base if isinstance(root, np.ndarray) else None
+    while root is not None and isinstance(root.base, np.memmap):
+        root = root.base
+    if root is None or root.filename is None or not part.flags.c_contiguous:
+        return np.array(part)
+    begin = part.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    return str(root.filename), int(root.offset) + begin, part.shape, part.dtype.str
+
+
+def _of_files(parts: Sequence[Any]) -> Shards:
+    return Shards([
+        part if isinstance(part, np.ndarray) else np.memmap(part[0], part[3], "r", part[1], part[2]) for part in parts
+    ])  # fmt: skip
 
 
 def positions(rows: Any, n: int) -> np.ndarray:

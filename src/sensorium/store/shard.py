@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io as memory
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,25 +65,45 @@ def stage(folder: Path, batch: Batch, manifest: Manifest, name: str = "") -> Sta
     name: of the shard, by default a new one. The items file also holds what a manifest says of the shard, so that a
     lost manifest can be rebuilt (see :mod:`sensorium.store.repairing`).
     """
-    name, files, staged = name or secrets.token_hex(8), {}, []
+    made, staged = Shard(name or secrets.token_hex(8), len(batch), len(batch.vectors), 0, {}), []
 
-    def put(kind: str, suffix: str, content: io.Content) -> None:
-        staged.append(io.Staged(folder / f"{name}.{suffix}", content))
-        files[kind] = File.of(staged[-1])
+    def put(name: str, content: io.Content) -> File:
+        staged.append(io.Staged(folder / name, content))
+        return File.of(staged[-1])
 
     try:
-        put("vectors", "vectors.npy", npy(batch.vectors))
-        if batch.offsets is not None:
-            put("offsets", "offsets.npy", npy(np.asarray(batch.offsets, np.int64)))
-        about = {"store": {"fingerprint": manifest.fingerprint, "dtype": manifest.dtype, "dim": manifest.dim,
-                           "ragged": manifest.ragged}, "files": {k: vars(f) for k, f in files.items()}}  # fmt: skip
-        put("items", "items.parquet", _parquet(batch, about))
+        made = _files(made, batch, manifest, put)
     except BaseException:
         for file in staged:
             file.discard()
         raise
     empty = batch.vectors[:0].copy()  # width and type; the rows need not stay in memory
-    return StagedShard(replace(batch, vectors=empty), Shard(name, len(batch), len(batch.vectors), 0, files), staged)
+    return StagedShard(replace(batch, vectors=empty), made, staged)
+
+
+def pack(batch: Batch, manifest: Manifest, name: str) -> tuple[Shard, dict[str, bytes]]:
+    """A shard and the bytes of each of its files, by name, for where there is no file system."""
+    import xxhash
+
+    contents: dict[str, bytes] = {}
+
+    def put(name: str, content: list[Any]) -> File:
+        contents[name] = b"".join(memoryview(part).cast("B") for part in content)
+        return File(name, len(contents[name]), xxhash.xxh3_128_hexdigest(contents[name]))
+
+    return _files(Shard(name, len(batch), len(batch.vectors), 0, {}), batch, manifest, put), contents
+
+
+def _files(made: Shard, batch: Batch, manifest: Manifest, put: Callable[[str, list[Any]], File]) -> Shard:
+    """The shard with its files, each given to ``put``, that of the items last."""
+    files = {"vectors": put(f"{made.name}.vectors.npy", npy(batch.vectors))}
+    if batch.offsets is not None:
+        files["offsets"] = put(f"{made.name}.offsets.npy", npy(np.asarray(batch.offsets, np.int64)))
+    about = {"store": {"fingerprint": manifest.fingerprint, "dtype": manifest.dtype, "dim": manifest.dim,
+                       "ragged": manifest.ragged}, "rows": made.rows,
+             "files": {k: vars(f) for k, f in files.items()}}  # fmt: skip
+    files["items"] = put(f"{made.name}.items.parquet", _parquet(batch, about))
+    return replace(made, files=files)
 
 
 def npy(array: np.ndarray) -> list[Any]:
