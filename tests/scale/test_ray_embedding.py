@@ -5,7 +5,8 @@ import pytest
 from counted import Counted, encoded
 
 from sensorium import store
-from sensorium.errors import BadData
+from sensorium.errors import BadData, DiskFull, Unreachable
+from sensorium.scale import embedding
 from sensorium.scale.cluster import Where
 from sensorium.scale.embedding import OnRay
 from sensorium.store import arrivals, engines, manifest
@@ -90,6 +91,28 @@ def test_a_worker_that_dies_in_the_middle_of_a_block_costs_its_call_alone(ray, t
     assert (tmp_path / "log.died").exists()
     assert np.array_equal(found.vectors[:], np.stack([encoder.vector(t) for t in texts]))
     assert len(encoded(encoder.log)) <= 400 + 50 and set(encoded(encoder.log)) == set(texts)
+
+
+def test_workers_that_die_again_and_again_end_the_command_with_a_sentence(ray, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding, "RESTARTS", 0)
+    encoder = Counted(tmp_path / "log", dies="t150")
+    with pytest.raises(
+        Unreachable, match=r"Ray ended the job \(.*; what was encoded is in the store: correct that, and"
+    ):
+        on_ray(items([f"t{k:03d}" for k in range(200)]), encoder, tmp_path / "s", shard_rows=20)
+
+
+def test_a_full_disk_of_one_worker_ends_the_command_and_the_same_command_goes_on(ray, tmp_path):
+    encoder, texts = Counted(tmp_path / "log", full="t150"), [f"t{k:03d}" for k in range(200)]
+    encoder.batch = 10
+    with pytest.raises(DiskFull, match=r"no room to write .*; what was there before is untouched: free some space"):
+        on_ray(items(texts), encoder, tmp_path / "s", shard_rows=20)
+    kept = len(store.open(tmp_path / "s"))
+    on_ray(items(texts), encoder, tmp_path / "s", shard_rows=20)
+    assert 0 < kept < 200 and len(store.open(tmp_path / "s")) == 200 and store.verify(tmp_path / "s") == []
+    assert (
+        len(encoded(encoder.log)) <= 200 + 20 + 20
+    )  # the block that could not be written, and one of the other worker
 
 
 def test_shards_that_a_killed_call_left_are_committed_and_not_encoded_again(tmp_path):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.errors import BadData, SensoriumError
+from sensorium.errors import BadData, SensoriumError, Unreachable
 from sensorium.fitting.partial_moments import Pass
 from sensorium.numerics.moments import Moments
 from sensorium.progress import bar, say
@@ -147,11 +147,17 @@ def embed(ray: Any, job: Job, place: Place, workers: int | None, store: OnRay) -
                 if time.monotonic() - last > EVERY:
                     _commit(job, store, waiting)
                     last = time.monotonic()
-    except BaseException:
+    except BaseException as error:
         results.close()
         with contextlib.suppress(SensoriumError):
             _commit(job, store, waiting)
             _commit(job, store, store.left(job.writer))
+        if isinstance(error, ray.exceptions.RayError):
+            said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            raise Unreachable(
+                f"Ray ended the job ({said[-1][:300]}); what was encoded is in the store: correct that, and type the "
+                "same command again"
+            ) from error
         raise
     _commit(job, store, waiting)
     store.swept(job.writer)
