@@ -235,6 +235,23 @@ def test_how_the_time_is_divided(clock, monkeypatch, seconds, tried_members, fit
     assert sum(len(of) for of in one.of.values()) == fits
 
 
+def test_a_noisy_member_is_repeated_first_unless_it_is_surely_worse(clock) -> None:
+    left, right, pairs = views()
+    one = tried.Tried(left, right, pairs, small(), TrainOptions(), Budget(), 0, NAMES, False)
+    one.begin(None, SimpleNamespace(events=[]), dict.fromkeys(NAMES, 1.0), 20, False)
+    n = len(pairs.where("validation"))
+    trained = [_members.member(spec, "x") for spec in (OWN, NOISY, {**OWN, "learnable": True})]
+    for noise, orders in ((1.0, [1, 0, 2]), (3.0, [0, 2, 1])):
+        one.board.scores, one.board.values = [], []
+        for k, of in enumerate((1.0, noise, 1.2)):
+            scores = (3 * np.eye(n) + of * np.random.default_rng(k).standard_normal((n, n))).astype(np.float32)
+            one.board.scores.append([scores, scores.T])
+            one.board.values.append(mixing.Measured(one.board.asked, one.board.scores[-1:], "MRR").value(np.ones(1)))
+        one.board.values[0] += 0.01 * (noise == 1.0)  # the best, by less than its interval
+        one.done, one.of = [None] * 3, {k: [k] for k in range(3)}
+        assert one._order(trained) == orders
+
+
 def test_the_input_dropout_of_the_fused_step_is_that_of_the_module() -> None:
     """Its expectation is the input, each number is kept or zero, and evaluation has none."""
     from sensorium.fitting.fused import FusedStep
