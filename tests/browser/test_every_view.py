@@ -84,12 +84,14 @@ def visitors(site, chromium):
 
 
 def cases():
-    """All of them; those that see least that is new are run among the slow ones."""
+    """All of them; a second one of each view is run among the slow ones, the rest among the thorough ones."""
     for place, view in enumerate(VIEWS):
         often = ("phone", "light") if place % 2 else ("desktop", "dark")
+        slow = ("tablet", "dark" if place % 2 else "light")
         for size in SIZES:
             for scheme in ("light", "dark"):
-                marks = () if (size, scheme) == often else pytest.mark.slow
+                now = (size, scheme)
+                marks = () if now == often else pytest.mark.slow if now == slow else pytest.mark.thorough
                 yield pytest.param(view, size, scheme, marks=marks, id=f"{view}-{size}-{scheme}")
 
 

@@ -146,7 +146,9 @@ def test_the_microphone_s_final_answer_is_the_offline_one(voice_run, page):
     answer(page)
 
 
-@pytest.mark.parametrize("kind", ["PCM_16", "PCM_24", "FLOAT", "PCM_U8", "stereo", "flac"])
+@pytest.mark.parametrize("kind", ["PCM_16", "stereo", "flac"] + [
+    pytest.param(kind, marks=pytest.mark.thorough) for kind in ("PCM_24", "FLOAT", "PCM_U8")
+])  # fmt: skip
 def test_a_file_s_final_answer_is_the_offline_one(voice_run, page, tmp_path, kind):
     x, rate = speak(1.5, 3, 44_100), 44_100
     path = tmp_path / ("voice.flac" if kind == "flac" else "voice.wav")
