@@ -5,7 +5,7 @@ import pytest
 from counted import Counted, encoded
 
 from sensorium import store
-from sensorium.errors import BadData, DiskFull, Unreachable
+from sensorium.errors import BadData, DiskFull, Mismatch, Unreachable
 from sensorium.scale import embedding
 from sensorium.scale.cluster import Where
 from sensorium.scale.embedding import OnRay
@@ -100,6 +100,16 @@ def test_workers_that_die_again_and_again_end_the_command_with_a_sentence(ray, t
         Unreachable, match=r"Ray ended the job \(.*; what was encoded is in the store: correct that, and"
     ):
         on_ray(items([f"t{k:03d}" for k in range(200)]), encoder, tmp_path / "s", shard_rows=20)
+
+
+def test_a_worker_with_other_weights_is_refused(ray, tmp_path):
+    encoder = Counted(tmp_path / "log")
+    encoder.elsewhere = "others"
+    with pytest.raises(
+        Mismatch, match=r"of 'counted', these are of 'counted' \(weights: .*\); install the same packages"
+    ):
+        on_ray(items(["a", "b"]), encoder, tmp_path / "s")
+    assert encoded(encoder.log) == []
 
 
 def test_a_full_disk_of_one_worker_ends_the_command_and_the_same_command_goes_on(ray, tmp_path):

@@ -18,16 +18,23 @@ SCRIPT = Path(__file__).parents[1] / "support" / "killed_embedding.py"
 N, ROWS, KILLS = 20_000, 10, 20
 
 
-def workers():
-    """Processes of Ray that hold an encoder, of this user."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+def workers(driver):
+    """Processes that hold an encoder, started by the Ray that a driver has started."""
+    found, parents = [], {}
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            if path.read_bytes().startswith(b"ray::MapWorker(MapBatches(Worker))"):
-                found.append(int(path.parent.name))
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if (path / "cmdline").read_bytes().startswith(b"ray::MapWorker(MapBatches(Worker))"):
+                found.append(int(path.name))
         except OSError:
             continue
-    return found
+
+    def is_below(pid):
+        while pid and pid != driver:
+            pid = parents.get(pid)
+        return pid == driver
+
+    return [pid for pid in found if is_below(pid)]
 
 
 @pytest.mark.slow
@@ -35,7 +42,6 @@ def workers():
 def test_twenty_kills(tmp_path):
     pytest.importorskip("ray", reason="'ray' is not installed; type: pip install 'sensorium[scale]'")
     chance, log, folder = random.Random(1), tmp_path / "log", tmp_path / "store"
-    before = set(workers())
     path = os.pathsep.join([str(SCRIPT.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, str(SCRIPT), str(folder), str(log), str(N), "0.001", str(ROWS)]
     kills = process = 0
@@ -49,7 +55,7 @@ def test_twenty_kills(tmp_path):
             until = begun + chance.randrange(1, 2 * N // (KILLS + 2))
             while process.poll() is None and len(encoded(log)) < until:
                 time.sleep(0.05)
-            mine = [pid for pid in workers() if pid not in before]
+            mine = workers(process.pid)
             if process.poll() is None and kills % 2 and mine:
                 os.kill(chance.choice(mine), signal.SIGKILL)
             elif process.poll() is None:

@@ -25,7 +25,12 @@ class Counted(Encoder):
     def __init__(self, log, wait=0.0, dies="", refused="", full="", frames=False):
         self.log, self.wait, self.dies, self.refused, self.frames = str(log), wait, dies, refused, frames
         self.full = full
-        self.fingerprint = {"name": "counted", "dim": self.dim, "frames": frames}
+        self.frames_of, self.home, self.elsewhere = frames, os.getpid(), ""
+
+    @property
+    def fingerprint(self):
+        other = self.elsewhere if os.getpid() != self.home else ""
+        return {"name": "counted", "dim": self.dim, "frames": self.frames_of, **({"weights": other} if other else {})}
 
     def encode(self, values):
         once = Path(self.log + ".died")

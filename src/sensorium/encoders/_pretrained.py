@@ -50,8 +50,9 @@ class Pretrained(Encoder):
         self._sizes: dict[str, _batches.BatchSize] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """The settings, without the network, which another process loads anew."""
-        return {**super().__getstate__(), "_network": None, "_sizes": {}}
+        """The settings, without the network, which another process loads anew; the precision is the one used here."""
+        precision = vars(self).get("computes", self.precision)
+        return {**super().__getstate__(), "_network": None, "_sizes": {}, "precision": precision}
 
     # what a part defines
 

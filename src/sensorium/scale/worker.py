@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 import traceback
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium import fingerprint as fingerprints
 from sensorium.errors import SensoriumError
 from sensorium.scale.places import Place
 from sensorium.store import columns, encoding
@@ -89,8 +91,11 @@ class Worker:
 
         if self._encoder is None:
             sys.path += [path for path in self.settings.path if path not in sys.path]
-            self._encoder = pickle.loads(self.settings.encoder)
-            self._encoder.choose(self.settings.kind)
+            encoder = pickle.loads(self.settings.encoder)
+            encoder.choose(self.settings.kind)
+            fingerprints.check(self.settings.fingerprint, encoder.fingerprint, "the command embeds by an encoder",
+                               f"install the same packages and weights on {socket.gethostname()}")  # fmt: skip
+            self._encoder = encoder
         return self._encoder
 
     def __call__(self, rows: Mapping[str, Any]) -> Iterator[dict[str, list[bytes]]]:

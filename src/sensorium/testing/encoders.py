@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,7 @@ from sensorium import io
 from sensorium.testing.rules import Skip
 
 _WORDS = ("a", "an arrow that points upwards", "café", "", "one two three four five six seven", "arrow")
+_SENT = 1 << 20  # bytes of settings
 _NEAR = 1e-4  # of the largest number: what companions in a batch may change
 
 
@@ -104,6 +106,17 @@ def fingerprinted(s: Subject) -> None:
     assert before == after, f"{before} and then {after}"
 
 
+def travels(s: Subject) -> None:
+    """What pickle takes of it, after it has encoded, makes an encoder with the same vectors in another process."""
+    _ = s.encoded
+    state = pickle.dumps(s.encoder.__getstate__())
+    assert len(state) < _SENT, f"{len(state):,} bytes would be sent; leave what is loaded out of __getstate__"
+    other = type(s.encoder).__new__(type(s.encoder))
+    vars(other).update(pickle.loads(state))
+    _same(s.encoded, other.encode(s.values), 1e-6, "by an encoder that was sent")
+    assert dict(other.fingerprint) == dict(s.encoder.fingerprint), "the fingerprint of an encoder that was sent differs"
+
+
 def streamed(s: Subject) -> None:
     """Frames of a stream equal those of the whole recording, however the samples arrive and beside other streams."""
     encoder = s.encoder
@@ -138,4 +151,4 @@ def _same(a: Any, b: Any, tolerance: float, how: str) -> None:
         assert off <= tolerance, f"item {i} differs by {off:.2g} {how}, at most {tolerance:g} is rounding"
 
 
-RULES = (described, shape, none, repeatable, alone, fingerprinted, streamed)
+RULES = (described, shape, none, repeatable, alone, fingerprinted, travels, streamed)
