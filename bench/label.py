@@ -1,10 +1,13 @@
 """Labelling, simulated: hit@10 and precision@10 of classes unknown to the head, after 20 to 100 thumbs.
 
     python -m bench.label DATA/uci-mfeat-two-views-2000.npz
+    python -m bench.label runs/glyphs category      # a finished run's own vectors of its left side, classes by a column
+    python -m bench.label vectors.npz x label
 
-The run finds digits by digits; three of the ten classes are in the index, but no pair of them is known to the fit. An
-annotator who knows the classes labels the first two hits of queries that ``labels.choosing`` proposes, or that are
-drawn at random; a third of the unknown items is never labelled, and measures. Five seeds.
+The run finds items by items of one table; three of the classes (two of five) are in the index, but no pair of them is
+known to the fit: of the digits 7, 8 and 9, else those that the seed draws. An annotator who knows the classes labels
+the first two hits of queries that ``labels.choosing`` proposes, or that are drawn at random; a third of the unknown
+items is never labelled, and measures. Five seeds. Of large data 2,000 items of the classes with 30 or more are drawn.
 """
 
 from __future__ import annotations
@@ -17,22 +20,28 @@ import numpy as np
 
 import sensorium
 from sensorium.numerics import unit
+from sensorium.search.raw import RawVectors
 from sensorium.serve.labels.choosing import choose
 from sensorium.serve.labels.journal import Asked
 from sensorium.serve.labels.merged import Pair
 from sensorium.serve.labels.refit import refit
 
-UNKNOWN, THUMBS, HITS, SEEDS = (7, 8, 9), (20, 50, 100), 2, 5
+DIGITS, THUMBS, HITS, SEEDS = (7, 8, 9), (20, 50, 100), 2, 5
+ITEMS, LEAST = 2000, 30
 
 
-def main(path: str) -> None:
-    found = np.load(path)
-    x, label, rows = found["P_tr"], found["L_tr"], []
+def main(path: str, x: str = "P_tr", label: str = "L_tr") -> None:
+    X, of = vectors(Path(path), x, label)
+    digits, rows = x == "P_tr", []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(SEEDS):
-            run = fitted(x, label, Path(folder) / f"run{seed}", seed)
+            drawn = np.random.default_rng(200 + seed).choice(
+                np.unique(of), min(3, len(np.unique(of)) - 3), replace=False
+            )
+            unknown = np.array(DIGITS) if digits else drawn
+            run = fitted(X, of, unknown, Path(folder) / f"run{seed}", seed)
             for way in ("chosen", "random"):
-                rows += [(way, *one) for one in simulate(run, x, label, way, seed)]
+                rows += [(way, *one) for one in simulate(run, X, of, unknown, way, seed)]
     print(f"{'queries':8} {'thumbs':>6} {'hit@10':>14} {'P@10':>14} {'P@10 of known':>14}")
     for way in ("chosen", "random"):
         for thumbs in (0, *THUMBS):
@@ -41,9 +50,25 @@ def main(path: str) -> None:
             print(f"{way:8} {thumbs:6} {cells[0]:>14} {cells[1]:>14} {cells[2]:>14}")
 
 
-def fitted(x, label, out, seed):
+def vectors(path: Path, x: str, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors (n, d) and the class (n,) of each as a number, of an .npz file or of a run and its column ``x``."""
+    if path.is_dir():
+        run = sensorium.open(path)
+        table = run.index("left").table
+        X, of = RawVectors(run, "left").of(table.ids), table.columns[x].astype(str)
+    else:
+        found = np.load(path)
+        X, of = found[x], found[label]
+    _, of, counts = np.unique(of, return_inverse=True, return_counts=True)
+    rows = np.flatnonzero(counts[of] >= LEAST)
+    if len(rows) > ITEMS:
+        rows = np.sort(np.random.default_rng(0).choice(rows, ITEMS, replace=False))
+    return X[rows], of[rows]
+
+
+def fitted(x, label, unknown, out, seed):
     """A run over all items, whose pairs are of the known classes alone."""
-    random, known = np.random.default_rng(seed), np.flatnonzero(~np.isin(label, UNKNOWN))
+    random, known = np.random.default_rng(seed), np.flatnonzero(~np.isin(label, unknown))
     pairs = []
     for one in np.unique(label[known]):
         of_class = random.permutation(np.flatnonzero(label == one))
@@ -54,14 +79,14 @@ def fitted(x, label, out, seed):
     )
 
 
-def simulate(run, x, label, way, seed):
+def simulate(run, x, label, classes, way, seed):
     """(thumbs, hit@10, P@10 of the unknown, P@10 of the known) before and after each number of thumbs."""
     random = np.random.default_rng(100 + seed)
     ids = run.index("left").table.ids
     of = label[ids.astype(int)]
-    unknown = np.flatnonzero(np.isin(of, UNKNOWN))
+    unknown = np.flatnonzero(np.isin(of, classes))
     measuring = set(ids[random.permutation(unknown)[: len(unknown) // 3]].tolist())
-    known = random.choice(np.flatnonzero(~np.isin(of, UNKNOWN)), 200, replace=False)
+    known = random.choice(np.flatnonzero(~np.isin(of, classes)), 200, replace=False)
     tests = [np.flatnonzero(np.isin(ids, [*measuring])), known]
     asked, pairs, found = set(measuring), [], [(0, *measured(run, None, x, of, ids, tests))]
     for thumbs in THUMBS:
@@ -96,4 +121,4 @@ def measured(run, head, x, of, ids, tests):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

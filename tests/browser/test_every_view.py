@@ -126,3 +126,16 @@ def test_a_view_is_accessible_and_fits(site, visitors, view, size, scheme):
         if page.locator(".hit").count():
             assert page.locator(".hit").first.bounding_box()["y"] + 120 < height - 56, "results begin above the fold"
     assert faults == []
+
+
+def test_the_map_of_a_run_without_text_finds_items_by_words_of_their_text_or_id(site, visitors):
+    pages, faults = visitors
+    faults.clear()
+    page, start = pages[False], site["map"].split("#")[0]
+    page.set_viewport_size({"width": 1440, "height": 900})
+    for words, least in (("sad", 12), ("83", 1)):  # a text that many items have; an id
+        page.goto(f"{start}#/map?run=faces&method=pca&q={words}")
+        page.wait_for_selector(f".map-list h2 >> text=/^[1-9][0-9]* with “{words}”/")
+        assert int(page.locator(".map-list h2").inner_text().split()[0]) >= least
+        page.wait_for_selector(".map-list li")
+    assert faults == []

@@ -243,7 +243,7 @@ async function filter() {
   shown();
 }
 
-/** Light up the items nearest to the searched words; of a run that takes no text, those that contain them. */
+/** Light up the items nearest to the searched words; of a run that takes no text, those whose text or id holds them. */
 async function light() {
   const mine = page, { run, map, options: { q } } = page, had = page.lit.length > 0;
   let found = [];
@@ -252,7 +252,7 @@ async function light() {
   page.lit = page.over.rings = found;
   repaint();
   choose(q ? [] : page.chosen);
-  if (q || had) await list(found, q ? `${found.length} nearest to “${q}”` : "");
+  if (q || had) await list(found, q ? `${found.length} ${Object.values(run.sides).some((one) => one.takes === "text") ? "nearest to" : "with"} “${q}”` : "");
   panel();
 }
 
