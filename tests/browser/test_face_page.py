@@ -152,7 +152,7 @@ def test_a_lost_connection_comes_back(show):
     answers(page, before + 3)
     page.wait_for_selector(".face-note", state="hidden")
     socket.sockets[-1].close(code=4400, reason="refused for good")
-    page.wait_for_selector(".face-trouble >> text=refused for good")
+    page.wait_for_selector(".face-trouble >> text=cannot read what was sent")
     assert (
         page.get_by_role("button", name="Start the camera").count() == 0 or page.locator(".face-trouble").count() == 1
     )
@@ -209,7 +209,7 @@ def test_a_run_that_is_not_ready_is_asked_for_until_it_is(show):
 
     socket.answer = answer
     page.get_by_role("button", name="Start the camera").click()
-    page.wait_for_selector(".face-note >> text=the run is being made")
+    page.wait_for_selector(".face-note >> text=Not possible right now")
     answers(page, 2)
     page.wait_for_selector(".face-note", state="hidden")
 

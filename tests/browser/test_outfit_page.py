@@ -198,7 +198,7 @@ def test_the_board_is_filled_and_emptied_by_the_keyboard_alone(shop, open_page):
 def test_an_unknown_item_of_a_link_is_said_and_can_be_taken_off(shop, open_page):
     page = open_page(at(shop, item=["000", "nothing"], mode="complete", gap="Bags"), allow=("404",))
     page.wait_for_selector(".look-found .state.error")
-    assert "no item 'nothing'" in page.locator(".look-found").inner_text()
+    assert "There is no item “nothing”" in page.locator(".look-found").inner_text()
     page.get_by_role("button", name="Take nothing off the board").click()
     page.wait_for_selector(".completion")
     assert board(page) == ["000"]

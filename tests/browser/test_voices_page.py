@@ -46,6 +46,13 @@ def settled(page):
     page.wait_for_selector(".voice-found > *")
 
 
+def pop(page, name):
+    """Open one of the popovers of the bar."""
+    page.keyboard.press("Escape")  # another one, or this one, may be open
+    page.locator(".bar .pop > .button", has_text=name).click()
+    page.wait_for_selector(".pop-panel:not([hidden]) > *")
+
+
 def shown(page, place=".voice-found"):
     return [one.get_attribute("data-id") for one in page.locator(f"{place} .clip").all()]
 
@@ -64,7 +71,7 @@ def test_the_page_is_there_for_runs_that_find_sounds_by_text_only(library, open_
     page = open_page(at(library))
     settled(page)
     assert page.locator("nav a[aria-current=page]").inner_text() == "Voices" and page.title().startswith("Voices")
-    assert page.locator(".clip").count() == 6 and "48 in all" in page.locator(".voice-found").inner_text()
+    assert page.locator(".clip").count() == 6 and "48 clips" in page.locator(".first-line").inner_text()
     page.goto(f"{library.url}/#/voices?run=plain")
     page.wait_for_selector("text=This run finds no voices by text")
     assert "Voices" not in page.locator("nav").inner_text()
@@ -93,6 +100,7 @@ def test_what_fails_is_marked_where_it_is_shown(library, open_page):
     page = open_page(at(library, lines=ANGRY, k=48, **{"for": ENGINE}))
     settled(page)
     assert not set(shown(page)) & set(small_voices.FAULTS)
+    pop(page, "Options")
     page.get_by_label("Show clips that fail, too").check()
     page.wait_for_selector(".clip.fails")
     names = {"ada/angry_2.wav": "duration", "ben/angry_2.wav": "loudness", "cleo/happy_2.wav": "clipping",
@@ -155,15 +163,17 @@ def test_a_clip_is_dragged_to_this_speaker(library, open_page):
     settled(page)
     clip = page.locator(".script-line").nth(1).locator(".clip").first
     id = clip.get_attribute("data-id")
-    clip.drag_to(page.locator(".speaker-place"), source_position={"x": 500, "y": 20})
-    page.wait_for_selector(".speaker-place.taken strong")
+    clip.drag_to(page.locator(".speaker-place"), source_position={"x": 700, "y": 20})
+    page.wait_for_selector(".conditions .chip:has-text('Speaker of a clip')")
     speaker = id.split("/")[0]
-    assert page.locator(".speaker-place strong").inner_text() == speaker and "like=" in page.url
+    pop(page, "Speaker")
+    page.wait_for_selector(".this-speaker strong")
+    assert page.locator(".this-speaker strong").inner_text() == speaker and "like=" in page.url
     settled(page)
     assert {one.split("/")[0] for one in shown(page)} == {speaker}
     assert [[one] for one in shown(page)] == found(library, ANGRY, SAD, speaker=speaker)
     page.get_by_role("button", name="Any speaker again").click()
-    page.wait_for_selector(".speaker-place:not(.taken)")
+    page.wait_for_selector(".conditions .chip", state="detached")
     assert "like=" not in page.url
 
 
@@ -174,9 +184,10 @@ def test_this_speaker_by_a_button_and_a_speaker_by_its_chip(library, open_page):
     first = page.locator(".clip").first
     speaker = first.get_attribute("data-id").split("/")[0]
     first.get_by_role("button", name="This speaker").click()
-    page.wait_for_selector(".speaker-place.taken strong")
+    page.wait_for_selector(f".speaker-place .tag:has-text('{speaker}')")
     settled(page)
     assert {one.split("/")[0] for one in shown(page)} == {speaker}
+    pop(page, "Speaker")
     other = next(one for one in small_voices.SPEAKERS if one != speaker)
     page.get_by_role("button", name=other, exact=True).click()
     page.wait_for_selector(f".chip[aria-pressed=true]:has-text('{other}')")
@@ -191,7 +202,8 @@ def test_a_script_keeps_one_speaker_while_the_emotion_follows(library, open_page
     page.get_by_label("Lines to speak").fill(f"{ANGRY}\n\n{SAD}\n  {HAPPY}  \n")
     page.wait_for_selector("text=3 of 3 lines have a clip")
     assert page.locator(".script-line h3").all_inner_texts() == [ANGRY, SAD, HAPPY]
-    assert "3 lines" in page.locator(".voice-ask").inner_text()
+    assert "3 lines" in page.locator(".ask-field").inner_text()
+    pop(page, "Options")
     page.get_by_label("One speaker for all lines").check()
     page.wait_for_selector(".voice-found .head .tag")
     settled(page)
@@ -212,6 +224,7 @@ def test_another_clip_is_taken_for_a_line_and_exported(library, open_page):
         "id => document.querySelectorAll('.script-line')[1].querySelector('.clip').dataset.id === id", arg=id
     )
     assert urllib.parse.quote(f"1:{id}", safe="") in page.url
+    pop(page, "Export")
     with page.expect_download() as save:
         page.get_by_role("button", name="Download").click()
     text = save.value.path().read_text()
@@ -225,6 +238,7 @@ def test_an_export_is_copied_in_the_format_that_was_chosen(library, open_page):
     page = open_page(at(library, lines=ANGRY, **{"for": "f5"}))
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     settled(page)
+    pop(page, "Export")
     for name in ("f5", "gpt-sovits", "emorag"):
         page.get_by_label("Format of the export").select_option(name)
         page.get_by_role("button", name="Copy", exact=True).click()
@@ -246,6 +260,7 @@ def test_quiet_clips_are_levelled_and_the_export_brings_their_audio(library, ope
     page.get_by_role("button", name="Level the clips").first.click()
     page.wait_for_selector(".clip[data-id='ben/angry_2.wav']")
     settled(page)
+    pop(page, "Export")
     assert page.get_by_label("with audio").is_disabled() and "level=1" in page.url
     with page.expect_download() as save:
         page.get_by_role("button", name="Download").click()
@@ -265,12 +280,16 @@ def test_the_link_shows_the_same_and_back_goes_back(library, open_page):
     page.reload()
     settled(page)
     assert shown(page) == before and page.get_by_label("Lines to speak").input_value() == told["lines"]
-    assert page.locator("#engine").input_value() == "f5" and page.get_by_label("Show clips that fail, too").is_checked()
+    pop(page, "Engine")
+    assert page.locator("#engine").input_value() == "f5"
+    pop(page, "Options")
+    assert page.get_by_label("Show clips that fail, too").is_checked()
+    pop(page, "Speaker")
     page.get_by_role("button", name="dan", exact=True).click()
     page.wait_for_selector(".chip[aria-pressed=true]:has-text('dan')")
     settled(page)
     page.go_back()
-    page.wait_for_selector(".chip[aria-pressed=true]:has-text('cleo')")
+    page.wait_for_selector(".speaker-place .tag:has-text('cleo')")
     settled(page)
     assert shown(page) == before
 
@@ -293,12 +312,12 @@ def test_a_gate_is_left_out_and_a_filter_set(library, open_page):
     page = open_page(at(library, lines=ANGRY, k=50, **{"for": ENGINE}))
     settled(page)
     assert "dan/sad_2.wav" not in shown(page)
-    page.locator("summary").click()
-    page.get_by_label("signal to noise").uncheck()
+    pop(page, "Engine")
+    page.get_by_role("checkbox", name="signal to noise").uncheck()
     page.wait_for_selector(".clip[data-id='dan/sad_2.wav']")
     assert page.locator("details.limits").get_attribute("open") is not None and "off=noise" in page.url
-    page.get_by_role("button", name="Filter").click()
-    page.locator("#filters").get_by_role("checkbox", name="calm").check()
+    pop(page, "Filter")
+    page.locator(".pop-panel:visible").get_by_role("checkbox", name="calm").check()
     page.wait_for_function(
         "() => [...document.querySelectorAll('.clip')].every(one => one.dataset.id.includes('calm'))"
     )
@@ -319,29 +338,31 @@ def test_a_recording_from_elsewhere_chooses_the_nearest_voice(library, open_page
     soundfile.write(tmp_path / "mine.wav", small_voices.clip("calm", "cleo", 9, 3.0), 16_000)
     page = open_page(at(library, lines=ANGRY), allow=("422",))
     settled(page)
+    pop(page, "Speaker")
     page.locator(".this-speaker input[type=file]").set_input_files(tmp_path / "mine.wav")
     page.wait_for_selector(".this-speaker strong")
     settled(page)
     assert "cleo sounds most like mine.wav (probability" in page.locator(".this-speaker").inner_text()
     assert {one.split("/")[0] for one in shown(page)} == {"cleo"} and "speaker=cleo" in page.url
     page.get_by_role("button", name="ben", exact=True).click()
-    page.wait_for_selector(".this-speaker:has-text('Drop any recording')")
+    page.wait_for_selector(".this-speaker:has-text('A recording finds the speaker')")
     (tmp_path / "none.wav").write_bytes(b"no sound at all")
     page.locator(".this-speaker input[type=file]").set_input_files(tmp_path / "none.wav")
     page.wait_for_selector(".this-speaker [role=alert]")
     page.get_by_role("button", name="Close this message").click()
-    page.wait_for_selector(".this-speaker:has-text('Drop any recording')")
+    page.wait_for_selector(".this-speaker:has-text('A recording finds the speaker')")
 
 
 @pytest.mark.thorough
 def test_what_goes_wrong_is_said(library, open_page):
     page = open_page(at(library, lines=ANGRY, speaker="nobody"), allow=("400", "422", "404"))
     page.wait_for_selector(".voice-found .state.error")
-    assert "no speaker 'nobody'" in page.locator(".voice-found").inner_text()
+    assert "There is no speaker “nobody”" in page.locator(".voice-found").inner_text()
+    pop(page, "Speaker")
     page.get_by_role("button", name="ben", exact=True).click()
     page.wait_for_selector(".clip")
     page.goto(at(library, lines=ANGRY, like="gone.wav"))
-    page.wait_for_selector(".speaker-place [role=alert]")
+    page.wait_for_selector(".voice-found .state.error >> text=There is no clip “gone.wav”")
     page.get_by_label("Lines to speak").fill("\n".join(["a line"] * 1001))
     page.wait_for_selector("text=Too many lines for a page")
 
@@ -379,7 +400,7 @@ def test_axe_has_no_finding(library, open_page, scheme):
         page.goto(at(library, **params))
         settled(page)
         if params:
-            page.locator("summary").click()
+            pop(page, "Engine" if "for" in params else "Speaker")
         for one in axe.run(page).response["violations"]:
             findings += [f"{one['impact']} {one['id']}: {node['html'][:160]}" for node in one["nodes"][:3]]
     assert findings == []

@@ -2,6 +2,7 @@
 
 // What a status means for a visitor, and what to do; the names that HTTP gives them say neither.
 const CAUSES = {
+  403: ["The server refuses this page", "It may be reached by another address. Ask the person who runs the server."],
   404: ["Not found", "It may have been removed since the link was made."],
   408: ["The upload took too long", "Try again, or choose a smaller file."],
   409: ["The run has changed", "It was made anew meanwhile. Reload the page and search again."],
@@ -9,7 +10,9 @@ const CAUSES = {
   413: ["This is too large", "Choose a smaller file, or a shorter text."],
   429: ["Too many requests at once", "Wait a few seconds, then try again."],
   501: ["This server lacks a package for it", "Ask the person who runs the server to install it."],
+  502: ["The server does not answer", "Something between this page and it says so. Try again in a few seconds."],
   503: ["Not possible right now", "The run is being opened or made anew, or the server is busy. Try again in a few seconds."],
+  504: ["The server takes too long", "It may be busy. Try again, or ask for less at once."],
   507: ["The disk of the server is full", "Nothing was changed. Ask the person who runs the server."],
 };
 
@@ -18,21 +21,32 @@ export function causeOf(status) {
   return CAUSES[status] ?? (status >= 500 ? ["The server has a fault", "Its log says why. Try again."] : ["This cannot be answered", "Change the query or the options, then try again."]);
 }
 
-/** An error of the server: status and detail as in RFC 9457, and a title in plain words. */
-export class Problem extends Error {
-  constructor(status, title, detail) {
-    super(detail || title);
-    Object.assign(this, { name: "Problem", status, title, detail });
+/** An error in words for readers: a title, and what to do as its message. */
+export class Plain extends Error {
+  constructor(title, text) {
+    super(text);
+    Object.assign(this, { name: "Plain", title });
+  }
+}
+
+/** An error of the server: its status, title and message by their cause, and the server's own words as detail (RFC 9457). */
+export class Problem extends Plain {
+  constructor(status, detail = "") {
+    super(...causeOf(status));
+    Object.assign(this, { name: "Problem", status, detail });
+    console.debug(status, detail); // for who has to find out more
   }
 }
 
 /** No answer at all. */
-export class Gone extends Error {
+export class Gone extends Plain {
   constructor() {
-    super("The server does not answer.");
+    super(...(navigator.onLine ? ["The server does not answer", "It is tried again until it does."] : ["This device is offline", "The page goes on when it is connected again."]));
     this.name = "Gone";
   }
 }
+
+const PATIENCE = 180_000; // milliseconds that an answer may take to begin
 
 const ROOT = new URL(".", import.meta.url);
 
@@ -83,24 +97,27 @@ export async function request(path, { method, json, body, signal, headers = {}, 
     const used = token, sent = { ...headers };
     if (used) sent.authorization = `Bearer ${used}`;
     if (json !== undefined) sent["content-type"] = "application/json";
+    const late = new AbortController(), timer = setTimeout(() => late.abort(), PATIENCE);
     let answer;
     try {
       answer = await fetch(at(path), {
-        method: method ?? (json !== undefined || body ? "POST" : "GET"), headers: sent, signal, cache,
+        method: method ?? (json !== undefined || body ? "POST" : "GET"), headers: sent, cache,
+        signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
         body: json !== undefined ? JSON.stringify(json) : body,
       });
     } catch (error) {
+      if (late.signal.aborted) throw new Problem(504);
       if (error.name === "AbortError") throw error;
       lost();
       throw new Gone();
-    }
+    } finally { clearTimeout(timer); }
     if (answer.status === 401) {
       if (used === token) await askToken();
       continue;
     }
     if (answer.ok) return answer;
     const problem = await answer.json().catch(() => ({}));
-    throw new Problem(answer.status, causeOf(answer.status)[0], problem.detail ?? causeOf(answer.status)[1]);
+    throw new Problem(answer.status, problem.detail);
   }
 }
 

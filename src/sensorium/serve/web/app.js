@@ -100,8 +100,8 @@ async function showRoute() {
     clearTimeout(waiting);
     if (mine !== turn) return;
     shown = null;
-    const { explain } = await import("./words.js"), { title, text } = explain(error);
-    set(root, state("error", title, text, h("button", { class: "button", on: { click: showRoute } }, "Try again")));
+    const { fault } = await import("./words.js");
+    set(root, fault(error, null, h("button", { class: "button", on: { click: showRoute } }, "Try again")));
   }
 }
 

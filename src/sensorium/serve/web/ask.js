@@ -106,7 +106,7 @@ export function ask(run, onInput, onRecent) {
   }
 
   function trouble(panel, error) {
-    const text = { NotAllowedError: "The browser does not allow this. Allow it in the site settings, then try again.", NotFoundError: "No such device was found. Connect one, or choose a file." }[error.name] ?? error.message;
+    const text = { NotAllowedError: "The browser does not allow this. Allow it in the site settings, then try again.", NotFoundError: "No such device was found. Connect one, or choose a file." }[error.name] ?? "The device could not be opened. Close other programs that use it, or choose a file.";
     set(panelOf(panel).seen, h("p", { class: "note bad", role: "alert" }, text));
   }
 

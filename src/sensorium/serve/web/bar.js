@@ -23,20 +23,47 @@ export function conditions(where) {
 /** Columns that several items share, so that results can be grouped by them. */
 export const groupable = (side) => side.columns.filter((one) => !one.several && one.distinct > 1 && one.distinct < side.items);
 
+/**
+ * The popover of filters, with the number of items beside each value. now(): { query, target, side }, where side may leave
+ * out columns; change({ where }).
+ */
+export function filterPop(run, now, change) {
+  let facets = null, of = "", counting = null;
+  const self = popover("Filter", "filter", async () => {
+    const { filters, counted } = await import("./filters.js"), { query, target, side } = now(), form = filters(side, query, change);
+    if (target !== of) { facets = null; of = target; }
+    if (facets) form.show(facets);
+    count(query, target, counted(side), form);
+    return form;
+  });
+
+  /** Show beside each value of the filters how many items have it; without, where the server cannot say. */
+  async function count({ where }, target, names, form) {
+    if (!names.length) return;
+    counting?.abort();
+    counting = new AbortController();
+    const body = { run: run.name, facets: names, ...(run.one_table ? {} : { to: target }), ...(Object.keys(where).length ? { where } : {}) };
+    try {
+      ({ facets } = await call("/search", { json: body, signal: counting.signal }));
+      form.show(facets);
+    } catch { /* the filters work without */ }
+  }
+  return Object.assign(self, { stop() { counting?.abort(); self.close(); } });
+}
+
+/** A chip that undoes a condition when it is pressed. */
+export function undo(text, act, name = `Remove the filter ${text}`) {
+  return h("button", { class: "chip", type: "button", "aria-label": name, title: name, on: { click: act } }, h("span", {}, text), icon("close"));
+}
+
 /** The bar of a run: element, draw(run, query, target), stop(). page: change, query(), exported(), combine(), added(item). */
 export function bar(run, page) {
-  let now = null, target = "", counting = null, facets = null;
+  let now = null, target = "";
   const sides = h("div", { class: "segments", role: "group", "aria-label": "Results are" });
   const element = h("div", { class: "bar" }), tools = h("div", { class: "bar-tools" }), conditionChips = h("div", { class: "conditions" });
   const change = page.change;
 
-  const filter = popover("Filter", "filter", async () => {
-    const { filters, counted } = await import("./filters.js"), side = run.sides[target];
-    const form = filters(side, now, change);
-    if (facets) form.show(facets);
-    count(counted(side), form);
-    return form;
-  });
+  const filter = filterPop(run, () => ({ query: now, target, side: run.sides[target] }), change);
   const group = popover("Group", "group", () => h("fieldset", { class: "filter" }, h("legend", {}, "One result for each"), h("div", { class: "radio-list" }, ["", ...groupable(run.sides[target]).map((one) => one.name)].map((name) =>
     h("label", { class: "check" }, h("input", { type: "radio", name: "group", value: name, checked: now.collapse === name, on: { change: () => change({ collapse: name }) } }), name || "item, no groups")))), { narrow: true });
   const options = popover("Options", "options", async () => (await import("./options.js")).options(run, now, target, { change, combine() { options.close(); page.combine(); } }), { narrow: true });
@@ -44,22 +71,9 @@ export function bar(run, page) {
   set(tools, filter.element, group.element, options.element, share.element);
   set(element, sides, tools, conditionChips);
 
-  /** Show beside each value of the filters how many items have it; without, where the server cannot say. */
-  async function count(names, form) {
-    if (!names.length) return;
-    counting?.abort();
-    counting = new AbortController();
-    const body = { run: run.name, facets: names, ...(run.one_table ? {} : { to: target }), ...(Object.keys(now.where).length ? { where: now.where } : {}) };
-    try {
-      ({ facets } = await call("/search", { json: body, signal: counting.signal }));
-      form.show(facets);
-    } catch { /* the filters work without */ }
-  }
-
   return {
     element,
     draw(of, query, to) {
-      if (to !== target) facets = null;
       run = of; now = query; target = to;
       element.hidden = !query.inputs.length;
       const names = Object.keys(run.sides), focused = sides.contains(document.activeElement) ? document.activeElement.dataset.side : null;
@@ -73,9 +87,9 @@ export function bar(run, page) {
       group.mark(query.collapse);
       options.mark([query.beside, query.mmr, query.min_score !== null, query.fallback, query.show].filter(Boolean).length || "");
       for (const one of [filter, group, options, share]) one.refresh();
-      set(conditionChips, active.map(({ text, without }) => h("button", { class: "chip", type: "button", "aria-label": `Remove the filter ${text}`, on: { click: () => change({ where: without }) } }, h("span", {}, text), icon("close"))),
+      set(conditionChips, active.map(({ text, without }) => undo(text, () => change({ where: without }))),
         active.length > 1 ? h("button", { class: "button small plain", type: "button", on: { click: () => change({ where: {} }) } }, "Clear filters") : null);
     },
-    stop() { counting?.abort(); for (const one of [filter, group, options, share]) one.close(); },
+    stop() { filter.stop(); for (const one of [group, options, share]) one.close(); },
   };
 }

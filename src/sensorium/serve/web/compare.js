@@ -5,6 +5,7 @@ import { context, link } from "./context.js";
 import { h, set, state } from "./dom.js";
 import { strip } from "./figures.js";
 import { arrow, bounds, few, isRank, number, signed } from "./numbers.js";
+import { explain } from "./words.js";
 
 /** Show runs others against run a. */
 export async function show(root, a, others, keep) {
@@ -14,7 +15,7 @@ export async function show(root, a, others, keep) {
   try {
     found = await Promise.all(others.map(async (b) => [b, (await call(url("/compare", { a, b }))).rows]));
   } catch (error) {
-    if (keep()) set(root, crumbs, state("error", "These runs cannot be compared", error.message, h("a", { class: "button", href: link("runs") }, "Back to the runs")));
+    if (keep()) set(root, crumbs, state("error", "These runs cannot be compared", error.status === 409 || error.status === 422 ? "They were measured on other test items, or in another way. Select runs of the same data." : explain(error).text, h("a", { class: "button", href: link("runs") }, "Back to the runs")));
     return;
   }
   if (!keep()) return;

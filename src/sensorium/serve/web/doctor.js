@@ -4,6 +4,7 @@ import { at, call, url } from "./api.js";
 import { context, link } from "./context.js";
 import { announce, h, icon, set, state } from "./dom.js";
 import { itemOf, label, nameOf, picture, player } from "./results.js";
+import { explain } from "./words.js";
 
 const KINDS = [["pair", "Pairs", "Pairs that look mispaired"], ["label", "Labels", "Items that look mislabelled"],
   ["duplicate", "Near-duplicates", "Items that repeat another one"], ["outlier", "Outliers", "Items that lie apart from all others"]];
@@ -30,7 +31,7 @@ export async function show(root, { rest }) {
       found = await call(`${path}/doctor?n=0`);
       if (found.state === "ready") found.findings = Object.fromEntries(await Promise.all(KINDS.map(async ([kind]) => [kind, await all(path, kind)])));
     } catch (error) {
-      if (keep()) set(place, state("error", "The data could not be examined", error.message, h("button", { class: "button", type: "button", on: { click: () => show(root, { rest }) } }, "Try again")));
+      if (keep()) set(place, state("error", "The data could not be examined", error.status === 409 ? "It needs the vectors of both sides, which are not beside this run. Make the run again to keep them." : explain(error).text, h("button", { class: "button", type: "button", on: { click: () => show(root, { rest }) } }, "Try again")));
       return;
     }
     if (!keep()) return;

@@ -4,7 +4,7 @@ import { call, url } from "./api.js";
 import { classesOf } from "./ask.js";
 import { h, icon, set, state } from "./dom.js";
 import { itemsOf, label, nameOf, picture, player } from "./results.js";
-import { explain, percent } from "./words.js";
+import { fault, percent } from "./words.js";
 
 const SHOWN = { image: 24, audio: 6 }, TEXTS = 12; // items to start from, by how they are shown
 const EXAMPLES = 5, GOOD = 24, LONGEST = 60; // of the run's own texts: how many, and how many letters
@@ -57,7 +57,6 @@ export async function begin(page, actions, ask) {
       kind === "image" && item.media ? picture(item, "wall-picture") : h("span", {}, label(item))), kind === "audio" && item.media ? player(item) : null)))));
   } catch (error) {
     if (!empty()) return;
-    const { title, text } = explain(error);
-    set(results, state("error", title, text, h("button", { class: "button", on: { click: () => begin(page, actions, ask) } }, "Try again")));
+    set(results, fault(error, null, h("button", { class: "button", on: { click: () => begin(page, actions, ask) } }, "Try again")));
   }
 }

@@ -5,6 +5,7 @@ import { context, go, link } from "./context.js";
 import { announce, h, set } from "./dom.js";
 import { fromParams, requests } from "./query.js";
 import { details, grid, label } from "./results.js";
+import { faultLine } from "./words.js";
 
 const MAIN = document.getElementById("main"), ANNOTATOR = "sensorium.annotator";
 const session = crypto.randomUUID?.() ?? String(Math.random());
@@ -93,7 +94,7 @@ class Bar {
   }
 
   fail(error) {
-    set(this.problem, error.message);
+    set(this.problem, faultLine(error));
     this.problem.hidden = false;
   }
 

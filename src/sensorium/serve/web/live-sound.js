@@ -1,11 +1,9 @@
 // Sound for the stream: the microphone, or a file decoded in the page at its own rate.
 
-import { at } from "./api.js";
+import { at, Plain } from "./api.js";
 
 /** The reason why there is no microphone, and what can be done. */
-export class NoMicrophone extends Error {
-  constructor(title, detail) { super(detail); this.title = title; }
-}
+export class NoMicrophone extends Plain {}
 
 const WHY = {
   NotAllowedError: ["The microphone was not allowed", "Allow it in the browser's site settings, at the left of the address, and listen again. A recording can be dropped here without it."],
@@ -29,7 +27,7 @@ export async function microphone(block, ended, running) {
   try {
     media = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
   } catch (error) {
-    throw new NoMicrophone(...(WHY[error.name] ?? ["The microphone could not be opened", error.message]));
+    throw new NoMicrophone(...(WHY[error.name] ?? ["The microphone could not be opened", "Check that it is connected and that the browser may use it; or drop a recording here."]));
   }
   const context = new AudioContext();
   try {
@@ -38,7 +36,7 @@ export async function microphone(block, ended, running) {
   } catch (error) {
     media.getTracks().forEach((track) => track.stop());
     await context.close();
-    throw new NoMicrophone("The sound could not be read", error.message);
+    throw new NoMicrophone("The sound could not be read", "Reload the page, then listen again; or drop a recording here.");
   }
   let stopped = false, heard = performance.now(), going = true;
   const tracks = media.getTracks(), node = new AudioWorkletNode(context, "pcm", { numberOfOutputs: 0 });
@@ -131,7 +129,7 @@ export async function decode(file) {
   try {
     sound = await new OfflineAudioContext(1, 1, rate).decodeAudioData(buffer);
   } catch {
-    throw new Error(`${file.name} could not be read as sound; a WAV, FLAC, MP3 or Ogg file is expected.`);
+    throw new Plain("This recording cannot be read", `${file.name} is damaged or no sound. Choose a WAV, FLAC, MP3 or OGG file.`);
   }
   const samples = sound.getChannelData(0).slice(), n = sound.numberOfChannels;
   for (let c = 1; c < n; c++) sound.getChannelData(c).forEach((x, i) => { samples[i] += x; });

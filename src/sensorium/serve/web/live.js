@@ -9,6 +9,7 @@ import { face } from "./faces.js";
 import { Circumplex, Faces, Timeline, Top, Wave } from "./live-draw.js";
 import { Stream } from "./live-socket.js";
 import { NoMicrophone, decode, microphone } from "./live-sound.js";
+import { explain } from "./words.js";
 
 const AHEAD = 6; // seconds of a file that may be unanswered
 const PIECE = 0.1; // seconds of a file sent at once
@@ -128,7 +129,8 @@ class Page {
       this.begin(source.rate, "listening");
     } catch (error) {
       this.setMode("idle");
-      this.tell(error.title ?? "The microphone could not be opened", error.message);
+      const { title, text } = explain(error);
+      this.tell(title, text);
       if (!(error instanceof NoMicrophone)) throw error;
     }
   }
@@ -150,7 +152,8 @@ class Page {
       await this.feed(samples, rate, this.stream);
     } catch (error) {
       this.setMode("idle");
-      this.tell("This recording cannot be read", error.message);
+      const { title, text } = explain(error, { kind: "audio" });
+      this.tell(title, text);
     }
   }
 
@@ -163,7 +166,7 @@ class Page {
     stream.addEventListener("message", mine((message) => this.message(message)));
     stream.addEventListener("closed", mine((why) => { this.silence(); this.setMode("idle"); this.tell("The stream has ended", why); }));
     stream.addEventListener("lost", mine(({ was, why }) => this.tell(was ? "The connection was lost" : "The server does not take this stream yet",
-      `${why ? `Its answer: ${why}. ` : ""}Trying again; sound in the meantime is lost.`)));
+      was ? "Trying again; sound in the meantime is lost." : `${why} It is asked again until it takes the stream.`)));
     stream.addEventListener("back", mine(({ anew }) => {
       if (!anew) return this.tell(null);
       this.tell("Connected again", "A new recording began after the gap.", "good");

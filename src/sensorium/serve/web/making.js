@@ -1,9 +1,10 @@
 // A run in the making: its stages, how far the present one is, and the time left.
 
 import { call } from "./api.js";
-import { link } from "./context.js";
-import { h, set } from "./dom.js";
+import { context, link } from "./context.js";
+import { h, set, state } from "./dom.js";
 import { count, duration } from "./numbers.js";
+import { BROKEN } from "./words.js";
 
 const STAGES = { load: "Load data", embed: "Embed", fit: "Train", evaluate: "Evaluate", index: "Index" };
 const EVERY = 1000; // milliseconds between two looks
@@ -50,9 +51,15 @@ export function follow(name, ready = () => {}) {
   return { element, stop() { stopped = true; clearTimeout(timer); } };
 }
 
-/** What a view shows in place of a run in the making; the view opens by itself when it is done (context.whenReady). */
-export function instead(root, title, name) {
-  set(root, h("div", { class: "making-view" }, h("h1", {}, `${name} is being made`), follow(name).element,
+/** What a view, such as "The search", shows in place of a run that cannot be searched; it opens by itself when it can. */
+export function instead(root, title, run) {
+  const { name, state: now } = run ?? {};
+  if (now !== "ready") context.whenReady(name);
+  if (now !== "building") {
+    const said = { ready: ["This run has no index", "There is nothing to search until it has one: sensorium index RUN"], broken: BROKEN }[now] ?? ["No run is served", "Start the server with one: sensorium serve runs/glyphs"];
+    return set(root, h("h1", { class: "visually-hidden" }, title), state(now === "broken" ? "error" : "empty", ...said, h("a", { class: "button", href: link("runs") }, "Go to the runs")));
+  }
+  return set(root, h("div", { class: "making-view" }, h("h1", {}, `${name} is being made`), follow(name).element,
     h("p", { class: "muted" }, `${title} opens here by itself when it is done. You can leave this page.`),
     h("a", { class: "button", href: link(`runs/${encodeURIComponent(name)}`) }, "Show training")));
 }

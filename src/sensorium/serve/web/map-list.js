@@ -3,6 +3,7 @@
 import { go, link } from "./context.js";
 import { announce, h, icon, set } from "./dom.js";
 import { details, label, nameOf, picture } from "./results.js";
+import { explain, faultLine } from "./words.js";
 
 /** Items that are listed at most, and of one request. */
 export const LISTED = 200;
@@ -34,7 +35,7 @@ export async function list(page, points, heading, act, byKey = false) {
     set(body, items.map((item) => h("li", {}, h("button", { type: "button", on: { click: (event) => details(item, act, event.currentTarget) } },
       item.kind === "image" && item.media ? picture(item, "small-picture") : h("span", { class: "blank" }, h("span", { class: `dot ${item.side}` })), h("span", {}, label(item))))));
     if (byKey) body.querySelector("button")?.focus();
-  } catch (error) { if (!act.stale(error, map)) set(body, h("li", {}, h("p", { class: "note bad" }, error.message))); }
+  } catch (error) { if (!act.stale(error, map)) set(body, h("li", {}, faultLine(error))); }
 }
 
 async function searchThese(page, points, side, act) {
@@ -43,5 +44,5 @@ async function searchThese(page, points, side, act) {
   try {
     const found = await ids(page, points.slice(0, MOST), act.sideOf);
     go(link("search", { run: run.name, to: run.one_table ? "" : side, where: JSON.stringify({ id: found }) }));
-  } catch (error) { if (!act.stale(error, map)) announce(error.message); }
+  } catch (error) { if (!act.stale(error, map)) announce(explain(error).text); }
 }

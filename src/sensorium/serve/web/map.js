@@ -12,6 +12,7 @@ import { hits } from "./map-search.js";
 import { theme } from "./palette.js";
 import { Plot } from "./plot.js";
 import { details, label, nameOf, picture } from "./results.js";
+import { explain } from "./words.js";
 
 let page = null;
 
@@ -20,10 +21,7 @@ export async function show(root, { query, again }) {
   const run = context.run;
   if (!run || run.state !== "ready") {
     hide();
-    context.whenReady(run?.name);
-    if (run?.state === "building") return (await import("./making.js")).instead(root, "The map", run.name);
-    set(root, h("h1", { class: "visually-hidden" }, "Map"), state("empty", "No map yet", run ? "This run is not ready." : "No run is served.", h("a", { class: "button", href: "#/runs" }, "Go to the runs")));
-    return;
+    return (await import("./making.js")).instead(root, "The map", run);
   }
   root.className = "wide";
   if (!again || !page || page.run.name !== run.name) { hide(); page = build(root, run); }
@@ -137,8 +135,14 @@ async function load() {
     if (mine !== page) return;
     clearTimeout(page.timer);
     page.working = "";
-    set(page.cover, state("error", "There is no such map", error.message, options.method === "pca" ? h("button", { class: "button", on: { click: load } }, "Try again") : h("button", { class: "button", on: { click: () => wants({ method: "pca" }, true) } }, "Show PCA")));
+    set(page.cover, state("error", ...noMap(error), options.method === "pca" ? h("button", { class: "button", on: { click: load } }, "Try again") : h("button", { class: "button", on: { click: () => wants({ method: "pca" }, true) } }, "Show PCA")));
   }
+}
+
+/** Why there are no coordinates, and what to do. */
+function noMap(error) {
+  const { title, text } = explain(error);
+  return { 409: ["This map needs more items", "PCA shows runs of any size."], 501: [title, "The person who runs the server can install it; PCA is there without it."], 500: ["This map could not be computed", "PCA is there for every run."] }[error.status] ?? [title, text];
 }
 
 /** Draw other coordinates: points that are the same as before move there. */
@@ -206,7 +210,7 @@ async function colour() {
   let columns = {};
   try {
     if (options.colour && options.colour !== "side") columns = await columnOf(run, map.sides, options.colour);
-  } catch (error) { if (stale(error, map)) return; announce(error.message); }
+  } catch (error) { if (stale(error, map)) return; announce(explain(error).text); }
   if (mine !== page || map !== page.map || options.colour !== page.options.colour) return;
   const made = colouring(map, columns);
   page.codes = made.codes;
@@ -237,7 +241,7 @@ async function filter() {
       pass ??= new Uint8Array(map.rows.length).fill(1);
       for (let i = side.start; i < side.start + side.points; i++) pass[i] = kept[map.rows[i]] ?? 0;
     }
-  } catch (error) { if (!stale(error, map)) announce(error.message); return; }
+  } catch (error) { if (!stale(error, map)) announce(explain(error).text); return; }
   page.pass = pass;
   page.plot.choose([...page.lit, ...page.chosen], pass && ((i) => pass[i]));
   shown();
@@ -247,7 +251,7 @@ async function filter() {
 async function light() {
   const mine = page, { run, map, options: { q } } = page, had = page.lit.length > 0;
   let found = [];
-  try { if (q) found = await hits(page, q); } catch (error) { if (stale(error, map)) return; announce(error.message); page.trouble = error.message; }
+  try { if (q) found = await hits(page, q); } catch (error) { if (stale(error, map)) return; announce(explain(error).text); page.trouble = explain(error).text; }
   if (mine !== page || map !== page.map || q !== page.options.q) return;
   page.lit = page.over.rings = found;
   repaint();
@@ -283,7 +287,7 @@ async function lines() {
   const mine = page, how = page.options.pairs, map = page.map;
   if (how === "none" || (how === "chosen" && !page.chosen.length)) { page.plot.put("lines", new Uint32Array(0)); return; }
   let pairs;
-  try { pairs = await relatedPairs(); } catch (error) { if (!stale(error, map)) announce(error.message); return; }
+  try { pairs = await relatedPairs(); } catch (error) { if (!stale(error, map)) announce(explain(error).text); return; }
   if (mine !== page || how !== page.options.pairs) return;
   if (how === "chosen") {
     const chosen = new Set(page.chosen), found = [];
@@ -351,7 +355,7 @@ async function pick(i) {
   try {
     const [item] = await itemsOf([i]);
     if (mine === page && item) details(item, actions, page.plot.over);
-  } catch (error) { if (!stale(error, map)) announce(error.message); }
+  } catch (error) { if (!stale(error, map)) announce(explain(error).text); }
 }
 
 function lasso(points, byKey = false) {
@@ -377,5 +381,5 @@ async function list(points, heading, byKey = false) {
 /** Save points (all without a list) as "csv" or "json", or the map as "png". */
 async function save(kind, points) {
   const { map } = page;
-  try { await (await import("./map-files.js")).save(page, kind, points, sideOf, legendOf(page)); } catch (error) { if (!stale(error, map)) announce(error.message); }
+  try { await (await import("./map-files.js")).save(page, kind, points, sideOf, legendOf(page)); } catch (error) { if (!stale(error, map)) announce(explain(error).text); }
 }

@@ -1,5 +1,6 @@
 // A search as data: its inputs and options, to and from a link, and as requests for the server.
 
+import { Plain } from "./api.js";
 import { picture, strokesFromText } from "./draw.js";
 
 /** Files that were dropped, snapped or recorded, by a short key; links name the key, as files do not fit in one. */
@@ -106,7 +107,7 @@ async function inputBody(run, input) {
   if (input.kind === "text" || input.kind === "id") return { [input.kind]: input.value, ...from };
   if (input.kind === "draw") return { image: picture(strokesFromText(input.value)).toDataURL("image/png").split(",")[1], ...from };
   const file = fileOf(input.value);
-  if (!file) throw new Error("The file of this link is no longer here; choose it again.");
+  if (!file) throw new Plain("The file of this link is no longer here", "Choose it again.");
   return { [input.kind]: await base64(file), ...from };
 }
 

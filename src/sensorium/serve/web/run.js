@@ -9,6 +9,7 @@ import { follow } from "./making.js";
 import { markdown } from "./markdown.js";
 import { few } from "./numbers.js";
 import { stateTag } from "./runs.js";
+import { BROKEN, why } from "./words.js";
 
 const SECTIONS = [["results", "Results"], ["training", "Training"], ["plots", "Plots"], ["card", "Model card"], ["recipe", "Recipe"]];
 const MEMBERS = 8; // whose curves are drawn, the last ones
@@ -36,7 +37,7 @@ export async function show(root, name, query, page, keep, retry) {
       h("a", { class: "button small", href: link(`runs/${encodeURIComponent(name)}/doctor`) }, icon("check"), "Check the data")] : null)),
     metrics?.verdict ? h("p", { class: "verdict" }, metrics.verdict) : null,
     metrics?.leaks?.leaky ? h("p", { class: "note bad" }, h("strong", {}, "Leaky. "), `${metrics.leaks.findings?.filter((one) => one.leaky).map((one) => one.text).join("; ") || "Test items were in the training data"}. These numbers are too high.`) : null,
-    run.state === "broken" ? h("p", { class: "note bad" }, run.detail ?? "This run cannot be opened.") : null,
+    run.state === "broken" ? h("div", { class: "note bad" }, h("p", {}, h("strong", {}, `${BROKEN[0]}. `), BROKEN[1]), why(run.detail)) : null,
     shown.length > 1 ? h("nav", { class: "run-nav", "aria-label": "On this page" }, shown.map(([key, title]) => h("a", { href: link(`runs/${encodeURIComponent(name)}`, { tab: key }), on: { click(event) { event.preventDefault(); go(link(`runs/${encodeURIComponent(name)}`, { tab: key }), { replace: true, quiet: true }); jump(key); } } }, title))) : null,
     shown.map(([key, title]) => h("section", { id: `run-${key}`, tabindex: -1, "aria-labelledby": `run-${key}-title` },
       key === "card" || key === "recipe" ? h("details", {}, h("summary", {}, h("h2", { id: `run-${key}-title` }, title)), sections[key]) : [h("h2", { id: `run-${key}-title` }, title), sections[key]])));

@@ -87,7 +87,7 @@ async function all(root, query, keep) {
       view.rows.length > 1 ? h("td", { class: "runs-tick" }, h("label", { class: "check", title: no ?? "" }, tick)) : null,
       h("th", { scope: "row", class: "runs-name" }, h("a", { href: link(`runs/${encodeURIComponent(row.name)}`) }, row.name),
         row.leaky ? [" ", h("span", { class: "tag bad", title: "Test items were in the training data; these numbers are too high." }, "Leaky")] : null,
-        making ? h("p", { class: "quiet" }, line(making)) : row.state === "broken" ? h("p", { class: "quiet" }, row.detail) : null,
+        making ? h("p", { class: "quiet" }, line(making)) : row.state === "broken" ? h("p", { class: "quiet" }, "It cannot be opened. Its page says why.") : null,
         context.runs.find((run) => run.name === row.name)?.notices?.map((text) => h("p", { class: "quiet" }, text)),
         view.rows.length > 1 && no ? h("p", { class: "quiet why-not", id }, no) : null),
       cell("data", row.data ?? "–"), cell("encoders", row.encoders.length ? row.encoders.map((name, i) => [i ? " · " : null, name]) : "–"), cell("objective", row.objective ?? "–"),

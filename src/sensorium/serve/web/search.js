@@ -11,7 +11,7 @@ import { fromParams, isFile, requests, sideOf, targetOf, toParams } from "./quer
 import { details, forget, grid, itemOf, itemsOf, label } from "./results.js";
 import { remember } from "./suggest.js";
 import { stopSound } from "./waveform.js";
-import { explain, verdict } from "./words.js";
+import { fault, faultLine, verdict } from "./words.js";
 
 const SLOW = 500; // milliseconds after which a search says what it waits for
 let page = null;
@@ -55,14 +55,7 @@ function possible(run, query) {
 function waitForRun(root, run) {
   page?.field.stop();
   page = null;
-  if (run?.state !== "ready") context.whenReady(run?.name);
-  if (run?.state === "building") return import("./making.js").then(({ instead }) => instead(root, "The search", run.name));
-  const texts = {
-    ready: ["This run has no index", "There is nothing to search until it has one: sensorium index RUN"],
-    broken: ["This run cannot be opened", "The log of the server says why; the run page shows what can be done."],
-  };
-  const [title, text] = texts[run?.state] ?? ["No run is served", "Start the server with one: sensorium serve runs/glyphs"];
-  set(root, h("h1", { class: "visually-hidden" }, "Search"), state(run?.state === "broken" ? "error" : "empty", title, text, h("a", { class: "button", href: "#/runs" }, "Go to the runs")));
+  return import("./making.js").then(({ instead }) => instead(root, "The search", run));
 }
 
 function build(root, run) {
@@ -214,8 +207,7 @@ async function find() {
 function fail(error) {
   const { run, query } = page, sides = new Set(query.inputs.map((input) => sideOf(run, input)));
   const input = { ...query.inputs[0], classes: classesOf(run)?.map((one) => one.text), mixed: sides.size > 1 };
-  const { title, text } = explain(error, input);
-  set(page.results, state("error", title, text, h("button", { class: "button", on: { click: find } }, "Try again"),
+  set(page.results, fault(error, input, h("button", { class: "button", on: { click: find } }, "Try again"),
     h("button", { class: "button plain", on: { click: () => change({ inputs: [], where: {}, min_score: null, collapse: "" }) } }, "Start over")));
 }
 
@@ -241,7 +233,7 @@ const duration = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : ms < 1000 ? `${Math.
 
 function list({ title, note, answer, error }) {
   const head = title ? h("h2", {}, title, " ", h("span", { class: "quiet" }, note)) : null;
-  if (error) return h("section", {}, head, h("p", { class: "note bad", role: "alert" }, explain(error, page.query.inputs[0]).text));
+  if (error) return h("section", {}, head, faultLine(error, page.query.inputs[0]));
   const { hits } = answer, { run, query } = page;
   const relax = (text, next) => h("button", { class: "button", type: "button", on: { click: () => change(next) } }, text);
   if (!hits.length && query.min_score !== null) {

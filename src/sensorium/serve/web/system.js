@@ -2,6 +2,7 @@
 
 import { call } from "./api.js";
 import { h, set, state } from "./dom.js";
+import { BROKEN, fault, why } from "./words.js";
 
 const EVERY = 2000;
 let timer = 0, turn = 0;
@@ -34,7 +35,7 @@ async function draw(root, mine) {
   let status;
   try { status = await call("/system"); } catch (error) {
     if (mine !== turn) return;
-    if (!root.querySelector(".facts-row")) set(root, state("error", "The server does not answer", "It is asked again every 2 s."));
+    if (!root.querySelector(".facts-row")) set(root, fault(error));
     timer = setTimeout(() => draw(root, mine), EVERY);
     return;
   }
@@ -48,7 +49,7 @@ async function draw(root, mine) {
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Route"), ["Requests", "p50, ms", "p95, ms", "p99, ms"].map((name) => h("th", { scope: "col", class: "number" }, name)))),
       h("tbody", {}, latency.map(([route, one]) => h("tr", {}, h("td", {}, h("code", {}, route)), h("td", { class: "number" }, (one.count ?? 0).toLocaleString("en")), [one.p50, one.p95, one.p99].map((x) => h("td", { class: "number" }, ms(x)))))))) : h("p", { class: "muted" }, "No request has been answered yet.")),
     status.runs.map((run) => h("section", { class: "card stack tight" }, h("div", { class: "row between" }, h("h2", {}, run.name), h("span", { class: `tag ${{ ready: "good", building: "warn", broken: "bad" }[run.state]}` }, run.state)),
-      run.fault ? h("p", { class: "note bad" }, run.fault) : null,
+      run.fault ? h("div", { class: "note bad" }, h("p", {}, BROKEN[1]), why(run.fault)) : null,
       run.sides ? h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": `State of ${run.name}` }, h("table", {}, h("thead", {}, h("tr", {}, ["Side", "Index"].map((name) => h("th", { scope: "col" }, name)), ["Items", "Live changes", "Journal", "Waiting", "Searches (batch size)", "Encodings (batch size)"].map((name) => h("th", { scope: "col", class: "number" }, name)), ["Store", "Media"].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", {}, Object.entries(run.sides).map(([name, side]) => h("tr", {}, h("td", { class: `side-${name}` }, name), h("td", {}, side.index), [side.items.toLocaleString("en"), side.live_changes, bytes(side.journal_bytes), side.waiting, perPass(side.searches, side.search_batches), perPass(side.encodings, side.encoding_batches)].map((value) => h("td", { class: "number" }, String(value))), h("td", {}, side.store ? "beside the run" : "none"), h("td", {}, side.media ? "stored" : "none")))))) : null)));
   window.scrollTo(0, scrolled);

@@ -2,6 +2,7 @@
 
 import { request } from "../../api.js";
 import { announce, h, icon, set } from "../../dom.js";
+import { faultLine } from "../../words.js";
 
 /** The name of a file in the header Content-Disposition. */
 function fileName(answer, otherwise) {
@@ -19,7 +20,7 @@ export function exportBar(formats, as, { ready, audio, mustHold, ask, onFormat, 
   async function fetched() { return request("/prompts", { json: ask(chosen.name) }); }
 
   function trouble(error) {
-    const dialog = h("dialog", { "aria-labelledby": "export-title" }, h("form", { class: "stack", method: "dialog" }, h("h2", { id: "export-title" }, "Nothing was exported"), h("p", { class: "note bad", role: "alert" }, error.message), h("button", { class: "button" }, "Close")));
+    const dialog = h("dialog", { "aria-labelledby": "export-title" }, h("form", { class: "stack", method: "dialog" }, h("h2", { id: "export-title" }, "Nothing was exported"), h("p", {}, faultLine(error)), h("button", { class: "button" }, "Close")));
     dialog.addEventListener("close", () => dialog.remove());
     document.body.append(dialog);
     dialog.showModal();
@@ -45,8 +46,8 @@ export function exportBar(formats, as, { ready, audio, mustHold, ask, onFormat, 
   }
 
   const copied = h("button", { class: "button", type: "button", disabled: !ready || audio || chosen.file.endsWith(".zip"), on: { click: copy } }, icon("copy"), "Copy");
-  return h("div", { class: "export", role: "group", "aria-label": "Export" },
-    h("select", { class: "select", "aria-label": "Format of the export", value: chosen.name, on: { change: (event) => onFormat(event.target.value) } }, formats.map((one) => h("option", { value: one.name, title: one.about }, one.about.split(":")[0]))),
+  return h("div", { class: "stack export", role: "group", "aria-label": "Export" },
+    h("select", { class: "select wide", "aria-label": "Format of the export", value: chosen.name, on: { change: (event) => onFormat(event.target.value) } }, formats.map((one) => h("option", { value: one.name, title: one.about }, one.about.split(":")[0]))),
     h("label", { class: "check", title: "An archive with copies of the clips, at the engine's sample rate" }, h("input", { type: "checkbox", checked: audio, disabled: mustHold, on: { change: (event) => onAudio(event.target.checked) } }), "with audio"),
-    copied, h("button", { class: "button", type: "button", disabled: !ready, on: { click: save } }, icon("download"), "Download"), said);
+    h("div", { class: "row" }, copied, h("button", { class: "button", type: "button", disabled: !ready, on: { click: save } }, icon("download"), "Download")), said);
 }

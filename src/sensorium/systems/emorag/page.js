@@ -3,27 +3,28 @@
 import { at, call, url } from "../../api.js";
 import { context, go, link, sidesOf } from "../../context.js";
 import { announce, debounced, h, icon, set, state } from "../../dom.js";
-import { count, filters } from "../../filters.js";
-import { base64, filterOf } from "../../query.js";
-import { itemOf } from "../../results.js";
-import { sound, stopSound } from "../../waveform.js";
+import { conditions, filterPop, undo } from "../../bar.js";
+import { count } from "../../filters.js";
+import { popover } from "../../popover.js";
+import { filterOf } from "../../query.js";
+import { stopSound } from "../../waveform.js";
+import { fault } from "../../words.js";
 import { exportBar } from "./exports.js";
 import { profile, title } from "./gates.js";
-import { dropPlace, keys, list, row, words } from "./rows.js";
+import { keys, list, row, words } from "./rows.js";
 import { script } from "./script.js";
+import { speakerPop } from "./speaker.js";
 
 const NAME = "voices", MOST_IN_LINK = 4000; // characters of lines that a link holds
 const SCRIPT = "sensorium.script."; // before the key of a longer script, which this tab keeps
-const MANY_SPEAKERS = 16; // up to which each is a chip
-const UNFILTERED = ["speaker", "path", "transcript"]; // columns that the filter does not offer: one is chosen above it, the others are each clip's own
+const UNFILTERED = ["speaker", "path", "transcript"]; // columns that the filter does not offer: one has a place of its own, the others are each clip's own
 let page = null;
 
 export async function show(root, { query: params, again }) {
   const run = context.run;
   if (!run || run.state !== "ready") {
     leave();
-    context.whenReady(run?.name);
-    return set(root, h("h1", { class: "visually-hidden" }, "Voices"), state(run?.state === "broken" ? "error" : "empty", run?.state === "broken" ? "This run cannot be opened" : "This run is still being made", run?.detail ?? "", h("a", { class: "button", href: "#/runs" }, "Go to the runs")));
+    return (await import("../../making.js")).instead(root, "The page Voices", run);
   }
   const sides = sidesOf(run, "text", "audio");
   if (!sides) {
@@ -49,6 +50,7 @@ export function retry() { window.dispatchEvent(new HashChangeEvent("hashchange")
 function leave() {
   page?.stop?.abort();
   page?.endKeys?.();
+  for (const one of [page?.speaker, page?.filter]) one?.stop();
   stopSound();
   page = null;
 }
@@ -91,7 +93,7 @@ function change(next, { replace = false, search = true } = {}) {
   page.state = { ...page.state, ...next };
   go(`#/${NAME}?${toParams(page.state)}`, { replace, quiet: true });
   if (search) return draw();
-  drawTools();
+  page.save.refresh();
   return drawFound();
 }
 
@@ -106,20 +108,26 @@ function styled() {
 }
 
 function build(root, run, sides, about) {
-  const built = { run, ...sides, about, open: false, stop: null, answer: null, state: null };
+  const built = { run, ...sides, about, stop: null, answer: null, state: null }, side = run.sides[sides.to];
   const soon = debounced(() => change({ text: built.text.value, taken: new Map() }, { replace: true }), 350);
-  built.text = h("textarea", { class: "input lines", id: "lines", rows: 3, spellcheck: "true", maxlength: 400000, placeholder: "Type a line, or paste a script: one line each", on: { input() { grow(built.text); soon(); } } });
+  built.text = h("textarea", { class: "words lines", id: "lines", rows: 1, spellcheck: "true", maxlength: 400000, "aria-label": "Lines to speak", placeholder: "Type a line, or paste a script: one line each", on: { input() { grow(built.text); soon(); } } });
   built.count = h("span", { class: "quiet" });
-  built.clear = h("button", { class: "button small plain", type: "button", on: { click() { soon.cancel(); built.text.value = ""; built.text.focus(); change({ text: "", taken: new Map() }); } } }, icon("close"), "Clear");
-  built.form = h("div", { class: "voice-form" });
-  built.tools = h("div", { class: "options" });
-  built.filterPlace = h("div", { class: "filter-place", id: "filters", hidden: true });
-  built.found = h("div", { class: "voice-found", "aria-live": "off" });
+  built.clear = h("button", { class: "icon-button plain", type: "button", "aria-label": "Clear the lines", title: "Clear", on: { click() { soon.cancel(); built.text.value = ""; built.text.focus(); change({ text: "", taken: new Map() }); } } }, icon("close"));
+  const narrowed = (next) => change({ ...next, taken: new Map() });
+  built.engine = popover("Engine", "voices", engineForm, { narrow: true });
+  built.speaker = speakerPop(run, sides.to, () => built.state, narrowed);
+  built.filter = filterPop(run, () => ({ query: built.state, target: sides.to, side: { ...side, columns: side.columns.filter((one) => !UNFILTERED.includes(one.name)) } }), narrowed);
+  built.options = popover("Options", "options", optionsForm, { narrow: true });
+  built.save = popover("Export", "download", exportForm, { narrow: true });
+  built.undo = h("div", { class: "conditions" });
+  built.found = h("div", { class: "results voice-found", "aria-live": "off" });
   built.endKeys = keys(built.found);
-  set(root, h("h1", { class: "visually-hidden" }, `Voices of ${run.name}`), h("div", { class: "voices" },
-    h("section", { class: "card voice-ask", "aria-label": "What to speak, and for what" },
-      h("div", { class: "field" }, h("div", { class: "row between" }, h("label", { class: "label", for: "lines" }, "Lines to speak"), h("span", { class: "row tight" }, built.count, built.clear)), built.text), built.form),
-    h("section", { class: "voice-work", "aria-label": "Clips" }, built.tools, built.filterPlace, built.found)));
+  built.title = h("h1", {}, "Voices");
+  built.line = h("p", { class: "muted first-line" }, `${side.items.toLocaleString("en")} clips. A line to speak finds those that fit it as a prompt for speech synthesis.`);
+  built.page = h("div", { class: "search voices" }, h("div", { class: "search-head" }, built.title), built.line,
+    h("div", { class: "ask" }, h("div", { class: "ask-field" }, icon("voices"), built.text, built.count, built.clear)),
+    h("div", { class: "bar" }, built.engine.element, built.speaker.element, h("div", { class: "bar-tools" }, built.filter.element, built.options.element, built.save.element), built.undo), built.found);
+  set(root, built.page);
   return built;
 }
 
@@ -132,80 +140,46 @@ function grow(text) {
 
 const engineOf = () => page.about.engines.find((one) => one.name === page.state.engine);
 
+/** Everything above the clips, by the state. */
 function drawForm() {
-  const { state: now, about } = page, n = linesOf(now.text).length, engine = engineOf();
+  const { state: now } = page, n = linesOf(now.text).length, engine = engineOf();
+  page.page.classList.toggle("asked-for", n > 0);
+  page.line.hidden = n > 0;
   set(page.count, n > 1 ? `${n.toLocaleString("en")} lines` : "");
   page.clear.hidden = !now.text;
   grow(page.text);
-  const focus = page.form.contains(document.activeElement) ? [...page.form.querySelectorAll("button, select, input")].indexOf(document.activeElement) : -1;
-  const check = (name, text, title) => h("label", { class: "check", title }, h("input", { type: "checkbox", checked: now[name], on: { change: (event) => change({ [name]: event.target.checked, taken: new Map() }) } }), text);
-  set(page.form,
-    h("div", { class: "field" }, h("label", { for: "engine" }, "For"), h("select", { class: "select wide", id: "engine", value: now.engine, on: { change: (event) => change({ engine: event.target.value, as: "", off: [], taken: new Map() }) } },
-      about.engines.map((one) => h("option", { value: one.name }, one.title))),
-      profile(engine, { off: now.off, open: page.asks, onOpen: (open) => { page.asks = open; }, onOff: (name) => change({ off: now.off.includes(name) ? now.off.filter((one) => one !== name) : [...now.off, name], taken: new Map() }) })),
-    speakerField(),
-    h("div", { class: "field checks" }, n > 1 && !now.speaker && !now.like ? check("keep", "One speaker for all lines", "The emotion follows each line") : null,
-      check("level", "Level the clips", "Judge each clip as it will be at the usual loudness; exports bring the audio"),
-      check("nonverbal", "Laughter and sobbing allowed", "Clips with such sounds are left out otherwise"), check("all", "Show clips that fail, too", "Nothing is left out; what fails is marked")));
-  if (focus >= 0) page.form.querySelectorAll("button, select, input")[focus]?.focus();
+  page.engine.mark(engine.title);
+  page.filter.mark(count(now.where) || "");
+  page.options.mark([now.k !== 10, now.keep, now.level, now.nonverbal, now.all].filter(Boolean).length || "");
+  page.save.element.hidden = !n;
+  page.speaker.draw();
+  for (const one of [page.engine, page.filter, page.options]) one.refresh();
+  const without = (next) => () => change({ ...next, taken: new Map() });
+  set(page.undo, now.speaker ? undo(`Speaker: ${now.speaker}`, without({ speaker: "" }), "Any speaker again") : null, now.like ? undo("Speaker of a clip", without({ like: "" }), "Any speaker again") : null,
+    now.off.map((name) => undo(`Without ${title(name)}`, without({ off: now.off.filter((one) => one !== name) }))), conditions(now.where).map(({ text, without: where }) => undo(text, without({ where }))));
 }
 
-// The speaker
-
-function speakerField() {
-  const { state: now } = page, column = page.run.sides[page.to].columns.find((one) => one.name === "speaker");
-  const chosen = h("div", { class: "this-speaker" });
-  const place = dropPlace(h("div", { class: `speaker-place${now.like ? " taken" : ""}` }, chosen), {
-    gives: (id) => change({ like: id, speaker: "", taken: new Map() }),
-    file: (file) => takeVoice(chosen, file),
-  });
-  if (now.like) drawThisSpeaker(chosen, now.like);
-  else drawNoSpeaker(chosen);
-  const known = (column?.values ?? []).map(String).sort(new Intl.Collator("en", { numeric: true }).compare);
-  const pick = (speaker) => change({ speaker, like: "", taken: new Map() });
-  const choice = !known.length ? null : known.length <= MANY_SPEAKERS
-    ? h("div", { class: "filter-values" }, known.map((one) => h("button", { class: "chip", type: "button", "aria-pressed": String(one === now.speaker), on: { click: () => pick(one === now.speaker ? "" : one) } }, h("span", {}, one))))
-    : h("select", { class: "select wide", "aria-label": "Speaker", value: now.speaker, on: { change: (event) => pick(event.target.value) } }, h("option", { value: "" }, "any speaker"), known.map((one) => h("option", { value: one }, one)));
-  return h("fieldset", { class: "filter" }, h("legend", {}, "Speaker"), choice, place);
+function engineForm() {
+  const { state: now, about } = page, engine = engineOf();
+  return h("div", { class: "stack" }, h("label", { class: "field" }, h("span", { class: "label" }, "Engine"), h("select", { class: "select wide", id: "engine", value: now.engine, on: { change: (event) => change({ engine: event.target.value, as: "", off: [], taken: new Map() }) } },
+    about.engines.map((one) => h("option", { value: one.name }, one.title)))),
+  profile(engine, { off: now.off, open: page.asks ?? true, onOpen: (open) => { page.asks = open; }, onOff: (name) => change({ off: now.off.includes(name) ? now.off.filter((one) => one !== name) : [...now.off, name], taken: new Map() }) }));
 }
 
-/** What to do for a speaker, and which voice was nearest to the last recording, while its speaker is the chosen one. */
-function drawNoSpeaker(place) {
-  const { voice } = page, own = voice && voice.speaker === page.state.speaker;
-  const input = h("input", { type: "file", accept: "audio/*", class: "visually-hidden", tabindex: "-1", "aria-hidden": "true", on: { change: () => input.files[0] && takeVoice(place, input.files[0]) } });
-  const said = own
-    ? h("span", { class: "grow", title: "One speaker is always the nearest, of a stranger's voice, too" }, h("strong", {}, voice.speaker), ` sounds most like ${voice.name} (probability ${voice.probability.toFixed(2)} among ${voice.speakers} speakers).`)
-    : h("span", { class: "grow muted" }, "Drop a clip here, or press its person button, to keep its speaker. Drop any recording for the speaker who sounds most like it.");
-  set(place, icon("person"), said, input, h("button", { class: "button small", type: "button", on: { click: () => input.click() } }, "Recording…"));
+function optionsForm() {
+  const { state: now } = page;
+  const check = (name, text, about) => h("label", { class: "check", title: about }, h("input", { type: "checkbox", checked: now[name], on: { change: (event) => change({ [name]: event.target.checked, taken: new Map() }) } }), text);
+  return h("div", { class: "stack" }, h("label", { class: "field" }, h("span", { class: "label" }, "Results"), h("select", { class: "select", "aria-label": "How many clips of a line", value: now.k, on: { change: (event) => change({ k: +event.target.value }) } },
+    [...new Set([5, 10, 20, 50, now.k])].sort((a, b) => a - b).map((k) => h("option", { value: k }, k)))),
+  h("div", {}, linesOf(now.text).length > 1 && !now.speaker && !now.like ? check("keep", "One speaker for all lines", "The emotion follows each line") : null,
+    check("level", "Level the clips", "Judge each clip as it will be at the usual loudness; exports bring the audio"),
+    check("nonverbal", "Laughter and sobbing allowed", "Clips with such sounds are left out otherwise"), check("all", "Show clips that fail, too", "Nothing is left out; what fails is marked")));
 }
 
-/** A recording from elsewhere: the speaker whose voice is nearest becomes the chosen one. */
-async function takeVoice(place, file) {
-  const mine = page;
-  set(place, icon("person"), h("span", { class: "grow muted" }, `Comparing the voice of ${file.name} …`));
-  try {
-    const found = await call("/prompts/speaker", { json: { run: mine.run.name, side: mine.to, audio: await base64(file) } });
-    if (mine !== page) return;
-    mine.voice = { ...found, name: file.name };
-    announce(`${found.speaker} sounds most like ${file.name}`);
-    change({ speaker: found.speaker, like: "", taken: new Map() });
-  } catch (error) {
-    if (mine === page) set(place, icon("person"), h("span", { class: "grow note bad", role: "alert" }, error.message), h("button", { class: "icon-button plain tiny", type: "button", "aria-label": "Close this message", on: { click: () => drawNoSpeaker(place) } }, icon("close")));
-  }
-}
-
-/** The clip that was dragged in, with its sound, once it is known. */
-async function drawThisSpeaker(place, like) {
-  const mine = page, off = h("button", { class: "icon-button plain tiny", type: "button", "aria-label": "Any speaker again", title: "Any speaker again", on: { click: () => change({ like: "", taken: new Map() }) } }, icon("close"));
-  set(place, icon("person"), h("span", { class: "grow" }, like), off);
-  try {
-    const item = await itemOf(mine.run.name, mine.to, like);
-    if (mine !== page || page.state.like !== like) return;
-    const shown = item.media ? sound(item, words(item), Number(item.columns.duration) || 0).element : null;
-    set(place, h("div", { class: "grow" }, h("div", { class: "row between" }, h("strong", {}, item.columns.speaker ?? "unknown speaker"), h("span", { class: "quiet" }, item.id)), shown), off);
-  } catch (error) {
-    if (mine === page) set(place, icon("person"), h("span", { class: "grow note bad", role: "alert" }, error.message), off);
-  }
+function exportForm() {
+  const { state: now, about } = page, lines = linesOf(now.text), ready = Boolean(page.answer?.lines.some((line) => line.hits.length)), quiet = { search: false, replace: true };
+  return exportBar(about.formats, now.as || engineOf().format, { ready, audio: now.copies || now.level, mustHold: now.level, onAudio: (copies) => change({ copies }, quiet), onFormat: (as) => change({ as }, quiet),
+    ask: (as) => ({ ...bodyOf(page.state, lines), k: 1, as, ...(now.copies || now.level ? { copies: true } : {}) }) });
 }
 
 // Asking
@@ -229,7 +203,6 @@ async function draw() {
   page.stop?.abort();
   const stop = page.stop = new AbortController();
   drawForm();
-  drawTools();
   page.answer = null;
   page.found.setAttribute("aria-busy", "true");
   if (!page.found.firstChild || page.found.querySelector(".state")) set(page.found, state("wait"));
@@ -248,10 +221,10 @@ async function draw() {
     }
   } catch (error) {
     if (error.name === "AbortError" || mine !== page) return;
-    set(page.found, state("error", error.title ?? "That did not work", error.message, h("button", { class: "button", type: "button", on: { click: () => draw() } }, "Try again"),
-      error.status === 422 && !now.all ? h("button", { class: "button", type: "button", on: { click: () => change({ all: true }) } }, "Leave nothing out") : null));
+    set(page.found, fault(error, null, now.speaker || now.like ? h("button", { class: "button", type: "button", on: { click: () => change({ speaker: "", like: "", taken: new Map() }) } }, "Any speaker") : null, h("button", { class: "button", type: "button", on: { click: () => draw() } }, "Try again"),
+      error.status === 422 && !now.all && !now.like ? h("button", { class: "button", type: "button", on: { click: () => change({ all: true }) } }, "Leave nothing out") : null));
   } finally {
-    if (mine === page && !stop.signal.aborted) { page.found.removeAttribute("aria-busy"); drawTools(); }
+    if (mine === page && !stop.signal.aborted) { page.found.removeAttribute("aria-busy"); page.save.refresh(); }
   }
 }
 
@@ -302,27 +275,7 @@ async function begin(signal) {
   const mine = page;
   const { items } = await call(url(`/runs/${encodeURIComponent(page.run.name)}/sample`, { side: page.to, n: 6, seed: page.seed ?? 0 }), { signal });
   if (mine !== page || signal.aborted) return;
-  const side = page.run.sides[page.to];
-  set(page.found, h("div", { class: "head" }, h("h2", {}, "Some clips of the library"), h("span", { class: "quiet" }, `${side.items.toLocaleString("en")} in all`),
+  set(page.found, h("div", { class: "head begin" }, h("h2", {}, "Browse clips"),
     h("button", { class: "button small plain", type: "button", on: { click() { page.seed = (page.seed ?? 0) + 1; draw(); } } }, icon("shuffle"), "Shuffle")),
   items.length ? h("ol", { class: "clips" }, items.map((item) => row(item, actions))) : state("empty", "The library is empty", "Add clips with sensorium add, or POST /items."));
-}
-
-// The bar above the clips
-
-function drawTools() {
-  const { state: now, about } = page, number = count(now.where), side = page.run.sides[page.to];
-  const open = h("button", { class: "button", type: "button", "aria-expanded": String(page.open), "aria-controls": "filters", on: { click() { page.open = !page.open; drawTools(); } } }, icon("filter"), "Filter", number ? h("span", { class: "tag" }, number) : null);
-  const many = h("select", { class: "select", "aria-label": "How many clips of a line", value: now.k, on: { change: (event) => change({ k: +event.target.value }) } },
-    [...new Set([5, 10, 20, 50, now.k])].sort((a, b) => a - b).map((k) => h("option", { value: k }, `${k} clips`)));
-  const lines = linesOf(now.text), answered = page.answer?.lines.some((line) => line.hits.length);
-  const bar = exportBar(about.formats, now.as || engineOf().format, { ready: Boolean(answered), audio: now.copies || now.level, mustHold: now.level, onAudio: (copies) => change({ copies }, { search: false, replace: true }), onFormat: (as) => change({ as }, { search: false, replace: true }), ask: (as) => ({ ...bodyOf(page.state, lines), k: 1, as, ...(now.copies || now.level ? { copies: true } : {}) }) });
-  const focus = page.tools.contains(document.activeElement) ? [...page.tools.querySelectorAll("button, select")].indexOf(document.activeElement) : -1;
-  set(page.tools, open, many, h("span", { class: "grow" }), bar);
-  if (focus >= 0) page.tools.querySelectorAll("button, select")[focus]?.focus();
-  page.filterPlace.hidden = !page.open;
-  if (!page.open) return;
-  const at = page.filterPlace.contains(document.activeElement) ? [...page.filterPlace.querySelectorAll("button, input, select")].indexOf(document.activeElement) : -1;
-  set(page.filterPlace, h("div", { class: "card" }, filters({ ...side, columns: side.columns.filter((one) => !UNFILTERED.includes(one.name)) }, now, (next) => change({ ...next, taken: new Map() }), { options: false })));
-  if (at >= 0) page.filterPlace.querySelectorAll("button, input, select")[at]?.focus();
 }

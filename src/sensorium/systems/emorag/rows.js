@@ -13,24 +13,23 @@ export function words(item) { return String(item.columns?.transcript || "") || l
 
 /**
  * A row for a clip. onSpeaker(hit): make its speaker the one of all lines. onChoose(hit): take it for its line;
- * chosen: whether it is. place: its rank, where it has one. abouts: why each gate has its limit.
+ * chosen: whether it is. place: its rank, where it has one; share: of the bar beside it. abouts: why each gate has its limit.
  */
-export function row(hit, { onSpeaker, onChoose, chosen = false, place = "", onSearch, abouts }) {
+export function row(hit, { onSpeaker, onChoose, chosen = false, place = "", share = 1, onSearch, abouts }) {
   const name = words(hit), seconds = Number(hit.columns?.duration) || 0;
   const plays = hit.media ? sound(hit, name, seconds) : null;
   const fails = Object.values(hit.gates ?? {}).some((gate) => gate.state === "fail");
   const acts = h("div", { class: "clip-acts" },
     onChoose ? h("button", { class: `button small${chosen ? "" : " plain"}`, type: "button", "aria-pressed": String(chosen), "aria-label": `Take ${hit.id} for this line`, on: { click: () => onChoose(hit) } }, icon("check"), chosen ? "Taken" : "Take") : null,
     onSpeaker && hit.columns?.speaker !== undefined ? h("button", { class: "icon-button plain tiny", type: "button", "aria-label": `This speaker: ${hit.columns.speaker}, of ${hit.id}`, title: "This speaker", on: { click: () => onSpeaker(hit) } }, icon("person")) : null,
-    h("button", { class: "icon-button plain tiny", type: "button", "aria-label": `Details of ${hit.id}`, title: "Details", on: { click: (event) => details(hit, { onSearch }, event.currentTarget) } }, icon("plus")));
+    onSearch ? h("button", { class: "icon-button plain tiny", type: "button", "aria-label": `Find similar: ${name}`, title: "Find similar", on: { click: () => onSearch(hit) } }, icon("similar")) : null);
   const element = h("li", { class: `clip${fails ? " fails" : ""}${chosen ? " chosen" : ""}`, dataset: { id: hit.id }, draggable: "true" },
-    h("span", { class: "clip-rank number", "aria-hidden": "true" }, place),
     plays ? plays.element : h("p", { class: "sound quiet" }, "This clip's sound is not stored with the run."),
-    h("div", { class: "clip-text" }, h("span", { class: "clip-words" }, name), h("span", { class: "clip-facts" }, facts(hit), h("span", { class: "quiet clip-id" }, hit.id))),
-    hit.score === undefined ? null : h("span", { class: "clip-score number", title: "score; higher is nearer" }, hit.score.toFixed(3)),
+    h("button", { class: "clip-text", type: "button", "aria-haspopup": "dialog", on: { click: (event) => details(hit, { onSearch }, event.currentTarget) } }, h("span", { class: "clip-words" }, name), h("span", { class: "clip-facts" }, facts(hit), h("span", { class: "quiet clip-id" }, hit.id))),
+    hit.score === undefined || !place ? null : h("span", { class: "score", title: `Score ${hit.score.toFixed(3)}; higher is nearer` }, h("span", { class: "rank number" }, h("span", { class: "visually-hidden" }, "Rank "), place), h("span", { class: "meter", "aria-hidden": "true" }, h("i", { style: { "--share": share } })), h("span", { class: "visually-hidden" }, `, score ${hit.score.toFixed(3)}`)),
     acts, hit.gates ? marks(hit.gates, name, abouts) : null);
   element.toggle = plays?.toggle;
-  element.addEventListener("pointerdown", (event) => { element.draggable = !event.target.closest("input, button"); });
+  element.addEventListener("pointerdown", (event) => { element.draggable = !event.target.closest("input, button:not(.clip-text)"); });
   element.addEventListener("dragstart", (event) => {
     event.dataTransfer.setData(DRAGGED, hit.id);
     event.dataTransfer.setData("text/plain", hit.id);
@@ -93,5 +92,6 @@ export function dropPlace(element, { gives, file }) {
 
 /** Fill a place with rows, or with what to say where there are none. */
 export function list(place, hits, actions, nothing) {
-  return set(place, hits.length ? h("ol", { class: "clips" }, hits.map((hit, i) => row(hit, { ...actions, place: String(i + 1) }))) : nothing);
+  const scores = hits.map((hit) => hit.score), low = Math.min(...scores), wide = Math.max(...scores) - low;
+  return set(place, hits.length ? h("ol", { class: "clips" }, hits.map((hit, i) => row(hit, { ...actions, place: String(i + 1), share: wide ? 0.08 + 0.92 * (hit.score - low) / wide : 1 }))) : nothing);
 }

@@ -20,7 +20,7 @@ function lineOf(line, at, id, { nothing, onTake, ...actions }) {
   const button = !others.length ? null : h("button", { class: "button small plain", type: "button", "aria-expanded": "false", on: { click() {
     more.hidden = !more.hidden;
     button.setAttribute("aria-expanded", String(!more.hidden));
-    if (!more.firstChild) set(more, others.map((hit) => row(hit, { ...actions, onChoose: (chosen) => onTake(at, chosen.id), place: String(hit.rank) })));
+    if (!more.firstChild) set(more, others.map((hit) => row(hit, { ...actions, onChoose: (chosen) => onTake(at, chosen.id), place: String(hit.rank), share: own.score > 0 ? Math.max(0, hit.score / own.score) : 1 })));
   } } }, icon("swap"), others.length === 1 ? "1 other clip" : `${others.length} other clips`);
   return h("li", { class: "script-line" }, h("div", { class: "row between nowrap" }, head, button), h("ol", { class: "clips" }, row(own, actions)), more);
 }

@@ -1,10 +1,11 @@
 // The page Outfit: a board of items, what completes it and why, which item spoils it, and whole looks planned.
 
-import { at, call, url } from "../../api.js";
+import { at, call, Plain, url } from "../../api.js";
 import { context, go } from "../../context.js";
 import { announce, debounced, h, icon, set, state } from "../../dom.js";
 import { base64, fileOf, keepFile } from "../../query.js";
 import { itemOf, label, picture } from "../../results.js";
+import { explain, fault } from "../../words.js";
 
 const CATEGORY = "category", MODES = { pick: "Pick items", complete: "Complete", plan: "Plan a look" };
 const MOST = 32; // items of a look, as the server takes them
@@ -14,8 +15,7 @@ export async function show(root, { query: params, again }) {
   const run = context.run;
   if (!run || run.state !== "ready") {
     page = null;
-    context.whenReady(run?.name);
-    return set(root, state(run?.state === "broken" ? "error" : "empty", run?.state === "broken" ? "This run cannot be opened" : "This run is still being made", run?.detail ?? "", h("a", { class: "button", href: "#/runs" }, "Go to the runs")));
+    return (await import("../../making.js")).instead(root, "The page Outfit", run);
   }
   const side = run.one_table ? Object.keys(run.sides).find((name) => run.sides[name].columns.some((one) => one.name === CATEGORY)) : null;
   if (!side) {
@@ -80,13 +80,13 @@ async function draw() {
   page.found.setAttribute("aria-busy", "true");
   if (!page.found.firstChild) set(page.found, state("wait"));
   try {
-    if (now.mode === "pick") await Promise.all([explain(), pick()]);
+    if (now.mode === "pick") await Promise.all([judge(), pick()]);
     else if (now.mode === "complete") await complete();
     else await plan();
   } catch (error) {
     if (error.name === "AbortError" || mine !== page) return;
-    set(page.found, state("error", error.title ?? "That did not work", error.message, h("button", { class: "button", type: "button", on: { click: () => draw() } }, "Try again")));
-    if (error.status === 404) drawBoard(null, error.message);
+    set(page.found, fault(error, null, h("button", { class: "button", type: "button", on: { click: () => draw() } }, "Try again")));
+    if (error.status === 404) drawBoard(null, `${explain(error).title}.`);
   } finally {
     if (mine === page) page.found.removeAttribute("aria-busy");
   }
@@ -97,7 +97,7 @@ async function ask(items, body) {
   const sent = [];
   for (const item of items) {
     const file = item.startsWith("file:") ? fileOf(item.slice(5)) : null;
-    if (item.startsWith("file:") && !file) throw new Error("An image of this link is no longer here; take it off the board.");
+    if (item.startsWith("file:") && !file) throw new Plain("An image of this link is no longer here", "Take it off the board.");
     sent.push(file ? { image: await base64(file) } : { id: item, ...(page.run.one_table ? {} : { from: page.side }) });
   }
   const mine = page;
@@ -172,7 +172,7 @@ async function share() {
   try { await navigator.clipboard.writeText(location.href); announce("Link copied"); } catch { announce("Copy the address of this page"); }
 }
 
-async function explain() {
+async function judge() {
   if (page.state.items.length) drawBoard(await ask(page.state.items, {}));
 }
 

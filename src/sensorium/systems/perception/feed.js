@@ -1,5 +1,6 @@
 // Frames of a source to the server and back: the newest frame only, one under way, and how fast that goes.
 
+import { Plain } from "../../api.js";
 import { LANDMARKS, PICTURE, FaceSocket, packed } from "./socket.js";
 import { each } from "./sources.js";
 import { snap } from "./stage.js";
@@ -95,7 +96,7 @@ export class Feed extends EventTarget {
       }
     } catch (error) {
       this.done = !source.moving;
-      if (source === this.source) this.tell("problem", { title: error.title ?? "This frame could not be sent", detail: error.message, local: true });
+      if (source === this.source) this.tell("problem", Object.assign(error, { local: true }));
     } finally {
       this.busy = false;
       if (socket !== this.socket || source !== this.source) this.turn();
@@ -111,7 +112,7 @@ export class Feed extends EventTarget {
   }
 
   /** The vectors of a face that is shown, from the server. */
-  vector(id) { return this.socket ? this.socket.vector(id) : Promise.reject(new Error("No face is shown.")); }
+  vector(id) { return this.socket ? this.socket.vector(id) : Promise.reject(new Plain("No face is shown", "Start the camera, or choose an image.")); }
 
   tell(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
 
@@ -132,6 +133,6 @@ export class Feed extends EventTarget {
 
 async function jpeg(canvas) {
   const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY));
-  if (!blob) throw new Error("The browser could not encode it as JPEG.");
+  if (!blob) throw new Plain("This image cannot be sent", "The browser could not encode it. Choose another one.");
   return blob.arrayBuffer();
 }

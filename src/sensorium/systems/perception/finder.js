@@ -1,14 +1,18 @@
 // Landmarks computed in this browser: the model of --face-model in a worker or, where that fails, in a frame of its own.
 
-import { at } from "../../api.js";
+import { at, Plain } from "../../api.js";
 import { h } from "../../dom.js";
 
 const PATIENCE = 60000; // milliseconds for loading the model and compiling it
 const FRAME = 20000; // … for one frame
 
 /** The model cannot be used. */
-export class NoModel extends Error {
-  constructor(detail) { super(detail); Object.assign(this, { name: "NoModel", title: "The landmark model cannot be used in this browser" }); }
+export class NoModel extends Plain {
+  constructor(detail) {
+    super("The landmark model cannot be used in this browser", "Landmarks are computed by the server, where it can. Another browser, or this one without its blockers, may run the model.");
+    Object.assign(this, { name: "NoModel", detail });
+    console.debug(detail);
+  }
 }
 
 /** What computes landmarks: find(canvas, {faces, still}) gives {points (n, 478, 3) Float32Array, n}; where: worker or frame. */

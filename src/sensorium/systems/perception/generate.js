@@ -1,7 +1,8 @@
 // The panel of generation: asks for a picture that the present face conditions, and shows its steps, itself and its settings.
 
-import { at, call, events, request, url } from "../../api.js";
+import { at, call, events, Problem, request, url } from "../../api.js";
 import { announce, h, icon, set } from "../../dom.js";
+import { explain } from "../../words.js";
 
 const EARLIER = 8; // pictures that the panel keeps to compare with
 const AGAIN = 1000; // milliseconds until a lost stream of events is asked for again
@@ -17,7 +18,7 @@ const kept = { job: null, after: 0, shown: null, earlier: [], choice: { style: "
  */
 export async function panel(root, { run, current }) {
   let about;
-  try { about = await call(url("/generations", { run })); } catch (error) { about = { ready: false, detail: error.message }; }
+  try { about = await call(url("/generations", { run })); } catch (error) { about = { ready: false, detail: explain(error).text }; }
   await styled();
   const made = about.ready ? new Panel(root, run, current, about) : null;
   if (!made) set(root, missing(about));
@@ -87,7 +88,7 @@ class Panel {
       kept.after = 0;
       this.follow();
     } catch (error) {
-      this.problem = { title: error.title ?? "Not asked for", detail: error.message };
+      this.problem = explain(error);
     } finally {
       this.asking = false;
       this.draw();
@@ -117,7 +118,7 @@ class Panel {
       this.draw();
     }, (error) => {
       if (ENDS.includes(job.state) || this.gone) return;
-      if (error?.status) this.end(job, "failed", { problem: { title: error.title, detail: error.message } });
+      if (error?.status) this.end(job, "failed", { problem: error });
       else { this.lost = true; this.later = setTimeout(() => this.follow(), AGAIN); }
       this.draw();
     });
@@ -125,7 +126,7 @@ class Panel {
 
   async end(job, kind, data) {
     job.state = kind;
-    if (kind === "failed") this.problem = data.problem;
+    if (kind === "failed") this.problem = explain(data.problem instanceof Problem ? data.problem : new Problem(data.problem.status, data.problem.detail));
     if (kind === "cancelled") this.note = `Cancelled: ${data.detail}.`;
     announce({ done: "The picture is made", failed: "The picture failed", cancelled: "The picture was cancelled" }[kind]);
     if (kind !== "done") return;
@@ -136,7 +137,7 @@ class Panel {
       for (const old of kept.earlier.splice(EARLIER)) URL.revokeObjectURL(old.src);
       kept.shown = picture;
     } catch (error) {
-      this.problem = { title: error.title ?? "The picture did not come", detail: error.message };
+      this.problem = explain(error);
     }
     if (!this.gone) this.draw();
   }
@@ -171,7 +172,7 @@ class Panel {
     if (now) now.alt = run ? "Preview of the picture" : `Generated picture, ${kept.shown?.settings.prompt ?? ""}`;
     this.view.classList.toggle("preview", Boolean(run));
     this.view.classList.toggle("wait", Boolean(run && !job.preview));
-    const text = this.problem && !run ? h("div", { class: "note bad" }, h("strong", {}, this.problem.title), " ", this.problem.detail) : said ?? (this.note ? h("div", { class: "note" }, this.note) : null);
+    const text = this.problem && !run ? h("div", { class: "note bad" }, h("strong", {}, `${this.problem.title}. `), this.problem.text) : said ?? (this.note ? h("div", { class: "note" }, this.note) : null);
     const bar = run ? h("progress", { max: job.steps, value: steps || undefined, "aria-label": "Steps that are done" }) : null;
     // A status is read aloud when it changes; steps would be too many.
     this.said.setAttribute("aria-live", steps ? "off" : "polite");

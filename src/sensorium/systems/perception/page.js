@@ -1,6 +1,6 @@
 // The page Face: a camera, a picture or a video; the landmarks of its faces, their emotions, the nearest prompts, and their place on the map.
 
-import { at, call, connection } from "../../api.js";
+import { at, call, connection, Plain } from "../../api.js";
 import { context, go, link } from "../../context.js";
 import { announce, h, icon, set, state } from "../../dom.js";
 import { Controls } from "./controls.js";
@@ -10,6 +10,7 @@ import { Chips, Emotions, hush, Prompts } from "./readings.js";
 import { camera, cameras, insecure, open } from "./sources.js";
 import { colourOf, Stage } from "./stage.js";
 import { trouble, welcome } from "./words.js";
+import { explain } from "../../words.js";
 
 const NAME = "face", K = 5, FEW = 8; // FEW: frames a second below which the page says that it is slow
 const WAITS = 1500; // milliseconds without a face after which that is said
@@ -92,10 +93,10 @@ class Page {
     on("answer", (detail) => this.answer(detail));
     on("ready", () => { if (this.problem && this.problem !== "back") this.tell(null); });
     on("late", () => this.tell("The server is slow", "A frame was not answered within six seconds; the newest one is sent instead.", "slow"));
-    on("lost", ({ was, why }) => { if (!document.hidden) this.tell(was ? "The connection was lost" : "The server does not take frames yet", `${why ? `Its answer: ${why}. ` : ""}Trying again until it does.`, "lost"); });
+    on("lost", ({ was, why }) => { if (!document.hidden) this.tell(was ? "The connection was lost" : "The server does not take frames yet", was ? "Trying again until it is back." : `${why} It is asked again until it does.`, "lost"); });
     on("back", () => this.tell("Connected again", "", "back"));
-    on("closed", ({ title, detail }) => { this.stop(); this.trouble({ title: title ?? "The server refused the connection", detail }); });
-    on("refused", ({ title, detail }) => this.tell(title, `${detail}. Trying again until it does.`, "lost"));
+    on("closed", ({ why }) => { this.stop(); this.trouble({ title: "The server closed the connection", detail: why }); });
+    on("refused", (error) => { const { title, text } = explain(error); this.tell(title, `${text} It is asked again by itself.`, "lost"); });
     on("problem", (problem) => this.wrong(problem));
     this.ends = new AbortController();
     const { signal } = this.ends;
@@ -203,7 +204,7 @@ class Page {
   }
 
   failed(error, retry) {
-    if (!error.title) throw error;
+    if (!(error instanceof Plain)) throw error;
     this.stop();
     this.trouble(error, retry && error.name !== "Insecure" ? h("button", { class: "button primary", type: "button", on: { click: retry } }, "Try again") : null, h("button", { class: "button", type: "button", on: { click: () => this.controls.picker.click() } }, icon("upload"), "Image or video…"));
   }
@@ -249,7 +250,8 @@ class Page {
     try { await this.local(); } catch (error) {
       this.where = "server";
       this.feed.local = null;
-      this.tell(error.title ?? "The model cannot be used in this browser", error.message, "model");
+      const { title, text } = explain(error);
+      this.tell(title, text, "model");
     }
     this.feed.change({});
     if (!this.source) this.begin();
@@ -332,11 +334,10 @@ class Page {
   }
 
   /** What goes wrong with one frame. */
-  wrong({ title, detail, local }) {
-    if (this.source?.moving && !local) return this.tell(title ?? "A frame could not be read", detail, "frame");
-    const kept = this.source && !this.source.moving;
-    this.tell(title ?? "This image cannot be used", detail, "frame");
-    if (kept) this.quiet();
+  wrong(error) {
+    const { title, text } = explain(error, { kind: "face" });
+    this.tell(title, text, "frame");
+    if (this.source && !this.source.moving) this.quiet();
   }
 
   /** Twice a second: how fast it goes. */

@@ -7,6 +7,7 @@ import { h, set } from "../../dom.js";
 import { CATEGORIES, OTHER, SIDES, theme } from "../../palette.js";
 import { Plot } from "../../plot.js";
 import { label, nameOf } from "../../results.js";
+import { explain } from "../../words.js";
 import { colourOf } from "./stage.js";
 
 const TRAIL = 50; // places of the way back that are drawn
@@ -86,7 +87,7 @@ export class Place {
       this.colour();
       this.note.textContent = `Discs are ${many(run, "left")}, diamonds ${many(run, "right")}; PCA${header.explained ? `, ${(100 * (header.explained[0] + header.explained[1])).toFixed(0)} % of the variance` : ""}.`;
     } catch (error) {
-      if (this.turn === turn) { this.leave(); this.note.textContent = `There is no map of this run: ${error.message}`; }
+      if (this.turn === turn) { this.leave(); this.note.textContent = `There is no map of this run. ${explain(error).text}`; }
     }
   }
 

@@ -1,7 +1,7 @@
 // The socket WS /faces: one frame under way at a time, and a connection that comes back when it is lost.
 
-import { socketAt } from "../../api.js";
-import { protocols } from "../../live-socket.js";
+import { Plain, Problem, socketAt } from "../../api.js";
+import { closedText, protocols } from "../../live-socket.js";
 
 export const PICTURE = 1, LANDMARKS = 2; // kinds of payload
 const FINAL = new Set([4400, 4401, 4403, 4404, 4421]); // close codes after which trying again does not help
@@ -12,15 +12,15 @@ const AGAIN = 3000; // … after which what was refused is asked again
 
 /**
  * Events, with their details: "ready" (what the server says of the run), "answer" (its message and, as trip, the
- * milliseconds since the frame was taken), "problem" ({title, detail, status} of one frame), "refused" (the same, of what is
+ * milliseconds since the frame was taken), "problem" (a Problem of one frame), "refused" (the same, of what is
  * asked for: it is asked again later), "late" (a frame had no answer in time), "lost" ({was, why}), "back", and "closed"
- * ({code, title, detail}: no further attempt is made).
+ * ({code, why}: no further attempt is made).
  */
 export class FaceSocket extends EventTarget {
   /** options: run, k, faces, smooth, place, as in the first message. */
   constructor(options) {
     super();
-    Object.assign(this, { options, ready: false, waiting: false, stopped: false, why: null, pause: 400, frame: 0, under: null });
+    Object.assign(this, { options, ready: false, waiting: false, stopped: false, pause: 400, frame: 0, under: null });
     this.connect();
   }
 
@@ -38,7 +38,7 @@ export class FaceSocket extends EventTarget {
   hear(message) {
     if (message.ready) {
       const { waiting } = this;
-      Object.assign(this, { ready: true, waiting: false, why: null, pause: 400 });
+      Object.assign(this, { ready: true, waiting: false, pause: 400 });
       this.tell("ready", message.ready);
       if (waiting) this.tell("back");
       return;
@@ -46,16 +46,15 @@ export class FaceSocket extends EventTarget {
     const { under } = this;
     if (message.vector) { this.vectors?.done(message.vector); this.vectors = null; return; }
     if (message.frame === undefined || message.frame === null) {
-      if (this.vectors) { this.vectors.fail(new Error(message.problem?.detail)); this.vectors = null; return; }
-      this.why = message.problem ?? null; // the reason why it is closed next, or why there is no run
+      if (this.vectors) { this.vectors.fail(problemOf(message)); this.vectors = null; return; }
       if (this.ready || !message.problem) return;
-      this.tell("refused", message.problem);
+      this.tell("refused", problemOf(message));
       this.timer = setTimeout(() => this.say(this.options), AGAIN);
       return;
     }
     if (!under || message.frame !== under.frame) return; // given up before
     this.give();
-    if (message.problem) this.tell("problem", message.problem);
+    if (message.problem) this.tell("problem", problemOf(message));
     else this.tell("answer", { message, trip: performance.now() - under.taken, sent: under.sent, of: under.of });
   }
 
@@ -64,10 +63,10 @@ export class FaceSocket extends EventTarget {
     this.under = null;
   }
 
-  closed({ code, reason }) {
-    const was = this.ready, why = this.why?.detail || reason;
+  closed({ code }) {
+    const was = this.ready, why = closedText(code);
     clearTimeout(this.timer);
-    this.vectors?.fail(new Error("The connection was lost."));
+    this.vectors?.fail(new Plain("The connection was lost", "Make the image again when it is back."));
     this.vectors = null;
     this.ready = false;
     this.give();
@@ -75,7 +74,7 @@ export class FaceSocket extends EventTarget {
     if (code === IDLE && was) { this.connect(); return; }
     if (FINAL.has(code)) {
       this.stopped = true;
-      this.tell("closed", { code, title: this.why?.title, detail: why || `The connection was closed (${code}).` });
+      this.tell("closed", { code, why });
       return;
     }
     if (!this.waiting) this.tell("lost", { was, why });
@@ -94,9 +93,9 @@ export class FaceSocket extends EventTarget {
 
   /** The vectors of a face of the last frame: {id, label, perception, projected}. */
   vector(id) {
-    this.vectors?.fail(new Error("Asked again."));
+    this.vectors?.fail(new Plain("This was requested again", "The newest request is answered."));
     return new Promise((done, fail) => {
-      if (!this.ready) { fail(new Error("There is no connection.")); return; }
+      if (!this.ready) { fail(new Plain("There is no connection", "It is made again; then make the image.")); return; }
       this.vectors = { done, fail };
       this.say({ vector: id });
     });
@@ -124,6 +123,8 @@ export class FaceSocket extends EventTarget {
     this.socket.close();
   }
 }
+
+const problemOf = ({ problem }) => new Problem(problem?.status ?? 500, problem?.detail);
 
 /** The landmarks of n faces, (n, 478, 3) float32, as a payload of kind LANDMARKS. */
 export function packed(points, n) {

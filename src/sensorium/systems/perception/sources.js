@@ -1,10 +1,11 @@
 // Where pictures come from: the camera, a picture, or a video. Each has element, width, height, mirrored, moving, stop().
 
+import { Plain } from "../../api.js";
 import { h } from "../../dom.js";
 
 /** Why there is no picture to show: title, detail and, where typing helps, what to type. */
-export class NoPicture extends Error {
-  constructor(name, title, detail, ways = []) { super(detail); Object.assign(this, { name, title, ways }); }
+export class NoPicture extends Plain {
+  constructor(name, title, detail, ways = []) { super(title, detail); Object.assign(this, { name, ways }); }
 }
 
 const here = () => location.port || (location.protocol === "https:" ? "443" : "80");
@@ -39,7 +40,7 @@ export async function camera(id, on) {
   try {
     media = await navigator.mediaDevices.getUserMedia({ video });
   } catch (error) {
-    throw new NoPicture(...(WHY[error.name] ?? ["NoCamera", "The camera could not be opened", `${error.name}: ${error.message}`]));
+    throw new NoPicture(...(WHY[error.name] ?? ["NoCamera", "The camera could not be opened", "Check that it is connected and that the browser may use it; or choose an image or a video."]));
   }
   const element = h("video", { playsinline: true, muted: true, "aria-hidden": "true" }), [track] = media.getVideoTracks();
   element.muted = true;
