@@ -30,7 +30,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 SHORTER = ["evaluate.resamples=20", "evaluate.leaks=off", "evaluate.plots=false"]
 #: Pages whose blocks take long: they make runs of the demo's size.
 SLOW = ("quickstart.md", "concepts.md", "formats.md", "glyphs.md", "pairs.md")
-THOROUGH = ("concepts.md",)
+THOROUGH = ("concepts.md", "quickstart.md")
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,7 @@ def test_an_interrupted_fit_goes_on_bit_for_bit(more, keys, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_at_any_step_it_ends_with_the_same_bits(keys, tmp_path):
     more = (*LORA, "train.epochs=4", "train.save_seconds=0")
     wanted = weights(run(keys, tmp_path / "whole", *more).folder)

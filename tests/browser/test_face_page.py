@@ -140,6 +140,7 @@ def test_a_chosen_face_that_leaves_is_followed_again_when_it_is_back(show):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_lost_connection_comes_back(show):
     socket = FaceSocket()
     page = show(socket)
@@ -171,6 +172,7 @@ def test_a_picture_that_is_shown_for_long_keeps_its_connection(show):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_frame_that_is_refused_is_told_and_the_next_one_goes_on(show):
     socket = FaceSocket()
     page = show(socket)
@@ -215,6 +217,7 @@ def test_a_run_that_is_not_ready_is_asked_for_until_it_is(show):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_camera_is_off_once_the_page_is_left(show):
     page = show(FaceSocket())
     page.evaluate("""() => { const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -454,6 +457,7 @@ def test_axe_has_no_finding_and_nothing_sticks_out(show, scheme, width):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_keyboard_alone_reaches_everything_and_changes_are_announced_sparingly(show):
     socket = FaceSocket(lambda i: [told(1, made_faces.face(), "happy" if i % 2 else "sad")])
     page = show(socket)

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 import small_shop
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,6 @@ def test_what_spoils_the_look_is_marked(shop, open_page):
     assert f"{told['score']:.3f}" in page.locator(".look-board").inner_text()
 
 
-@pytest.mark.thorough
 def test_a_swap_keeps_the_place(shop, open_page):
     page = open_page(at(shop, item=["000", "001", "002"], mode="complete"))
     page.wait_for_selector(".board-item")
@@ -126,7 +125,6 @@ def test_a_look_is_planned_and_taken(shop, open_page):
     assert board(page) == ["000", *told[0]["items"]]
 
 
-@pytest.mark.thorough
 def test_the_link_shows_the_same_look_and_back_goes_back(shop, open_page):
     page = open_page(at(shop, item="000"))
     settled(page)
@@ -146,7 +144,6 @@ def test_the_link_shows_the_same_look_and_back_goes_back(shop, open_page):
     page.wait_for_function("() => document.querySelectorAll('.board-item').length === 1")
 
 
-@pytest.mark.thorough
 def test_a_picture_finds_items_and_stands_on_the_board(shop, open_page, tmp_path):
     from PIL import Image, ImageDraw
 
@@ -168,7 +165,6 @@ def test_a_picture_finds_items_and_stands_on_the_board(shop, open_page, tmp_path
     other.wait_for_selector("text=no longer here")
 
 
-@pytest.mark.thorough
 def test_only_one_category_is_shown_and_others_on_demand(shop, open_page):
     page = open_page(at(shop))
     settled(page)
@@ -194,7 +190,6 @@ def test_the_board_is_filled_and_emptied_by_the_keyboard_alone(shop, open_page):
     assert page.locator("#announce").inner_text() == "Put on the board"
 
 
-@pytest.mark.thorough
 def test_an_unknown_item_of_a_link_is_said_and_can_be_taken_off(shop, open_page):
     page = open_page(at(shop, item=["000", "nothing"], mode="complete", gap="Bags"), allow=("404",))
     page.wait_for_selector(".look-found .state.error")
@@ -205,7 +200,6 @@ def test_an_unknown_item_of_a_link_is_said_and_can_be_taken_off(shop, open_page)
 
 
 @pytest.mark.parametrize("mode", ["complete", "plan"])
-@pytest.mark.thorough
 def test_nothing_to_do_says_what_to_do(shop, open_page, mode):
     page = open_page(at(shop, mode=mode))
     page.wait_for_selector("text=The board is empty")
@@ -216,7 +210,6 @@ def test_nothing_to_do_says_what_to_do(shop, open_page, mode):
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.thorough
 def test_it_fits_the_width(shop, open_page, width):
     page = open_page(
         at(shop, item=["000", "001", "002"], mode="complete", gap="Bags"), viewport={"width": width, "height": 740}

@@ -100,6 +100,7 @@ def test_pages_are_reached_by_link_and_by_back(served, open_page):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_token_is_asked_for_and_a_lost_server_is_waited_for(glyphs, start_server, open_page, tmp_path):
     (tmp_path / "token").write_text(TOKEN + "\n")
     server = start_server(glyphs / "runs" / "glyphs", token=tmp_path / "token")

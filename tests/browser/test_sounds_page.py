@@ -7,7 +7,7 @@ import pytest
 import small_voices
 import soundfile
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import small_voices
 import soundfile
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 ANGRY, SAD, HAPPY = (
     "Get out of my house this instant",
     "I miss her more than I can say",
@@ -133,7 +133,6 @@ def test_a_clip_plays_pauses_and_only_one_at_a_time(library, open_page):
     )
 
 
-@pytest.mark.thorough
 def test_keys_move_among_clips_and_space_plays(library, open_page):
     page = open_page(at(library, lines=ANGRY))
     settled(page)
@@ -157,7 +156,6 @@ def test_keys_move_among_clips_and_space_plays(library, open_page):
     assert words.input_value() == f"{ANGRY} now" and page.locator(".sound.playing").count() == 0
 
 
-@pytest.mark.thorough
 def test_a_clip_is_dragged_to_this_speaker(library, open_page):
     page = open_page(at(library, lines=f"{ANGRY}\n{SAD}"))
     settled(page)
@@ -177,7 +175,6 @@ def test_a_clip_is_dragged_to_this_speaker(library, open_page):
     assert "like=" not in page.url
 
 
-@pytest.mark.thorough
 def test_this_speaker_by_a_button_and_a_speaker_by_its_chip(library, open_page):
     page = open_page(at(library, lines=ANGRY))
     settled(page)
@@ -195,7 +192,6 @@ def test_this_speaker_by_a_button_and_a_speaker_by_its_chip(library, open_page):
     assert {one.split("/")[0] for one in shown(page)} == {other}
 
 
-@pytest.mark.thorough
 def test_a_script_keeps_one_speaker_while_the_emotion_follows(library, open_page):
     page = open_page(at(library))
     settled(page)
@@ -211,7 +207,6 @@ def test_a_script_keeps_one_speaker_while_the_emotion_follows(library, open_page
     assert len({one.split("/")[0] for one in shown(page)}) == 1 and len(set(shown(page))) == 3
 
 
-@pytest.mark.thorough
 def test_another_clip_is_taken_for_a_line_and_exported(library, open_page):
     page = open_page(at(library, lines=f"{ANGRY}\n{SAD}", **{"for": ENGINE}))
     settled(page)
@@ -233,7 +228,6 @@ def test_another_clip_is_taken_for_a_line_and_exported(library, open_page):
     assert [row.split("|")[0].split("clips/")[1] for row in text.splitlines()] == [first, id]
 
 
-@pytest.mark.thorough
 def test_an_export_is_copied_in_the_format_that_was_chosen(library, open_page):
     page = open_page(at(library, lines=ANGRY, **{"for": "f5"}))
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -250,7 +244,6 @@ def test_an_export_is_copied_in_the_format_that_was_chosen(library, open_page):
     assert page.get_by_role("button", name="Copy", exact=True).is_disabled()  # several files
 
 
-@pytest.mark.thorough
 def test_quiet_clips_are_levelled_and_the_export_brings_their_audio(library, open_page):
     import zipfile
 
@@ -269,7 +262,6 @@ def test_quiet_clips_are_levelled_and_the_export_brings_their_audio(library, ope
     assert "prompts.list" in names and len([name for name in names if name.startswith("clips/")]) == 1
 
 
-@pytest.mark.thorough
 def test_the_link_shows_the_same_and_back_goes_back(library, open_page):
     told = {"lines": f"{ANGRY}\n{SAD}", "for": "f5", "speaker": "cleo", "k": 5, "all": "1", "off": "noise",
             "take": "0:cleo/angry_1.wav", "where": json.dumps({"emotion": ["angry", "sad"]})}  # fmt: skip
@@ -294,7 +286,6 @@ def test_the_link_shows_the_same_and_back_goes_back(library, open_page):
     assert shown(page) == before
 
 
-@pytest.mark.thorough
 def test_a_script_too_long_for_a_link_outlives_a_reload(library, open_page):
     text = "\n".join(f"{ANGRY}, said number {i} of them" for i in range(120))
     page = open_page(at(library))
@@ -307,7 +298,6 @@ def test_a_script_too_long_for_a_link_outlives_a_reload(library, open_page):
     assert page.get_by_label("Lines to speak").input_value() == text
 
 
-@pytest.mark.thorough
 def test_a_gate_is_left_out_and_a_filter_set(library, open_page):
     page = open_page(at(library, lines=ANGRY, k=50, **{"for": ENGINE}))
     settled(page)
@@ -333,7 +323,6 @@ def test_no_clip_passes_and_the_page_says_what_removed_them(library, open_page):
     assert shown(page) == ["ada/angry_2.wav"]
 
 
-@pytest.mark.thorough
 def test_a_recording_from_elsewhere_chooses_the_nearest_voice(library, open_page, tmp_path):
     soundfile.write(tmp_path / "mine.wav", small_voices.clip("calm", "cleo", 9, 3.0), 16_000)
     page = open_page(at(library, lines=ANGRY), allow=("422",))
@@ -353,7 +342,6 @@ def test_a_recording_from_elsewhere_chooses_the_nearest_voice(library, open_page
     page.wait_for_selector(".this-speaker:has-text('A recording finds the speaker')")
 
 
-@pytest.mark.thorough
 def test_what_goes_wrong_is_said(library, open_page):
     page = open_page(at(library, lines=ANGRY, speaker="nobody"), allow=("400", "422", "404"))
     page.wait_for_selector(".voice-found .state.error")
@@ -382,7 +370,6 @@ def test_the_search_shows_what_a_clip_is_and_plays_it(library, open_page):
 
 
 @pytest.mark.parametrize("width", [390, 820, 1440])
-@pytest.mark.thorough
 def test_it_fits_the_width(library, open_page, width):
     page = open_page(at(library, lines=f"{ANGRY}\n{SAD}", all="1"), viewport={"width": width, "height": 760})
     page.wait_for_selector(".clip")

@@ -107,6 +107,7 @@ print(json.dumps(told))
 
 @pytest.mark.parametrize("way", ["path", "entry point"])
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_new_modality_is_a_new_folder(tmp_path: Path, way: str) -> None:
     """Recipe, search from Python and the command line, upload to POST /search, and what the browser is given."""
     if way == "path":

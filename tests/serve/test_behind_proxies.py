@@ -191,7 +191,7 @@ def test_mounted_in_fastapi_on_a_real_socket(symbols):
 
     whole = FastAPI()
     whole.mount("/find", create_app([symbols], Settings(log="off", token="correct horse battery")))
-    with running(whole) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    with running(whole) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         assert client.get("/find/healthz").status_code == 200 and client.get("/find/app.js").status_code == 200
         problem(client.post("/find/search", json=TEXT), 401)
         client.headers["authorization"] = "Bearer correct horse battery"

@@ -104,6 +104,7 @@ def test_a_clean_end_compacts_and_loses_nothing(copied, serve):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_live_items_move_into_a_retrained_run(copied, serve):
     server = serve(copied)
     body = {"side": "right", "id": "mine", "text": "purple elephant"}
@@ -119,6 +120,7 @@ def test_live_items_move_into_a_retrained_run(copied, serve):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_folder_exchanged_under_load_fails_no_request(copied, serve, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(copied, other)
@@ -189,6 +191,7 @@ def test_requests_under_way_are_answered_before_the_end(copied, serve):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_request_that_never_ends_does_not_hold_the_server(copied, serve):
     server = serve(copied, SENSORIUM_DRAIN_SECONDS="1")
     with socket.create_connection(("127.0.0.1", server.port), 20) as one:

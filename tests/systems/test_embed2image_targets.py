@@ -21,7 +21,7 @@ from sensorium.cli import app
 from sensorium.datasets import _clotho_download
 from sensorium.search import evaluations
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 FAST = ["evaluate.plots=false", "evaluate.resamples=20"]
 
 

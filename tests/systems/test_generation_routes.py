@@ -205,6 +205,7 @@ def test_a_process_that_is_killed_fails_its_picture_and_the_next_one_is_made(cli
 
 
 @pytest.mark.slow  # its model is started again and again
+@pytest.mark.thorough
 def test_a_step_that_does_not_end_is_killed_and_the_server_leaves_no_process(run, model, monkeypatch):
     import psutil
 
@@ -228,6 +229,7 @@ def test_a_step_that_does_not_end_is_killed_and_the_server_leaves_no_process(run
 
 
 @pytest.mark.slow  # a model of its own is loaded
+@pytest.mark.thorough
 def test_weights_that_do_not_load_fail_the_picture_and_tell_no_path(run, tmp_path):
     import tiny_diffusion
 
