@@ -214,9 +214,11 @@ def clock(monkeypatch):
     return now
 
 
-@pytest.mark.parametrize(("seconds", "tried_members", "fits"), [(100.0, 3, 10), (30.0, 2, 3), (12.0, 2, 2)])
+@pytest.mark.parametrize(
+    ("seconds", "tried_members", "fits"), [(100.0, 3, 10), (45.0, 2, 4), (30.0, 2, 3), (12.0, 2, 2)]
+)
 def test_how_the_time_is_divided(clock, monkeypatch, seconds, tried_members, fits) -> None:
-    """Fits of 10 s each: all members are tried where there is time for repeats, else the first is repeated."""
+    """Fits of 10 s each: all members are tried where there is time for repeats, else the best is repeated."""
     left, right, pairs = views()
     one = tried.Tried(left, right, pairs, small(), TrainOptions(), Budget(seconds), 0, NAMES, False)
     log = SimpleNamespace(events=[])

@@ -130,7 +130,8 @@ class Tried:
     def train(self, trained: Sequence[Member], most: int) -> None:
         """Fit each once, then the best again with other seeds, and the next best in turn, while there is time.
 
-        One more member is tried where the time that is left is enough for a repeat of all; else the best is repeated.
+        A second member is tried where there is time for it, one more where there is time to repeat all and it; else the
+        best is repeated.
         """
         took = 0.0
         for turn in range(most):
@@ -139,7 +140,8 @@ class Tried:
                 self.short = True
                 return
             untried = [k for k in range(len(trained)) if k not in self.of]
-            if untried and len(self.of) * took <= left:
+            kinds = len(self.of)
+            if untried and (kinds + (kinds > 1)) * took <= left:
                 k = untried[0]
             else:
                 order = self._order(trained)[:2]
