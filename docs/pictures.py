@@ -1,15 +1,17 @@
-"""The pictures of the page in the documentation, of a served run of glyphs, which is free data that every machine has.
+"""The pictures of the page in the documentation, of free data: a served run of glyphs, and clips computed here.
 
-python docs/pictures.py [RUN]      runs/glyphs by default; needs Chromium and playwright
+python docs/pictures.py [RUN] [NAME ...]      runs/glyphs and all pictures by default; needs Chromium and playwright
 """
 
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +46,42 @@ SHOTS: dict[str, tuple[str, dict[str, int], str, Any]] = {
     "page-draw": ("search?run={run}", WIDE, "main", draw),
     "page-map": ("map?run={run}", WIDE, ".map-facts", None),
     "page-runs": ("runs/{run}", WIDE, "main h1, main h2", None),
+    "page-voices": ("voices?run=voices&for=gpt-sovits&lines=Get+out+of+my+house", WIDE, ".clip", None),
+    "page-sounds": ("search?run=sounds&q=a+man+talks+calmly", WIDE, ".hits .hit", None),
     "page-phone": ("search?run={run}&q=umbrella", PHONE, ".hits .hit", None),
 }
+
+
+HOW = {"angry": "shouts in anger", "calm": "talks calmly", "happy": "cheers happily", "sad": "speaks in sorrow"}
+WHO = {"ada": "a deep voice", "ben": "a man", "cleo": "a woman", "dan": "a high voice"}
+
+
+def computed(folder: Path) -> list[str]:
+    """Runs of the clips that the tests compute: lines that find voices, and captions that find sounds."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+    import small_voices
+
+    import sensorium
+
+    small_voices.make(folder / "runs" / "voices")
+    names, _ = small_voices.write(folder / "clips")
+    told = [(name, name.split("/")[0], name.split("/")[1].split("_")[0]) for name in names]
+    rows = [{"file_name": name, "caption_1": f"{WHO[who]} {HOW[how]}"} for name, who, how in told]
+    (folder / "table.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    keys = [f"data.root={folder}/clips", f"data.table={folder}/table.jsonl", "left.encoder=functionals",
+            "right.encoder=hashing", "left.head=linear", "right.head=linear", "objective=ridge",
+            "evaluate.baselines=[]", "evaluate.plots=false", "evaluate.resamples=20"]  # fmt: skip
+    sensorium.run("captions", keys, out=folder / "runs" / "sounds", quiet=True)
+    return [str(folder / "runs" / name) for name in ("voices", "sounds")]
 
 
 def main(run: Path, names: list[str]) -> None:
     """Make the pictures of some names, or all."""
     from playwright.sync_api import sync_playwright
 
-    told = [sys.executable, "-m", "sensorium", "serve", str(run), "--port", "0", "--log", "off"]
+    folder = tempfile.TemporaryDirectory()
+    own = computed(Path(folder.name))
+    told = [sys.executable, "-m", "sensorium", "serve", str(run), *own, "--port", "0", "--log", "off"]
     server = subprocess.Popen(told, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         url = next(found[0] for line in server.stderr if (found := re.search(r"https?://[\w.:]+", line)))
@@ -79,6 +108,7 @@ def main(run: Path, names: list[str]) -> None:
     finally:
         server.terminate()
         server.wait()
+        folder.cleanup()
 
 
 if __name__ == "__main__":
