@@ -60,6 +60,15 @@ def blocks(n: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n))
 
 
+def rows_within(width: int, most: int, size: int = 32 << 20) -> int:
+    """How many rows of ``width`` float32 numbers a block has: at most ``most``, and at most ``size`` bytes.
+
+    >>> rows_within(768, 8192), rows_within(4096, 8192)
+    (8192, 2048)
+    """
+    return min(most, max(64, size // (4 * max(width, 1))))
+
+
 def is_missing(value: Any) -> bool:
     """Whether a value stands for "not there": None, NaN, NaT or pandas' NA."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):

@@ -17,7 +17,7 @@ from sensorium.fitting.held_out import HeldOut
 from sensorium.numerics import unit
 from sensorium.numerics.moments import InputStats, Moments
 from sensorium.pairs import Pairs, csr
-from sensorium.types import Affine, Embeddings, Solution, blocks
+from sensorium.types import Affine, Embeddings, Solution, blocks, rows_within
 
 _BLOCK = 8192  # pairs gathered at once
 _MANY = 10_000  # pairs of float32 vectors from which float32 products are exact enough: see Moments
@@ -277,7 +277,7 @@ def between_classes(sides: tuple[Side, Side], training: Pairs, moments: Moments)
     means = []
     for side, rows, mean in zip(sides, (training.left, training.right), (moments.mean_x, moments.mean_y), strict=True):
         total = np.zeros((len(share), len(mean)))
-        for part in blocks(len(rows), _BLOCK):
+        for part in blocks(len(rows), rows_within(side.table.dim, _BLOCK)):
             np.add.at(total, code[part], side.rows(rows[part]))
         means.append(total / (share * len(code))[:, None] - mean)
     return means[0].T @ (share[:, None] * means[1])

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sensorium.numerics.moments import Moments
-from sensorium.types import blocks
+from sensorium.types import blocks, rows_within
 
 BLOCK = 8192  # pairs gathered at once
 
@@ -49,7 +49,7 @@ class Pass:
         """Moments of the pairs from ``start`` to ``stop``, in blocks."""
         found = Moments(self.sides[0].dim, self.sides[1].dim, self.needs, self.products)
         stop = len(self) if stop is None else stop
-        for part in blocks(stop - start, BLOCK):
+        for part in blocks(stop - start, rows_within(max(side.dim for side in self.sides), BLOCK)):
             self._add(found, slice(part.start + start, part.stop + start))
         return found
 

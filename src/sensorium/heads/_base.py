@@ -15,7 +15,7 @@ from sensorium.contracts import Head
 from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.numerics import ragged
 from sensorium.pairs import csr
-from sensorium.types import Embeddings, Rows, blocks
+from sensorium.types import Embeddings, Rows, blocks, rows_within
 
 FORMAT = 1  # of the two files a head is saved as; see docs/formats.md
 _MEMBERS = 1 << 14  # padded items of sets a pass
@@ -42,7 +42,7 @@ def apply(head: Head, vectors: Rows, rows: np.ndarray | None = None, block: int 
     head.eval()
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):  # also when called within a bf16 step
-            for part in blocks(n, block):
+            for part in blocks(n, rows_within(head.dim_in, block)):
                 x = np.require(vectors[part] if rows is None else vectors[rows[part]], np.float32, ["C", "W"])
                 z[part] = head(torch.from_numpy(x).to(device)).cpu().numpy()
     finally:
@@ -190,7 +190,7 @@ def check_finite(vectors: Rows, ids: np.ndarray | None, what: str, block: int = 
     """Raise BadData, naming the first rows (and their ids), when vectors hold NaN, infinity or only zeros."""
     bad: dict[str, list[int]] = {"NaN or infinity": [], "only zeros": []}
     counts = dict.fromkeys(bad, 0)
-    for part in blocks(len(vectors), block):
+    for part in blocks(len(vectors), rows_within(vectors.shape[1], block)):
         x = np.asarray(vectors[part])
         if x.dtype.kind not in "fiu":
             raise BadData(f"{what}: values of type {x.dtype}, expected numbers")

@@ -16,4 +16,4 @@ def unit(x: Any) -> np.ndarray:
     x = np.asarray(x)
     x = x if x.dtype == np.float64 else x.astype(np.float32, copy=False)
     length = np.sqrt(np.einsum("...i,...i->...", x, x, dtype=np.float64))[..., None]
-    return (x / np.where(length > 0, length, 1.0)).astype(x.dtype, copy=False)
+    return np.divide(x, np.where(length > 0, length, 1.0), out=np.empty_like(x), casting="same_kind")
