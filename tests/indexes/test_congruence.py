@@ -16,12 +16,13 @@ from sensorium import io, scores
 from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.indexes.exact import Exact
 from sensorium.indexes.faiss import Faiss
+from sensorium.indexes.faiss_disk import FaissDisk
 from sensorium.indexes.milvus import Milvus
 from sensorium.table import Table
 
 SERVER = os.environ.get("MILVUS_URI", "")
 N, D = 240, 12
-WHERE = ["exact", "faiss", "milvus", "milvus-flat", pytest.param("server", marks=pytest.mark.skipif(
+WHERE = ["exact", "faiss", "faiss-disk", "milvus", "milvus-flat", pytest.param("server", marks=pytest.mark.skipif(
     not SERVER, reason="no server; start one and type: MILVUS_URI=http://localhost:19530 pytest tests/indexes"))]  # fmt: skip
 
 
@@ -35,6 +36,9 @@ def made(kind):
     if kind == "faiss":
         pytest.importorskip("faiss")
         return Faiss("Flat", rescore=20)
+    if kind == "faiss-disk":
+        pytest.importorskip("faiss")
+        return FaissDisk(nprobe=64, rescore=40)
     if kind == "server":
         return Milvus(uri=SERVER, collection=f"congruence_{uuid.uuid4().hex[:8]}", kind="FLAT")
     return Milvus(kind="FLAT" if kind == "milvus-flat" else "HNSW")

@@ -89,6 +89,7 @@ SETTINGS = {
     ("objectives", "ridge"): [{}, {"strengths": 0.1, "center": False}],
     ("datasets", "glyphs"): [{"fonts": ["STIXSizOneSymReg"], "test": 20, "validation": 10}],
     ("indexes", "faiss"): [{}, {"factory": "Flat"}, {"factory": "IVF2,Flat"}],
+    ("indexes", "faiss_disk"): [{}, {"cells": 8, "code": 6, "nprobe": 8}],
     ("indexes", "milvus"): [{}, {"kind": "FLAT", "rescore": 1}],
 }
 

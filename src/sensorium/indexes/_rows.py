@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import fingerprint as fingerprint_
-from sensorium import io
+from sensorium import io, scores
 from sensorium.errors import BadData, Corrupt
 from sensorium.scores.similarity import LONGEST, lengths
 from sensorium.table import Table, as_column
@@ -113,12 +113,12 @@ class Rows:
         """Queries as float32 (q, d). Raises BadData for another width or NaN, and for k < 1."""
         return checked_queries(queries, k, self.dim if self.total else None)
 
-    def hits(self, positions: np.ndarray, scores: np.ndarray) -> Hits:
+    def hits(self, positions: np.ndarray, best: np.ndarray) -> Hits:
         """Positions (q, k) and their scores as rows of ``table``; position -1 is row -1 with score -inf."""
         found, rows = positions >= 0, positions.astype(np.int64)
         if self.total != len(self.table):
             rows[found] = np.searchsorted(self.position, positions[found])
-        hits = Hits(rows, np.where(found, scores, -np.inf).astype(np.float32))
+        hits = Hits(rows, np.where(found, best, -np.inf).astype(np.float32))
         hits.table = self.table
         return hits
 
@@ -219,6 +219,19 @@ def read_head(folder: Path, kind: str) -> dict[str, Any]:
     ):
         raise Corrupt(f"{folder / 'index.json'} is damaged; {REMEDY}")
     return head
+
+
+def best_of(
+    queries: np.ndarray, vectors: np.ndarray, found: np.ndarray, k: int, wide: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best k of the first ``wide`` found rows (q, ·), -1 for none, by exact score and then by row."""
+    positions, best = np.full((len(found), k), -1, np.int64), np.full((len(found), k), -np.inf, np.float32)
+    for i, row in enumerate(found):
+        row = row[row >= 0][:wide]
+        score = scores.pair_scores(np.broadcast_to(queries[i], (len(row), queries.shape[1])), vectors[row])
+        order = np.lexsort((row, -score))[:k]
+        positions[i, : len(order)], best[i, : len(order)] = row[order], score[order]
+    return positions, best
 
 
 def _npy(vectors: np.ndarray) -> list[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from sensorium import io, scores
 from sensorium.contracts import Index
 from sensorium.errors import BadRecipe, require
-from sensorium.indexes._rows import REMEDY, TOO_MANY_REMOVED, Rows
+from sensorium.indexes._rows import REMEDY, TOO_MANY_REMOVED, Rows, best_of
 from sensorium.table import Table
 from sensorium.table.where import a_tenth
 from sensorium.types import Hits
@@ -101,7 +101,7 @@ class Faiss(Index):
         positions = self._candidates(np.ascontiguousarray(queries), wide, mask)
         if mask is not None:
             positions = np.where((positions >= 0) & mask[positions], positions, -1)
-        positions, best = _best(queries, self._rows.all_vectors, positions, k, wide)
+        positions, best = best_of(queries, self._rows.all_vectors, positions, k, wide)
         self._fill(queries, positions, best, mask)
         return self._rows.hits(positions, best)
 
@@ -268,19 +268,6 @@ def _expect_few_of_opq(transform: Any) -> None:
         quantizer.cp.min_points_per_centroid = 1
         quantizer.this.disown()  # the transform keeps a pointer to it
         transform.pq = quantizer
-
-
-def _best(
-    queries: np.ndarray, vectors: np.ndarray, found: np.ndarray, k: int, wide: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The best k of the first ``wide`` found rows (q, ·), -1 for none, by exact score and then by row."""
-    positions, best = np.full((len(found), k), -1, np.int64), np.full((len(found), k), -np.inf, np.float32)
-    for i, row in enumerate(found):
-        row = row[row >= 0][:wide]
-        score = scores.pair_scores(np.broadcast_to(queries[i], (len(row), queries.shape[1])), vectors[row])
-        order = np.lexsort((row, -score))[:k]
-        positions[i, : len(order)], best[i, : len(order)] = row[order], score[order]
-    return positions, best
 
 
 def _reason(error: Exception) -> str:
