@@ -86,7 +86,8 @@ def simulate(run, x, label, classes, way, seed):
     of = label[ids.astype(int)]
     unknown = np.flatnonzero(np.isin(of, classes))
     measuring = set(ids[random.permutation(unknown)[: len(unknown) // 3]].tolist())
-    known = random.choice(np.flatnonzero(~np.isin(of, classes)), 200, replace=False)
+    others = np.flatnonzero(~np.isin(of, classes))
+    known = random.choice(others, min(200, len(others)), replace=False)
     tests = [np.flatnonzero(np.isin(ids, [*measuring])), known]
     asked, pairs, found = set(measuring), [], [(0, *measured(run, None, x, of, ids, tests))]
     for thumbs in THUMBS:

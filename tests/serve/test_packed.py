@@ -97,6 +97,12 @@ def test_the_page_is_small():
     assert sum(map(size, first)) <= 60_000
 
 
+def test_what_one_loads_who_opens_every_view():
+    """Every view of the page and of all systems, as they are sent: the limit keeps it from growing."""
+    files = [path for path in WEB.iterdir() if path.suffix in packed.TYPES] + [*systems.scripts().values()]
+    assert sum(map(size, files)) <= 170_000
+
+
 def test_a_system_adds_little():
     for name in {path.split("/")[2] for path in systems.scripts()}:
         assert sum(size(file) for path, file in systems.scripts().items() if path.split("/")[2] == name) <= 40_000, name
