@@ -120,7 +120,7 @@ function build(root, run, sides, about) {
   built.options = popover("Options", "options", optionsForm, { narrow: true });
   built.save = popover("Export", "download", exportForm, { narrow: true });
   built.undo = h("div", { class: "conditions" });
-  built.found = h("div", { class: "results voice-found", "aria-live": "off" });
+  built.found = h("div", { class: "voice-found", "aria-live": "off" });
   built.endKeys = keys(built.found);
   built.title = h("h1", {}, "Voices");
   built.line = h("p", { class: "muted first-line" }, `${side.items.toLocaleString("en")} clips. A line to speak finds those that fit it as a prompt for speech synthesis.`);
