@@ -18,18 +18,24 @@ import pytest
 
 from sensorium import io
 from sensorium.errors import BadRecipe, Busy, Corrupt, DatabaseError, Mismatch
-
-REASON = "type: pip install 'sensorium[scale]'"
-pymilvus = pytest.importorskip("pymilvus", reason=f"needs pymilvus; {REASON}")
-pytest.importorskip("milvus_lite", reason=f"needs milvus-lite; {REASON}")
-from sensorium.indexes import _milvus_database as databases  # noqa: E402
-from sensorium.indexes import milvus as milvus_file  # noqa: E402
-from sensorium.indexes.milvus import Milvus  # noqa: E402
+from sensorium.indexes import _milvus_database as databases
+from sensorium.indexes import milvus as milvus_file
+from sensorium.indexes.milvus import Milvus
 
 SERVER = os.environ.get("MILVUS_URI", "")
 RANDOM = np.random.default_rng(3)
 VECTORS = RANDOM.standard_normal((300, 8)).astype(np.float32)
 IDS = [f"item-{i}" for i in range(300)]
+
+
+def needed(name):
+    return pytest.importorskip(name, reason="needs pymilvus and milvus-lite; type: pip install 'sensorium[scale]'")
+
+
+@pytest.fixture(scope="module")
+def libraries():
+    for name in ("pymilvus", "milvus_lite"):
+        needed(name)
 
 
 def index_of(rows=slice(None), vectors=VECTORS, **arguments):
@@ -69,7 +75,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(libraries, tmp_path_factory):
     one = Server(tmp_path_factory.mktemp("server") / "data")
     yield one
     one.kill()
@@ -112,7 +118,7 @@ def test_a_new_generation_is_built_beside_and_switched_while_searches_go_on(at, 
     expected, stop, faults, seen = ids_of(opened), threading.Event(), [], set()
 
     def search():
-        client = pymilvus.MilvusClient(at["uri"], dedicated=True)
+        client = needed("pymilvus").MilvusClient(at["uri"], dedicated=True)
         while not stop.is_set():
             try:
                 hit = client.search(at["collection"], VECTORS[:1], limit=1, output_fields=["id"], timeout=20)[0][0]
@@ -156,7 +162,7 @@ def test_the_same_items_are_not_written_twice(at, tmp_path, monkeypatch):
     assert index_of(**at).holds != index.holds, "a collection that was changed is not taken for what it was built as"
 
 
-def test_the_database_is_killed_while_it_is_written_to(tmp_path, monkeypatch):
+def test_the_database_is_killed_while_it_is_written_to(libraries, tmp_path, monkeypatch):
     """The same call goes on with what was acknowledged: nothing is lost, nothing twice."""
     server = Server(tmp_path / "data")
     at = {"uri": server.uri, "collection": "killed", "kind": "FLAT"}
@@ -205,7 +211,7 @@ def test_items_that_another_process_added_are_left_out_until_they_are_known(at, 
     assert "item-0" not in other.search(VECTORS[:1], 5).ids
 
 
-def test_an_embedded_database_is_of_one_process(tmp_path):
+def test_an_embedded_database_is_of_one_process(libraries, tmp_path):
     index = index_of()
     folder = saved(index, tmp_path / "index")
     code = (
@@ -222,7 +228,7 @@ def test_an_embedded_database_is_of_one_process(tmp_path):
     assert ids_of(Milvus.load(folder)) == ids_of(index)
 
 
-def test_a_missing_database_is_said(tmp_path):
+def test_a_missing_database_is_said(libraries, tmp_path):
     folder = saved(index_of(), tmp_path / "index")
     next(folder.glob("milvus-*.db")).rename(tmp_path / "elsewhere")
     with pytest.raises(Corrupt, match=r"milvus-.*\.db is missing; build the index again"):
