@@ -26,6 +26,19 @@ def recall(index, queries, vectors):
     return np.mean((truth[:, :, None] == index.search(queries, 10).rows[:, None, :]).any(axis=2))
 
 
+def test_a_damage_of_the_vectors_is_found_by_verify(tmp_path):
+    index = FaissDisk()
+    index.add(IDS, VECTORS)
+    index.verify()  # nothing is saved yet
+    folder = saved(index, tmp_path / "index")
+    FaissDisk.load(folder).verify()
+    data = bytearray((folder / build.VECTORS).read_bytes())
+    data[-5] ^= 1
+    (folder / build.VECTORS).write_bytes(data)
+    with pytest.raises(Corrupt, match=rf"{build.VECTORS}.*build the index again"):
+        FaissDisk.load(folder).verify()
+
+
 def test_shards_are_merged_into_what_one_pass_gives(tmp_path, monkeypatch, capfd):
     whole = FaissDisk(cells=32, code=8)
     whole.add(IDS, VECTORS)

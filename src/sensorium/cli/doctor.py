@@ -166,6 +166,8 @@ def _run(folder: Path) -> list[dict[str, Any]]:
         for check, load in (("head", opened.head), ("index", opened.index)):
             try:
                 part = load(side)
+                if check == "index":
+                    part.verify()
                 found.append(
                     _finding(
                         f"{side} {check}", "good", f"{len(part)} items" if check == "index" else type(part).__name__

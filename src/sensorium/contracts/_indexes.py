@@ -60,3 +60,6 @@ class Index(Protocol):
     def variants(self) -> dict[str, Index]:
         """The same index with other search settings, by setting, for the speed-recall curve; none by default."""
         return {}
+
+    def verify(self) -> None:
+        """Read what :meth:`load` leaves unread, such as large memory-mapped files. Raises Corrupt when damaged."""

@@ -54,6 +54,7 @@ class FaissDisk(Index):
         self._base: np.ndarray | None = None  # the file of vectors (n, d), memory-mapped
         self._index: Any = None  # of the base
         self._folder: Path | None = None  # of the base's files
+        self._sum = ""  # checksum of the base's vectors, where they were loaded
 
     def __len__(self) -> int:
         return len(self.table)
@@ -236,7 +237,7 @@ class FaissDisk(Index):
     def load(cls, folder: Path) -> FaissDisk:
         """Open what :meth:`save` wrote, vectors and codes as memory maps; Corrupt when damaged.
 
-        Of the vectors' own file, which may have any size, only the size is checked here: ``sensorium doctor`` reads it.
+        Of the vectors' own file, which may have any size, only the size is checked here; :meth:`verify` reads it.
         """
         folder = Path(folder)
         head = read_head(folder, "faiss_disk")
@@ -248,12 +249,17 @@ class FaissDisk(Index):
         index._position = np.load(folder / _POSITIONS, allow_pickle=False)
         index._tail = np.load(folder / _TAIL, allow_pickle=False)
         if head["base"]:
-            index._folder = folder
+            index._folder, index._sum = folder, head["xxh3"].get(build.VECTORS, "")
             index._base = build.read(folder, (head["base"], head["dim"]))
             index._built()
         if len(index) != head["count"] or len(index._position) != head["count"]:
             raise Corrupt(f"{folder}: {len(index)} items, {head['count']} expected; {REMEDY}")
         return index
+
+    def verify(self) -> None:
+        """Read the whole file of vectors. Raises Corrupt when it is not the one that was saved."""
+        if self._sum:
+            io.verify(self._home / build.VECTORS, self._sum, REMEDY)
 
     @property
     def _kind(self) -> Any:
@@ -283,6 +289,7 @@ class FaissDisk(Index):
         folder = _temporary(self)
         rows = build.Gathered(self._at, self._position, int(self._dim or 0))
         self._base, self._index, self._folder = build.write(folder, rows, self._kind), None, folder
+        self._sum = ""
         self._tail, self._position = self._tail[:0], np.arange(len(self))
 
 
