@@ -20,8 +20,8 @@ from sensorium.search import media, related
 def runs(tmp_path_factory):
     """Two runs that differ in their split, and in nothing else."""
     folder = tmp_path_factory.mktemp("runs")
-    make(folder / "one")
-    make(folder / "two", "data.seed=1")
+    make(folder / "one", "evaluate.plots=true")
+    make(folder / "two", "evaluate.plots=true", "data.seed=1")
     return folder
 
 

@@ -41,10 +41,10 @@ THERE = {"search": ".ask-field", "map": ".map-facts", "runs": ".runs-table", "ru
          "voices": ".voice-found:not([aria-busy]) > *", "face": ".face-page"}  # fmt: skip
 SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
 READY = """() => { const main = document.querySelector('main'), is = (where) => main.querySelector(where);
-    return is(':scope > :not(noscript)') && !is('.wait') && !is('[aria-busy=true]') && (!is('.plot') || is('.map-facts'))
+    return is(':scope > :not(noscript)') && !is('.wait') && !is('[aria-busy=true]') && (!location.hash.startsWith('#/map') || is('.map-facts'))
         && (!is('.results') || is('.results :is(.hit, .wall, .state:not(.waiting))')); }"""
 TOUCHED = "main button:visible, main select:visible, main summary:visible, main a.button:visible, nav a, main input:visible:not([type=range], [type=checkbox], [type=radio], .visually-hidden)"
-LOW = """all => all.filter((e) => e.getBoundingClientRect().height < 44 && !e.closest('.visually-hidden'))
+LOW = """all => all.filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 44 && !e.closest('.visually-hidden'))
     .map((e) => `${Math.round(e.getBoundingClientRect().height)} ${e.outerHTML.slice(0, 120)}`)"""
 FACES = {"emotions": ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"], "points": 478, "others": {},
          "why": None, "limits": {"faces": 10},

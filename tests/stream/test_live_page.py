@@ -175,7 +175,7 @@ def test_what_is_no_sound_is_explained(page, tmp_path):
     (tmp_path / "note.wav").write_bytes(b"RIFF this is a note, and no sound at all" * 3)
     page.set_input_files("#live-file", tmp_path / "note.wav")
     page.wait_for_selector(".live-note:not([hidden])")
-    assert "note.wav could not be read as sound" in page.inner_text(".live-note")
+    assert "note.wav is damaged or no sound" in page.inner_text(".live-note")
 
 
 def test_an_unreadable_file_hides_the_answer_before_it(page, tmp_path):
@@ -185,7 +185,7 @@ def test_an_unreadable_file_hides_the_answer_before_it(page, tmp_path):
     answer(page)
     page.set_input_files("#live-file", tmp_path / "pcm.raw")
     page.wait_for_selector(".live-note:not([hidden])")
-    assert "pcm.raw could not be read as sound" in page.inner_text(".live-note")
+    assert "pcm.raw is damaged or no sound" in page.inner_text(".live-note")
     assert not page.is_visible(".live-final") and page.get_attribute(".live", "data-mode") == "idle"
     assert page.inner_text(".live-word") == "–" and page.locator(".live-bar").count() == 0
     assert {row.inner_text().split()[-1] for row in page.locator(".live-row").all()} == {"–"}

@@ -33,7 +33,7 @@ export async function list(page, points, heading, act, byKey = false) {
     const items = await act.itemsOf(points.slice(0, LISTED));
     if (page.map !== map || page.listed !== points) return;
     set(body, items.map((item) => h("li", {}, h("button", { type: "button", on: { click: (event) => details(item, act, event.currentTarget) } },
-      item.kind === "image" && item.media ? picture(item, "small-picture") : h("span", { class: "blank" }, h("span", { class: `dot ${item.side}` })), h("span", {}, label(item))))));
+      item.kind === "image" && item.media ? Object.assign(picture(item, "small-picture"), { alt: "" }) : h("span", { class: "blank" }, h("span", { class: `dot ${item.side}` })), h("span", {}, label(item))))));
     if (byKey) body.querySelector("button")?.focus();
   } catch (error) { if (!act.stale(error, map)) set(body, h("li", {}, faultLine(error))); }
 }
