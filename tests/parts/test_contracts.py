@@ -638,11 +638,11 @@ def test_the_command_says_each_rule_and_ends_with_1_where_one_is_broken(tmp_path
     (tmp_path / "vowels.py").write_text(text.strip() + "\n\nclass Bad(Vowels):\n    dim = 7\n")
     done = subprocess.run([sys.executable, "-m", "sensorium.testing", f"{tmp_path}/vowels.py:Vowels"],
                           capture_output=True, text=True)  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "") and done.stdout.splitlines()[-1] == "7 rules, none broken"
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.splitlines()[-1] == "8 rules, none broken"
     assert "pass  A vector does not depend on the other items of its batch, nor on its place in it\n" in done.stdout
     assert main([f"{tmp_path}/vowels.py:Bad", "--kind", "encoders"]) == 1
     out = capsys.readouterr().out
-    assert "shape (6, 5), expected (6, 7)" in out and out.splitlines()[-1] == "7 rules, 2 broken"
+    assert "shape (6, 5), expected (6, 7)" in out and out.splitlines()[-1] == "8 rules, 2 broken"
     assert main(["hashing", "dim=32", "takes=text"]) == 0
 
 
