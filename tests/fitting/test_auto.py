@@ -73,17 +73,36 @@ def test_few_pairs_get_the_closed_form_and_say_so(tmp_path) -> None:
     )
 
 
-def test_with_few_validation_groups_the_mixture_must_be_surely_better() -> None:
-    random = np.random.default_rng(0)
-    n = 12
+def two_noisy_members(seed: int, n: int = 12, noises: tuple[float, float] = (1.0, 1.0)) -> mixing.Board:
+    """Two members whose scores have noise of their own, on as many validation groups as items."""
+    random = np.random.default_rng(seed)
     pairs = Pairs.of(np.arange(n), np.arange(n), split=np.full(n, "validation"), group=np.arange(n))
     asked = [pairs.relevance(d, "validation") for d in ("left->right", "right->left")]
     table = Embeddings(np.arange(n).astype(str), np.zeros((n, 2), np.float32), {}, {})
     board = mixing.Board(table, table, ("left->right", "right->left"), asked, (), "MRR")
-    for noise in (1.0, 1.0):
+    for noise in noises:
         scores = 1.2 * np.eye(n) + noise * random.standard_normal((n, n))
         board.scores.append([scores.astype(np.float32), scores.T.astype(np.float32)])
         board.values.append(mixing.Measured(asked, board.scores[-1:], "MRR").value(np.ones(1)))
+    return board
+
+
+def test_a_mixture_must_be_better_by_a_standard_error() -> None:
+    mixed = []
+    for seed in range(12):
+        board = two_noisy_members(seed, 40, (1.0, 1.8))
+        best = int(np.argmax(board.values))
+        found, beside = board.choose([best], 30)
+        if "gain" in beside:
+            error = (beside["gain"] - beside["low"]) / 1.96
+            mixed.append(beside["gain"] >= error)
+            assert (min(found.weights) > 0) == mixed[-1] == ("kept" not in beside)
+            assert found.validation >= board.values[best]
+    assert {True, False} == set(mixed)
+
+
+def test_with_few_validation_groups_the_mixture_must_be_surely_better() -> None:
+    board = two_noisy_members(0)
     free, beside = board.choose([0], 0)
     assert min(free.weights) > 0 and beside["gain"] > 0 > beside["low"]
     strict, kept = board.choose([0], 30)

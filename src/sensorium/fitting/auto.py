@@ -231,7 +231,7 @@ def summary(notes: Mapping[str, Any]) -> str:
     if notes.get("unjudged"):
         text += ", as the validation split has no two candidates to choose by"
     if beside.get("kept"):
-        text += ": the mixture was not better with 95% confidence on so few validation groups"
+        text += ": the mixture was not surely better on the validation groups"
     if "gain" in beside:
         value = notes.get("ensemble_validation", notes["validation"])
         text += (f"; {measured} on validation {value:.4f}, {beside['gain']:+.4f} "

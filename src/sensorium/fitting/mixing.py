@@ -21,6 +21,7 @@ BANK = 1024  # training queries that biases come from
 _SCORES = 1 << 24  # of a member and direction that are held: queries × candidates
 _COMPARED = 1 << 24  # scores compared at once
 _RANKED = 1 << 25  # relevants × candidates of a direction whose ranks are compared
+_Z = 1.96  # standard errors from a mean to the ends of its 95% interval
 _LEAST = 1e-9  # smallest standard deviation of a member's scores
 
 
@@ -132,7 +133,8 @@ class Board:
     ) -> tuple[Mixed, dict[str, Any]]:
         """The mixture, or the best of the members ``solved``, and how both compare. families: see :meth:`mixed`.
 
-        With fewer validation groups than ``groups`` the mixture must be better with 95% confidence. Without validation
+        The mixture must be better by a standard error, as the simpler of two that are closer is taken (Breiman et al.
+        1984, section 3.4.3), and with fewer validation groups than ``groups`` with 95% confidence. Without validation
         pairs the last of ``solved`` is taken, or else all members alike.
         """
         every = np.eye(len(self.values))
@@ -150,7 +152,7 @@ class Board:
         gain, low, high = measured.difference(counts, every[best])
         beside |= {"gain": gain, "low": low, "high": high}
         n = len(np.unique(np.concatenate([asked.group for asked in self.asked])))
-        if low > 0 or (gain >= 0 and n >= groups):
+        if low > 0 or (n >= groups and gain > 0 and _Z * gain >= gain - low):
             return mixed, beside
         return self.mixed(every[best]), {**beside, "kept": True}
 
@@ -240,7 +242,7 @@ class Measured:
     def difference(self, one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
         """The measure of one weighting less that of another, and the ends of its 95% interval.
 
-        The interval is that of the paired differences of queries, 1.96 standard errors over groups (Liang & Zeger
+        The interval is that of the paired differences of queries, ``_Z`` standard errors over groups (Liang & Zeger
         1986); each query counts so that both directions count alike.
         """
         both = zip(self.per_query(one), self.per_query(other), strict=True)
@@ -250,7 +252,7 @@ class Measured:
         share = np.bincount(groups, np.concatenate([np.full(len(e), 1 / (len(e) * len(self.asked))) for e in each]))
         mean = float(total.sum())
         error = float(np.sqrt(np.sum((total - mean * share) ** 2)))
-        return mean, mean - 1.96 * error, mean + 1.96 * error
+        return mean, mean - _Z * error, mean + _Z * error
 
 
 def ranks(scores: np.ndarray, relevance: Relevance) -> np.ndarray:
