@@ -41,9 +41,9 @@ def labels(
         else:
             io.write(out, as_csv(pairs) if out.suffix == ".csv" else "".join(f"{json_line(row)}\n" for row in rows))
     output.records(rows if output.json else rows[-_SHOWN:])
-    told = counts(pairs)
-    output.say(f"{told['labels']} labels of {told['queries']} queries: {told['up']} fit, {told['down']} do not, "
-               f"{told['conflicts']} in conflict{'' if out is None else f'; all in {out}'}")  # fmt: skip
+    found = counts(pairs)
+    output.say(f"{found['labels']} labels of {found['queries']} queries: {found['up']} fit, {found['down']} do not, "
+               f"{found['conflicts']} in conflict{'' if out is None else f'; all in {out}'}")  # fmt: skip
     if not pairs:
         output.say(f"to label hits on the page, type: sensorium serve {run} --label")
 

@@ -117,11 +117,11 @@ def _tell(output: Output, record: Mapping[str, Any]) -> None:
     rows = []
     for way in record["ways"]:
         share = way["kept"]
-        told = (
+        kept = (
             "" if share is None else f"{100 * share['value']:.1f} [{100 * share['low']:.1f}, {100 * share['high']:.1f}]"
         )
         rows.append({"search by": _WAYS[way["way"]], **{m: f"{100 * way[m]:.1f}" for m in ("hit@1", "hit@10", "MRR")},
-                     "adapter keeps": told})  # fmt: skip
+                     "adapter keeps": kept})  # fmt: skip
     measure = "" if record["kept"] is None else f"; kept: of {record['kept']['measure']}, 95% paired bootstrap"
     output.records(rows, title=f"{record['test_items']:,} test items as queries, percent{measure}")
     if (share := record["kept_as_items"]) is not None:

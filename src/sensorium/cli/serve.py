@@ -122,8 +122,8 @@ def serve(
     options |= {"tls_cert": tls_cert, "tls_key": tls_key, "browser_face_model": face_model, "generate": generate}
     options |= {"public_url": public_url, "label": label or None, "workers": workers}
     announce = _announce if sys.stderr.isatty() else None
-    told = {key: value for key, value in options.items() if value is not None}
-    launch.serve(runs, token_file, announce, wait, **told)
+    given = {key: value for key, value in options.items() if value is not None}
+    launch.serve(runs, token_file, announce, wait, **given)
 
 
 def _announce(line: str) -> None:

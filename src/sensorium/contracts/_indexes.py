@@ -23,7 +23,7 @@ class Index(Protocol):
 
     table: Table  #: ids and columns of the rows, in the order of :meth:`vectors`
     fingerprint: Mapping[str, Any] = _NOTHING  #: of what made the vectors
-    name: str = ""  #: of recipe and side, told before items are added: what a database may call them
+    name: str = ""  #: of recipe and side, set before items are added: what a database may call them
 
     @abstractmethod
     def add(self, ids: Sequence[Any], vectors: np.ndarray, columns: Mapping[str, Any] | None = None) -> None:

@@ -121,17 +121,17 @@ class State:
         """Take over the state of the first of several processes. Raises Mismatch where theirs is another fit."""
         world.same(self.header)
         mine = {name: getattr(self, name) for name in _PLAIN}
-        told = world.tell(lambda: {**mine, "watch": self.watch.asdict(), "scale": asdict(self.scale),
+        state = world.tell(lambda: {**mine, "watch": self.watch.asdict(), "scale": asdict(self.scale),
                                    "updates": int(self.weights.steps), "best": sorted(self.best)})  # fmt: skip
         if world.rank:
-            self.watch, self.scale = EarlyStopping(**told["watch"]), LossScale(**told["scale"])
+            self.watch, self.scale = EarlyStopping(**state["watch"]), LossScale(**state["scale"])
             values = self.values()
-            self.best = {name: torch.empty_like(values[name]) for name in told["best"]}
+            self.best = {name: torch.empty_like(values[name]) for name in state["best"]}
             for name in _PLAIN:
-                setattr(self, name, told[name])
-        self.weights.steps.fill_(told["updates"])
+                setattr(self, name, state[name])
+        self.weights.steps.fill_(state["updates"])
         tensors = self.values() | self.weights.tensors()
-        world.from_first([*(tensors[name] for name in sorted(tensors)), *(self.best[name] for name in told["best"])])
+        world.from_first([*(tensors[name] for name in sorted(tensors)), *(self.best[name] for name in state["best"])])
 
     def rescued(self, lost: PeerLost, world: World, folder: Path | None) -> PeerLost:
         """The error of a fit that ends as another process is gone; the checkpoint is written where it can be."""

@@ -26,14 +26,14 @@ def held(objects: Objects, progress: bool = False) -> Iterator[None]:
 
     Raises Busy where another process holds it for longer than it lasts without being renewed.
     """
-    token, told, began = secrets.token_hex(8), False, time.monotonic()
+    token, said, began = secrets.token_hex(8), False, time.monotonic()
     while (other := _read(objects)) is not None and not _over(other):
         if time.monotonic() - began > ENDS + RENEWED:
             raise Busy(f"{objects.url} is being written by process {other['pid']} of {other['host']}; wait for it, or "
                        "choose another --stores")  # fmt: skip
-        if progress and not told:
+        if progress and not said:
             say("wait", f"{objects.url} was being written by process {other['pid']} of {other['host']}")
-            told = True
+            said = True
         time.sleep(1.0)
     _write(objects, token)
     if (other := _read(objects)) is not None and other["token"] != token:

@@ -86,7 +86,7 @@ class Worker:
 
     @property
     def encoder(self) -> Any:
-        """The encoder, made at first use, so that what it raises is told as the error of a block."""
+        """The encoder, made at first use, so that what it raises is reported as the error of a block."""
         import ray.cloudpickle as pickle
 
         if self._encoder is None:

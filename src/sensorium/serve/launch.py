@@ -58,16 +58,16 @@ def serve(
     )
     public = {} if settings.public_url is None else {"public_url": settings.public_url}
 
-    def told() -> None:
+    def announced() -> None:
         if announce is None:
             lines.write("info", "listening", url=url, **public)
         else:
             announce(", for clients ".join([url, *public.values()]))
 
     if app is None:
-        replicas.serve(runs, settings, options, listener, told)
+        replicas.serve(runs, settings, options, listener, announced)
         return
-    told()
+    announced()
     log.capture(lines)
     tune()
     with contextlib.suppress(KeyboardInterrupt):

@@ -50,7 +50,7 @@ def serve(
 class _Worker:
     """One process of the server, in a session of its own: signals of the terminal reach the supervisor alone."""
 
-    def __init__(self, number: int, told: dict[str, Any], listener: socket.socket, folder: Path) -> None:
+    def __init__(self, number: int, start: dict[str, Any], listener: socket.socket, folder: Path) -> None:
         self.number, self.started = number, time.monotonic()
         environment = {**os.environ, replica.NUMBER: str(number), replica.FOLDER: str(folder)}
         self.process = subprocess.Popen(
@@ -63,7 +63,7 @@ class _Worker:
         self.ready_file = folder / f"{self.process.pid}{replica.READY}"
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it ended at once; its status says so
-            self.process.stdin.write(json.dumps(told).encode() + b"\n")
+            self.process.stdin.write(json.dumps(start).encode() + b"\n")
             self.process.stdin.flush()  # the pipe stays open: its end tells the worker that the supervisor is gone
 
     @property
@@ -100,7 +100,7 @@ class Replicas:
     ) -> None:
         self.settings, self.listener, self.folder, self.log = settings, listener, folder, Log(settings)
         token = settings.token
-        self.told = {
+        self.start = {
             "runs": [str(run) for run in runs],
             "options": {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
             | ({} if token is None else {"token": token.get_secret_value()}),
@@ -141,7 +141,7 @@ class Replicas:
             self.stopping = True
 
     def _start(self, number: int) -> _Worker:
-        return _Worker(number, self.told, self.listener, self.folder)
+        return _Worker(number, self.start, self.listener, self.folder)
 
     def _all_ready(self) -> bool:
         """Wait until all take connections; False where a signal came first."""

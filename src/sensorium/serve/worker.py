@@ -34,10 +34,10 @@ class Shared(socket.socket):
 
 def main() -> None:
     """Serve until the supervisor says to stop, or is gone."""
-    told = json.loads(sys.stdin.buffer.readline())
+    given = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_watch, daemon=True, name="supervisor").start()
-    settings = Settings(**told["options"])
-    app = create_app([Path(run) for run in told["runs"]], settings)
+    settings = Settings(**given["options"])
+    app = create_app([Path(run) for run in given["runs"]], settings)
     log.capture(app.state.context.log)
     launch.tune()
     server = launch.Server(app)
