@@ -16,6 +16,7 @@ from sensorium import parts
 from sensorium.contracts import Member
 from sensorium.errors import BadData
 from sensorium.fitting import closed_form, members, mixture
+from sensorium.fitting.beside import Beside, at_a_time
 from sensorium.fitting.budget import Budget
 from sensorium.fitting.finetune import Finetune
 from sensorium.fitting.fitted import Fitted
@@ -87,6 +88,8 @@ def fit(
     few = items(left, right, pairs) < objective.least and bool(closed)
     if not tried.board.asked and closed:  # nothing tells members apart
         closed, trained = [plain(closed)], []
+    several = 1 if few else at_a_time(left, right, pairs, own, min(len(trained) and objective.most, objective.most))
+    tried.beside = Beside(several)  # they start while closed forms are solved
     first = [member for member in closed if not lifts(member)]
     later = [member for member in closed if lifts(member)] if first else closed
     try:
@@ -105,6 +108,7 @@ def fit(
         whole.stop()
         return finished(tried, few, options, whole, seed)
     finally:
+        tried.beside.close()
         log.history.close()
 
 

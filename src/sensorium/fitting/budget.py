@@ -41,6 +41,10 @@ class Budget:
         stopped = self.stopped or (self.within is not None and self.within.over(now))
         return stopped or (time.monotonic() if now is None else now) >= self.ends
 
+    def interrupted(self) -> bool:
+        """Whether it was stopped before its end."""
+        return self.stopped or (self.within is not None and self.within.interrupted())
+
     def stop(self) -> None:
         """End the fit, as Ctrl-C does, and with it what this is a part of."""
         self.stopped = True

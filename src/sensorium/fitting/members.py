@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from sensorium.contracts import Head
+from sensorium.fitting.beside import Beside, Job, at_a_time
 from sensorium.fitting.budget import Budget
 from sensorium.fitting.distilled import Taught
 from sensorium.fitting.environment import choose_device, threads
@@ -74,20 +76,25 @@ def train(
     fits = Fits(left, right, pairs, folder, log, options.members, progress, finetune)
     fitted: list[Fitted] = []
 
-    def member(k: int, options: TrainOptions, learned: Any, called: str) -> Fitted:
-        part = None if time is None else time.part(1 / (fits_in_all - k))
-        return fits.one(k, copy.deepcopy((left_head, right_head)), names, learned, options, every[k], called, part)
+    def job(k: int, options: TrainOptions, learned: Any, called: str, count: int = 1) -> Job:
+        part = None if time is None else time.part(count / (fits_in_all - k))
+        return Job(k, copy.deepcopy((left_head, right_head)), names, learned, options, every[k], called, part,
+                   (left, right))  # fmt: skip
 
     student = None
+    several = 1 if finetune is not None else at_a_time(left, right, pairs, one, options.members)
     try:
-        for k in range(options.members):
-            if fitted and time is not None and time.over():
-                break
-            fitted.append(member(k, one, copy.deepcopy(objective), ""))
+        with Beside(several) as beside:
+            while len(fitted) < options.members and not (fitted and time is not None and time.over()):
+                count = min(1 + len(beside), options.members - len(fitted))
+                jobs = [job(len(fitted) + k, one, copy.deepcopy(objective), "", count) for k in range(count)]
+                made = beside.fit(fits, jobs) if count > 1 else [jobs[0].on(fits)]
+                fitted += itertools.takewhile(lambda one: one is not None, made)
         joined = join(fitted, names)
         if options.distill and (time is None or not time.over()):
             both = joined.left_head, joined.right_head
-            student = member(len(fitted), replace(one, mixup=0.0), Taught(copy.deepcopy(objective), both), DISTILLED)
+            student = job(len(fitted), replace(one, mixup=0.0), Taught(copy.deepcopy(objective), both), DISTILLED)
+            student = student.on(fits)
     finally:
         log.history.close()
     own = measured(joined, left, right, pairs, options)

@@ -16,6 +16,7 @@ from sensorium import parts
 from sensorium.contracts import Member
 from sensorium.errors import SensoriumError
 from sensorium.fitting import closed_form, members, mixing, mixture, reduced
+from sensorium.fitting.beside import Beside, Job
 from sensorium.fitting.budget import Budget
 from sensorium.fitting.build import build, input_statistics
 from sensorium.fitting.distilled import Taught
@@ -33,6 +34,7 @@ from sensorium.types import SIDES, Embeddings
 FEW = 30  # validation groups, below which a mixture must be better than the closed form with 95% confidence
 _FIRST = 0.5  # share of the time left that the first trained fit may take
 _WORTH = 0.7  # of an earlier fit's time that must be left to begin another
+_FAR = 1.25  # times the best closed form, from which a trained member is far better than any linear map
 _LIFTED = 2.0  # times the longest closed form so far that must be left to begin one of random features
 
 
@@ -52,6 +54,7 @@ class Tried:
         self.done: list[Done] = []
         self.of: dict[int, list[int]] = {}  # places in ``done`` of the fits of a trained member
         self.left_out: dict[str, str] = {}
+        self.beside = Beside(1)  # of trained fits
         self.short = False  # whether more would have been tried with more time
         self.seconds: list[float] = []
         self.moments: Moments | None = None
@@ -130,39 +133,77 @@ class Tried:
     def train(self, trained: Sequence[Member], most: int) -> None:
         """Fit each once, then the best again with other seeds, and the next best in turn, while there is time.
 
-        A second member is tried where there is time for it, one more where there is time to repeat all and it; else the
-        best is repeated.
+        Large fits are made several at a time, see :mod:`sensorium.fitting.beside`. A second member is tried where there
+        is time for it, one more where there is time to repeat all and it, and of several at a time once the best two
+        are repeated; else the best is repeated.
         """
-        took = 0.0
-        for turn in range(most):
-            left, began = self.budget.left(), time.monotonic()
-            if self.budget.over() or took * _WORTH > left:
+        took, turn = 0.0, 0
+        while turn < most:
+            began = time.monotonic()
+            if self.budget.over() or took * _WORTH > self.budget.left():
                 self.short = True
                 return
-            untried = [k for k in range(len(trained)) if k not in self.of]
-            kinds = len(self.of)
-            if untried and (kinds + (kinds > 1)) * took <= left:
+            asked = self._next(trained, min(1 + len(self.beside), most - turn), took / (1 + len(self.beside)))
+            jobs, of = [], []
+            for k, number in asked:
+                job, components = self._job(trained[k], k, number, turn)
+                jobs.append(job)
+                of.append(components)
+                turn += 1
+            made = self.beside.fit(self.fits, jobs) if len(jobs) > 1 else [jobs[0].on(self.fits)]
+            took = max(took, time.monotonic() - began)
+            for fitted, job, components, (k, number) in zip(made, jobs, of, asked, strict=True):
+                if fitted is not None:
+                    fitted = _of_inputs(fitted, components, job.both[0] is job.both[1])
+                    name = called_of(trained[k]) + (f", seed {number + 1}" if number else "")
+                    self.of.setdefault(k, []).append(len(self.done))
+                    done = Done(replace(trained[k], name=name), fitted, {**job.names, **fitted.names})
+                    self._add(done, began)
+                    began = time.monotonic()
+
+    def _next(self, trained: Sequence[Member], count: int, took: float) -> list[tuple[int, int]]:
+        """Which members the next fits are of, and how many of each there were before. took: seconds of one fit."""
+        found: list[tuple[int, int]] = []
+        numbers = {k: len(self.of.get(k, ())) for k in range(len(trained))}
+        repeats = sum(map(len, self.of.values())) - len(self.of)
+        for turn in range(count):
+            kinds = sum(number > 0 for number in numbers.values())
+            untried = [k for k, number in numbers.items() if not number and not self._hopeless(trained[k])]
+            order = self._order(trained)[:2] if self.of else [k for k, number in numbers.items() if number]
+            timely = (kinds + (kinds > 1)) * took <= self.budget.left() - len(found) * took
+            if count > 1 and kinds > 1:  # the others of this turn would wait for a slow one
+                timely = timely and turn == count - 1 and min(numbers[k] for k in order) > 1
+            if untried and timely:
                 k = untried[0]
             else:
-                order = self._order(trained)[:2]
-                repeats = turn - len(self.of)  # the first twice as often as the next
-                k = order[repeats % 3 // 2 % len(order)]
-            places = self.of.setdefault(k, [])
-            member, number = trained[k], len(places)
-            options = own_options(member, self.options, count(self.pairs))
-            both, called = mixture.member_heads(member, *self.both, self.pairs.same_table, self.names)
-            name = called_of(member) + (f", seed {number + 1}" if number else "")
-            budget = self.budget.part(1.0 if turn else _FIRST)
+                k = order[(repeats % 3 == 1) % len(order)]  # the first twice as often as the next
+                repeats += 1
+            found.append((k, numbers[k]))
+            numbers[k] += 1
+        return found
 
-            tables, made, of = self._components(both, member.variance)
-            self._build(tables, made, self.seeds[number], options)
-            fits = replace(self.fits, left=tables[0], right=tables[1])
-            fitted = fits.one(turn, made, called, copy.deepcopy(member.objective), options, self.seeds[number],
-                              f"{member.name}-{k + 1}-{number + 1}", budget)  # fmt: skip
-            fitted = _of_inputs(fitted, of, both[0] is both[1])
-            took = max(took, time.monotonic() - began)
-            places.append(len(self.done))
-            self._add(Done(replace(member, name=name), fitted, {**called, **fitted.names}), began)
+    def _hopeless(self, member: Member) -> bool:
+        """Whether a member with another head is not worth its time, as a perceptron is far better than any linear map.
+
+        The other heads have a linear path, strong dropout or few components: what they gain lies between the two.
+        """
+        if mixture.own_heads(member) and not (member.options.keys() & {"mixup", "structure"}):
+            return False
+        solved = [k for k, one in enumerate(self.done) if one.member.objective.closed_form]
+        if not solved or not self.of or not self.board.asked or self.board.sign < 0 or self.budget.left() == np.inf:
+            return False
+        best = max(self._best(of) for of in self.of.values())
+        return best > _FAR * self._best(solved)
+
+    def _job(self, member: Member, k: int, number: int, turn: int) -> tuple[Job, dict[int, reduced.Reduced]]:
+        """The next fit of a member, with weights made; by side the components that stand in place of wide inputs."""
+        options = own_options(member, self.options, count(self.pairs))
+        both, called = mixture.member_heads(member, *self.both, self.pairs.same_table, self.names)
+        tables, made, of = self._components(both, member.variance)
+        self._build(tables, made, self.seeds[number], options)
+        name = f"{member.name}-{k + 1}-{number + 1}"
+        return Job(turn, made, called, copy.deepcopy(member.objective), options, self.seeds[number], name,
+                   self.budget.part(1.0 if turn else _FIRST), tables), of  # fmt: skip
 
     def _components(
         self, both: tuple[Any, Any], variance: float
