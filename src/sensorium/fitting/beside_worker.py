@@ -49,7 +49,9 @@ def main() -> None:
 def fitted(given: dict[str, Any]) -> dict[str, Any]:
     """Fit one job; what to answer."""
     job = given["job"]
-    left, right = (Embeddings(ids, np.load(path, mmap_mode="r", allow_pickle=False), {}) for path, ids in given["tables"])
+    left, right = (
+        Embeddings(ids, np.load(path, mmap_mode="r", allow_pickle=False), {}) for path, ids in given["tables"]
+    )
     right = left if given["tied"] else right
     budget = None if given["ends"] is None else Budget(max(given["ends"] - time.time(), 1e-3))
     fits = Fits(left, right, given["pairs"], given["folder"], Log(None, job.options, job.seed, None, False), 1)
