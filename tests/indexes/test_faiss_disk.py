@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sensorium import io
-from sensorium.errors import BadRecipe, Corrupt
+from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.indexes import _disk_build as build
 from sensorium.indexes.faiss_disk import FaissDisk
 
@@ -73,6 +73,28 @@ def test_much_that_changed_makes_a_new_base():
     assert index._n == 700 and len(index) == 700
     np.testing.assert_array_equal(index.vectors(), VECTORS[400:1100])
     assert recall(index, VECTORS[400:1100:70], VECTORS[400:1100]) > 0.9
+
+
+def test_a_graph_finds_the_cells_of_large_indexes(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "_GRAPH_FROM", 64)
+    index = FaissDisk(cells=64, nprobe=16)
+    index.add(IDS, VECTORS, {"odd": np.arange(3000) % 2})
+    index = FaissDisk.load(saved(index, tmp_path / "index"))
+    assert type(build.library().downcast_index(index._built().quantizer)).__name__ == "IndexHNSWFlat"
+    assert recall(index, VECTORS[::60], VECTORS) > 0.95
+    few = index.search(VECTORS[::60], 10, where={"odd": 1}).rows
+    truth = np.argsort(np.where(np.arange(3000) % 2, -(VECTORS[::60] @ VECTORS.T), 0), axis=1)[:, :10]
+    assert np.mean((truth[:, :, None] == few[:, None, :]).any(axis=2)) > 0.95
+
+
+def test_a_number_that_float16_cannot_hold_is_refused():
+    index = FaissDisk(precision="float16")
+    with pytest.raises(BadData, match="id '7' holds a number above 65,504.*index.precision=float32"):
+        index.add(IDS[:9], np.where(np.arange(9)[:, None] == 7, np.float32(7e4), VECTORS[:9]))
+    index.add(IDS[:9], VECTORS[:9])
+    with pytest.raises(BadData, match="id '2' holds a number above 65,504"):
+        index.add(["1x", "2"], np.array([VECTORS[0], -7e4 * np.ones(16)]))
+    assert len(index) == 9
 
 
 def test_float16_halves_the_file(tmp_path):

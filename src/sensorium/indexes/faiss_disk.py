@@ -14,9 +14,11 @@ import numpy as np
 
 from sensorium import io, scores
 from sensorium.contracts import Index
-from sensorium.errors import BadRecipe, Corrupt
+from sensorium.errors import BadData, BadRecipe, Corrupt
 from sensorium.indexes import _disk_build as build
-from sensorium.indexes._rows import REMEDY, TOO_MANY_REMOVED, best_of, checked, checked_queries, read_head, write_head
+from sensorium.indexes import _reranking as reranking
+from sensorium.indexes._rows import REMEDY, TOO_MANY_REMOVED, checked, checked_queries, read_head, write_head
+from sensorium.numerics.halves import as_float32
 from sensorium.table import Table, as_column
 from sensorium.types import Hits, as_ids, blocks
 
@@ -32,13 +34,13 @@ class FaissDisk(Index):
     Inverted lists of product-quantized codes select candidates, which are ordered by their exact scores from the
     vectors on the disk. What is added later is searched exactly in memory until it is more than a quarter.
     cells: of the inverted file, 0 to 1,048,576; 0 chooses about 4 √n.
-    code: bytes of a vector's code, 0 to 256; 0 chooses one for four numbers.
+    code: bytes of a vector's code, 0 to 256; 0 chooses one for eight numbers, or up to 32 for four.
     nprobe: cells visited, 1 to 65,536. rescore: look at ``rescore`` × k candidates, 1 to 1,024.
     precision: float32, or float16, which halves the file; scores are then those of the rounded vectors.
     """
 
     def __init__(
-        self, cells: int = 0, code: int = 0, nprobe: int = 32, rescore: int = 20, precision: str = "float32"
+        self, cells: int = 0, code: int = 0, nprobe: int = 16, rescore: int = 20, precision: str = "float32"
     ) -> None:
         limits = (("cells", cells, 0, 2**20), ("code", code, 0, 256), ("nprobe", nprobe, 1, 2**16),
                   ("rescore", rescore, 1, 2**10))  # fmt: skip
@@ -78,13 +80,21 @@ class FaissDisk(Index):
 
     def _at(self, positions: np.ndarray) -> np.ndarray:
         """Vectors (m, d) by position."""
-        found = np.empty((len(positions), self._dim or 0), np.float32)
         old = positions < self._n
+        if self._base is not None and old.all():
+            return self._of_base(positions)
+        found = np.empty((len(positions), self._dim or 0), np.float32)
         if self._base is not None:
-            found[old] = self._base[positions[old]]
+            found[old] = self._of_base(positions[old])
         if len(self._tail):
             found[~old] = self._tail[positions[~old] - self._n]
         return found
+
+    def _of_base(self, positions: np.ndarray) -> np.ndarray:
+        """Vectors (m, d) of the file."""
+        assert self._base is not None
+        found = self._base[positions]
+        return as_float32(found) if self._kind is np.float16 else np.asarray(found)
 
     def add(self, ids: Sequence[Any], vectors: np.ndarray, columns: Mapping[str, Any] | None = None) -> None:
         """Append items; all, or none when BadData is raised (NaN, another width, an id already here).
@@ -100,6 +110,7 @@ class FaissDisk(Index):
             some = {name: column[part] if len(column) == n else column for name, column in columns.items()}
             wanted = ids[part] if len(ids) == n else ids
             checked(wanted, vectors[part], some, self._dim)
+            self._check_range(wanted, vectors[part])
         table = self._table_with(ids, columns)
         if first and n:
             self._folder = _temporary(self)
@@ -111,6 +122,18 @@ class FaissDisk(Index):
         self.table, self._position = table, np.append(self._position, np.arange(total - n, total))
         if len(self._tail) > TOO_MANY_REMOVED * total:
             self._rebuild()
+
+    def _check_range(self, ids: np.ndarray, vectors: np.ndarray) -> None:
+        """Raise BadData for a number that the file's precision cannot hold."""
+        most = float(np.finfo(self._kind).max)
+        if self._kind is np.float16 and vectors.dtype != np.float16 and len(vectors):
+            largest = np.abs(vectors).max(axis=1)
+            if (largest > most).any():
+                bad = ids[np.argmax(largest > most)]
+                raise BadData(
+                    f"index: vector of id '{bad}' holds a number above {most:,.0f}, the largest of float16; "
+                    "type: index.precision=float32"
+                )
 
     def _table_with(self, ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
         """The table with more rows. The first ones need no lookup by id, which costs more memory than the ids."""
@@ -175,12 +198,7 @@ class FaissDisk(Index):
         if len(late):
             at, _ = scores.topk(queries, self._tail[late - self._n], min(k, len(late)))
             candidates = np.concatenate([candidates, late[at]], axis=1)
-        for i, row in enumerate(candidates):
-            row = np.unique(row[row >= 0])
-            one = queries[i : i + 1]
-            at, score = best_of(one, self._at(row), np.arange(len(row))[None], k, len(row))
-            there = at[0] >= 0
-            positions[i, there], best[i] = row[at[0][there]], score[0]
+        positions, best = reranking.best(queries, candidates, k, self._at)
         short = np.flatnonzero((positions >= 0).sum(axis=1) < min(k, len(passing)))
         if len(short):
             positions[short], best[short] = self._exactly(queries[short], k, passing)
@@ -196,7 +214,7 @@ class FaissDisk(Index):
             packed = np.packbits(bits, bitorder="little")
             more = {"sel": faiss.IDSelectorBitmap(packed)}
         nprobe = min(int(np.ceil(self.nprobe / max(share, 1e-3))), index.nlist)
-        return index.search(queries, wide, params=faiss.SearchParametersIVF(nprobe=nprobe, **more))[1]
+        return index.search(queries, wide, params=build.parameters(index, nprobe, **more))[1]
 
     def _exactly(self, queries: np.ndarray, k: int, passing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         positions = np.full((len(queries), k), -1, np.int64)
