@@ -12,6 +12,7 @@ from sensorium.cli.finetune import finetune
 from sensorium.cli.hub import Private
 from sensorium.cli.options import (
     All,
+    FitWorkers,
     Json,
     On,
     Out,
@@ -23,6 +24,7 @@ from sensorium.cli.options import (
     Stores,
     Trust,
     Workers,
+    fit_on_ray,
     on,
     suggest,
     tell,
@@ -31,6 +33,7 @@ from sensorium.cli.options import (
     trying,
 )
 from sensorium.cli.output import Output
+from sensorium.errors import BadRecipe
 
 
 def run(
@@ -43,6 +46,7 @@ def run(
     where: On = None,
     workers: Workers = None,
     stores: Stores = None,
+    fit_workers: FitWorkers = None,
     everything: All = False,
     as_json: Json = None,
     quiet: Quiet = False,
@@ -59,6 +63,8 @@ def run(
 
     [bold]sensorium run glyphs --on ray --workers 2[/bold]
 
+    [bold]sensorium run glyphs --on ray --fit-workers 2[/bold]
+
     [bold]torchrun --nproc-per-node 2 -m sensorium run glyphs[/bold]
     """
     import sensorium
@@ -68,6 +74,13 @@ def run(
     from sensorium.fitting import ranks
 
     output = Output(as_json)
+    if fit_workers is not None:
+        if seeds > 1 or folds.requested(recipes.load(recipe, overrides or [])):
+            raise BadRecipe(f"--fit-workers {fit_workers} shares one fit; type it without --seeds and data.fold=all")
+        options = {"out": out, "seed": seed, "tensorboard": tensorboard, "quiet": quiet}
+        made = fit_on_ray("run", recipe, overrides or [], options, where, fit_workers, workers, stores)
+        tell(output, made, everything=everything, then=True)
+        return
     with on(where, workers, stores, quiet=quiet):
         if folds.requested(recipes.load(recipe, overrides or [])):
             ranks.refuse_several("data.fold=all")
@@ -151,17 +164,28 @@ def fit(
     out: Out = None,
     seed: Seed = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run.")] = False,
+    where: On = None,
+    workers: Workers = None,
+    stores: Stores = None,
+    fit_workers: FitWorkers = None,
     as_json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Embed and fit the heads only; 'evaluate' and 'index' then complete the run.
 
     [bold]sensorium fit glyphs train.epochs=5 --out runs/quick[/bold]
+
+    [bold]sensorium fit glyphs --on ray --fit-workers 2[/bold]
     """
     from sensorium import pipeline
     from sensorium.fitting import ranks
 
-    made = pipeline.run(recipe, overrides or [], out=out, seed=seed, quiet=quiet, tensorboard=tensorboard, stages=())
+    options = {"out": out, "seed": seed, "tensorboard": tensorboard, "quiet": quiet}
+    if fit_workers is not None:
+        made = fit_on_ray("fit", recipe, overrides or [], options, where, fit_workers, workers, stores)
+    else:
+        with on(where, workers, stores, quiet=quiet):
+            made = pipeline.run(recipe, overrides or [], stages=(), **options)
     if ranks.rank():
         return
     Output(as_json).records(

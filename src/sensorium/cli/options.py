@@ -40,6 +40,15 @@ Workers = Annotated[
         "--workers", min=1, help="With --on: encoders at a time. Default: one a core or GPU.", show_default=False
     ),
 ]
+FitWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--fit-workers",
+        min=1,
+        help="With --on: processes that share the steps of the fit, by Ray Train. Default: this one alone.",
+        show_default=False,
+    ),
+]
 Stores = Annotated[
     str | None,
     typer.Option(
@@ -81,6 +90,43 @@ def on(
     from sensorium.scale.on import on as on_ray
 
     return on_ray(where, workers, stores or "", whole, not quiet)
+
+
+def fit_on_ray(
+    verb: str,
+    recipe: str,
+    overrides: Sequence[str],
+    options: Mapping[str, Any],
+    where: str | None,
+    processes: int,
+    workers: int | None = None,
+    stores: str | None = None,
+) -> Any:
+    """``run`` or ``fit`` whose fit several processes of Ray Train share; the made run.
+
+    options: out, seed, tensorboard and quiet, as typed. Embedding comes first, on Ray too.
+    """
+    if where is None:
+        raise BadRecipe(f"--fit-workers {processes} needs --on; type: --on ray --fit-workers {processes}")
+    import sensorium
+    from sensorium import pipeline
+    from sensorium import recipe as recipes
+    from sensorium.fitting import ranks
+    from sensorium.scale import training
+    from sensorium.search.folder import RunFolder
+
+    out, quiet = options["out"], options["quiet"]
+    plan = recipes.load(recipe, overrides)
+    target = RunFolder.of(out if out is not None else Path("runs") / plan.name)
+    parts = plan.build()
+    ranks.check(parts.objective, plan.train_options().members, processes)
+    with on(where, workers, stores, quiet=quiet):
+        pipeline.embed_only(recipe, overrides, out, quiet)
+    words = [verb, recipe, *overrides, "--out", str(target.path), "--json", *["--quiet"] * quiet]
+    words += ["--tensorboard"] * options["tensorboard"]
+    words += [] if options["seed"] is None else ["--seed", str(options["seed"])]
+    training.run(where, processes, words, target.path.parent)
+    return sensorium.open(target.path)
 
 
 def trying(where: str | None, workers: int) -> AbstractContextManager[Any]:

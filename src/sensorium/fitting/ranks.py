@@ -49,9 +49,13 @@ def refuse_several(what: str) -> None:
         raise BadRecipe(f"{what} makes several runs, and {size()} processes share one; type it without torchrun")
 
 
-def check(objective: Any, members: int) -> None:
-    """Raise BadRecipe for a fit that several processes do not share. members: ``train.members``."""
-    if size() == 1:
+def check(objective: Any, members: int, processes: int | None = None) -> None:
+    """Raise BadRecipe for a fit that several processes do not share.
+
+    members: ``train.members``. processes: that are to be started; by default those that were.
+    """
+    processes = size() if processes is None else processes
+    if processes == 1:
         return
     name = type(objective).__name__
     if objective.closed_form:
@@ -62,8 +66,10 @@ def check(objective: Any, members: int) -> None:
         why = f"train.members={members} makes several fits, one after the other"
     else:
         return
-    raise BadRecipe(f"{why}, and {size()} processes share the steps of one trained fit; type it without torchrun, or "
-                    "with a trained objective such as objective=infonce train.members=1")  # fmt: skip
+    raise BadRecipe(
+        f"{why}, and {processes} processes share the steps of one trained fit; type it without torchrun and "
+        "--fit-workers, or with a trained objective such as objective=infonce train.members=1"
+    )
 
 
 def current() -> World | None:

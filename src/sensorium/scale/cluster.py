@@ -17,6 +17,7 @@ from sensorium.errors import BadRecipe, Unreachable, require
 EXTRA = "scale"
 SCHEME = "ray://"
 _SHARED = 400 << 20  # bytes that a local Ray keeps of blocks in memory: these are values of items, such as paths
+_STARTS = 3  # tries to start a local Ray
 #: Lines of Ray itself that say nothing to a user of ours; its own logs keep them.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_DEDUP_LOGS": "0",
           "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}  # fmt: skip
@@ -71,8 +72,19 @@ def connected(where: Where, workers: int | None = None) -> Iterator[Any]:
             ) from None
     else:
         cores = workers or len(os.sched_getaffinity(0))
-        with _silent():
-            ray.init(address="local", num_cpus=cores, object_store_memory=_SHARED, include_dashboard=False, **options)
+        local = {"num_cpus": cores, "object_store_memory": _SHARED, "include_dashboard": False}
+        for left in range(_STARTS - 1, -1, -1):
+            try:
+                with _silent():
+                    ray.init(address="local", **local, **options)
+                break
+            except Exception as error:  # Ray raises no other kind where its processes do not come up in its 30 s
+                ray.shutdown()
+                if not left:
+                    raise Unreachable(
+                        f"Ray did not start on this machine in {_STARTS} tries ({_first_line(error)}); a busy machine "
+                        "may take longer than Ray waits: type the same command again"
+                    ) from None
     try:
         _quiet_data(ray)
         yield ray
