@@ -14,7 +14,14 @@ from sensorium.errors import BadRecipe, PeerLost
 from sensorium.scale import training
 
 RANDOM = np.random.default_rng(0)
-KEYS = ["data.left=a", "data.right=b", "objective=infonce", "train.batch=64", "train.members=1", "evaluate.baselines=[]"]
+KEYS = [
+    "data.left=a",
+    "data.right=b",
+    "objective=infonce",
+    "train.batch=64",
+    "train.members=1",
+    "evaluate.baselines=[]",
+]
 
 
 @pytest.fixture
@@ -27,7 +34,9 @@ def words(tmp_path):
 
 
 def heads(folder):
-    return {p.name + name: tensor for p in sorted(folder.rglob("*.safetensors")) for name, tensor in load_file(p).items()}
+    return {
+        p.name + name: tensor for p in sorted(folder.rglob("*.safetensors")) for name, tensor in load_file(p).items()
+    }
 
 
 def test_killed_and_typed_again_it_ends_with_the_same_bits(ray, words, tmp_path, capfd, monkeypatch):
@@ -39,7 +48,9 @@ def test_killed_and_typed_again_it_ends_with_the_same_bits(ray, words, tmp_path,
         """The second process, once there is a checkpoint."""
         while not list(tmp_path.glob(".*/**/*checkpoint*")) + list((tmp_path / "cut").rglob("*checkpoint*")):
             time.sleep(0.05)
-        names = [one["name"] for one in ray.util.list_named_actors(all_namespaces=True) if one["name"].startswith("lines-")]
+        names = [
+            one["name"] for one in ray.util.list_named_actors(all_namespaces=True) if one["name"].startswith("lines-")
+        ]
         pids = ray.get(ray.get_actor(names[0], namespace="sensorium").processes.remote())
         os.kill(pids[1], signal.SIGKILL)
         killed.set()
