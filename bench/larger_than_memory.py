@@ -1,11 +1,13 @@
 """A store larger than the memory that a process may have: embedded, fitted both ways, evaluated, indexed and searched.
 
     python bench/larger_than_memory.py                             4 GB under a limit of 1 GB
-    python bench/larger_than_memory.py --items 50000 --limit 400   a tenth of it
+    python bench/larger_than_memory.py --items 50000 --limit 512   a tenth of it
 
-Each way of fitting is a process of its own in a memory cgroup, where one can be made (as root), which bounds all memory
-with the pages of its files; elsewhere nothing is bounded. What is printed is the largest resident memory that is no
-mapped file, by stage, beside what the process held before it began.
+The store has two sides of so many items each, of 1,024 numbers. Each way of fitting is a process of its own, and so
+is the search by ``sensorium search``. They run in a memory control group (cgroup) where one can be made, as root: it
+bounds all memory, with the pages of files, which the kernel gives up for others. Elsewhere the limit is RLIMIT_DATA, of
+private memory; RLIMIT_AS would count the mapped store itself. A line a stage says the largest resident memory that is
+no mapped file, sampled every 20 ms, beside what the process held after its imports.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -30,6 +33,8 @@ from sensorium.contracts import Encoder
 WAYS = {"ridge": ["objective=ridge"], "infonce": ["objective=infonce", "train.steps=200", "train.batch=512"]}
 HELD_OUT = 1000  # items of the validation split, and of the test split
 CAUSES = 16
+QUERIES = 20
+STAGES = ("load", "embed", "fit", "evaluate", "index", "open, search")
 
 
 class Wide(Encoder):
@@ -41,7 +46,7 @@ class Wide(Encoder):
     takes = "text"
     batch: ClassVar[int] = 1024
 
-    def __init__(self, dim: int = 2048, seed: int = 0) -> None:
+    def __init__(self, dim: int = 1024, seed: int = 0) -> None:
         self.dim, self.seed = dim, seed
         dice = np.random.default_rng(seed)
         self.map = dice.standard_normal((CAUSES, dim), np.float32)
@@ -71,10 +76,27 @@ def make(folder: Path, items: int) -> None:
             file.write(f"i{i},text number {i},text number {i},{split}\n")
 
 
-def memory() -> int:
-    """Bytes of resident memory that are no mapped file."""
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("RssAnon:")) << 10
+def recipe_of(folder: Path, width: int) -> dict[str, Any]:
+    """The table's recipe: both sides of one width, by encoders that differ."""
+    side = {"head": {"name": "linear", "dim": 64}}
+    encoder = {"name": f"{__file__}:Wide", "dim": width}
+    return {
+        "name": "wide",
+        "data": {"name": "table", "file": str(folder / "items.csv"), "left": "text", "right": "copy", "ids": "id",
+                 "split": "split"},
+        "left": {"encoder": encoder, **side},
+        "right": {"encoder": {**encoder, "seed": 1}, **side},
+        "evaluate": {"resamples": 200},
+    }  # fmt: skip
+
+
+def memory(process: str | int = "self") -> int:
+    """Bytes of a process's resident memory that are no mapped file; 0 when it is gone."""
+    try:
+        with open(f"/proc/{process}/status", encoding="ascii", errors="replace") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("RssAnon:")) << 10
+    except (OSError, StopIteration):
+        return 0
 
 
 def group() -> Path | None:
@@ -91,87 +113,103 @@ def group() -> Path | None:
     return None
 
 
-def bounded(limit: int) -> str:
-    """Bound the memory of this process; returns by what."""
-    made = Path(os.environ["LARGER_GROUP"]) if os.environ.get("LARGER_GROUP") else None
-    if made is None:
-        return "nothing"
+def bound(within: str, limit: int) -> None:
+    """Bound the memory of this process and its children: in a cgroup, or by RLIMIT_DATA where ``within`` is none."""
+    if not within:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        return
+    made = Path(within)
     name = next(name for name in ("memory.limit_in_bytes", "memory.max") if (made / name).exists())
     (made / name).write_text(str(limit))
     (made / "cgroup.procs").write_text(str(os.getpid()))
-    return "cgroup"
 
 
-def child(way: str, folder: Path, width: int, limit: int) -> None:
-    """One run under the limit; prints a line of JSON."""
-    by = bounded(limit << 20)
+def child(way: str, folder: Path, width: int) -> None:
+    """One run, in a process that is bounded already; prints a line of JSON."""
     import torch  # noqa: F401  counted before, as part of what any process holds
 
     import sensorium
     from sensorium.search import making
 
-    base, peaks, over, started = memory(), {}, threading.Event(), time.perf_counter()
+    base, peaks, over = memory(), {}, threading.Event()
     building = folder / "runs" / f".{way}.building"
 
     def look() -> None:
         while not over.wait(0.02):
-            stage = making.read(building).get("stage", "before" if building.is_dir() else "search")
+            stage = making.read(building).get("stage", "load" if building.is_dir() else STAGES[-1])
             peaks[stage] = max(peaks.get(stage, 0), memory())
 
     watching = threading.Thread(target=look, daemon=True)
     watching.start()
-    recipe = {
-        "name": "wide",
-        "data": {"name": "table", "file": str(folder / "items.csv"), "left": "text", "right": "copy", "ids": "id",
-                 "split": "split"},
-        "left": {"encoder": {"name": f"{__file__}:Wide", "dim": width}, "head": {"name": "linear", "dim": 64}},
-        "right": {"encoder": {"name": f"{__file__}:Wide", "dim": 64, "seed": 1}, "head": {"name": "linear", "dim": 64}},
-        "evaluate": {"resamples": 200},
-    }  # fmt: skip
+    failed = ""
+    seconds: dict[str, float] = {}
+    about: dict[str, Any] = {}
     try:
-        run = sensorium.run(recipe, WAYS[way], out=folder / "runs" / way, quiet=True)
-    except MemoryError:
-        print(json.dumps({"way": way, "before_mb": base >> 20, **{name: size >> 20 for name, size in peaks.items()}}))
-        raise
-    hits = [run.search(text=f"text number {i}", side="left", k=10)[0]["id"] for i in range(20)]
+        run = sensorium.run(recipe_of(folder, width), WAYS[way], out=folder / "runs" / way, quiet=True)
+        started = time.perf_counter()
+        hits = [run.search(text=f"text number {i}", side="left", k=10)[0]["id"] for i in range(QUERIES)]
+        seconds = {**run.metrics["seconds"], STAGES[-1]: round(time.perf_counter() - started, 1)}
+        value = next(one["value"] for one in run.metrics["results"] if one["measure"] == "MRR")
+        about = {"mrr": round(value, 4), "found": sum(id == f"i{i}" for i, id in enumerate(hits))}
+    except (MemoryError, RuntimeError) as error:
+        failed = f"{type(error).__name__}: {error}"
     over.set()
     watching.join()
-    value = next(one["value"] for one in run.metrics["results"] if one["measure"] == "MRR")
     print(json.dumps({
-        "way": way, "limit_mb": limit, "by": by, "before_mb": base >> 20, "mrr": round(value, 4),
-        "found": sum(id == f"i{i}" for i, id in enumerate(hits)), "seconds": round(time.perf_counter() - started, 1),
-        "peak_mb": {stage: peak >> 20 for stage, peak in peaks.items()}, "most_mb": max(peaks.values()) >> 20,
-    }))  # fmt: skip
+        "way": way, "imports_mb": base >> 20, "peak_mb": {stage: peak >> 20 for stage, peak in peaks.items()},
+        "seconds": seconds, **about, **({"failed": failed} if failed else {}),
+    }), flush=True)  # fmt: skip
+    sys.exit(1 if failed else 0)
+
+
+def search(run: Path, within: str, limit: int, environment: dict[str, str]) -> dict[str, Any]:
+    """``sensorium search`` of a run, in a process of its own under the limit; its time and largest memory."""
+    started, peak = time.perf_counter(), 0
+    command = [sys.executable, "-m", "sensorium", "search", str(run), "--text", "text number 7", "-k", "3", "--json",
+               "--trust"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment,
+                               preexec_fn=lambda: bound(within, limit))  # fmt: skip
+    while process.poll() is None:
+        peak = max(peak, memory(process.pid))
+        time.sleep(0.02)
+    first = json.loads(process.stdout.readline() or "{}") if process.stdout else {}
+    return {"search_command_mb": peak >> 20, "seconds": round(time.perf_counter() - started, 1),
+            "first": first.get("id"), "status": process.returncode}  # fmt: skip
 
 
 def main() -> None:
     """Make the data, run each way, delete all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=500_000)
-    parser.add_argument("--width", type=int, default=2048)
+    parser.add_argument("--items", type=int, default=500_000, help="of each side")
+    parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--limit", type=int, default=1024, help="MB")
+    parser.add_argument("--by", choices=("cgroup", "data"), default="cgroup", help="data: RLIMIT_DATA")
+    parser.add_argument("--ways", nargs="+", choices=tuple(WAYS), default=list(WAYS))
     parser.add_argument("--folder", type=Path, help="where the data go for the time of the measurement")
-    parser.add_argument("--child")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        child(given.child, given.folder, given.width, given.limit)
+        child(given.child, given.folder, given.width)
         return
     folder = Path(tempfile.mkdtemp(prefix="larger-", dir=given.folder))
+    made = group() if given.by == "cgroup" else None
+    within, limit = str(made or ""), given.limit << 20
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     try:
         make(folder, given.items)
-        print(json.dumps({"items": given.items, "width": given.width, "store_mb": given.items * given.width * 4 >> 20}))
-        for way in WAYS:
-            command = [sys.executable, __file__, "--child", way, "--folder", str(folder), "--width", str(given.width),
-                       "--limit", str(given.limit)]  # fmt: skip
-            within = group()
-            done = subprocess.run(command, check=False, env={
-                **os.environ, "OMP_NUM_THREADS": "1", "LARGER_GROUP": str(within or "")})  # fmt: skip
-            if within is not None:
-                within.rmdir()
+        print(json.dumps({"items": given.items, "sides": 2, "width": given.width, "limit_mb": given.limit,
+                          "store_mb": 2 * given.items * given.width * 4 >> 20,
+                          "by": "cgroup" if made else "RLIMIT_DATA"}), flush=True)  # fmt: skip
+        for way in given.ways:
+            command = [sys.executable, __file__, "--child", way, "--folder", str(folder), "--width", str(given.width)]
+            done = subprocess.run(command, check=False, env=environment, preexec_fn=lambda: bound(within, limit))
             if done.returncode:
-                sys.exit(f"{way} failed with status {done.returncode}")
+                sys.exit(f"{way} failed with status {done.returncode}" + (" (killed)" * (done.returncode == -9)))
+            print(json.dumps(search(folder / "runs" / way, within, limit, environment)), flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if made is not None:
+            made.rmdir()
 
 
 if __name__ == "__main__":

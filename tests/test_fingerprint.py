@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from sensorium import fingerprint, io, parts
 from sensorium import recipe as recipes
 from sensorium.errors import Mismatch
+from sensorium.pairs import Pairs
+from sensorium.types import Embeddings
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
@@ -67,3 +69,19 @@ def test_one_message_names_both_sides_the_keys_and_the_remedy():
     with pytest.raises(Mismatch, match="of an unnamed encoder.* of an unknown encoder"):
         fingerprint.check({"size": 3}, {}, "x holds vectors", "embed anew")
     fingerprint.check({"name": "a"}, {"name": "a"}, "x", "y")
+
+
+def test_the_digest_of_many_items_is_that_of_all_their_texts_at_once():
+    """Texts are added block by block, of 65,536; the digest is that of the formula on all of them."""
+    n = 140_000
+    ids = np.arange(n).astype(np.str_)
+    table = Embeddings(ids, np.zeros((n, 1), np.float32), {})
+    whole = xxhash.xxh3_64("\n".join(ids.tolist()).encode())
+    whole.update(np.zeros((n, 1), np.float32))
+    assert fingerprint.of_data(table, None) == whole.hexdigest()
+    pairs = Pairs.of(np.arange(n), np.arange(n), split=np.where(np.arange(n) < 70_000, "train", "test"))
+    whole = xxhash.xxh3_64()
+    for column in (pairs.left, pairs.right, pairs.label, pairs.group):
+        whole.update(np.ascontiguousarray(column))
+    whole.update("\n".join(pairs.split.tolist()).encode())
+    assert fingerprint.of_split(pairs) == whole.hexdigest()

@@ -22,7 +22,7 @@ from sensorium.evaluate.projected import Projected
 from sensorium.fitting import encoders as encoding
 from sensorium.fitting import ranks
 from sensorium.fitting.saving import save_heads
-from sensorium.numerics import centers
+from sensorium.numerics import centers, freed_memory
 from sensorium.pairs import SPLITS, Pairs
 from sensorium.progress import say, timed
 from sensorium.recipe import Built, Recipe
@@ -81,6 +81,7 @@ def run(
                 data = located.of_new(plan, recipe, folder, data, stores, not quiet)
                 check_data(plan, data)
                 pairs = split(plan, data.pairs)
+                freed_memory.after(data.left, data.right)
                 # before the check, which compares fingerprints with those of a teacher
                 plan, parts, notes = encoding.settled(plan, data, parts, overrides)
             notes += feasible.check(plan, data, pairs, parts)
@@ -89,6 +90,7 @@ def run(
             with timed("embed", seconds, quiet):
                 left, right = embed(plan, data, stores, progress=not quiet, parts=parts)
             check(left, right)
+            freed_memory.after(left, right)
         with timed("fit", seconds, quiet):
             fitted = fit_heads(plan, left, right, pairs, folder, not quiet, on_epoch, tensorboard, parts, data)
         if world.rank:
@@ -133,13 +135,16 @@ def finish(
     seconds = {} if seconds is None else seconds
     metrics: dict[str, Any] = {"results": [], "fit": dict(fitted.notes)}
     save_heads(plan, left, right, fitted, folder)
-    projected = project(left, right, pairs, fitted.left_head, fitted.right_head)
+    freed_memory.after(left, right)
+    projected = project(left, right, pairs, fitted.left_head, fitted.right_head, folder)
     if "evaluate" in stages:
         with timed("evaluate", seconds, quiet):
             metrics |= evaluate(plan, data, projected, folder, encoders)
+        freed_memory.after(left, right)
     if "index" in stages:
         with timed("index", seconds, quiet):
             metrics["index"] = publish(plan, data, projected, folder)
+        freed_memory.after(left, right)
     metrics |= {
         "data": fingerprints.of_data(left, right),
         "split": fingerprints.of_split(pairs),
@@ -257,14 +262,19 @@ def fit_heads(
     return fitting.train(*both, plan.train_options(), folder, plan.seed, **options)
 
 
-def project(left: Embeddings, right: Embeddings | None, pairs: Pairs, left_head: Any, right_head: Any) -> Projected:
-    """Both tables through their heads, computed once for the evaluation and for the index."""
+def project(
+    left: Embeddings, right: Embeddings | None, pairs: Pairs, left_head: Any, right_head: Any, folder: Path | None
+) -> Projected:
+    """Both tables through their heads, computed once for the evaluation and for the index.
+
+    folder: where large outputs may lie in temporary files.
+    """
     from sensorium import heads
 
-    zl = heads.project(left_head, left)
+    zl = heads.project(left_head, left, folder)
     if right is None:
         return Projected(left, left, pairs, zl, zl, left_head)
-    return Projected(left, right, pairs, zl, heads.project(right_head, right), left_head)
+    return Projected(left, right, pairs, zl, heads.project(right_head, right, folder), left_head)
 
 
 def evaluate(plan: Recipe, data: Data, projected: Projected, folder: Path, encoders: Any = None) -> dict[str, Any]:
@@ -348,7 +358,8 @@ def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> R
             f"type: {target.again()}"
         )
     pairs = split(plan, data.pairs, ["test"]) if len(data.pairs) or stage == "evaluate" else data.pairs
-    projected = project(left, right, pairs, before.head("left"), before.head("left" if right is None else "right"))
+    heads = before.head("left"), before.head("left" if right is None else "right")
+    projected = project(left, right, pairs, *heads, target.path.parent)
     metrics = {**before.metrics, "recipe": plan.hash, "sides": side_names(data.left, data.right), "seconds": seconds}
     with workplace(folder, plan) as building:
         if integrity.read(folder) != was:

@@ -448,3 +448,16 @@ def test_without_a_private_product_of_torch_the_public_ones_serve(missing, monke
     np.testing.assert_array_equal(scores.ranks(q, c, relevance), brute_ranks(q, c, relevance))
     brute = scores.pair_scores(np.repeat(q, 700, 0), np.tile(c, (90, 1))).reshape(90, 700)
     np.testing.assert_array_equal(scores.topk(q, c, 5)[0], np.argsort(-brute, axis=1, kind="stable")[:, :5])
+
+
+def test_codes_that_memory_has_no_room_for_are_made_anew_and_find_the_same(monkeypatch):
+    from sensorium.scores import exact_topk
+
+    dice = np.random.default_rng(3)
+    queries, candidates = dice.normal(size=(200, 64)), dice.normal(size=(20_000, 64))
+    queries, candidates = queries.astype(np.float32), candidates.astype(np.float32)
+    kept = scores.topk(queries, candidates, 5)
+    monkeypatch.setattr(exact_topk, "_SMALL", 0)
+    monkeypatch.setattr(exact_topk.memory_limits, "available", lambda: 0)
+    for a, b in zip(kept, scores.topk(queries, candidates, 5), strict=True):
+        np.testing.assert_array_equal(a, b)

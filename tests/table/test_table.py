@@ -52,6 +52,14 @@ def test_where_refuses(where, message):
         TABLE.where(where)
 
 
+def test_the_first_ids_are_looked_up_when_first_needed_and_still_refused_where_they_repeat():
+    table = Table(np.zeros(0, "<U1"), {}).append(np.array(["b", "a"]), {"n": [1, 2]})
+    assert not table._lookup and table.rows["a"] == 1
+    assert table.append(np.array(["c"]), {"n": [3]}).rows["c"] == 2
+    with pytest.raises(BadData, match="already present or repeated, such as .'a'."):
+        Table(np.zeros(0, "<U1"), {}).append(np.array(["a", "b", "a"]), {})
+
+
 def test_append_refuses_ids_already_there_and_other_columns():
     with pytest.raises(BadData, match=r"already present or repeated, such as \['b'\]"):
         TABLE.append(np.array(["e", "b"]), {k: v[:2] for k, v in TABLE.columns.items()})

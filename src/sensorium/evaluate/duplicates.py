@@ -103,7 +103,8 @@ def content_hashes(values: object, kind: str) -> np.ndarray | None:
             out[rows] = [_hash(np.ascontiguousarray(v)) for v in values[rows]]
         return out
     if kind == "text":
-        return np.array([_hash(" ".join(str(v).split()).casefold().encode()) for v in values], np.uint64)
+        hashes = (_hash(" ".join(str(v).split()).casefold().encode()) for v in values)
+        return np.fromiter(hashes, np.uint64, len(values))
     if all(isinstance(v, np.ndarray) for v in values):
         return np.array([_hash(np.ascontiguousarray(v)) for v in values], np.uint64)
     if all(isinstance(v, (str, Path)) for v in values):

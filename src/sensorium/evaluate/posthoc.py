@@ -26,6 +26,7 @@ from sensorium.evaluate.hubness_corrections import Correction
 from sensorium.evaluate.hubness_methods import METHODS
 from sensorium.evaluate.options import EvaluateOptions
 from sensorium.evaluate.projected import Projected
+from sensorium.numerics import freed_memory
 from sensorium.pairs import Relevance
 from sensorium.types import Data, side_names
 
@@ -49,6 +50,7 @@ def audit(data: Data, projected: Projected, options: EvaluateOptions) -> leaks.L
             sides[f"{side}_content"] = duplicates.content_hashes(items.values, items.kind)
             sides[f"{side}_ids"] = items.ids
     report = leaks.audit(pairs, **sides, names=side_names(data.left, data.right))
+    freed_memory.after(data.left, data.right)
     if classification.is_class_table(pairs):  # that every split has the same classes is what makes them classes
         findings = tuple(f for f in report.findings if (f.kind, f.side) != ("known_row", "right"))
         report = replace(report, findings=findings)

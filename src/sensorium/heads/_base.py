@@ -13,7 +13,7 @@ from sensorium import consent, io, parts
 from sensorium import fingerprint as fingerprints
 from sensorium.contracts import Head
 from sensorium.errors import BadData, BadRecipe, Corrupt
-from sensorium.numerics import ragged
+from sensorium.numerics import file_backed, ragged
 from sensorium.pairs import csr
 from sensorium.types import Embeddings, Rows, blocks, rows_within
 
@@ -22,10 +22,13 @@ _MEMBERS = 1 << 14  # padded items of sets a pass
 _REMEDY = "fit the head again, or restore both of its files"
 
 
-def apply(head: Head, vectors: Rows, rows: np.ndarray | None = None, block: int = 8192) -> np.ndarray:
+def apply(
+    head: Head, vectors: Rows, rows: np.ndarray | None = None, block: int = 8192, folder: Path | None = None
+) -> np.ndarray:
     """Vectors (n, d_in), or their ``rows``, through a head: (n, d) float32, ``block`` rows at a time.
 
-    The head is used in evaluation mode and left in the mode it was in.
+    The head is used in evaluation mode and left in the mode it was in. folder: where large outputs may lie in a
+    temporary file instead of in memory.
     Raises BadData when the vectors are not as wide as the head's input.
     """
     import torch
@@ -36,7 +39,7 @@ def apply(head: Head, vectors: Rows, rows: np.ndarray | None = None, block: int 
             f"(n, {head.dim_in}); pass vectors of the encoder it was fitted on"
         )
     n = len(vectors) if rows is None else len(rows)
-    z = np.empty((n, head.dim), np.float32)
+    z = file_backed.empty((n, head.dim), folder)
     device = next((t.device for t in (*head.parameters(), *head.buffers())), torch.device("cpu"))
     training = head.training
     head.eval()
@@ -56,13 +59,13 @@ def check_dim(dim: int | None) -> None:
         raise BadRecipe(f"dim={dim} of a head; expected 1 or more, or leave it out for the width of the other side")
 
 
-def project(head: Head, table: Embeddings) -> np.ndarray:
-    """All items of a table through a head: (n, d) float32.
+def project(head: Head, table: Embeddings, folder: Path | None = None) -> np.ndarray:
+    """All items of a table through a head: (n, d) float32. folder: see :func:`apply`.
 
     Items of several frames need a head that takes sequences; raises BadData otherwise.
     """
     if table.offsets is None:
-        return apply(head, table.vectors)
+        return apply(head, table.vectors, folder=folder)
     if not head.takes_sequences:
         raise BadData(
             f"the items are sequences of frames, but the {type(head).__name__} head takes one vector an item; "

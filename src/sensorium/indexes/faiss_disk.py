@@ -19,7 +19,7 @@ from sensorium.indexes import _disk_build as build
 from sensorium.indexes import _reranking as reranking
 from sensorium.indexes._rows import REMEDY, TOO_MANY_REMOVED, checked, checked_queries, read_head, write_head
 from sensorium.numerics.halves import as_float32
-from sensorium.table import Table, as_column
+from sensorium.table import Table
 from sensorium.types import Hits, as_ids, blocks
 
 _ITEMS, _POSITIONS, _TAIL = "items.parquet", "positions.npy", "tail.npy"
@@ -111,7 +111,7 @@ class FaissDisk(Index):
             wanted = ids[part] if len(ids) == n else ids
             checked(wanted, vectors[part], some, self._dim)
             self._check_range(wanted, vectors[part])
-        table = self._table_with(ids, columns)
+        table = self.table.append(ids, columns)
         if first and n:
             self._folder = _temporary(self)
             self._base = build.write(self._folder, vectors, self._kind)
@@ -134,14 +134,6 @@ class FaissDisk(Index):
                     f"index: vector of id '{bad}' holds a number above {most:,.0f}, the largest of float16; "
                     "type: index.precision=float32"
                 )
-
-    def _table_with(self, ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
-        """The table with more rows. The first ones need no lookup by id, which costs more memory than the ids."""
-        if not len(self.table):
-            ordered = np.sort(ids)
-            if not (ordered[1:] == ordered[:-1]).any():
-                return Table(ids, {name: as_column(column, name) for name, column in columns.items()})
-        return self.table.append(ids, columns)
 
     def remove(self, ids: Sequence[Any]) -> int:
         """Remove items; returns how many there were. Durable at the next :meth:`save`.

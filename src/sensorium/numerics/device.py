@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sensorium.errors import BadRecipe
+from sensorium.numerics import memory_limits
 
 if TYPE_CHECKING:
     import torch
@@ -75,16 +74,16 @@ def processor_flags(path: str = "/proc/cpuinfo") -> frozenset[str]:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device; those of the machine for the processor and for MPS, which shares them."""
+    """Bytes that are free on a device.
+
+    For the processor, and for MPS, which shares its memory, those that this process may still take, within the limits
+    of control groups and of the process: see :mod:`sensorium.numerics.memory_limits`.
+    """
     if device.type == "cuda":
         import torch
 
         return int(torch.cuda.mem_get_info(device)[0])
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        with open("/proc/meminfo") as file:
-            available = next(line for line in file if line.startswith("MemAvailable"))
-        return 1024 * int(available.split()[1])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory_limits.available()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sensorium.errors import BadData
-from sensorium.types import Rows, blocks
+from sensorium.types import Rows, blocks, rows_within
 
 _REPEATED = 4096  # pairs at once where rows of one side repeat, so that its distinct rows still make a block
 _BLOCK = 1024  # rows centred at once: 6 MB of float64 at a width of 768; float32 products round less when short
@@ -194,7 +194,9 @@ class InputStats:
     def of(cls, vectors: Rows, rows: np.ndarray | None = None, block: int = 8192) -> InputStats:
         """Statistics of all rows (or of those at positions ``rows``) of (n, d) vectors, block by block."""
         moments = Moments(vectors.shape[1], 0, keep=("xx",))
-        for part in blocks(len(vectors) if rows is None else len(rows), block):
+        size = rows_within(vectors.shape[1], block)
+        size -= size % _BLOCK if size > _BLOCK else 0  # sums of the same rows, however many are read at once
+        for part in blocks(len(vectors) if rows is None else len(rows), size):
             x = np.asarray(vectors[part] if rows is None else vectors[rows[part]])
             moments.update(x, np.empty((len(x), 0)))
         return cls(int(moments.n), moments.mean_x, moments.cov_xx)

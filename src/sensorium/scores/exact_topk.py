@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.numerics import threads
+from sensorium.numerics import memory_limits, threads
 from sensorium.scores import cpu_features, int8
 from sensorium.scores.similarity import error32, near_scores, scores_at
 from sensorium.scores.source import Source, same_width
@@ -16,7 +16,8 @@ from sensorium.types import Rows, blocks
 _ROWS, _COLUMNS = 1024, 4096
 _PAIRS = 1 << 20  # pairs collected at a time
 _TILE = 1 << 20  # scores of a float32 tile when the queries are few
-_CACHED = 1 << 28  # codes of a table (bytes) that are cached between blocks of queries
+_CACHED = 1 << 28  # codes of a table (bytes) that are cached between blocks of queries, where there is memory
+_SMALL, _SHARE = 1 << 24, 0.1  # bytes that are cached in any case; share of the free memory for more
 
 Part = tuple[slice, np.ndarray, int8.Block]  # positions, vectors, codes
 
@@ -73,7 +74,8 @@ class _Parts:
     def __init__(self, source: Source, torch: Any) -> None:
         self.source, self.torch, self.space = source, torch, int8.space_of(source)
         self.cached: list[int8.Block] = []
-        if len(source) * source.width <= _CACHED:
+        size = len(source) * source.width
+        if size <= _SMALL or size <= min(_CACHED, _SHARE * memory_limits.available()):
             self.cached = threads.each(
                 lambda part: self._code(*source.read(part)), blocks(len(source), _COLUMNS), torch
             )

@@ -46,7 +46,7 @@ def index_side(
     side: str, items: Items, vectors: np.ndarray, queries: np.ndarray, plan: Recipe, folder: Path
 ) -> dict[str, Any]:
     """Build, measure and save one side's index; returns its size and recall. vectors (n, d), queries (q, d)."""
-    part, rows = plan.part("index"), searchable(items)
+    part, rows = plan.part("index"), slice(None) if items.searchable is None else searchable(items)  # a slice is a view
     part.name = f"{plan.name}_{side}"
     part.add(items.ids[rows], vectors[rows], {name: column[rows] for name, column in columns_of(items).items()})
     about = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}

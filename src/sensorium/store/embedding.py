@@ -15,8 +15,9 @@ from sensorium.contracts import Encoder
 from sensorium.errors import BadData, Mismatch, SensoriumError
 from sensorium.progress import bar, say
 from sensorium.store import columns, compacting, encoding, engines, joining, reading, repairing, rows, shard, watching
-from sensorium.store.checks import DTYPES, joined
+from sensorium.store.checks import DTYPES
 from sensorium.store.content_keys import content_keys
+from sensorium.store.encoded import Frames, Owners, Room
 from sensorium.store.shard import Batch
 from sensorium.store.writing import SHARD_BYTES, Writer
 from sensorium.types import Embeddings, Items, Rows, blocks
@@ -125,17 +126,14 @@ class _Work:
             if copies and (engine := engines.current()) is not None:
                 engine.fetch(self.writer)
             known = self._content([locations.by_key[self.keys[i]] for i in copies]) if copies else None
-        owners: dict[bytes, list[int]] = {}
-        for i in missing:
-            if self.keys[i] not in locations.by_key:
-                owners.setdefault(self.keys[i], []).append(i)
+        owners = Owners(self.keys, (i for i in missing if self.keys[i] not in locations.by_key))
         if known is not None:
             self._copy(copies, *known)
         if progress and 0 < len(missing) < len(self.ids):
             done = len(self.ids) - len(missing)
             say("embed", f"{done:,} of {len(self.ids):,} {self.items.kind} items are there, going on with the others")
         # Counted before encoding: afterwards the locations include these contents as well.
-        count = sum(map(len, owners.values()))
+        count = owners.items_in_all
         self._encode(owners, batch, shard_rows, progress)
         return count
 
@@ -152,8 +150,8 @@ class _Work:
             part = vectors[block] if local is None else vectors[int(local[0]) : int(local[-1])]
             self._commit(rows[block], part, None if local is None else local - local[0])
 
-    def _encode(self, owners: dict[bytes, list[int]], batch: int, shard_rows: int | None, progress: bool) -> None:
-        order = [same[0] for same in owners.values()]
+    def _encode(self, owners: Owners, batch: int, shard_rows: int | None, progress: bool) -> None:
+        order = list(owners.first.values())
         if not order:
             return
         if progress and (cost := self.encoder.cost([encoding.plain(self.items.values[i]) for i in order])):
@@ -162,27 +160,29 @@ class _Work:
             engine.encode(self._job(owners, batch, shard_rows, progress))
             return
         size = shard_rows or max(batch, _shard_rows(self.encoder.dim, self.frames))
-        done: list[tuple[list[int], Any]] = []
+        done: Frames | Room = Frames(owners, self.keys) if self.frames else Room(owners, self.keys)
         what = f"embedding {self.items.kind}"
         try:
             with bar(what, len(order), progress) as advance:
                 for start in range(0, len(order), size):
                     chunk, last = self._by_length(order[start : start + size]), time.monotonic()
+                    done.expect(chunk)
                     for at in range(0, len(chunk), batch):
                         members = chunk[at : at + batch]
-                        done.append((members, self._vectors(members)))
+                        done.add(members, self._vectors(members))
                         advance(len(members))
                         if time.monotonic() - last > COMMIT_SECONDS:
-                            self._flush(done, owners)
+                            self._flush(done)
+                            done.expect(chunk[at + batch :])
                             last = time.monotonic()
-                    self._flush(done, owners)
+                    self._flush(done)
         except BaseException:
             # An interruption or one bad item does not cost what was encoded before it.
             with contextlib.suppress(SensoriumError):
-                self._flush(done, owners)
+                self._flush(done)
             raise
 
-    def _job(self, owners: dict[bytes, list[int]], batch: int, shard_rows: int | None, progress: bool) -> engines.Job:
+    def _job(self, owners: Owners, batch: int, shard_rows: int | None, progress: bool) -> engines.Job:
         return engines.Job(
             self.items.kind, self.ids, self.keys, self.items.values, self.meta, owners, self.encoder, self.writer,
             self._width(), self.dtype, batch, shard_rows, progress, self._tell,
@@ -204,17 +204,10 @@ class _Work:
     def _width(self) -> int:
         return self.writer.manifest.dim if self.writer.manifest else int(self.encoder.dim)
 
-    def _flush(self, done: list[tuple[list[int], Any]], owners: dict[bytes, list[int]]) -> None:
+    def _flush(self, done: Frames | Room) -> None:
         """Commit what was encoded as one shard, in the order of the items, for every id of equal content."""
-        if not done:
-            return
-        vectors = [v for _, found in done for v in found]
-        position = {i: at for at, i in enumerate(i for members, _ in done for i in members)}
-        pairs = sorted((i, position[first]) for first in position for i in owners[self.keys[first]])
-        done.clear()
-        chosen = [vectors[at] for _, at in pairs]
-        flat, offsets = joined(self.ids, chosen) if self.frames else (np.stack(chosen), None)
-        self._commit([i for i, _ in pairs], flat, offsets)
+        if done:
+            self._commit(*done.take())
 
     def _commit(self, members: list[int], vectors: np.ndarray, offsets: np.ndarray | None) -> None:
         meta = {name: column[members] for name, column in self.meta.items()}

@@ -104,6 +104,8 @@ class Table:
         """A table with more rows; raises BadData when an id is already there, or columns or their kinds differ."""
         if len(self) and set(columns) != set(self.columns):
             raise BadData(f"metadata columns {sorted(columns)} differ from the table's {sorted(self.columns)}")
+        if not len(self) and not _repeat(ids):  # the rows of the first ids are looked up when first needed
+            return Table(np.asarray(ids), {name: as_column(column, name) for name, column in columns.items()})
         new, seen = ids.tolist(), set()
         again = [id for id in new if id in seen or seen.add(id) or id in self.rows]  # type: ignore[func-returns-value]
         if again:
@@ -154,6 +156,12 @@ class Table:
         except (pa.ArrowException, OSError, ValueError, KeyError, SensoriumError) as error:
             raise Corrupt(f"{path} is damaged ({error}); restore it, or make it anew") from error
         return cls(ids, {name.removeprefix("meta."): column for name, column in columns.items()})
+
+
+def _repeat(ids: np.ndarray) -> bool:
+    """Whether an id stands there twice; without a mapping of them, which takes more memory than they do."""
+    ordered = np.sort(ids)
+    return bool((ordered[1:] == ordered[:-1]).any())
 
 
 def _key(condition: Any) -> str | None:
