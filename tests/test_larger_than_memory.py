@@ -1,6 +1,5 @@
 """Blocks, shards and outputs are bounded in bytes, so that a run over a large store needs little memory."""
 
-import json
 import os
 import subprocess
 import sys
@@ -76,19 +75,3 @@ def test_a_store_is_embedded_and_read_with_less_memory_than_it_takes(tmp_path, b
         assert done.returncode and "Memory" in done.stderr.splitlines()[-1]
         return
     assert done.stdout.split() == ["64000", "64000.0", "True", "True"], done.stderr[-2000:]
-
-
-@pytest.mark.thorough
-@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA bounds private memory on Linux")
-def test_a_tenth_of_the_measurement(tmp_path):
-    """A store of 400 MB embedded, fitted both ways, evaluated, indexed and searched: see bench/larger_than_memory.py."""
-    command = [sys.executable, str(BENCH), "--items", "50000", "--limit", "640", "--by", "data", "--folder",
-               str(tmp_path)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    first, *lines = map(json.loads, done.stdout.splitlines())
-    assert first["store_mb"] == 390 and first["by"] == "RLIMIT_DATA"
-    assert [line["way"] for line in lines[::2]] == ["ridge", "infonce"]
-    for run, command in zip(lines[::2], lines[1::2], strict=True):
-        assert run["mrr"] > 0.9 and run["found"] == 20
-        assert command["status"] == 0 and command["first"] == "i7"

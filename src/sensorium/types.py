@@ -109,7 +109,8 @@ def as_ids(ids: Sequence[Any] | np.ndarray) -> np.ndarray:
     if array.dtype.itemsize > 4 * LONGEST_ID and (longest := int(np.char.str_len(array).max())) > LONGEST_ID:
         raise BadData(f"an id has {longest:,} characters, at most {LONGEST_ID:,} are taken; use a shorter key as id")
     try:
-        "".join(array.tolist()).encode("utf-8")
+        for part in blocks(len(array), 1 << 16):
+            "".join(array[part].tolist()).encode("utf-8")
     except UnicodeEncodeError:
         bad = [i for i, id in enumerate(array.tolist()) if any("\ud800" <= c <= "\udfff" for c in id)]
         raise BadData(f"{len(bad)} ids are not valid Unicode (lone surrogates), the first in row {bad[0]}") from None

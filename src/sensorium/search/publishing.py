@@ -11,6 +11,7 @@ from sensorium import fingerprint as fingerprints
 from sensorium import io
 from sensorium.evaluate import index_speed
 from sensorium.evaluate.projected import Projected
+from sensorium.numerics import freed_memory
 from sensorium.recipe import Recipe
 from sensorium.search import media, related
 from sensorium.table import as_column
@@ -29,6 +30,7 @@ def publish(plan: Recipe, data: Data, projected: Projected, folder: Path) -> dic
             continue
         queries = projected.zr if side == "left" else projected.zl
         about[side] = index_side(side, items, vectors, queries, plan, folder)
+        freed_memory.after(items)
         media.build(items, searchable(items), folder, side, small=plan.media == "pack", base=_base(plan))
     related.save(projected.pairs, projected.left.ids, projected.right.ids, folder)
     index_speed.draw(about, folder)

@@ -137,7 +137,7 @@ class Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        arrays = {"id": pa.array(self.ids.tolist(), pa.string())}
+        arrays = {"id": to_arrow(self.ids)}
         arrays |= {f"meta.{name}": to_arrow(as_column(column, name)) for name, column in self.columns.items()}
         io.write(path, lambda file: pq.write_table(pa.table(arrays), file, write_page_checksum=True))
 

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from sensorium.errors import BadData
-from sensorium.types import is_missing
+from sensorium.types import blocks, is_missing
 
+_BLOCK = 1 << 16  # texts checked at a time
 SHORT = 64  # characters up to which a text column has fixed width
 _ITEMS = (bool, int, float, str)  # what a list may hold
 
@@ -68,7 +69,8 @@ def as_column(values: Any, name: str = "column") -> np.ndarray:
     if kind == "U" and array.dtype.itemsize > 4 * SHORT:
         return _text(array.tolist(), name)
     if kind == "U":
-        _valid_text(array.tolist(), name)
+        if not all(_encodes("".join(array[part].tolist())) for part in blocks(len(array), _BLOCK)):
+            _valid_text(array.tolist(), name)
     elif kind == "f" and array.dtype.itemsize > 8:
         return array.astype(np.float64)
     elif kind not in "iufbMm" or (kind in "Mm" and np.datetime_data(array.dtype)[0] == "generic"):
@@ -131,6 +133,8 @@ def to_arrow(column: np.ndarray) -> Any:
     kind = kind_of(column)
     if column.dtype.kind not in "UO":
         return pa.array(column)
+    if column.dtype.kind == "U" and len(column) * column.dtype.itemsize <= 1 << 31:  # without an object for each
+        return pa.array(column, pa.string())
     values = column.tolist()
     if kind == "text":
         long = sum(map(len, filter(None, values))) > 1 << 29  # 32-bit offsets end at 2 GB of UTF-8
