@@ -17,6 +17,7 @@ from sensorium import __version__
 from sensorium.errors import BadRecipe, SensoriumError
 from sensorium.serve import openapi, problems, static, systems
 from sensorium.serve.admission import Budget, Places
+from sensorium.serve.built import Once
 from sensorium.serve.context import Context
 from sensorium.serve.engine import additions
 from sensorium.serve.engine.decode import Decoders
@@ -49,7 +50,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     budget = Budget(settings.max_bodies, settings.client_bytes)
     mount = Mount(settings.prefix)
     registry, meter = Registry(runs, settings, log, mount), Meter(places)
-    replica = Replica.here()
+    replica, page = Replica.here(), Once(WEB, systems.scripts())
     context = Context(registry, settings, Decoders(settings), meter, log, budget, documents(), mount, replica)
     under_way = Gauge("sensorium_bytes_under_way", "Bytes of bodies and messages under way", registry=meter.registry)
     under_way.set_function(lambda: budget.used)
@@ -58,7 +59,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
     @contextlib.asynccontextmanager
     async def running() -> AsyncIterator[None]:
         await _refresh(context)
-        watching = asyncio.create_task(_watch(context))
+        watching, building = asyncio.create_task(_watch(context)), asyncio.create_task(_build(page, log))
         try:
             yield
         finally:
@@ -66,6 +67,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
+            await building
             await context.decoders.close()
             await asyncio.to_thread(registry.close)
             gc.unfreeze()
@@ -97,7 +99,7 @@ def create_app(runs: Sequence[str | Path], settings: Settings | None = None) -> 
         app.include_router(module.routes(context))
     if settings.label:
         app.include_router(labels.routes(context))
-    app.mount("/", static.files(WEB, mount), name="web")
+    app.mount("/", static.files(WEB, mount, page), name="web")
     app.openapi = lambda: openapi.document(app, context)  # type: ignore[method-assign]
     _check_prefix(app, settings.prefix)
     return app
@@ -122,7 +124,14 @@ def _is_open(path: str) -> bool:
 
 
 def _is_page_file(path: str) -> bool:
-    return ".." not in path and "\0" not in path and (WEB / path.lstrip("/")).is_file()
+    return static.is_built(path) or (".." not in path and "\0" not in path and (WEB / path.lstrip("/")).is_file())
+
+
+async def _build(page: Once, log: Log) -> None:
+    """Make the page ready before somebody asks for it."""
+    await asyncio.to_thread(page)
+    if page.fault:
+        log.line("warning", "page sent from its source files", fault=page.fault)
 
 
 async def _watch(context: Context) -> None:

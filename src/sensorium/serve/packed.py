@@ -1,48 +1,52 @@
-"""Files of the page as they are sent: minified, compressed where the client takes it, revalidated at every visit.
-
-So no browser mixes modules of two versions: an unchanged file is answered 304 by its entity tag.
-"""
+"""Texts of the page as they are sent: compressed where the client takes it, and 304 where the client has them."""
 
 from __future__ import annotations
 
-import functools
 import gzip
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
 from starlette.responses import Response
 
-from sensorium.serve import minify
-
 TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml",
          ".html": "text/html; charset=utf-8"}  # fmt: skip
-_SMALLER = {".js": minify.javascript, ".css": minify.css}
+ASKED = "no-cache"  # a file whose name says nothing of its content is asked for again at every visit
+KEPT = "public, max-age=31536000, immutable"
 
 
-@functools.lru_cache(maxsize=512)
-def _packed(text: str, suffix: str) -> tuple[bytes, bytes, str]:
-    """The content, the same compressed, and its entity tag."""
-    body = _SMALLER.get(suffix, str)(text).encode()
-    return body, gzip.compress(body, 9, mtime=0), xxhash.xxh3_64_hexdigest(body)
+@dataclass(frozen=True)
+class Packed:
+    """A text: whole, compressed, with its entity tag and media type."""
+
+    body: bytes
+    small: bytes
+    tag: str
+    media_type: str
 
 
-def response(text: str, suffix: str, headers: Mapping[str, str]) -> Response:
-    """The answer to a request with some headers: a text of the page as a file of a kind, whole, compressed or 304."""
-    body, small, tag = _packed(text, suffix)
+def pack(text: str, suffix: str) -> Packed:
+    """A text as a file with an ending of TYPES."""
+    body = text.encode()
+    return Packed(body, gzip.compress(body, 9, mtime=0), xxhash.xxh3_64_hexdigest(body), TYPES[suffix])
+
+
+def response(one: Packed, headers: Mapping[str, str], cache: str = ASKED) -> Response:
+    """The answer to a request with some headers: whole, compressed, or 304."""
     zipped = _takes_gzip(headers.get("accept-encoding", ""))
-    tag = f'"{tag}{"-gzip" if zipped else ""}"'
-    sent = {"cache-control": "no-cache", "etag": tag, "vary": "accept-encoding"}
-    if tag in (one.strip().removeprefix("W/") for one in headers.get("if-none-match", "").split(",")):
+    tag = f'"{one.tag}{"-gzip" if zipped else ""}"'
+    sent = {"cache-control": cache, "etag": tag, "vary": "accept-encoding"}
+    if tag in (known.strip().removeprefix("W/") for known in headers.get("if-none-match", "").split(",")):
         return Response(status_code=304, headers=sent)
     if zipped:
         sent["content-encoding"] = "gzip"
-    return Response(small if zipped else body, headers=sent, media_type=TYPES[suffix])
+    return Response(one.small if zipped else one.body, headers=sent, media_type=one.media_type)
 
 
 def file_response(file: Path, headers: Mapping[str, str]) -> Response:
-    """The answer for a file whose ending is one of TYPES."""
-    return response(file.read_text("utf-8"), file.suffix, headers)
+    """The answer for a source file, as it is on the disk now."""
+    return response(pack(file.read_text("utf-8"), file.suffix), headers)
 
 
 def _takes_gzip(accepted: str) -> bool:

@@ -1,8 +1,9 @@
 // The page's frame: hash routes to modules with show(root, params) and perhaps hide() and retry().
 
-import { at, connection, request } from "./api.js";
+import { connection, request } from "./api.js";
 import { context, go, link, sidesOf } from "./context.js";
 import { h, icon, set, state } from "./dom.js";
+import { view } from "./files.js";
 
 /** Every page: its name in the hash, its title, when it is in the navigation, and its module. */
 const PAGES = [
@@ -25,7 +26,7 @@ function extra({ name, title, script, column, kinds, side }) {
   const has = (run) => Object.values(run.sides ?? {}).some((one) => one.takes === side || one.name === side);
   const when = () => (!column || (context.run?.one_table && Object.values(context.run.sides ?? {}).some((side) => side.columns.some((one) => one.name === column))))
     && (!kinds || Boolean(sidesOf(context.run, ...kinds))) && (!side || context.runs.some(has));
-  if (!extras.has(name)) extras.set(name, { name, title, when, load: () => import(at(script)) });
+  if (!extras.has(name)) extras.set(name, { name, title, when, load: () => view(script) });
   return extras.get(name);
 }
 

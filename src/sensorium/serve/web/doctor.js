@@ -1,8 +1,9 @@
 // The data doctor of a run (#/runs/NAME/doctor): pairs, labels and items that look wrong, with their media; a drop list.
 
-import { at, call, url } from "./api.js";
+import { call, url } from "./api.js";
 import { context, link } from "./context.js";
 import { announce, h, icon, set, state } from "./dom.js";
+import { sheet } from "./files.js";
 import { itemOf, label, nameOf, picture, player } from "./results.js";
 import { explain } from "./words.js";
 
@@ -10,7 +11,7 @@ const KINDS = [["pair", "Pairs", "Pairs that look mispaired"], ["label", "Labels
   ["duplicate", "Near-duplicates", "Items that repeat another one"], ["outlier", "Outliers", "Items that lie apart from all others"]];
 const PAGE = 20, SURE = 0.5, NONE = "Nothing of this kind was found.";
 
-document.head.append(h("link", { rel: "stylesheet", href: at("/doctor.css") }));
+sheet("/doctor.css");
 let turn = 0;
 
 export function hide() { turn++; }

@@ -1,8 +1,9 @@
 // Labelling: thumbs on hits, feedback that moves the query, the next queries, and the refit. Loaded when the server labels.
 
-import { at, call, url } from "./api.js";
+import { call, url } from "./api.js";
 import { context, go, link } from "./context.js";
 import { announce, h, set } from "./dom.js";
+import { sheet } from "./files.js";
 import { fromParams, requests } from "./query.js";
 import { details, grid, label } from "./results.js";
 import { faultLine } from "./words.js";
@@ -155,6 +156,6 @@ function look() {
   else if (bar.started) list.querySelectorAll(".hit[data-id]").forEach(decorate);
 }
 
-document.head.append(h("link", { rel: "stylesheet", href: at("/label.css") }));
+sheet("/label.css");
 new MutationObserver(look).observe(MAIN, { childList: true, subtree: true });
 look();

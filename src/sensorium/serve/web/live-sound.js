@@ -1,6 +1,7 @@
 // Sound for the stream: the microphone, or a file decoded in the page at its own rate.
 
-import { at, Plain } from "./api.js";
+import { Plain } from "./api.js";
+import { file } from "./files.js";
 
 /** The reason why there is no microphone, and what can be done. */
 export class NoMicrophone extends Plain {}
@@ -31,7 +32,7 @@ export async function microphone(block, ended, running) {
   }
   const context = new AudioContext();
   try {
-    await context.audioWorklet.addModule(at("/pcm-worklet.js"));
+    await context.audioWorklet.addModule(file("/pcm-worklet.js"));
     await context.resume();
   } catch (error) {
     media.getTracks().forEach((track) => track.stop());

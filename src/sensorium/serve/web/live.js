@@ -1,11 +1,11 @@
 // The page Live: predicted classes of live sound, from the microphone or a file. Faces and the plane of valence and
 // arousal are there where the server says that the classes are emotions; else the five likeliest.
 
-import { at } from "./api.js";
 import { context } from "./context.js";
 import { announce, h, icon, set, state } from "./dom.js";
 import { hue } from "./chart.js";
 import { face } from "./faces.js";
+import { sheet } from "./files.js";
 import { Circumplex, Faces, Timeline, Top, Wave } from "./live-draw.js";
 import { Stream } from "./live-socket.js";
 import { NoMicrophone, decode, microphone } from "./live-sound.js";
@@ -14,7 +14,7 @@ import { explain } from "./words.js";
 const AHEAD = 6; // seconds of a file that may be unanswered
 const PIECE = 0.1; // seconds of a file sent at once
 
-document.head.append(h("link", { rel: "stylesheet", href: at("/live.css") }));
+sheet("/live.css");
 
 let page = null;
 

@@ -1,14 +1,15 @@
 // All runs as one table that is sorted, and curves of the selected ones; one run and comparisons are in modules of their own.
 
-import { at, call, url } from "./api.js";
+import { call, url } from "./api.js";
 import { chart, hue } from "./chart.js";
 import { context, go, link } from "./context.js";
 import { h, icon, set, state } from "./dom.js";
 import { strip } from "./figures.js";
+import { sheet } from "./files.js";
 import { line } from "./making.js";
 import { arrow, bounds, day, isRank, number, signed, size } from "./numbers.js";
 
-document.head.append(h("link", { rel: "stylesheet", href: at("/runs.css") }));
+sheet("/runs.css");
 
 const EVERY = 2000; // milliseconds between two looks while a run is being made; five times that otherwise
 const SHOWN = 6; // runs whose curves are drawn at once

@@ -1,6 +1,6 @@
 // Sound from the microphone as a WAV file.
 
-import { at } from "./api.js";
+import { file } from "./files.js";
 
 /** Mono samples (-1…1) as 16-bit PCM in a RIFF file: an ArrayBuffer. */
 export function wav(samples, rate) {
@@ -22,7 +22,7 @@ export async function record(level) {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
   const context = new AudioContext();
   const parts = [];
-  await context.audioWorklet.addModule(at("/record-worklet.js"));
+  await context.audioWorklet.addModule(file("/record-worklet.js"));
   const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
   tap.port.onmessage = ({ data }) => {
     parts.push(data);

@@ -1,8 +1,9 @@
 // The page Voices: lines to speak, the clips of a library that fit each as a prompt, and their export for a TTS engine.
 
-import { at, call, url } from "../../api.js";
+import { call, url } from "../../api.js";
 import { context, go, link, sidesOf } from "../../context.js";
 import { announce, debounced, h, icon, set, state } from "../../dom.js";
+import { sheet } from "../../files.js";
 import { conditions, filterPop, undo } from "../../bar.js";
 import { count } from "../../filters.js";
 import { popover } from "../../popover.js";
@@ -34,7 +35,7 @@ export async function show(root, { query: params, again }) {
   if (!again || page?.run !== run) {
     leave();
     set(root, state("wait"));
-    const [about] = await Promise.all([call("/prompts"), styled()]);
+    const [about] = await Promise.all([call("/prompts"), sheet("/systems/emorag/page.css")]);
     if (context.run !== run) return null;
     page = build(root, run, sides, about);
   }
@@ -100,12 +101,6 @@ function change(next, { replace = false, search = true } = {}) {
 const linesOf = (text) => text.split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
 
 // The frame
-
-/** The style sheet of this page, loaded: nothing is shown without it. */
-function styled() {
-  if (document.querySelector("link[data-voices]")) return null;
-  return new Promise((done) => document.head.append(h("link", { rel: "stylesheet", href: at("/systems/emorag/page.css"), "data-voices": true, on: { load: done, error: done } })));
-}
 
 function build(root, run, sides, about) {
   const built = { run, ...sides, about, stop: null, answer: null, state: null }, side = run.sides[sides.to];

@@ -1,8 +1,9 @@
 // The page Outfit: a board of items, what completes it and why, which item spoils it, and whole looks planned.
 
-import { at, call, Plain, url } from "../../api.js";
+import { call, Plain, url } from "../../api.js";
 import { context, go } from "../../context.js";
 import { announce, debounced, h, icon, set, state } from "../../dom.js";
+import { sheet } from "../../files.js";
 import { base64, fileOf, keepFile } from "../../query.js";
 import { itemOf, label, picture } from "../../results.js";
 import { explain, fault } from "../../words.js";
@@ -58,7 +59,7 @@ function change(next, { replace = false } = {}) {
 }
 
 function build(root, run, side) {
-  if (!document.querySelector("link[data-outfits]")) document.head.append(h("link", { rel: "stylesheet", href: at("/systems/outfits/page.css"), "data-outfits": true }));
+  sheet("/systems/outfits/page.css");
   const column = run.sides[side].columns.find((one) => one.name === CATEGORY);
   const built = { run, side, categories: [...column.values].map(String).filter(Boolean).sort(), seed: 0, stop: null, names: new Map() };
   built.board = h("section", { class: "card look-board", "aria-labelledby": "look-title" });

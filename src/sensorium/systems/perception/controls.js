@@ -1,6 +1,8 @@
-// The bar below the stage: start, stop, choose, mirror, which camera, a video's place, and where landmarks are computed.
+// The bar below the stage: start, stop, choose, mirror, a video's place; and Options: which camera, how many faces, and
+// where landmarks are computed. On a phone it is one row.
 
 import { h, icon, set } from "../../dom.js";
+import { popover } from "../../popover.js";
 
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
@@ -11,27 +13,37 @@ const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seco
 export class Controls {
   constructor(on) {
     this.on = on;
-    this.element = h("div", { class: "face-bar" });
+    this.row = h("div", { class: "face-row" });
     this.picker = h("input", { type: "file", accept: "image/*,video/*", class: "visually-hidden", tabindex: "-1", "aria-hidden": "true", on: { change: () => { const [file] = this.picker.files; this.picker.value = ""; if (file) on.file(file); } } });
+    this.options = popover("Options", "options", () => this.settings(), { narrow: true });
+    this.options.button.setAttribute("aria-label", "Options");
+    this.element = h("div", { class: "face-bar" }, this.row, this.options.element, this.picker);
   }
 
   draw(state) {
-    const { on, element } = this, { source, asking } = state, focus = element.contains(document.activeElement) ? document.activeElement.dataset.name : null;
-    const button = (name, text, image, run, more = {}) => h("button", { class: "button", type: "button", ...more, dataset: { name }, on: { click: run } }, icon(image), text);
-    const small = (name, text, image, run, pressed) => h("button", { class: "icon-button", type: "button", "aria-label": text, title: text, "aria-pressed": pressed === undefined ? undefined : String(pressed), dataset: { name }, on: { click: run } }, icon(image));
-    const idle = !source && !asking; // the stage itself has these buttons then
-    const camera = idle ? null : source?.kind === "camera" || asking
+    this.state = state;
+    const { on, row } = this, { source, asking } = state, focus = row.contains(document.activeElement) ? document.activeElement.dataset.name : null;
+    const button = (name, text, image, run, more = {}) => h("button", { class: "button", type: "button", "aria-label": text, title: text, ...more, dataset: { name }, on: { click: run } }, icon(image), h("span", {}, text));
+    const small = (name, text, image, run, pressed) => h("button", { class: "icon-button", type: "button", "aria-label": text, title: text, "aria-pressed": String(pressed), dataset: { name }, on: { click: run } }, icon(image));
+    const film = source && source.kind !== "camera", idle = !source && !asking; // the stage itself has the first two buttons then
+    const camera = idle ? null : asking || !film
       ? button("camera", asking ? "Asking for the camera…" : "Stop the camera", "stop", () => on.stop(), { class: "button face-stop", disabled: asking })
       : button("camera", "Start the camera", "camera", () => on.camera());
-    const cameras = source?.kind === "camera" && state.cameras.length > 1 ? h("select", { class: "select", "aria-label": "Camera", dataset: { name: "cameras" }, value: source.id ?? "", on: { change: (event) => on.camera(event.target.value) } }, state.cameras.map((one) => h("option", { value: one.id }, one.label))) : null;
-    const faces = h("label", { class: "face-many" }, "Faces up to", h("select", { class: "select", dataset: { name: "faces" }, value: state.faces, on: { change: (event) => on.faces(+event.target.value) } }, state.choices.map((n) => h("option", { value: n }, n))));
-    const where = state.both ? h("div", { class: "segments", role: "group", "aria-label": "Where landmarks are computed" }, [["server", "On the server"], ["browser", "In this browser"]].map(([name, text]) =>
-      h("button", { type: "button", dataset: { name: `in ${name}` }, "aria-pressed": String(state.where === name), on: { click: () => on.where(name) } }, text))) : null;
-    set(element, camera, idle ? null : button("file", source && source.kind !== "camera" ? "Another…" : "Image or video…", "upload", () => this.picker.click()), this.picker,
-      source && source.kind !== "camera" ? button("close", "Close", "close", () => on.stop(), { class: "button plain" }) : null,
-      source?.kind === "video" ? this.player(source) : null, cameras, h("span", { class: "grow" }), faces,
-      source ? small("mesh", "Triangles of the landmarks", "mesh", on.mesh, state.mesh) : null, source?.kind === "camera" ? small("mirror", "Mirror the image", "mirror", on.mirror, source.mirrored) : null, where);
-    if (focus) element.querySelector(`[data-name="${focus}"]`)?.focus();
+    set(row, camera, idle ? null : button("file", film ? "Another…" : "Image or video…", "upload", () => this.picker.click()),
+      film ? button("close", "Close", "close", () => on.stop(), { class: "button plain" }) : null,
+      source?.kind === "video" ? this.player(source) : h("span", { class: "grow" }),
+      source ? small("mesh", "Triangles of the landmarks", "mesh", on.mesh, state.mesh) : null, source?.kind === "camera" ? small("mirror", "Mirror the image", "mirror", on.mirror, source.mirrored) : null);
+    if (focus) row.querySelector(`[data-name="${focus}"]`)?.focus();
+    this.options.refresh();
+  }
+
+  settings() {
+    const { on } = this, { source, cameras, faces, choices, both, where } = this.state;
+    const select = (text, value, all, run) => h("label", { class: "field" }, h("span", { class: "label" }, text), h("select", { class: "select", "aria-label": text, value, on: { change: (event) => run(event.target.value) } }, all.map(([key, name]) => h("option", { value: key }, name))));
+    return h("div", { class: "stack" },
+      source?.kind === "camera" && cameras.length > 1 ? select("Camera", source.id ?? "", cameras.map((one) => [one.id, one.label]), (id) => on.camera(id)) : null,
+      select("Faces up to", faces, choices.map((n) => [n, n]), (n) => on.faces(+n)),
+      both ? select("Landmarks are computed", where, [["server", "On the server"], ["browser", "In this browser"]], (name) => on.where(name)) : null);
   }
 
   /** Play and pause a video, and its place. */

@@ -1,7 +1,8 @@
 // The panel of generation: asks for a picture that the present face conditions, and shows its steps, itself and its settings.
 
-import { at, call, events, Problem, request, url } from "../../api.js";
+import { call, events, Problem, request, url } from "../../api.js";
 import { announce, h, icon, set } from "../../dom.js";
+import { sheet } from "../../files.js";
 import { explain } from "../../words.js";
 
 const EARLIER = 8; // pictures that the panel keeps to compare with
@@ -19,17 +20,11 @@ const kept = { job: null, after: 0, shown: null, earlier: [], choice: { style: "
 export async function panel(root, { run, current }) {
   let about;
   try { about = await call(url("/generations", { run })); } catch (error) { about = { ready: false, detail: explain(error).text }; }
-  await styled();
+  await sheet("/systems/perception/generate.css");
   const made = about.ready ? new Panel(root, run, current, about) : null;
   if (!made) set(root, missing(about));
   root.hidden = false;
   return { close() { made?.close(); }, refresh() { made?.draw(); } };
-}
-
-function styled() {
-  const href = at("/systems/perception/generate.css");
-  if (document.querySelector(`link[href="${href}"]`)) return null;
-  return new Promise((done) => document.head.append(h("link", { rel: "stylesheet", href, on: { load: done, error: done } })));
 }
 
 /** Why no picture can be made, with what to type in a line of its own. */

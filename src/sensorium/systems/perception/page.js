@@ -1,8 +1,9 @@
 // The page Face: a camera, a picture or a video; the landmarks of its faces, their emotions, the nearest prompts, and their place on the map.
 
-import { at, call, connection, Plain } from "../../api.js";
+import { call, connection, Plain } from "../../api.js";
 import { context, go, link } from "../../context.js";
 import { announce, h, icon, set, state } from "../../dom.js";
+import { sheet } from "../../files.js";
 import { Controls } from "./controls.js";
 import { Feed, SENT, STILL } from "./feed.js";
 import { Place } from "./place.js";
@@ -21,7 +22,7 @@ let page = null;
 export async function show(root, { query, again }) {
   const wanted = query.get("run");
   if (again && page) return page.choose(wanted);
-  const [about, model] = await Promise.all([call("/faces"), call("/faces/model").catch(() => null), styled()]);
+  const [about, model] = await Promise.all([call("/faces"), call("/faces/model").catch(() => null), sheet("/live.css"), sheet("/systems/perception/page.css")]);
   const run = about.runs.find((one) => one.name === wanted) ?? about.runs[0];
   if (!run) {
     const making = context.runs.find((one) => one.state === "building");
@@ -38,12 +39,6 @@ export function hide() {
 
 /** The server is back: what was shown goes on by itself. */
 export function retry() { if (!page) window.dispatchEvent(new HashChangeEvent("hashchange")); }
-
-/** The style sheets of this page, loaded: nothing is shown without them. */
-function styled() {
-  return Promise.all(["/live.css", "/systems/perception/page.css"].map(at).filter((href) => !document.querySelector(`link[href="${href}"]`)).map((href) =>
-    new Promise((done) => document.head.append(h("link", { rel: "stylesheet", href, on: { load: done, error: done } })))));
-}
 
 class Page {
   constructor(root, about, model, run) {

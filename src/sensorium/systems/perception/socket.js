@@ -3,7 +3,9 @@
 import { Plain, Problem, socketAt } from "../../api.js";
 import { closedText, protocols } from "../../live-socket.js";
 
-export const PICTURE = 1, LANDMARKS = 2; // kinds of payload
+/** Kinds of payload. */
+export const PICTURE = 1;
+export const LANDMARKS = 2;
 const FINAL = new Set([4400, 4401, 4403, 4404, 4421]); // close codes after which trying again does not help
 const IDLE = 4408; // … for a still picture or a hidden tab: the connection is made anew, and nothing is said
 const HEAD = 9; // bytes before the payload: u32 frame, u32 milliseconds, u8 kind
