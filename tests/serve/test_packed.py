@@ -108,3 +108,16 @@ def test_scripts_and_style_sheets_keep_their_meaning():
     })  # fmt: skip
     assert re.fullmatch(r"export const a=(\w)=>\1\+`  \$\{\1\}  `;?\s*", got["/a.js"])
     assert got["/a.css"].strip() == '.a>.b,.c{color:red;content:"  /; }  "}'
+
+
+def test_style_sheets_do_not_change_each_others_elements():
+    """All of them apply at once, so no two may say what one and the same selector looks like."""
+    known = {":root", ".player", ".live-meter i"}  # variables; of one view; in one that uses the other's elements
+    said: dict[str, set[str]] = {}
+    for path in [*WEB.glob("*.css"), *(file for file in systems.scripts().values() if file.suffix == ".css")]:
+        text = re.sub(r"/\*.*?\*/", "", path.read_text("utf-8"), flags=re.S)
+        for rule in re.findall(r"([^{};]+)\{", text):
+            for selector in map(str.strip, rule.split(",")):
+                if selector.startswith((".", "#", ":")):
+                    said.setdefault(selector, set()).add(f"{path.parent.name}/{path.name}")
+    assert {selector: files for selector, files in said.items() if len(files) > 1 and selector not in known} == {}
