@@ -17,6 +17,7 @@ import xxhash
 from sensorium.serve import bundle, minify, packed
 
 ENTRY, FIRST = "/app.js", ("/app.js", "/search.js")  # modules of the first screen, with all that they need
+_SMALLER = {".js": minify.javascript, ".css": minify.css}
 _VERSION = "__version__"  # stands in names of files until the content is known
 _LINKS = re.compile(r'^<link rel="stylesheet" href="[\w-]+\.css">\n', re.M)
 #: What ``files.js`` is in a bundle.
@@ -44,7 +45,8 @@ def build(web: Path, scripts: Mapping[str, Path]) -> Page:
     texts = {path: file.read_text("utf-8") for path, file in {**own, **scripts}.items()}
     index = (web / "index.html").read_text("utf-8")
     sheet = {f"/page-{_VERSION}.css": _sheet(texts, index)}
-    small = minify.smaller(_scripts({**texts, "/files.js": _FILES}, own) | sheet)
+    written = _scripts({**texts, "/files.js": _FILES}, own) | sheet
+    small = {path: _SMALLER[path[path.rindex(".") :]](text) for path, text in written.items()}
     version = xxhash.xxh3_64_hexdigest("\0".join(small.values()).encode())
     files = {
         path.replace(_VERSION, version): packed.pack(text.replace(_VERSION, version), path[path.rindex(".") :])

@@ -1,42 +1,87 @@
-"""Scripts and style sheets made small for the wire: by ``minify-go``, the package of tdewolff/minify, where it is."""
+"""Scripts and style sheets without comments and needless white space, so that readable files are small on the wire.
+
+Names stay, and so do line ends where JavaScript may read a semicolon into them.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import subprocess
-import sys
-from collections.abc import Mapping
+import re
 
-_KINDS = {".js": "text/javascript", ".css": "text/css"}
-_SECONDS = 60.0
-#: Its library starts the Go runtime, with threads and signal handlers, so it gets a process of its own.
-_PROGRAM = """
-import json, sys
-import minify
-texts = json.load(sys.stdin)
-json.dump({name: minify.string(kind, text) for name, (kind, text) in texts.items()}, sys.stdout)
-"""
-
-
-def installed() -> bool:
-    """Whether texts are made small here at all."""
-    return importlib.util.find_spec("minify") is not None
+_TOKEN = re.compile(
+    r"""(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+      | (?P<comment>//[^\n]*|/\*.*?\*/)
+      | (?P<regex>/(?![*/])(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[a-z]*)
+      | (?P<space>\s+)
+      | (?P<word>[\w$#]+)
+      | (?P<other>.)""",
+    re.X | re.S,
+)
+_TEMPLATE = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(`|\$\{)", re.S)
+_BEFORE_REGEX = frozenset("(,=:[!&|?{};+-*%~^<>")  # what stands before a slash that begins a regular expression
+_WORDS = frozenset(("return", "typeof", "case", "of", "in", "void", "delete", "await", "yield", "else"))
+_CLOSED_AFTER = frozenset("{[(,;:=&|?<>*%^~!")  # no statement ends after these, nor is a space needed
+_CLOSED_BEFORE = frozenset(")]},;:=&|?*%^~.<>")  # … before these
+_TIGHT = frozenset("{}()[];,:=<>!&|?*%^~")  # no space is needed on either side of these
 
 
-def smaller(texts: Mapping[str, str]) -> dict[str, str]:
-    """Texts of the same meaning, by file name, whose ending says what they are: comments, spaces, long local names go.
+def javascript(text: str) -> str:
+    """A script of the same meaning. Raises ValueError where a template literal does not end."""
+    out: list[str] = []
+    depth: list[int] = []  # braces open in each template literal that we are inside of
+    at, gap, last = 0, "", ";"
 
-    Without the package they stay as they are. Raises ValueError where one of them is no script or style sheet.
-    """
-    if not installed():
-        return dict(texts)
-    asked = json.dumps({name: (_KINDS[name[name.rindex(".") :]], text) for name, text in texts.items()})
-    command = [sys.executable, "-P", "-c", _PROGRAM]
-    try:
-        done = subprocess.run(command, input=asked, capture_output=True, text=True, encoding="utf-8", timeout=_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return dict(texts)
-    if done.returncode:
-        raise ValueError(done.stderr.rpartition("Error: ")[2].strip() or f"the minifier ended with {done.returncode}")
-    return json.loads(done.stdout)
+    def put(piece: str) -> None:
+        nonlocal gap, last
+        first = piece[0]
+        if "\n" in gap:
+            if last[-1] not in _CLOSED_AFTER and first not in _CLOSED_BEFORE:
+                out.append("\n")
+        elif gap and last[-1] not in _TIGHT and first not in _TIGHT:
+            out.append(" ")
+        out.append(piece)
+        gap, last = "", piece
+
+    def template(start: int) -> int:
+        found = _TEMPLATE.match(text, start)
+        if found is None:
+            raise ValueError("a template literal does not end")
+        out.append(found[0])
+        if found[1] == "`":
+            return found.end()
+        depth.append(0)
+        return found.end()
+
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        assert found is not None  # every character is one token at least
+        kind, piece = found.lastgroup, found[0]
+        if kind == "regex" and not (last[-1] in _BEFORE_REGEX or last in _WORDS):
+            kind, piece = "other", "/"  # a division
+        at += len(piece)
+        if kind in ("space", "comment"):
+            gap += "\n" if "\n" in piece or piece.startswith("//") else " "
+            continue
+        if piece == "}" and depth and depth[-1] == 0:  # an expression in a template ends
+            out.append("}")
+            depth.pop()
+            gap = ""
+            at, last = template(at), "`"
+            continue
+        put(piece)
+        if piece == "`":
+            at, last = template(at), "`"
+            if text[at - 1] != "`":
+                last = "{"
+        elif depth and kind == "other":
+            depth[-1] += {"{": 1, "}": -1}.get(piece, 0)
+    if depth:
+        raise ValueError("a template literal does not end")
+    return "".join(out) + "\n"
+
+
+def css(text: str) -> str:
+    """A style sheet of the same meaning."""
+    kept = re.split(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", re.sub(r"/\*.*?\*/", "", text, flags=re.S))
+    for i in range(0, len(kept), 2):  # between quoted texts
+        kept[i] = re.sub(r"\s*([{};,])\s*", r"\1", re.sub(r"\s+", " ", kept[i])).replace(";}", "}")
+    return "".join(kept).strip() + "\n"
