@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from sensorium import parts
-from sensorium.evaluate.mispairing import UNUSUAL, mixture
+from sensorium.evaluate.mispairing import UNUSUAL, mixture, of_evidence
 from sensorium.fitting import out_of_fold, out_of_fold_classes
 from sensorium.numerics import unit
 from sensorium.numerics.moments import Moments
@@ -111,7 +111,7 @@ def calibration(found: list[tuple[np.ndarray, np.ndarray]]) -> None:
 
 def ours(left: Embeddings, right: Embeddings, a: np.ndarray, b: np.ndarray, group: np.ndarray, seed: int) -> np.ndarray:
     scored = out_of_fold.score(left, right, Pairs.of(a, b, group=group), seed=seed)
-    return mixture(scored.similarity, scored.shuffled).probability
+    return of_evidence(*scored.evidence).probability
 
 
 def pairs_of(name: str, data: tuple, seeds: int) -> tuple[np.ndarray, np.ndarray]:

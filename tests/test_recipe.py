@@ -135,7 +135,7 @@ def test_unknown_and_broken_files(tmp_path):
 
 def test_splitting_keys_reach_the_run_and_not_the_part():
     plan = recipes.load(SMALL, ["data.test=0.3", "data.split_seed=4"])
-    assert plan.splitting() == {"test": 0.3, "validation": 0.1, "split_seed": 4}
+    assert plan.splitting() == {"test": 0.3, "validation": 0.1, "split_seed": 4, "fold": 0, "folds": 5}
     assert type(plan.part("data")).__name__ == "Arrays"
 
 

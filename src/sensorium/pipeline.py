@@ -16,6 +16,7 @@ from sensorium import consent, integrity, io, modalities
 from sensorium import fingerprint as fingerprints
 from sensorium import parts as registry
 from sensorium import recipe as recipes
+from sensorium.datasets import _run_keys
 from sensorium.errors import BadData, BadRecipe, Busy, Mismatch
 from sensorium.evaluate import protocols
 from sensorium.evaluate.projected import Projected
@@ -198,12 +199,8 @@ def embed_side(side: str, items: Items, plan: Recipe, stores: Path, progress: bo
 
 
 def split(plan: Recipe, pairs: Pairs, needed: Sequence[str] = SPLITS) -> Pairs:
-    """Complete the splits: by group with the recipe's shares where the data brings none. needed: those not empty."""
-    shares, drawn = plan.splitting(), not (pairs.split != "").any()
-    if drawn:
-        pairs = pairs.split_by_group({"test": shares["test"], "validation": shares["validation"]}, shares["split_seed"])
-    elif not (pairs.split == "validation").any() and shares["validation"] and (pairs.split == "train").any():
-        pairs = pairs.hold_out("validation", shares["validation"], shares["split_seed"])
+    """Complete the splits, as :func:`sensorium.datasets._run_keys.split` does. needed: those not empty."""
+    pairs, drawn = _run_keys.split(pairs, plan.splitting())
     for name in needed:
         if not (pairs.where(name).label == 1).any():
             from sensorium.fitting import feasible

@@ -170,8 +170,10 @@ class Recipe:
         return None if spec is None else spec["name"]
 
     def splitting(self) -> dict[str, Any]:
-        """The run-level keys of [data], with defaults."""
-        return {key: self.values["data"].get(key, default) for key, default in SPLITTING.items()}
+        """The run-level keys of [data], with defaults; those of folds too, where the data set has none of its own."""
+        own = parts.arguments(parts.find("datasets", self.part_name("data")))
+        return {key: default if key in own and key in _run_keys.FOLDING else self.values["data"].get(key, default)
+                for key, default in SPLITTING.items()}  # fmt: skip
 
     def train_options(self) -> TrainOptions:
         """The [train] section as options; its device is the recipe's own where it names none."""
@@ -236,7 +238,8 @@ def _read(recipe: str | Path | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 def _apply(values: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
-        raise BadRecipe(f"'{override}' is not an override; expected key=value, such as train.lr=1e-3")
+        hint = f"; for these data type: data.file={override}" if not sign and Path(override).exists() else ""
+        raise BadRecipe(f"'{override}' is not an override; expected key=value, such as train.lr=1e-3{hint}")
     value = _value(text)
     if key.endswith(".encoder") and value in ("", "none"):  # the items come as vectors
         values.get(key.partition(".")[0], {}).pop("encoder", None)

@@ -319,3 +319,40 @@ def test_missing_labels_are_counted_and_said(tmp_path):
     assert said == ["3 of 9 rows have no 'mood': each is related to its own row alone"]
     said = Arrays(file=str(tmp_path / "pairs.npz"), relevant="own").load().notes["said"]
     assert said == ["each 'own' stands in one row, so that rows are related as without data.relevant"]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (
+            np.array([f"word {i}" for i in range(N)]),
+            "left is text.*sensorium run pairs data.file=a.npz with an encoder",
+        ),
+        (np.zeros((N, 3), complex), "complex128.*real and imaginary parts"),
+        (np.zeros(N, np.float32), r"one number a row is 'left'\[:, None\]"),
+        (np.zeros((0, 3), np.float32), "of which there is one at least"),
+        (
+            vectors(N, 3).astype(np.float64) * 1e60,
+            r"a.npz:left: row 0 has numbers of \d+e\+\d+, which float32 does not",
+        ),
+        (
+            vectors(N, 3).astype(np.float64) * 1e-60,
+            "which float32 does not hold; divide the whole array by their typical",
+        ),
+    ],
+)
+def test_what_is_no_vectors_says_what_to_do(tmp_path, array, message, recwarn):
+    np.savez(tmp_path / "a.npz", left=array, right=vectors(len(array), 3))
+    with pytest.raises(BadData, match=message):
+        Arrays(file=str(tmp_path / "a.npz"), left="left", right="right").load()
+    assert not recwarn.list
+
+
+def test_scales_at_which_products_overflow_are_said_and_others_are_not(tmp_path):
+    for scale, said in ((1e20, True), (1e-20, True), (1e6, False), (1e-6, False)):
+        right = vectors(N, 3) > 0.1
+        right[:, 0] = True
+        np.savez(tmp_path / "a.npz", left=vectors(N, 3) * np.float32(scale), right=right)
+        data = Arrays(file=str(tmp_path / "a.npz"), left="left", right="right").load()
+        assert data.right.values.dtype == np.float32 and set(np.unique(data.right.values)) == {0, 1}
+        assert any("float32 does not hold exactly" in note for note in data.notes.get("said", [])) == said

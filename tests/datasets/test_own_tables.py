@@ -140,11 +140,49 @@ def test_a_third_table_of_pairs_with_labels_and_splits(tmp_path):
     assert data.left.ids.tolist() == ["q1", "q2", "q3"] and data.right.ids.tolist() == ["d1", "d2"]
 
 
-def test_rows_of_one_label_are_related(tmp_path):
-    file = write(tmp_path / "a.jsonl", a=list("pqrstu"), b=list("123456"), brand=["x", "x", "y", "y", "z", "w"])
-    assert related(load(file, relevant="brand")) == {
-        (a, b) for a, b in itertools.product("pqrstu", "123456") if "xxyyzw"["pqrstu".index(a)] == "xxyyzw"[int(b) - 1]
-    }
+def relevant_of(data, direction="left->right", split=None):
+    """What each query should find, as values."""
+    found, sides = data.pairs.relevance(direction, split), (list(data.left.values), list(data.right.values))
+    ours, theirs = sides if direction == "left->right" else sides[::-1]
+    return {(ours[q], theirs[found.candidates[c]]) for k, q in enumerate(found.queries)
+            for c in found.relevant[found.offsets[k] : found.offsets[k + 1]]}  # fmt: skip
+
+
+def test_rows_of_one_label_are_related_without_a_pair_for_each(tmp_path):
+    brand = ["x", "x", "y", "y", "z", "w", None, ""]
+    file = write(tmp_path / "a.jsonl", a=list("pqrstuvw"), b=list("12345678"), brand=brand)
+    data = load(file, relevant="brand")
+    expected = {(a, b) for (a, one), (b, other) in itertools.product(
+        zip("pqrstuvw", brand, strict=True), zip("12345678", brand, strict=True))
+        if (one == other and one) or "pqrstuvw".index(a) == int(b) - 1}  # fmt: skip
+    assert relevant_of(data) == expected and len(data.pairs) == 8 and len(np.unique(data.pairs.group)) == 8
+    assert relevant_of(data, "right->left") == {(b, a) for a, b in expected}
+    assert data.notes["said"] == ["2 of 8 rows have no 'brand': each is related to its own row alone"]
+    with pytest.raises(BadData, match="all 8 labels are 'x', so that every item would be right"):
+        load(write(tmp_path / "b.jsonl", a=list("pqrstuvw"), b=list("12345678"), brand=["x"] * 8), relevant="brand")
+
+
+def test_labels_relate_within_a_split_and_groups_stay_whole(tmp_path):
+    n = 60
+    brand, who = [f"b{i % 3}" for i in range(n)], [f"w{i // 6}" for i in range(n)]
+    texts, words = [f"l{i}" for i in range(n)], [f"r{i}" for i in range(n)]
+    file = write(tmp_path / "a.jsonl", a=texts, b=words, brand=brand, who=who)
+    pairs = load(file, relevant="brand", group="who").pairs
+    assert len(pairs) == n and len(np.unique(pairs.group)) == 10
+    data = load(write(tmp_path / "b.jsonl", a=texts, b=words, brand=brand, split=["train"] * 30 + ["dev"] * 15 + ["test"] * 15),
+                relevant="brand")  # fmt: skip
+    for split, rows in (("train", range(30)), ("validation", range(30, 45)), ("test", range(45, 60))):
+        assert relevant_of(data, split=split) == {(f"l{i}", f"r{j}") for i in rows for j in rows if i % 3 == j % 3}
+
+
+def test_an_item_of_several_labels_is_related_by_each(tmp_path):
+    columns = {"a": list("ppqrsu"), "b": list("123456"), "brand": list("xyxyzv")}
+    data = load(write(tmp_path / "a.jsonl", **columns), relevant="brand")
+    assert data.pairs.classes is None
+    assert related(data) == {("p", "1"), ("p", "3"), ("q", "1"), ("q", "3"), ("p", "2"), ("p", "4"), ("r", "2"), ("r", "4"),
+                             ("s", "5"), ("u", "6")}  # fmt: skip
+    with pytest.raises(BadData, match="by labels of which an item has several, that differ in the group of 2 pairs"):
+        load(write(tmp_path / "b.jsonl", **columns, who=list("abacde")), relevant="brand", group="who")
 
 
 @pytest.mark.parametrize("relevant", [{"relevant": "label"}, {}])

@@ -64,3 +64,47 @@ def test_classes_without_spread_are_told_exactly():
 def test_few_pairs_are_refused():
     with pytest.raises(BadData, match="49 pairs are too few to tell mispaired ones; expected 50 at least"):
         mispairing.mixture(np.ones(49), np.ones(500))
+
+
+def of_several(n: int = 20_000, seed: int = 0):
+    """Pairs with two numbers that tell, of which a fifth lacks the second; 5% shuffled. 3% of the right ones look so."""
+    random = np.random.default_rng(seed)
+    wrong, odd = random.random(n) < 0.05, random.random(n) < 0.03
+    first = np.where(wrong | odd, random.normal(0, 1, n), random.normal(3, 1, n))
+    second = np.where(wrong, random.normal(0, 1, n), random.normal(4, 1, n))
+    second[random.random(n) < 0.2] = np.nan
+    return np.stack([first, second], 1), random.normal(0, 1, (n, 2)), wrong
+
+
+def test_more_evidence_finds_more_and_its_probabilities_hold():
+    listed, shuffled, wrong = of_several()
+    found, alone = mispairing.of_evidence(listed, shuffled), mispairing.mixture(listed[:, 0], shuffled[:, 0])
+    has = ~np.isnan(listed[:, 1])
+    assert abs(found.share - 0.05) < 0.012 < alone.share - 0.05 and found.apart > alone.apart
+    called = found.probability >= 0.5
+    assert (
+        called[wrong & has].mean() > 0.95 > (alone.probability >= 0.5)[wrong & has].mean()
+        and wrong[called].mean() > 0.9
+    )
+    for part in (has, ~has):  # of the pairs with one number the share is taken from the others, else 3% would be added
+        p = found.probability[part]
+        for low, high in ((0, 0.1), (0.1, 0.5), (0.5, 0.8), (0.8, 1.01)):
+            some = (p >= low) & (p < high)
+            if some.sum() > 50:
+                assert abs(p[some].mean() - wrong[part][some].mean()) < 0.12, (low, high)
+
+
+def test_one_number_or_a_second_that_nobody_has_is_the_plain_mixture():
+    listed, shuffled, _ = drawn(0.1, 3, 1)
+    plain = mispairing.mixture(listed, shuffled)
+    none = np.full(len(listed), np.nan)
+    for more in ((listed[:, None], shuffled[:, None]), (np.stack([listed, none], 1), np.stack([shuffled, none], 1))):
+        np.testing.assert_array_equal(mispairing.of_evidence(*more).probability, plain.probability)
+
+
+def test_a_few_pairs_with_more_evidence_are_read_by_the_first_number():
+    listed, shuffled, _ = drawn(0.1, 3, 1)
+    both = np.stack([listed, np.full(len(listed), np.nan)], 1)
+    both[:10, 1] = 1.0
+    found = mispairing.of_evidence(both, np.stack([shuffled, shuffled], 1))
+    np.testing.assert_array_equal(found.probability, mispairing.mixture(listed, shuffled).probability)

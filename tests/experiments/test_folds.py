@@ -84,7 +84,6 @@ def test_what_has_no_folds(tmp_path: Path) -> None:
     for keys, said in (
         (["data.protocol=leaky-random"], "needs data.protocol=emobox or five-fold"),
         (["data.test_actors=[1]"], "and no data.test_actors"),
-        (["data=speech_folder"], "no key 'data.fold'"),
     ):
         with pytest.raises(BadRecipe, match=said):
             folds.every("ravdess", [*keys, f"data.root={root}", "data.fold=all"], out=tmp_path / "runs", quiet=True)
@@ -92,6 +91,35 @@ def test_what_has_no_folds(tmp_path: Path) -> None:
         sensorium.run(
             "ravdess", [f"data.root={actors(tmp_path / 'all', range(1, 25))}", "data.fold=all"], out=tmp_path / "r"
         )
+
+
+def test_folds_of_groups_for_any_data_with_labels_and_groups(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    label, actor = np.arange(120) % 3, np.arange(120) // 10
+    x, y = (random.standard_normal((120, 6)) + 2 * np.eye(6)[label] for _ in range(2))
+    np.savez(tmp_path / "a.npz", left=x, right=y, emotion=label, actor=actor, split=["train"] * 100 + ["test"] * 20)
+    keys = [f"data.file={tmp_path / 'a.npz'}", "data.relevant=emotion", "data.group=actor", "objective=ridge",
+            "evaluate.plots=false", "evaluate.resamples=20", "evaluate.baselines=[]"]  # fmt: skip
+    with pytest.raises(BadRecipe, match="data.fold=1, but the data bring their own split.*: data.split="):
+        sensorium.run("arrays", [*keys, "data.fold=1"], out=tmp_path / "b", quiet=True)
+    keys.append("data.split=")
+    rows = call("run", "arrays", *keys, "data.fold=all", "data.folds=4", "--out", tmp_path / "runs", "--json", "-q")
+    made = [io.read_json(tmp_path / f"runs/fold-{k}/seed-0/metrics.json") for k in (1, 2, 3, 4)]
+    assert all(m["pairs"][word]["groups"] == 3 for m in made for word in ("test", "validation"))
+    tested = [group["name"] for m in made for group in m["breakdown"]["worst"]]
+    assert sorted(tested) == sorted({str(k) for k in range(12)})  # each actor is tested once
+    (row,) = [r for r in rows if r["measure"] == "precision@10" and r["direction"] == "left->right"]
+    each = [r["value"] for m in made for r in m["results"] if (r["measure"], r["direction"]) ==
+            ("precision@10", "left->right")]  # fmt: skip
+    assert row["mean"] == pytest.approx(np.mean(each)) and row["folds"] == 4
+    for wrong, said in ((["data.fold=5"], "expected 1 to 4, or all"), (["data.fold=one"], "expected 1 to 4, or all"),
+                        (["data.fold=all"], "data.fold=all is 4 runs")):  # fmt: skip
+        with pytest.raises(BadRecipe, match=said):
+            sensorium.run("arrays", [*keys, "data.folds=4", *wrong], out=tmp_path / "b", quiet=True)
+    with pytest.raises(BadRecipe, match="13 folds need 13 groups .*there are 12; type: data.folds=12"):
+        sensorium.run("arrays", [*keys, "data.folds=13", "data.fold=1"], out=tmp_path / "b", quiet=True)
+    with pytest.raises(BadRecipe, match="data.folds=2; expected 3 or more"):
+        sensorium.run("arrays", [*keys, "data.folds=2", "data.fold=1"], out=tmp_path / "b", quiet=True)
 
 
 def emodb(folder: Path) -> Path:

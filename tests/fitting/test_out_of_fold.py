@@ -140,5 +140,35 @@ def test_a_class_of_one_group_is_refused():
 def test_what_is_all_connected_cannot_be_held_out():
     left, right = two(60)
     a, b = (m.ravel() for m in np.meshgrid(np.arange(60), np.arange(60)))
-    with pytest.raises(BadData, match="all pairs are in one group, connected by the items that they share, so no fold"):
+    with pytest.raises(BadData, match="each item is paired with all of the other side"):
         out_of_fold.score(left, right, Pairs.of(a, b))
+
+
+def test_agreement_is_the_mean_cosine_with_the_other_partners():
+    left, _ = two(120)
+    right = table(np.random.default_rng(3).standard_normal((40, 7)).astype(np.float32) + left.vectors[:40, :7])
+    b = np.random.default_rng(4).integers(0, 40, 120)
+    scored = out_of_fold.score(left, right, Pairs.of(np.arange(120), b, group=b))
+    assert np.isnan(scored.agreement[:, 1]).all()  # each left item has one partner
+    for pair in range(0, 120, 7):
+        to = scored.maps[scored.fold[pair]][0]
+        z = unit(left.vectors @ to.weight.astype(np.float32) + to.bias.astype(np.float32))
+        others = np.flatnonzero((b == b[pair]) & (np.arange(120) != pair))
+        expected = (z[others] @ z[pair]).mean() if len(others) else np.nan
+        np.testing.assert_allclose(scored.agreement[pair, 0], expected, atol=1e-4)
+
+
+def test_a_wrong_partner_among_several_is_found_by_their_agreement():
+    """Ten items of each of 60 names; what the items look like says little of the name."""
+    random = np.random.default_rng(0)
+    kind = 2 * random.standard_normal((60, 9))
+    b = np.repeat(np.arange(60), 10)
+    left = table((kind[b] + random.standard_normal((600, 9))).astype(np.float32))
+    right = table((0.3 * kind[:, :7] + random.standard_normal((60, 7))).astype(np.float32))
+    given_, wrong = b.copy(), np.arange(0, 600, 20)
+    given_[wrong] = b[np.roll(wrong, 1)]
+    scored = out_of_fold.score(left, right, Pairs.of(np.arange(600), given_, group=given_))
+    agree = scored.agreement[:, 0]
+    worst = np.argsort(agree)[: len(wrong)]
+    assert np.isin(worst, wrong).mean() > 0.8 > np.isin(np.argsort(scored.similarity)[: len(wrong)], wrong).mean()
+    assert abs(np.nanmean(scored.shuffled_agreement[:, 0])) < 0.1

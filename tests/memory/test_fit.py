@@ -167,6 +167,28 @@ def test_class_labels_relate_rows_within_their_split():
     assert alone.sides == ("left",) and {h["id"] for h in alone.search(id="0", k=3)}.isdisjoint({"0"})
 
 
+def test_class_labels_need_no_pair_for_each_of_their_relations(tmp_path):
+    """Of 10,000 rows and two labels 50 million pairs are related; only as many are listed as there are rows."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 10_000)
+    x, y = (random.standard_normal((10_000, 8)) + 2 * np.eye(8)[labels] for _ in range(2))
+    keys = {"evaluate": {"resamples": 20, "baselines": [], "leaks": "off"}, "test": 0.02, "validation": 0.02}
+    run = fit(x, y, relevant=labels, out=tmp_path / "run", **keys)
+    assert run.metrics["pairs"]["test"]["left"] == 200
+    test = {row["measure"]: row["value"] for row in run.metrics["results"] if row["direction"] == "left->right"}
+    assert test["precision@10"] > 0.8
+    again = pipeline.evaluate_again(tmp_path / "run", quiet=True)
+    assert again.metrics["results"] == run.metrics["results"]
+
+
+def test_an_item_of_two_labels_lists_its_pairs():
+    _, y = two(60)
+    keys = {"left": {"encoder": "hashing"}}
+    texts = [f"text {i % 20}" for i in range(60)]
+    run = fit(texts, y, relevant=np.arange(60) % 3, objective="cca", test=[0, 3, 6], validation=[1, 4, 7], **keys)
+    assert run.metrics["pairs"]["train"]["pairs"] > 500
+
+
 def test_labels_as_y_make_a_classification():
     x, _ = two(120)
     labels = (x[:, 0] > 0).astype(int) + 2 * (x[:, 1] > 0)

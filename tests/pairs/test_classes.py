@@ -63,6 +63,20 @@ def test_positives_of_a_batch_are_those_of_all_pairs(made, seed):
     np.testing.assert_array_equal(*masks)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=12), st.integers(0, 2**32 - 1))
+def test_spanning_pairs_name_each_row_that_has_a_partner(x, y, seed):
+    x, y = np.array(x, np.int64), np.array(y, np.int64)
+    random = np.random.default_rng(seed)
+    rows, others = (np.flatnonzero(random.random(len(one)) < 0.7) for one in (x, y))
+    i, j = Classes(x, y).spanning(rows, others)
+    assert (x[i] == y[j]).all()
+    assert set(i) == set(rows[np.isin(x[rows], y[others])]) and set(j) == set(others[np.isin(y[others], x[rows])])
+    counts = [(np.count_nonzero(x[rows] == c), np.count_nonzero(y[others] == c)) for c in range(4)]
+    assert len(i) == sum(max(pair) for pair in counts if min(pair))
+    assert len(set(zip(i, j, strict=True))) == len(i)
+
+
 def test_a_row_of_two_labels_is_refused():
     with pytest.raises(BadData, match="1 left rows have pairs of different labels, such as row 0: calm, sad; expected"):
         Classes.of(["calm", "sad"], np.array([0, 0]), np.array([0, 1]), 1, 2)

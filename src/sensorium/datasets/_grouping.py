@@ -12,6 +12,7 @@ from sensorium.datasets._links import MOST, Links
 from sensorium.errors import BadData, BadRecipe
 from sensorium.formats import SPLIT_NAMES
 from sensorium.pairs import Pairs, csr
+from sensorium.pairs.classes import Classes
 from sensorium.pairs.components import components
 from sensorium.types import is_missing
 
@@ -33,8 +34,10 @@ def pairs(
     words = None if words is None else _words(words)
     if groups is not None:
         groups, notes["rows_without_group"] = _named(groups)
+    labels = links.shared
+    of_label = None if labels is None else Classes.of(labels.tolist(), i, j, len(left.first), len(right.first))
     i, j, label, words, groups = _each_once(i, j, links.label, words, groups)
-    if links.label is None and (left.by_row or right.by_row) and not classes:
+    if labels is None and links.label is None and (left.by_row or right.by_row) and not classes:
         i, j, words, groups = _closed(i, j, words, groups, left.alike, right.alike)
         label = np.ones(len(i), np.int8)
     if groups is None:
@@ -46,6 +49,7 @@ def pairs(
     made = Pairs.of(i, j, label, group=groups, split=words)
     if group is None:  # names that nobody gave: near-duplicates in two groups are looked for
         made = replace(made, group_names=None)
+    made = replace(made, classes=of_label)
     notes["groups"] = len(np.unique(made.group))
     return made, notes
 
@@ -75,12 +79,15 @@ def _column(links: Links, left: Side, right: Side, name: str | None, usual: tupl
         return None
     source, one, rows = found[0]
     values = source.column(one, f"data.{what}")[rows]
-    if found[0][0] is not found[-1][0] and links.table is None:
+    if links.table is None:
         other = found[-1][0].column(found[-1][1], f"data.{what}")[found[-1][2]]
         differ = [k for k, (a, b) in enumerate(zip(values.tolist(), other.tolist(), strict=True)) if str(a) != str(b)]
         if differ:
-            raise BadData(f"{source.where} and {found[-1][0].where} disagree on the {what} of {len(differ)} pairs, "
-                          f"such as {values[differ[0]]!r} against {other[differ[0]]!r}")  # fmt: skip
+            who = f"{source.where} and {found[-1][0].where} disagree on"
+            if source is found[-1][0]:
+                who = f"{source.where} relates rows, by labels of which an item has several, that differ in"
+            raise BadData(f"{who} the {what} of {len(differ)} pairs, such as {values[differ[0]]!r} against "
+                          f"{other[differ[0]]!r}")  # fmt: skip
     return values
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sensorium.datasets import _relevant
 from sensorium.datasets._items import Side, ids_of
 from sensorium.datasets._source import Source
 from sensorium.errors import BadData, BadRecipe
@@ -21,23 +22,45 @@ LABEL_NAMES = ("label", "score", "relevance", "related", "rel")
 
 
 class Links(NamedTuple):
-    """p pairs of cells. label (p,) 0 or 1, all 1 when None; rows (p,) of the table of pairs, None without one."""
+    """p pairs of cells. label (p,) 0 or 1, all 1 when None; rows (p,) of the table of pairs, None without one.
+
+    shared (p,): the label of each pair's row, None where some have none; cells of one label are related, listed or not.
+    None where the listed pairs are all.
+    """
 
     left: np.ndarray
     right: np.ndarray
     label: np.ndarray | None = None
     table: Source | None = None
     rows: np.ndarray | None = None
+    shared: np.ndarray | None = None
 
     def take(self, which: np.ndarray) -> Links:
         """The pairs at these positions."""
         return Links(self.left[which], self.right[which], None if self.label is None else self.label[which],
-                     self.table, None if self.rows is None else self.rows[which])  # fmt: skip
+                     self.table, None if self.rows is None else self.rows[which],
+                     None if self.shared is None else self.shared[which])  # fmt: skip
 
 
 def by_row(left: Side, right: Side) -> Links:
     """Cells of one row of one table."""
     return Links(*_match(left.cells.rows, right.cells.rows))
+
+
+def by_shared_label(left: Side, right: Side, name: str) -> tuple[Links, list[str]] | None:
+    """Cells of one row of one table, with the rows' labels, and notes; None where an item has several labels.
+
+    Raises BadData for fewer than two labels.
+    """
+    source = left.cells.source
+    source.column(name, "data.relevant")
+    texts = np.array([None if v is None or not v.strip() else v for v in source.columns.texts(name).tolist()], object)
+    for side in (left, right):
+        of_cells = texts[side.cells.rows]
+        if (of_cells != of_cells[side.first][side.code]).any():
+            return None
+    links = by_row(left, right)
+    return links._replace(shared=texts[left.cells.rows[links.left]]), _relevant.checked(texts.tolist(), name)
 
 
 def by_label(left: Side, right: Side, name: str) -> Links:

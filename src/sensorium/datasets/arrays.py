@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium import formats
 from sensorium.contracts import Dataset
-from sensorium.datasets import _relevant
+from sensorium.datasets import _array_values, _relevant
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.formats import IDS_NAMES, PAIR_NAMES, SPLIT_NAMES, Columns
 from sensorium.heads import check_finite
@@ -113,6 +113,13 @@ class Arrays(Dataset):
         same_file = left.path == right.path
         items = [side.items(keys, self.columns, (other.key,) if same_file else ())
                  for side, keys, other in ((left, left_keys, right), (right, right_keys, left))]  # fmt: skip
+        scales = [
+            note
+            for side, one in zip((left, right), items, strict=True)
+            for note in _array_values.of_scale(one.values, side.where)
+        ]
+        if scales:
+            notes["said"] = [*notes.get("said", []), *scales]
         return Data(items[0], items[1], pairs, notes)
 
     def _sides(self) -> tuple[Side, Side]:
@@ -152,8 +159,9 @@ class Side:
             raise BadRecipe(f"{path.name} has no '{key}' ({nearest(key, columns)}); it holds {_listed(columns)}")
         side = cls(path, key, np.asarray(columns[key]), columns)
         array = side.array
-        if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or 0 in array.shape:
-            raise BadData(f"{side.where} is {formats.described(array)}; expected numbers [n, d], or [n, c, d]")
+        if array.dtype.kind not in "fiub" or array.ndim not in (2, 3) or 0 in array.shape:
+            raise BadData(f"{side.where} is {formats.described(array)}; expected numbers [n, d], or [n, c, d]"
+                          f"{_array_values.instead(array, path, key)}")  # fmt: skip
         return side
 
     @property
@@ -237,7 +245,7 @@ class Side:
         if self.array.ndim == 3:
             ids = np.char.add(np.repeat(ids, c), np.tile([f"#{k + 1}" for k in range(c)], n))[there]
         vectors = self.array.reshape(n * c, -1)
-        vectors = (vectors if there.all() else vectors[there]).astype(np.float32, copy=False)
+        vectors = _array_values.as_float32(vectors if there.all() else vectors[there], self.where)
         check_finite(vectors, ids, self.where)
         meta = {}
         for name in self.columns if columns is None else columns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from sensorium import integrity, io
 from sensorium.contracts import Dataset
 from sensorium.errors import BadData, Corrupt
 from sensorium.pairs import Pairs
+from sensorium.pairs.classes import Classes
 from sensorium.table import Table
 from sensorium.types import Data, Items, blocks
 
 FORMAT = 1
+_OF_CLASSES = 2  # the format where labels say the relation, with the file CLASSES: their codes
+CLASSES = "classes.npz"
 FOLDER = "data"  # of a run's folder
 INSIDE = f"run:{FOLDER}"
 _REMEDY = "fit the run again: sensorium.fit(X, Y)"
@@ -44,7 +48,7 @@ class Memory(Dataset):
         for name in sorted(path.name for path in folder.iterdir() if path.is_file()):
             integrity.check_file(folder.parent, f"{folder.name}/{name}")
         about = io.read_object(folder / "data.json", _REMEDY, format=int, sides=dict, same_table=bool, notes=dict)
-        if about["format"] != FORMAT:
+        if about["format"] not in (FORMAT, _OF_CLASSES):
             raise Corrupt(f"{folder / 'data.json'} has format {about['format']}, expected {FORMAT}; {_REMEDY}")
         sides = {side: _load_items(folder, side, record) for side, record in about["sides"].items()}
         table = Table.load(folder / "pairs.parquet")
@@ -53,7 +57,10 @@ class Memory(Dataset):
             names = None if about.get("groups") is None else np.array(about["groups"], np.str_)
             pairs = Pairs(left.astype(np.int64), right.astype(np.int64), label.astype(np.int8), group.astype(np.int64),
                           table.columns["split"].astype("<U10"), about["same_table"], names)  # fmt: skip
-        except (KeyError, ValueError, TypeError) as error:
+            if about["format"] == _OF_CLASSES:
+                with np.load(folder / CLASSES, allow_pickle=False) as file:
+                    pairs = replace(pairs, classes=Classes(file["left"], file["right"]))
+        except (OSError, KeyError, ValueError, TypeError) as error:
             raise Corrupt(f"{folder / 'pairs.parquet'} holds no pairs ({error}); {_REMEDY}") from None
         return Data(sides["left"], sides.get("right"), pairs, about["notes"])
 
@@ -66,8 +73,11 @@ def save(data: Data, folder: Path) -> None:
     columns = {name: getattr(pairs, name) for name in ("left", "right", "label", "group", "split")}
     Table(np.arange(len(pairs)).astype(np.str_), columns).save(folder / "pairs.parquet")
     names = None if pairs.group_names is None else pairs.group_names.tolist()
+    if pairs.classes is not None:
+        codes = dict(zip(("left", "right"), pairs.classes, strict=True))
+        io.write(folder / CLASSES, lambda file: np.savez(file, **codes))
     record = {
-        "format": FORMAT,
+        "format": FORMAT if pairs.classes is None else _OF_CLASSES,
         "sides": about,
         "same_table": pairs.same_table,
         "groups": names,
@@ -86,7 +96,7 @@ def digest(data: Data) -> str:
         for values in (items.values, *items.meta.values()):
             _update(made, values)
     pairs = data.pairs
-    for column in (pairs.left, pairs.right, pairs.label, pairs.group, pairs.split):
+    for column in (pairs.left, pairs.right, pairs.label, pairs.group, pairs.split, *(pairs.classes or ())):
         _update(made, column)
     return made.hexdigest()
 

@@ -105,7 +105,10 @@ class Table(Dataset):
         if self.pairs:
             table = sources.open(self.pairs)
             return _links.by_pairs(left, right, table, self.pair_columns, self.allow_missing)
-        if self.relevant and (not both or self.relevant not in (*left.cells.names, *right.cells.names)):
+        third = self.relevant and self.relevant not in (*left.cells.names, *right.cells.names)
+        if both and third and (found := _links.by_shared_label(left, right, self.relevant)) is not None:
+            return found[0], {"relevant": self.relevant, "said": found[1]}
+        if self.relevant and (not both or third):
             return _links.by_label(left, right, self.relevant), {"relevant": self.relevant}
         if both:
             links = _links.by_row(left, right)

@@ -25,8 +25,13 @@ from sensorium.errors import BadData
 LEAST = 50  # pairs, below which a mixture says nothing
 APART = 0.6  # chance that a listed pair is more similar than a shuffled one, below which the two cannot be told apart
 UNUSUAL = {"pairs": 0.002, "labels": 0.005}  # share of the right ones that are as dissimilar as chance
+_LOW, _COUNTED = (
+    0.25,
+    50,
+)  # lowest share of the shuffled, which no right pair is among; listed pairs there, to count them
+_LEARNED, _UNUSUAL = 0.05, (1e-4, 0.5)  # ε from which it is learned, and its bounds
 _ROUNDS, _STEPS = 200, 8  # of EM; of Newton in each, which goes on from the round before
-_SETTLED = 1e-6  # change of π that ends the rounds
+_SETTLED = 1e-6  # change of the mean probability that ends the rounds
 _RIDGE = 1e-3  # on the tilt's coefficients, so that similarities that are far apart have one
 _LARGEST = 60.0  # of a logarithm of the ratio
 
@@ -39,11 +44,18 @@ class Mixture(NamedTuple):
     apart: float
 
 
-def mixture(listed: np.ndarray, shuffled: np.ndarray, unusual: float = UNUSUAL["pairs"]) -> Mixture:
+def mixture(
+    listed: np.ndarray,
+    shuffled: np.ndarray,
+    unusual: float = UNUSUAL["pairs"],
+    share: float | None = None,
+    learn: bool = True,
+) -> Mixture:
     """The probability (p,) that each listed pair is mispaired.
 
     listed (p,): similarities of the pairs, each by a model that has not seen it. shuffled (s,): of pairs of the same
-    items put together at random, by the same models. unusual: ε. Where the two are hardly apart (:data:`APART`), all
+    items put together at random, by the same models. unusual: ε. share: π where it is known; then ε is learned, from
+    ``unusual`` on, unless ``learn`` is False. Where the two are hardly apart (:data:`APART`), all
     probabilities are NaN: nothing can be said.
 
     Raises BadData for fewer than :data:`LEAST` pairs.
@@ -58,17 +70,83 @@ def mixture(listed: np.ndarray, shuffled: np.ndarray, unusual: float = UNUSUAL["
     if not apart >= APART:
         return Mixture(np.full(len(listed), np.nan), float("nan"), apart)
     u, v = (listed - middle) / scale, (shuffled - middle) / scale
-    share, right = _start(u, v)
-    tilt = np.zeros(3)
+    known, (begun, right) = share, _start(u, v)
+    share, tilt = begun if known is None else known, np.zeros(3)
+    mean = share
     for _ in range(_ROUNDS):
         tilt = _tilt(u, v, right, tilt)
         tilted = (1 - unusual) * np.exp(_log_ratio(u, tilt))
         total = share + (1 - share) * (tilted + unusual)
-        before, wrong, right = share, share / total, (1 - share) * tilted / total
-        share = float(np.mean(wrong))
-        if abs(share - before) < _SETTLED:
+        wrong, right = share / total, (1 - share) * tilted / total
+        before, mean = mean, float(np.mean(wrong))
+        if known is None:
+            share = mean
+        elif learn:
+            unusual = float(np.clip(np.mean(unusual / total), *_UNUSUAL))
+        if abs(mean - before) < _SETTLED:
             break
     return Mixture(wrong, share, apart)
+
+
+def of_evidence(listed: np.ndarray, shuffled: np.ndarray, unusual: float = UNUSUAL["pairs"]) -> Mixture:
+    """:func:`mixture` of pairs by several numbers each: the probability (p,) that each listed pair is mispaired.
+
+    listed (p, f), shuffled (s, f): numbers that are higher the better a pair fits; NaN where a pair has not one of
+    them. The first is always there. Pairs that have the same ones are a mixture of their own, of the one number that
+    tells listed from shuffled best by logistic regression; fewer than :data:`LEAST` of them count by the first alone.
+    Pairs of one number then take the share of mispaired ones from those of several, which leaves ε to be learned.
+    """
+    if listed.shape[1] == 1 or np.isnan(listed[:, 1:]).all():
+        return mixture(listed[:, 0], shuffled[:, 0], unusual)
+    kind = ~np.isnan(listed) @ (1 << np.arange(listed.shape[1]))
+    names, count = np.unique(kind, return_counts=True)
+    kind[np.isin(kind, names[count < LEAST])] = 1
+    probability, shares, apart = np.full(len(listed), np.nan), [], []
+    several = [one for one in np.unique(kind).tolist() if one > 1]
+    for one in [*several, *([1] if (kind == 1).any() else [])]:
+        which = kind == one
+        if one > 1:
+            columns = np.flatnonzero((one >> np.arange(listed.shape[1])) & 1)
+            null = shuffled[:, columns]
+            u, v = _telling(listed[np.ix_(which, columns)], null[~np.isnan(null).any(1)])
+            found = mixture(u, v, unusual)
+            low = int((u <= np.quantile(v, _LOW)).sum())
+            if low >= _COUNTED and not np.isnan(found.share):
+                found = _of_share(u, v, unusual, (low / _LOW / len(u) - unusual) / (1 - unusual))
+            p = found.probability
+        else:
+            known = [pair for pair in shares if not np.isnan(pair[1])]
+            share = float(np.average([s for _, s in known], weights=[n for n, _ in known])) if known else None
+            least = which if which.sum() >= LEAST else np.ones(len(listed), bool)
+            found = mixture(listed[least, 0], shuffled[:, 0], _LEARNED if share else unusual, share or None)
+            p = found.probability[which[least]]
+        probability[which] = p
+        shares.append((which.sum(), found.share))
+        apart.append(found.apart)
+    weight = np.array([n for n, _ in shares], np.float64)
+    share = float(np.average([s for _, s in shares], weights=weight))
+    return Mixture(probability, share, float(np.average(apart, weights=weight)))
+
+
+def _of_share(u: np.ndarray, v: np.ndarray, unusual: float, share: float) -> Mixture:
+    """A mixture of this share, and of this ε."""
+    return mixture(u, v, unusual, float(np.clip(share, 1 / len(u), 0.9)), learn=False)
+
+
+def _telling(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features (p, f) and (s, f) as the one number that tells the first from the second best."""
+    middle, scale = v.mean(0), np.maximum(v.std(0), 1e-12)
+    u, v = (u - middle) / scale, (v - middle) / scale
+    x = np.concatenate([u, v])
+    y = np.concatenate([np.ones(len(u)), np.zeros(len(v))])
+    weight = np.concatenate([np.ones(len(u)), np.full(len(v), len(u) / len(v))])
+    features = np.concatenate([np.ones((len(x), 1)), x], 1)
+    found = np.zeros(features.shape[1])
+    for _ in range(_ROUNDS // 10):
+        before, found = found, _logistic(features, y, weight, found)
+        if np.abs(found - before).max() < 1e-6:
+            break
+    return u @ found[1:], v @ found[1:]
 
 
 def _above(a: np.ndarray, b: np.ndarray) -> float:
@@ -94,7 +172,7 @@ def _tilt(u: np.ndarray, v: np.ndarray, right: np.ndarray, before: np.ndarray) -
 
 def _logistic(features: np.ndarray, y: np.ndarray, weight: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Coefficients of a weighted logistic regression, by Newton's method."""
-    found, ridge = np.array(start), _RIDGE * np.diag([0.0, 1.0, 1.0])
+    found, ridge = np.array(start), _RIDGE * np.diag([0.0, *[1.0] * (len(start) - 1)])
     for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-np.clip(features @ found, -_LARGEST, _LARGEST)))
         slope = features.T @ (weight * (y - p)) - ridge @ found

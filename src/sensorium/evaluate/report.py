@@ -34,6 +34,7 @@ from sensorium.types import Data, Rows, side_names
 
 #: Name, among the baselines, of the ensemble that the heads were distilled from: it is no closed form.
 ENSEMBLE = "ensemble"
+OF_LABELS = "mAP@10"  # decides where rows are related by a label: over all relevant ones
 #: Name of the baseline of two encoders of one space: their vectors as they are, without a fit.
 FROZEN = "frozen"
 IDENTITY = "left.head=identity right.head=identity"
@@ -98,8 +99,9 @@ def report(
     }
     if corrections:
         metrics["uncorrected"] = evaluate.results(ranked.uncorrected, options.measures, options.seed, options.resamples)
+    decides = named.decides or (OF_LABELS if projected.pairs.classes is not None else "")
     metrics["verdict"] = degenerate.statement(empty) or (
-        verdict(objective, metrics["baselines"], named.decides) + few_groups(ranked.test, named)
+        verdict(objective, metrics["baselines"], decides) + few_groups(ranked.test, named)
     )
     if empty:
         metrics["degenerate"] = empty
@@ -155,7 +157,7 @@ def compare_baselines(
 
     ``advantage`` is mean reciprocal rank of the fit minus the baseline's, averaged over both directions, with a
     bootstrap interval over groups; ``protocol_advantage`` the same of the measure that decides in the recipe's
-    protocol. A baseline that does not apply says why.
+    protocol, or :data:`OF_LABELS` where rows are related by a label. A baseline that does not apply says why.
     """
     found: dict[str, Any] = {}
     for name, outputs in baselines:
@@ -167,6 +169,9 @@ def compare_baselines(
             "results": evaluate.results(other, options.measures, options.seed, options.resamples),
             "advantage": advantage(ranked.uncorrected, other, options.seed, options.resamples),
         }
+        if projected.pairs.classes is not None:  # the first of many relevants says little
+            by = advantage(ranked.uncorrected, other, options.seed, options.resamples, OF_LABELS)
+            found[name]["protocol_advantage"] = by
         composes = projected.head is not None and projected.head.takes_sets
         if name != FROZEN and not (name == ENSEMBLE and composes):  # what composes is not known by its outputs
             _by_protocol(found[name], named, outputs, options)
@@ -325,18 +330,23 @@ def count_pairs(pairs: Pairs) -> dict[str, dict[str, int]]:
 
 
 def advantage(
-    ours: Mapping[str, evaluate.Ranking], theirs: Mapping[str, evaluate.Ranking], seed: int, resamples: int
+    ours: Mapping[str, evaluate.Ranking],
+    theirs: Mapping[str, evaluate.Ranking],
+    seed: int,
+    resamples: int,
+    measure: str = "MRR",
 ) -> dict[str, float]:
-    """Paired difference of mean reciprocal rank over the queries of both directions, and its p-value."""
-    values = [np.concatenate([one[d].reciprocal for d in ours]) for one in (theirs, ours)]
+    """Paired difference of a measure's mean over the queries of both directions, and its p-value."""
+    values = [np.concatenate([one[d].values(measure) for d in ours]) for one in (theirs, ours)]
     found = compare.paired(*values, np.concatenate([ours[d].group for d in ours]), "mean", resamples, seed)
-    return {"MRR": found.difference, "low": found.low, "high": found.high, "p": found.p}
+    return {measure: found.difference, "low": found.low, "high": found.high, "p": found.p}
 
 
 def verdict(objective: str, baselines: Mapping[str, Any], decides: str = "") -> str:
     """One plain sentence: did the fit beat the best closed form, or the encoders alone, on the test split?
 
-    decides: the measure of the recipe's protocol by which that is said; by default mean reciprocal rank.
+    decides: the measure by which that is said, where it is not mean reciprocal rank: that of the recipe's protocol, or
+    :data:`OF_LABELS`.
     """
     key, measure = ("protocol_advantage", decides) if decides else ("advantage", "MRR")
     beside = {name: b[key] for name, b in baselines.items() if key in b and name != ENSEMBLE}

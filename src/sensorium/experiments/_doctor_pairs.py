@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.evaluate.mispairing import UNUSUAL, Mixture, mixture
+from sensorium.evaluate.mispairing import UNUSUAL, Mixture, mixture, of_evidence
 from sensorium.fitting import out_of_fold, out_of_fold_classes
 from sensorium.fitting.out_of_fold import Scored
 from sensorium.fitting.out_of_fold_classes import ClassScores
@@ -40,7 +40,7 @@ def check(data: Data, left: Embeddings, right: Embeddings, pairs: Pairs, seed: i
     if known is not None:
         return _of_class_table(left, right, known[0], pairs, seed, advance)
     scored = out_of_fold.score(left, right, pairs, seed=seed, advance=advance)
-    found = mixture(scored.similarity, scored.shuffled)
+    found = of_evidence(*scored.evidence)
     listed = _listed(found)
     ranks = _ranks(scored, listed)
     of = scored.pairs
@@ -147,12 +147,15 @@ def _self_check(scored: Scored | ClassScores, before: Mixture, seed: int) -> dic
     Pairs that were likely before are left out of the second: they may be mispaired in truth.
     """
     random = np.random.default_rng(seed + 1)
-    n = max(1, round(PLANTED * len(scored.similarity)))
-    planted, similarity = np.zeros(len(scored.similarity), bool), scored.similarity.copy()
+    classes = isinstance(scored, ClassScores)
+    listed, shuffled = (scored.similarity[:, None], scored.shuffled[:, None]) if classes else scored.evidence
+    n, listed = max(1, round(PLANTED * len(listed))), listed.copy()
+    planted = np.zeros(len(listed), bool)
     planted[random.permutation(len(planted))[:n]] = True
-    similarity[planted] = random.choice(scored.shuffled, n)
-    unusual = UNUSUAL["labels" if isinstance(scored, ClassScores) else "pairs"]
-    called = mixture(similarity, scored.shuffled, unusual).probability >= SURE
+    drawn = shuffled[random.integers(0, len(shuffled), n)]
+    has = ~np.isnan(listed[planted]) & ~np.isnan(drawn)  # a pair has the evidence that it had
+    listed[planted] = np.where(has, drawn, np.nan)
+    called = of_evidence(listed, shuffled, UNUSUAL["labels" if classes else "pairs"]).probability >= SURE
     right, wrong = int((called & planted).sum()), int((called & ~planted & ~(before.probability >= SURE)).sum())
     return {"shuffled": n, "found": right, "recall": _rounded(right / n),
             "precision": _rounded(right / (right + wrong)) if right + wrong else None}  # fmt: skip

@@ -138,6 +138,14 @@ def finished(tried: Tried, few: bool, options: TrainOptions, whole: Budget, seed
                   "validation": student.notes["validation"], "best_epoch": student.notes["best_epoch"]}  # fmt: skip
         ensemble = {side: (head, "mixture") for side, head in heads.items()}
         made = Fitted(student.left_head, student.right_head, tried.log.events, notes, ensemble=ensemble)
+        best = tried.best()
+        if best is not None and tried.board.sign * (tried.board.values[best] - notes["validation"]) > 0:
+            alone = np.eye(len(tried.done))[best].tolist()  # of a time too short to learn in, or a machine too busy
+            both = [mixture.joined(side, tried.done, alone, tried.powers[side]) for side in SIDES]
+            notes |= {"instead": tried.done[best].member.name, "learned_validation": notes["validation"],
+                      "validation": tried.board.values[best]}  # fmt: skip
+            made = Fitted(both[0], both[0] if tried.pairs.same_table else both[1], tried.log.events, notes,
+                          dict.fromkeys(SIDES, "mixture"), ensemble=ensemble)  # fmt: skip
     if tried.log.events:
         tried.log.close({"validation": notes["validation"], options.monitor: notes["validation"]})
     notes |= {"said": summary(notes)}
@@ -240,6 +248,9 @@ def summary(notes: Mapping[str, Any]) -> str:
         value = notes.get("ensemble_validation", notes["validation"])
         text += (f"; {measured} on validation {value:.4f}, {beside['gain']:+.4f} "
                  f"[{beside['low']:+.4f}, {beside['high']:+.4f}] beside {beside['member']}")  # fmt: skip
-    if notes.get("distilled"):
+    if "instead" in notes:
+        text += (f"; the one head that learned from it has {notes['learned_validation']:.4f}, so "
+                 f"{notes['instead']} alone is taken, with {notes['validation']:.4f}; give it more time")  # fmt: skip
+    elif notes.get("distilled"):
         text += f"; one head learned from it, with {notes['validation']:.4f}"
     return text

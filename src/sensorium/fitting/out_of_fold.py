@@ -1,6 +1,8 @@
-"""Similarities of pairs by closed forms that have not seen them: CCA fitted on the other folds, groups kept together.
+"""Similarities of pairs by closed forms that have not seen them: CCA fitted on the other folds.
 
 Every pair is scored once, by the fit of the folds that it is not in; so are pairs of one fold put together at random.
+An item with several partners says more: a right partner is like the others. So beside the similarity of a pair stand
+the agreement of its left item with the other partners of its right item, and the other way round.
 Memory is that of the moments of each fold and of one fold's projections, however many pairs there are.
 """
 
@@ -81,6 +83,8 @@ class Scored:
     """Pairs by fits that have not seen them.
 
     pairs: the related ones. similarity (p,): cosine of each. shuffled (s,): of pairs put together at random.
+    agreement (p, 2), shuffled_agreement (s, 2): mean cosine of a pair's left item with the other partners of its right
+    item, and of its right item with the other partners of its left item; NaN where there are no others.
     fold (p,). maps: of each fold, left and right. sides: what they take. notes: strength and power of the fits.
     """
 
@@ -91,6 +95,14 @@ class Scored:
     maps: tuple[tuple[Affine, Affine], ...]
     sides: tuple[View, View]
     notes: dict[str, object]
+    agreement: np.ndarray
+    shuffled_agreement: np.ndarray
+
+    @property
+    def evidence(self) -> tuple[np.ndarray, np.ndarray]:
+        """What speaks for each pair, (p, 3), and for shuffled ones, (s, 3)."""
+        return (np.column_stack([self.similarity, self.agreement]),
+                np.column_stack([self.shuffled, self.shuffled_agreement]))  # fmt: skip
 
     def mapped(self, fold: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Left rows (n,) and right rows (m,) of a fold, and both mapped by its fit; one table's rows on both sides."""
@@ -105,11 +117,16 @@ def score(
 ) -> Scored:
     """Score the related pairs of all splits out of fold. advance: is told how many more pairs are done.
 
-    Raises BadData where there are fewer than two groups to keep apart, or a side is constant.
+    Folds are of pairs, not of groups: a name of which other pictures were fitted is known, so that its right pairs are
+    told from wrong ones. Raises BadData for fewer than two pairs, or where a side is constant.
     """
     sides, pairs = (View.of(left), View.of(left if pairs.same_table else right)), pairs.where(label=1)
     random = np.random.default_rng(seed)
-    fold, notes = folds(pairs, random)
+    if len(pairs) < 2:
+        raise BadData(f"{len(pairs)} pairs cannot be held out from one another; expected two at least")
+    fold = np.empty(len(pairs), np.int64)
+    fold[random.permutation(len(pairs))] = np.arange(len(pairs)) % FOLDS
+    notes: dict[str, object] = {"folds": min(FOLDS, len(pairs))}
     k = int(fold.max()) + 1
     moments = [_moments(sides, pairs.take(np.flatnonzero(fold == one))) for one in range(k)]
     judge = _judge(sides, pairs.take(np.flatnonzero(fold == 0)), random)
@@ -117,19 +134,79 @@ def score(
     notes |= {"strength": chosen["strength"], "power": chosen["power"]}
     each = max(1, -(-_NULL // len(pairs)))
     similarity, shuffled, maps = np.empty(len(pairs), np.float32), [], []
+    agreement, of_shuffled = np.full((len(pairs), 2), np.nan, np.float32), []
     for one in range(k):
         found = _solve(moments, one, [chosen["strength"]], [chosen["power"]], None, pairs.same_table)
         maps.append((found.left, found.left if found.right is None else found.right))
         at = np.flatnonzero(fold == one)
-        here = Scored(pairs, similarity, similarity, fold, tuple(maps), sides, {})
+        here = Scored(pairs, similarity, similarity, fold, tuple(maps), sides, {}, agreement, agreement)
         (rows, others, zl, zr), own = here.mapped(one), pairs.take(at)
         a, b = np.searchsorted(rows, own.left), np.searchsorted(others, own.right)
         similarity[at] = _cosines(zl, zr, a, b)
+        agree = Agreement.of(here, one, rows, others, zl, zr)
+        agreement[at] = agree(a, b, True)
+        related = _among(pairs, rows, others)
         for _ in range(each):
-            c, d = shuffled_places(a, b, pairs.same_table, random)
+            c, d = shuffled_places(a, b, pairs.same_table, random, related)
             shuffled.append(_cosines(zl, zr, c, d))
+            of_shuffled.append(agree(c, d, False))
         advance(len(at))
-    return Scored(pairs, similarity, np.concatenate(shuffled), fold, tuple(maps), sides, notes)
+    both = np.concatenate(shuffled), np.concatenate(of_shuffled)
+    if not len(both[0]):
+        raise BadData("each item is paired with all of the other side, so that no pair can be told from a shuffled one")
+    return Scored(pairs, similarity, both[0], fold, tuple(maps), sides, notes, agreement, both[1])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well items agree with the partners of others, in the space of one fold's fit.
+
+    zl (n, d), zr (m, d): the fold's items. left (m, d), right (n, d): sums over the partners, of either side, of each
+    right and each left item, in all folds; None where no item has two. counts: of the partners, (m,) and (n,).
+    """
+
+    zl: np.ndarray
+    zr: np.ndarray
+    left: np.ndarray | None
+    right: np.ndarray | None
+    counts: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def of(cls, scored: Scored, fold: int, rows: np.ndarray, others: np.ndarray, zl: np.ndarray, zr: np.ndarray):
+        """Sums of the partners of a fold's left items ``rows`` (n,) and right items ``others`` (m,)."""
+        pairs, sums, counts = scored.pairs, [], []
+        if pairs.same_table:
+            return cls(zl, zr, None, None, (np.zeros(len(others), np.int64), np.zeros(len(rows), np.int64)))
+        for place, (wanted, of, partner) in enumerate(
+            ((others, pairs.right, pairs.left), (rows, pairs.left, pairs.right))
+        ):
+            there = np.isin(of, wanted)
+            code, items = np.searchsorted(wanted, of[there]), partner[there]
+            order = np.argsort(code, kind="stable")
+            code, items = code[order], items[order]
+            counts.append(np.bincount(code, minlength=len(wanted)))
+            if counts[-1].max(initial=0) < 2:
+                sums.append(None)
+                continue
+            total = np.zeros((len(wanted), (zl if place == 0 else zr).shape[1]), np.float32)
+            for part in blocks(len(code), _BLOCK):
+                z = scored.sides[place].mapped(items[part], scored.maps[fold][place])
+                first = np.flatnonzero(np.concatenate([[True], np.diff(code[part]) > 0]))
+                total[code[part][first]] += np.add.reduceat(z, first)
+            sums.append(total)
+        return cls(zl, zr, *sums, (counts[0], counts[1]))
+
+    def __call__(self, a: np.ndarray, b: np.ndarray, related: bool) -> np.ndarray:
+        """(p, 2) of pairs of places; related: whether they are, so that each is among the other's partners itself."""
+        out = np.full((len(a), 2), np.nan, np.float32)
+        for column, (z, at, sums, of, count) in enumerate(
+            ((self.zl, a, self.left, b, self.counts[0]), (self.zr, b, self.right, a, self.counts[1]))
+        ):
+            others = count[of] - related
+            has = np.flatnonzero(others > 0)
+            if sums is not None and len(has):
+                out[has, column] = (_cosines(z, sums, at[has], of[has]) - related) / others[has]
+        return out
 
 
 def folds(pairs: Pairs, random: np.random.Generator) -> tuple[np.ndarray, dict[str, object]]:
@@ -208,20 +285,34 @@ def _cosines(zl: np.ndarray, zr: np.ndarray, a: np.ndarray, b: np.ndarray) -> np
 
 
 def shuffled_places(
-    a: np.ndarray, b: np.ndarray, tied: bool, random: np.random.Generator
+    a: np.ndarray,
+    b: np.ndarray,
+    tied: bool,
+    random: np.random.Generator,
+    related: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The places a (n,) with places of b that they are not related to; fewer than n where there are hardly any."""
-    width = 1 + int(max(a.max(), b.max()))
+    """The places a (n,) with places of b that they are not related to; fewer than n where there are hardly any.
+
+    related: places (r,) of all related pairs, where these are more than (a, b).
+    """
+    known = (a, b) if related is None else related
+    width = 1 + int(max(x.max(initial=0) for x in (a, b, *known)))
 
     def keys(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.minimum(x, y) * width + np.maximum(x, y) if tied else x * width + y
 
-    related = np.unique(keys(a, b))
+    taken = np.unique(keys(*known))
     other = b[random.permutation(len(b))]
     for _ in range(_TRIES):
-        bad = np.isin(keys(a, other), related) | ((a == other) & tied)
+        bad = np.isin(keys(a, other), taken) | ((a == other) & tied)
         if not bad.any():
             break
         other[bad] = b[random.integers(0, len(b), int(bad.sum()))]
-    good = ~(np.isin(keys(a, other), related) | ((a == other) & tied))
+    good = ~(np.isin(keys(a, other), taken) | ((a == other) & tied))
     return a[good], other[good]
+
+
+def _among(pairs: Pairs, rows: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the pairs whose items are both among these rows (n,) and (m,), sorted."""
+    there = np.isin(pairs.left, rows) & np.isin(pairs.right, others)
+    return np.searchsorted(rows, pairs.left[there]), np.searchsorted(others, pairs.right[there])

@@ -266,6 +266,11 @@ class Tried:
         own = replace(options, mixup=0.0, distill=False, seconds=0.0)
         return fits.one(len(self.done), both, self.names, learned, own, seed, members.DISTILLED, self.budget)
 
+    def best(self) -> int | None:
+        """The member that is best alone on validation; None where it was not judged."""
+        known = [k for k, value in enumerate(self.board.values) if value is not None]
+        return max(known, key=lambda k: self.board.sign * self.board.values[k], default=None)
+
     def _order(self, trained: Sequence[Member]) -> list[int]:
         """The members tried, the best first; but before it one with input dropout that is not measurably worse.
 

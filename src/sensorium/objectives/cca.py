@@ -179,7 +179,10 @@ def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     eigs, q = np.linalg.eigh(covariance)
     eigs = np.maximum(eigs, 0.0)
     if not eigs[-1] > 0:
-        raise BadData("cca: one side is constant over the training pairs; check its vectors")
+        raise BadData(
+            "cca: one side is constant over the training pairs, or there is one pair alone; check its vectors, or hold "
+            "less out: data.test= data.validation="
+        )
     return eigs, q
 
 

@@ -47,6 +47,25 @@ class Classes(NamedTuple):
                 )
         return cls(*sides)
 
+    @classmethod
+    def of_rows(cls, left: np.ndarray, right: np.ndarray) -> Classes:
+        """Codes of texts, the label of each row of both tables."""
+        codes = np.unique(np.concatenate([left, right]), return_inverse=True)[1].astype(np.int64)
+        return cls(codes[: len(left)], codes[len(left) :])
+
+    def spanning(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As few pairs (p,) of these rows as name each of them once: the k-th of a class with the k-th, in turn.
+
+        A class of a left and b right rows has max(a, b) pairs; one that a side lacks has none. The rest of the relation
+        follows from the codes.
+        """
+        x, y = self.left[left], self.right[right]
+        width = 1 + int(max(x.max(initial=-1), y.max(initial=-1)))
+        ours, theirs = csr.group(x, left, width), csr.group(y, right, width)
+        count = np.where((ours.counts > 0) & (theirs.counts > 0), np.maximum(ours.counts, theirs.counts), 0)
+        place, each = csr.positions(count), np.repeat(np.arange(width), count)
+        return tuple(side.values[side.offsets[each] + place % side.counts[each]] for side in (ours, theirs))
+
     def take(self, left: np.ndarray, right: np.ndarray) -> Classes:
         """Of these rows of both tables, in that order."""
         return Classes(self.left[left], self.right[right])

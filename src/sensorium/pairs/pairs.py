@@ -209,11 +209,30 @@ class Pairs:
             start += count
         if start >= len(groups):
             raise BadRecipe(
-                f"{start} groups requested for validation and test, but there are only {len(groups)} groups of items "
-                "that must stay in one split; name other groups by data.group (data.group=row: each item its "
+                f"{start} groups requested for validation and test, but there "
+                f"{'is only 1 group' if len(groups) == 1 else f'are only {len(groups)} groups'} of items that "
+                "must stay in one split; name other groups by data.group (data.group=row: each item its "
                 "own, where the data set takes it), or hold out less: data.validation=0"
             )
         return self._with(lambda one: assigned[one.group])
+
+    def fold(self, number: int, folds: int, seed: int = 0) -> Pairs:
+        """One of several folds of whole groups, drawn at random: ``number``, from 1, tests, and the next validates.
+
+        The last fold is validated by the first, so that each group is tested once and validates once. Raises BadRecipe
+        for fewer groups than folds.
+        """
+        groups = np.unique(self.group)
+        if len(groups) < folds:
+            raise BadRecipe(f"{folds} folds need {folds} groups of items that must stay in one split, but there are "
+                            f"{len(groups)}; type: data.folds={max(3, len(groups))}, or data.group=COLUMN")  # fmt: skip
+        parts = np.array_split(np.random.default_rng(seed).permutation(groups), folds)
+        test, validation = parts[number - 1], parts[number % folds]
+        return self._with(
+            lambda one: np.where(
+                np.isin(one.group, test), "test", np.where(np.isin(one.group, validation), "validation", "train")
+            ).astype("<U10")
+        )
 
     def hold_out(self, name: str, fraction: float, seed: int = 0) -> Pairs:
         """Move a share of the training groups, or a number above 1 of them, into the split ``name``.

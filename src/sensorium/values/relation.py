@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sensorium.errors import BadData, BadRecipe, nearest
 from sensorium.pairs import Pairs, csr
+from sensorium.pairs.classes import Classes
 from sensorium.types import Items, as_ids, is_missing
 from sensorium.values.frames import column_of, frame_of
 
@@ -272,10 +273,12 @@ def _of_table(
 
 
 def _of_labels(relevant: Any, given: Relation, left_rows: np.ndarray, right_rows: np.ndarray | None) -> Pairs:
-    """Pairs of rows of equal labels within each split; rows, by group where given, are what is split.
+    """The relation of rows of equal labels within each split; rows, by group where given, are what is split.
 
     The rows of Y that have a label are put into the splits that the rows of X of that label are in, in turn; where row
-    i has one label on both sides, both are in one split.
+    i has one label on both sides, both are in one split. Between two tables the labels say the relation, and of each
+    class only as many pairs are listed as name every row. Within one table, and where an item has several labels, all
+    pairs are listed.
     """
     one_table, n = right_rows is None, len(left_rows)
     right_rows = left_rows if right_rows is None else right_rows
@@ -286,16 +289,37 @@ def _of_labels(relevant: Any, given: Relation, left_rows: np.ndarray, right_rows
     words = _splits(given, n)
     words = _drawn(group, given) if words is None else words
     other = words if one_table else _as_in(x, words, y)
+    of_rows = Classes.of_rows(x, y)
+    of_items = None if one_table else _of_items(of_rows, left_rows, right_rows)
     found: list[tuple[np.ndarray, np.ndarray, str]] = []
     for word in ("train", "validation", "test"):
-        i, j = _equal(x, y, np.flatnonzero(words == word), np.flatnonzero(other == word))
-        keep = i < j if one_table else np.ones(len(i), bool)
+        rows, others = np.flatnonzero(words == word), np.flatnonzero(other == word)
+        if of_items is not None:
+            i, j = of_rows.spanning(rows, others)
+            first = np.unique(np.stack([left_rows[i], right_rows[j]], 1), axis=0, return_index=True)[1]
+            keep = np.sort(first)
+        else:
+            i, j = _equal(x, y, rows, others, one_table)
+            keep = np.flatnonzero(i < j) if one_table else np.arange(len(i))
         found.append((i[keep], j[keep], word))
     i, j = (np.concatenate([part[at] for part in found]) for at in (0, 1))
     if not len(i):
         raise BadData("relevant: no row of X has the label of a row of Y in its split; expected labels that rows share")
     split = np.repeat([word for *_, word in found], [len(part[0]) for part in found])
-    return Pairs.of(left_rows[i], right_rows[j], None, group[i], split, same_table=one_table)
+    made = Pairs.of(left_rows[i], right_rows[j], None, group[i], split, same_table=one_table)
+    return replace(made, classes=of_items)
+
+
+def _of_items(classes: Classes, left_rows: np.ndarray, right_rows: np.ndarray) -> Classes | None:
+    """The codes of rows as codes of the items that they are; None where an item has rows of different labels."""
+    sides = []
+    for codes, rows in zip(classes, (left_rows, right_rows), strict=True):
+        known = np.full(1 + int(rows.max(initial=-1)), -1, np.int64)
+        known[rows] = codes
+        if (known[rows] != codes).any():
+            return None
+        sides.append(known)
+    return Classes(*sides)
 
 
 def _labels(values: Any, n: int, side: str) -> np.ndarray:
@@ -328,14 +352,22 @@ def _as_in(x: np.ndarray, words: np.ndarray, y: np.ndarray) -> np.ndarray:
     return found
 
 
-def _equal(x: np.ndarray, y: np.ndarray, rows: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _equal(
+    x: np.ndarray, y: np.ndarray, rows: np.ndarray, others: np.ndarray, one_table: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rows of x and y, among these, that have equal labels. Raises BadData beyond MOST."""
     order = others[np.argsort(y[others], kind="stable")]
     first, last = (np.searchsorted(y[order], x[rows], side) for side in ("left", "right"))
     count = last - first
     if (total := int(count.sum())) > MOST:
         raise BadData(
-            f"relevant: rows of equal labels make {total:,} pairs; at most {MOST:,} are taken: use finer labels, or "
-            "fit a classification: sensorium.fit(X, labels)"
+            f"relevant: rows of equal labels make {total:,} pairs; at most {MOST:,} are listed where "
+            f"{'both sides are one table' if one_table else 'an item has several labels'}: "
+            + (
+                "give X as both sides: sensorium.fit(X, X, relevant=labels)"
+                if one_table
+                else "give each item one label"
+            )
+            + ", use finer labels, or fit a classification: sensorium.fit(X, labels)"
         )
     return np.repeat(rows, count), order[csr.ranges(first, count)]
