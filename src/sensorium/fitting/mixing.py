@@ -61,8 +61,8 @@ class Board:
     """Members' scores on the validation queries as they come, and the weights that are best on them.
 
     asked: what each direction's queries should find. banks: the same queries' candidates for training queries. Both
-    are empty without validation pairs, or where these have one candidate alone. values: the measure of each member
-    alone.
+    are empty without validation pairs, or where every candidate is right, such as one alone or one label. values: the
+    measure of each member alone.
     """
 
     left: Embeddings
@@ -83,7 +83,8 @@ class Board:
         if not len(pairs.where("validation", label=1)):
             return cls(left, right, directions, (), (), options.monitor)
         every = [pairs.relevance(d, "validation") for d in directions]
-        if min(len(of.candidates) for of in every) < 2:  # whatever is asked, the one candidate is first
+        # All is right: one candidate, or one label.
+        if any(not (of.counts() < len(of.candidates) - (of.own >= 0)).any() for of in every):
             return cls(left, right, directions, (), (), options.monitor)
         asked = [few(of, _most(of)) for of in every]
         banks = [replace(of, queries=_bank(pairs, d)) for of, d in zip(asked, directions, strict=True) if corrected]
