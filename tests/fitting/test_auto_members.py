@@ -169,7 +169,7 @@ def test_rows_that_both_directions_read_are_projected_once() -> None:
 
 
 def test_one_head_learns_from_the_mixture(tmp_path) -> None:
-    found = fitted(tmp_path, keys={"seconds": 60.0, "closed": ["cca"], "trained": [OWN]}, distill=True, epochs=30)
+    found = fitted(tmp_path, keys={"closed": ["cca"], "trained": [OWN]}, distill=True, epochs=30)
     notes = found.notes
     assert notes["distilled"] and isinstance(found.left_head, MLP) and found.left_head.dim == 8
     assert isinstance(found.ensemble["left"][0], Mixture) and found.ensemble["left"][1] == "mixture"
