@@ -75,10 +75,10 @@ def test_the_page_is_small(symbols):
     own = sum(size for path, size in of.items() if not path.startswith("/system-"))
     others = [size for path, size in of.items() if path.startswith("/system-")]
     first = of["/"] + of["/icon.svg"] + of["/theme.js"] + of["/page.css"] + of["/first.js"]
-    assert first <= 48_000
-    assert own <= 102_000, "every view that is not of a system"
-    assert own + max(others) + worker <= 124_500, "what one loads who opens every view of a run"
-    assert own + sum(others) + worker <= 141_000, "the same of every run there can be"
+    assert first <= 45_000
+    assert own <= 99_000, "every view that is not of a system"
+    assert own + max(others) + worker <= 120_000, "what one loads who opens every view of a run"
+    assert own + sum(others) + worker <= 136_000, "the same of every run there can be"
 
 
 def test_a_page_that_cannot_be_bundled_is_sent_from_its_source_files(tmp_path):

@@ -49,7 +49,9 @@ def build(web: Path, scripts: Mapping[str, Path]) -> Page:
     small = {path: _SMALLER[path[path.rindex(".") :]](text) for path, text in written.items()}
     version = xxhash.xxh3_64_hexdigest("\0".join(small.values()).encode())
     files = {
-        path.replace(_VERSION, version): packed.pack(text.replace(_VERSION, version), path[path.rindex(".") :])
+        path.replace(_VERSION, version): packed.pack(
+            text.replace(_VERSION, version), path[path.rindex(".") :], kept=True
+        )
         for path, text in small.items()
     }
     link = f'<link rel="stylesheet" href="page-{version}.css">\n'

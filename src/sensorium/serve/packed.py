@@ -26,10 +26,15 @@ class Packed:
     media_type: str
 
 
-def pack(text: str, suffix: str) -> Packed:
-    """A text as a file with an ending of TYPES."""
+def pack(text: str, suffix: str, kept: bool = False) -> Packed:
+    """A text as a file with an ending of TYPES. kept: it is sent often, so that a longer search for less pays."""
     body = text.encode()
-    return Packed(body, gzip.compress(body, 9, mtime=0), xxhash.xxh3_64_hexdigest(body), TYPES[suffix])
+    small = gzip.compress(body, 9, mtime=0)
+    if kept:
+        import zopfli.gzip
+
+        small = min(small, zopfli.gzip.compress(body), key=len)
+    return Packed(body, small, xxhash.xxh3_64_hexdigest(body), TYPES[suffix])
 
 
 def response(one: Packed, headers: Mapping[str, str], cache: str = ASKED) -> Response:
