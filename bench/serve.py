@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +30,10 @@ import numpy as np
 ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "SENSORIUM_LOG": "warning"}
 
 
-def make(folder: Path, rows: int, width: int) -> None:
+MORE = {"exact": [], "faiss": ["index.ef_search=64"]}  # keys of the run of each kind of index
+
+
+def make(folder: Path, rows: int, width: int, kinds: Sequence[str] = tuple(MORE)) -> None:
     """Vectors, a run for each kind of index, and the bodies of requests."""
     from sensorium import pipeline
 
@@ -46,10 +49,9 @@ def make(folder: Path, rows: int, width: int) -> None:
     np.savez(folder / "pairs.npz", left=left, right=right, ids=np.array([f"r{i}" for i in range(rows)]))
     keys = [f"data.file={folder / 'pairs.npz'}", "data.left=left", "data.right=right", "data.ids=ids",
             "left.head=linear", "right.head=linear", "objective=procrustes"]  # fmt: skip
-    for index, more in (("exact", []), ("faiss", ["index.ef_search=64"])):
-        run = pipeline.run(
-            "arrays", [*keys, f"index={index}", *more], out=folder / "runs" / index, quiet=True, stages=("index",)
-        )
+    for index in kinds:
+        told = [*keys, f"index={index}", *MORE[index]]
+        run = pipeline.run("arrays", told, out=folder / "runs" / index, quiet=True, stages=("index",))
     np.save(folder / "projected.npy", run.index("right").vectors(np.arange(rows)))
     queries = some(2000)
     projected = run.project("left", queries)

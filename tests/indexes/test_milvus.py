@@ -3,7 +3,9 @@
 A server is milvus-lite's own, in a process that can be killed; MILVUS_URI names a real one: see test_congruence.py.
 """
 
+import base64
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,6 +14,7 @@ import sys
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -133,7 +136,9 @@ def test_a_new_generation_is_built_beside_and_switched_while_searches_go_on(at, 
         thread.start()
     new = index_of(vectors=-VECTORS, **at)
     saved(new, tmp_path / "new")
-    time.sleep(0.3)
+    deadline = time.monotonic() + 30  # a server may tell the one who searches a moment later
+    while len(seen) < 2 and not faults and time.monotonic() < deadline:
+        time.sleep(0.05)
     stop.set()
     for thread in threads:
         thread.join(60)
@@ -247,3 +252,32 @@ def test_a_missing_database_is_said(libraries, tmp_path):
 def test_arguments_are_refused(arguments, message):
     with pytest.raises(BadRecipe, match=message):
         Milvus(**arguments)
+
+
+def test_what_signs_in_goes_to_the_server_alone(libraries, at, tmp_path, monkeypatch):
+    """MILVUS_TOKEN is in the metadata of every call to a server; in no file, no message and no argument."""
+    grpc, token = needed("grpc"), "me:very-secret-word"
+    seen = []
+
+    class Recorder(grpc.GenericRpcHandler):
+        def service(self, call):
+            seen.append((call.method, dict(call.invocation_metadata)))
+            return None  # not implemented: the client gives up
+
+    stub = grpc.server(ThreadPoolExecutor(2), handlers=[Recorder()])
+    port = stub.add_insecure_port("127.0.0.1:0")
+    stub.start()
+    monkeypatch.setenv(databases.TOKEN, token)
+    coded = base64.b64encode(token.encode()).decode()
+    try:
+        with pytest.raises(DatabaseError) as caught:
+            index_of(uri=f"http://127.0.0.1:{port}", collection="signed")
+    finally:
+        stub.stop(0)
+    assert seen and {about.get("authorization") for _, about in seen} == {coded}, seen
+    index = index_of(**at)
+    folder = saved(index, tmp_path / "index")
+    assert ids_of(Milvus.load(folder)) == ids_of(index), "a server without sign-in takes it too"
+    said = [str(caught.value), repr(index.arguments), json.dumps(databases.Database(at["uri"]).about(index.holds))]
+    said += [path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()]
+    assert not any("very-secret-word" in text or coded in text for text in said)

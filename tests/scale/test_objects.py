@@ -90,6 +90,28 @@ def test_what_stays_away_is_named_with_what_to_type(server, monkeypatch):
         there.put("a.npy", b"content")
 
 
+def test_a_store_that_is_silent_for_too_long_is_named_with_what_to_type(server, monkeypatch):
+    monkeypatch.setattr(objects, "TRIES", 2)
+    monkeypatch.setenv(objects.TIMEOUT, "0.5")
+    there = Objects(f"s3://b{server.server_address[1]}/s")
+    server.delay, server.fault = 2.0, lambda verb, key: "slow" if key.endswith(".npy") else None
+    with pytest.raises(Unreachable, match=(
+        r"s3://b\d+/s: could not write a.npy in 2 tries \(.*Timeout.*: type the same command again when the object "
+        r"store answers, or let it be silent for longer than 0.5 s: export SENSORIUM_STORE_TIMEOUT=5$"
+    )):  # fmt: skip
+        there.put("a.npy", b"content")
+    assert list(server.objects.values()) == [b"content"], "both arrived"
+    monkeypatch.setenv(objects.TIMEOUT, "5")
+    assert Objects(there.url).get("a.npy") == b"content"
+
+
+@pytest.mark.parametrize("seconds", ["soon", "0", "-1", "nan", "1e9"])
+def test_other_time_outs_are_refused(seconds, monkeypatch):
+    monkeypatch.setenv(objects.TIMEOUT, seconds)
+    with pytest.raises(BadRecipe, match=f"SENSORIUM_STORE_TIMEOUT={seconds}; expected seconds above 0, up to 86400"):
+        Objects("s3://bucket/x")
+
+
 @pytest.mark.parametrize("url", ["s4://bucket/x", "bucket/x"])
 def test_other_urls_are_refused(url):
     pytest.importorskip("fsspec", reason="'fsspec' is not installed; type: pip install 'sensorium[scale]'")

@@ -8,7 +8,7 @@ from counted import Counted, encoded
 from s3_server import serving
 from test_ray_embedding import contents, items
 
-from sensorium import store
+from sensorium import progress, store
 from sensorium.errors import BadData, Unreachable
 from sensorium.scale.cluster import Where
 from sensorium.scale.remote import InObjects
@@ -110,3 +110,54 @@ def test_an_object_store_that_goes_away_ends_the_command_and_the_same_command_go
     embed(items(TEXTS), encoder, tmp_path / "s", url, whole=False)
     assert before >= 40 and len(encoded(encoder.log)) <= 150 + before - 40  # two blocks of 20 were written
     assert len(store.open(copied(url, tmp_path / "c"))) == 200
+
+
+def test_a_slow_object_store_slows_the_command_and_loses_and_doubles_nothing(ray, server, tmp_path):
+    """Every answer about a shard comes a second late: progress moves meanwhile, each text is encoded once."""
+    url, encoder, steps = f"s3://slow{server.server_address[1]}/there", Counted(tmp_path / "log"), Steps()
+    server.delay = 1.0
+    server.fault = lambda verb, key: "slow" if key.endswith((".npy", ".parquet")) else None
+    with progress.watched(steps):
+        embed(items(TEXTS), encoder, tmp_path / "s", url, whole=False, shard_rows=50)
+    server.fault = lambda verb, key: None
+    assert sorted(encoded(encoder.log)) == sorted(set(TEXTS))
+    assert len(store.open(copied(url, tmp_path / "c"))) == 200 and store.verify(tmp_path / "c") == []
+    put = [key for verb, key in server.calls if verb == "PUT" and key.endswith(".npy")]
+    assert put and len(put) == len(set(put)), "a call that is answered in time is not made again"
+    done = [done for _, done, _ in steps.counts]
+    assert done == sorted(done) and len(set(done)) >= 4 and steps.counts[-1][1:] == (150, 150)
+
+
+def test_an_answer_that_comes_after_the_time_out_is_asked_for_again_and_landed_once(ray, server, tmp_path, monkeypatch):
+    """Time-out of 1 s, answers after 2 s to the first call for each shard: written again over itself."""
+    url, encoder = f"s3://late{server.server_address[1]}/there", Counted(tmp_path / "log")
+    monkeypatch.setenv("SENSORIUM_STORE_TIMEOUT", "1")
+    server.delay, late = 2.0, set()
+
+    def fault(verb, key):
+        if not key.endswith(".npy") or (len(late) >= 3 and key not in late):
+            return None
+        first = key not in late or [c for v, c in server.calls if v == "PUT"].count(key) == 1
+        late.add(key)
+        return "slow" if verb == "PUT" and first else None
+
+    server.fault = fault
+    embed(items(TEXTS), encoder, tmp_path / "s", url, whole=False, shard_rows=50)
+    server.fault = lambda verb, key: None
+    put = [key for verb, key in server.calls if verb == "PUT" and key in late]
+    assert late and len(put) == 2 * len(late)
+    assert sorted(encoded(encoder.log)) == sorted(set(TEXTS))
+    assert len(store.open(copied(url, tmp_path / "c"))) == 200 and store.verify(tmp_path / "c") == []
+
+
+class Steps:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self):
+        self.counts = []
+
+    def stage(self, name):
+        pass
+
+    def count(self, what, done, total):
+        self.counts.append((what, done, total))

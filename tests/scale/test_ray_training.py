@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -59,7 +60,11 @@ def test_killed_and_typed_again_it_ends_with_the_same_bits(ray, words, tmp_path,
     with pytest.raises(PeerLost, match=r"process 1 of 2 was ended by signal 9.*the same command goes on"):
         training.run("ray", 2, [*words, "--out", str(tmp_path / "cut")], tmp_path)
     assert killed.is_set()
+    capfd.readouterr()
     training.run("ray", 2, [*words, "--out", str(tmp_path / "cut")], tmp_path)
+    said = re.search(r"going on at step ([\d,]+) of ([\d,]+)", capfd.readouterr().err)
+    step, steps = (int(text.replace(",", "")) for text in said.groups())
+    assert 0 < step < steps, "it goes on in the middle"
     one, other = heads(tmp_path / "whole"), heads(tmp_path / "cut")
     assert one.keys() == other.keys() and one
     for name in one:

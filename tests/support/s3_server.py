@@ -4,7 +4,7 @@
         server.fault = lambda verb, key: "503" if ... else None
 
 Faults: "503" (refused before anything is done), "half" (a read that ends in the middle), "landed" (a write that is done
-and then answered by an error), "slow" (half a second later).
+and then answered by an error), "slow" (answered ``delay`` seconds later, after it was done).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Server(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.calls: list[tuple[str, str]] = []
         self.fault: Callable[[str, str], str | None] = lambda verb, key: None
+        self.delay = 0.5
         self.guard = threading.Lock()
 
     @property
@@ -149,8 +150,8 @@ class Handler(BaseHTTPRequestHandler):
             with self.server.guard:
                 self.server.calls.append((verb, key))
         found = self._now(verb, key)
-        if found == "slow":
-            time.sleep(0.5)
+        if found == "slow" and (self.command != "PUT" or "landed" in faults):
+            time.sleep(self.server.delay)
         if found in faults:
             self._error(503, "SlowDown")
             return True

@@ -19,6 +19,8 @@ from sensorium.scale.cluster import EXTRA
 from sensorium.store.manifest import File
 
 TRIES, FIRST, LONGEST = 8, 0.1, 10.0  # calls, and seconds between the first two and between any two of them
+TIMEOUT = "SENSORIUM_STORE_TIMEOUT"  # environment: seconds that an object store may be silent
+SECONDS = 30.0  # without it
 MODULES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 
 T = TypeVar("T")
@@ -29,7 +31,8 @@ class Objects:
     """The objects below a URL, such as ``s3://bucket/folder``. It goes to other processes by pickle.
 
     endpoint: of an S3 server other than Amazon's, by default what AWS_ENDPOINT_URL says here; credentials are those of
-    each machine's own environment. tries: of each call.
+    each machine's own environment. tries: of each call. seconds: that an S3 server may be silent after a call, by
+    default what SENSORIUM_STORE_TIMEOUT says here.
     Each object is written once, whole, under a name of its own, so that writing it again after an error is harmless:
     also where the first call has arrived although it was answered by an error.
     """
@@ -37,13 +40,14 @@ class Objects:
     url: str
     endpoint: str = field(default_factory=lambda: os.environ.get("AWS_ENDPOINT_URL", ""))
     tries: int = field(default_factory=lambda: TRIES)
+    seconds: float = field(default_factory=lambda: _seconds())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.url, self.endpoint, self.tries)
+        return type(self), (self.url, self.endpoint, self.tries, self.seconds)
 
     def below(self, name: str) -> Objects:
         """The objects of a folder in it."""
-        return Objects(f"{self.url.rstrip('/')}/{name}", self.endpoint, self.tries)
+        return Objects(f"{self.url.rstrip('/')}/{name}", self.endpoint, self.tries, self.seconds)
 
     @cached_property
     def _there(self) -> tuple[Any, str]:
@@ -55,7 +59,7 @@ class Objects:
             raise BadRecipe(f"--stores {self.url}; expected s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or file:///FOLDER")
         options: dict[str, Any] = {"use_listings_cache": False} if scheme in MODULES else {}
         if MODULES.get(scheme) == "s3fs":  # what is tried again is counted here
-            options["config_kwargs"] = {"retries": {"max_attempts": 1}}
+            options["config_kwargs"] = {"retries": {"max_attempts": 1}, "read_timeout": self.seconds}
         if self.endpoint and MODULES.get(scheme) == "s3fs":
             options["endpoint_url"] = self.endpoint
         try:
@@ -146,8 +150,26 @@ class Objects:
             time.sleep(pause)
         raise Unreachable(
             f"{self.url}: could not {what} in {self.tries} tries ({type(last).__name__}: {str(last)[:200]}); what is "
-            "written stays: type the same command again when the object store answers"
+            f"written stays: type the same command again when the object store answers{self._longer(last)}"
         ) from last
+
+    def _longer(self, error: BaseException) -> str:
+        """What to type where the object store was silent for too long; else nothing."""
+        if not isinstance(error, TimeoutError) and "timeout" not in type(error).__name__.lower():
+            return ""
+        return f", or let it be silent for longer than {self.seconds:g} s: export {TIMEOUT}={10 * self.seconds:g}"
+
+
+def _seconds() -> float:
+    """What the environment says of the time-out. Raises BadRecipe for what is no number of seconds."""
+    text = os.environ.get(TIMEOUT, str(SECONDS))
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= 86400:
+        raise BadRecipe(f"{TIMEOUT}={text}; expected seconds above 0, up to 86400, such as 300")
+    return found
 
 
 def _pauses(tries: int) -> Iterator[float]:
