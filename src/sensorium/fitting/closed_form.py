@@ -262,12 +262,14 @@ def moments_of(sides: tuple[Side, Side], training: Pairs, needs: Sequence[str]) 
         "float32" if narrow else "float64",
     ))  # fmt: skip
     if training.classes is not None:
-        moments.set_cross(between_classes(sides, training, moments))
+        moments.set_cross(*between_classes(sides, training, moments))
     return moments
 
 
-def between_classes(sides: tuple[Side, Side], training: Pairs, moments: Moments) -> np.ndarray:
-    """Covariance of x with y, (d_x, d_y), where a row goes with every row of its class, all of these as one.
+def between_classes(
+    sides: tuple[Side, Side], training: Pairs, moments: Moments
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Covariance of x with y, (d_x, d_y), where a row goes with every row of its class; the means of class means.
 
     With p_k the share of class k among the listed pairs it is Σ_k p_k (mean_x,k - mean_x) (mean_y,k - mean_y)ᵀ: of a
     row of x with the mean of its partners.
@@ -280,7 +282,8 @@ def between_classes(sides: tuple[Side, Side], training: Pairs, moments: Moments)
         for part in blocks(len(rows), rows_within(side.table.dim, _BLOCK)):
             np.add.at(total, code[part], side.rows(rows[part]))
         means.append(total / (share * len(code))[:, None] - mean)
-    return means[0].T @ (share[:, None] * means[1])
+    centres = moments.mean_x + means[0].mean(0), moments.mean_y + means[1].mean(0)
+    return means[0].T @ (share[:, None] * means[1]), centres
 
 
 def validation(sides: tuple[Side, Side], pairs: Pairs) -> Callable[[Affine | None, Affine | None], float] | None:

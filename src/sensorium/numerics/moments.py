@@ -37,6 +37,7 @@ class Moments:
     ) -> None:
         """Empty moments. keep: which covariances to accumulate; those left out cost nothing."""
         self._type = np.dtype(products)
+        self.centres: tuple[np.ndarray, np.ndarray] | None = None  # of the classes' means, see set_cross
         self.n = 0.0  # total weight; the number of rows without weights
         self.mean_x, self.mean_y = np.zeros(dim_x), np.zeros(dim_y)
         widths = {"x": dim_x, "y": dim_y}
@@ -119,8 +120,12 @@ class Moments:
             self.n = total
         return self
 
-    def set_cross(self, cov_xy: np.ndarray) -> None:
-        """Take this covariance of x with y (d_x, d_y) for that of the paired rows, which were paired otherwise."""
+    def set_cross(self, cov_xy: np.ndarray, centres: tuple[np.ndarray, np.ndarray]) -> None:
+        """Take this covariance of x with y (d_x, d_y) for that of the paired rows, as rows are related by class.
+
+        centres: the mean of the classes' means of x (d_x,) and of y (d_y,), each class counting alike.
+        """
+        self.centres = centres
         self._sums["xy"] = np.asfortranarray(cov_xy) * self._weight
 
     def _accumulate(

@@ -16,6 +16,7 @@ from sensorium.types import Affine, Embeddings, Solution
 _MOST = {"strengths": 1e12, "powers": 64}
 _WIDE = 1024  # from this width on, a fourth or less of the components are found by subspace iteration
 _ITERATIONS = 6
+_CONSTANT = 0.5  # of scores by size, in root mean squares of the components
 _ROUNDING = 1e-6  # singular values, of the largest, below which there is nothing but rounding
 
 #: Of a strength, and exactly or not: maps of both sides (d, k), and the correlations (k,) of their columns.
@@ -33,6 +34,10 @@ class CCA(ClosedFormObjective):
     Each is one number, or several of which validation chooses; the middle one is taken where there
     is no validation split. As strengths grow CCA becomes the Procrustes rotation onto shared directions, so the
     path between the two (netrep's alpha) is among the strengths. It also solves pairs within one table.
+
+    Where one component is left, as of two classes, the cosine of two numbers is 1 or -1 and says nothing more. Each
+    side then has a constant beside its component, see :func:`_scored`, so that scores are graded. Where rows are
+    related by class this holds for several components too, if validation finds it better or there is none.
     """
 
     needs = ("xx", "yy", "xy")  # of the moments
@@ -86,7 +91,7 @@ class CCA(ClosedFormObjective):
                 a, b = rough_x @ a.astype(np.float32), rough_y @ b.astype(np.float32)
             return a, b, np.clip(s[: self.dim], 0.0, 1.0)
 
-        return self._choose(components, moments, validate, refined=True)
+        return self._choose(components, moments, validate)
 
     def solve_tied(self, moments: Moments, validate: Validate | None = None) -> Solution:
         """One map for both sides of one table: moments in which every pair stands in both orders.
@@ -108,34 +113,48 @@ class CCA(ClosedFormObjective):
             a = q @ (root[:, None] * u[:, keep])
             return a, a, s[keep]
 
-        return self._choose(components, moments, validate, refined=False)
+        return self._choose(components, moments, validate, tied=True)
 
-    def _choose(self, components: Components, moments: Moments, validate: Validate | None, refined: bool) -> Solution:
-        """The best strength at the middle power, then the best power at that strength.
+    def _choose(
+        self, components: Components, moments: Moments, validate: Validate | None, tied: bool = False
+    ) -> Solution:
+        """The best strength at the middle power, then the best power at that strength, then the form of the scores.
 
-        refined: what was chosen is solved anew, exactly; where False all are exact.
+        What was chosen is solved anew, exactly; tied: of one head for both sides all are exact.
         """
-        strength, power = _middle(self.strengths), _middle(self.powers)
+        strength, power, refined = _middle(self.strengths), _middle(self.powers), not tied
         tried: dict[tuple[float, float], float] = {}
         best = None
+
+        def scored(a: np.ndarray, b: np.ndarray, s: np.ndarray, power: float, form: str) -> tuple[Affine, Affine]:
+            left, right = _scored(a, b, s, power, moments, form)
+            return (left, left) if tied else (left, right)
+
         if validate is not None and len(self.strengths) > 1:
             for r in self.strengths:
                 a, b, s = components(r, False)
-                tried[r, power] = validate(*_weighted(a, b, s**power, moments))
+                tried[r, power] = validate(*scored(a, b, s, power, _forms(s, moments, tied)[0]))
                 if best is None or tried[r, power] > tried[strength, power]:
                     strength, best = r, (a, b, s)
         if validate is not None and len(self.powers) > 1:
             a, b, s = components(strength, False) if best is None else best
             for w in self.powers:
                 if (strength, w) not in tried:
-                    tried[strength, w] = validate(*_weighted(a, b, s**w, moments))
+                    tried[strength, w] = validate(*scored(a, b, s, w, _forms(s, moments, tied)[0]))
             power = max(self.powers, key=lambda w: tried[strength, w])
         a, b, s = components(strength, True) if refined or best is None else best
+        forms = _forms(s, moments, tied)
         notes = {"strength": strength, "power": power, "dim": len(s), "correlations": s.tolist()[:10]}
         if tried:
             each = {f"strength {r:g}, power {w:g}": score for (r, w), score in tried.items()}
             notes |= {"chosen_by": "validation", "tried": each}
-        return Solution(*_weighted(a, b, s**power, moments), notes)
+        if len(forms) > 1 and validate is not None:
+            found = {form: validate(*scored(a, b, s, power, form)) for form in forms}
+            forms = sorted(forms, key=lambda form: -found[form])
+            notes |= {"chosen_by": "validation", "tried_forms": found}
+        if forms != ["cosine"]:
+            notes |= {"scores_by": forms[0]}
+        return Solution(*scored(a, b, s, power, forms[0]), notes)
 
     def _check_dim(self, most: int) -> None:
         if self.dim is not None and self.dim > most:
@@ -191,6 +210,41 @@ def _root(eigs: np.ndarray, strength: float) -> np.ndarray:
     total = eigs + strength * eigs.mean()
     known = total > len(eigs) * np.finfo(np.float64).eps * total.max()
     return np.divide(1.0, np.sqrt(total), out=np.zeros_like(total), where=known)
+
+
+def _forms(correlations: np.ndarray, moments: Moments, tied: bool) -> list[str]:
+    """What the scores of these components may be by, the surest first; see :func:`_scored`."""
+    if np.count_nonzero(correlations > _ROUNDING * correlations[0]) == 1:  # the others are rounding
+        if tied:
+            return ["distance"]
+        return ["distance", "size"] if moments.centres is None else ["size", "distance"]
+    return ["cosine"] if tied or moments.centres is None else ["size", "cosine"]
+
+
+def _scored(
+    a: np.ndarray, b: np.ndarray, correlations: np.ndarray, power: float, moments: Moments, form: str
+) -> tuple[Affine, Affine]:
+    """Maps of both sides, columns times their correlations to ``power``, whose cosines are scores.
+
+    With z = x a and w = y b, of a mean square of 1, form "cosine" has these alone. "size": (z, c, 0) and (w, 0, c), so
+    that the score is z·w / √((|z|² + c²) (|w|² + c²)): of a query it grows with the candidate's length, as the
+    probability of its class does. Of two classes, with one component, this is the order of linear discriminants.
+    z and w are about the mean of the class means, where classes are known, so that these count alike. "distance":
+    (z, 1) and (w, 1), of one component: the score falls with |arctan z - arctan w|, so that near ones go together.
+    """
+    weights = correlations**power
+    if form == "cosine":
+        return _weighted(a, b, weights, moments)
+    known = correlations > _ROUNDING * correlations[0]
+    means = (moments.mean_x, moments.mean_y) if moments.centres is None else moments.centres
+    sides = []
+    for k, (map_, mean, covariance) in enumerate(zip((a, b), means, (moments.cov_xx, moments.cov_yy), strict=True)):
+        columns = np.asarray(map_[:, known], np.float64) * weights[known]
+        columns /= np.sqrt(max(float(np.sum(columns * (covariance @ columns))), 0.0)) or 1.0
+        constant = np.array([1.0]) if form == "distance" else _CONSTANT * np.eye(2)[k]
+        weight = np.hstack([columns, np.zeros((len(columns), len(constant)))])
+        sides.append(Affine(weight, np.concatenate([-mean @ columns, constant])))
+    return sides[0], sides[1]
 
 
 def _weighted(a: np.ndarray, b: np.ndarray, weights: np.ndarray, moments: Moments) -> tuple[Affine, Affine]:
