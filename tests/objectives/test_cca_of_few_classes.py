@@ -5,7 +5,9 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sensorium import heads, parts
-from sensorium.fitting import closed_form
+from sensorium.fitting import TrainOptions, closed_form
+from sensorium.fitting.auto import fit
+from sensorium.heads.mlp import MLP
 from sensorium.objectives.cca import CCA
 from sensorium.pairs import Pairs
 from sensorium.pairs.classes import Classes
@@ -96,10 +98,26 @@ def test_of_one_number_each_the_nearest_is_found() -> None:
 
 
 def test_one_table_has_one_head() -> None:
-    left, _, pairs, code = made((0.5, 0.5))
+    left, _, pairs, _ = made((0.5, 0.5))
     tied = Pairs(**{**vars(pairs), "right": np.roll(pairs.right, 1), "same_table": True})
     fitted = closed_form.solve(left, left, tied, None, None, parts.make("objectives", "cca"))
     assert fitted.left_head is fitted.right_head
     z = heads.apply(fitted.left_head, left.vectors, np.flatnonzero(SPLITS == "test"))
     score = z @ z.T
     assert len(np.unique(np.round(score[0], 6))) > 0.9 * len(score)
+
+
+def test_auto_of_two_classes_keeps_no_member_whose_scores_tie() -> None:
+    left, right, pairs, code = made((0.6, 0.4), apart=1.5)
+    objective = parts.make("objectives", {"name": "auto", "trained": [], "seconds": 0.0})
+    fitted = fit(left, right, pairs, MLP(dim=4, hidden=8), MLP(dim=4, hidden=8), objective, TrainOptions(),
+                 names={"left": "mlp", "right": "mlp"})  # fmt: skip
+    kept = [row for row in fitted.notes["mixture"] if row["weight"] > 0]
+    assert min(row["validation"] for row in kept) > 0.5
+    assert next(row for row in fitted.notes["mixture"] if row["member"] == "cca")["validation"] > 0.5
+    test = np.flatnonzero(SPLITS == "test")
+    x, y = (heads.apply(h, t.vectors, test) for h, t in ((fitted.left_head, left), (fitted.right_head, right)))
+    of = code[test]
+    for score in (x @ y.T, y @ x.T):
+        assert precision(score, of, of) >= precision(of_discriminants(left, right, code), of, of) - 0.05
+        assert np.mean([len(np.unique(row)) for row in score]) > 0.9 * len(score)
