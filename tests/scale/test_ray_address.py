@@ -23,6 +23,11 @@ def test_other_addresses_are_refused(text):
         Where.of(text)
 
 
+def test_the_port_of_ray_client_is_said():
+    with pytest.raises(BadRecipe, match=r"--on ray://head:10001; 10001 is .* Ray Client, .* such as ray://head:6379$"):
+        Where.of("ray://head:10001")
+
+
 def test_without_the_extra_every_verb_says_what_installs_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"'ray' .*; type: pip install 'sensorium\[scale\]'"), on("ray"):

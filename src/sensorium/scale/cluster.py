@@ -17,6 +17,7 @@ from sensorium.errors import BadRecipe, Unreachable, require
 EXTRA = "scale"
 SCHEME = "ray://"
 _SHARED = 400 << 20  # bytes that a local Ray keeps of blocks in memory: these are values of items, such as paths
+_CLIENT = 10001  # port at which ray start --head lets Ray Client in
 _STARTS = 3  # tries to start a local Ray
 #: Lines of Ray itself that say nothing to a user of ours; its own logs keep them.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_DEDUP_LOGS": "0",
@@ -31,12 +32,17 @@ class Where:
 
     @classmethod
     def of(cls, text: str) -> Where:
-        """Read ``ray``, ``ray://HOST:PORT`` or ``ray://auto``. Raises BadRecipe for anything else."""
+        """Read ``ray``, ``ray://HOST:PORT`` or ``ray://auto``. Raises BadRecipe for anything else, and for Ray Client's port."""
         if text == "ray":
             return cls()
         address = text.removeprefix(SCHEME)
         if not text.startswith(SCHEME) or not (address == "auto" or _is_host_and_port(address)):
             raise BadRecipe(f"--on {text}; expected ray, ray://auto or ray://HOST:PORT, such as ray://10.0.0.1:6379")
+        if address.endswith(f":{_CLIENT}"):
+            raise BadRecipe(
+                f"--on {text}; {_CLIENT} is the port of Ray Client, which is not used here: type this on a machine on "
+                f"which ray start ran, with the port that ray start --head printed, such as {text[: -len(str(_CLIENT))]}6379"
+            )
         return cls(address)
 
 
