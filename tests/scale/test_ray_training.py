@@ -47,7 +47,7 @@ def test_killed_and_typed_again_it_ends_with_the_same_bits(ray, words, tmp_path,
 
     def kill():
         """The second process, once there is a checkpoint."""
-        while not list(tmp_path.glob(".*/**/*checkpoint*")) + list((tmp_path / "cut").rglob("*checkpoint*")):
+        while not list(tmp_path.glob(".cut*/**/*checkpoint*")) + list((tmp_path / "cut").rglob("*checkpoint*")):
             time.sleep(0.05)
         names = [
             one["name"] for one in ray.util.list_named_actors(all_namespaces=True) if one["name"].startswith("lines-")
