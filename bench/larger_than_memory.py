@@ -2,12 +2,13 @@
 
     python bench/larger_than_memory.py                             4 GB under a limit of 1 GB
     python bench/larger_than_memory.py --items 50000 --limit 512   a tenth of it
+    python bench/larger_than_memory.py --ways ridge                outputs as wide as the vectors: indexes of 4 GB
 
 The store has two sides of so many items each, of 1,024 numbers. Each way of fitting is a process of its own, and so
 is the search by ``sensorium search``. They run in a memory control group (cgroup) where one can be made, as root: it
 bounds all memory, with the pages of files, which the kernel gives up for others. Elsewhere the limit is RLIMIT_DATA, of
-private memory; RLIMIT_AS would count the mapped store itself. A line a stage says the largest resident memory that is
-no mapped file, sampled every 20 ms, beside what the process held after its imports.
+private memory; RLIMIT_AS would count the mapped store itself. A line a way says for each stage the largest resident
+memory that is no mapped file, sampled every 5 ms from outside: known too where the limit ended it.
 """
 
 from __future__ import annotations
@@ -29,8 +30,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sensorium.contracts import Encoder
+from sensorium.search import making
 
-WAYS = {"ridge": ["objective=ridge"], "infonce": ["objective=infonce", "train.steps=200", "train.batch=512"]}
+WAYS = {
+    "cca": ["objective=cca"],
+    "ridge": ["objective=ridge"],
+    "infonce": ["objective=infonce", "train.steps=200", "train.batch=512"],
+}
 HELD_OUT = 1000  # items of the validation split, and of the test split
 CAUSES = 16
 QUERIES = 20
@@ -124,57 +130,74 @@ def bound(within: str, limit: int) -> None:
     (made / "cgroup.procs").write_text(str(os.getpid()))
 
 
+class Watched:
+    """A process with the largest memory of each of its stages: ``peaks``, and ``stage``, the last one seen.
+
+    building: the folder that the run is built in, where its stage is written.
+    """
+
+    def __init__(self, command: list[str], building: Path | None, within: str, limit: int) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment,
+                                        preexec_fn=lambda: bound(within, limit))  # fmt: skip
+        self.building, self.peaks, self.stage = building, {"": 0}, ""
+        self._watching = threading.Thread(target=self._watch, daemon=True)
+        self._watching.start()
+
+    def _watch(self) -> None:
+        while self.process.poll() is None:
+            self.stage = self._stage() or self.stage
+            self.peaks[self.stage] = max(self.peaks.get(self.stage, 0), memory(self.process.pid) >> 20)
+            time.sleep(0.005)
+
+    def _stage(self) -> str:
+        if self.building is None:
+            return ""
+        if self.building.is_dir():
+            return str(making.read(self.building).get("stage", "")) or ("load" if not self.stage else "")
+        return STAGES[-1] if self.stage and self.building.with_name(self.building.stem[1:]).is_dir() else ""
+
+    def ended(self) -> tuple[int, dict[str, Any]]:
+        """Status, and the last line of JSON that it printed."""
+        said = self.process.stdout.read() if self.process.stdout else ""
+        self._watching.join()
+        lines = [line for line in said.splitlines() if line.startswith("{")]
+        return self.process.wait(), json.loads(lines[0]) if lines else {}
+
+
 def child(way: str, folder: Path, width: int) -> None:
     """One run, in a process that is bounded already; prints a line of JSON."""
-    import torch  # noqa: F401  counted before, as part of what any process holds
-
     import sensorium
-    from sensorium.search import making
 
-    base, peaks, over = memory(), {}, threading.Event()
-    building = folder / "runs" / f".{way}.building"
-
-    def look() -> None:
-        while not over.wait(0.02):
-            stage = making.read(building).get("stage", "load" if building.is_dir() else STAGES[-1])
-            peaks[stage] = max(peaks.get(stage, 0), memory())
-
-    watching = threading.Thread(target=look, daemon=True)
-    watching.start()
-    failed = ""
-    seconds: dict[str, float] = {}
-    about: dict[str, Any] = {}
-    try:
-        run = sensorium.run(recipe_of(folder, width), WAYS[way], out=folder / "runs" / way, quiet=True)
-        started = time.perf_counter()
-        hits = [run.search(text=f"text number {i}", side="left", k=10)[0]["id"] for i in range(QUERIES)]
-        seconds = {**run.metrics["seconds"], STAGES[-1]: round(time.perf_counter() - started, 1)}
-        value = next(one["value"] for one in run.metrics["results"] if one["measure"] == "MRR")
-        about = {"mrr": round(value, 4), "found": sum(id == f"i{i}" for i, id in enumerate(hits))}
-    except (MemoryError, RuntimeError) as error:
-        failed = f"{type(error).__name__}: {error}"
-    over.set()
-    watching.join()
-    print(json.dumps({
-        "way": way, "imports_mb": base >> 20, "peak_mb": {stage: peak >> 20 for stage, peak in peaks.items()},
-        "seconds": seconds, **about, **({"failed": failed} if failed else {}),
-    }), flush=True)  # fmt: skip
-    sys.exit(1 if failed else 0)
+    run = sensorium.run(recipe_of(folder, width), WAYS[way], out=folder / "runs" / way, quiet=True)
+    started = time.perf_counter()
+    hits = [run.search(text=f"text number {i}", side="left", k=10)[0]["id"] for i in range(QUERIES)]
+    seconds = {**run.metrics["seconds"], STAGES[-1]: round(time.perf_counter() - started, 1)}
+    value = next(one["value"] for one in run.metrics["results"] if one["measure"] == "MRR")
+    found = sum(id == f"i{i}" for i, id in enumerate(hits))
+    print(json.dumps({"seconds": seconds, "mrr": round(value, 4), "found": found}), flush=True)
 
 
-def search(run: Path, within: str, limit: int, environment: dict[str, str]) -> dict[str, Any]:
-    """``sensorium search`` of a run, in a process of its own under the limit; its time and largest memory."""
-    started, peak = time.perf_counter(), 0
-    command = [sys.executable, "-m", "sensorium", "search", str(run), "--text", "text number 7", "-k", "3", "--json",
-               "--trust"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment,
-                               preexec_fn=lambda: bound(within, limit))  # fmt: skip
-    while process.poll() is None:
-        peak = max(peak, memory(process.pid))
-        time.sleep(0.02)
-    first = json.loads(process.stdout.readline() or "{}") if process.stdout else {}
-    return {"search_command_mb": peak >> 20, "seconds": round(time.perf_counter() - started, 1),
-            "first": first.get("id"), "status": process.returncode}  # fmt: skip
+def fit(way: str, folder: Path, width: int, within: str, limit: int) -> int:
+    """One way of fitting in a process of its own, with a printed line; its status."""
+    command = [sys.executable, __file__, "--child", way, "--folder", str(folder), "--width", str(width)]
+    watched = Watched(command, folder / "runs" / f".{way}.building", within, limit)
+    status, said = watched.ended()
+    ended = {} if not status else {"ended_in": watched.stage, "status": status}
+    print(json.dumps({"way": way, "peak_mb": watched.peaks, **said, **ended}), flush=True)
+    return status
+
+
+def search(run: Path, within: str, limit: int) -> int:
+    """``sensorium search`` of a run, in a process of its own under the limit, with a printed line; its status."""
+    started = time.perf_counter()
+    asked = ["--text", "text number 7", "--from", "text", "-k", "3", "--json", "--trust"]
+    command = [sys.executable, "-m", "sensorium", "search", str(run), *asked]
+    watched = Watched(command, None, within, limit)
+    status, first = watched.ended()
+    print(json.dumps({"search_command_mb": watched.peaks[""], "seconds": round(time.perf_counter() - started, 1),
+                      "first": first.get("id"), "status": status}), flush=True)  # fmt: skip
+    return status
 
 
 def main() -> None:
@@ -184,30 +207,30 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--limit", type=int, default=1024, help="MB")
     parser.add_argument("--by", choices=("cgroup", "data"), default="cgroup", help="data: RLIMIT_DATA")
-    parser.add_argument("--ways", nargs="+", choices=tuple(WAYS), default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=tuple(WAYS), default=["cca", "infonce"])
     parser.add_argument("--folder", type=Path, help="where the data go for the time of the measurement")
+    parser.add_argument("--keep", type=Path, help="a folder where they stay, and from which they are taken next time")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         child(given.child, given.folder, given.width)
         return
-    folder = Path(tempfile.mkdtemp(prefix="larger-", dir=given.folder))
+    folder = given.keep or Path(tempfile.mkdtemp(prefix="larger-", dir=given.folder))
+    folder.mkdir(parents=True, exist_ok=True)
     made = group() if given.by == "cgroup" else None
     within, limit = str(made or ""), given.limit << 20
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     try:
-        make(folder, given.items)
+        if not (folder / "items.csv").is_file():
+            make(folder, given.items)
         print(json.dumps({"items": given.items, "sides": 2, "width": given.width, "limit_mb": given.limit,
                           "store_mb": 2 * given.items * given.width * 4 >> 20,
                           "by": "cgroup" if made else "RLIMIT_DATA"}), flush=True)  # fmt: skip
         for way in given.ways:
-            command = [sys.executable, __file__, "--child", way, "--folder", str(folder), "--width", str(given.width)]
-            done = subprocess.run(command, check=False, env=environment, preexec_fn=lambda: bound(within, limit))
-            if done.returncode:
-                sys.exit(f"{way} failed with status {done.returncode}" + (" (killed)" * (done.returncode == -9)))
-            print(json.dumps(search(folder / "runs" / way, within, limit, environment)), flush=True)
+            if fit(way, folder, given.width, within, limit) or search(folder / "runs" / way, within, limit):
+                sys.exit(f"{way} did not end under {given.limit} MB")
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not given.keep:
+            shutil.rmtree(folder, ignore_errors=True)
         if made is not None:
             made.rmdir()
 

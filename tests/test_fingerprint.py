@@ -85,3 +85,10 @@ def test_the_digest_of_many_items_is_that_of_all_their_texts_at_once():
         whole.update(np.ascontiguousarray(column))
     whole.update("\n".join(pairs.split.tolist()).encode())
     assert fingerprint.of_split(pairs) == whole.hexdigest()
+
+
+def test_a_table_wider_than_a_block_has_the_digest_of_its_bytes():
+    x = np.arange(70 * 140_000, dtype=np.float32).reshape(70, -1)  # blocks of 64 rows
+    ids = np.array([f"i{n}" for n in range(70)])
+    expected = xxhash.xxh3_64("\n".join(ids).encode() + x.tobytes()).hexdigest()
+    assert fingerprint.of_data(Embeddings(ids, x, {}), None) == expected

@@ -11,7 +11,7 @@ import xxhash
 
 from sensorium import io
 from sensorium.errors import Mismatch
-from sensorium.types import Embeddings, blocks
+from sensorium.types import Embeddings, blocks, rows_within
 
 _ABSENT = "(absent)"
 
@@ -37,7 +37,7 @@ def of_data(left: Embeddings, right: Embeddings | None) -> str:
     for table in (left, right):
         if table is not None:
             _update(digest, table.ids)
-            for rows in blocks(len(table.vectors), 1 << 16):
+            for rows in blocks(len(table.vectors), rows_within(table.dim, 1 << 16)):  # the digest is that of any blocks
                 digest.update(np.ascontiguousarray(table.vectors[rows]))
     return digest.hexdigest()
 

@@ -69,6 +69,7 @@ def run(
 
     if seed is not None:
         overrides = [*overrides, f"seed={seed}"]
+    freed_memory.spare()
     plan = recipes.load(recipe, overrides)
     target = RunFolder.of(out if out is not None else Path("runs") / plan.name)
     seconds: dict[str, float] = {}
@@ -330,12 +331,14 @@ def open(folder: str | Path, *, trust: bool = False) -> Run:
         return unpacking.opened(folder, trust)
     if trust:
         consent.trust(folder)
+    freed_memory.spare()
     opened = open_run(folder)
     return index_again(opened.folder, quiet=True) if opened.stale() else opened
 
 
 def _again(folder: Path, overrides: Sequence[str], quiet: bool, stage: str) -> Run:
     """One late stage over the data and heads of a finished run, written into a copy that replaces it whole."""
+    freed_memory.spare()
     was = integrity.read(folder)
     before, target = open_run(folder, remaking=stage), RunFolder(Path(folder))
     before.migrations.refuse("evaluated again" if stage == "evaluate" else "indexed again")

@@ -59,12 +59,15 @@ class Rows:
         return self.all_vectors[rows if self.total == len(self.table) else self.position[rows]]
 
     def add(self, ids: Sequence[Any] | np.ndarray, vectors: np.ndarray, columns: Mapping[str, Any]) -> None:
-        """Append rows; all or, when anything is wrong, none. Raises BadData."""
+        """Append rows; all or, when anything is wrong, none. Raises BadData.
+
+        The first vectors are copied unless they are read-only: such arrays are taken as they are, mapped ones too.
+        """
         ids, vectors, columns, length = checked(ids, vectors, columns, self.dim if self.total else None)
         self.table = self.table.append(ids, columns)
         n, total = self.total, self.total + len(ids)
         if not n:
-            self._buffer = vectors.copy()
+            self._buffer = vectors.copy() if vectors.flags.writeable else vectors
         else:
             if len(self._buffer) < total or not self._buffer.flags.writeable:
                 buffer = np.empty((max(total, n + n // 2), vectors.shape[1]), np.float32)

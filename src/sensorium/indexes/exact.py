@@ -16,7 +16,7 @@ import numpy as np
 from sensorium import scores
 from sensorium.contracts import Index
 from sensorium.indexes._rows import TOO_MANY_REMOVED, Rows
-from sensorium.numerics import threads
+from sensorium.numerics import memory_limits, threads
 from sensorium.scores import cpu_features, exact_topk, int8
 from sensorium.scores.similarity import lengths
 from sensorium.scores.source import Source
@@ -25,6 +25,7 @@ from sensorium.types import Hits, blocks
 
 _WORTH_CODES = 4_000_000  # numbers in the vectors from which an int8 copy pays
 _TILE = 1 << 20  # integer scores computed at a time: more would leave the cache
+_CODES, _SHARE = 64 << 20, 0.5  # bytes of codes that are kept in any case; share of the free memory for more
 _SPARSE = 0.05  # share of rows a filter must leave for the whole to be scanned
 
 
@@ -82,7 +83,7 @@ class Exact(Index):
         vectors = self._rows.all_vectors
         use = cpu_features.measure() if vectors.size >= _WORTH_CODES else cpu_features.NUMPY_ONLY
         whole = mask is None or np.count_nonzero(mask) >= _SPARSE * len(mask)
-        if not (use.int8 and whole and len(queries)):
+        if not (use.int8 and whole and len(queries) and self._codes_fit()):
             table = vectors if vectors.size else np.zeros((0, queries.shape[1]), np.float32)
             return self._rows.hits(*scores.topk(queries, table, k, mask=mask, lengths=self._rows.lengths))
         source = Source(vectors, known=self._rows.lengths)
@@ -120,6 +121,14 @@ class Exact(Index):
         if self._rows.compact(share):
             self._segments.clear()
             self._centred_on = 0
+
+    def _codes_fit(self) -> bool:
+        """Whether there is memory for codes of all vectors, packed too; without them each search codes blocks anew."""
+        size = self._rows.all_vectors.size
+        most = 3 * size  # codes, packed codes, and their padded copy meanwhile
+        if most <= _CODES or sum(segment.size for segment in self._segments) == len(self._rows.all_vectors):
+            return True
+        return most <= _SHARE * memory_limits.available()
 
     def _encode(self, source: Source, torch: Any) -> None:
         """Code the rows added since the last search; small segments at the end are merged as they grow."""

@@ -81,7 +81,8 @@ class Packed:
         codes = torch.nn.functional.pad(codes, (0, 2))
         self.torch, (n, d) = torch, codes.shape
         self.codes = torch.fbgemm_pack_quantized_matrix(codes)  # deprecated: where it is gone, _int_mm serves
-        self.sums = codes.sum(dim=1, dtype=torch.int32)
+        # In blocks, as all codes are made int32 before they are summed.
+        self.sums = torch.cat([some.sum(dim=1, dtype=torch.int32) for some in codes.split(8192)])
         self.zeros = torch.zeros(n)
         self.shape = torch.zeros(1, dtype=torch.int8).expand(n, d)
 

@@ -50,11 +50,13 @@ def index_side(
     """Build, measure and save one side's index; returns its size and recall. vectors (n, d), queries (q, d)."""
     part, rows = plan.part("index"), slice(None) if items.searchable is None else searchable(items)  # a slice is a view
     part.name = f"{plan.name}_{side}"
-    part.add(items.ids[rows], vectors[rows], {name: column[rows] for name, column in columns_of(items).items()})
+    chosen = vectors[rows]
+    chosen.flags.writeable = False  # of the view: an index takes it without a copy, as it may lie in a file
+    part.add(items.ids[rows], chosen, {name: column[rows] for name, column in columns_of(items).items()})
     about = {"items": len(part), "dim": int(vectors.shape[1]), **part.report(vectors)}
     if part.variants():
         about["speed"] = index_speed.measure(part, queries)
-    made = fingerprints.of_data(Embeddings(items.ids[rows], vectors[rows], {}), None)
+    made = fingerprints.of_data(Embeddings(items.ids[rows], chosen, {}), None)
     head = io.checksum(folder / f"{side}.safetensors")
     part.fingerprint = {"made": made, "head": head}  # tells it from the indexes of other runs
     with io.publish(folder / "index" / side) as building:
