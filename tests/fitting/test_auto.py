@@ -290,3 +290,22 @@ def test_options_that_it_does_not_take() -> None:
         TrainOptions(seconds=-1.0)
     with pytest.raises(BadRecipe, match="strengths"):
         parts.make("objectives", {"name": "logistic", "strengths": 0.0})
+
+
+def test_logistic_regression_ends_with_its_time() -> None:
+    random = np.random.default_rng(0)
+    code = np.arange(400) % 4
+    x = (random.standard_normal((4, 30))[code] + random.standard_normal((400, 30))).astype(np.float32)
+    table = Embeddings(np.array([f"k{i}" for i in range(400)]), x, {"encoder": "made"})
+    rows = np.arange(400)
+    split = ["train"] * 300 + ["validation"] * 100
+    pairs = replace(Pairs.of(rows, rows, split=split), classes=Classes(code, code))
+    whole = parts.make("objectives", "logistic")
+    short = parts.make("objectives", "logistic")
+    asked = []
+    short.seconds_left = lambda: asked.append(1) or 0.0
+    found, full = short.solve_items(table, table, pairs), whole.solve_items(table, table, pairs)
+    assert list(found.notes["left"]["tried"]) == [0.3] and len(full.notes["left"]["tried"]) == 5
+    assert len(asked) == 4  # once a side after five rounds, and once before another strength
+    right = (found.left(x).argmax(1) == code).mean()
+    assert 0.8 < right <= (full.left(x).argmax(1) == code).mean() + 0.02

@@ -60,6 +60,7 @@ class ClosedFormObjective(Objective, Protocol):
     tied: bool = False  #: has ``solve_tied``: one map for both sides of one table
     reads_items: bool = False  #: has ``solve_items``: reads the items' columns beside their vectors
     needs: Sequence[str] = ("xx", "xy")  #: covariances it reads, of "xx", "yy" and "xy"
+    seconds_left: Callable[[], float] | None = None  #: told by a fit with a limit; what iterates ends by then
 
     @abstractmethod
     def solve(self, moments: Moments, validate: Validate | None = None) -> Solution:

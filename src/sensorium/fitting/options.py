@@ -44,7 +44,7 @@ _REAL: dict[str, tuple[Callable[[float], bool], str]] = {
     "ema": (lambda v: 0 <= v < 1, "from 0 (none) to below 1, such as 0.999"),
     "mixup": (lambda v: v >= 0, "0 (none) or above"),
     "structure": (lambda v: v >= 0, "0 (none) or above"),
-    "seconds": (lambda v: 0 <= v <= 1e9, "0 (no limit) or above, such as 60"),
+    "seconds": (lambda v: 0 <= v <= 1e9, "0 (no limit but objective.seconds) or above, such as 60"),
     "save_seconds": (lambda v: v >= 0, "0 (every step) or above"),
 }  # fmt: skip
 
@@ -84,8 +84,9 @@ class TrainOptions:
         ensemble, served as one head. distill: fit one more head on the scores of the ensemble, and serve that one.
     examples: of data with sets of items: "pairs" of items, "completions" (a set without an item, and that item), or
         "auto": completions for a head of sets, else pairs.
-    seconds: that the fit may take in all, 0 for no limit. The learning rate falls to zero by then, and what was best on
-        validation is kept; Ctrl-C then ends the fit as the time does, with a complete run of the best so far.
+    seconds: that the fit may take in all, 0 for no limit but that of objective=auto (``objective.seconds``). The
+        learning rate falls to zero by then, and what was best on validation is kept; Ctrl-C then ends the fit as the
+        time does, with a complete run of the best so far.
     device: of the fit alone, "cpu", "cuda" or "mps"; "auto" takes the recipe's own key ``device``.
     """
 

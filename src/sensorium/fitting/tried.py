@@ -33,6 +33,7 @@ from sensorium.types import SIDES, Embeddings
 
 FEW = 30  # validation groups, below which a mixture must be better than the closed form with 95% confidence
 _FIRST = 0.5  # share of the time left that the first trained fit may take
+_ITERATES = 0.5  # share of the time left that a closed form found by iterations may take
 _WORTH = 0.7  # of an earlier fit's time that must be left to begin another
 _FAR = 1.25  # times the best closed form, from which a trained member is far better than any linear map
 _LIFTED = 2.0  # times the longest closed form so far that must be left to begin one of random features
@@ -98,6 +99,8 @@ class Tried:
             shared = None
             if member.head is None and not member.objective.reads_items:
                 self.moments = shared = self.moments or self._moments(both)
+            if self.budget.left() < np.inf:
+                member.objective.seconds_left = self.budget.part(_ITERATES).left
             fitted = closed_form.solve(*self.tables, self.pairs, *both, member.objective, shared)
         except (SensoriumError, np.linalg.LinAlgError) as error:
             self.left_out[name] = str(error)

@@ -88,7 +88,8 @@ class Auto(MixtureObjective):
     most: trained fits in all, 0 to 100.
     least: training items of each side (of a class table, of the left one) from which trained members are tried, 0 or
         more, up to 1,000,000,000.
-    seconds: that the fit may take, where ``train.seconds`` does not say; 0 for no limit, up to 1,000,000,000.
+    seconds: that the fit may take, where ``train.seconds`` is 0; 0 for no limit where that is 0 too, up to
+        1,000,000,000.
     powers: signed powers of the inputs; which one a side has is chosen on validation, with the first closed form.
     corrected: the weights are chosen with scores corrected for hubs, as a run is evaluated and searched.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,16 @@ from sensorium.types import Affine, Embeddings, Solution
 
 _MOST = 1e6  # strength
 _ROUNDS = 60  # of L-BFGS
+_AT_ONCE = 5  # rounds between two looks at the time
 
 
 class Logistic(ClosedFormObjective):
     """min over W, b of  -mean log softmax(x W + b)_class + λ/2 |W|²  of standardised inputs, classes counting alike.
 
     The problem is convex: its solution is found to machine precision by L-BFGS (Liu & Nocedal 1989), whatever the
-    start. For heads ``posterior``, whose scores are then probabilities that both items are of one class. Where the
-    right items are a class table, they are the classes, and only the left side is solved for.
+    start. Where a fit has a limit of time (``seconds_left``), it ends with what it has by then. For heads
+    ``posterior``, whose scores are then probabilities that both items are of one class. Where the right items are a
+    class table, they are the classes, and only the left side is solved for.
 
     column: of class words, on both sides, where the data say no classes by data.relevant.
     strengths: λ, from 0.000001 to 1,000,000; one, or several of which each side takes the one whose classes find its
@@ -66,6 +68,9 @@ class Logistic(ClosedFormObjective):
             affines.append(affine)
         return Solution(*affines, notes)
 
+    def _over(self) -> bool:
+        return self.seconds_left is not None and self.seconds_left() <= 0
+
     def _side(
         self, table: Embeddings, rows: np.ndarray, held: np.ndarray, code: np.ndarray, c: int
     ) -> tuple[Affine, dict[str, Any]]:
@@ -77,7 +82,9 @@ class Logistic(ClosedFormObjective):
         z, found, path, start = (x - mean) * scale, {}, {}, None
         chosen = len(self.strengths) > 1 and len(held) > 0
         for strength in sorted(self.strengths, reverse=True) if chosen else [self.strengths[len(self.strengths) // 2]]:
-            start = minimum(z, code[rows], c, strength, start)
+            if path and self._over():
+                break
+            start = minimum(z, code[rows], c, strength, start, self._over)
             weight = scale[:, None] * start[:-1]
             path[strength] = Affine(weight, start[-1] - mean @ weight)
             if chosen:
@@ -88,8 +95,14 @@ class Logistic(ClosedFormObjective):
         return path[best], {"strength": best, **({"chosen_by": "validation", "tried": found} if chosen else {})}
 
 
-def minimum(x: np.ndarray, code: np.ndarray, c: int, strength: float, start: np.ndarray | None = None) -> np.ndarray:
-    """W with b below it, (d + 1, c), at which the loss is smallest. x (n, d); code (n,) of c classes."""
+def minimum(
+    x: np.ndarray, code: np.ndarray, c: int, strength: float, start: np.ndarray | None = None,
+    over: Callable[[], bool] = lambda: False,
+) -> np.ndarray:  # fmt: skip
+    """W with b below it, (d + 1, c), at which the loss is smallest. x (n, d); code (n,) of c classes.
+
+    over: whether the time is over: the loss is then what the iterations so far have made it.
+    """
     import torch
 
     x, code = torch.from_numpy(x), torch.from_numpy(code)
@@ -98,7 +111,7 @@ def minimum(x: np.ndarray, code: np.ndarray, c: int, strength: float, start: np.
     each = each / each.sum()
     both = torch.zeros(x.shape[1] + 1, c, dtype=torch.float64) if start is None else torch.from_numpy(start.copy())
     both.requires_grad_(True)
-    solver = torch.optim.LBFGS([both], max_iter=_ROUNDS, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
+    solver = torch.optim.LBFGS([both], max_iter=_AT_ONCE, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         solver.zero_grad()
@@ -108,5 +121,8 @@ def minimum(x: np.ndarray, code: np.ndarray, c: int, strength: float, start: np.
         value.backward()
         return value
 
-    solver.step(loss)
+    for _ in range(_ROUNDS // _AT_ONCE):
+        solver.step(loss)  # it goes on with the curvature it knows
+        if over():
+            break
     return both.detach().numpy()
