@@ -32,16 +32,20 @@ class Where:
 
     @classmethod
     def of(cls, text: str) -> Where:
-        """Read ``ray``, ``ray://HOST:PORT`` or ``ray://auto``. Raises BadRecipe for anything else, and for Ray Client's port."""
+        """Read ``ray``, ``ray://HOST:PORT`` or ``ray://auto``.
+
+        Raises BadRecipe for anything else, and for the port of Ray Client.
+        """
         if text == "ray":
             return cls()
         address = text.removeprefix(SCHEME)
         if not text.startswith(SCHEME) or not (address == "auto" or _is_host_and_port(address)):
             raise BadRecipe(f"--on {text}; expected ray, ray://auto or ray://HOST:PORT, such as ray://10.0.0.1:6379")
         if address.endswith(f":{_CLIENT}"):
+            usual = f"{text.rpartition(':')[0]}:6379"
             raise BadRecipe(
                 f"--on {text}; {_CLIENT} is the port of Ray Client, which is not used here: type this on a machine on "
-                f"which ray start ran, with the port that ray start --head printed, such as {text[: -len(str(_CLIENT))]}6379"
+                f"which ray start ran, with the port that ray start --head printed, such as {usual}"
             )
         return cls(address)
 
