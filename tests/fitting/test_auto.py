@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 from training_data import train, views
 
 import sensorium
@@ -108,6 +109,20 @@ def test_with_few_validation_groups_the_mixture_must_be_surely_better() -> None:
     assert min(free.weights) > 0 and beside["gain"] > 0 > beside["low"]
     strict, kept = board.choose([0], 30)
     assert strict.weights == [1.0, 0.0] and kept["kept"] and strict.validation == board.values[0]
+
+
+def test_with_three_validation_groups_the_interval_is_that_of_students_t() -> None:
+    taken = []
+    for seed in range(60):
+        board = two_noisy_members(seed, 3, (0.6, 0.9))
+        board.asked = [replace(asked, group=asked.group % 3) for asked in board.asked]
+        best = int(np.argmax(board.values))
+        found, beside = board.choose([best], 30)
+        if beside.get("gain", 0.0) > 0:
+            errors = 1.96 * beside["gain"] / (beside["gain"] - beside["low"])
+            taken.append(errors)
+            assert (min(found.weights) > 0) == (errors > student.ppf(0.975, 2))
+    assert any(1.96 < errors < student.ppf(0.975, 2) for errors in taken)
 
 
 def test_a_budget_of_one_second_gives_a_whole_result(tmp_path) -> None:

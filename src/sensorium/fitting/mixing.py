@@ -135,7 +135,8 @@ class Board:
         """The mixture, or the best of the members ``solved``, and how both compare. families: see :meth:`mixed`.
 
         The mixture must be better by a standard error, as the simpler of two that are closer is taken (Breiman et al.
-        1984, section 3.4.3), and with fewer validation groups than ``groups`` with 95% confidence. Without validation
+        1984, section 3.4.3), and with fewer validation groups than ``groups`` with 95% confidence by Student's t, as a
+        standard error of two or three groups is itself hardly known. Without validation
         pairs the last of ``solved`` is taken, or else all members alike.
         """
         every = np.eye(len(self.values))
@@ -153,9 +154,17 @@ class Board:
         gain, low, high = measured.difference(counts, every[best])
         beside |= {"gain": gain, "low": low, "high": high}
         n = len(np.unique(np.concatenate([asked.group for asked in self.asked])))
-        if low > 0 or (n >= groups and gain > 0 and _Z * gain >= gain - low):
+        errors = _Z * gain / max(gain - low, _LEAST)  # standard errors that the gain is
+        if gain > 0 and errors >= 1 and (n >= groups or errors > _t(n - 1)):
             return mixed, beside
         return self.mixed(every[best]), {**beside, "kept": True}
+
+
+def _t(freedom: int) -> float:
+    """Standard errors from a mean to the ends of its 95% interval, of a variance with so many degrees of freedom."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975)) if freedom > 0 else np.inf
 
 
 def _most(of: Relevance) -> int:

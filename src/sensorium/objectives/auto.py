@@ -73,7 +73,8 @@ class Auto(MixtureObjective):
     after them. What does not apply to the data is left out. The weights are those of greedy selection on the validation
     pairs, by ``train.monitor``, drawn half way to equal ones; seeds of one member count alike. The result is the best
     closed form alone where the data are few: with fewer than ``least`` training items on a side nothing is trained, and
-    a mixture must be better than the closed form by a standard error, with few validation groups by 1.96 of them.
+    a mixture must be better than the closed form by a standard error, with few validation groups by
+    as many as Student's t says.
     ``train.distill=true`` trains one more pair of the recipe's own heads on the scores of the mixture, with 30% of the
     time, and serves that.
 
