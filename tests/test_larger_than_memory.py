@@ -1,5 +1,6 @@
 """Blocks, shards and outputs are bounded in bytes, so that a run over a large store needs little memory."""
 
+import json
 import os
 import subprocess
 import sys
@@ -75,3 +76,24 @@ def test_a_store_is_embedded_and_read_with_less_memory_than_it_takes(tmp_path, b
         assert done.returncode and "Memory" in done.stderr.splitlines()[-1]
         return
     assert done.stdout.split() == ["64000", "64000.0", "True", "True"], done.stderr[-2000:]
+
+
+@pytest.mark.thorough
+def test_a_tenth_of_a_large_run_goes_through_under_its_limit(tmp_path):
+    """390 MB of vectors in a control group of 512 MB, to the search by the command."""
+    sys.path.insert(0, str(BENCH.parent))
+    try:
+        import larger_than_memory as bench
+    finally:
+        sys.path.remove(str(BENCH.parent))
+    made = bench.group()
+    if made is None:
+        pytest.skip("no memory control group can be made here")
+    made.rmdir()
+    given = ["--items", "50000", "--limit", "512", "--ways", "cca", "--folder", str(tmp_path)]
+    command = [sys.executable, str(BENCH), *given]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
+    assert not done.returncode, done.stdout + done.stderr[-2000:]
+    _, run, search = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    assert run["found"] == bench.QUERIES and search["first"] == "i7"
