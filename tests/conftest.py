@@ -36,6 +36,25 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """What failed is kept under the names without groups, which xdist adds, so that ``--last-failed`` finds it."""
+    if hasattr(session.config, "workerinput"):
+        return
+    failed = session.config.cache.get("cache/lastfailed", {})
+    session.config.cache.set("cache/lastfailed", {without_group(name): value for name, value in failed.items()})
+
+
+def without_group(name: str) -> str:
+    """The name of a test that xdist calls ``name@group``; a parameter may hold the sign too.
+
+    >>> without_group("tests/a.py::test_b[c@d]@tests/a.py"), without_group("tests/a.py::test_b[c@d]")
+    ('tests/a.py::test_b[c@d]', 'tests/a.py::test_b[c@d]')
+    """
+    plain, sign, _ = name.rpartition("@")
+    return plain if sign and plain.count("[") == plain.count("]") else name
+
+
 def _of_module(item) -> bool:
     """Whether it uses a fixture that is made once for its module, and would else be made in each worker."""
     found = getattr(item, "_fixtureinfo", None)  # a doctest has none

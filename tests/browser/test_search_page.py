@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -294,7 +295,7 @@ def test_markup_in_a_caption_stays_text(served, open_page):
     url, kind = f"{served.url}/items", {"content-type": "application/json"}
     urllib.request.urlopen(urllib.request.Request(url, body, kind))
     try:
-        page = open_page(f"{served.url}/#/search?run=glyphs&q=zebra+crossing&to=right")
+        page = open_page(f"{served.url}/#/search?run=glyphs&q={quote_plus(text)}&to=right")
         assert text in names(page)
         hits(page).filter(has_text="zebra").locator(".hit-main").click()
         assert text in page.locator("dialog.drawer").inner_text()

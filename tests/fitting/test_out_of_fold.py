@@ -172,3 +172,22 @@ def test_a_wrong_partner_among_several_is_found_by_their_agreement():
     worst = np.argsort(agree)[: len(wrong)]
     assert np.isin(worst, wrong).mean() >= 0.75 > np.isin(np.argsort(scored.similarity)[: len(wrong)], wrong).mean()
     assert abs(np.nanmean(scored.shuffled_agreement[:, 0])) < 0.1
+
+
+def test_copies_of_a_pair_do_not_speak_for_it():
+    """Pairs of equal vectors are scored as one, whatever their rows; what is said does not depend on how many there are."""
+    left, right = two()
+    n = len(left)
+    wrong = np.arange(8)
+    partner = np.concatenate([np.roll(wrong, 1), np.arange(8, n)])
+    plain = out_of_fold.score(left, right, Pairs.of(np.arange(n), partner))
+    copies = np.repeat(wrong, 5)  # five more rows of each wrong item, with its partner
+    more = table(np.concatenate([left.vectors, left.vectors[copies]]))
+    pairs = Pairs.of(
+        np.concatenate([np.arange(n), n + np.arange(len(copies))]), np.concatenate([partner, partner[copies]])
+    )
+    scored = out_of_fold.score(more, right, pairs)
+    assert np.array_equal(scored.similarity[:n], plain.similarity) and np.array_equal(scored.fold[:n], plain.fold)
+    assert np.array_equal(scored.similarity[n:], plain.similarity[copies])
+    assert np.isnan(scored.agreement).all() and len(scored.pairs) == len(pairs)
+    assert np.argsort(plain.similarity)[:4].max() < 8

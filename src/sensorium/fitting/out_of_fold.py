@@ -9,9 +9,10 @@ Memory is that of the moments of each fold and of one fold's projections, howeve
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import xxhash
 
 from sensorium import parts
 from sensorium.contracts import Validate
@@ -118,10 +119,50 @@ def score(
     """Score the related pairs of all splits out of fold. advance: is told how many more pairs are done.
 
     Folds are of pairs, not of groups: a name of which other pictures were fitted is known, so that its right pairs are
-    told from wrong ones. Raises BadData for fewer than two pairs, or where a side is constant.
+    told from wrong ones. Pairs of equal vectors are one pair: a copy of it in another fold would speak for it, right or
+    wrong. Raises BadData for fewer than two pairs, or where a side is constant.
     """
     sides, pairs = (View.of(left), View.of(left if pairs.same_table else right)), pairs.where(label=1)
-    random = np.random.default_rng(seed)
+    some, place = _distinct(sides, pairs)
+    found = _score(sides, some, np.random.default_rng(seed), advance)
+    if len(some) == len(pairs):
+        return found
+    advance(len(pairs) - len(some))
+    return replace(found, pairs=pairs, similarity=found.similarity[place], fold=found.fold[place],
+                   agreement=found.agreement[place])  # fmt: skip
+
+
+def _distinct(sides: tuple[View, View], pairs: Pairs) -> tuple[Pairs, np.ndarray]:
+    """Pairs that differ in their vectors, with the first row of each vector, and the place of each pair among them."""
+    firsts = [_first_rows(sides[0], np.concatenate([pairs.left, pairs.right]))] * 2 if pairs.same_table else [
+        _first_rows(side, rows) for side, rows in zip(sides, (pairs.left, pairs.right), strict=True)]  # fmt: skip
+    a, b = (
+        first[np.searchsorted(rows, of)] for (rows, first), of in zip(firsts, (pairs.left, pairs.right), strict=True)
+    )
+    low, high = (np.minimum(a, b), np.maximum(a, b)) if pairs.same_table else (a, b)
+    _, at, place = np.unique(low * (1 + int(high.max(initial=0))) + high, return_index=True, return_inverse=True)
+    order = np.argsort(at)  # as the pairs are listed
+    rank = np.empty(len(at), np.int64)
+    rank[order] = np.arange(len(at))
+    at = at[order]
+    return replace(pairs.take(at), left=a[at], right=b[at]), rank[place]
+
+
+def _first_rows(side: View, of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows (n,) among some, and for each the first of them with an equal vector."""
+    rows = np.unique(of)
+    digests = np.empty(len(rows), np.uint64)
+    for part in blocks(len(rows), _BLOCK):
+        x = np.ascontiguousarray(side.rows(rows[part]) + np.float32(0))  # -0 and 0 are equal
+        digests[part] = [xxhash.xxh3_64_intdigest(row) for row in x]
+    _, at, place = np.unique(digests, return_index=True, return_inverse=True)
+    return rows, rows[at][place]
+
+
+def _score(
+    sides: tuple[View, View], pairs: Pairs, random: np.random.Generator, advance: Callable[[int], None]
+) -> Scored:
+    """:func:`score` of pairs that differ."""
     if len(pairs) < 2:
         raise BadData(f"{len(pairs)} pairs cannot be held out from one another; expected two at least")
     fold = np.empty(len(pairs), np.int64)
