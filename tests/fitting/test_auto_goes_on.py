@@ -44,7 +44,7 @@ def test_a_fit_that_was_killed_reads_the_members_that_were_done(tmp_path) -> Non
 
 @pytest.mark.slow
 def test_ctrl_c_ends_it_with_a_complete_run(tmp_path) -> None:
-    words, process, said = started(tmp_path)
+    _, process, said = started(tmp_path)
     process.send_signal(signal.SIGINT)
     assert process.wait(120) == 0, said.read_text()
     assert (tmp_path / "made" / "metrics.json").is_file()
