@@ -39,10 +39,11 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session):
     """What failed is kept under the names without groups, which xdist adds, so that ``--last-failed`` finds it."""
-    if hasattr(session.config, "workerinput"):
+    cache = getattr(session.config, "cache", None)
+    if cache is None or hasattr(session.config, "workerinput"):
         return
-    failed = session.config.cache.get("cache/lastfailed", {})
-    session.config.cache.set("cache/lastfailed", {without_group(name): value for name, value in failed.items()})
+    failed = cache.get("cache/lastfailed", {})
+    cache.set("cache/lastfailed", {without_group(name): value for name, value in failed.items()})
 
 
 def without_group(name: str) -> str:
