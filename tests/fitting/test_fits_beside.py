@@ -57,6 +57,20 @@ def test_members_beside_one_another_have_the_bits_of_fits_alone(small_work, monk
     assert not children()
 
 
+def test_the_last_fits_may_be_fewer_than_the_processes(small_work, monkeypatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    fitted = train(**{**KEYS, "members": 5, "epochs": 1})
+    assert fitted.notes["members"] == 5 and not children()
+
+
+def test_a_part_that_other_processes_cannot_import_is_fitted_here(small_work, capsys) -> None:
+    from sensorium.objectives.infonce import InfoNCE
+
+    local = type("Local", (InfoNCE,), {"__module__": "nowhere"})
+    fitted = train(**KEYS, objective=local())
+    assert fitted.notes["members"] == 4 and "is gone" in capsys.readouterr().err
+
+
 def test_a_process_that_is_killed_is_done_without(small_work, capsys) -> None:
     killed = []
 

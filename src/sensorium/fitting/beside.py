@@ -145,7 +145,8 @@ class Beside:
         kept = replace(fits, folder=fits.folder or self.folder, progress=False)
         if fits.progress:
             say("fit", ", ".join(job.called or f"member {job.k + 1} of {fits.of}" for job in jobs))
-        begun = [self._begin(process, job, kept) for process, job in zip(list(self._processes), jobs[1:], strict=True)]
+        others = list(zip(list(self._processes), jobs[1:], strict=False))  # the last jobs may be fewer
+        begun = [self._begin(process, job, kept) for process, job in others]
         with threads(self.threads):
             made: list[Fitted | None] = [jobs[0].on(kept)]
         ended = [process is not None and self._ends(process, job) for process, job in zip(begun, jobs[1:], strict=True)]
@@ -154,17 +155,17 @@ class Beside:
     def _begin(self, process: _Process, job: Job, fits: Fits) -> _Process | None:
         """Have a process fit a job; None where the process is gone."""
         left = float("inf") if job.budget is None else job.budget.left()
-        sent = {
-            "job": replace(job, budget=None, tables=()),
-            "tables": [(self._file(table), table.ids) for table in job.tables],
-            "tied": job.tables[0] is job.tables[1],
-            "pairs": fits.pairs,
-            "folder": fits.folder,
-            "ends": None if left == float("inf") else time.time() + left,
-        }
         try:
+            sent = {
+                "job": replace(job, budget=None, tables=()),
+                "tables": [(self._file(table), table.ids) for table in job.tables],
+                "tied": job.tables[0] is job.tables[1],
+                "pairs": fits.pairs,
+                "folder": fits.folder,
+                "ends": None if left == float("inf") else time.time() + left,
+            }
             process.send(sent)
-        except OSError:
+        except (OSError, pickle.PicklingError, AttributeError, TypeError):  # gone, a full disk, or a part of a notebook
             return self._lost(process)
         self._busy.append(process)
         return process

@@ -74,7 +74,10 @@ def _read(messages: BinaryIO, jobs: queue.SimpleQueue[dict[str, Any]]) -> None:
         data = messages.read(int.from_bytes(head, "little")) if len(head) == SIZE else b""
         if not data:
             os._exit(0)
-        given = pickle.loads(data)
+        try:
+            given = pickle.loads(data)
+        except Exception:  # a part that this process cannot import: the one that started it goes on alone
+            os._exit(1)
         if given is None:
             last["stopped"] = True
             _thread.interrupt_main()
